@@ -1,0 +1,51 @@
+# Everything a contributor types. `make setup` runs by itself, once, before the others.
+PYTHON ?= python3
+VENV   ?= .venv
+# The interpreter that runs everything; point it at an environment of your own to skip the set-up.
+PY     ?= $(VENV)/bin/python
+FAISS  ?= faiss-cpu
+# `make demo ONCE=1` exits after printing the table instead of serving the page.
+ONCE   ?=
+PORT   ?= 8000
+DEMO_DATA ?= build/demo
+STAMP  := $(VENV)/.setup-stamp
+PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest
+ifeq ($(PY),$(VENV)/bin/python)
+NEEDS  := $(STAMP)
+endif
+
+.PHONY: setup demo test test-long bench bench-quality demo-model lint clean
+
+setup: $(NEEDS)
+
+$(STAMP): pyproject.toml constraints.txt
+	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet -c constraints.txt -e '.[$(FAISS),dev]'
+	touch $@
+
+demo: $(NEEDS)
+	rm -rf $(DEMO_DATA)
+	$(PY) -m sightline demo --data $(DEMO_DATA) --port $(PORT) $(if $(ONCE),--once)
+
+test: $(NEEDS)
+	$(PYTEST) -m "not long"
+
+test-long: $(NEEDS)
+	$(PYTEST) -m long
+
+bench: $(NEEDS)
+	$(PY) -m benchmarks.run
+
+bench-quality: $(NEEDS)
+	$(PY) -m benchmarks.quality
+
+demo-model: $(NEEDS)
+	$(PY) -m training.demo sightline/data/demo-model --work build/demo-model
+
+lint: $(NEEDS)
+	$(PY) -m ruff check .
+	$(PY) -m mypy
+	$(dir $(PY))lint-imports
+
+clean:
+	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

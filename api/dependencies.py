@@ -1,0 +1,75 @@
+"""What routes are given: the services, the prefix, and the collection that an address names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
+
+from fastapi import Depends, Path, Request
+from pydantic import AfterValidator
+
+from api.metrics import Metrics
+from api.schemas.common import ProblemDocument
+from api.services import Services
+from api.settings import ApiSettings
+from api.urls import unescape
+
+if TYPE_CHECKING:
+    from store.records import Image
+
+
+async def services_of(request: Request) -> Services:
+    """The services that this app was created with."""
+    services: Services = request.app.state.services
+    return services
+
+
+async def settings_of(request: Request) -> ApiSettings:
+    """The API's own settings."""
+    settings: ApiSettings = request.app.state.services.settings.api
+    return settings
+
+
+async def metrics_of(request: Request) -> Metrics:
+    """The metrics of this app."""
+    metrics: Metrics = request.app.state.metrics
+    return metrics
+
+
+async def root_of(request: Request) -> str:
+    """The prefix that a reverse proxy put before every path."""
+    return str(request.scope.get("root_path", ""))
+
+
+ServicesHere = Annotated[Services, Depends(services_of)]
+SettingsHere = Annotated[ApiSettings, Depends(settings_of)]
+MetricsHere = Annotated[Metrics, Depends(metrics_of)]
+Root = Annotated[str, Depends(root_of)]
+Name = Annotated[str, Path(description="The collection's name.", examples=["holidays"])]
+ImageIdHere = Annotated[
+    str, Path(description="The image id, percent-encoded ('/' as %2F)."), AfterValidator(unescape)
+]
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """OpenAPI: these errors may come, as problem details."""
+    content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/ProblemDocument"}}}
+    described: Mapping[int, str] = {
+        401: "No key, or the wrong one",
+        403: "Not allowed here",
+        404: "No such thing",
+        409: "It contradicts what is stored",
+        410: "The original is gone or has changed",
+        413: "Too large",
+        422: "Not understood",
+        503: "Something it needs cannot be reached now",
+    }
+    return {status: {"description": described[status], "content": content} for status in statuses}
+
+
+def live_image(services: Services, collection: str, image_id: str) -> Image:
+    """The image at this address; NotFoundError."""
+    return services.catalog.image(collection, image_id)
+
+
+PROBLEM_SCHEMA = ProblemDocument.model_json_schema(ref_template="#/components/schemas/{model}")

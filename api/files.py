@@ -1,0 +1,80 @@
+"""Bytes of pictures over HTTP: validators, caching, and media types that a browser may be trusted with.
+
+Nothing here turns a path of the address into a path of the disk: an address names a row, the row names bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from fastapi import Request, Response
+
+from api.problems import Problem
+from base.errors import ImageRejected, NotFoundError, SourceError
+from store.records import Image
+
+if TYPE_CHECKING:
+    from store.blobs import BlobStore
+
+IMMUTABLE = "max-age=31536000, immutable"
+REVALIDATE = "no-cache"
+SIGNATURES: tuple[tuple[bytes, int, str], ...] = (
+    (b"\xff\xd8\xff", 0, "image/jpeg"),
+    (b"\x89PNG\r\n\x1a\n", 0, "image/png"),
+    (b"GIF8", 0, "image/gif"),
+    (b"WEBP", 8, "image/webp"),
+    (b"ftypavif", 4, "image/avif"),
+    (b"ftypheic", 4, "image/heic"),
+    (b"II*\0", 0, "image/tiff"),
+    (b"MM\0*", 0, "image/tiff"),
+    (b"BM", 0, "image/bmp"),
+)
+
+
+def media_type(data: bytes) -> str:
+    """By the first bytes, never by a name: only picture types, so that no page can be served from here."""
+    for mark, at, name in SIGNATURES:
+        if data[at : at + len(mark)] == mark:
+            return name
+    return "application/octet-stream"
+
+
+def cache_headers(request: Request, etag: str, sha256: str, private: bool) -> dict[str, str]:
+    """``immutable`` when the address carries the version that it answers with, else ask again each time."""
+    version = request.query_params.get("v", "")
+    fresh = len(version) >= 8 and sha256.startswith(version)
+    scope = "private" if private else "public"
+    return {"ETag": etag, "Cache-Control": f"{scope}, {IMMUTABLE if fresh else REVALIDATE}"}
+
+
+def is_known(request: Request, etag: str) -> bool:
+    """Whether the client already has this version (If-None-Match, weak comparison)."""
+    given = request.headers.get("if-none-match", "")
+    tags = {tag.strip().removeprefix("W/") for tag in given.split(",")}
+    return "*" in tags or etag in tags
+
+
+def read_original(image: Image, blobs: BlobStore) -> bytes:
+    """The bytes that were indexed, or 410: a changed file is another picture than the one that was found."""
+    from indexer.sources import read_uri
+
+    try:
+        data = read_uri(image.uri, blobs)
+    except (OSError, SourceError, ImageRejected, NotFoundError) as error:
+        raise Problem(410, f"The original of {image.image_id!r} can no longer be read.") from error
+    if hashlib.sha256(data).hexdigest() != image.sha256:
+        raise Problem(
+            410, f"The original of {image.image_id!r} has changed since it was indexed; index it again."
+        )
+    return data
+
+
+def file_response(data: bytes, image_id: str, headers: dict[str, str]) -> Response:
+    """The original, shown by browsers when it is a picture that they know, else saved."""
+    kind = media_type(data)
+    how = "attachment" if kind == "application/octet-stream" else "inline"
+    name = image_id.rpartition("/")[2]
+    headers = {**headers, "Content-Disposition": f"{how}; filename*=UTF-8''{quote(name, safe='')}"}
+    return Response(data, headers=headers, media_type=kind)

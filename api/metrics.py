@@ -1,0 +1,117 @@
+"""Prometheus metrics in base units, prefix ``sightline_``: one registry per app, never the global one."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from base.search import Timings
+
+if TYPE_CHECKING:
+    from store.catalog import Catalog
+
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+RATIOS = (0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
+log = logging.getLogger("sightline.http")
+
+
+class Metrics:
+    """What the API counts."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        registry = self.registry = CollectorRegistry()
+        self.requests = Counter(
+            "sightline_http_requests", "Requests answered.", ["method", "route", "status"], registry=registry
+        )
+        self.request_seconds = Histogram(
+            "sightline_http_request_duration_seconds",
+            "From the first byte of a request to the last byte of its answer.",
+            ["method", "route"],
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self.in_progress = Gauge(
+            "sightline_http_requests_in_progress", "Requests being answered.", registry=registry
+        )
+        self.stage_seconds = Histogram(
+            "sightline_search_stage_duration_seconds",
+            "Time of one search by stage: encode, retrieve, rerank, total.",
+            ["stage"],
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self.pairs = Counter(
+            "sightline_reranked_pairs", "Text-image pairs scored by ITM for searches.", registry=registry
+        )
+        self.best_match = Histogram(
+            "sightline_search_best_match_ratio",
+            "Match probability of the best hit of a reranked search.",
+            buckets=RATIOS,
+            registry=registry,
+        )
+        self.upload_bytes = Counter("sightline_upload_bytes", "Bytes of uploaded files.", registry=registry)
+        self.uploaded = Counter(
+            "sightline_uploaded_files", "Uploaded files by outcome.", ["outcome"], registry=registry
+        )
+        ProcessCollector(namespace="sightline", registry=registry)
+        registry.register(CatalogCollector(catalog))
+
+    def observe_search(self, timings: Timings, scored: int, best: float | None) -> None:
+        """Count one search; ``best`` is the highest match probability that was seen."""
+        for stage in ("encode", "retrieve", "rerank", "total"):
+            self.stage_seconds.labels(stage).observe(getattr(timings, f"{stage}_ms") / 1000)
+        self.pairs.inc(scored)
+        if best is not None:
+            self.best_match.observe(best)
+
+
+class CatalogCollector(Collector):
+    """Reads the catalog when scraped; a database that is away is reported, and costs no other metric."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+
+    def describe(self) -> Iterator[Metric]:
+        """Nothing in advance: registering must not touch the database."""
+        return iter(())
+
+    def collect(self) -> Iterator[Metric]:
+        """Gauges of every collection."""
+        up = GaugeMetricFamily("sightline_catalog_up", "1 when the catalog answered this scrape.")
+        try:
+            found = list(self._gauges())
+        except Exception:
+            log.warning("The catalog did not answer a scrape.", exc_info=True)
+            found = []
+        up.add_metric([], 1.0 if found else 0.0)
+        yield up
+        yield from found
+
+    def _gauges(self) -> Iterator[Metric]:
+        images = GaugeMetricFamily("sightline_images", "Images by state.", labels=["collection", "state"])
+        gauges = {
+            "segments": _gauge("sightline_segments", "Published segments."),
+            "bytes": _gauge("sightline_segment_bytes", "Size of the published segments."),
+            "number": _gauge("sightline_generation", "Number of the current index generation; 0 for none."),
+            "covered": _gauge("sightline_generation_images", "Images in the current index generation."),
+        }
+        for collection in self._catalog.collections():
+            name = collection.name
+            counts = self._catalog.collection_counts(name)
+            generation = self._catalog.snapshot(name).generation
+            for state in ("live", "pending", "failed", "buried"):
+                images.add_metric([name, state], counts[state])
+            gauges["segments"].add_metric([name], counts["segments"])
+            gauges["bytes"].add_metric([name], counts["bytes"])
+            gauges["number"].add_metric([name], generation.number if generation else 0)
+            gauges["covered"].add_metric([name], generation.images if generation else 0)
+        return iter((images, *gauges.values()))
+
+
+def _gauge(name: str, what: str) -> GaugeMetricFamily:
+    return GaugeMetricFamily(name, what, labels=["collection"])

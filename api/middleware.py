@@ -1,0 +1,156 @@
+"""What surrounds every request: its id, log line, its metrics, limits of its body, headers of its answer."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+import uuid
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api import logs
+from api.metrics import Metrics
+from api.problems import Problem, UploadTooLarge, respond
+from api.settings import ApiSettings
+from api.urls import canonical_path
+
+log = logging.getLogger("sightline.http")
+REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+FORM_OVERHEAD = 1 << 20
+QUIET = frozenset({"/livez", "/readyz", "/metrics"})
+SECURITY = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
+
+
+class RequestScope:
+    """Gives a request its id, answers 500 when nothing else answered, then logs and counts it."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics, settings: ApiSettings) -> None:
+        self._app = app
+        self._metrics = metrics
+        self._headers = dict(SECURITY)
+        if not settings.cors_origins:
+            self._headers["Cross-Origin-Resource-Policy"] = "same-origin"
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        given = Headers(scope=scope).get("x-request-id", "")
+        scope["request_id"] = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        token = logs.request_id.set(scope["request_id"])
+        try:
+            with self._metrics.in_progress.track_inprogress():
+                await self._answer(scope, receive, send)
+        finally:
+            logs.request_id.reset(token)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        began, status = time.perf_counter(), 0
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                self._decorate(MutableHeaders(scope=message), scope)
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_with_headers)
+        except Exception:
+            log.exception("A request failed unexpectedly.", extra={"path": scope["path"]})
+            if status:
+                raise
+            detail = "Something went wrong here; the log has the details under this request id."
+            answer = respond(Problem(500, detail), scope["path"], scope["request_id"])
+            await answer(scope, receive, send_with_headers)
+        finally:
+            self._record(scope, status, time.perf_counter() - began)
+
+    def _decorate(self, headers: MutableHeaders, scope: Scope) -> None:
+        headers["X-Request-ID"] = scope["request_id"]
+        for name, value in self._headers.items():
+            headers.setdefault(name, value)
+        if "/static/" in scope["path"]:  # an upgrade shows at once; the ETag keeps it cheap
+            headers.setdefault("Cache-Control", "no-cache")
+
+    def _record(self, scope: Scope, status: int, seconds: float) -> None:
+        route = _route(scope)
+        method = scope["method"] if route != "unmatched" else "any"
+        self._metrics.requests.labels(method, route, str(status)).inc()
+        if not route.endswith("/events"):  # those last as long as their job
+            self._metrics.request_seconds.labels(method, route).observe(seconds)
+        level = logging.DEBUG if route in QUIET or route == "/static" else logging.INFO
+        fields = {"method": scope["method"], "path": scope["path"], "status": status}
+        fields |= {"seconds": round(seconds, 6)}
+        if job_id := scope.get("job_id") or scope.get("path_params", {}).get("job_id"):
+            fields["job_id"] = job_id
+        log.log(level, "%s %s %d", scope["method"], scope["path"], status, extra=fields)
+
+
+def _route(scope: Scope) -> str:
+    """The template of the matched path: few values, whatever clients ask for."""
+    template = getattr(scope.get("route"), "path_format", None)
+    if template is not None:
+        return str(template)
+    return "/static" if scope["path"].startswith("/static/") else "unmatched"
+
+
+class BodyLimit:
+    """Answers 413 before, or while, more bytes arrive than may."""
+
+    def __init__(self, app: ASGIApp, settings: ApiSettings) -> None:
+        self._app = app
+        self._settings = settings
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        limit, detail = self._limit(scope)
+        length = Headers(scope=scope).get("content-length", "0")
+        if length.isdecimal() and int(length) > limit:
+            problem = Problem(413, detail, headers={"Connection": "close"})
+            await respond(problem, scope["path"], scope.get("request_id"))(scope, receive, send)
+            return
+        seen = 0
+
+        async def receive_counted() -> Message:
+            nonlocal seen
+            message = await receive()
+            seen += len(message.get("body", b""))
+            if seen > limit:
+                raise UploadTooLarge(detail)
+            return message
+
+        await self._app(scope, receive_counted, send)
+
+    def _limit(self, scope: Scope) -> tuple[int, str]:
+        if scope["method"] == "POST" and scope["path"].endswith("/images"):
+            limit = self._settings.max_upload_bytes
+            detail = f"One upload may bring at most {limit:,} bytes; send these files in several requests."
+            return limit + FORM_OVERHEAD, detail
+        limit = self._settings.max_body_bytes
+        return limit, f"The body of this request may have at most {limit:,} bytes."
+
+
+class ImagePaths:
+    """Routes by the path as the client escaped it, so that an image id may hold slashes (see api.urls)."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and "/images/" in scope["path"]:
+            root = scope.get("root_path", "")
+            raw = (scope.get("raw_path") or b"").decode("latin-1").partition("?")[0]
+            path = canonical_path(raw.removeprefix(root))
+            if path is not None:
+                scope = {**scope, "path": root + path if raw.startswith(root) else path}
+        await self._app(scope, receive, send)

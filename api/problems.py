@@ -1,0 +1,180 @@
+"""Errors as RFC 9457 problem details: one table from our exception tree to status codes, one shape for all.
+
+``{"type", "title", "status", "detail", "instance", "request_id"}`` and, where validation failed, ``errors``:
+``[{"pointer": "#/limit", "detail": "…"}]``, RFC 6901 pointers into the body, or ``parameter`` for the rest.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from base.errors import (
+    ConflictError,
+    CorruptionError,
+    InputError,
+    LeaseLostError,
+    NotFoundError,
+    SightlineError,
+    UnavailableError,
+)
+
+MEDIA_TYPE = "application/problem+json"
+TYPE_PREFIX = "urn:sightline:problem:"
+STATUS: tuple[tuple[type[SightlineError], int], ...] = (
+    (NotFoundError, 404),
+    (ConflictError, 409),
+    (LeaseLostError, 409),
+    (InputError, 422),
+    (UnavailableError, 503),
+    (CorruptionError, 500),
+    (SightlineError, 500),
+)
+CODES: Mapping[int, str] = {
+    400: "malformed-request",
+    401: "unauthorized",
+    403: "forbidden",
+    404: "not-found",
+    405: "method-not-allowed",
+    406: "not-acceptable",
+    409: "conflict",
+    410: "gone",
+    413: "too-large",
+    415: "unsupported-media-type",
+    422: "invalid-input",
+    500: "internal",
+    503: "unavailable",
+}
+log = logging.getLogger("sightline.http")
+
+
+class Problem(Exception):
+    """Raised by routes for what only HTTP knows (sizes, roots, keys); all below raise SightlineErrors."""
+
+    def __init__(
+        self,
+        status: int,
+        detail: str,
+        *,
+        code: str | None = None,
+        errors: Sequence[Mapping[str, str]] = (),
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.code = code or CODES.get(status, "error")
+        self.errors = list(errors)
+        self.headers = dict(headers or {})
+
+
+class UploadTooLarge(HTTPException):
+    """Raised while a body is being read. An HTTPException, because form parsing swallows everything else."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(413, detail)
+
+
+def sentence(text: str) -> str:
+    """With the full stop that messages from below may lack."""
+    return text if text.endswith((".", "!", "?", "…")) else f"{text}."
+
+
+def invalid(pointer: str, detail: str) -> Problem:
+    """422 for one value of the body at an RFC 6901 ``pointer`` such as ``/documents/3``."""
+    return Problem(422, detail, code="invalid-input", errors=[{"pointer": f"#{pointer}", "detail": detail}])
+
+
+def respond(problem: Problem, path: str, request_id: str | None) -> Response:
+    """The response for a problem at ``path``."""
+    body: dict[str, Any] = {
+        "type": TYPE_PREFIX + problem.code,
+        "title": HTTPStatus(problem.status).phrase,
+        "status": problem.status,
+        "detail": sentence(problem.detail),
+        "instance": path,
+        "request_id": request_id,
+    }
+    if problem.errors:
+        body["errors"] = problem.errors
+    content = json.dumps(body, ensure_ascii=True)
+    return Response(content, problem.status, problem.headers, MEDIA_TYPE)
+
+
+def from_error(error: SightlineError) -> Problem:
+    """Translate one of our own errors; its message is already a sentence for a person."""
+    status = next(status for kind, status in STATUS if isinstance(error, kind))
+    headers = {"Retry-After": "5"} if status == 503 else None
+    return Problem(status, str(error), code=error.code, headers=headers)
+
+
+def from_http(error: HTTPException) -> Problem:
+    """Translate what the framework raises for itself: no such path, wrong method, unreadable form."""
+    code = error.status_code
+    if code == 404 and error.detail == "Not Found":
+        return Problem(404, "There is nothing at this address.", code="no-such-address")
+    if code == 405:
+        return Problem(405, "This address does not answer that method.", headers=error.headers)
+    return Problem(code, str(error.detail), headers=error.headers)
+
+
+def from_validation(error: RequestValidationError, request: Request) -> Problem:
+    """Translate pydantic's list; a body that is no JSON is 400, or 415 when it does not claim to be."""
+    found = error.errors()
+    if any(item["type"] == "json_invalid" for item in found):
+        return Problem(400, f"The body is not valid JSON: {_sentence(found[0])}", code="malformed-request")
+    media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if any(tuple(item["loc"]) == ("body",) for item in found) and media and not media.endswith("json"):
+        return Problem(415, f"Send this body as application/json, not {media[:100]}.")
+    errors = [_place(item["loc"]) | {"detail": _sentence(item)} for item in found[:50]]
+    where = errors[0].get("pointer") or errors[0].get("parameter") or "body"
+    first = errors[0]["detail"]
+    more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+    return Problem(422, f"{where}: {first}{more}", code="invalid-input", errors=errors)
+
+
+def _place(loc: Sequence[int | str]) -> dict[str, str]:
+    place, *rest = [str(part) for part in loc] or ["body"]
+    if place != "body":
+        return {"parameter": rest[0] if rest else place}
+    steps = [part.replace("~", "~0").replace("/", "~1") for part in rest if not part.startswith("tag:")]
+    return {"pointer": "#" + "".join(f"/{step}" for step in steps)}
+
+
+def _sentence(item: Mapping[str, Any]) -> str:
+    if item["type"] == "value_error":
+        return str(item["ctx"]["error"])
+    if item["type"] == "extra_forbidden":
+        return "There is no such field."
+    if item["type"] == "json_invalid":
+        return f"{item['ctx']['error']} at character {item['loc'][-1]}."
+    return str(item["msg"]).rstrip(".") + "."
+
+
+def install(app: FastAPI) -> None:
+    """Give ``app`` the handlers. Unexpected errors are caught by the outermost middleware."""
+
+    async def handle(request: Request, error: Exception) -> Response:
+        if isinstance(error, Problem):
+            problem = error
+        elif isinstance(error, RequestValidationError):
+            problem = from_validation(error, request)
+        elif isinstance(error, HTTPException):
+            problem = from_http(error)
+        else:
+            assert isinstance(error, SightlineError)
+            problem = from_error(error)
+        if problem.status >= 500:
+            log.error("%s", problem.detail, extra={"code": problem.code}, exc_info=error)
+        return respond(problem, request.url.path, request.scope.get("request_id"))
+
+    for kind in (Problem, RequestValidationError, HTTPException, SightlineError):
+        app.add_exception_handler(kind, handle)

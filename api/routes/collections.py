@@ -1,0 +1,67 @@
+"""``/v1/collections``: a collection is bound to one model for ever."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Response
+
+from api.dependencies import Name, Root, ServicesHere, problems
+from api.problems import Problem, invalid
+from api.schemas.collections import CollectionAnswer, CollectionList, NewCollection, collection_answer
+from api.services import Services
+from api.urls import collection_url
+from base.errors import NotFoundError
+
+router = APIRouter(prefix="/v1/collections", tags=["collections"])
+
+
+@router.post("", status_code=201, responses=problems(403, 409, 422, 503))
+def create_collection(
+    body: NewCollection, services: ServicesHere, root: Root, response: Response
+) -> CollectionAnswer:
+    """Create a collection (201), or find it with the same model (200); with another model: 409."""
+    if body.model is not None:
+        check_model(body.model, services)
+    existed = _exists(services, body.name)
+    collection = services.create_collection(body.name, body.model, body.revision)
+    response.status_code = 200 if existed else 201
+    response.headers["Location"] = collection_url(collection.name, root)
+    return collection_answer(collection, services.catalog.collection_counts(collection.name))
+
+
+@router.get("")
+def list_collections(services: ServicesHere) -> CollectionList:
+    """All collections."""
+    catalog = services.catalog
+    found = [collection_answer(item, catalog.collection_counts(item.name)) for item in catalog.collections()]
+    return CollectionList(items=found)
+
+
+@router.get("/{name}", responses=problems(404))
+def get_collection(name: Name, services: ServicesHere) -> CollectionAnswer:
+    """One collection."""
+    collection = services.catalog.collection(name)
+    return collection_answer(collection, services.catalog.collection_counts(name))
+
+
+@router.delete("/{name}", status_code=204, responses=problems(404))
+def delete_collection(name: Name, services: ServicesHere) -> None:
+    """Delete a collection with everything that was made for it. Originals outside of our store stay."""
+    services.catalog.delete_collection(name)
+
+
+def check_model(model: str, services: Services) -> None:
+    """Over HTTP a model is a hub id or a name: a path would let strangers look around in our folders."""
+    if model == services.settings.model.name:
+        return
+    if model.startswith(("/", ".", "~")) or "\\" in model or ".." in model or "://" in model:
+        raise Problem(403, "Name a model by its hub id; folders can be given on the command line only.")
+    if model.count("/") > 1:
+        raise invalid("/model", f"{model!r} is no hub id: it reads like 'owner/name'.")
+
+
+def _exists(services: Services, name: str) -> bool:
+    try:
+        services.catalog.collection(name)
+    except NotFoundError:
+        return False
+    return True

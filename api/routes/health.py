@@ -1,0 +1,81 @@
+"""``/livez``, ``/readyz``, ``/metrics``."""
+
+from __future__ import annotations
+
+import logging
+
+from fastapi import APIRouter, Response
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from pydantic import BaseModel
+
+from api.dependencies import MetricsHere, ServicesHere
+from api.services import Services
+from base.errors import SightlineError
+
+router = APIRouter(tags=["health"])
+log = logging.getLogger("sightline.http")
+
+
+class Alive(BaseModel):
+    """The process answers."""
+
+    status: str = "alive"
+
+
+class CheckAnswer(BaseModel):
+    """One thing that answering needs."""
+
+    ready: bool
+    detail: str
+
+
+class Readiness(BaseModel):
+    """Whether searches can be answered now, and why not."""
+
+    status: str
+    checks: dict[str, CheckAnswer]
+
+
+@router.get("/livez")
+async def live() -> Alive:
+    """200 while the process answers at all; touches nothing else."""
+    return Alive()
+
+
+@router.get("/readyz", responses={503: {"model": Readiness, "description": "Not ready"}})
+def ready(services: ServicesHere, response: Response) -> Readiness:
+    """200 when model, database and generations can answer a search, else 503 with the same body."""
+    model = services.model_status()
+    checks = {"model": CheckAnswer(ready=model.ready, detail=model.detail)} | _stored(services)
+    good = all(check.ready for check in checks.values())
+    response.status_code = 200 if good else 503
+    response.headers["Cache-Control"] = "no-store"
+    return Readiness(status="ready" if good else "not ready", checks=checks)
+
+
+@router.get("/metrics", response_class=Response)
+def metrics(metrics: MetricsHere) -> Response:
+    """Prometheus metrics: prefix sightline_, base units."""
+    return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+
+def _stored(services: Services) -> dict[str, CheckAnswer]:
+    """Database and generations. A collection without one yet is answered by an exact scan, and is ready."""
+    try:
+        names = [collection.name for collection in services.catalog.collections()]
+        numbers = {name: _generation(services, name) for name in names}
+    except Exception as error:
+        log.warning("The catalog cannot be read.", exc_info=True)
+        detail = str(error) if isinstance(error, SightlineError) else "The catalog cannot be read."
+        unread = CheckAnswer(ready=False, detail="Not known while the database is away.")
+        return {"database": CheckAnswer(ready=False, detail=detail), "generation": unread}
+    listed = ", ".join(f"{name}: {number}" for name, number in numbers.items()) or "no collections yet"
+    return {
+        "database": CheckAnswer(ready=True, detail=f"{len(names)} collections"),
+        "generation": CheckAnswer(ready=True, detail=listed),
+    }
+
+
+def _generation(services: Services, name: str) -> int:
+    generation = services.catalog.snapshot(name).generation
+    return 0 if generation is None else generation.number

@@ -1,0 +1,204 @@
+"""``/v1/collections/{name}/images``: uploads, records, and the bytes of pictures."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+from fastapi import APIRouter, File, Form, Query, Request, Response, UploadFile
+from pydantic import ValidationError
+
+from api.dependencies import (
+    ImageIdHere,
+    MetricsHere,
+    Name,
+    Root,
+    ServicesHere,
+    SettingsHere,
+    live_image,
+    problems,
+)
+from api.files import cache_headers, file_response, is_known, read_original
+from api.problems import Problem, invalid
+from api.routes.jobs import answer_of
+from api.schemas.common import storable_json
+from api.schemas.images import (
+    ImageAnswer,
+    ImageChange,
+    ImageList,
+    UploadAnswer,
+    UploadItem,
+    UploadItems,
+    UploadLineAnswer,
+    image_answer,
+)
+from api.urls import job_url
+from base.errors import FilterError, NotFoundError
+from indexer import Upload, UploadLine
+from store.filters import Filter, parse_filter
+from store.records import UNSET
+
+router = APIRouter(prefix="/v1/collections/{name}/images", tags=["images"])
+ITEMS = (
+    'JSON aligned with the files: [{"id": "a.jpg", "caption": "…", "metadata": {…}}, {}], fields optional.'
+)
+
+
+@router.post("", status_code=202, responses=problems(404, 413, 422))
+def upload_images(
+    name: Name,
+    services: ServicesHere,
+    settings: SettingsHere,
+    metrics: MetricsHere,
+    root: Root,
+    request: Request,
+    response: Response,
+    files: Annotated[list[UploadFile], File(description="One or many pictures.")],
+    items: Annotated[str | None, Form(description=ITEMS)] = None,
+) -> UploadAnswer:
+    """Add pictures: copied, registered, embedded by a worker. Answers with a job and one line per file."""
+    if len(files) > settings.max_upload_files:
+        raise Problem(413, f"One upload may bring at most {settings.max_upload_files:,} files.")
+    told = parse_items(items, len(files))
+    uploads = [
+        Upload(file.file.read(), item.id, item.caption, item.metadata)
+        for file, item in zip(files, told, strict=True)
+    ]
+    job, lines = services.indexer.add(name, uploads)
+    request.scope["job_id"] = job.id
+    response.headers["Location"] = job_url(job.id, root)
+    metrics.upload_bytes.inc(sum(len(upload.data) for upload in uploads))
+    for line in lines:
+        metrics.uploaded.labels(line.status).inc()
+    answers = [_line(line, file.filename) for line, file in zip(lines, files, strict=True)]
+    return UploadAnswer(job=answer_of(services, job, root), files=answers)
+
+
+@router.get("", responses=problems(404, 422))
+def list_images(
+    name: Name,
+    services: ServicesHere,
+    root: Root,
+    cursor: Annotated[
+        str | None, Query(max_length=500, description="next_cursor of the page before.")
+    ] = None,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 50,
+    filter: Annotated[str | None, Query(max_length=20_000, description="A filter, as JSON.")] = None,
+) -> ImageList:
+    """Live images, oldest first, page by page."""
+    page = services.catalog.images(name, cursor, limit, parse_filter_text(filter))
+    return ImageList(
+        items=[image_answer(item, name, root) for item in page.items], next_cursor=page.next_cursor
+    )
+
+
+@router.get("/{image_id}", responses=problems(404))
+def get_image(name: Name, image_id: ImageIdHere, services: ServicesHere, root: Root) -> ImageAnswer:
+    """One image."""
+    return image_answer(live_image(services, name, image_id), name, root)
+
+
+@router.patch("/{image_id}", responses=problems(404, 422))
+def change_image(
+    name: Name, image_id: ImageIdHere, body: ImageChange, services: ServicesHere, root: Root
+) -> ImageAnswer:
+    """Change caption and/or metadata: at once, without the model."""
+    given = body.model_fields_set
+    image = services.catalog.update_image(
+        name,
+        image_id,
+        caption=body.caption if "caption" in given else UNSET,
+        metadata=body.metadata if "metadata" in given else UNSET,
+    )
+    return image_answer(image, name, root)
+
+
+@router.delete("/{image_id}", status_code=204, responses=problems(404))
+def delete_image(name: Name, image_id: ImageIdHere, services: ServicesHere) -> None:
+    """Delete one image: no search that begins after this finds it."""
+    collection = services.catalog.collection(name)
+    if services.catalog.delete_images(collection.id, ids=[image_id]) == 0:
+        raise NotFoundError(f"There is no image {image_id!r} in collection {name!r}.")
+
+
+PICTURE: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"image/*": {}}},
+    304: {"description": "Unchanged"},
+}
+
+
+@router.get("/{image_id}/file", response_class=Response, responses=PICTURE | problems(404, 410))
+def get_file(
+    name: Name, image_id: ImageIdHere, services: ServicesHere, settings: SettingsHere, request: Request
+) -> Response:
+    """The original's bytes. Immutable under ``?v=``, as answers carry it; 410 when they changed."""
+    image = live_image(services, name, image_id)
+    etag = f'"{image.sha256}"'
+    headers = cache_headers(request, etag, image.sha256, settings.key is not None)
+    if is_known(request, etag):
+        return Response(status_code=304, headers=headers)
+    return file_response(read_original(image, services.blobs), image_id, headers)
+
+
+@router.get("/{image_id}/thumbnail", response_class=Response, responses=PICTURE | problems(404))
+def get_thumbnail(
+    name: Name, image_id: ImageIdHere, services: ServicesHere, settings: SettingsHere, request: Request
+) -> Response:
+    """A small WebP."""
+    image = live_image(services, name, image_id)
+    etag = f'"{image.sha256}-thumbnail"'
+    headers = cache_headers(request, etag, image.sha256, settings.key is not None)
+    if is_known(request, etag):
+        return Response(status_code=304, headers=headers)
+    try:
+        data = services.blobs.get_thumbnail(image.sha256)
+    except (OSError, NotFoundError) as error:
+        raise NotFoundError(f"There is no thumbnail of {image_id!r} (yet).") from error
+    return Response(data, headers=headers, media_type="image/webp")
+
+
+def parse_items(text: str | None, files: int) -> list[UploadItem]:
+    """The form field ``items``, one for each file; 422 with pointers when it does not fit."""
+    if text is None or not text.strip():
+        return [UploadItem(id=None)] * files
+    try:
+        told = UploadItems.validate_python(json.loads(text))
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise invalid("/items", f"The field 'items' is not valid JSON: {error}.") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = "".join(f"/{part}" for part in first["loc"])
+        raise invalid(f"/items{where}", f"{where or 'items'}: {first['msg']}.") from error
+    if len(told) != files:
+        raise invalid("/items", f"The field 'items' describes {len(told)} files, but {files} were sent.")
+    ids = [item.id for item in told if item.id is not None]
+    if len(set(ids)) != len(ids):
+        raise invalid("/items", "Two files of this upload have the same id.")
+    return told
+
+
+def parse_filter_text(text: str | None) -> Filter | None:
+    """A filter that came as JSON text; FilterError says what is wrong with it."""
+    if text is None or not text.strip():
+        return None
+    try:
+        return parse_filter(storable_json(json.loads(text)))
+    except json.JSONDecodeError as error:
+        raise FilterError(
+            f"The filter is not valid JSON: {error.msg} at character {error.pos + 1}."
+        ) from error
+    except RecursionError as error:
+        raise FilterError("The filter nests too deeply.") from error
+    except ValueError as error:
+        raise FilterError(str(error)) from error
+
+
+def _line(line: UploadLine, filename: str | None) -> UploadLineAnswer:
+    return UploadLineAnswer(
+        index=line.index,
+        filename=filename or None,
+        id=line.id,
+        status=line.status,
+        reason=line.reason,
+        detail=line.detail,
+    )

@@ -1,0 +1,238 @@
+"""``/``: the page, rendered here for every state that it can be in. Works without JavaScript."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import unquote
+
+from fastapi import APIRouter, Form, Request, Response
+from starlette.responses import HTMLResponse, RedirectResponse
+from starlette.templating import Jinja2Templates
+
+from api.auth import COOKIE, same, session_value
+from api.dependencies import MetricsHere, Root, ServicesHere, SettingsHere
+from api.metrics import Metrics
+from api.problems import from_error, sentence
+from api.routes.images import parse_filter_text
+from api.routes.search import run_search
+from api.services import Services
+from api.settings import ApiSettings
+from api.view import (
+    CANDIDATES,
+    SIZES,
+    PageQuery,
+    View,
+    chips_of,
+    duration,
+    percent,
+    read_query,
+    tile_of_image,
+    tiles_of,
+)
+from base.errors import FilterError, NotFoundError, SightlineError
+from base.search import SearchRequest, SearchResponse
+from store.records import Collection, Image
+
+router = APIRouter(include_in_schema=False)
+templates = Jinja2Templates(directory=Path(__file__).parent.parent / "templates")
+templates.env.filters["percent"] = percent
+templates.env.filters["duration"] = duration
+templates.env.trim_blocks = templates.env.lstrip_blocks = True
+log = logging.getLogger("sightline.http")
+WALL = 60
+EXAMPLE_LENGTH = 44
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; style-src-attr 'unsafe-inline'; "
+    "img-src 'self' blob: data:; font-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; "
+    "frame-ancestors 'none'"
+)
+THEMES = ("light", "dark")
+
+
+@router.get("/", response_class=HTMLResponse)
+def page(
+    request: Request, services: ServicesHere, settings: SettingsHere, metrics: MetricsHere, root: Root
+) -> Response:
+    """The page, or only what changes in it when our script asks (``X-Sightline-Part: results``)."""
+    if not request.scope.get("authorized", True):
+        return _render(request, "key.html", {"root": root, "wrong": False}, 401)
+    query = read_query(request.query_params, settings)
+    part = request.headers.get("x-sightline-part") == "results"
+    status, view = look(services, settings, metrics, query, root, picker=not part)
+    context = {"view": view, "query": view.query, "root": root, "sizes": SIZES, "settings": settings}
+    context["candidate_choices"] = [n for n in CANDIDATES if n <= settings.max_candidates]
+    return _render(request, "results.html" if part else "page.html", context, status)
+
+
+@router.post("/session")
+def open_session(
+    request: Request, settings: SettingsHere, root: Root, key: Annotated[str, Form(max_length=1000)]
+) -> Response:
+    """Exchange the key for a cookie, so that pictures load without a header."""
+    if settings.key is None or not same(key, settings.key):
+        return _render(request, "key.html", {"root": root, "wrong": True}, 401)
+    answer = RedirectResponse(f"{root}/", 303)
+    secure = request.url.scheme == "https"
+    answer.set_cookie(
+        COOKIE, session_value(settings.key), httponly=True, samesite="strict", secure=secure, path=root or "/"
+    )
+    return answer
+
+
+@router.get("/favicon.ico")
+async def favicon(root: Root) -> Response:
+    """Browsers ask for this whatever the page says."""
+    return RedirectResponse(f"{root}/static/icon.svg", 308)
+
+
+def look(
+    services: Services,
+    settings: ApiSettings,
+    metrics: Metrics,
+    query: PageQuery,
+    root: str,
+    picker: bool = True,
+) -> tuple[int, View]:
+    """Status and view; whatever goes wrong becomes a view. ``picker``: with the list of collections."""
+    listed: Sequence[tuple[str, int]] = ()
+    try:
+        if picker or query.collection is None:  # counting every collection is not free
+            listed = _collections(services)
+        collection = _choose(services, settings, query, listed)
+        if collection is None:
+            return 200, View("void", query, title="No pictures yet")
+        base = View("home", query, collection, listed, chips=chips_of(query, root))
+        if query.text:
+            return 200, _searched(services, settings, metrics, base, root)
+        return 200, _wall(services, base, root)
+    except SightlineError as error:
+        return _failed(error, query, listed, root)
+    except Exception:
+        log.exception("The page could not be made.")
+        detail = "Something went wrong on the server; its log has the details."
+        return 500, View("error", query, collections=listed, title="That did not work", detail=detail)
+
+
+def _searched(services: Services, settings: ApiSettings, metrics: Metrics, base: View, root: str) -> View:
+    query, collection = base.query, base.collection
+    assert collection is not None
+    parse_filter_text(query.filter)
+    request = SearchRequest(
+        collection=collection.name,
+        text=query.text,
+        limit=max(query.candidates, query.k),
+        candidates=query.candidates,
+        filter=json.loads(query.filter) if query.filter else None,
+    )
+    response = run_search(services, metrics, request)
+    tiles = tiles_of(response, query, collection.name, root)
+    best = max((tile.probability for tile in tiles if tile.probability is not None), default=None)
+    state, title = "results", ""
+    if not tiles:
+        state, title = "none", "Nothing to search"
+    elif best is not None and best < settings.low_probability:
+        state, title = "low", "Nothing here matches"
+    more = query.url(root, k=min(query.k * 2, 200)) if _has_more(response, query) else None
+    return _replace(
+        base, state=state, title=title, tiles=tiles, response=response, best=best, next_url=more,
+        total=response.images,
+    )  # fmt: skip
+
+
+def _has_more(response: SearchResponse, query: PageQuery) -> bool:
+    return query.k < min(len(response.results), 200)
+
+
+def _wall(services: Services, base: View, root: str) -> View:
+    """The collection itself, page by page."""
+    assert base.collection is not None
+    name = base.collection.name
+    wanted = parse_filter_text(base.query.filter)
+    page = services.catalog.images(name, base.query.cursor, WALL, wanted)
+    counts = services.catalog.collection_counts(name)
+    tiles = [tile_of_image(image, name, root) for image in page.items]
+    more = base.query.url(root, cursor=page.next_cursor) if page.next_cursor else None
+    state, title = "home", ""
+    if not tiles:
+        state, title = ("none", "No picture passes this filter") if base.query.filter else ("bare", "")
+    examples = _examples(page.items)
+    return _replace(
+        base, state=state, title=title, tiles=tiles, next_url=more, examples=examples,
+        total=counts["live"], pending=counts["pending"],
+    )  # fmt: skip
+
+
+def _replace(view: View, **changes: Any) -> View:
+    return View(**{**vars(view), **changes})
+
+
+def _examples(images: Sequence[Image]) -> list[str]:
+    """A few captions as things to try, spread over the page."""
+    captions = [
+        image.caption.rstrip(".")
+        for image in images
+        if image.caption and len(image.caption) <= EXAMPLE_LENGTH
+    ]
+    step = max(len(captions) // 4, 1)
+    return list(dict.fromkeys(captions[step // 2 :: step]))[:4]
+
+
+def _collections(services: Services) -> list[tuple[str, int]]:
+    names = [collection.name for collection in services.catalog.collections()]
+    return [(name, services.catalog.collection_counts(name)["live"]) for name in names]
+
+
+def _choose(
+    services: Services, settings: ApiSettings, query: PageQuery, listed: Sequence[tuple[str, int]]
+) -> Collection | None:
+    """The collection asked for, else the configured one, else the first with pictures in it."""
+    if query.collection is not None:
+        return services.catalog.collection(query.collection)
+    names = [name for name, _ in listed]
+    if settings.page_collection in names and settings.page_collection is not None:
+        return services.catalog.collection(settings.page_collection)
+    filled = [name for name, images in listed if images] or names
+    return services.catalog.collection(filled[0]) if filled else None
+
+
+def _failed(
+    error: SightlineError, query: PageQuery, listed: Sequence[tuple[str, int]], root: str
+) -> tuple[int, View]:
+    problem = from_error(error)
+    titles = {
+        404: "There is no such collection",
+        422: "That cannot be searched for",
+        503: "Not available now",
+    }
+    title = titles.get(problem.status, "That did not work")
+    wrong_filter = isinstance(error, FilterError)
+    if wrong_filter:
+        title = "The filter cannot be read"
+    if isinstance(error, NotFoundError):
+        query = PageQuery(text=query.text, collection=query.collection)
+    if problem.status >= 500:
+        log.error("%s", error, exc_info=error)
+    view = View(
+        "error",
+        query,
+        collections=listed,
+        chips=chips_of(query, root),
+        title=title,
+        detail=sentence(problem.detail),
+        filter_error=sentence(problem.detail) if wrong_filter else None,
+    )
+    return problem.status, view
+
+
+def _render(request: Request, template: str, context: dict[str, Any], status: int) -> Response:
+    theme = unquote(request.cookies.get("theme", ""))
+    context = context | {"theme": theme if theme in THEMES else ""}
+    answer = templates.TemplateResponse(request, template, context, status)
+    answer.headers["Content-Security-Policy"] = POLICY
+    answer.headers["Cache-Control"] = "no-store"
+    answer.headers["Vary"] = "X-Sightline-Part, Cookie"
+    return answer

@@ -1,0 +1,123 @@
+"""``/v1/collections/{name}/search`` and ``/v1/rerank``."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from urllib.parse import unquote_to_bytes
+
+from fastapi import APIRouter, Request
+
+from api.dependencies import MetricsHere, Name, Root, ServicesHere, SettingsHere, problems
+from api.metrics import Metrics
+from api.problems import Problem, invalid
+from api.schemas.rerank import RerankAnswer, RerankBody, RerankedAnswer, StoredDocument
+from api.schemas.search import SearchAnswer, SearchBody, search_answer
+from api.services import Decoder, Services
+from api.settings import ApiSettings
+from base.errors import ImageRejected
+from base.search import (
+    InlineImage,
+    RerankDocument,
+    RerankRequest,
+    SearchRequest,
+    SearchResponse,
+    StoredImage,
+)
+
+router = APIRouter(prefix="/v1", tags=["search"])
+DATA_URI = re.compile(r"data:[^,;]*(?:;[^,;]+)*?(;base64)?,", re.IGNORECASE)
+
+
+@router.post("/collections/{name}/search", responses=problems(404, 422, 503))
+def search(
+    name: Name,
+    body: SearchBody,
+    services: ServicesHere,
+    settings: SettingsHere,
+    metrics: MetricsHere,
+    root: Root,
+) -> SearchAnswer:
+    """Find pictures by a sentence: ITC retrieves the candidates, ITM puts them in order."""
+    check_candidates(body.candidates, settings)
+    return search_answer(run_search(services, metrics, body.to_request(name)), name, root)
+
+
+@router.post("/rerank", responses=problems(404, 409, 413, 422, 503))
+def rerank(
+    body: RerankBody, services: ServicesHere, settings: SettingsHere, request: Request
+) -> RerankAnswer:
+    """Score pictures against a sentence by ITM alone. The shape is that of Cohere, Jina and vLLM."""
+    if len(body.documents) > settings.max_documents:
+        raise Problem(413, f"One request may bring at most {settings.max_documents:,} documents.")
+    documents = decode_documents(body, services.decoder, settings)
+    asked = RerankRequest(body.query, documents, body.top_n, body.model)
+    response = services.rerank_documents(asked)
+    results = [
+        RerankedAnswer(
+            index=result.index,
+            relevance_score=result.match_probability,
+            itm_logit=result.itm_logit,
+            document=_echo(body, result.index),
+        )
+        for result in response.results
+    ]
+    request_id = request.scope["request_id"]
+    return RerankAnswer(id=request_id, model=response.model, results=results, truncated=response.truncated)
+
+
+def check_candidates(candidates: int, settings: ApiSettings) -> None:
+    """422 beyond what this installation scores for one search."""
+    if candidates > settings.max_candidates:
+        raise invalid("/candidates", f"This server scores at most {settings.max_candidates:,} candidates.")
+
+
+def run_search(services: Services, metrics: Metrics, request: SearchRequest) -> SearchResponse:
+    """Search and count it."""
+    response = services.search(request)
+    seen = [hit.match_probability for hit in response.results if hit.match_probability is not None]
+    metrics.observe_search(response.timings, response.scored, max(seen, default=None))
+    return response
+
+
+def decode_documents(body: RerankBody, decoder: Decoder, settings: ApiSettings) -> tuple[RerankDocument, ...]:
+    """Data URIs through the isolated decoder, within a budget of pixels for the whole request."""
+    found: list[RerankDocument] = []
+    pixels = 0
+    for index, document in enumerate(body.documents):
+        if isinstance(document, StoredDocument):
+            found.append(StoredImage(document.collection, document.id))
+            continue
+        pointer = f"/documents/{index}"
+        try:
+            decoded = decoder.decode(data_of(document.uris()[0], pointer))
+        except ImageRejected as error:
+            raise invalid(pointer, f"Document {index} is no usable picture: {error.detail}") from error
+        pixels += decoded.width * decoded.height
+        if pixels > settings.max_document_pixels:
+            limit = settings.max_document_pixels
+            raise Problem(413, f"The pictures of one request may have at most {limit:,} pixels together.")
+        found.append(InlineImage(decoded.rgb))
+    return tuple(found)
+
+
+def data_of(uri: str, pointer: str) -> bytes:
+    """The bytes of a data URI."""
+    head = DATA_URI.match(uri[:200])
+    if head is None:
+        raise invalid(pointer, "This data URI has no comma: it reads like data:image/png;base64,iVBOR…")
+    payload = uri[head.end() :]
+    if head[1] is None:
+        return unquote_to_bytes(payload)
+    try:
+        return base64.b64decode(payload, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise invalid(pointer, "The data URI does not hold valid base64.") from error
+
+
+def _echo(body: RerankBody, index: int) -> dict[str, str] | None:
+    document = body.documents[index]
+    if not body.return_documents or not isinstance(document, StoredDocument):
+        return None
+    return {"id": document.id, "collection": document.collection}

@@ -1,0 +1,81 @@
+"""Collections over HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from pydantic import ConfigDict, Field
+
+from api.schemas.common import Answer, CollectionName, Request, Text, moment
+from store.records import Collection
+
+
+class NewCollection(Request):
+    """Ask for a collection; the model is the installation's own unless named."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"name": "holidays", "model": "demo"}]})
+
+    name: CollectionName
+    model: Text | None = Field(
+        None, max_length=200, description="A hub id, or 'demo' for the model that ships."
+    )
+    revision: Text | None = Field(None, max_length=200, description="Branch, tag or commit on the hub.")
+
+
+class CollectionAnswer(Answer):
+    """A collection and what it holds."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "name": "holidays",
+                    "model": "Salesforce/blip2-itm-vit-g",
+                    "revision": None,
+                    "fingerprint": "9f2c61…",
+                    "images": 502,
+                    "pending": 0,
+                    "failed": 1,
+                    "segments": 4,
+                    "bytes": 31457280,
+                    "created_at": "2026-11-23T22:40:00Z",
+                }
+            ]
+        }
+    )
+
+    name: str
+    model: str
+    revision: str | None
+    fingerprint: str = Field(
+        description="SHA-256 over the model's files: another model is another collection."
+    )
+    images: int = Field(description="Live images: what a search can find.")
+    pending: int = Field(description="Registered, not searchable yet.")
+    failed: int = Field(description="Images that could not be read or decoded.")
+    segments: int
+    bytes: int = Field(description="Size of its segments on disk.")
+    created_at: datetime
+
+
+class CollectionList(Answer):
+    """All collections, by name."""
+
+    items: list[CollectionAnswer]
+
+
+def collection_answer(collection: Collection, counts: Mapping[str, int]) -> CollectionAnswer:
+    """Join a catalog record with its counts."""
+    return CollectionAnswer(
+        name=collection.name,
+        model=collection.model,
+        revision=collection.revision,
+        fingerprint=collection.fingerprint,
+        images=counts["live"],
+        pending=counts["pending"],
+        failed=counts["failed"],
+        segments=counts["segments"],
+        bytes=counts["bytes"],
+        created_at=moment(collection.created_at),
+    )

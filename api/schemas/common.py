@@ -1,0 +1,91 @@
+"""What every schema shares: strictness, JSON that any database can store, times, and the problem document."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+INT64 = 2**63
+MAX_DEPTH = 32
+
+
+class Request(BaseModel):
+    """A body: unknown fields are errors, and a string is no number."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+class Answer(BaseModel):
+    """A response body."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+def storable_text(text: str) -> str:
+    """Refuse what PostgreSQL or UTF-8 cannot hold."""
+    if "\0" in text:
+        raise ValueError("Text may not contain a NUL character.")
+    if any("\ud800" <= char <= "\udfff" for char in text):
+        raise ValueError("Text may not contain half of a surrogate pair.")
+    return text
+
+
+def storable_json(value: Any) -> Any:
+    """Refuse JSON that a database cannot hold or compare: NaN, huge integers, NUL, too deep nesting."""
+    _check(value, 0)
+    return value
+
+
+def _check(value: Any, depth: int) -> None:
+    if depth > MAX_DEPTH:
+        raise ValueError(f"JSON may nest at most {MAX_DEPTH} levels.")
+    if isinstance(value, str):
+        storable_text(value)
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise ValueError("Numbers must be finite.")
+    elif isinstance(value, int) and not -INT64 <= value < INT64:
+        raise ValueError("Integers must fit in 64 bits.")
+    elif isinstance(value, Mapping):
+        for name, item in value.items():
+            storable_text(name)
+            _check(item, depth + 1)
+    elif isinstance(value, list):
+        for item in value:
+            _check(item, depth + 1)
+
+
+Text = Annotated[str, AfterValidator(storable_text)]
+JsonObject = Annotated[dict[str, Any], AfterValidator(storable_json)]
+CollectionName = Annotated[
+    str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$", description="Letters, digits, '.', '_' and '-'.")
+]
+ImageId = Annotated[Text, Field(min_length=1, max_length=1024)]
+
+
+def moment(seconds: float) -> datetime:
+    """UTC epoch seconds, as the catalog keeps them, to what JSON shows (RFC 3339)."""
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+class FieldProblem(Answer):
+    """One thing that is wrong with a request."""
+
+    pointer: str | None = Field(None, description="RFC 6901 pointer into the body, such as '#/limit'.")
+    parameter: str | None = Field(None, description="Name of a query, path or form parameter.")
+    detail: str
+
+
+class ProblemDocument(Answer):
+    """RFC 9457 problem details: the body of every error, as application/problem+json."""
+
+    type: str = Field(examples=["urn:sightline:problem:not-found"])
+    title: str = Field(examples=["Not Found"])
+    status: int = Field(examples=[404])
+    detail: str = Field(examples=["There is no collection 'holidays'."])
+    instance: str = Field(examples=["/v1/collections/holidays"])
+    request_id: str | None = None
+    errors: list[FieldProblem] = []

@@ -1,0 +1,123 @@
+"""Jobs over HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Annotated
+
+from pydantic import ConfigDict, Field
+
+from api.schemas.common import Answer, Request, Text, moment
+from api.urls import job_url
+from store.records import ItemError, Job, JobKind, JobState, Progress
+
+
+class NewJob(Request):
+    """Index sources that the *server* can read, below its configured roots."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"sources": ["/srv/pictures/2026"], "copy": False, "prune": False}]}
+    )
+
+    sources: Annotated[
+        list[Annotated[Text, Field(min_length=1, max_length=4096)]], Field(min_length=1, max_length=100)
+    ]
+    copy_originals: bool = Field(
+        False, alias="copy", description="Copy originals instead of referring to them."
+    )
+    prune: bool = Field(False, description="Delete what these sources no longer have.")
+
+
+class ProgressAnswer(Answer):
+    """Counts of one job. ``indexed`` (new ids) and ``replaced`` are disjoint."""
+
+    indexed: int
+    unchanged: int
+    replaced: int
+    deleted: int
+    failed: int
+    pending: int
+    total: int
+
+
+class ErrorLine(Answer):
+    """Why one image failed: a short reason code and a sentence."""
+
+    id: str
+    reason: str
+    detail: str
+
+
+class JobAnswer(Answer):
+    """A job and how far it is."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "id": "1f0c6a52-0f5e-4e0c-9d4b-0c8d4f1f8a11",
+                    "collection": "holidays",
+                    "kind": "upload",
+                    "state": "running",
+                    "progress": {
+                        "indexed": 12,
+                        "unchanged": 1,
+                        "replaced": 0,
+                        "deleted": 0,
+                        "failed": 1,
+                        "pending": 18,
+                        "total": 32,
+                    },
+                    "errors": [{"id": "notes.txt", "reason": "not_an_image", "detail": "…"}],
+                    "url": "/v1/jobs/1f0c6a52-0f5e-4e0c-9d4b-0c8d4f1f8a11",
+                    "events_url": "/v1/jobs/1f0c6a52-0f5e-4e0c-9d4b-0c8d4f1f8a11/events",
+                    "created_at": "2026-11-23T22:40:00Z",
+                    "updated_at": "2026-11-23T22:40:03Z",
+                }
+            ]
+        }
+    )
+
+    id: str
+    collection: str
+    kind: JobKind
+    state: JobState
+    progress: ProgressAnswer
+    errors: list[ErrorLine] = Field(description="The first 100 failures.")
+    url: str
+    events_url: str
+    created_at: datetime
+    updated_at: datetime
+
+
+class JobList(Answer):
+    """The newest jobs first."""
+
+    items: list[JobAnswer]
+
+
+def job_answer(job: Job, progress: Progress, errors: Sequence[ItemError], root: str = "") -> JobAnswer:
+    """Join a catalog record with its counts and failures."""
+    url = job_url(job.id, root)
+    counts = ProgressAnswer(
+        indexed=progress.indexed,
+        unchanged=progress.unchanged,
+        replaced=progress.replaced,
+        deleted=progress.deleted,
+        failed=progress.failed,
+        pending=progress.pending,
+        total=progress.total,
+    )
+    return JobAnswer(
+        id=job.id,
+        collection=job.collection,
+        kind=job.kind,
+        state=progress.state,
+        progress=counts,
+        errors=[ErrorLine(id=item.id, reason=item.reason, detail=item.detail) for item in errors],
+        url=url,
+        events_url=f"{url}/events",
+        created_at=moment(job.created_at),
+        updated_at=moment(job.updated_at),
+    )

@@ -1,0 +1,166 @@
+"""Reranking in the shape that Cohere, Jina and vLLM share, for documents that are pictures."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, Tag
+
+from api.schemas.common import Answer, CollectionName, ImageId, Request, Text
+
+URL_LIKE = re.compile(r"\s*(?:[a-z][a-z0-9+.-]*://|data:|//|www\.)", re.IGNORECASE)
+REMOTE = (
+    "Remote pictures are not fetched: send the picture itself as a data URI, or index it and send its id."
+)
+BARE_URL = (
+    'A bare string counts as text, so this URL would be scored as words. Write {"image": …} with a data URI,'
+    ' or {"id": …, "collection": …}.'
+)
+TEXT = 'Documents are pictures here: write {"image": …} with a data URI, or {"id": …, "collection": …}.'
+
+
+def kind_of(value: Any) -> str | None:
+    """Which kind of document this is, by the one field that each kind has. Tags are no steps of a pointer."""
+    if not isinstance(value, dict):
+        value = value.model_fields_set if isinstance(value, Request) else ()
+    return next((f"tag:{name}" for name in ("image", "content", "id") if name in value), None)
+
+
+def refuse_text(value: Any) -> Any:
+    """Say what is wrong with documents that other rerankers would take for text."""
+    if isinstance(value, str):
+        raise ValueError(BARE_URL if URL_LIKE.match(value) else TEXT)
+    if kind_of(value) is None:
+        raise ValueError(TEXT)
+    return value
+
+
+def refuse_remote(value: str) -> str:
+    """Only data URIs: fetching URLs that a stranger names is a way into the network."""
+    if not value[:5].lower() == "data:":
+        raise ValueError(REMOTE)
+    return value
+
+
+DataUri = Annotated[
+    str, BeforeValidator(lambda value: refuse_remote(value) if isinstance(value, str) else value)
+]
+
+
+class ImageDocument(Request):
+    """``{"image": "data:image/png;base64,…"}``, as Jina writes it."""
+
+    image: DataUri
+
+    def uris(self) -> list[str]:
+        """The data URIs of this document."""
+        return [self.image]
+
+
+class ImageUrl(Request):
+    """The inner object of a vLLM content part."""
+
+    url: DataUri
+    detail: str | None = None
+
+
+class ContentPart(Request):
+    """``{"type": "image_url", "image_url": {"url": …}}``."""
+
+    type: Literal["image_url"]
+    image_url: ImageUrl
+
+
+class ContentDocument(Request):
+    """vLLM's ``{"content": [part]}`` with the one picture that it is about."""
+
+    content: Annotated[list[ContentPart], Field(min_length=1, max_length=1)]
+
+    def uris(self) -> list[str]:
+        """The data URIs of this document."""
+        return [part.image_url.url for part in self.content]
+
+
+class StoredDocument(Request):
+    """A picture of a collection."""
+
+    id: ImageId
+    collection: CollectionName
+
+
+Document = Annotated[
+    Annotated[ImageDocument, Tag("tag:image")]
+    | Annotated[ContentDocument, Tag("tag:content")]
+    | Annotated[StoredDocument, Tag("tag:id")],
+    Discriminator(kind_of),
+    BeforeValidator(refuse_text),
+]
+
+
+def spread_content(value: Any) -> Any:
+    """vLLM's other form, one object whose ``content`` lists all pictures: one document for each part."""
+    if isinstance(value, dict) and isinstance(value.get("content"), list) and len(value) == 1:
+        return [{"content": [part]} for part in value["content"]]
+    return value
+
+
+class RerankBody(Request):
+    """Score pictures against a sentence."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "query": "a red car and a blue house",
+                    "documents": [
+                        {"image": "data:image/png;base64,iVBORw0KGgo…"},
+                        {"id": "0042.webp", "collection": "demo"},
+                    ],
+                    "top_n": 2,
+                }
+            ]
+        }
+    )
+
+    query: Annotated[Text, Field(min_length=1, max_length=10_000, pattern=r"\S")]
+    documents: Annotated[list[Document], Field(min_length=1), BeforeValidator(spread_content)]
+    top_n: int | None = Field(None, ge=1)
+    model: Text | None = Field(None, max_length=200, description="Optional: the model that is served.")
+    return_documents: bool = Field(
+        False, description="Repeat stored documents ({id, collection}) in the results."
+    )
+
+
+class RerankedAnswer(Answer):
+    """One document, by its position in the request."""
+
+    index: int
+    relevance_score: float = Field(description="The match probability.")
+    itm_logit: float
+    document: dict[str, Any] | None = None
+
+
+class RerankAnswer(Answer):
+    """Documents by falling relevance."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "id": "5f1c…",
+                    "model": "Salesforce/blip2-itm-vit-g",
+                    "results": [
+                        {"index": 1, "relevance_score": 0.993, "itm_logit": 4.969},
+                        {"index": 0, "relevance_score": 0.021, "itm_logit": -3.842},
+                    ],
+                    "truncated": False,
+                }
+            ]
+        }
+    )
+
+    id: str
+    model: str
+    results: list[RerankedAnswer]
+    truncated: bool

@@ -1,0 +1,174 @@
+"""Search over HTTP."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Self
+
+from pydantic import ConfigDict, Field, model_validator
+
+from api.schemas.common import Answer, JsonObject, Request, Text
+from api.urls import file_url, thumbnail_url
+from base.search import MAX_CANDIDATES, ScoreName, SearchHit, SearchRequest, SearchResponse
+
+
+class SearchBody(Request):
+    """One sentence to find pictures by."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"text": "a red car and a blue house", "limit": 10},
+                {
+                    "text": "two boats at night",
+                    "limit": 20,
+                    "candidates": 200,
+                    "min_probability": 0.5,
+                    "filter": {"must": [{"field": "metadata.year", "range": {"gte": 2025}}]},
+                },
+            ]
+        }
+    )
+
+    text: Annotated[Text, Field(min_length=1, max_length=10_000, pattern=r"\S")]
+    limit: int = Field(10, ge=1, le=1000)
+    offset: int = Field(0, ge=0, le=MAX_CANDIDATES)
+    candidates: int = Field(100, ge=1, le=MAX_CANDIDATES, description="How many ITC candidates ITM scores.")
+    rerank: bool = True
+    score: ScoreName = Field("itm+itc", description="What orders the candidates that ITM scored.")
+    filter: JsonObject | None = Field(
+        None, description="must / should / must_not of conditions: see docs/http.md."
+    )
+    min_probability: float | None = Field(
+        None, ge=0, le=1, description="Needs rerank; applies before offset."
+    )
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.min_probability is not None and not self.rerank:
+            raise ValueError("min_probability needs rerank: without ITM there is no match probability.")
+        if self.offset + self.limit > MAX_CANDIDATES:
+            raise ValueError(f"offset + limit may be at most {MAX_CANDIDATES:,}.")
+        return self
+
+    def to_request(self, collection: str) -> SearchRequest:
+        """The same as the roof takes it."""
+        return SearchRequest(
+            collection=collection,
+            text=self.text,
+            limit=self.limit,
+            offset=self.offset,
+            candidates=self.candidates,
+            rerank=self.rerank,
+            score=self.score,
+            filter=self.filter,
+            min_probability=self.min_probability,
+        )
+
+
+class HitAnswer(Answer):
+    """One hit. Ranks count from 1; ``itm_logit`` and ``match_probability`` are null without an ITM score."""
+
+    id: str
+    uri: str
+    rank: int
+    score: float
+    itc: float = Field(description="Cosine: the best of the image's query tokens against the text vector.")
+    itc_rank: int
+    itm_logit: float | None
+    match_probability: float | None
+    caption: str | None
+    metadata: dict[str, Any]
+    width: int
+    height: int
+    thumbnail_url: str
+    file_url: str
+
+
+class TimingsAnswer(Answer):
+    """Milliseconds."""
+
+    encode_ms: float
+    retrieve_ms: float
+    rerank_ms: float
+    total_ms: float
+
+
+class SearchAnswer(Answer):
+    """Hits in order, and what it took to find them."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "results": [
+                        {
+                            "id": "0042.webp",
+                            "uri": "/srv/pictures/0042.webp",
+                            "rank": 1,
+                            "score": 5.381,
+                            "itc": 0.412,
+                            "itc_rank": 8,
+                            "itm_logit": 4.969,
+                            "match_probability": 0.993,
+                            "caption": "a red car left of a blue house",
+                            "metadata": {"setting": "city"},
+                            "width": 384,
+                            "height": 384,
+                            "thumbnail_url": "/v1/collections/demo/images/0042.webp/thumbnail?v=5d41402a",
+                            "file_url": "/v1/collections/demo/images/0042.webp/file?v=5d41402a",
+                        }
+                    ],
+                    "truncated": False,
+                    "timings": {"encode_ms": 6.1, "retrieve_ms": 0.8, "rerank_ms": 71.0, "total_ms": 78.6},
+                    "generation": 3,
+                    "images": 502,
+                    "scored": 100,
+                }
+            ]
+        }
+    )
+
+    results: list[HitAnswer]
+    truncated: bool = Field(description="The text was longer than the model reads, and was cut.")
+    timings: TimingsAnswer
+    generation: int = Field(description="The index generation that answered; 0 before the first.")
+    images: int = Field(description="How many images could have been found.")
+    scored: int = Field(description="How many candidates ITM scored.")
+
+
+def hit_answer(hit: SearchHit, collection: str, root: str = "") -> HitAnswer:
+    """One hit as JSON."""
+    return HitAnswer(
+        id=hit.id,
+        uri=hit.uri,
+        rank=hit.rank,
+        score=hit.score,
+        itc=hit.itc,
+        itc_rank=hit.itc_rank,
+        itm_logit=hit.itm_logit,
+        match_probability=hit.match_probability,
+        caption=hit.caption,
+        metadata=dict(hit.metadata),
+        width=hit.width,
+        height=hit.height,
+        thumbnail_url=thumbnail_url(collection, hit.id, hit.sha256, root),
+        file_url=file_url(collection, hit.id, hit.sha256, root),
+    )
+
+
+def search_answer(response: SearchResponse, collection: str, root: str = "") -> SearchAnswer:
+    """The roof's answer as JSON."""
+    timings = response.timings
+    return SearchAnswer(
+        results=[hit_answer(hit, collection, root) for hit in response.results],
+        truncated=response.truncated,
+        timings=TimingsAnswer(
+            encode_ms=round(timings.encode_ms, 3),
+            retrieve_ms=round(timings.retrieve_ms, 3),
+            rerank_ms=round(timings.rerank_ms, 3),
+            total_ms=round(timings.total_ms, 3),
+        ),
+        generation=response.generation,
+        images=response.images,
+        scored=response.scored,
+    )

@@ -1,0 +1,45 @@
+"""The application behind a real socket, in a thread of this process: for tests, notebooks and screenshots."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import uvicorn
+from fastapi import FastAPI
+
+GRACE_SECONDS = 5
+
+
+@contextmanager
+def running(app: FastAPI, root_path: str = "") -> Iterator[str]:
+    """Serve on a free port of this machine until the block ends; gives the URL."""
+    sock = socket.socket()
+    sock.bind(("127.0.0.1", 0))
+    server = _server(app, root_path)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]}, daemon=True)
+    thread.start()
+    until = time.monotonic() + 20
+    while not server.started and time.monotonic() < until:
+        time.sleep(0.01)
+    try:
+        yield f"http://127.0.0.1:{sock.getsockname()[1]}{root_path}"
+    finally:
+        server.should_exit = True
+        thread.join(GRACE_SECONDS + 5)
+
+
+def _server(app: FastAPI, root_path: str) -> uvicorn.Server:
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        lifespan="off",
+        root_path=root_path,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+    )
+    return uvicorn.Server(config)

@@ -1,0 +1,99 @@
+"""What the API needs from the rest of the house; the roof's ``Services`` has it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from base.search import RerankRequest, RerankResponse, SearchRequest, SearchResponse
+
+if TYPE_CHECKING:
+    from api.settings import ApiSettings
+    from imaging import Decoded
+    from indexer import Upload, UploadLine
+    from store.blobs import BlobStore
+    from store.catalog import Catalog
+    from store.records import Collection, Job
+
+
+class ModelName(Protocol):
+    """The part of the model settings that is read here: the model of new collections."""
+
+    @property
+    def name(self) -> str: ...
+
+
+class Settings(Protocol):
+    """The part of the installation's settings that is read here."""
+
+    @property
+    def api(self) -> ApiSettings: ...
+
+    @property
+    def model(self) -> ModelName: ...
+
+
+class Decoder(Protocol):
+    """Bytes to RGB in an isolated process; raises ImageRejected."""
+
+    def decode(self, data: bytes) -> Decoded: ...
+
+
+class Indexer(Protocol):
+    """Jobs that bring pictures in. Registering reads a source: HTTP begins a job and registers behind it."""
+
+    def begin(
+        self,
+        sources: Sequence[str],
+        collection: str,
+        *,
+        copy: bool = False,
+        prune: bool = False,
+        roots: Sequence[str] | None = None,
+    ) -> Job: ...
+
+    def register(self, job_id: str) -> Job: ...
+
+    def add(self, collection: str, uploads: Sequence[Upload]) -> tuple[Job, Sequence[UploadLine]]: ...
+
+    def retry(self, job_id: str) -> Job: ...
+
+
+@dataclass(frozen=True)
+class ModelStatus:
+    """Whether the served model can answer now, and one sentence for a person."""
+
+    ready: bool
+    detail: str
+
+
+class Services(Protocol):
+    """The composition root, as seen from HTTP."""
+
+    @property
+    def settings(self) -> Settings: ...
+
+    @property
+    def catalog(self) -> Catalog: ...
+
+    @property
+    def blobs(self) -> BlobStore: ...
+
+    @property
+    def decoder(self) -> Decoder: ...
+
+    @property
+    def indexer(self) -> Indexer: ...
+
+    def create_collection(self, name: str, model: str | None, revision: str | None) -> Collection:
+        """Bind a collection to a model (None: our own). ModelMismatchError, ModelUnavailableError."""
+
+    def search(self, request: SearchRequest) -> SearchResponse:
+        """Raises NotFoundError, FilterError, ModelUnavailableError."""
+
+    def rerank_documents(self, request: RerankRequest) -> RerankResponse:
+        """Raises NotFoundError, ConflictError, InputError, ModelUnavailableError."""
+
+    def model_status(self) -> ModelStatus:
+        """Cheap and without blocking: asked by /readyz every few seconds."""

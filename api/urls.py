@@ -1,0 +1,67 @@
+"""Addresses of images: how an image id, which may hold slashes, becomes one path segment and comes back.
+
+Clients write ``/images/holiday%2Fdog.jpg`` (always right) or ``/images/holiday/dog.jpg`` (right unless the id
+itself ends in ``/file`` or ``/thumbnail``). ASGI servers decode ``%2F`` before routing, so the path is put
+together again from the raw one: see ``canonical_path``.
+"""
+
+from __future__ import annotations
+
+from urllib.parse import quote, unquote
+
+ASPECTS = ("file", "thumbnail")
+
+
+def collection_url(name: str, root: str = "") -> str:
+    """The address of a collection."""
+    return f"{root}/v1/collections/{quote(name, safe='')}"
+
+
+def image_url(collection: str, image_id: str, root: str = "") -> str:
+    """The address of an image's record."""
+    return f"{collection_url(collection, root)}/images/{quote(image_id, safe='')}"
+
+
+def file_url(collection: str, image_id: str, sha256: str, root: str = "") -> str:
+    """The address of the original's bytes; ``v`` makes it immutable."""
+    return f"{image_url(collection, image_id, root)}/file?v={sha256[:16]}"
+
+
+def thumbnail_url(collection: str, image_id: str, sha256: str, root: str = "") -> str:
+    """The address of the thumbnail; ``v`` makes it immutable."""
+    return f"{image_url(collection, image_id, root)}/thumbnail?v={sha256[:16]}"
+
+
+def job_url(job_id: str, root: str = "") -> str:
+    """The address of a job."""
+    return f"{root}/v1/jobs/{quote(job_id, safe='')}"
+
+
+def escape(text: str) -> str:
+    """One path segment of a *decoded* path: ``/`` and ``%`` escaped, so that ``unescape`` is unambiguous."""
+    return text.replace("%", "%25").replace("/", "%2F")
+
+
+def unescape(segment: str) -> str:
+    """Undo ``escape``."""
+    return segment.replace("%2F", "/").replace("%25", "%")
+
+
+def canonical_path(raw: str) -> str | None:
+    """The path to route by, for a raw path below ``/v1/collections/NAME/images/``; None for others.
+
+    >>> canonical_path("/v1/collections/c/images/a%2Fb.jpg/file")
+    '/v1/collections/c/images/a%2Fb.jpg/file'
+    >>> canonical_path("/v1/collections/c/images/a/b.jpg")
+    '/v1/collections/c/images/a%2Fb.jpg'
+    >>> canonical_path("/v1/collections/c/images/100%25%2Ffile")
+    '/v1/collections/c/images/100%25%2Ffile'
+    """
+    parts = raw.split("/")
+    if parts[:3] != ["", "v1", "collections"] or len(parts) < 6 or parts[4] != "images":
+        return None
+    rest = parts[5:]
+    aspect = rest.pop() if len(rest) > 1 and rest[-1] in ASPECTS else None
+    image_id = "/".join(unquote(part) for part in rest)
+    head = "/".join(unquote(part) for part in parts[:5])
+    return "/".join([head, escape(image_id)] + ([aspect] if aspect else []))

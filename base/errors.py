@@ -1,0 +1,108 @@
+"""The one exception tree.
+
+Every message is one sentence for a person: what was wrong and what to do. The edges (HTTP, command line) translate
+the classes once; nothing below them knows status or exit codes.
+
+    SightlineError
+    ├── InputError             what the caller gave cannot be used
+    │   ├── FilterError        a metadata filter that cannot be understood
+    │   ├── SourceError        a source that cannot be listed or read
+    │   ├── ImageRejected      bytes that are no usable picture
+    │   └── CheckpointError    a model folder that cannot do what is asked
+    ├── NotFoundError          no such collection, image or job
+    ├── ConflictError          the request contradicts what is stored
+    │   └── ModelMismatchError the collection is bound to another model
+    ├── UnavailableError       something this needs cannot be reached now
+    │   └── ModelUnavailableError
+    ├── CorruptionError        a stored file is not what was written
+    └── LeaseLostError         another worker owns this batch now
+"""
+
+from __future__ import annotations
+
+
+class SightlineError(Exception):
+    """Root of every error that this project raises on purpose."""
+
+    code = "error"
+
+
+class InputError(SightlineError):
+    """What the caller gave cannot be used."""
+
+    code = "invalid-input"
+
+
+class FilterError(InputError):
+    """A metadata filter that cannot be understood."""
+
+    code = "invalid-filter"
+
+
+class SourceError(InputError):
+    """A source that cannot be listed or read."""
+
+    code = "invalid-source"
+
+
+class ImageRejected(InputError):
+    """Bytes that are no usable picture: ``reason`` is a short code, ``detail`` a sentence."""
+
+    code = "image-rejected"
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
+
+    def __reduce__(self) -> tuple[type[ImageRejected], tuple[str, str]]:
+        # Crosses a process border: the default would call the class with the joined message alone.
+        return (type(self), (self.reason, self.detail))
+
+
+class CheckpointError(InputError):
+    """A model folder that cannot do what is asked of it."""
+
+    code = "invalid-checkpoint"
+
+
+class NotFoundError(SightlineError):
+    """No such collection, image or job."""
+
+    code = "not-found"
+
+
+class ConflictError(SightlineError):
+    """The request contradicts what is stored."""
+
+    code = "conflict"
+
+
+class ModelMismatchError(ConflictError):
+    """The collection is bound to another model."""
+
+    code = "model-mismatch"
+
+
+class UnavailableError(SightlineError):
+    """Something this needs cannot be reached now."""
+
+    code = "unavailable"
+
+
+class ModelUnavailableError(UnavailableError):
+    """Neither a folder nor a reachable hub repository."""
+
+    code = "model-unavailable"
+
+
+class CorruptionError(SightlineError):
+    """A stored file is not what was written."""
+
+    code = "corruption"
+
+
+class LeaseLostError(SightlineError):
+    """Another worker owns this batch now; what was computed for it is discarded."""
+
+    code = "lease-lost"

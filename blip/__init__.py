@@ -1,0 +1,41 @@
+"""The model family: arrays in, arrays out. Importing this package imports no torch; its modules do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from blip.blip2 import Blip2
+
+__all__ = ["load_blip2"]
+
+
+def load_blip2(
+    model: str,
+    *,
+    revision: str | None = None,
+    device: str | None = None,
+    dtype: str | None = None,
+    cache_dir: Path | None = None,
+) -> Blip2:
+    """Load a BLIP-2 ITM checkpoint in transformers' format.
+
+    Args:
+        model: a folder, or a hub id such as ``Salesforce/blip2-itm-vit-g``.
+        revision: branch, tag or commit on the hub.
+        device: ``cpu``, ``cuda``, ``cuda:1``, ``mps``; None picks the best that is there.
+        dtype: of the image encoder: ``float32``, ``bfloat16`` or ``float16``; None picks bfloat16 on GPUs
+            that have it
+            and float32 elsewhere. The Q-Former stays in float32 (SCORING.md, trap 4).
+        cache_dir: the hub's cache folder; None uses the hub's own default.
+
+    Raises:
+        ModelUnavailableError: neither a folder nor reachable on the hub.
+        CheckpointError: the folder holds no usable BLIP-2 ITM checkpoint.
+    """
+    from blip.blip2 import Blip2
+    from blip.checkpoint import resolve
+
+    return Blip2(resolve(model, revision, cache_dir), device=device, dtype=dtype)

@@ -1,0 +1,81 @@
+"""Recall@K as pure functions over score matrices, after big_vision's `image_text_retrieval.py`.
+
+``R`` rows (queries) · ``C`` columns (what is searched) · ``N`` pictures · ``T`` texts. Recall is a share of
+1. A tie counts against us: a model that scores everything alike finds nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+Scores = NDArray[np.floating]
+Ranks = NDArray[np.int64]
+
+RECALL_AT = (1, 5, 10)
+
+
+def best_rank(scores: Scores, relevant: NDArray[np.integer] | Sequence[int]) -> int:
+    """Rank, from 0, of the first relevant column of one row of scores ``[C]``.
+
+    Columns of equal score stand before the relevant one, except those that are relevant themselves.
+    """
+    best = scores[relevant].max()
+    ahead = scores >= best
+    ahead[relevant] = False
+    return int(ahead.sum())
+
+
+def text_to_image_ranks(scores: Scores, image_of_text: NDArray[np.int64]) -> Ranks:
+    """Scores ``[T, N]`` to the rank of each text's picture, ``[T]``."""
+    return np.array([best_rank(row, [image]) for row, image in zip(scores, image_of_text, strict=True)])
+
+
+def image_to_text_ranks(scores: Scores, image_of_text: NDArray[np.int64]) -> Ranks:
+    """Scores ``[N, T]`` to the rank of the best of each picture's texts, ``[N]``."""
+    return np.array([best_rank(row, np.flatnonzero(image_of_text == n)) for n, row in enumerate(scores)])
+
+
+def recall(ranks: Ranks, at: Sequence[int] = RECALL_AT) -> dict[int, float]:
+    """Share of rows whose first relevant column is among the first k, for each k."""
+    return {k: float((ranks < k).mean()) for k in at}
+
+
+def text_to_image_recall(
+    scores: Scores, image_of_text: NDArray[np.int64], at: Sequence[int] = RECALL_AT
+) -> dict[int, float]:
+    """Recall of pictures by text from scores ``[T, N]``."""
+    return recall(text_to_image_ranks(scores, image_of_text), at)
+
+
+def image_to_text_recall(
+    scores: Scores, image_of_text: NDArray[np.int64], at: Sequence[int] = RECALL_AT
+) -> dict[int, float]:
+    """Recall of texts by picture from scores ``[N, T]``; any of a picture's captions is right."""
+    return recall(image_to_text_ranks(scores, image_of_text), at)
+
+
+def bootstrap_interval(
+    hits: NDArray[np.bool_],
+    groups: NDArray[np.int64],
+    confidence: float = 0.95,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """Percentile bootstrap interval of the share of hits ``[R]``.
+
+    Whole groups ``[R]`` are resampled: the captions of one picture succeed or fail together, and drawing them
+    one by one would make the interval too narrow.
+    """
+    _, member = np.unique(groups, return_inverse=True)
+    found = np.bincount(member, weights=hits.astype(np.float64))
+    size = np.bincount(member).astype(np.float64)
+    generator = np.random.default_rng(seed)
+    share = np.full(len(size), 1 / len(size))
+    draws = generator.multinomial(len(size), share, size=resamples).astype(np.float64)
+    means = (draws @ found) / (draws @ size)
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(means, [tail, 1 - tail])
+    return float(low), float(high)

@@ -1,0 +1,17 @@
+"""Names that every process of the indexer agrees on."""
+
+from __future__ import annotations
+
+import os
+import socket
+import uuid
+
+EMBED = "sightline.embed"
+"""The one task of the queue."""
+BUILDER = "builder"
+"""The singleton lease of the builder."""
+
+
+def worker_name() -> str:
+    """A lease owner that no other process, also none of an earlier boot, shares."""
+    return f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"

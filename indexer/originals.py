@@ -1,0 +1,45 @@
+"""Originals by their address, checked against the bytes that were registered."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from base.errors import ImageRejected
+from indexer.sources import read_uri
+from indexer.sources_records import MAX_BYTES
+
+if TYPE_CHECKING:
+    from store.blobs import BlobStore
+    from store.records import Image
+
+
+def read_original(image: Image, blobs: BlobStore, *, max_bytes: int = MAX_BYTES) -> bytes:
+    """The registered bytes of an image. Its address was checked when it was registered.
+
+    Raises:
+        ImageRejected: ``unreadable``, ``too_many_bytes``, or ``changed`` when there are other bytes by now.
+    """
+    data = read_uri(image.uri, blobs, max_bytes=max_bytes, allow_remote=True)
+    if hashlib.sha256(data).hexdigest() != image.sha256:
+        raise ImageRejected(
+            "changed", f"{image.uri} is not what it was when it was registered; index it again."
+        )
+    return data
+
+
+def in_chunks(images: Sequence[Image], *, most: int, most_bytes: int) -> Iterator[list[Image]]:
+    """Neighbours of at most ``most`` members and ``most_bytes`` together; one image may exceed that
+    alone.
+    """
+    chunk: list[Image] = []
+    size = 0
+    for image in images:
+        if chunk and (len(chunk) == most or size + image.bytes > most_bytes):
+            yield chunk
+            chunk, size = [], 0
+        chunk.append(image)
+        size += image.bytes
+    if chunk:
+        yield chunk

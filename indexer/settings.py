@@ -1,0 +1,107 @@
+"""Every number that the indexer can be told. Plain frozen dataclasses: the roof maps its settings onto
+them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class IndexerSettings:
+    """Registration and embedding."""
+
+    batch_size: int = 32
+    """Images in one task: one lease, one pass of the model, one segment."""
+    register_batch: int = 256
+    """Items registered in one transaction while the source is still being listed."""
+    hash_threads: int = 2
+    """Threads that read and hash the source."""
+    lease_seconds: float = 60.0
+    """How long a batch stays a worker's without a sign of life."""
+    heartbeat_seconds: float | None = None
+    """How often a lease is renewed; a third of its length when not given."""
+    max_attempts: int = 3
+    """An attempt of at least this number that ends in an unexpected error fails the batch for good."""
+    max_leases: int = 10
+    """A batch leased more often than this was killing its workers: it is failed without another try."""
+    retry_pause_seconds: float = 1.0
+    """Pause before a batch that failed unexpectedly is given back; doubled at each attempt."""
+    decode_chunk_images: int = 8
+    """Originals held in memory at once, at most."""
+    decode_chunk_bytes: int = 64 << 20
+    """… and their size on disk together (one picture alone may exceed it)."""
+    patch_codec: str = "fp16"
+    """How patches are kept in segments: ``fp16``, or ``none`` to re-encode originals at every rerank."""
+    thumbnail_bytes: int = 16_000
+    """A thumbnail's usual size: for the estimate only."""
+    poll_seconds: float = 0.2
+    """How often ``wait`` looks at a job."""
+
+    @property
+    def heartbeat(self) -> float:
+        """Seconds between two renewals of a lease."""
+        return self.heartbeat_seconds if self.heartbeat_seconds is not None else self.lease_seconds / 3
+
+
+@dataclass(frozen=True)
+class BuilderSettings:
+    """The background caretaker: sweeping, folding, merging, cleaning."""
+
+    interval_seconds: float = 1.0
+    """Pause between two passes."""
+    lease_seconds: float = 60.0
+    """The singleton lease: how soon another builder takes over from a dead one."""
+    resend_seconds: float = 60.0
+    """A task sent longer ago than this, still nobody's while the queue is empty, is sent again."""
+    resend_limit: int = 1000
+    """Messages re-sent in one pass, at most."""
+    rest_seconds: float = 30.0
+    """A collection that could not be tended (a full disk, a damaged segment) is left alone this long."""
+    fold_min_images: int = 1000
+    """A generation is built when more images than this are outside of the current one …"""
+    fold_fraction: float = 0.10
+    """… and more than this part of those inside."""
+    fold_dead_fraction: float = 0.30
+    """… or when this part of what it holds is dead."""
+    fold_idle_seconds: float = 5.0
+    """A small collection is folded whole once nothing was published into it for this long …"""
+    fold_idle_max_images: int = 10_000
+    """… small being at most this many images; 0 turns it off."""
+    merge_below_images: int = 1024
+    """A segment smaller than this is small."""
+    merge_at_least: int = 8
+    """Small segments of one kind are merged once there are this many."""
+    merge_max_bytes: int = 512 << 20
+    """What one merge reads, at most: it is held in memory."""
+    rewrite_dead_fraction: float = 0.30
+    """A segment with a larger dead part is rewritten."""
+    orphan_seconds: float = 3600.0
+    """A file that no row names is removed once it is this old."""
+    retired_seconds: float = 600.0
+    """A replaced segment or generation stays this long for searches that began before."""
+    clean_seconds: float = 60.0
+    """How often folders are compared with the catalog."""
+    stale_registration_seconds: float = 6 * 3600.0
+    """A job whose listing stopped this long ago (its process died) is sealed with what it has."""
+    verify_seconds: float = 86_400.0
+    """How often the checksum of a generation is read again in full."""
+
+
+@dataclass(frozen=True)
+class BrokerSettings:
+    """Where messages travel. They carry task ids only; losing them all loses no work."""
+
+    url: str = "filesystem://"
+    """``filesystem://`` (one machine, one worker), ``redis://``, ``valkey://`` or ``amqp://``."""
+    folder: Path | None = None
+    """Where the filesystem broker keeps its messages; the others need none."""
+    queue: str = "sightline"
+    """The queue's name; installations that share a broker need different ones."""
+    polling_interval: float = 0.1
+    """Seconds between two looks at an empty folder."""
+    connect_seconds: float = 3.0
+    """How long one attempt to reach the broker may take."""
+    send_retries: int = 2
+    """Attempts to send a message after the first."""

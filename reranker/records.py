@@ -1,0 +1,56 @@
+"""What a reranking takes and answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Candidate(Protocol):
+    """One image to judge, as the retriever found it (``retriever.Candidate`` fits). Ranks count from 1."""
+
+    @property
+    def key(self) -> int: ...
+    @property
+    def itc(self) -> float: ...
+    @property
+    def itc_rank(self) -> int: ...
+
+
+class PatchSource(Protocol):
+    """Where the patches of stored images come from: the segment cache first, else the original again."""
+
+    def patches(self, keys: Sequence[int]) -> Tensor:
+        """Patches ``[K,P,V]`` in the order of ``keys``."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """One candidate in its new place.
+
+    ``itm_logit`` and ``match_probability`` are None where ITM did not score it (no time left, or
+    ``score="itc"``); then ``score`` is the ITC score, and not comparable with those above it.
+    """
+
+    key: int
+    score: float
+    itc: float
+    itc_rank: int
+    itm_logit: float | None
+    match_probability: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class RankedImage:
+    """One of the images that were passed in: ``index`` is its position there."""
+
+    index: int
+    score: float
+    itm_logit: float
+    match_probability: float
+    itc: float

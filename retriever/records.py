@@ -1,0 +1,27 @@
+"""What a retrieval answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One image that ITC found. ``itc`` is the cosine of its best query token, ``itc_rank`` counts from 1."""
+
+    key: int
+    itc: float
+    itc_rank: int
+
+
+@dataclass(frozen=True)
+class Retrieved:
+    """Candidates by falling ITC score (ties: by key).
+
+    ``generation`` is the number of the token index that answered (0: everything was scanned), ``images`` how
+    many live images could have been found (after the filter).
+    """
+
+    candidates: list[Candidate]
+    generation: int
+    images: int

@@ -1,0 +1,121 @@
+"""From a text vector to candidates."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Protocol
+
+import numpy as np
+
+from base.errors import InputError, NotFoundError
+from retriever.records import Candidate, Retrieved
+from retriever.views import View, ViewBuilder
+from store.durable import FileMissingError
+from store.token_index import ImageHits, search
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from store.filters import Filter
+    from store.records import Snapshot
+    from store.segments import SegmentReader
+    from store.token_index import Keys, Vector
+
+_TRIES: Final = 4
+"""How often a query starts again because the collection changed under it."""
+
+
+class CatalogReader(Protocol):
+    """What the retriever asks of the catalog (`store.catalog.Catalog`)."""
+
+    def version(self, collection: str) -> tuple[int, int]:
+        """(collection id, version): one cheap read."""
+        ...
+
+    def snapshot(self, collection: str) -> Snapshot: ...
+    def filter_keys(self, collection_id: int, filter: Filter) -> Keys: ...
+
+
+class Retriever:
+    """Exact max-sim over everything that is live in a collection, in the generation or not yet. Thread-safe.
+
+    Each query reads the collection's version. When it changed, one thread makes a new view while the others
+    wait for it, because an answer must never be older than what its query could know.
+    """
+
+    def __init__(
+        self, catalog: CatalogReader, segments: SegmentReader, generations: Path | str, *, gpu: bool = False
+    ) -> None:
+        self._catalog = catalog
+        self._builder = ViewBuilder(segments, Path(generations), gpu)
+        self._views: dict[str, View] = {}
+        self._locks: dict[str, threading.Lock] = {}
+        self._lock = threading.Lock()
+
+    def retrieve(
+        self, collection: str, text_vector: NDArray[np.float32], candidates: int, filter: Filter | None = None
+    ) -> Retrieved:
+        """The best ``candidates`` live images that pass ``filter`` for a unit text vector fp32 ``[D]``.
+
+        `NotFoundError` without such a collection, `InputError` for a vector of another model or fewer than
+        one candidate, `FileMissingError` when a published segment is gone for good.
+        """
+        if candidates < 1:
+            raise InputError(f"At least one candidate must be asked for, not {candidates}.")
+        for _ in range(_TRIES - 1):
+            try:
+                view = self._view(collection)
+                hits = self._search(view, text_vector, candidates, filter)
+            except FileMissingError:
+                # The builder has merged that segment and removed it since: the catalog knows better by now.
+                self._forget(collection)
+                continue
+            # The filter is read after the view: an image that was replaced in between would be in neither.
+            if filter is None or view.is_at_least(*self._catalog.version(collection)):
+                return _retrieved(hits, view)
+        view = self._view(collection)
+        return _retrieved(self._search(view, text_vector, candidates, filter), view)
+
+    def _search(self, view: View, vector: Vector, candidates: int, filter: Filter | None) -> ImageHits:
+        wanted = None if filter is None else np.sort(self._catalog.filter_keys(view.collection_id, filter))
+        return search(self._builder.parts(view, wanted), _checked(vector, view.joint_dim), candidates)
+
+    def _view(self, collection: str) -> View:
+        try:
+            collection_id, version = self._catalog.version(collection)
+        except NotFoundError:
+            self._forget(collection)
+            raise
+        view = self._views.get(collection)
+        if view is not None and view.is_at_least(collection_id, version):
+            return view
+        with self._lock_of(collection):
+            view = self._views.get(collection)
+            if view is None or not view.is_at_least(collection_id, version):
+                view = self._builder.build(self._catalog.snapshot(collection), view)
+                self._views[collection] = view
+            return view
+
+    def _lock_of(self, collection: str) -> threading.Lock:
+        with self._lock:
+            return self._locks.setdefault(collection, threading.Lock())
+
+    def _forget(self, collection: str) -> None:
+        self._views.pop(collection, None)
+
+
+def _checked(vector: NDArray[np.float32], dim: int) -> Vector:
+    checked = np.asarray(vector, np.float32)
+    if checked.shape != (dim,):
+        raise InputError(f"The text vector must be [{dim}], not {list(checked.shape)}: another model's?")
+    # The bounds that make retrieval exact assume length 1; NaN fails this comparison too.
+    if not abs(float(np.linalg.norm(checked)) - 1) < 1e-2:
+        raise InputError("The text vector must have length 1.")
+    return checked
+
+
+def _retrieved(hits: ImageHits, view: View) -> Retrieved:
+    pairs = zip(hits.keys.tolist(), hits.scores.tolist(), strict=True)
+    candidates = [Candidate(key, itc, rank) for rank, (key, itc) in enumerate(pairs, start=1)]
+    return Retrieved(candidates, view.generation, hits.searched)

@@ -1,0 +1,229 @@
+"""Every setting of an installation: environment variables ``SIGHTLINE_*``, nested with ``__``.
+
+The groups are the plain dataclasses of the packages that use them, so that a knob is declared once, with its
+default. Everything that is written lives under ``data`` unless a setting says otherwise. Imports no torch,
+SQL or FAISS.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, is_dataclass, replace
+from pathlib import Path
+from typing import Any, get_args, get_origin, get_type_hints
+
+from pydantic import Field, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from api.settings import ApiSettings
+from base.errors import InputError
+from imaging.limits import Limits
+from indexer.settings import BrokerSettings, BuilderSettings, IndexerSettings
+
+PREFIX = "SIGHTLINE_"
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """The model of new collections, and how any model is loaded."""
+
+    name: str = "Salesforce/blip2-itm-vit-g"
+    """A folder, a hub id, or ``demo`` for the small model that ships with Sightline."""
+    revision: str | None = None
+    """Branch, tag or commit on the hub."""
+    device: str | None = None
+    """``cpu``, ``cuda``, ``cuda:1``, ``mps``; chosen by what the machine has when not given."""
+    dtype: str | None = None
+    """Precision of the image encoder: ``float32``, ``bfloat16`` or ``float16``; chosen by the device when not
+    given.
+    """
+    cache_dir: Path | None = None
+    """Where hub downloads are kept; the hub's own default when not given."""
+
+
+@dataclass(frozen=True)
+class DecodingSettings:
+    """The processes that turn untrusted bytes into pixels."""
+
+    processes: int = 1
+    """Decoders that run side by side in one worker."""
+    max_tries: int = 3
+    """A picture that kills its decoder this often is marked failed."""
+
+
+@dataclass(frozen=True)
+class UpSettings:
+    """Processes that one command supervises (``up``, ``demo``, ``index`` without a running worker)."""
+
+    stop_seconds: float = 30.0
+    """How long a process may take to finish its batch after SIGTERM before it is killed."""
+    restart_limit: int = 5
+    """A process that dies this often within a minute of its start brings everything down."""
+
+
+@dataclass(frozen=True)
+class LogSettings:
+    """What the long-running processes write to stderr."""
+
+    level: str = "info"
+    """``debug``, ``info``, ``warning`` or ``error``; JSON lines on stderr."""
+
+
+class Settings(BaseSettings):
+    """The whole installation. Immutable; every path is absolute."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_nested_delimiter="__", frozen=True, extra="forbid", validate_default=False
+    )
+
+    data: Path = Path("sightline-data")
+    """The data folder: holds everything that no other setting puts elsewhere."""
+    database_url: str = ""
+    """SQLAlchemy URL of the catalog, such as ``postgresql+psycopg://user:password@host/name``; SQLite in the
+    data folder when empty.
+    """
+    segments: Path | None = None
+    """Folder of the segments (local, or a POSIX folder that all hosts share); ``segments`` in the data
+    folder.
+    """
+    generations: Path | None = None
+    """Folder of the index generations, likewise; ``generations`` in the data folder."""
+    originals: str = ""
+    """Folder or fsspec URL of copied originals and thumbnails; ``originals`` in the data folder when empty.
+    """
+    model: ModelSettings = Field(default_factory=ModelSettings)
+    imaging: Limits = Field(default_factory=Limits)
+    decoding: DecodingSettings = Field(default_factory=DecodingSettings)
+    indexer: IndexerSettings = Field(default_factory=IndexerSettings)
+    builder: BuilderSettings = Field(default_factory=BuilderSettings)
+    broker: BrokerSettings = Field(default_factory=BrokerSettings)
+    api: ApiSettings = Field(default_factory=ApiSettings)
+    up: UpSettings = Field(default_factory=UpSettings)
+    log: LogSettings = Field(default_factory=LogSettings)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_groups(cls, raw: dict[str, Any]) -> dict[str, Any]:
+        for name, group in groups():
+            if isinstance(raw.get(name), Mapping):
+                raw[name] = _read_group(name, group, raw[name])
+        return raw
+
+    @property
+    def data_folder(self) -> Path:
+        """The data folder, absolute."""
+        return self.data.expanduser().absolute()
+
+    @property
+    def catalog_url(self) -> str:
+        """The SQLAlchemy URL of the catalog: SQLite in the data folder when none is set."""
+        return self.database_url or f"sqlite:///{self.data_folder / 'catalog.sqlite'}"
+
+    @property
+    def segments_folder(self) -> Path:
+        """Where segments live: a local or shared POSIX folder."""
+        return (self.segments or self.data_folder / "segments").expanduser().absolute()
+
+    @property
+    def generations_folder(self) -> Path:
+        """Where index generations live: a local or shared POSIX folder."""
+        return (self.generations or self.data_folder / "generations").expanduser().absolute()
+
+    @property
+    def originals_url(self) -> str:
+        """Where copied originals and thumbnails live: a folder or any fsspec URL."""
+        return self.originals or str(self.data_folder / "originals")
+
+    @property
+    def broker_settings(self) -> BrokerSettings:
+        """The broker with its folder filled in."""
+        folder = self.broker.folder or self.data_folder / "broker"
+        return replace(self.broker, folder=folder.expanduser().absolute())
+
+
+@dataclass(frozen=True)
+class Knob:
+    """One environment variable and what it is set to by default."""
+
+    variable: str
+    default: Any
+    value: Any
+
+
+def load_settings(data: Path | None = None) -> Settings:
+    """Read the environment; ``data`` (the command line's) wins over ``SIGHTLINE_DATA``.
+
+    Raises:
+        InputError: a variable that cannot be understood, named as the user wrote it.
+    """
+    try:
+        return Settings() if data is None else Settings(data=data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        if not first["loc"]:
+            raise InputError(str(first.get("ctx", {}).get("error", first["msg"]))) from error
+        variable = PREFIX + "__".join(str(part) for part in first["loc"][:2]).upper()
+        raise InputError(f"{variable}={first['input']!r} cannot be used: {first['msg']}.") from error
+
+
+def groups() -> list[tuple[str, type]]:
+    """The nested groups: field name and dataclass."""
+    found = [(name, info.annotation) for name, info in Settings.model_fields.items()]
+    return [(name, kind) for name, kind in found if isinstance(kind, type) and is_dataclass(kind)]
+
+
+def knobs(settings: Settings | None = None) -> Iterator[Knob]:
+    """Every setting with its variable, its default and its value in ``settings`` (else the default)."""
+    nested = dict(groups())
+    for name, info in Settings.model_fields.items():
+        if name not in nested:
+            value = info.default if settings is None else getattr(settings, name)
+            yield Knob(f"{PREFIX}{name.upper()}", info.default, value)
+            continue
+        default = nested[name]()
+        group = default if settings is None else getattr(settings, name)
+        for item in get_type_hints(nested[name]):
+            yield Knob(
+                f"{PREFIX}{name.upper()}__{item.upper()}", getattr(default, item), getattr(group, item)
+            )
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """The variables that give a child process the same settings (the data folder, and what differs)."""
+    found = {f"{PREFIX}DATA": str(settings.data_folder)}
+    for knob in knobs(settings):
+        if knob.value != knob.default and knob.variable not in found:
+            found[knob.variable] = _write(knob.value)
+    return found
+
+
+def unknown_variables(names: Mapping[str, str] | None = None) -> list[str]:
+    """Variables with our prefix that no setting reads: usually a typing error."""
+    known = {knob.variable for knob in knobs()} | {f"{PREFIX}REQUIRE_SERVICES"}
+    return sorted(name for name in (names or os.environ) if name.startswith(PREFIX) and name not in known)
+
+
+def _write(value: Any) -> str:
+    if isinstance(value, tuple | list | frozenset):
+        return ",".join(str(item) for item in value)
+    return "" if value is None else str(value)
+
+
+def _read_group(name: str, group: type, raw: Mapping[str, Any]) -> dict[str, Any]:
+    """Check the names of one group and read its comma-separated lists and its empty optionals."""
+    hints = get_type_hints(group)
+    unknown = sorted(set(raw) - set(hints))
+    if unknown:
+        raise ValueError(
+            f"There is no setting {PREFIX}{name.upper()}__{unknown[0].upper()}; see docs/settings.md."
+        )
+    return {item: _read(hints[item], value) for item, value in raw.items()}
+
+
+def _read(kind: Any, value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    if get_origin(kind) in (tuple, list, frozenset):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return None if value == "" and type(None) in get_args(kind) else value

@@ -1,0 +1,136 @@
+"""Server-side sources stay below their roots; progress streams; jobs can be cancelled and tried again."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from sightline.wiring import Services
+from tests.api.installation import MakeClient, png, problem, upload
+
+JOBS = "/v1/collections/pictures/jobs"
+
+
+def ended(client: TestClient, url: str) -> Any:
+    """The job once its listing is over."""
+    for _ in range(200):
+        job = client.get(url).json()
+        if job["state"] != "registering":
+            return job
+        time.sleep(0.05)
+    raise AssertionError("still registering")
+
+
+def events(text: str) -> list[tuple[str, Any]]:
+    """(event, data) of a whole stream."""
+    found = []
+    for block in text.replace("\r\n", "\n").strip().split("\n\n"):
+        fields = dict(line.split(": ", 1) for line in block.split("\n") if not line.startswith(":"))
+        if fields:
+            found.append((fields["event"], json.loads(fields["data"])))
+    return found
+
+
+@pytest.fixture
+def roots(tmp_path: Path) -> Path:
+    """A folder to serve with one picture in it, beside a private one."""
+    for name in ("open", "private"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / f"{name}.png").write_bytes(png("red"))
+    return tmp_path
+
+
+def test_nothing_is_read_without_roots(client: TestClient, roots: Path) -> None:
+    client.post("/v1/collections", json={"name": "pictures"})
+    assert (
+        "SOURCE_ROOTS" in problem(client.post(JOBS, json={"sources": [str(roots / "open")]}), 403)["detail"]
+    )
+
+
+def test_sources_below_a_root_are_indexed(make_client: MakeClient, roots: Path) -> None:
+    client = make_client(source_roots=(str(roots / "open"),))
+    client.post("/v1/collections", json={"name": "pictures"})
+    answer = client.post(JOBS, json={"sources": [str(roots / "open")], "copy": True})
+    assert answer.status_code == 202
+    job = ended(client, answer.headers["location"])
+    assert (job["state"], job["progress"]["total"], job["kind"]) == ("running", 1, "index")
+
+
+@pytest.mark.parametrize(
+    "source", ["{}/private", "{}/open/../private", "{}", "/", "{}/open-not", "file://{}/private", "s3://bucket/x",
+               "https://example.org/a.png", "{}/open/link", "relative/path"]
+)  # fmt: skip
+def test_sources_elsewhere_are_forbidden(make_client: MakeClient, roots: Path, source: str) -> None:
+    (roots / "open" / "link").symlink_to(roots / "private")
+    client = make_client(source_roots=(str(roots / "open"),))
+    client.post("/v1/collections", json={"name": "pictures"})
+    problem(client.post(JOBS, json={"sources": [source.format(roots)]}), 403)
+    assert client.get("/v1/jobs").json()["items"] == []
+
+
+def test_links_and_manifests_do_not_lead_out(make_client: MakeClient, roots: Path) -> None:
+    (roots / "open" / "link.png").symlink_to(roots / "private" / "private.png")
+    manifest = roots / "open" / "lists" / "list.jsonl"
+    manifest.parent.mkdir()
+    manifest.write_text(json.dumps({"uri": str(roots / "private" / "private.png"), "id": "stolen"}) + "\n")
+    client = make_client(source_roots=(str(roots / "open"),))
+    client.post("/v1/collections", json={"name": "pictures"})
+    for source in (roots / "open" / "*.png", manifest):
+        answer = client.post(JOBS, json={"sources": [str(source)]})
+        job = ended(client, answer.headers["location"])
+        assert job["errors"], job
+        assert {error["reason"] for error in job["errors"]} == {"forbidden"}
+    assert client.get("/v1/collections/pictures").json()["pending"] == 1
+
+
+def test_progress_streams_until_the_job_has_ended(client: TestClient, services: Services) -> None:
+    client.post("/v1/collections", json={"name": "pictures"})
+    job = upload(client, {"a": png("red"), "b": b"no picture"})["job"]
+    services.indexer.run_pending()
+    answer = client.get(job["events_url"])
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    (last,) = events(answer.text)
+    assert last[0] == "done"
+    assert last[1] == client.get(job["url"]).json()
+    assert (last[1]["progress"]["indexed"], last[1]["progress"]["failed"]) == (1, 1)
+
+
+def test_progress_of_nothing_is_404(client: TestClient) -> None:
+    problem(client.get("/v1/jobs/none/events"), 404)
+    problem(client.get("/v1/jobs/none"), 404)
+    problem(client.post("/v1/jobs/none/cancel"), 404)
+    problem(client.post("/v1/jobs/none/retry"), 404)
+
+
+def test_a_cancelled_job_embeds_nothing(client: TestClient, services: Services) -> None:
+    client.post("/v1/collections", json={"name": "pictures"})
+    job = upload(client, {"a": png("red")})["job"]
+    assert client.post(f"{job['url']}/cancel").json()["state"] == "cancelled"
+    services.indexer.run_pending()
+    assert client.get("/v1/collections/pictures").json()["images"] == 0
+    assert events(client.get(job["events_url"]).text)[-1][1]["state"] == "cancelled"
+
+
+def test_failed_images_are_tried_again(client: TestClient, services: Services, tmp_path: Path) -> None:
+    client.post("/v1/collections", json={"name": "pictures"})
+    job = upload(client, {"a": b"no picture"})["job"]
+    services.indexer.run_pending()
+    answer = client.post(f"{job['url']}/retry")
+    assert answer.status_code == 202
+    assert answer.json()["progress"]["pending"] == 1
+    services.indexer.run_pending()
+    assert client.get(job["url"]).json()["progress"]["failed"] == 1
+
+
+def test_jobs_are_listed_newest_first_and_by_collection(client: TestClient) -> None:
+    for name in ("pictures", "others"):
+        client.post("/v1/collections", json={"name": name})
+        upload(client, {"a": png("red")}, collection=name)
+    assert [job["collection"] for job in client.get("/v1/jobs").json()["items"]] == ["others", "pictures"]
+    mine = client.get("/v1/jobs", params={"collection": "pictures"}).json()["items"]
+    assert [job["collection"] for job in mine] == ["pictures"]

@@ -1,0 +1,113 @@
+"""Reranking in the common shape: pictures only, scored by ITM, nothing fetched from anywhere."""
+
+from __future__ import annotations
+
+import base64
+from math import exp
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from tests.api.installation import MakeClient, png, problem
+
+
+def uri(*quarters: str) -> str:
+    """A picture as a data URI."""
+    return f"data:image/png;base64,{base64.b64encode(png(*quarters)).decode()}"
+
+
+def rerank(client: TestClient, documents: Any, query: str = "red blue", **more: Any) -> Any:
+    """The JSON of a rerank that succeeds."""
+    answer = client.post("/v1/rerank", json={"query": query, "documents": documents} | more)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def test_every_shape_of_a_document_scores_the_same(library: TestClient) -> None:
+    part = {"type": "image_url", "image_url": {"url": uri("red", "blue")}}
+    documents = [
+        {"image": uri("red", "blue")},
+        {"content": [part]},
+        {"id": "half", "collection": "pictures"},
+        {"image": uri("green")},
+    ]
+    answer = rerank(library, documents)
+    assert [result["index"] for result in answer["results"]] == [0, 1, 2, 3]
+    # a = 1, w = 1/3 for the halves; green agrees with either colour on one channel of three: a = 1/3
+    good, bad = 1 / (1 + exp(2 / 3 - 4)), 1 / (1 + exp(2 / 3 - (8 / 3 - 4)))
+    scores = [result["relevance_score"] for result in answer["results"]]
+    assert scores == pytest.approx([good, good, good, bad], abs=1e-6)
+    assert answer["model"] == "toy"
+    assert answer["id"]
+
+
+def test_results_are_ordered_by_relevance_and_cut_at_top_n(library: TestClient) -> None:
+    documents = [{"image": uri(name)} for name in ("green", "blue", "white", "red")]
+    answer = rerank(library, documents, query="red")
+    scores = [result["relevance_score"] for result in answer["results"]]
+    assert scores == sorted(scores, reverse=True)
+    assert answer["results"][0]["index"] == 3
+    assert rerank(library, documents, query="red", top_n=2)["results"] == answer["results"][:2]
+
+
+def test_vllm_content_lists_are_one_document_for_each_part(library: TestClient) -> None:
+    parts = [{"type": "image_url", "image_url": {"url": uri(name)}} for name in ("blue", "red")]
+    answer = rerank(library, {"content": parts}, query="red")
+    assert [result["index"] for result in answer["results"]] == [1, 0]
+
+
+def test_stored_documents_come_back_when_asked_for(library: TestClient) -> None:
+    stored = {"id": "red", "collection": "pictures"}
+    answer = rerank(library, [stored, {"image": uri("red")}], return_documents=True, model="toy")
+    assert [result["document"] for result in answer["results"]] == [stored, None]
+
+
+@pytest.mark.parametrize(
+    ("document", "says"),
+    [
+        ("https://example.org/a.png", "scored as words"),
+        ("data:image/png;base64,AAAA", "scored as words"),
+        ("a red car", "Documents are pictures"),
+        ({"text": "a red car"}, "Documents are pictures"),
+        ({"image": "https://example.org/a.png"}, "not fetched"),
+        ({"image": "file:///etc/passwd"}, "not fetched"),
+        ({"image": "/etc/passwd"}, "not fetched"),
+        ({"content": [{"type": "image_url", "image_url": {"url": "http://127.0.0.1/"}}]}, "not fetched"),
+        ({"content": [{"type": "text", "text": "words"}]}, "image_url"),
+        ({"image": "data:image/png;base64,%%%"}, "base64"),
+        ({"image": "data:image/png;base64"}, "no comma"),
+        ({"image": "data:text/html,<p>"}, "no usable picture"),
+        ({"image": "data:,"}, "no usable picture"),
+        ({"image": uri("red"), "id": "red"}, "no such field"),
+        ({"id": "red"}, "required"),
+        (None, "Documents are pictures"),
+        (7, "Documents are pictures"),
+    ],
+)
+def test_what_is_no_picture_is_refused_loudly(library: TestClient, document: Any, says: str) -> None:
+    documents = [{"image": uri("red")}, document]
+    body = problem(library.post("/v1/rerank", json={"query": "red", "documents": documents}), 422)
+    assert says in body["detail"]
+    assert body["errors"][0]["pointer"].startswith("#/documents/1")
+    assert "tag:" not in body["errors"][0]["pointer"]
+
+
+def test_what_is_not_stored_is_404(library: TestClient) -> None:
+    for document in ({"id": "nobody", "collection": "pictures"}, {"id": "red", "collection": "nothing"}):
+        problem(library.post("/v1/rerank", json={"query": "red", "documents": [document]}), 404)
+
+
+def test_models_that_are_not_served_are_refused(library: TestClient) -> None:
+    body = {"query": "red", "documents": [{"image": uri("red")}], "model": "rerank-v9"}
+    problem(library.post("/v1/rerank", json=body), 422)
+
+
+def test_pictures_are_limited_in_number_and_in_pixels(make_client: MakeClient) -> None:
+    client = make_client(max_documents=2, max_document_pixels=100)
+    two, three = [{"image": uri("red")}] * 2, [{"id": "a", "collection": "b"}] * 3
+    assert (
+        "pixels" in problem(client.post("/v1/rerank", json={"query": "a", "documents": two}), 413)["detail"]
+    )
+    problem(client.post("/v1/rerank", json={"query": "a", "documents": three}), 413)
+    assert len(rerank(client, two[:1])["results"]) == 1

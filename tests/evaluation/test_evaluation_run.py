@@ -1,0 +1,137 @@
+"""Whole evaluations: files to report; and tables of rows on disk."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from rich.console import Console
+
+import evaluation
+from base.errors import InputError, ModelUnavailableError
+from blip import load_blip2
+from blip.random_weights import write_random_checkpoint
+from blip.toy import ToyEncoder
+from evaluation.config import EvalConfig
+from evaluation.data import DataProblem, read_pictures, retrieval_set
+from evaluation.report import EvalReport, Row
+from evaluation.running import evaluate
+from evaluation.tables import BROKEN, MISSING, WRITTEN, PictureTable, fill, identity
+
+COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255), "yellow": (255, 255, 0)}
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Four pictures of one colour, each told by two captions, and one that is no picture."""
+    rows = []
+    for name, colour in COLOURS.items():
+        Image.new("RGB", (8, 8), colour).save(tmp_path / f"{name}.png")
+        rows.append({"image": f"{name}.png", "captions": [f"{name}", f"a {name} picture"]})
+    (tmp_path / "broken.png").write_bytes(b"no picture at all")
+    rows.append({"image": "broken.png", "captions": ["purple"]})
+    (tmp_path / "captions.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
+    return tmp_path
+
+
+def wanted(data: Path) -> EvalConfig:
+    return EvalConfig(data / "captions.jsonl", data, "toy", ks=(2, 4), batch_size=3)
+
+
+def test_the_toy_finds_every_colour_and_the_broken_picture_is_listed(data: Path) -> None:
+    config = wanted(data)
+    pictures = read_pictures(config.data, config.images)
+    report = evaluate(ToyEncoder(), retrieval_set("toy", "all", pictures.pictures), config)
+    assert (report.images, report.texts) == (4, 8)
+    assert [(problem.where, problem.reason) for problem in report.problems] == [
+        ("broken.png", "not_an_image")
+    ]
+    assert [(row.score, row.k) for row in report.rows] == [
+        ("itc", None), ("itm", 2), ("itm", 4), ("itm+itc", 2), ("itm+itc", 4),
+    ]  # fmt: skip
+    assert all(row.text_to_image[1] == 1.0 and row.image_to_text[1] == 1.0 for row in report.rows)
+    assert report.row("itm+itc", 4).text_to_image_seconds > report.row("itm+itc", 2).text_to_image_seconds > 0
+
+
+def test_a_checkpoint_folder_is_evaluated_into_table_json_markdown_and_plot(data: Path) -> None:
+    folder = write_random_checkpoint(data / "model")
+    config = replace(wanted(data), model=str(folder), out=data / "out", device="cpu")
+    stages: set[str] = set()
+    report = evaluation.run(config, lambda stage, done, total: stages.add(stage))
+    assert stages == {"encode pictures", "image tokens", "text → image", "image → text"}
+    assert report.fingerprint == load_blip2(str(folder), device="cpu").fingerprint
+    saved = json.loads((data / "out" / "report.json").read_text())
+    assert EvalReport.from_json(saved) == report
+    assert (data / "out" / "recall.png").stat().st_size > 10_000
+    markdown = (data / "out" / "report.md").read_text()
+    assert markdown.count("| itm+itc |") == 2
+    assert "broken.png: not_an_image" in markdown
+
+
+def test_what_cannot_be_evaluated_is_refused(data: Path) -> None:
+    with pytest.raises(ModelUnavailableError):
+        evaluation.run(replace(wanted(data), model="./nowhere"))
+    config = wanted(data)
+    broken = [p for p in read_pictures(config.data, config.images).pictures if p.name == "broken.png"]
+    with pytest.raises(InputError, match="None of the 1 pictures could be decoded"):
+        evaluate(ToyEncoder(), retrieval_set("toy", "all", broken), config)
+
+
+def report_of(model: str, dataset: str, images: int, split: str = "test") -> EvalReport:
+    shares = {1: 0.5, 5: 0.6, 10: 0.7}
+    rows = (Row("itc", None, shares, shares, 0.001, 0.0), Row("itm+itc", 128, shares, shares, 0.1, 0.1))
+    return EvalReport(model, "f", dataset, split, images, 5 * images, "lavis", "cpu", rows, ((0.4, 0.6),) * 2)
+
+
+def table_text(report: EvalReport) -> str:
+    out = io.StringIO()
+    report.render(Console(file=out, width=200))
+    return out.getvalue()
+
+
+def test_the_paper_stands_beside_ours_only_for_its_checkpoint_data_and_split() -> None:
+    text = table_text(report_of("Salesforce/blip2-itm-vit-g-coco", "coco", 5000))
+    assert [line.split("│")[1:6] for line in text.splitlines() if "paper" in line] == [
+        [" paper   ", " 128 ", "    68.3 ", "    87.7 ", "     92.6 "]
+    ]
+    assert "89.7" in table_text(report_of("/models/blip2-itm-vit-g-coco", "flickr30k", 1000))
+    for other in (
+        report_of("Salesforce/blip2-itm-vit-g", "coco", 5000),
+        report_of("Salesforce/blip2-itm-vit-g-coco", "flickr8k", 1000),
+        report_of("Salesforce/blip2-itm-vit-g-coco", "coco", 100),
+        report_of("Salesforce/blip2-itm-vit-g-coco", "coco", 5000, "val"),
+    ):
+        assert other.paper() is None
+        assert "paper" not in table_text(other)
+
+
+def test_a_table_goes_on_where_a_killed_run_left_it(data: Path, tmp_path: Path) -> None:
+    config = wanted(data)
+    pictures = read_pictures(config.data, config.images).pictures
+    name = identity(pictures, "model")
+    encoded: list[int] = []
+
+    def encode(
+        images: list[np.ndarray[tuple[int, ...], np.dtype[np.uint8]]],
+    ) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+        encoded.extend(int(image.sum()) for image in images)
+        return np.stack([image.mean(axis=(0, 1)) for image in images]).astype(np.float32)
+
+    first = PictureTable(tmp_path / "cache", name, len(pictures), (3,))
+    first.write([0, 2], np.array([[1, 2, 3], [4, 5, 6]]))
+    again = PictureTable(tmp_path / "cache", name, len(pictures), (3,))
+    assert again.rows(WRITTEN) == [0, 2]
+    fill(again, pictures, encode, batch_size=2)
+    assert len(encoded) == 2
+    assert (again.rows(WRITTEN), again.rows(BROKEN), again.rows(MISSING)) == ([0, 1, 2, 3], [4], [])
+    torch.testing.assert_close(again.view([2, 3]).read([1, 0]), torch.tensor([[255.0, 255, 0], [4, 5, 6]]))
+    assert again.problems() == first.problems()
+    assert isinstance(again.problems()[0], DataProblem)
+    other = PictureTable(tmp_path / "cache", identity(pictures, "another model"), len(pictures), (3,))
+    assert other.rows(WRITTEN) == []

@@ -1,0 +1,43 @@
+"""The reranker over a BLIP-2 checkpoint on disk gives what the model gives pair by pair."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from base.errors import ModelUnavailableError
+from blip import load_blip2
+from blip.random_weights import write_random_checkpoint
+from reranker import Reranker
+
+TEXTS = ["a red dog on the beach", "two blue cars and a house with a tree on the left"]
+
+
+def test_a_checkpoint_ranks_and_predicts_as_its_pairs_alone(tmp_path: Path) -> None:
+    folder = str(write_random_checkpoint(tmp_path))
+    reranker = Reranker.from_pretrained(folder, device="cpu", dtype="float32")
+    alone = load_blip2(folder, device="cpu", dtype="float32")
+    rng = np.random.default_rng(0)
+    images = [rng.integers(0, 256, (h, w, 3), dtype=np.uint8) for h, w in ((40, 60), (32, 32), (90, 33))] * 7
+    ranked = {one.index: one for one in reranker.rank(TEXTS[0], images)}
+    predicted = reranker.predict([(text, image) for image in images[:3] for text in TEXTS])
+    for index in range(3):
+        patches = alone.encode_patches(alone.preprocess([images[index]]))
+        itc = float((alone.encode_image(patches)[0] @ alone.encode_text([TEXTS[0]])[0]).max())
+        for number, text in enumerate(TEXTS):
+            no, yes = alone.match([text], patches)[0].tolist()
+            probability = 1 / (1 + math.exp(no - yes))
+            assert predicted[2 * index + number] == pytest.approx(probability, abs=1e-5)
+            if number == 0:
+                for copy in (index, index + 3, index + 18):  # in another place of another batch
+                    one = ranked[copy]
+                    assert (one.itm_logit, one.itc) == pytest.approx((yes, itc), abs=1e-5)
+                    assert one.match_probability == pytest.approx(probability, abs=1e-5)
+
+
+def test_a_model_that_is_not_there_is_said_to_be_unavailable(tmp_path: Path) -> None:
+    with pytest.raises(ModelUnavailableError):
+        Reranker.from_pretrained(str(tmp_path / "nowhere"))

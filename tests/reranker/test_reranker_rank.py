@@ -1,0 +1,234 @@
+"""`rank` and `predict` order pictures by the scores of the contract, whatever form the pictures come in."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from base.errors import ImageRejected, InputError, UnavailableError
+from blip.toy import ToyEncoder
+from reranker import Reranker
+
+RED, BLUE, PURPLE, WHITE = (255, 0, 0), (0, 0, 255), (128, 0, 128), (255, 255, 255)
+
+
+def halves(left: tuple[int, int, int], right: tuple[int, int, int]) -> np.ndarray:
+    image = np.empty((8, 8, 3), np.uint8)
+    image[:, :4], image[:, 4:] = left, right
+    return image
+
+
+def random_pictures(count: int, seed: int = 0) -> list[np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return [rng.integers(0, 256, (2, 2, 3), np.uint8).repeat(3, 0).repeat(3, 1) for _ in range(count)]
+
+
+def judged_alone(text: str, image: np.ndarray) -> tuple[float, float, float]:
+    """(ITM logit, match probability, ITC) of one pair, straight from the model and the textbook."""
+    toy = ToyEncoder()
+    patches = toy.encode_patches(toy.preprocess([image]))
+    no, yes = toy.match([text], patches)[0].tolist()
+    cosines = [float(token @ toy.encode_text([text])[0]) for token in toy.encode_image(patches)[0]]
+    return yes, math.exp(yes) / (math.exp(no) + math.exp(yes)), max(cosines)
+
+
+@pytest.fixture
+def reranker() -> Reranker:
+    toy = ToyEncoder()
+    return Reranker(toy, encoder=toy, batch_size=4)
+
+
+def test_itm_overturns_the_order_of_itc(reranker: Reranker) -> None:
+    mixture, parts = halves(PURPLE, PURPLE), halves(RED, BLUE)
+    by_itc = reranker.rank("red blue", [parts, mixture], score="itc")
+    by_itm = reranker.rank("red blue", [parts, mixture])
+    assert [image.index for image in by_itc] == [1, 0]
+    assert [image.index for image in by_itm] == [0, 1]
+    # from the formulas of the toy: logits (2/3, 4), ITC 4/5
+    assert by_itm[0].itm_logit == pytest.approx(4)
+    assert by_itm[0].match_probability == pytest.approx(1 / (1 + math.exp(2 / 3 - 4)))
+    assert by_itm[0].itc == pytest.approx(0.8)
+    assert by_itm[0].score == pytest.approx(4.8)
+
+
+@pytest.mark.parametrize("score", ["itm+itc", "itm", "itc"])
+def test_every_image_gets_the_scores_of_its_own_pair_in_falling_order(reranker: Reranker, score: str) -> None:
+    images = random_pictures(11)
+    ranked = reranker.rank("a blue and yellow thing", images, score=score)  # type: ignore[arg-type]
+    assert sorted(image.index for image in ranked) == list(range(11))
+    assert [image.score for image in ranked] == sorted((image.score for image in ranked), reverse=True)
+    for image in ranked:
+        logit, probability, itc = judged_alone("a blue and yellow thing", images[image.index])
+        assert (image.itm_logit, image.match_probability, image.itc) == pytest.approx(
+            (logit, probability, itc), abs=1e-6
+        )
+        expected = {"itm": logit, "itc": itc, "itm+itc": logit + itc}[score]
+        assert image.score == pytest.approx(expected, abs=1e-6)
+
+
+def test_top_k_is_the_head_of_the_whole_order_and_ties_go_by_index(reranker: Reranker) -> None:
+    images = random_pictures(9)
+    images[7] = images[2]
+    whole = reranker.rank("red", images)
+    assert reranker.rank("red", images, top_k=3) == whole[:3]
+    places = [image.index for image in whole]
+    assert places.index(7) == places.index(2) + 1
+
+
+def test_paths_bytes_pillow_images_and_arrays_are_one_picture(reranker: Reranker, tmp_path: Path) -> None:
+    array = random_pictures(1)[0]
+    picture = Image.fromarray(array)
+    path = tmp_path / "picture.png"
+    picture.save(path)
+    forms = [str(path), path, path.read_bytes(), picture, Image.open(path), array]
+    ranked = reranker.rank("green", forms)
+    assert [image.index for image in ranked] == list(range(6))
+    assert len({(image.score, image.itm_logit, image.itc) for image in ranked}) == 1
+
+
+def test_pillow_images_are_turned_upright_as_files_are(reranker: Reranker) -> None:
+    lying = Image.fromarray(halves(RED, BLUE))
+    exif = lying.getexif()
+    exif[0x0112] = 3  # upside down: what is stored left is shown right
+    file = BytesIO()
+    lying.save(file, "PNG", exif=exif)
+    upright, turned = halves(RED, BLUE), halves(BLUE, RED)
+    text = "red right and blue left"
+    forms = [file.getvalue(), Image.open(BytesIO(file.getvalue())), turned, upright]
+    scores = {image.index: image.score for image in reranker.rank(text, forms)}
+    assert scores[0] == scores[1] == scores[2] > scores[3]
+
+
+def test_match_probabilities_come_in_the_order_of_the_pairs(reranker: Reranker) -> None:
+    images = random_pictures(7)
+    texts = ["red", "blue top", "a green dog"]
+    rng = np.random.default_rng(0)
+    pairs = [(texts[rng.integers(3)], images[rng.integers(7)]) for _ in range(40)]
+    expected = [judged_alone(text, image)[1] for text, image in pairs]
+    found = reranker.predict(pairs)
+    assert found.dtype == np.float32
+    assert found.tolist() == pytest.approx(expected, abs=1e-6)
+
+
+class CountingToy(ToyEncoder):
+    """The toy, and how often it was asked what."""
+
+    def __init__(self) -> None:
+        self.encoded: list[int] = []
+        self.matched: list[tuple[str, int]] = []
+
+    def encode_patches(self, pixels: torch.Tensor) -> torch.Tensor:
+        self.encoded.append(len(pixels))
+        return super().encode_patches(pixels)
+
+    def match(self, texts: list[str], patches: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+        self.matched.append((texts[0], len(patches)))
+        return super().match(texts, patches)
+
+
+def test_pairs_of_one_text_go_together_and_a_picture_is_encoded_once(tmp_path: Path) -> None:
+    paths = []
+    for number, image in enumerate(random_pictures(3)):
+        paths.append(tmp_path / f"{number}.png")
+        Image.fromarray(image).save(paths[-1])
+    toy = CountingToy()
+    pairs = [(text, path) for path in paths for text in ("red", "blue")]
+    Reranker(toy, encoder=toy, batch_size=8).predict([*pairs, ("red", paths[0])])
+    assert toy.matched == [("red", 4), ("blue", 3)]
+    assert toy.encoded == [3]
+
+
+def test_no_batch_is_larger_than_the_batch_size() -> None:
+    toy = CountingToy()
+    Reranker(toy, encoder=toy, batch_size=4).rank("red", random_pictures(10))
+    assert toy.encoded == [4, 4, 2]
+
+
+@pytest.mark.parametrize(
+    ("text", "images", "message"),
+    [
+        ("", [halves(RED, RED)], "text is empty"),
+        (" \n", [halves(RED, RED)], "text is empty"),
+        (5, [halves(RED, RED)], "text must be a string"),
+        ("red", [], "no images"),
+        ("red", "picture.png", "Pass a list"),
+        ("red", b"bytes", "Pass a list"),
+        ("red", halves(RED, RED), "Pass a list"),
+        ("red", 7, "Pass a list"),
+        ("red", ["https://example.org/a.png"], "Image 0: URLs are not fetched"),
+        ("red", [halves(RED, RED), "data:image/png;base64,AAAA"], "Image 1: URLs are not fetched"),
+        ("red", ["s3://bucket/a.png"], "URLs are not fetched"),
+        ("red", [None], "must be a path, bytes, a PIL image or an array, not NoneType"),
+        ("red", [halves(RED, RED).astype(np.float32)], r"uint8 \[height, width, 3\], not float32"),
+        ("red", [halves(RED, RED)[:, :, 0]], "uint8"),
+        ("red", [torch.zeros(3, 8, 8)], "not Tensor"),
+    ],
+)
+def test_what_cannot_be_ranked_is_refused_with_a_sentence(
+    reranker: Reranker, text: object, images: object, message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        reranker.rank(text, images)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("image", "reason"), [("/nowhere/a.png", "unreadable"), (b"no picture", "not_an_image")]
+)
+def test_a_picture_that_cannot_be_decoded_is_named(reranker: Reranker, image: object, reason: str) -> None:
+    with pytest.raises(ImageRejected, match="image 1") as caught:
+        reranker.rank("red", [halves(RED, RED), image])  # type: ignore[list-item]
+    assert caught.value.reason == reason
+
+
+def test_arguments_that_make_no_sense_are_refused(reranker: Reranker) -> None:
+    images = [halves(RED, RED)]
+    with pytest.raises(InputError, match="no score named"):
+        reranker.rank("red", images, score="best")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="top_k"):
+        reranker.rank("red", images, top_k=0)
+    with pytest.raises(InputError, match="no pairs"):
+        reranker.predict([])
+    with pytest.raises(InputError, match="Pair 1"):
+        reranker.predict([("red", images[0]), "red"])  # type: ignore[list-item]
+    with pytest.raises(InputError, match="text is empty"):
+        reranker.predict([("", images[0])])
+    with pytest.raises(InputError, match="batch size"):
+        Reranker(ToyEncoder(), batch_size=0)
+    with pytest.raises(InputError, match="no encoder"):
+        Reranker(ToyEncoder()).rank("red", images)
+
+
+class NanToy(ToyEncoder):
+    def match(self, texts: list[str], patches: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+        return torch.full((len(patches), 2), math.nan)
+
+
+def test_logits_that_are_no_numbers_do_not_become_an_order() -> None:
+    toy = NanToy()
+    with pytest.raises(UnavailableError, match="no number"):
+        Reranker(toy, encoder=toy).rank("red", [halves(RED, RED)])
+
+
+def test_importing_and_ranking_pull_in_no_database_no_index_and_no_transformers() -> None:
+    code = """
+import sys
+unwanted = ("sqlalchemy", "alembic", "faiss", "transformers", "celery")
+from reranker import Reranker
+print([name for name in unwanted if name in sys.modules])
+import numpy
+from blip.toy import ToyEncoder
+Reranker(ToyEncoder(), encoder=ToyEncoder()).rank("red", [numpy.zeros((4, 4, 3), numpy.uint8)])
+print([name for name in unwanted if name in sys.modules])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True
+    )
+    assert done.stdout.split() == ["[]", "[]"]

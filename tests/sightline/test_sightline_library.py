@@ -1,0 +1,56 @@
+"""The programs in docs/library.md and README.md run as they stand, with another model's name in them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from sightline.models import DEMO_FOLDER
+from tests.sightline.conftest import ROOT, picture, save
+
+BIG = '"Salesforce/blip2-itm-vit-g"'
+trained = pytest.mark.skipif(
+    not (DEMO_FOLDER / "model.safetensors").exists(), reason="the model is not trained yet"
+)
+
+
+def programs(page: str, model: str) -> list[str]:
+    """The Python blocks of a page, with ``model`` in place of the names in them."""
+    text = (ROOT / page).read_text()
+    return [block.replace(BIG, repr(model)) for block in re.findall(r"```python\n(.*?)```", text, re.S)]
+
+
+@pytest.fixture(autouse=True)
+def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The files that the programs name."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("photos/one", "photos/two", "beach", "street", "a", "b"):
+        save(tmp_path, name, "red", "blue").rename(tmp_path / f"{name}.jpg")
+
+
+def test_indexing_and_searching_step_by_step(capsys: pytest.CaptureFixture[str]) -> None:
+    _, searching, steps, _ = programs("docs/library.md", "unused")
+    together = (searching + steps).replace('"demo"', '"toy"')
+    exec(compile(together, "docs/library.md", "exec"), {})
+    printed = capsys.readouterr().out
+    assert printed.startswith("2 0\n")
+    assert printed.count("one.jpg") == printed.count("two.jpg") == 2
+
+
+@trained
+def test_reranking_pictures(capsys: pytest.CaptureFixture[str]) -> None:
+    reranking = programs("docs/library.md", str(DEMO_FOLDER))[0]
+    exec(compile(reranking, "docs/library.md", "exec"), {})
+    assert capsys.readouterr().out.count(".jpg") == 2
+    (readme,) = programs("README.md", str(DEMO_FOLDER))
+    exec(compile(readme, "README.md", "exec"), {})
+
+
+@trained
+def test_the_model_alone() -> None:
+    namespace = {"rgb": picture("red", side=64)}
+    model = programs("docs/library.md", str(DEMO_FOLDER))[3].replace(', dtype="bfloat16"', "")
+    exec(compile(model, "docs/library.md", "exec"), namespace)
+    assert tuple(namespace["logits"].shape) == (1, 2)

@@ -1,0 +1,89 @@
+"""Models by name: known without torch, loaded once, refused when their files are others than a collection's."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from base.errors import ConflictError, ModelMismatchError, ModelUnavailableError
+from base.search import SearchRequest
+from blip.random_weights import write_random_checkpoint
+from sightline.models import ModelProvider
+from sightline.wiring import Services
+from tests.sightline.conftest import ROOT, Run, index, save
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small BLIP-2 with random weights."""
+    return write_random_checkpoint(tmp_path_factory.mktemp("models") / "small")
+
+
+def test_identifying_reads_files_and_imports_no_torch(checkpoint: Path) -> None:
+    program = (
+        "import sys; from sightline.models import ModelProvider; "
+        "print(ModelProvider().identify(sys.argv[1]).fingerprint, 'torch' in sys.modules)"
+    )
+    command = [sys.executable, "-c", program, str(checkpoint)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    fingerprint, torch_there = done.stdout.split()
+    assert torch_there == "False"
+    loaded = ModelProvider().load(str(checkpoint))
+    identity = ModelProvider().identify(str(checkpoint))
+    assert loaded.fingerprint == identity.fingerprint == fingerprint
+    assert (loaded.num_query_tokens, loaded.joint_dim) == (identity.num_query_tokens, identity.joint_dim)
+    assert tuple(loaded.patch_shape) == identity.patch_shape
+
+
+def test_a_model_is_loaded_once_whatever_it_is_called(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = ModelProvider()
+    first = models.load(str(checkpoint))
+    copy = shutil.copytree(checkpoint, tmp_path / "copy")
+    monkeypatch.chdir(tmp_path)
+    assert models.load(str(copy)) is first
+    assert models.load("copy") is first
+    assert models.identify("copy").model == str(copy)
+    assert models.loaded() == [first.fingerprint]
+
+
+def test_a_folder_goes_through_the_whole_house(checkpoint: Path, services: Services, tmp_path: Path) -> None:
+    for name, quarters in {"a": ("red", "blue"), "b": ("purple",), "c": ("green",)}.items():
+        save(tmp_path / "pictures", name, *quarters)
+    services.create_collection("pictures", str(checkpoint))
+    index(services, tmp_path / "pictures")
+    by_itm = services.search(SearchRequest("pictures", "red and blue", score="itm"))
+    assert len(by_itm.results) == by_itm.scored == 3
+    logits = [hit.itm_logit or 0 for hit in by_itm.results]
+    assert logits == sorted(logits, reverse=True)
+
+
+def test_files_that_changed_are_another_model(checkpoint: Path, services: Services, tmp_path: Path) -> None:
+    folder = shutil.copytree(checkpoint, tmp_path / "model")
+    services.create_collection("pictures", str(folder))
+    shutil.rmtree(folder)
+    write_random_checkpoint(folder, seed=1)
+    with pytest.raises(ModelMismatchError, match="files have changed"):
+        ModelProvider().encoder(services.catalog.collection("pictures"))
+
+
+def test_a_collection_refuses_another_model(checkpoint: Path, services: Services) -> None:
+    services.create_collection("pictures")
+    assert services.create_collection("pictures").model == "toy"
+    with pytest.raises(ConflictError):
+        services.create_collection("pictures", str(checkpoint))
+
+
+def test_a_model_that_is_nowhere_is_a_sentence_with_a_way_out(sightline: Run, tmp_path: Path) -> None:
+    picture = save(tmp_path, "a", "red")
+    done = sightline("rerank", "red", str(picture), "--model", "nobody/no-such-model-of-ours")
+    assert done.code == 5
+    assert "nobody/no-such-model-of-ours" in done.stderr
+    assert "--model demo" in done.stderr
+    with pytest.raises(ModelUnavailableError):
+        ModelProvider().identify("./not/here")

@@ -1,0 +1,194 @@
+"""A search of the whole house, against ITC and ITM computed here from the pictures and the toy's formulas."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from base.errors import FilterError, InputError, NotFoundError
+from base.search import SearchRequest
+from blip.toy import ToyEncoder
+from sightline.wiring import Services, build_services
+from tests.sightline.conftest import index, save, toy_settings
+
+WORDS = ("red", "green", "blue", "yellow", "purple")
+TEXTS = ("red left", "red blue", "green top left purple", "a yellow thing", "blue bottom right")
+
+
+def fill(services: Services, folder: Path) -> None:
+    """Twenty-five pictures: every ordered pair of colours, alternating in the quarters."""
+    for number, pair in enumerate(itertools.product(WORDS, repeat=2)):
+        save(folder, f"{number:02d}-{'-'.join(pair)}", *pair)
+    index(services, folder)
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("pictures")
+
+
+@pytest.fixture(scope="module")
+def filled(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
+    """An installation with the pictures, which no test may change."""
+    with build_services(toy_settings(tmp_path_factory.mktemp("data")), inline=True) as services:
+        fill(services, pictures)
+        yield services
+
+
+def oracle(folder: Path, text: str) -> dict[str, tuple[float, float, float]]:
+    """(ITC, match logit, match probability) of each picture, at the stored precision (fp16)."""
+    toy = ToyEncoder()
+    paths = sorted(folder.glob("*.png"))
+    patches = (
+        toy.encode_patches(toy.preprocess([np.asarray(Image.open(path)) for path in paths])).half().float()
+    )
+    tokens = toy.encode_image(patches).half().double()
+    itc = (tokens @ toy.encode_text([text])[0].double()).max(dim=1).values
+    logits = toy.match([text], patches).double()
+    probabilities = torch.softmax(logits, dim=1)[:, 1]
+    return {
+        path.name: (float(itc[i]), float(logits[i, 1]), float(probabilities[i]))
+        for i, path in enumerate(paths)
+    }
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_without_reranking_the_order_is_itc_alone(filled: Services, pictures: Path, text: str) -> None:
+    truth = oracle(pictures, text)
+    found = filled.search(SearchRequest("pictures", text, limit=25, rerank=False)).results
+    assert [hit.itc for hit in found] == pytest.approx(
+        sorted((t[0] for t in truth.values()), reverse=True), abs=1e-5
+    )
+    assert [hit.rank for hit in found] == [hit.itc_rank for hit in found] == list(range(1, 26))
+    for hit in found:
+        assert hit.itc == pytest.approx(truth[hit.id][0], abs=1e-5)
+        assert hit.itm_logit is None
+        assert hit.match_probability is None
+
+
+@pytest.mark.parametrize("text", TEXTS)
+@pytest.mark.parametrize("score", ["itm+itc", "itm"])
+def test_reranking_orders_by_the_score_that_was_named(
+    filled: Services, pictures: Path, text: str, score: str
+) -> None:
+    truth = oracle(pictures, text)
+    found = filled.search(SearchRequest("pictures", text, limit=25, score=score)).results  # type: ignore[arg-type]
+    wanted = {name: logit + (itc if score == "itm+itc" else 0) for name, (itc, logit, _) in truth.items()}
+    assert [hit.score for hit in found] == pytest.approx(sorted(wanted.values(), reverse=True), abs=1e-4)
+    for hit in found:
+        assert hit.score == pytest.approx(wanted[hit.id], abs=1e-4)
+        assert hit.match_probability == pytest.approx(truth[hit.id][2], abs=1e-4)
+
+
+def test_itm_finds_the_parts_where_itc_finds_the_mixture(filled: Services, pictures: Path) -> None:
+    by_itc = filled.search(SearchRequest("pictures", "red blue", limit=1, rerank=False)).results[0]
+    after_itm = filled.search(SearchRequest("pictures", "red blue", limit=1)).results[0]
+    assert "purple" in by_itc.id
+    assert {"red", "blue"} == set(after_itm.id[3:-4].split("-"))
+
+
+def test_beyond_the_candidates_follow_the_rest_in_itc_order(filled: Services, pictures: Path) -> None:
+    response = filled.search(SearchRequest("pictures", "red blue", limit=25, candidates=4))
+    judged, rest = response.results[:4], response.results[4:]
+    assert response.scored == 4
+    assert {hit.itc_rank for hit in judged} == {1, 2, 3, 4}
+    assert all(hit.itm_logit is not None for hit in judged)
+    assert [hit.itc_rank for hit in rest] == list(range(5, 26))
+    assert all(hit.itm_logit is None and hit.score == hit.itc for hit in rest)
+
+
+def test_pages_put_together_are_the_whole_order(filled: Services, pictures: Path) -> None:
+    whole = filled.search(SearchRequest("pictures", "green left", limit=25, candidates=10)).results
+    pages = [
+        filled.search(SearchRequest("pictures", "green left", limit=4, offset=start, candidates=10)).results
+        for start in range(0, 25, 4)
+    ]
+    together = [hit for page in pages for hit in page]
+    assert [(hit.id, hit.rank) for hit in together] == [(hit.id, hit.rank) for hit in whole]
+
+
+def test_the_least_probability_applies_before_the_offset(filled: Services, pictures: Path) -> None:
+    truth = oracle(pictures, "red left")
+    ask = SearchRequest("pictures", "red left", limit=25, min_probability=0.9)
+    found = filled.search(ask).results
+    assert {hit.id for hit in found} == {name for name, (_, _, p) in truth.items() if p >= 0.9}
+    assert 2 < len(found) < 25
+    second = filled.search(
+        SearchRequest("pictures", "red left", limit=25, offset=2, min_probability=0.9)
+    ).results
+    assert [(hit.id, hit.rank) for hit in second] == [(hit.id, hit.rank) for hit in found[2:]]
+
+
+def test_a_filter_leaves_exact_hits_of_what_it_admits(filled: Services, pictures: Path) -> None:
+    condition = {"must": [{"field": "id", "contains": "red"}]}
+    found = filled.search(SearchRequest("pictures", "blue", limit=25, rerank=False, filter=condition))
+    truth = {name: t for name, t in oracle(pictures, "blue").items() if "red" in name}
+    assert {hit.id for hit in found.results} == set(truth)
+    assert found.images == len(truth)
+
+
+def test_a_deleted_picture_is_gone_from_the_next_search(services: Services, tmp_path: Path) -> None:
+    fill(services, tmp_path / "pictures")
+    first = services.search(SearchRequest("pictures", "red", limit=1)).results[0]
+    collection = services.catalog.collection("pictures")
+    services.catalog.delete_images(collection.id, ids=[first.id])
+    after = services.search(SearchRequest("pictures", "red", limit=25))
+    assert first.id not in {hit.id for hit in after.results}
+    assert after.images == 24
+
+
+def test_folding_changes_no_score(services: Services, tmp_path: Path) -> None:
+    fill(services, tmp_path / "pictures")
+    before = services.search(SearchRequest("pictures", "yellow top", limit=25))
+    assert before.generation == 0
+    assert services.builder.fold("pictures")
+    after = services.search(SearchRequest("pictures", "yellow top", limit=25))
+    assert after.generation == 1
+    assert [(hit.id, hit.score) for hit in after.results] == [(hit.id, hit.score) for hit in before.results]
+
+
+def test_a_text_beyond_the_limit_is_cut_and_said_so(filled: Services, pictures: Path) -> None:
+    long = "red " * 17
+    cut = filled.search(SearchRequest("pictures", long, limit=5))
+    assert cut.truncated
+    assert not filled.search(SearchRequest("pictures", "red " * 16, limit=5)).truncated
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        SearchRequest("pictures", "  "),
+        SearchRequest("pictures", "red", limit=0),
+        SearchRequest("pictures", "red", offset=-1),
+        SearchRequest("pictures", "red", candidates=10_001),
+        SearchRequest("pictures", "red", limit=100, offset=9_950),
+        SearchRequest("pictures", "red", rerank=False, min_probability=0.5),
+        SearchRequest("pictures", "red", score="itc", min_probability=0.5),
+        SearchRequest("pictures", "red", min_probability=1.5),
+    ],
+)
+def test_a_request_that_cannot_be_answered_is_refused(services: Services, wrong: SearchRequest) -> None:
+    services.create_collection("pictures")
+    with pytest.raises(InputError):
+        services.search(wrong)
+
+
+def test_unknown_names_are_told_apart(services: Services) -> None:
+    with pytest.raises(NotFoundError, match="nowhere"):
+        services.search(SearchRequest("nowhere", "red"))
+    services.create_collection("pictures")
+    with pytest.raises(FilterError):
+        services.search(SearchRequest("pictures", "red", filter={"must": [{"field": "x", "near": 1}]}))
+
+
+def test_an_empty_collection_answers_with_nothing(services: Services) -> None:
+    services.create_collection("pictures")
+    response = services.search(SearchRequest("pictures", "red"))
+    assert response.results == ()
+    assert (response.images, response.generation, response.scored) == (0, 0, 0)

@@ -1,0 +1,71 @@
+"""``sightline up``: page, API, worker and builder from one command, and nothing left when it ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from sightline.serve import listen
+from sightline.settings import Settings, environment
+from tests.sightline.conftest import ROOT, Run
+from tests.sightline.http import finished, request, upload, wait
+
+
+@pytest.fixture
+def service(settings: Settings) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """A running ``sightline up`` with the toy model; ended hard if a test did not end it."""
+    with listen("127.0.0.1", 0) as listener:
+        port = listener.getsockname()[1]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "sightline", "up", "--port", str(port)],
+        cwd=ROOT,
+        env=os.environ | environment(settings),
+    )
+    try:
+        wait(f"http://127.0.0.1:{port}/readyz")
+        yield f"http://127.0.0.1:{port}", process
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.timeout(600)
+def test_a_picture_can_be_uploaded_and_found_and_everything_stops_on_sigterm(
+    service: tuple[str, subprocess.Popen[bytes]],
+) -> None:
+    url, process = service
+    request(f"{url}/v1/collections", {"name": "pictures"})
+    job = upload(f"{url}/v1/collections/pictures/images", "halves.png", "red", "blue")["job"]
+    finished(url, job["id"])
+    found = request(f"{url}/v1/collections/pictures/search", {"text": "red blue"})
+    assert len(found["results"]) == 1
+    children = psutil.Process(process.pid).children(recursive=True)
+    assert len(children) >= 3
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=60) == 0
+    _, alive = psutil.wait_procs(children, timeout=10)
+    assert alive == []
+
+
+def test_a_taken_port_is_one_sentence(sightline: Run, tmp_path: Path) -> None:
+    with listen("127.0.0.1", 0) as taken:
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        for command in ("serve", "up"):
+            done = sightline(command, "--port", port)
+            assert done.code == 5
+            assert port in done.stderr
+            assert "Traceback" not in done.stderr
+
+
+def test_no_worker_is_reported_by_ping(sightline: Run) -> None:
+    for process in ("worker", "builder"):
+        assert sightline("ping", process).code == 5
+    assert sightline("collections", "--json").answer == {"collections": []}

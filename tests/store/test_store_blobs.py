@@ -1,0 +1,161 @@
+"""Originals and thumbnails: written once, whole or not at all, found by their SHA-256 alone."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from base.errors import NotFoundError, UnavailableError
+from store.blobs import BlobStore
+
+ROOT = Path(__file__).parents[2]
+ABC = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+"""SHA-256 of "abc" (FIPS 180-2)."""
+
+
+@pytest.fixture(params=["local", "file-url", "memory"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> BlobStore:
+    folder = str(tmp_path / "blobs")
+    urls = {"local": folder, "file-url": f"file://{folder}", "memory": f"memory://{uuid.uuid4().hex}/blobs"}
+    return BlobStore(urls[request.param])
+
+
+def test_put_answers_with_the_sha_and_get_gives_the_bytes_back(store: BlobStore) -> None:
+    assert store.put(b"abc") == ABC
+    assert store.get(ABC) == b"abc"
+    assert store.size(ABC) == 3
+    with store.open(ABC) as file:
+        assert file.read(1) == b"a"
+        file.seek(2)
+        assert file.read() == b"c"
+
+
+def test_empty_and_large_blobs_come_back(store: BlobStore) -> None:
+    for data in (b"", os.urandom(3 << 20)):
+        assert store.get(store.put(data)) == data
+
+
+def test_what_is_missing_is_said_to_be(store: BlobStore) -> None:
+    assert not store.has(ABC)
+    assert not store.has_thumbnail(ABC)
+    for read in (store.get, store.open, store.size, store.get_thumbnail):
+        with pytest.raises(NotFoundError, match=ABC):
+            read(ABC)
+    assert list(store) == []
+    store.delete(ABC)
+
+
+@pytest.mark.parametrize(
+    "address", ["", "abc", "../" * 20 + "etc/passwd", ABC.upper(), ABC + "\n", ABC[:-1] + "/"]
+)
+def test_no_address_leads_out_of_the_store(store: BlobStore, address: str) -> None:
+    for method in (store.get, store.has, store.delete, store.get_thumbnail, store.open):
+        with pytest.raises(NotFoundError, match="no SHA-256"):
+            method(address)
+
+
+def test_thumbnails_live_beside_their_originals(store: BlobStore) -> None:
+    store.put(b"abc")
+    store.put_thumbnail(ABC, b"first")
+    store.put_thumbnail(ABC, b"second")
+    assert store.get_thumbnail(ABC) == b"second"
+    assert store.has_thumbnail(ABC)
+    assert list(store.thumbnails()) == [ABC]
+    store.delete_thumbnail(ABC)
+    assert not store.has_thumbnail(ABC)
+    assert store.has(ABC)
+
+
+def test_delete_removes_both(store: BlobStore) -> None:
+    store.put(b"abc")
+    store.put_thumbnail(ABC, b"small")
+    store.delete(ABC)
+    assert not store.has(ABC)
+    assert not store.has_thumbnail(ABC)
+
+
+def test_iteration_names_every_original_once(store: BlobStore) -> None:
+    blobs = [f"blob {n}".encode() for n in range(60)]
+    for blob in blobs:
+        store.put(blob)
+    store.put_thumbnail(ABC, b"not an original")
+    found = list(store)
+    assert len(found) == len(set(found))
+    assert set(found) == {hashlib.sha256(blob).hexdigest() for blob in blobs}
+
+
+def test_the_layout_is_the_documented_one(tmp_path: Path) -> None:
+    store = BlobStore(tmp_path)
+    store.put(b"abc")
+    store.put_thumbnail(ABC, b"small")
+    assert (tmp_path / "originals" / "ba" / ABC).read_bytes() == b"abc"
+    assert (tmp_path / "thumbnails" / "ba" / f"{ABC}.webp").read_bytes() == b"small"
+
+
+def test_a_second_put_writes_nothing(tmp_path: Path) -> None:
+    store = BlobStore(tmp_path)
+    store.put(b"abc")
+    before = (tmp_path / "originals" / "ba" / ABC).stat()
+    store.put(b"abc")
+    assert (tmp_path / "originals" / "ba" / ABC).stat() == before
+
+
+def test_a_blob_of_the_wrong_length_is_written_again(tmp_path: Path) -> None:
+    store = BlobStore(tmp_path)
+    store.put(b"abc")
+    (tmp_path / "originals" / "ba" / ABC).write_bytes(b"")
+    store.put(b"abc")
+    assert store.get(ABC) == b"abc"
+
+
+def test_writers_of_the_same_blob_do_not_meet(tmp_path: Path) -> None:
+    data = os.urandom(200_000)
+    with ThreadPoolExecutor(8) as pool:
+        shas = set(pool.map(lambda _: BlobStore(tmp_path).put(data), range(40)))
+    assert len(shas) == 1
+    assert BlobStore(tmp_path).get(shas.pop()) == data
+    assert list((tmp_path / "aside").iterdir()) == []
+
+
+WRITER = """
+import os, sys
+from store.blobs import BlobStore
+store = BlobStore(sys.argv[1])
+print("ready", flush=True)
+while True:
+    store.put(os.urandom(400_000))
+"""
+
+
+def test_a_killed_writer_leaves_only_whole_blobs_and_its_remains_can_be_cleaned(tmp_path: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    for _ in range(3):
+        arguments = [sys.executable, "-c", WRITER, str(tmp_path)]
+        writer = subprocess.Popen(arguments, env=environment, stdout=subprocess.PIPE)
+        assert writer.stdout is not None
+        writer.stdout.readline()
+        with pytest.raises(subprocess.TimeoutExpired):
+            writer.wait(0.15)
+        writer.send_signal(signal.SIGKILL)
+        writer.wait()
+        writer.stdout.close()
+    store = BlobStore(tmp_path)
+    for sha256 in store:
+        assert hashlib.sha256(store.get(sha256)).hexdigest() == sha256
+    left = len(list((tmp_path / "aside").iterdir()))
+    assert store.clean(older_than=3600) == 0
+    assert store.clean(older_than=-60) == left
+    assert list((tmp_path / "aside").iterdir()) == []
+
+
+def test_an_unknown_file_system_is_one_clear_sentence() -> None:
+    with pytest.raises(UnavailableError, match="nosuchscheme"):
+        BlobStore("nosuchscheme://bucket/folder")

@@ -1,0 +1,170 @@
+"""Generations and merged segments: whatever the builder does, a search finds exactly the live keys."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from base.errors import ConflictError
+from store.records import Generation
+from tests.store.catalog_world import Builder, World, emptied, item, opened
+
+
+@pytest.fixture(scope="module")
+def shared(module_catalog_url: str) -> Iterator[World]:
+    with opened(module_catalog_url) as world:
+        yield world
+
+
+@pytest.fixture
+def builder(shared: World) -> Iterator[Builder]:
+    with emptied(shared) as world:
+        yield Builder(world)
+
+
+def delete(builder: Builder, *names: str) -> None:
+    builder.world.catalog.delete_images(builder.world.collection.id, ids=names)
+
+
+def test_a_generation_covers_its_segments_and_later_ones_stay_uncovered(builder: Builder) -> None:
+    first = builder.add("a", "b")
+    assert builder.fold()
+    second = builder.add("c")
+    snapshot = builder.world.catalog.snapshot("pictures")
+    assert [segment.id for segment in snapshot.covered] == [first]
+    assert [segment.id for segment in snapshot.uncovered] == [second]
+    assert snapshot.generation is not None
+    assert (snapshot.generation.number, snapshot.generation.covered) == (1, (first,))
+    assert builder.world.catalog.generation_files() == {snapshot.generation.file}
+    builder.expect_exactly_the_live()
+
+
+def test_of_two_builders_that_publish_the_same_number_one_wins(builder: Builder) -> None:
+    first = builder.add("a")
+    assert builder.fold()
+    collection = builder.world.collection.id
+    late = Generation(collection, 1, "late", "0", (first,), 1, 0.0)
+    assert not builder.world.catalog.publish_generation(collection, 0, late)
+    builder.expect_exactly_the_live()
+
+
+def test_a_generation_of_a_segment_that_was_merged_meanwhile_is_refused(builder: Builder) -> None:
+    one, two = builder.add("a", "gone"), builder.add("b")
+    delete(builder, "gone")
+    assert builder.merge([one, two])
+    assert not builder.fold(covered=[one, two])
+    builder.expect_exactly_the_live()
+
+
+@pytest.mark.parametrize("folded", [False, True])
+def test_merging_moves_the_live_and_drops_the_dead(builder: Builder, folded: bool) -> None:
+    one, two = builder.add("a", "gone", "c"), builder.add("d")
+    if folded:
+        assert builder.fold()
+    delete(builder, "gone")
+    before = builder.world.version()
+    assert builder.merge([one, two])
+    assert builder.world.version() > before
+    builder.expect_exactly_the_live()
+    snapshot = builder.world.catalog.snapshot("pictures")
+    [merged] = snapshot.covered if folded else snapshot.uncovered
+    assert merged.count == 3
+    # The current generation, not the files, may still hold the dead key; the next one does not.
+    assert len(builder.world.dead()) == (1 if folded else 0)
+    assert builder.fold()
+    assert builder.world.dead() == set()
+    builder.expect_exactly_the_live()
+
+
+@pytest.mark.parametrize("folded", [False, True])
+def test_segments_that_are_all_dead_are_replaced_by_none(builder: Builder, folded: bool) -> None:
+    one, _ = builder.add("gone", "also gone"), builder.add("stays")
+    if folded:
+        assert builder.fold()
+    delete(builder, "gone", "also gone")
+    assert builder.merge([one])
+    builder.expect_exactly_the_live()
+    builder.world.time += 10
+    retired = builder.world.catalog.retired_segments(builder.world.time)
+    builder.world.catalog.forget_segments([segment.id for segment in retired])
+    builder.expect_exactly_the_live()
+    assert builder.fold()
+    builder.world.catalog.forget_segments([segment.id for segment in retired])
+    assert builder.world.catalog.retired_segments(builder.world.time) == []
+    builder.expect_exactly_the_live()
+
+
+def test_a_key_that_died_while_it_was_merged_is_dead_in_the_new_segment(builder: Builder) -> None:
+    one, two = builder.add("a", "b"), builder.add("c")
+    keys = builder.world.live()
+    delete(builder, "a")
+    assert builder.merge([one, two], keep=list(keys.values()))
+    assert builder.world.dead() == {keys["a"]}
+    builder.expect_exactly_the_live()
+
+
+def test_a_merge_that_would_lose_a_live_key_is_refused(builder: Builder) -> None:
+    one, two = builder.add("a", "b"), builder.add("c")
+    keys = builder.world.live()
+    assert not builder.merge([one, two], keep=[keys["a"], keys["c"]])
+    assert not builder.merge([one], keep=[keys["a"], keys["b"], keys["c"]])
+    assert builder.merge([one, two])
+    assert not builder.merge([one, two], keep=list(keys.values()))  # they are retired
+    builder.expect_exactly_the_live()
+
+
+def test_covered_and_uncovered_segments_are_not_merged_together(builder: Builder) -> None:
+    one = builder.add("a")
+    assert builder.fold()
+    two = builder.add("b")
+    with pytest.raises(ConflictError, match="covers"):
+        builder.merge([one, two])
+    builder.expect_exactly_the_live()
+
+
+def test_a_retired_segment_is_named_until_it_is_forgotten(builder: Builder) -> None:
+    one, two = builder.add("a"), builder.add("b")
+    files = builder.world.catalog.segment_files()
+    builder.world.time = 2_000.0
+    assert builder.merge([one, two])
+    assert files < builder.world.catalog.segment_files()
+    assert builder.world.catalog.retired_segments(2_000.0) == []
+    assert [segment.id for segment in builder.world.catalog.retired_segments(2_000.1)] == [one, two]
+    builder.world.catalog.forget_segments([one, two])
+    assert not files & builder.world.catalog.segment_files()
+
+
+def test_a_published_segment_cannot_be_forgotten(builder: Builder) -> None:
+    one = builder.add("a")
+    builder.world.catalog.forget_segments([one])
+    builder.expect_exactly_the_live()
+
+
+def test_rows_of_superseded_images_are_dead_from_the_start(builder: Builder) -> None:
+    _, [task] = builder.world.job(item("a"), item("b"))
+    lease = builder.world.lease(task)
+    builder.add("a")
+    assert builder.world.catalog.publish(lease, builder.write([image.key for image in lease.images]))
+    assert builder.world.dead() == {lease.images[0].key}
+    builder.expect_exactly_the_live()
+    assert builder.fold()
+    builder.expect_exactly_the_live()
+
+
+def test_the_doctor_sees_a_row_that_somebody_changed_by_hand(builder: Builder) -> None:
+    from sqlalchemy import text
+
+    from store.catalog import Catalog
+
+    builder.add("a", "b")
+    catalog: Catalog = builder.world.catalog
+    assert catalog.check() == []
+    catalog._write(lambda c: c.execute(text("UPDATE images SET row = 0 WHERE state = 'live'")))
+    assert any("Two images in one row" in problem for problem in catalog.check())
+    catalog._write(lambda c: c.execute(text("UPDATE images SET segment_id = NULL WHERE state = 'live'")))
+    problems = catalog.check()
+    assert any("Live images without a segment" in problem for problem in problems)
+    assert any("count differs" in problem for problem in problems)
+    delete(builder, "a", "b")
+    catalog._write(lambda c: c.execute(text("UPDATE segments SET state = 'retired'")))
