@@ -1,7 +1,7 @@
 """The one exception tree.
 
-Every message is one sentence for a person: what was wrong and what to do. The edges (HTTP, command line) translate
-the classes once; nothing below them knows status or exit codes.
+Every message is one sentence for a person: what was wrong and what to do. The edges (HTTP, command line)
+translate the classes once; nothing below them knows status or exit codes.
 
     SightlineError
     ├── InputError             what the caller gave cannot be used

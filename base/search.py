@@ -13,7 +13,7 @@ from typing import Any, Literal
 from base.types import RGB
 
 ScoreName = Literal["itm+itc", "itm", "itc"]
-"""What orders the reranked candidates: match logit + ITC cosine (as LAVIS), the logit alone, the cosine alone."""
+"""What orders reranked candidates: match logit + ITC cosine (as LAVIS), the logit alone, the cosine alone."""
 
 MAX_CANDIDATES = 10_000
 """No request looks at more candidates, nor reads past this rank (``offset + limit``)."""

@@ -15,8 +15,8 @@ Tokens ``[B,4,8]``
 Text vector ``[8]``
     a colour word adds ``(r, g, b, 1−r, 1−g, 1−b, 0, 0)``, a place word (left, right, top, bottom) adds ∓¼
     in its direction, any other word adds ``(byte_i(SHA-256(word)) − 127.5) / 2550`` for i < 8, about a
-    tenth of a colour. The sum is normalised; when it is zero (no words, "left right") it is that of the word "".
-    Words beyond the 16th are cut.
+    tenth of a colour. The sum is normalised; when it is zero (no words, "left right") it is that of the
+    word "". Words beyond the 16th are cut.
 Match ``[2]``
     each colour word demands its colour in one quadrant; places that directly follow it say in which
     ("red top left"). Agreement with a demand is ``1 − mean|c − p|`` in the best of its quadrants. With a

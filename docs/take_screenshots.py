@@ -1,7 +1,7 @@
 """Takes the pictures of the page in docs/images from a running `sightline demo` (needs Chromium).
 
-    sightline demo --port 8000 &
-    python docs/take_screenshots.py http://127.0.0.1:8000 --collection demo
+sightline demo --port 8000 &
+python docs/take_screenshots.py http://127.0.0.1:8000 --collection demo
 """
 
 from __future__ import annotations

@@ -122,8 +122,7 @@ def _judge(
     match: MatchRow, similarity: Tensor, ks: Sequence[int], batch_size: int, stage: str,
     on_progress: Progress | None,
 ) -> Direction:  # fmt: skip
-    """ITM logits of the ``max(ks)`` best columns of each row of ``[R, C]``; none at all when ``ks`` is empty.
-    """
+    """ITM logits of the ``max(ks)`` best columns of each row of ``[R, C]``; none when ``ks`` is empty."""
     rows, width = similarity.shape
     edges = sorted({min(k, width) for k in ks})
     itc, columns = similarity.topk(max(edges, default=0), dim=1)

@@ -22,7 +22,7 @@ NO_PATCHES = "none"
 
 
 class LeasedBatch:
-    """One task of one worker. ``writers`` keep thumbnails while the model works; ``finish`` waits for them."""
+    """One task of one worker. ``writers`` keep thumbnails meanwhile; ``finish`` waits for them."""
 
     def __init__(
         self, services: IndexerServices, lease: Lease, heartbeat: Heartbeat, writers: Executor

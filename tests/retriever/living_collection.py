@@ -142,9 +142,7 @@ class Living:
 
 
 @contextmanager
-def living_collection(
-    folder: Path, seed: int, queries: int = QUERIES, dim: int = DIM
-) -> Iterator[Living]:
+def living_collection(folder: Path, seed: int, queries: int = QUERIES, dim: int = DIM) -> Iterator[Living]:
     """Checks the catalog's invariants at the end."""
     catalog = open_catalog(f"sqlite:///{folder / 'catalog.sqlite'}")
     try:

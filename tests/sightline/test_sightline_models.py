@@ -1,4 +1,4 @@
-"""Models by name: known without torch, loaded once, refused when their files are others than a collection's."""
+"""Models by name: known without torch, loaded once, refused when their files are not the collection's."""
 
 from __future__ import annotations
 

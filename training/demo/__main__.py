@@ -50,7 +50,9 @@ def encode_pictures(
         aside = path.with_suffix(".tmp")
         out = np.memmap(aside, np.float16, "w+", shape=shape)
         for start in range(0, len(out), 128):
-            out[start : start + 128] = model(normalise(np.array(pictures.pixels[start : start + 128]))).half().numpy()
+            out[start : start + 128] = (
+                model(normalise(np.array(pictures.pixels[start : start + 128]))).half().numpy()
+            )
         out.flush()
         aside.rename(path)
     return np.memmap(path, np.float16, "r", shape=shape)

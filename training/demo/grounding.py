@@ -1,8 +1,10 @@
 """Dense labels for ITM: what each noun of a text should find in the picture.
 
-One bit per pair teaches binding slowly: it does not say which word was wrong. So every noun is asked, while the pair is
-judged, whether its kind is there, whether it is there in the colour said, and if so where, how big and how many. The
-heads are thrown away. Shapes: B pictures · K pairs · L text tokens · H width · N nouns in all.
+One bit per pair teaches binding slowly: it does not say which word was wrong. So every noun is asked, while
+the pair is judged, whether its kind is there, whether it is there in the colour said, and if so where, how
+big and how many. The heads are thrown away.
+
+Shapes: B pictures · K pairs · L text tokens · H width · N nouns in all.
 """
 
 from __future__ import annotations
@@ -34,7 +36,11 @@ class Facts:
     def of(scenes: Sequence[Scene]) -> Facts:
         """Read off the scenes."""
         shape = (len(scenes), len(KINDS), len(COLOURS))
-        facts = Facts(torch.zeros(shape, dtype=torch.int64), torch.zeros(*shape, 2), torch.zeros(shape, dtype=torch.int64))
+        facts = Facts(
+            torch.zeros(shape, dtype=torch.int64),
+            torch.zeros(*shape, 2),
+            torch.zeros(shape, dtype=torch.int64),
+        )
         for row, scene in enumerate(scenes):
             for thing in scene.things:
                 at = (row, KINDS.index(thing.kind), COLOURS.index(thing.colour))
@@ -70,7 +76,9 @@ class GroundingHeads(nn.Module):
         super().__init__()
         self.answers = nn.Linear(width, 2 + 2 + len(SIZES) + MOST)
 
-    def forward(self, hidden_KLH: Tensor, ids_KL: Tensor, pictures_K: Tensor, facts: Facts, nouns: Nouns) -> Tensor:
+    def forward(
+        self, hidden_KLH: Tensor, ids_KL: Tensor, pictures_K: Tensor, facts: Facts, nouns: Nouns
+    ) -> Tensor:
         """Loss over all nouns of the texts; ``pictures_K`` are rows of ``facts``."""
         kind_KL = nouns.kind[ids_KL]
         row, at = torch.nonzero(kind_KL >= 0, as_tuple=True)
@@ -87,7 +95,9 @@ class GroundingHeads(nn.Module):
             loss = loss + self._details(answers[found], facts, picture[found], kind[found], colour[found])
         return loss
 
-    def _details(self, answers: Tensor, facts: Facts, picture: Tensor, kind: Tensor, colour: Tensor) -> Tensor:
+    def _details(
+        self, answers: Tensor, facts: Facts, picture: Tensor, kind: Tensor, colour: Tensor
+    ) -> Tensor:
         place = F.mse_loss(answers[:, 2:4], facts.place[picture, kind, colour]) * 8
         size = F.cross_entropy(answers[:, 4 : 4 + len(SIZES)], facts.size[picture, kind, colour])
         many = facts.count[picture, kind, colour].clamp(max=MOST) - 1

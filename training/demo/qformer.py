@@ -181,7 +181,9 @@ def train_qformer(
     learner.train()
     for step in range(start, stage.steps):
         batch = batches.make(step, stage)
-        found = losses(learner, torch.from_numpy(patches[batch.rows]).float(), batch, stage, step, seed, nouns)
+        found = losses(
+            learner, torch.from_numpy(patches[batch.rows]).float(), batch, stage, step, seed, nouns
+        )
         (found["itc"] + stage.itm_weight * found["itm"] + found["itg"] + found["ground"]).backward()
         nn.utils.clip_grad_norm_(learner.parameters(), 2.0)
         set_rate(optimisers, stage.lr, step, stage.steps, warmup=100)

@@ -235,8 +235,9 @@ def measure(model: VisionModel, heads: PatchHeads, pictures: Pictures, labels: L
 def centre_patches(model: VisionModel, pictures: Pictures, sample: int = 512) -> None:
     """Fold a per-dimension mean 0 and deviation 1 of the patches into the encoder's last LayerNorm.
 
-    Trained encoders put most of a patch's length into one direction that all patches share. Cross-attention carries
-    it into every query, where it drowns what the patches differ in: the Q-Former then learns several times slower.
+    Trained encoders put most of a patch's length into one direction that all patches share. Cross-attention
+    carries it into every query, where it drowns what the patches differ in: the Q-Former then learns several
+    times slower.
     """
     pixels = normalise(np.array(pictures.pixels[:: max(1, len(pictures.scenes) // sample)]))
     patches = torch.cat([model(part) for part in pixels.split(128)]).flatten(0, 1)
