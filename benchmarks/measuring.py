@@ -26,7 +26,8 @@ class Timing:
         return statistics.median(self.seconds)
 
     def __str__(self) -> str:
-        return f"{self.median:.3g} s ({min(self.seconds):.3g} to {max(self.seconds):.3g}, n={len(self.seconds)})"
+        low, high = min(self.seconds), max(self.seconds)
+        return f"{self.median:.3g} s ({low:.3g} to {high:.3g}, n={len(self.seconds)})"
 
 
 @dataclass(frozen=True)

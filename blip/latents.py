@@ -13,46 +13,46 @@ from torch import Tensor
 
 @dataclass(frozen=True, eq=False)
 class Basis:
-    """A linear latent of the patches: ``patches ≈ latent @ components_RV + mean_V``."""
+    """A linear latent of the patches: ``patches ≈ latent @ components + mean``."""
 
     id: str
     """Equal ids mean equal numbers: folded weights may be kept by it."""
-    components_RV: Tensor
+    components: Tensor
     """``[R,V]`` fp32."""
-    mean_V: Tensor
+    mean: Tensor
     """``[V]`` fp32."""
 
     @property
     def rank(self) -> int:
         """R."""
-        return self.components_RV.shape[0]
+        return self.components.shape[0]
 
 
 @dataclass(frozen=True, eq=False)
 class Latents:
     """Compressed patches of K images, one codec for all of them."""
 
-    codes_KPR: Tensor
+    codes: Tensor
     """``[K,P,R]`` int8."""
-    scales_KP: Tensor
+    scales: Tensor
     """``[K,P]`` fp16: one for each patch."""
     basis: Basis | None
     """None: the codes are those of the patches themselves, R = V."""
 
     def __len__(self) -> int:
-        return len(self.codes_KPR)
+        return len(self.codes)
 
     def latent(self, dtype: torch.dtype = torch.float32) -> Tensor:
         """``[K,P,R]``: codes times scales."""
-        return self.codes_KPR.to(dtype) * self.scales_KP.to(dtype)[:, :, None]
+        return self.codes.to(dtype) * self.scales.to(dtype)[:, :, None]
 
     def patches(self) -> Tensor:
         """``[K,P,V]`` fp32, up to what the compression lost."""
         latent_KPR = self.latent()
         if self.basis is None:
             return latent_KPR
-        return latent_KPR @ self.basis.components_RV.to(latent_KPR) + self.basis.mean_V.to(latent_KPR)
+        return latent_KPR @ self.basis.components.to(latent_KPR) + self.basis.mean.to(latent_KPR)
 
     def to(self, device: torch.device) -> Latents:
         """The same on another device."""
-        return Latents(self.codes_KPR.to(device), self.scales_KP.to(device), self.basis)
+        return Latents(self.codes.to(device), self.scales.to(device), self.basis)
