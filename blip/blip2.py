@@ -108,6 +108,11 @@ class Blip2:
 
     # -- Matcher
 
+    @property
+    def matches_exactly(self) -> bool:
+        """Whether one text is scored in float32 anyway."""
+        return self.scorers.fast.dtype == torch.float32
+
     @torch.inference_mode()
     def match(self, texts: Sequence[str], patches: Tensor | Latents, precision: Precision = "fast") -> Tensor:
         """ITM logits ``[K,2]`` fp32 averaged over the query tokens, for 1 or K texts and the patches of K
