@@ -23,9 +23,9 @@ from blip.captions import greedy_captions
 from blip.config import read_config
 from blip.itg import load_itg_head
 from blip.latents import Latents
+from blip.match_precision import PairScorers
 from blip.network import Blip2Network
 from blip.pixels import preprocess, read_pixel_config
-from blip.precision import PairScorers
 from blip.tokenizer import load_tokenizer
 from blip.vit import VisionModel
 
