@@ -41,10 +41,12 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from base.errors import InputError
+from blip.latents import Latents
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from base.search import Precision
     from base.types import RGB
 
 # Names version 1 of the formulas above: change it with them, or stored tokens would be wrong silently.
@@ -73,6 +75,7 @@ class ToyEncoder:
     patch_shape: tuple[int, int] = (5, 6)
     text_limit: int = 16
     device: torch.device = torch.device("cpu")
+    matches_exactly: bool = True
 
     def preprocess(self, images: Sequence[RGB]) -> Tensor:
         """Mean colour of each quadrant: uint8 ``[H,W,3]`` pictures of any size to ``[B,3,2,2]`` in [0, 1]."""
@@ -100,8 +103,12 @@ class ToyEncoder:
         """Whether ``text`` has more than 16 words, so that the rest is not looked at."""
         return len(words(text)) > self.text_limit
 
-    def match(self, texts: Sequence[str], patches: Tensor) -> Tensor:
-        """Logits ``[K,2]`` of K pairs; ``patches`` is ``[K,5,6]`` and ``texts`` has 1 or K members."""
+    def match(self, texts: Sequence[str], patches: Tensor | Latents, precision: Precision = "fast") -> Tensor:
+        """Logits ``[K,2]`` of K pairs; ``patches`` is ``[K,5,6]`` or compressed, ``texts`` has 1 or K
+        members. Always exact.
+        """
+        if isinstance(patches, Latents):
+            patches = patches.patches()
         if len(texts) not in (1, len(patches)):
             raise InputError(f"match() takes 1 text or {len(patches)}, one for each image; not {len(texts)}.")
         wanted = [demands(words(text)[: self.text_limit]) for text in texts]

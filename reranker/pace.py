@@ -19,6 +19,10 @@ class Pace:
         self._ends = None if deadline_ms is None else self._started + deadline_ms / 1000
         self._per_item: float | None = None
 
+    def forget(self) -> None:
+        """What comes next has a speed of its own; the deadline stays."""
+        self._per_item = None
+
     def next_batch(self) -> int:
         """How many to score now; 0 when the time is up. Starts the batch."""
         self._batch_started = self._clock()
