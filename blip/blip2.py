@@ -22,6 +22,7 @@ from blip.captions import greedy_captions
 from blip.config import read_config
 from blip.itg import load_itg_head
 from blip.network import Blip2Network
+from blip.patch_codec import cross_attention_metric
 from blip.pixels import preprocess, read_pixel_config
 from blip.tokenizer import load_tokenizer
 from blip.vit import VisionModel
@@ -112,6 +113,10 @@ class Blip2:
         return self.network.itm_logits(
             patches.to(self.device, torch.float32), ids, None if no_padding else valid
         )
+
+    def patch_metric(self) -> Tensor:
+        """G ``[V,V]`` fp64: how the cross-attention weighs errors of the patches (blip/patch_codec.py)."""
+        return cross_attention_metric(self.network)
 
     # -- captions
 
