@@ -21,6 +21,7 @@ from blip import checkpoint
 from blip.captions import greedy_captions
 from blip.config import read_config
 from blip.itg import load_itg_head
+from blip.latents import Latents
 from blip.network import Blip2Network
 from blip.patch_codec import cross_attention_metric
 from blip.pixels import preprocess, read_pixel_config
@@ -99,10 +100,12 @@ class Blip2:
     # -- Matcher
 
     @torch.inference_mode()
-    def match(self, texts: Sequence[str], patches: Tensor) -> Tensor:
-        """ITM logits ``[K,2]`` averaged over the query tokens, for patches ``[K,P,V]`` and 1 or K texts,
-        fp32.
+    def match(self, texts: Sequence[str], patches: Tensor | Latents) -> Tensor:
+        """ITM logits ``[K,2]`` fp32 averaged over the query tokens, for 1 or K texts and the patches of K
+        images, ``[K,P,V]`` or compressed.
         """
+        if isinstance(patches, Latents):
+            patches = patches.patches()
         if len(texts) not in (1, len(patches)):
             raise InputError(
                 f"{len(texts)} texts do not pair with {len(patches)} images; give one text or one per image."

@@ -10,6 +10,7 @@ from base.errors import CorruptionError, ImageRejected, NotFoundError
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from reranker.records import PatchGroup
     from sightline.models import RetrievalModel
     from sightline.wiring import Services
     from store.records import Collection, Image, ImageLocation
@@ -27,13 +28,15 @@ class CollectionPatches:
         self._model = model
         self._encoded: dict[int, Tensor] = {}
 
-    def patches(self, keys: Sequence[int]) -> Tensor:
-        """Patches ``[K,P,V]`` in the order of ``keys``, on the model's device, as stored (fp16).
+    def patches(self, keys: Sequence[int]) -> list[PatchGroup]:
+        """Patches of ``keys`` on the model's device: one group, as stored (fp16).
 
         Raises:
             ImageRejected: an image has no patches and its original cannot be had any more.
         """
         import torch
+
+        from reranker.records import PatchGroup
 
         places = self._services.catalog.locations(keys)
         stored = [key for key in keys if key in places and self._readable(places[key])]
@@ -46,7 +49,7 @@ class CollectionPatches:
         for row, key in enumerate(keys):
             if key in self._encoded:
                 result[row] = self._encoded[key]
-        return result.to(self._model.device)
+        return [PatchGroup(range(len(keys)), result.to(self._model.device))]
 
     def _encode_missing(self, keys: Sequence[int]) -> None:
         """Encode the originals of images that no segment holds; complains after it has done what it could."""
