@@ -10,77 +10,37 @@ does not know.
 from __future__ import annotations
 
 import hashlib
-import re
 import threading
 import uuid
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from base.errors import CorruptionError, InputError, NotFoundError
 from store.durable import WrittenFile, verify_file, write_durably
-from store.tensorfile import TensorFile, TensorSpec, encode_header, open_tensors, raw
+from store.gathering import GatheredPatches, WantedRows, gathered
+from store.segment_content import (
+    KIND,
+    Codes,
+    Half,
+    Keys,
+    SegmentContent,
+    check_content,
+    parse_content,
+)
+from store.tensorfile import TensorSpec, encode_header, open_tensors, raw
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from store.records import ImageLocation
 
-Keys = NDArray[np.int64]
-Half = NDArray[np.float16]
-Codes = NDArray[np.int8]
-
-NO_PATCHES: Final = "none"
-FP16: Final = "fp16"
-INT8: Final = "int8"
-LATENT: Final = re.compile(r"latent-[0-9a-f]{12}")
-KIND: Final = {"format": "sightline-segment", "version": "1"}
-_KEPT: Final[dict[str, dict[str, int]]] = {NO_PATCHES: {}, FP16: {"patches": 3}}
-"""Names and dimensions of what the codecs without codes keep."""
 _COPY_ROWS: Final = 256
-"""Rows that are copied at a time when segments are merged: 185 MB of ViT-g patches."""
-
-
-class SegmentContent(NamedTuple):
-    """Views into one mapped segment; ``patches`` is None with codec ``none``, codes with ``scales`` or fp16
-    without.
-    """
-
-    keys: Keys
-    tokens: Half
-    patches: Half | Codes | None
-    codec: str
-    tokens_sha256: str = ""
-    scales: Half | None = None
-
-    @property
-    def layout(self) -> tuple[str, tuple[int, ...], tuple[int, ...] | None]:
-        """Codec, (Q, D) and (P, V or R): what must agree before segments can be merged."""
-        return self.codec, self.tokens.shape[1:], None if self.patches is None else self.patches.shape[1:]
-
-    def kept(self) -> list[tuple[str, NDArray[Any]]]:
-        """Names and tensors of what the codec keeps, in the order of the file."""
-        if self.patches is None:
-            return []
-        if self.scales is None:
-            return [("patches", self.patches)]
-        return [("codes", self.patches), ("scales", self.scales)]
-
-
-class GatheredPatches(NamedTuple):
-    """Images whose patches are kept by one codec. Image i is the one at ``positions[i]`` of those asked for."""
-
-    positions: list[int]
-    """Ascending."""
-    codec: str
-    patches: Half | Codes
-    """fp16 ``[K,P,V]``, or int8 codes ``[K,P,R]``."""
-    scales: Half | None
-    """fp16 ``[K,P]`` of codes."""
+"""Rows that are copied at a time when segments are merged: 185 MB of ViT-g patches in fp16."""
 
 
 @dataclass(frozen=True)
@@ -101,11 +61,6 @@ class SegmentFile(Protocol):
     def file(self) -> str: ...
 
 
-def is_codec(name: str) -> bool:
-    """Whether segments can be kept in this codec."""
-    return name in (NO_PATCHES, FP16, INT8) or LATENT.fullmatch(name) is not None
-
-
 def write_segment(
     folder: Path,
     keys: Keys,
@@ -121,7 +76,7 @@ def write_segment(
     finite.
     """
     content = SegmentContent(keys, tokens, patches, codec, scales=scales)
-    _check(content)
+    check_content(content)
     return _write(Path(folder), keys, [(content, np.arange(len(keys)))])
 
 
@@ -144,7 +99,7 @@ class SegmentReader:
             if content is not None:
                 self._open.move_to_end(file)
                 return content
-        content = _content(open_tensors(self.folder / file))
+        content = parse_content(open_tensors(self.folder / file))
         with self._lock:
             self._open[file] = content
             while len(self._open) > self._max_open:
@@ -164,14 +119,14 @@ class SegmentReader:
         """
         if not locations:
             raise InputError("There are no images to read patches of.")
-        by_codec: dict[str, list[_Rows]] = {}
+        by_codec: dict[str, list[WantedRows]] = {}
         for file, positions in _by_file(locations).items():
             content = self.read(file)
             if content.patches is None:
                 raise NotFoundError(f"The segment {file} was written without patches.")
             rows = _checked_rows(file, content, [locations[position] for position in positions])
-            by_codec.setdefault(content.codec, []).append(_Rows(positions, content, rows))
-        return [_gathered(codec, parts) for codec, parts in by_codec.items()]
+            by_codec.setdefault(content.codec, []).append(WantedRows(positions, content, rows))
+        return [gathered(codec, parts) for codec, parts in by_codec.items()]
 
     def verify(self, file: str, sha256: str) -> None:
         """Read the whole file: `CorruptionError` when it is not what was written."""
@@ -244,86 +199,6 @@ def _chunks(array: NDArray[Any], rows: NDArray[np.intp]) -> Iterator[memoryview]
         return
     for start in range(0, len(rows), _COPY_ROWS):
         yield raw(array[rows[start : start + _COPY_ROWS]])
-
-
-def _check(content: SegmentContent) -> None:
-    keys, tokens, patches, codec, _, scales = content
-    if not is_codec(codec):
-        raise InputError(f"There is no patch codec named {codec}; known are none, fp16, int8 and latent-….")
-    if (patches is None) != (codec == NO_PATCHES) or (scales is None) != (codec in (NO_PATCHES, FP16)):
-        raise InputError(f"The codec {codec} and what is given of the patches contradict each other.")
-    if keys.dtype != np.int64 or keys.ndim != 1 or len(keys) == 0 or len(np.unique(keys)) != len(keys):
-        raise InputError("A segment needs distinct int64 keys, at least one.")
-    for name, array in (("tokens", tokens), *content.kept()):
-        dtype, axes = (
-            (np.int8 if name == "codes" else np.float16),
-            ("rows", "width")[: 1 + (name != "scales")],
-        )
-        if array.dtype != dtype or array.ndim != 1 + len(axes) or len(array) != len(keys) or 0 in array.shape:
-            wanted = f"{'int8' if name == 'codes' else 'fp16'} [{len(keys)}, {', '.join(axes)}]"
-            raise InputError(f"The {name} must be {wanted}, not {array.dtype} {list(array.shape)}.")
-        if array.dtype == np.float16 and not _finite(array):
-            raise InputError(f"The {name} hold values that are infinite or not a number in fp16.")
-    if scales is not None and patches is not None and scales.shape != patches.shape[:2]:
-        raise InputError("Codes need one scale for each patch.")
-
-
-def _finite(array: Half) -> bool:
-    # On the bit patterns: numpy's isfinite for fp16 is several times slower.
-    bits = np.ascontiguousarray(array).view(np.uint16)
-    return not bool(((bits & 0x7C00) == 0x7C00).any())
-
-
-def _content(file: TensorFile) -> SegmentContent:
-    name, arrays = file.path.name, file.arrays
-    found = {key: file.metadata.get(key) for key in KIND}
-    codec = file.metadata.get("codec", "")
-    if found != KIND or not is_codec(codec):
-        raise CorruptionError(f"The file {name} is no segment that this version can read (codec {codec!r}).")
-    expected = {"keys": 1, "tokens": 3, **_KEPT.get(codec, {"codes": 3, "scales": 2})}
-    if {key: array.ndim for key, array in arrays.items()} != expected:
-        raise CorruptionError(f"The segment {name} does not hold {', '.join(expected)}.")
-    if len({len(array) for array in arrays.values()}) != 1:
-        raise CorruptionError(f"The tensors of the segment {name} differ in length.")
-    checksum = str(file.metadata.get("tokens_sha256", ""))
-    patches = arrays.get("patches", arrays.get("codes"))
-    return SegmentContent(arrays["keys"], arrays["tokens"], patches, codec, checksum, arrays.get("scales"))
-
-
-class _Rows(NamedTuple):
-    """What is wanted of one segment, and for which places of the answer."""
-
-    positions: list[int]
-    content: SegmentContent
-    rows: NDArray[np.intp]
-
-
-def _gathered(codec: str, parts: Sequence[_Rows]) -> GatheredPatches:
-    """The rows of all parts in the order of their positions."""
-    if len({part.content.layout for part in parts}) > 1:
-        raise InputError("Patches of different models cannot be read together.")
-    positions = np.concatenate([np.array(part.positions, np.intp) for part in parts])
-    order = np.argsort(positions)
-    joined = [_joined([(part.content.kept()[which][1], part.rows) for part in parts], order)
-              for which in range(len(parts[0].content.kept()))]  # fmt: skip
-    return GatheredPatches(
-        positions[order].tolist(), codec, joined[0], joined[1] if len(joined) > 1 else None
-    )
-
-
-def _joined(parts: Sequence[tuple[NDArray[Any], NDArray[np.intp]]], order: NDArray[np.intp]) -> NDArray[Any]:
-    """Rows of one tensor of several files, each file gathered once; result i is the row at ``order[i]``."""
-    if len(parts) == 1:
-        array, rows = parts[0]
-        return np.asarray(array[rows[order]])
-    places = np.empty(len(order), np.intp)
-    places[order] = np.arange(len(order))
-    out = np.empty((len(order), *parts[0][0].shape[1:]), parts[0][0].dtype)
-    done = 0
-    for array, rows in parts:
-        out[places[done : done + len(rows)]] = array[rows]
-        done += len(rows)
-    return out
 
 
 def _by_file(locations: Sequence[ImageLocation]) -> dict[str, list[int]]:
