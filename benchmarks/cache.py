@@ -114,12 +114,14 @@ def _levels(model: Blip2, moments: PatchMoments) -> list[Level]:
         Level("fp16", "fp16", 2.0 * width, lambda patches: patches.half().float()),
         Level("int8", "int8", width + 2.0, lambda patches: quantise(patches, None)),
     ]
-    ranks = sorted({max(2 * width // ratio - 2, 1) for ratio in RATIOS} | {default_rank(width)}, reverse=True)
-    metrics = {"latent": model.patch_metric(), "plain PCA": torch.eye(width, dtype=torch.float64)}
-    for family, metric in metrics.items():
-        for rank in (rank for rank in ranks if rank <= width):
-            codec = fit(moments, metric, rank, model.fingerprint)
-            levels.append(Level(f"{family} {rank}", family, rank + 2.0, codec.encode))
+    sizes = sorted({max(2 * width // ratio - 2, 1) for ratio in RATIOS} | {default_rank(width)}, reverse=True)
+    plain = torch.eye(width, dtype=torch.float64)
+    kinds = {"latent, 8 bits": (model.patch_metric(), 8), "latent, 4 bits": (model.patch_metric(), 4),
+             "plain PCA, 8 bits": (plain, 8)}  # fmt: skip
+    for family, (metric, bits) in kinds.items():
+        for rank in (size * 8 // bits for size in sizes if size * 8 // bits <= width):
+            codec = fit(moments, metric, rank, model.fingerprint, bits)
+            levels.append(Level(f"{family}, rank {rank}", family, codec.patch_bytes, codec.encode))
     return levels
 
 
@@ -173,7 +175,7 @@ def _figures(model: Blip2, measured: Sequence[Measured]) -> dict[str, float]:
 
 
 def _default(measured: Sequence[Measured], width: int) -> Measured:
-    return next(one for one in measured if one.level.name == f"latent {default_rank(width)}")
+    return next(one for one in measured if one.level.name == f"latent, 8 bits, rank {default_rank(width)}")
 
 
 def _row(one: Measured) -> Row:

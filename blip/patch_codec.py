@@ -10,7 +10,11 @@ Eckart–Young theorem for y = Aᵀ(p − mean), of which ‖W(p − mean)‖ is
 Any rotation of z gives the same p̂. One at random spreads the variance evenly, so that one int8 scale for
 all of a patch's R numbers wastes no bits (docs/decisions/030-patch-codec.md).
 
-Shapes: K images · P patches · V vision width · R latent rank · M rows of the stacked projections.
+Codes are of 8 bits, or of 4, two to a byte: as many bytes then hold twice the rank, which pays where the
+spectrum of the patches falls slowly.
+
+Shapes: K images · P patches · V vision width · R latent rank · C bytes of codes · M rows of the stacked
+projections.
 """
 
 from __future__ import annotations
@@ -29,13 +33,12 @@ from base.errors import CorruptionError, InputError, ModelMismatchError
 from blip.latents import Basis, Latents
 from blip.network import Blip2Network
 
-INT8: Final = "int8"
-"""Id of the codec without a latent: the codes are those of the patches themselves."""
 FORMAT: Final = {"format": "sightline-patch-codec", "version": "1"}
 _TENSORS: Final = ("encoder", "components", "mean")
 _PROJECTIONS: Final = ("crossattention.attention.key.weight", "crossattention.attention.value.weight")
 _RMS: Final = 32.0
 """Root mean square of the latent's numbers: a patch's scale is then about 1, far from both ends of fp16."""
+_LEAST_HALF: Final = 2.0**-24
 _EIGENVALUE_FLOOR: Final = 1e-10
 _IMAGES_AT_ONCE: Final = 32
 
@@ -60,6 +63,8 @@ class PatchCodec:
     """Of the model whose patches it was fitted on, and is for."""
     images: int
     """How many it was fitted on."""
+    bits: int
+    """Of one code: 8 or 4."""
 
     @property
     def id(self) -> str:
@@ -71,21 +76,42 @@ class PatchCodec:
         device = patches_KPV.device
         mean, encoder = self.basis.mean.to(device), self.encoder.to(device)
         latent_KPR = (patches_KPV.to(torch.float32) - mean) @ encoder
-        return quantise(latent_KPR, self.basis)
+        return quantise(latent_KPR, self.basis, self.bits)
+
+    @property
+    def patch_bytes(self) -> int:
+        """Bytes of one patch in the cache: codes and scale."""
+        return self.basis.rank * self.bits // 8 + 2
+
+    def pack(self, codes_KPR: Tensor) -> Tensor:
+        """Codes as they are stored, int8 ``[K,P,C]``; 4-bit ones two to a byte, the first in the low half."""
+        if self.bits == 8:
+            return codes_KPR
+        halves = (codes_KPR + 15) >> 1  # the odd numbers from -15 to 15, as 0 to 15
+        return halves[..., 0::2] | (halves[..., 1::2] << 4)
+
+    def unpack(self, stored_KPC: Tensor) -> Tensor:
+        """Codes ``[K,P,R]`` int8 of what `pack` made of them."""
+        if self.bits == 8:
+            return stored_KPC
+        halves = torch.stack([stored_KPC & 15, (stored_KPC >> 4) & 15], dim=-1).flatten(-2)
+        return halves * 2 - 15
 
 
-def quantise(latent_KPR: Tensor, basis: Basis | None) -> Latents:
-    """int8 codes with the smallest fp16 scale for each patch that loses no peak: error ≤ scale / 2.
+def quantise(latent_KPR: Tensor, basis: Basis | None, bits: int = 8) -> Latents:
+    """Codes with the smallest fp16 scale for each patch that loses no peak.
 
-    With ``basis`` None the latent is the patches themselves. A value beyond 127 · 65504 or not finite makes
-    the scale of its patch infinite.
+    8 bits: the whole numbers from −127 to 127, error ≤ scale / 2. 4 bits: the 16 odd numbers from −15 to
+    15, error ≤ scale. With ``basis`` None the latent is the patches themselves. A value beyond 65504 scales
+    or not finite makes the scale of its patch infinite.
     """
     latent_KPR = latent_KPR.to(torch.float32)
+    most = 127 if bits == 8 else 15
     peak_KP = latent_KPR.abs().amax(dim=2).nan_to_num(nan=float("inf"))
-    scale_KP = _half_not_below(peak_KP / 127.0)
-    divisor_KP = scale_KP.to(torch.float32).clamp_min(torch.finfo(torch.float16).tiny * 2**-10)
-    codes_KPR = (latent_KPR / divisor_KP[:, :, None]).round_().clamp_(-127, 127)
-    return Latents(codes_KPR.nan_to_num_().to(torch.int8), scale_KP, basis)
+    scale_KP = _half_not_below(peak_KP / most)
+    steps_KPR = latent_KPR / scale_KP.to(torch.float32).clamp_min(_LEAST_HALF)[:, :, None]
+    codes_KPR = steps_KPR.round_() if bits == 8 else (steps_KPR / 2).floor_() * 2 + 1
+    return Latents(codes_KPR.nan_to_num_().clamp_(-most, most).to(torch.int8), scale_KP, basis)
 
 
 def default_rank(width: int) -> int:
@@ -145,30 +171,36 @@ def cross_attention_metric(network: Blip2Network) -> Tensor:
     return metric_VV
 
 
-def fit(moments: PatchMoments, metric_VV: Tensor, rank: int, fingerprint: str) -> PatchCodec:
+def fit(moments: PatchMoments, metric_VV: Tensor, rank: int, fingerprint: str, bits: int = 8) -> PatchCodec:
     """The best codec of this rank for patches with these moments, in fp64 (formulas: see the module).
 
     Raises:
-        InputError: the rank is not between 1 and V, or there are no patches.
+        InputError: the rank is not between 1 and V, or odd with 4 bits; or there are no patches.
     """
     width = len(metric_VV)
     if not 1 <= rank <= width:
         raise InputError(f"The rank of a patch codec must be from 1 to {width}, not {rank}.")
+    if bits not in (4, 8) or (bits == 4 and rank % 2):
+        raise InputError(
+            f"A patch codec has codes of 8 bits, or of 4 and an even rank; not {bits} and {rank}."
+        )
     root_VA, inverse_VA = _root(metric_VV.to("cpu", torch.float64))
     values_A, vectors_AA = torch.linalg.eigh(root_VA.T @ moments.covariance @ root_VA)  # ascending
-    rank = min(rank, root_VA.shape[1])
+    rank = min(rank, root_VA.shape[1] // (8 // bits) * (8 // bits))
     leading_AR = vectors_AA[:, -rank:] @ _rotation(rank)
     power = values_A[-rank:].clamp_min(0).mean().sqrt().item()
     scale = _RMS / power if power > 0 else 1.0
     encoder_VR = (root_VA @ leading_AR * scale).to(torch.float32).contiguous()
     components_RV = ((inverse_VA @ leading_AR).T / scale).to(torch.float32).contiguous()
-    return _codec(encoder_VR, components_RV, moments.mean.to(torch.float32), fingerprint, moments.images)
+    mean_V = moments.mean.to(torch.float32)
+    return _codec(encoder_VR, components_RV, mean_V, fingerprint, moments.images, bits)
 
 
 def to_bytes(codec: PatchCodec) -> bytes:
     """The codec's file: safetensors."""
     tensors = {"encoder": codec.encoder, "components": codec.basis.components, "mean": codec.basis.mean}
     told = {"id": codec.id, "fingerprint": codec.fingerprint, "images": str(codec.images)}
+    told["bits"] = str(codec.bits)
     content: bytes = save(tensors, {**FORMAT, **told, "rank": str(codec.basis.rank)})
     return content
 
@@ -194,7 +226,8 @@ def _parsed(content: bytes, id: str) -> PatchCodec:
         encoder_VR, components_RV, mean_V = (tensors[name] for name in _TENSORS)
         fits = encoder_VR.T.shape == components_RV.shape == (len(components_RV), len(mean_V))
         if fits and told.items() >= FORMAT.items() and {t.dtype for t in tensors.values()} == {torch.float32}:
-            return _codec(encoder_VR, components_RV, mean_V, told["fingerprint"], int(told["images"]))
+            images, bits = int(told["images"]), int(told["bits"])
+            return _codec(encoder_VR, components_RV, mean_V, told["fingerprint"], images, bits)
     except (SafetensorError, KeyError, ValueError, TypeError, IndexError) as error:
         raise CorruptionError(f"The file of the patch codec {id} cannot be read: {error}.") from error
     raise CorruptionError(f"The file of the patch codec {id} holds something else.")
@@ -209,15 +242,14 @@ def _metadata(content: bytes) -> dict[str, str]:
 
 
 def _codec(
-    encoder_VR: Tensor, components_RV: Tensor, mean_V: Tensor, fingerprint: str, images: int
+    encoder_VR: Tensor, components_RV: Tensor, mean_V: Tensor, fingerprint: str, images: int, bits: int
 ) -> PatchCodec:
-    digest = hashlib.sha256(f"{FORMAT['version']}\0{fingerprint}\0{images}\0".encode())
+    digest = hashlib.sha256(f"{FORMAT['version']}\0{fingerprint}\0{images}\0{bits}\0".encode())
     for tensor in (encoder_VR, components_RV, mean_V):
         digest.update(f"{list(tensor.shape)}\0".encode())
         digest.update(tensor.contiguous().numpy().tobytes())
-    return PatchCodec(
-        encoder_VR, Basis(f"latent-{digest.hexdigest()[:12]}", components_RV, mean_V), fingerprint, images
-    )
+    basis = Basis(f"latent-{digest.hexdigest()[:12]}", components_RV, mean_V)
+    return PatchCodec(encoder_VR, basis, fingerprint, images, bits)
 
 
 def _root(metric_VV: Tensor) -> tuple[Tensor, Tensor]:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @dataclass
 class Picture:
     """One distinct content. ``pixels [1,3,S,S]`` before the model; after it ``tokens [Q,D]`` and what is
-    kept of the patches: fp16 ``[P,V]``, or codes ``[P,R]`` with ``scales [P]``.
+    kept of the patches: fp16 ``[P,V]``, or codes ``[P,C]`` with ``scales [P]``.
     """
 
     width: int

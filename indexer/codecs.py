@@ -19,6 +19,7 @@ from store.segment_content import FP16, INT8, NO_PATCHES, Codes, Half
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from blip.latents import Latents
     from blip.patch_codec import PatchCodec
     from blip.protocols import Encoder
     from indexer.services import IndexerServices
@@ -57,8 +58,19 @@ class Keeping:
         if self.codec == FP16:
             return Kept(patches.to("cpu", torch.float16).numpy(), None)
         with torch.inference_mode():
-            packed = self.latent.encode(patches) if self.latent is not None else quantise(patches, None)
-        return Kept(packed.codes.cpu().numpy(), packed.scales.cpu().numpy())
+            if self.latent is None:
+                latents = quantise(patches, None)
+                return Kept(latents.codes.cpu().numpy(), latents.scales.cpu().numpy())
+            latents = self.latent.encode(patches)
+            return Kept(self.latent.pack(latents.codes).cpu().numpy(), latents.scales.cpu().numpy())
+
+    def latents(self, codes: Tensor, scales: Tensor) -> Latents:
+        """What `keep` stored, int8 ``[N,P,C]`` and fp16 ``[N,P]``, for the model."""
+        from blip.latents import Latents
+
+        if self.latent is None:
+            return Latents(codes, scales, None)
+        return Latents(self.latent.unpack(codes), scales, self.latent.basis)
 
 
 class PatchCodecs:

@@ -66,14 +66,11 @@ class CollectionPatches:
     def _unpacked(self, gathered: GatheredPatches) -> Tensor | Latents:
         import torch
 
-        from blip.latents import Latents
-
         values, device = torch.from_numpy(gathered.patches), self._model.device
         if gathered.scales is None:
             return values.to(device)
         kept = keeping(self._services.codecs, gathered.codec, self._collection.fingerprint)
-        basis = kept.latent.basis if kept.latent is not None else None
-        return Latents(values, torch.from_numpy(gathered.scales), basis).to(device)
+        return kept.latents(values.to(device), torch.from_numpy(gathered.scales).to(device))
 
     def _encode_missing(self, keys: Sequence[int]) -> None:
         """Encode the originals of images that no segment holds; complains after it has done what it could."""

@@ -21,7 +21,7 @@ class GatheredPatches(NamedTuple):
     """Ascending."""
     codec: str
     patches: Half | Codes
-    """fp16 ``[K,P,V]``, or int8 codes ``[K,P,R]``."""
+    """fp16 ``[K,P,V]``, or int8 codes ``[K,P,C]``."""
     scales: Half | None
     """fp16 ``[K,P]`` of codes."""
 

@@ -48,7 +48,7 @@ class SegmentContent(NamedTuple):
 
     @property
     def layout(self) -> tuple[str, tuple[int, ...], tuple[int, ...] | None]:
-        """Codec, (Q, D) and (P, V or R): what must agree before segments can be merged."""
+        """Codec, (Q, D) and (P, V or C): what must agree before segments can be merged."""
         return self.codec, self.tokens.shape[1:], None if self.patches is None else self.patches.shape[1:]
 
     def kept(self) -> list[tuple[str, NDArray[Any]]]:

@@ -2,7 +2,7 @@
 
 A segment is a safetensors file: ``keys`` int64 ``[N]``, ``tokens`` fp16 ``[N,Q,D]`` and what its codec keeps
 of the patches. ``none``: nothing. ``fp16``: ``patches`` fp16 ``[N,P,V]``. ``int8`` and ``latent-…`` (the id
-of a patch codec, whose file says what the numbers mean): ``codes`` int8 ``[N,P,R]`` and ``scales`` fp16
+of a patch codec, whose file says what the numbers mean): ``codes`` int8 ``[N,P,C]`` and ``scales`` fp16
 ``[N,P]``. The metadata names the codec and the SHA-256 of keys and tokens; a reader refuses codecs that it
 does not know.
 """

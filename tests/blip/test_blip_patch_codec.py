@@ -125,6 +125,35 @@ def test_codes_are_within_half_a_step_and_use_the_whole_range() -> None:
     assert int(latents.codes.min()) >= -127
 
 
+def test_four_bit_codes_are_within_a_step_and_survive_packing_two_to_a_byte() -> None:
+    patches, seen = anisotropic(40), projections()
+    moments = PatchMoments(WIDTH)
+    moments.add(patches)
+    codec = fit(moments, seen.T @ seen, 10, FINGERPRINT, bits=4)
+    latents = codec.encode(patches)
+    latent = (patches - codec.basis.mean) @ codec.encoder
+    step = latents.scales.float()[:, :, None]
+    assert bool(((latents.latent() - latent).abs() <= step * (1 + 1e-5) + 1e-3).all())
+    assert sorted(latents.codes.unique().tolist()) == list(range(-15, 16, 2))
+    packed = codec.pack(latents.codes)
+    assert (packed.shape, packed.dtype) == (torch.Size([40, 9, 5]), torch.int8)
+    assert codec.patch_bytes == 5 + 2
+    low = packed.numpy().view(np.uint8)[3, 2, 1]
+    assert [int(low) % 16 * 2 - 15, int(low) // 16 * 2 - 15] == latents.codes[3, 2, 2:4].tolist()
+    assert torch.equal(codec.unpack(packed), latents.codes)
+    read = from_bytes(to_bytes(codec), id=codec.id, fingerprint=FINGERPRINT)
+    assert read.bits == 4
+    assert codec.id != fit(moments, seen.T @ seen, 10, FINGERPRINT).id
+
+
+def test_every_byte_unpacks_to_two_codes_that_pack_to_it() -> None:
+    moments = PatchMoments(WIDTH)
+    moments.add(anisotropic(5))
+    codec = fit(moments, torch.eye(WIDTH, dtype=torch.float64), 2, FINGERPRINT, bits=4)
+    every = torch.arange(-128, 128, dtype=torch.int8).reshape(1, 256, 1)
+    assert torch.equal(codec.pack(codec.unpack(every)), every)
+
+
 def test_the_scale_is_the_smallest_half_that_loses_no_peak() -> None:
     peaks = drawn(1, 4000, 1).abs() * 1000
     scales = quantise(peaks, None).scales.flatten().numpy()
@@ -198,10 +227,12 @@ def test_a_damaged_foreign_or_other_file_is_refused() -> None:
         from_bytes(content, id=codec.id, fingerprint="b" * 64)
 
 
-@pytest.mark.parametrize("rank", [0, WIDTH + 1])
-def test_an_impossible_rank_is_refused(rank: int) -> None:
+@pytest.mark.parametrize(("rank", "bits"), [(0, 8), (WIDTH + 1, 8), (5, 4), (6, 3)])
+def test_an_impossible_rank_is_refused(rank: int, bits: int) -> None:
+    moments = PatchMoments(WIDTH)
+    moments.add(anisotropic(3))
     with pytest.raises(InputError, match="rank"):
-        fitted(anisotropic(3), torch.eye(WIDTH, dtype=torch.float64), rank)
+        fit(moments, torch.eye(WIDTH, dtype=torch.float64), rank, FINGERPRINT, bits)
 
 
 def test_nothing_can_be_fitted_to_no_patches() -> None:
