@@ -25,6 +25,7 @@ from blip.itg import load_itg_head
 from blip.latents import Latents
 from blip.match_precision import PairScorers
 from blip.network import Blip2Network
+from blip.patch_codec import cross_attention_metric
 from blip.pixels import preprocess, read_pixel_config
 from blip.tokenizer import load_tokenizer
 from blip.vit import VisionModel
@@ -132,6 +133,10 @@ class Blip2:
             return scorer(ids, patches)
         dense = patches.patches() if isinstance(patches, Latents) else patches.float()
         return self.network.itm_logits(dense, ids, None if bool(valid.all()) else valid)
+
+    def patch_metric(self) -> Tensor:
+        """G ``[V,V]`` fp64: how the cross-attention weighs errors of the patches (blip/patch_codec.py)."""
+        return cross_attention_metric(self.network)
 
     # -- captions
 

@@ -99,6 +99,10 @@ class ToyEncoder:
         vectors = [_text_vector(words(text)[: self.text_limit]) for text in texts]
         return normalize(torch.tensor(vectors, dtype=torch.float32).reshape(-1, 8), dim=1)
 
+    def patch_metric(self) -> Tensor:
+        """``[6,6]``: the toy looks at patches as they are."""
+        return torch.eye(6, dtype=torch.float64)
+
     def is_truncated(self, text: str) -> bool:
         """Whether ``text`` has more than 16 words, so that the rest is not looked at."""
         return len(words(text)) > self.text_limit
