@@ -27,8 +27,8 @@ def load_blip2(
         revision: branch, tag or commit on the hub.
         device: ``cpu``, ``cuda``, ``cuda:1``, ``mps``; None picks the best that is there.
         dtype: of the image encoder: ``float32``, ``bfloat16`` or ``float16``; None picks bfloat16 on GPUs
-            that have it
-            and float32 elsewhere. The Q-Former stays in float32 (SCORING.md, trap 4).
+            that have it and, for encoders of the size of ViT-g, on CPUs that have it; float32 elsewhere.
+            The Q-Former stays in float32 (SCORING.md, trap 4).
         cache_dir: the hub's cache folder; None uses the hub's own default.
 
     Raises:
