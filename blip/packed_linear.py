@@ -1,9 +1,9 @@
 """A linear layer for inference whose weight is kept in the order in which the CPU's kernel reads it.
 
 ``F.linear`` in bfloat16 on a CPU reorders the weight at every call. oneDNN can keep it reordered, and apply
-the GELU before the product leaves the cache; PyTorch offers both to its own compiler only (``torch.ops.mkldnn``,
-private names), so they are called in this module and nowhere else, and where they are missing the plain layer
-gives the same numbers.
+the GELU before the product leaves the cache; PyTorch offers both to its own compiler only
+(``torch.ops.mkldnn``, private names), so they are called in this module and nowhere else, and where they are
+missing the plain layer gives the same numbers.
 Shapes: M rows · I inputs · O outputs.
 """
 
