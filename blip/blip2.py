@@ -21,7 +21,9 @@ from blip import checkpoint
 from blip.captions import greedy_captions
 from blip.config import read_config
 from blip.itg import load_itg_head
+from blip.latents import Latents
 from blip.network import Blip2Network
+from blip.patch_codec import cross_attention_metric
 from blip.pixels import preprocess, read_pixel_config
 from blip.precision import vision_dtype
 from blip.tokenizer import load_tokenizer
@@ -100,10 +102,12 @@ class Blip2:
     # -- Matcher
 
     @torch.inference_mode()
-    def match(self, texts: Sequence[str], patches: Tensor) -> Tensor:
-        """ITM logits ``[K,2]`` averaged over the query tokens, for patches ``[K,P,V]`` and 1 or K texts,
-        fp32.
+    def match(self, texts: Sequence[str], patches: Tensor | Latents) -> Tensor:
+        """ITM logits ``[K,2]`` fp32 averaged over the query tokens, for 1 or K texts and the patches of K
+        images, ``[K,P,V]`` or compressed.
         """
+        if isinstance(patches, Latents):
+            patches = patches.patches()
         if len(texts) not in (1, len(patches)):
             raise InputError(
                 f"{len(texts)} texts do not pair with {len(patches)} images; give one text or one per image."
@@ -114,6 +118,10 @@ class Blip2:
         return self.network.itm_logits(
             patches.to(self.device, torch.float32), ids, None if no_padding else valid
         )
+
+    def patch_metric(self) -> Tensor:
+        """G ``[V,V]`` fp64: how the cross-attention weighs errors of the patches (blip/patch_codec.py)."""
+        return cross_attention_metric(self.network)
 
     # -- captions
 
