@@ -108,7 +108,9 @@ class Installation:
 
     @cached_property
     def indexer(self) -> Indexer:
-        settings = IndexerSettings(batch_size=BATCH, register_batch=BATCH)
+        settings = IndexerSettings(
+            batch_size=BATCH, register_batch=BATCH, encode_batch=BATCH, decode_chunk_images=64
+        )
         return Indexer(
             IndexerServices(
                 catalog=self.catalog,
