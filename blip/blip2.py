@@ -27,8 +27,10 @@ from blip.match_precision import PairScorers
 from blip.network import Blip2Network
 from blip.patch_codec import cross_attention_metric
 from blip.pixels import preprocess, read_pixel_config
+from blip.precision import vision_dtype
 from blip.tokenizer import load_tokenizer
 from blip.vit import VisionModel
+from blip.vit_packed import PackedVision, can_pack_vision
 
 _VISION = "vision_model."
 
@@ -47,7 +49,7 @@ class Blip2:
         self.folder = folder
         self.config = read_config(folder)
         self.device = torch.device(device or best_device())
-        self.vision_dtype = _dtype(dtype, self.device)
+        self.vision_dtype = vision_dtype(dtype, self.device, self.config.vision_config.hidden_size)
         self.tokenizer = load_tokenizer(folder)
         self.pixel_config = read_pixel_config(folder, self.config.vision_config.image_size)
         self.fingerprint = checkpoint.fingerprint(folder)
@@ -56,7 +58,7 @@ class Blip2:
         self.itg_head = load_itg_head(folder, self.config.qformer_config)
         if self.itg_head is not None:
             self.itg_head.to(self.device).eval().requires_grad_(False)
-        self._vision: VisionModel | None = None
+        self._vision: VisionModel | PackedVision | None = None
         self._vision_lock = threading.Lock()
 
     # -- dimensions
@@ -165,7 +167,7 @@ class Blip2:
     # -- weights
 
     @property
-    def vision(self) -> VisionModel:
+    def vision(self) -> VisionModel | PackedVision:
         """The image encoder, loaded at first use."""
         if self._vision is None:
             with self._vision_lock:
@@ -178,12 +180,13 @@ class Blip2:
         """Whether the ViT's weights are in memory."""
         return self._vision is not None
 
-    def _load_vision(self) -> VisionModel:
+    def _load_vision(self) -> VisionModel | PackedVision:
         with torch.device("meta"):
             model = VisionModel(self.config.vision_config)
         tensors = {name.removeprefix(_VISION): value for name, value in self._tensors(vision=True).items()}
         _assign(model, tensors, self.vision_dtype, self.device, self.folder)
-        return model
+        del tensors
+        return PackedVision(model) if can_pack_vision(model) else model
 
     def _load_qformer(self) -> Blip2Network:
         with torch.device("meta"):
@@ -240,15 +243,6 @@ def best_device() -> str:
     if torch.cuda.is_available():
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"
-
-
-def _dtype(name: str | None, device: torch.device) -> torch.dtype:
-    if name is None:
-        return torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else torch.float32
-    known = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-    if name not in known:
-        raise InputError(f"dtype {name!r} is unknown; use one of {', '.join(known)}.")
-    return known[name]
 
 
 def _not_empty(texts: Sequence[str]) -> Sequence[str]:

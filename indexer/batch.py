@@ -54,14 +54,6 @@ class Batch:
         """Whether this image's content is still to be decoded."""
         return image.sha256 not in self.pictures
 
-    def to_encode(self) -> list[tuple[str, Picture]]:
-        """Contents that are decoded and have no tokens yet."""
-        waiting = []
-        for sha256, picture in self.pictures.items():
-            if isinstance(picture, Picture) and picture.tokens is None:
-                waiting.append((sha256, picture))
-        return waiting
-
     def outcome(self) -> tuple[list[tuple[Image, Picture]], list[tuple[int, str, str]]]:
         """Rows to write, and failures ``(key, reason, detail)``; together every image of the task once."""
         rows: list[tuple[Image, Picture]] = []

@@ -17,6 +17,7 @@ import numpy as np
 
 from base.errors import LeaseLostError
 from indexer.batch import Batch, Picture, stacked
+from indexer.encoding import ModelBatch
 from indexer.heartbeat import Heartbeat
 from indexer.leased_batch import LeasedBatch
 from indexer.services import IndexerServices
@@ -51,6 +52,7 @@ class Embedder:
         self._services = services
         self._catalog = services.catalog
         self._settings = services.settings
+        self._model_batch = ModelBatch(services.settings.encode_batch)
 
     def embed(self, task_id: int, owner: str) -> Outcome:
         """Lease the task and do it. Expected trouble ends in an outcome; nothing is raised but what
@@ -78,8 +80,19 @@ class Embedder:
             interval=self._settings.heartbeat,
             what=f"task {lease.task_id}",
         )
-        with heartbeat, ThreadPoolExecutor(THUMBNAIL_WRITERS, "thumbnails") as writers:
-            batch = LeasedBatch(self._services, lease, heartbeat, writers).finish()
+        with (
+            heartbeat,
+            ThreadPoolExecutor(THUMBNAIL_WRITERS, "thumbnails") as writers,
+            ThreadPoolExecutor(1, "prepare") as preparer,
+        ):
+            batch = LeasedBatch(
+                self._services,
+                lease,
+                heartbeat,
+                preparer=preparer,
+                writers=writers,
+                model_batch=self._model_batch,
+            ).finish()
             return self._publish(lease, batch)
 
     def _interrupted(self, lease: Lease, error: BaseException) -> Outcome:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, Future
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from base.errors import ImageRejected, ModelMismatchError
 from indexer.batch import Batch, Picture
-from indexer.codecs import chosen
+from indexer.codecs import Kept, chosen
 from indexer.copies import embedded_before
-from indexer.encoding import encode, finite_rows, to_pixels
+from indexer.encoding import Half, ModelBatch, encode, finite_rows, to_pixels
 from indexer.originals import in_chunks, read_original
 
 if TYPE_CHECKING:
@@ -19,18 +19,34 @@ if TYPE_CHECKING:
     from indexer.services import IndexerServices
     from store.records import Image, Lease
 
+T = TypeVar("T")
+Pictures = list[tuple[str, Picture]]
+"""Contents by SHA-256."""
+
 
 class LeasedBatch:
-    """One task of one worker. ``writers`` keep thumbnails meanwhile; ``finish`` waits for them."""
+    """One task of one worker: while the model computes, the next originals are read, decoded and made pixels.
+
+    ``preparer`` (one thread) does that, ``writers`` keep thumbnails; ``finish`` waits for both.
+    """
 
     def __init__(
-        self, services: IndexerServices, lease: Lease, heartbeat: Heartbeat, writers: Executor
+        self,
+        services: IndexerServices,
+        lease: Lease,
+        heartbeat: Heartbeat,
+        *,
+        preparer: Executor,
+        writers: Executor,
+        model_batch: ModelBatch,
     ) -> None:
         self._services = services
         self._settings = services.settings
         self._collection = lease.collection
         self._heartbeat = heartbeat
+        self._preparer = preparer
         self._writers = writers
+        self._model_batch = model_batch
         self._written: list[Future[None]] = []
         keeping = chosen(services, lease.collection)
         self._batch = Batch(lease.images, keeping, dict(embedded_before(services, lease, keeping)))
@@ -41,19 +57,27 @@ class LeasedBatch:
         Raises:
             LeaseLostError: somebody else has the task by now.
         """
-        settings = self._settings
-        most, most_bytes = settings.decode_chunk_images, settings.decode_chunk_bytes
-        for chunk in in_chunks(self._batch.images, most=most, most_bytes=most_bytes):
-            self._heartbeat.check()
-            self._prepare(chunk)
-        self._encode()
+        waiting: Pictures = []
+        for fresh in one_ahead(self._preparer, self._prepared()):
+            waiting += fresh
+            self._encode(waiting, last=False)
+        self._encode(waiting, last=True)
         for thumbnail in self._written:
             thumbnail.result()
         self._heartbeat.check()
         return self._batch
 
-    def _prepare(self, chunk: Sequence[Image]) -> None:
-        """Read and check the originals; decode the contents that no segment has yet."""
+    def _prepared(self) -> Iterator[Pictures]:
+        """Chunk by chunk, the contents that have to pass the model, with their pixels."""
+        settings = self._settings
+        most, most_bytes = settings.decode_chunk_images, settings.decode_chunk_bytes
+        for chunk in in_chunks(self._batch.images, most=most, most_bytes=most_bytes):
+            self._heartbeat.check()
+            fresh = self._read(chunk)
+            yield self._decode(fresh) if fresh else []
+
+    def _read(self, chunk: Sequence[Image]) -> dict[str, bytes]:
+        """Read and check the originals; the contents that no segment has yet, by SHA-256."""
         fresh: dict[str, bytes] = {}
         for image in chunk:
             try:
@@ -63,30 +87,51 @@ class LeasedBatch:
                 continue
             if self._batch.unknown(image):
                 fresh[image.sha256] = data
-        if fresh:
-            self._decode(fresh)
+        return fresh
 
-    def _decode(self, fresh: dict[str, bytes]) -> None:
+    def _decode(self, fresh: dict[str, bytes]) -> Pictures:
         encoder = self._encoder()
         decoded = self._services.decoder.decode_many(list(fresh.values()))
-        for sha256, picture in zip(fresh, decoded, strict=True):
-            if isinstance(picture, ImageRejected):
-                self._batch.pictures[sha256] = picture
+        pictures: Pictures = []
+        thumbnails: list[tuple[str, bytes]] = []
+        for sha256, found in zip(fresh, decoded, strict=True):
+            if isinstance(found, ImageRejected):
+                self._batch.pictures[sha256] = found
                 continue
-            keep = self._services.blobs.put_thumbnail
-            self._written.append(self._writers.submit(keep, sha256, picture.thumbnail))
-            pixels = to_pixels(encoder, [picture.rgb])
-            self._batch.pictures[sha256] = Picture(picture.width, picture.height, pixels=pixels)
+            thumbnails.append((sha256, found.thumbnail))
+            picture = Picture(found.width, found.height, pixels=to_pixels(encoder, [found.rgb]))
+            self._batch.pictures[sha256] = picture
+            pictures.append((sha256, picture))
+        self._written.append(self._writers.submit(self._keep, thumbnails))
+        return pictures
 
-    def _encode(self) -> None:
-        waiting = self._batch.to_encode()
-        if not waiting:
-            return
-        self._heartbeat.check()
-        pixels = [picture.pixels for _, picture in waiting if picture.pixels is not None]
-        tokens, kept = encode(self._encoder(), pixels, self._batch.keeping)
+    def _keep(self, thumbnails: Sequence[tuple[str, bytes]]) -> None:
+        for sha256, data in thumbnails:
+            self._services.blobs.put_thumbnail(sha256, data)
+
+    def _encode(self, waiting: Pictures, *, last: bool) -> None:
+        """Pass full batches through the model, and the rest too when it is the last; what is done leaves
+        ``waiting``.
+        """
+        while waiting:
+            encoder = self._encoder()
+            part = waiting[: self._model_batch.size(encoder)]
+            if len(part) < self._model_batch.size(encoder) and not last:
+                return
+            self._heartbeat.check()
+            pixels = [picture.pixels for _, picture in part if picture.pixels is not None]
+            try:
+                tokens, kept = encode(encoder, pixels, self._batch.keeping)
+            except RuntimeError as error:
+                if not self._model_batch.shrink(error, len(part)):
+                    raise
+                continue
+            self._fill(part, tokens, kept)
+            del waiting[: len(part)]
+
+    def _fill(self, part: Pictures, tokens: Half, kept: Kept) -> None:
         sound = finite_rows(tokens, kept)
-        for row, (sha256, picture) in enumerate(waiting):
+        for row, (sha256, picture) in enumerate(part):
             picture.pixels = None
             picture.fill(tokens, kept, row)
             if not sound[row]:
@@ -99,3 +144,14 @@ class LeasedBatch:
             name = self._collection.name
             raise ModelMismatchError(f"this worker's model is not that of the collection {name}.")
         return encoder
+
+
+def one_ahead(executor: Executor, steps: Iterator[T]) -> Iterator[T]:
+    """``steps`` in their order, each computed by the executor while the one before it is in use.
+
+    What a step raises is raised here, in its turn. The executor must have one thread.
+    """
+    coming = executor.submit(next, steps, None)
+    while (step := coming.result()) is not None:
+        coming = executor.submit(next, steps, None)
+        yield step

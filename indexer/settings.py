@@ -17,7 +17,7 @@ class IndexerSettings:
     """Registration and embedding."""
 
     batch_size: int = 32
-    """Images in one task: one lease, one pass of the model, one segment."""
+    """Images in one task: one lease, one segment."""
     register_batch: int = 256
     """Items registered in one transaction while the source is still being listed."""
     hash_threads: int = 2
@@ -32,8 +32,12 @@ class IndexerSettings:
     """A batch leased more often than this was killing its workers: it is failed without another try."""
     retry_pause_seconds: float = 1.0
     """Pause before a batch that failed unexpectedly is given back; doubled at each attempt."""
+    encode_batch: int | None = None
+    """Pictures in one pass of the model; 8 on a CPU and 32 on an accelerator when not given. Halved for good
+    when the memory does not hold them.
+    """
     decode_chunk_images: int = 8
-    """Originals held in memory at once, at most."""
+    """Originals read and decoded at once, at most, while the model works on those before."""
     decode_chunk_bytes: int = 64 << 20
     """… and their size on disk together (one picture alone may exceed it)."""
     patch_codec: PatchLevel = "fp16"

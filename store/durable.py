@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -39,10 +40,14 @@ def write_durably(folder: Path, name: str, chunks: Iterable[bytes | memoryview])
     aside = folder / f"{ASIDE}{name}"
     digest, length = hashlib.sha256(), 0
     try:
-        with aside.open("xb") as handle:
+        # Hashing goes on while the disk writes: both release the interpreter.
+        with ThreadPoolExecutor(1, "hash") as hasher, aside.open("xb") as handle:
+            hashed: Future[None] | None = None
             for chunk in chunks:
                 length += handle.write(chunk)
-                digest.update(chunk)
+                if hashed is not None:
+                    hashed.result()  # never more than one chunk behind: chunks may be all there is of memory
+                hashed = hasher.submit(digest.update, chunk)
             handle.flush()
             os.fsync(handle.fileno())
         aside.rename(folder / name)

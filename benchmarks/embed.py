@@ -1,0 +1,177 @@
+"""Pictures through the image encoder: ours, stock transformers, and the machine's own matrix product.
+
+``python -m benchmarks.embed`` prints it. Weights are random: speed does not depend on them. The stock encoder
+runs as it comes (fp32, on few pictures), and again in bfloat16.
+Shapes: B images · S side · P patches · V width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks.measuring import Row, Section, Timing, alternate
+from blip.config import Blip2Config, VisionConfig
+from blip.network import Blip2Network
+from blip.precision import vision_dtype
+from blip.random_weights import full_config, small_config
+from blip.vit import VisionModel
+from blip.vit_packed import PackedVision, can_pack_vision
+
+BATCH, STOCK_BATCH = 4, 2
+CPU = torch.device("cpu")
+
+
+def run(full: bool) -> Section:
+    """ViT-g (``full``) or a model of toy size."""
+    config, side, rounds = (full_config(), 4096, 3) if full else (small_config(), 256, 1)
+    section = Section("Embedding: from pixels to patches and query tokens")
+    with torch.inference_mode():
+        _fill(section, config, side, rounds)
+    return section
+
+
+def _fill(section: Section, config: Blip2Config, side: int, rounds: int) -> None:
+    vision = config.vision_config
+    dtype = vision_dtype(None, CPU, vision.hidden_size)
+    ours, stock, qformer = _ours(vision, dtype), _stock(vision), _qformer(config)
+    few, batch = _pixels(vision, STOCK_BATCH), _pixels(vision, BATCH).to(dtype)
+    patches = ours(batch).float()
+    found = alternate(
+        {
+            "product": product(side, dtype),
+            "ours": lambda: ours(batch),
+            "stock": lambda: stock(pixel_values=few),
+            "qformer": lambda: qformer.image_tokens(patches),
+        },
+        rounds,
+    )
+    stock.to(dtype)
+    same = alternate(
+        {
+            "product": product(side, dtype),
+            "ours": lambda: ours(batch),
+            "stock": lambda: stock(pixel_values=batch),
+        },
+        rounds,
+    )
+    _report(section, vision, side, dtype, found, same)
+
+
+def _report(
+    section: Section,
+    vision: VisionConfig,
+    side: int,
+    dtype: torch.dtype,
+    found: dict[str, Timing],
+    same: dict[str, Timing],
+) -> None:
+    """Figures and rows; a picture's time is a batch's divided by its size."""
+    peak, work = 2 * side**3 / found["product"].median, operations(vision)
+    ours, theirs = found["ours"].median / BATCH, found["stock"].median / STOCK_BATCH
+    theirs_same = same["stock"].median / BATCH
+    tokens = found["qformer"].median / BATCH
+    share, ratio, ratio_same = work / ours / peak, theirs / ours, theirs_same * BATCH / same["ours"].median
+    section.figures |= {
+        "embed_vs_peak": share,
+        "embed_vs_stock": ratio,
+        "embed_vs_stock_same_precision": ratio_same,
+        "embed_image_s": ours + tokens,
+        "embed_vit_image_s": ours,
+        "matrix_peak_gflops": peak / 1e9,
+    }
+    kind = str(dtype).removeprefix("torch.")
+    section.rows += [
+        Row(
+            f"one picture through the ViT, batch {BATCH}, {kind}; stock in fp32, batch {STOCK_BATCH}",
+            f"{ours:.3g} s",
+            f"{theirs:.3g} s",
+            f"{ratio:.1f}×",
+            "≥ 4.5×",
+        ),
+        Row(
+            f"the same, both in {kind}, batch {BATCH}",
+            f"{same['ours'].median / BATCH:.3g} s",
+            f"{theirs_same:.3g} s",
+            f"{ratio_same:.2f}×",
+        ),
+        Row(
+            f"share of the matrix peak ({side}³ {kind}, {peak / 1e9:.0f} GFLOP/s)",
+            f"{share:.0%}",
+            f"{work / theirs_same * same['product'].median / (2 * side**3):.0%}",
+            "",
+            "≥ 85 %",
+        ),
+        Row(f"query tokens of one picture from its patches, fp32, batch {BATCH}", f"{tokens:.3g} s"),
+    ]
+    section.notes += [f"{name}: {timing}" for name, timing in found.items()]
+    section.notes += [f"{name}, same precision: {timing}" for name, timing in same.items()]
+
+
+def operations(config: VisionConfig) -> float:
+    """Floating-point operations of one picture: two for each multiply-add of the products, nothing else."""
+    length, width, inner = config.num_patches, config.hidden_size, config.intermediate_size
+    layer = 2 * length * (4 * width * width + 2 * width * inner) + 4 * length * length * width
+    return config.num_hidden_layers * layer + 2 * (length - 1) * 3 * config.patch_size**2 * width
+
+
+def product(side: int, dtype: torch.dtype) -> Callable[[], Tensor]:
+    """The yardstick: one square product into memory that is there already."""
+    left, right = (torch.randn(side, side).to(dtype) for _ in range(2))
+    out = torch.empty_like(left)
+    return lambda: torch.mm(left, right, out=out)
+
+
+def _ours(config: VisionConfig, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
+    with torch.device("meta"):
+        model = VisionModel(config)
+    _draw(model, dtype)
+    return PackedVision(model) if can_pack_vision(model) else model
+
+
+def _stock(config: VisionConfig) -> Any:
+    from transformers import Blip2VisionConfig, Blip2VisionModel
+
+    with torch.device("meta"):
+        model = Blip2VisionModel(Blip2VisionConfig(**asdict(config)))
+    _draw(model, torch.float32)
+    return model
+
+
+def _qformer(config: Blip2Config) -> Blip2Network:
+    with torch.device("meta"):
+        network = Blip2Network(config, with_vision=False)
+    _draw(network, torch.float32)
+    return network
+
+
+def _draw(module: nn.Module, dtype: torch.dtype) -> None:
+    """Small random weights from one drawn block: drawing a billion numbers takes longer than the rest."""
+    noise = torch.randn(1 << 20) * 0.02
+    module.to(dtype).to_empty(device=CPU)
+    for parameter in module.parameters():
+        count = parameter.numel()
+        parameter.view(-1).copy_(noise.repeat(-(-count // len(noise)))[:count])
+    module.eval().requires_grad_(False)
+
+
+def _pixels(config: VisionConfig, count: int) -> Tensor:
+    return torch.randn(count, 3, config.image_size, config.image_size)
+
+
+def main() -> None:
+    """Print the section alone."""
+    section = run(full=True)
+    print(section.title)
+    for row in section.rows:
+        print(f"  {row.what}: {row.ours} | {row.theirs} | {row.ratio} (goal {row.goal or '-'})")
+    print("\n".join(f"  {note}" for note in section.notes))
+    print(section.figures)
+
+
+if __name__ == "__main__":
+    main()
