@@ -12,6 +12,7 @@ from api.metrics import Metrics
 from api.schemas.common import ProblemDocument
 from api.services import Services
 from api.settings import ApiSettings
+from api.threads import ModelThreads
 from api.urls import unescape
 
 if TYPE_CHECKING:
@@ -36,6 +37,12 @@ async def metrics_of(request: Request) -> Metrics:
     return metrics
 
 
+async def threads_of(request: Request) -> ModelThreads:
+    """Where work that may wait for the model is done."""
+    threads: ModelThreads = request.app.state.threads
+    return threads
+
+
 async def root_of(request: Request) -> str:
     """The prefix that a reverse proxy put before every path."""
     return str(request.scope.get("root_path", ""))
@@ -44,6 +51,7 @@ async def root_of(request: Request) -> str:
 ServicesHere = Annotated[Services, Depends(services_of)]
 SettingsHere = Annotated[ApiSettings, Depends(settings_of)]
 MetricsHere = Annotated[Metrics, Depends(metrics_of)]
+ThreadsHere = Annotated[ModelThreads, Depends(threads_of)]
 Root = Annotated[str, Depends(root_of)]
 Name = Annotated[str, Path(description="The collection's name.", examples=["holidays"])]
 ImageIdHere = Annotated[

@@ -14,7 +14,7 @@ from starlette.responses import HTMLResponse, RedirectResponse
 from starlette.templating import Jinja2Templates
 
 from api.auth import COOKIE, same, session_value
-from api.dependencies import MetricsHere, Root, ServicesHere, SettingsHere
+from api.dependencies import MetricsHere, Root, ServicesHere, SettingsHere, ThreadsHere
 from api.metrics import Metrics
 from api.problems import from_error, sentence
 from api.routes.images import parse_filter_text
@@ -54,10 +54,21 @@ THEMES = ("light", "dark")
 
 
 @router.get("/", response_class=HTMLResponse)
-def page(
-    request: Request, services: ServicesHere, settings: SettingsHere, metrics: MetricsHere, root: Root
+async def page(
+    request: Request,
+    services: ServicesHere,
+    settings: SettingsHere,
+    metrics: MetricsHere,
+    threads: ThreadsHere,
+    root: Root,
 ) -> Response:
     """The page, or only what changes in it when our script asks (``X-Sightline-Part: results``)."""
+    return await threads.run(lambda: _page(request, services, settings, metrics, root))
+
+
+def _page(
+    request: Request, services: Services, settings: ApiSettings, metrics: Metrics, root: str
+) -> Response:
     if not request.scope.get("authorized", True):
         return _render(request, "key.html", {"root": root, "wrong": False}, 401)
     query = read_query(request.query_params, settings)
