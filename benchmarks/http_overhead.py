@@ -1,8 +1,8 @@
 """What a search costs beside the model: client wall minus the time in encoding and reranking.
 
-``python -m benchmarks.http_overhead``. The demo collection behind ``sightline serve`` in a process of its own,
-one client with keep-alive. The model is the shipped one; without it, random weights of its geometry (the time
-beside the model is the same).
+``python -m benchmarks.http_overhead``. The demo collection behind ``sightline serve`` in a process of its
+own, one client with keep-alive. The model is the shipped one; without it, random weights of its geometry
+(their tokens are closer to one another, so that retrieval takes longer).
 """
 
 from __future__ import annotations

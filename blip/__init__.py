@@ -19,6 +19,7 @@ def load_blip2(
     device: str | None = None,
     dtype: str | None = None,
     cache_dir: Path | None = None,
+    fingerprint: str | None = None,
 ) -> Blip2:
     """Load a BLIP-2 ITM checkpoint in transformers' format.
 
@@ -30,6 +31,7 @@ def load_blip2(
             that have it
             and float32 elsewhere. The Q-Former stays in float32 (SCORING.md, trap 4).
         cache_dir: the hub's cache folder; None uses the hub's own default.
+        fingerprint: of exactly these files, when it is known; None reads them all once more to compute it.
 
     Raises:
         ModelUnavailableError: neither a folder nor reachable on the hub.
@@ -38,4 +40,5 @@ def load_blip2(
     from blip.blip2 import Blip2
     from blip.checkpoint import resolve
 
-    return Blip2(resolve(model, revision, cache_dir), device=device, dtype=dtype)
+    folder = resolve(model, revision, cache_dir)
+    return Blip2(folder, device=device, dtype=dtype, fingerprint=fingerprint)

@@ -32,14 +32,21 @@ _VISION = "vision_model."
 class Blip2:
     """One checkpoint on one device, for inference. Satisfies both protocols of blip/protocols.py."""
 
-    def __init__(self, folder: Path, *, device: str | None = None, dtype: str | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        device: str | None = None,
+        dtype: str | None = None,
+        fingerprint: str | None = None,
+    ) -> None:
         self.folder = folder
         self.config = read_config(folder)
         self.device = torch.device(device or best_device())
         self.vision_dtype = _dtype(dtype, self.device)
         self.tokenizer = load_tokenizer(folder)
         self.pixel_config = read_pixel_config(folder, self.config.vision_config.image_size)
-        self.fingerprint = checkpoint.fingerprint(folder)
+        self.fingerprint = fingerprint or checkpoint.fingerprint(folder)
         self.network = self._load_qformer()
         self.itg_head = load_itg_head(folder, self.config.qformer_config)
         if self.itg_head is not None:

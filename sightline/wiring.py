@@ -137,7 +137,7 @@ class Services:
             return self._given_models
         from sightline.models import ModelProvider
 
-        return ModelProvider(self.settings.model)
+        return ModelProvider(self.settings.model, self.settings.data_folder / "cache" / "digests.json")
 
     @once
     def scheduler(self) -> Scheduler:

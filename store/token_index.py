@@ -165,9 +165,7 @@ def kth_best(scores: NDArray[np.floating[Any]], images: NDArray[np.integer[Any]]
     return float(scores[np.partition(first, k - 1)[k - 1]])
 
 
-def contenders(
-    scores: NDArray[np.floating[Any]], images: NDArray[np.integer[Any]], slack: float
-) -> Mask:
+def contenders(scores: NDArray[np.floating[Any]], images: NDArray[np.integer[Any]], slack: float) -> Mask:
     """Which hits may be the best of their image: those within ``slack`` of its first. Scores fall."""
     _, first, image = np.unique(images, return_index=True, return_inverse=True)
     may_be: Mask = scores >= scores[first][image] - slack
