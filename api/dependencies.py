@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import Depends, Path, Request
@@ -37,10 +38,21 @@ async def metrics_of(request: Request) -> Metrics:
     return metrics
 
 
-async def threads_of(request: Request) -> ModelThreads:
-    """Where work that may wait for the model is done."""
-    threads: ModelThreads = request.app.state.threads
-    return threads
+@dataclass(frozen=True, slots=True)
+class Everything:
+    """All of these at once, for the routes whose every millisecond counts: each dependency costs time."""
+
+    services: Services
+    settings: ApiSettings
+    metrics: Metrics
+    threads: ModelThreads
+    root: str
+
+
+async def everything_of(request: Request) -> Everything:
+    """All that this app has."""
+    state, root = request.app.state, str(request.scope.get("root_path", ""))
+    return Everything(state.services, state.services.settings.api, state.metrics, state.threads, root)
 
 
 async def root_of(request: Request) -> str:
@@ -51,7 +63,7 @@ async def root_of(request: Request) -> str:
 ServicesHere = Annotated[Services, Depends(services_of)]
 SettingsHere = Annotated[ApiSettings, Depends(settings_of)]
 MetricsHere = Annotated[Metrics, Depends(metrics_of)]
-ThreadsHere = Annotated[ModelThreads, Depends(threads_of)]
+EverythingHere = Annotated[Everything, Depends(everything_of)]
 Root = Annotated[str, Depends(root_of)]
 Name = Annotated[str, Path(description="The collection's name.", examples=["holidays"])]
 ImageIdHere = Annotated[

@@ -9,7 +9,7 @@ from urllib.parse import unquote_to_bytes
 
 from fastapi import APIRouter, Request, Response
 
-from api.dependencies import MetricsHere, Name, Root, ServicesHere, SettingsHere, ThreadsHere, problems
+from api.dependencies import EverythingHere, Name, problems
 from api.metrics import Metrics
 from api.problems import Problem, invalid
 from api.schemas.common import Answer
@@ -32,33 +32,24 @@ DATA_URI = re.compile(r"data:[^,;]*(?:;[^,;]+)*?(;base64)?,", re.IGNORECASE)
 
 
 @router.post("/collections/{name}/search", responses=problems(404, 422, 503), response_model=SearchAnswer)
-async def search(
-    name: Name,
-    body: SearchBody,
-    services: ServicesHere,
-    settings: SettingsHere,
-    metrics: MetricsHere,
-    threads: ThreadsHere,
-    root: Root,
-) -> Response:
+async def search(name: Name, body: SearchBody, here: EverythingHere) -> Response:
     """Find pictures by a sentence: ITC retrieves the candidates, ITM puts them in order."""
-    check_candidates(body.candidates, settings)
+    check_candidates(body.candidates, here.settings)
 
     def work() -> Response:
-        return as_json(search_answer(run_search(services, metrics, body.to_request(name)), name, root))
+        response = run_search(here.services, here.metrics, body.to_request(name))
+        return as_json(search_answer(response, name, here.root))
 
-    return await threads.run(work)
+    return await here.threads.run(work)
 
 
 @router.post("/rerank", responses=problems(404, 409, 413, 422, 503), response_model=RerankAnswer)
-async def rerank(
-    body: RerankBody, services: ServicesHere, settings: SettingsHere, threads: ThreadsHere, request: Request
-) -> Response:
+async def rerank(body: RerankBody, here: EverythingHere, request: Request) -> Response:
     """Score pictures against a sentence by ITM alone. The shape is that of Cohere, Jina and vLLM."""
-    if len(body.documents) > settings.max_documents:
-        raise Problem(413, f"One request may bring at most {settings.max_documents:,} documents.")
-    request_id = request.scope["request_id"]
-    return await threads.run(lambda: as_json(run_rerank(services, settings, body, request_id)))
+    most, request_id = here.settings.max_documents, request.scope["request_id"]
+    if len(body.documents) > most:
+        raise Problem(413, f"One request may bring at most {most:,} documents.")
+    return await here.threads.run(lambda: as_json(run_rerank(here.services, here.settings, body, request_id)))
 
 
 def as_json(answer: Answer) -> Response:
