@@ -18,6 +18,7 @@ from api.middleware import BodyLimit, ImagePaths, RequestScope
 from api.routes import collections, health, images, jobs, page, search
 from api.services import Services
 from api.settings import ApiSettings
+from api.threads import ModelThreads
 
 HERE = Path(__file__).parent
 DESCRIPTION = (
@@ -39,7 +40,8 @@ def create_app(services: Services) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.services = services
-    app.state.metrics = Metrics(services.catalog)
+    app.state.threads = ModelThreads(services.settings.serving.max_waiting)
+    app.state.metrics = Metrics(services.catalog, services.queue_figures)
     problems.install(app)
     for module in (page, search, images, jobs, collections, health):
         app.include_router(module.router)

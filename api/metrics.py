@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from api.services import WAIT_SECONDS, QueueFigures
 from base.search import Timings
 
 if TYPE_CHECKING:
@@ -23,7 +25,7 @@ log = logging.getLogger("sightline.http")
 class Metrics:
     """What the API counts."""
 
-    def __init__(self, catalog: Catalog) -> None:
+    def __init__(self, catalog: Catalog, queue: Callable[[], QueueFigures]) -> None:
         registry = self.registry = CollectorRegistry()
         self.requests = Counter(
             "sightline_http_requests", "Requests answered.", ["method", "route", "status"], registry=registry
@@ -60,6 +62,7 @@ class Metrics:
         )
         ProcessCollector(namespace="sightline", registry=registry)
         registry.register(CatalogCollector(catalog))
+        registry.register(QueueCollector(queue))
 
     def observe_search(self, timings: Timings, scored: int, best: float | None) -> None:
         """Count one search; ``best`` is the highest match probability that was seen."""
@@ -111,6 +114,37 @@ class CatalogCollector(Collector):
             gauges["number"].add_metric([name], generation.number if generation else 0)
             gauges["covered"].add_metric([name], generation.images if generation else 0)
         return iter((images, *gauges.values()))
+
+
+class QueueCollector(Collector):
+    """Asks for the queue in front of the model when scraped."""
+
+    def __init__(self, queue: Callable[[], QueueFigures]) -> None:
+        self._queue = queue
+
+    def describe(self) -> Iterator[Metric]:
+        """Nothing in advance: registering must not make a queue."""
+        return iter(())
+
+    def collect(self) -> Iterator[Metric]:
+        """Its length, and how long requests waited."""
+        figures = self._queue()
+        for name, value, what in (
+            ("sightline_model_requests", figures.requests, "Requests at the model or waiting for it."),
+            ("sightline_model_queue_length", figures.turns, "Batches and texts that wait for the model."),
+        ):
+            yield GaugeMetricFamily(name, what, value=value)
+        for name, value, what in (
+            ("sightline_model_requests_refused", figures.refused, "Requests that found the queue full."),
+            ("sightline_text_batches", figures.text_batches, "Batches in which texts were encoded."),
+        ):
+            yield CounterMetricFamily(name, what, value=value)
+        bounds = [*map(str, WAIT_SECONDS), "+Inf"]
+        waits = HistogramMetricFamily("sightline_model_wait_duration_seconds", "Time that a request waited.")
+        waits.add_metric(
+            [], list(zip(bounds, accumulate(figures.waits), strict=True)), figures.waited_seconds
+        )
+        yield waits
 
 
 def _gauge(name: str, what: str) -> GaugeMetricFamily:

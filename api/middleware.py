@@ -7,7 +7,7 @@ import re
 import time
 import uuid
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import logs
@@ -34,9 +34,10 @@ class RequestScope:
     def __init__(self, app: ASGIApp, metrics: Metrics, settings: ApiSettings) -> None:
         self._app = app
         self._metrics = metrics
-        self._headers = dict(SECURITY)
+        headers = dict(SECURITY)
         if not settings.cors_origins:
-            self._headers["Cross-Origin-Resource-Policy"] = "same-origin"
+            headers["Cross-Origin-Resource-Policy"] = "same-origin"
+        self._headers = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -58,7 +59,7 @@ class RequestScope:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                self._decorate(MutableHeaders(scope=message), scope)
+                self._decorate(message, scope)
             await send(message)
 
         try:
@@ -73,12 +74,15 @@ class RequestScope:
         finally:
             self._record(scope, status, time.perf_counter() - began)
 
-    def _decorate(self, headers: MutableHeaders, scope: Scope) -> None:
-        headers["X-Request-ID"] = scope["request_id"]
-        for name, value in self._headers.items():
-            headers.setdefault(name, value)
-        if "/static/" in scope["path"]:  # an upgrade shows at once; the ETag keeps it cheap
-            headers.setdefault("Cache-Control", "no-cache")
+    def _decorate(self, message: Message, scope: Scope) -> None:
+        """Add our headers where the answer has none of that name, on the raw pairs: every answer pays."""
+        given = list(message.get("headers", ()))
+        names = {name for name, _ in given}
+        given += [pair for pair in self._headers if pair[0] not in names]
+        given.append((b"x-request-id", scope["request_id"].encode()))
+        if "/static/" in scope["path"] and b"cache-control" not in names:
+            given.append((b"cache-control", b"no-cache"))  # an upgrade shows at once; the ETag keeps it cheap
+        message["headers"] = given
 
     def _record(self, scope: Scope, status: int, seconds: float) -> None:
         route = _route(scope)

@@ -23,6 +23,7 @@ from base.errors import (
     InputError,
     LeaseLostError,
     NotFoundError,
+    OverloadedError,
     SightlineError,
     UnavailableError,
 )
@@ -172,7 +173,9 @@ def install(app: FastAPI) -> None:
         else:
             assert isinstance(error, SightlineError)
             problem = from_error(error)
-        if problem.status >= 500:
+        if isinstance(error, OverloadedError):  # told by a metric; a traceback for each would be a flood
+            log.warning("%s", problem.detail, extra={"code": problem.code})
+        elif problem.status >= 500:
             log.error("%s", problem.detail, extra={"code": problem.code}, exc_info=error)
         return respond(problem, request.url.path, request.scope.get("request_id"))
 

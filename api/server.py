@@ -17,7 +17,8 @@ GRACE_SECONDS = 5
 @contextmanager
 def running(app: FastAPI, root_path: str = "") -> Iterator[str]:
     """Serve on a free port of this machine until the block ends; gives the URL."""
-    sock = socket.socket()
+    # Named, so that asyncio turns Nagle's algorithm off: see sightline.serve.listen.
+    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     sock.bind(("127.0.0.1", 0))
     server = _server(app, root_path)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]}, daemon=True)

@@ -24,6 +24,13 @@ class ModelName(Protocol):
     def name(self) -> str: ...
 
 
+class ServingSettings(Protocol):
+    """The part of the serving settings that is read here: how many requests may wait for the model."""
+
+    @property
+    def max_waiting(self) -> int: ...
+
+
 class Settings(Protocol):
     """The part of the installation's settings that is read here."""
 
@@ -32,6 +39,9 @@ class Settings(Protocol):
 
     @property
     def model(self) -> ModelName: ...
+
+    @property
+    def serving(self) -> ServingSettings: ...
 
 
 class Decoder(Protocol):
@@ -68,6 +78,28 @@ class ModelStatus:
     detail: str
 
 
+WAIT_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+"""Upper bounds of the buckets in which waiting times are counted; one more takes what is beyond."""
+
+
+@dataclass(frozen=True)
+class QueueFigures:
+    """The queue in front of the model, now and since the process began."""
+
+    requests: int
+    """Requests that were let in and have not been answered."""
+    turns: int
+    """Their batches and texts that wait at this moment."""
+    refused: int
+    """Requests that found the queue full."""
+    text_batches: int
+    """Batches in which texts were encoded."""
+    waits: tuple[int, ...]
+    """Answered requests by how long they waited: one number for each of WAIT_SECONDS, then the rest."""
+    waited_seconds: float
+    """Seconds that all answered requests waited together."""
+
+
 class Services(Protocol):
     """The composition root, as seen from HTTP."""
 
@@ -90,10 +122,13 @@ class Services(Protocol):
         """Bind a collection to a model (None: our own). ModelMismatchError, ModelUnavailableError."""
 
     def search(self, request: SearchRequest) -> SearchResponse:
-        """Raises NotFoundError, FilterError, ModelUnavailableError."""
+        """Raises NotFoundError, FilterError, ModelUnavailableError, OverloadedError."""
 
     def rerank_documents(self, request: RerankRequest) -> RerankResponse:
-        """Raises NotFoundError, ConflictError, InputError, ModelUnavailableError."""
+        """Raises NotFoundError, ConflictError, InputError, ModelUnavailableError, OverloadedError."""
 
     def model_status(self) -> ModelStatus:
         """Cheap and without blocking: asked by /readyz every few seconds."""
+
+    def queue_figures(self) -> QueueFigures:
+        """The queue in front of the model; never blocks."""

@@ -13,7 +13,9 @@ translate the classes once; nothing below them knows status or exit codes.
     ├── ConflictError          the request contradicts what is stored
     │   └── ModelMismatchError the collection is bound to another model
     ├── UnavailableError       something this needs cannot be reached now
-    │   └── ModelUnavailableError
+    │   ├── ModelUnavailableError
+    │   ├── OverloadedError   too many requests wait already
+    │   └── DeadlineError      the time that a request had is up
     ├── CorruptionError        a stored file is not what was written
     └── LeaseLostError         another worker owns this batch now
 """
@@ -94,6 +96,18 @@ class ModelUnavailableError(UnavailableError):
     """Neither a folder nor a reachable hub repository."""
 
     code = "model-unavailable"
+
+
+class OverloadedError(UnavailableError):
+    """Too many requests wait already; the same request may succeed a little later."""
+
+    code = "overloaded"
+
+
+class DeadlineError(UnavailableError):
+    """The time that a request had was up before the model was free for it."""
+
+    code = "deadline"
 
 
 class CorruptionError(SightlineError):

@@ -20,6 +20,7 @@ def load_blip2(
     dtype: str | None = None,
     match_dtype: str = "float32",
     cache_dir: Path | None = None,
+    fingerprint: str | None = None,
 ) -> Blip2:
     """Load a BLIP-2 ITM checkpoint in transformers' format.
 
@@ -34,6 +35,7 @@ def load_blip2(
             two on this checkpoint passes (blip/match_precision.py). The Q-Former embeds in float32 (SCORING.md,
             trap 4).
         cache_dir: the hub's cache folder; None uses the hub's own default.
+        fingerprint: of exactly these files, when it is known; None reads them all once more to compute it.
 
     Raises:
         ModelUnavailableError: neither a folder nor reachable on the hub.
@@ -42,4 +44,5 @@ def load_blip2(
     from blip.blip2 import Blip2
     from blip.checkpoint import resolve
 
-    return Blip2(resolve(model, revision, cache_dir), device=device, dtype=dtype, match_dtype=match_dtype)
+    folder = resolve(model, revision, cache_dir)
+    return Blip2(folder, device=device, dtype=dtype, match_dtype=match_dtype, fingerprint=fingerprint)

@@ -45,6 +45,7 @@ class Blip2:
         device: str | None = None,
         dtype: str | None = None,
         match_dtype: str = "float32",
+        fingerprint: str | None = None,
     ) -> None:
         self.folder = folder
         self.config = read_config(folder)
@@ -52,7 +53,7 @@ class Blip2:
         self.vision_dtype = vision_dtype(dtype, self.device, self.config.vision_config.hidden_size)
         self.tokenizer = load_tokenizer(folder)
         self.pixel_config = read_pixel_config(folder, self.config.vision_config.image_size)
-        self.fingerprint = checkpoint.fingerprint(folder)
+        self.fingerprint = fingerprint or checkpoint.fingerprint(folder)
         self.network = self._load_qformer()
         self.scorers = PairScorers(self.network, match_dtype, self._patch_norm())
         self.itg_head = load_itg_head(folder, self.config.qformer_config)

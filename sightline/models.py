@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Protocol
 
 from base.errors import ModelMismatchError
+from blip import checkpoint
 from blip.protocols import Encoder, Matcher
+from sightline.digests import RememberedDigests
 from sightline.settings import ModelSettings
 from store.records import Collection
 
@@ -58,8 +60,10 @@ class Models(Protocol):
 class ModelProvider:
     """Thread-safe; every fingerprint is loaded at most once in a process."""
 
-    def __init__(self, settings: ModelSettings | None = None) -> None:
+    def __init__(self, settings: ModelSettings | None = None, memory: Path | None = None) -> None:
+        """``memory``: a file in which digests of model files are remembered; None reads them each time."""
         self._settings = settings or ModelSettings()
+        self._digest = checkpoint.file_digest if memory is None else RememberedDigests(memory).of
         self._lock = threading.RLock()
         self._identities: dict[tuple[str, str | None], Identity] = {}
         self._models: dict[str, RetrievalModel] = {}
@@ -109,16 +113,13 @@ class ModelProvider:
 
     def folder(self, model: str, revision: str | None = None) -> Path:
         """Where the files of a model lie; downloads them when the name is a repository."""
-        from blip.checkpoint import resolve
-
         if model == DEMO:
-            return resolve(str(DEMO_FOLDER), None, None)
-        return resolve(model, revision, self._settings.cache_dir)
+            return checkpoint.resolve(str(DEMO_FOLDER), None, None)
+        return checkpoint.resolve(model, revision, self._settings.cache_dir)
 
     def _identify(self, model: str, revision: str | None) -> Identity:
         if model == TOY:
             return _toy_identity()
-        from blip.checkpoint import fingerprint
         from blip.config import read_config
 
         folder = self.folder(model, revision)
@@ -127,7 +128,7 @@ class ModelProvider:
         return Identity(
             model=_lasting_name(model),
             revision=_commit(folder) or revision,
-            fingerprint=fingerprint(folder),
+            fingerprint=checkpoint.fingerprint(folder, self._digest),
             num_query_tokens=config.num_query_tokens,
             joint_dim=config.image_text_hidden_size,
             patch_shape=(vision.num_patches, vision.hidden_size),
@@ -143,7 +144,11 @@ class ModelProvider:
         folder = self.folder(identity.model, identity.revision)
         chosen = self._settings
         return load_blip2(
-            str(folder), device=chosen.device, dtype=chosen.dtype, match_dtype=chosen.match_dtype
+            str(folder),
+            device=chosen.device,
+            dtype=chosen.dtype,
+            match_dtype=chosen.match_dtype,
+            fingerprint=identity.fingerprint,
         )
 
 

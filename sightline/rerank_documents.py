@@ -27,14 +27,17 @@ def rerank_documents(services: Services, request: RerankRequest) -> RerankRespon
         ConflictError: stored images of several models, or of another than the one asked for.
         ImageRejected: a stored image has neither patches nor a readable original.
         UnavailableError: a stored image is not indexed yet.
+        OverloadedError: too many requests wait already.
     """
     if not request.query.strip():
         raise InputError("The query is empty; say what the pictures should show.")
     if request.top_n is not None and request.top_n < 1:
         raise InputError("top_n must be at least 1.")
-    collections = _collections(services, request.documents)
-    name, model = _model(services, request.model, list(collections.values()))
-    logits = _logits(services, request, model, collections)
+    with services.scheduler.admit() as admitted:
+        collections = _collections(services, request.documents)
+        name, bare = _model(services, request.model, list(collections.values()))
+        model = admitted.share(bare)
+        logits = _logits(services, request, model, collections)
     probabilities = logits.double().softmax(dim=1)[:, 1].tolist()
     results = [RerankResult(i, p, float(logits[i, 1])) for i, p in enumerate(probabilities)]
     results.sort(key=lambda one: (-one.match_probability, one.index))

@@ -16,6 +16,7 @@ from sightline.patches import CollectionPatches
 if TYPE_CHECKING:
     from retriever.records import Candidate, Retrieved
     from sightline.models import RetrievalModel
+    from sightline.scheduling import Admission
     from sightline.wiring import Services
     from store.records import Collection
 
@@ -27,11 +28,17 @@ def search(services: Services, request: SearchRequest) -> SearchResponse:
         InputError: a request that contradicts itself; FilterError: a filter that cannot be understood.
         NotFoundError: no such collection.
         ModelUnavailableError, ModelMismatchError: the collection's model cannot be had.
+        OverloadedError: too many requests wait already.
     """
     check(request)
+    with services.scheduler.admit() as admitted:
+        return _answer(services, request, admitted)
+
+
+def _answer(services: Services, request: SearchRequest, admitted: Admission) -> SearchResponse:
     clock = Stopwatch()
     collection = services.catalog.collection(request.collection)
-    model = services.models.encoder(collection)
+    model = admitted.share(services.models.encoder(collection))
     clock.restart()  # loading the model, once in a process, is nobody's query time
     found = _retrieve(services, request, model, clock)
     order = _order(services, collection, model, request, found.candidates, clock)

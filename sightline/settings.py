@@ -57,6 +57,18 @@ class DecodingSettings:
 
 
 @dataclass(frozen=True)
+class ServingSettings:
+    """The queue in front of the model, in every process that answers searches."""
+
+    max_waiting: int = 128
+    """Requests that may be at the model or wait for it; one more is refused at once (HTTP 503). Each holds
+    the patches of one batch in memory.
+    """
+    text_batch: int = 32
+    """Texts of different requests that are encoded together, at most."""
+
+
+@dataclass(frozen=True)
 class UpSettings:
     """Processes that one command supervises (``up``, ``demo``, ``index`` without a running worker)."""
 
@@ -103,6 +115,7 @@ class Settings(BaseSettings):
     builder: BuilderSettings = Field(default_factory=BuilderSettings)
     broker: BrokerSettings = Field(default_factory=BrokerSettings)
     api: ApiSettings = Field(default_factory=ApiSettings)
+    serving: ServingSettings = Field(default_factory=ServingSettings)
     up: UpSettings = Field(default_factory=UpSettings)
     log: LogSettings = Field(default_factory=LogSettings)
 

@@ -16,7 +16,7 @@ from sightline.lazy import is_made, once
 if TYPE_CHECKING:
     from celery import Celery
 
-    from api.services import ModelStatus
+    from api.services import ModelStatus, QueueFigures
     from base.search import RerankRequest, RerankResponse, SearchRequest, SearchResponse
     from imaging import IsolatedDecoder
     from indexer.builder import Builder
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from indexer.settings import BrokerSettings
     from retriever.retriever import Retriever
     from sightline.models import Models
+    from sightline.scheduling import Scheduler
     from sightline.settings import Settings
     from sightline.warm_up import WarmUp
     from store.blobs import BlobStore
@@ -86,7 +87,9 @@ class Services:
         self.close()
 
     def close(self) -> None:
-        """Give back what this holds: decoder processes and database connections."""
+        """Give back what this holds: the model's thread, decoder processes and database connections."""
+        if is_made(self, "scheduler"):
+            self.scheduler.close()
         if is_made(self, "decoder"):
             self.decoder.close()
         if is_made(self, "catalog") and self._given_catalog is None:
@@ -142,7 +145,14 @@ class Services:
             return self._given_models
         from sightline.models import ModelProvider
 
-        return ModelProvider(self.settings.model)
+        return ModelProvider(self.settings.model, self.settings.data_folder / "cache" / "digests.json")
+
+    @once
+    def scheduler(self) -> Scheduler:
+        """The thread that computes for all searches of this process, and the queue in front of it."""
+        from sightline.scheduling import Scheduler
+
+        return Scheduler(self.settings.serving)
 
     @once
     def retriever(self) -> Retriever:
@@ -249,3 +259,7 @@ class Services:
     def model_status(self) -> ModelStatus:
         """Whether the models can answer now; never blocks."""
         return self.warm_up.status()
+
+    def queue_figures(self) -> QueueFigures:
+        """The queue in front of the model; never blocks."""
+        return self.scheduler.figures()

@@ -117,10 +117,10 @@ class TokenIndex:
         while True:
             scan = next(s for s in self.scans if s.can_answer(count, bitmap is not None))
             hits = scan.search(vector, count, bitmap)
-            kth = kth_best(hits.scores, hits.rows // queries, wanted.images)
-            cut = max(kth, wanted.floor) - 2 * scan.rounding
+            images, slack = hits.rows // queries, 2 * scan.rounding
+            cut = max(kth_best(hits.scores, images, wanted.images), wanted.floor) - slack
             if len(hits.scores) == 0 or count >= total or hits.scores[-1] < cut:
-                return hits.rows[hits.scores >= cut]
+                return hits.rows[(hits.scores >= cut) & contenders(hits.scores, images, slack)]
             count = min(total, GROWTH * count)
 
 
@@ -163,6 +163,13 @@ def kth_best(scores: NDArray[np.floating[Any]], images: NDArray[np.integer[Any]]
     if len(first) < k:
         return -np.inf
     return float(scores[np.partition(first, k - 1)[k - 1]])
+
+
+def contenders(scores: NDArray[np.floating[Any]], images: NDArray[np.integer[Any]], slack: float) -> Mask:
+    """Which hits may be the best of their image: those within ``slack`` of its first. Scores fall."""
+    _, first, image = np.unique(images, return_index=True, return_inverse=True)
+    may_be: Mask = scores >= scores[first][image] - slack
+    return may_be
 
 
 def row_bitmap(allowed: Mask, queries: int) -> NDArray[np.uint8]:

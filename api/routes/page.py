@@ -14,7 +14,7 @@ from starlette.responses import HTMLResponse, RedirectResponse
 from starlette.templating import Jinja2Templates
 
 from api.auth import COOKIE, same, session_value
-from api.dependencies import MetricsHere, Root, ServicesHere, SettingsHere
+from api.dependencies import Everything, EverythingHere, Root, SettingsHere
 from api.metrics import Metrics
 from api.problems import from_error, sentence
 from api.routes.images import parse_filter_text
@@ -54,15 +54,18 @@ THEMES = ("light", "dark")
 
 
 @router.get("/", response_class=HTMLResponse)
-def page(
-    request: Request, services: ServicesHere, settings: SettingsHere, metrics: MetricsHere, root: Root
-) -> Response:
+async def page(request: Request, here: EverythingHere) -> Response:
     """The page, or only what changes in it when our script asks (``X-Sightline-Part: results``)."""
+    return await here.threads.run(lambda: _page(request, here))
+
+
+def _page(request: Request, here: Everything) -> Response:
+    services, settings, root = here.services, here.settings, here.root
     if not request.scope.get("authorized", True):
         return _render(request, "key.html", {"root": root, "wrong": False}, 401)
     query = read_query(request.query_params, settings)
     part = request.headers.get("x-sightline-part") == "results"
-    status, view = look(services, settings, metrics, query, root, picker=not part)
+    status, view = look(services, settings, here.metrics, query, root, picker=not part)
     context = {"view": view, "query": view.query, "root": root, "sizes": SIZES, "settings": settings}
     context["candidate_choices"] = [n for n in CANDIDATES if n <= settings.max_candidates]
     return _render(request, "results.html" if part else "page.html", context, status)

@@ -7,11 +7,12 @@ import binascii
 import re
 from urllib.parse import unquote_to_bytes
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Request, Response
 
-from api.dependencies import MetricsHere, Name, Root, ServicesHere, SettingsHere, problems
+from api.dependencies import EverythingHere, Name, problems
 from api.metrics import Metrics
 from api.problems import Problem, invalid
+from api.schemas.common import Answer
 from api.schemas.rerank import RerankAnswer, RerankBody, RerankedAnswer, StoredDocument
 from api.schemas.search import SearchAnswer, SearchBody, search_answer
 from api.services import Decoder, Services
@@ -30,27 +31,34 @@ router = APIRouter(prefix="/v1", tags=["search"])
 DATA_URI = re.compile(r"data:[^,;]*(?:;[^,;]+)*?(;base64)?,", re.IGNORECASE)
 
 
-@router.post("/collections/{name}/search", responses=problems(404, 422, 503))
-def search(
-    name: Name,
-    body: SearchBody,
-    services: ServicesHere,
-    settings: SettingsHere,
-    metrics: MetricsHere,
-    root: Root,
-) -> SearchAnswer:
+@router.post("/collections/{name}/search", responses=problems(404, 422, 503), response_model=SearchAnswer)
+async def search(name: Name, body: SearchBody, here: EverythingHere) -> Response:
     """Find pictures by a sentence: ITC retrieves the candidates, ITM puts them in order."""
-    check_candidates(body.candidates, settings)
-    return search_answer(run_search(services, metrics, body.to_request(name)), name, root)
+    check_candidates(body.candidates, here.settings)
+
+    def work() -> Response:
+        response = run_search(here.services, here.metrics, body.to_request(name))
+        return as_json(search_answer(response, name, here.root))
+
+    return await here.threads.run(work)
 
 
-@router.post("/rerank", responses=problems(404, 409, 413, 422, 503))
-def rerank(
-    body: RerankBody, services: ServicesHere, settings: SettingsHere, request: Request
-) -> RerankAnswer:
+@router.post("/rerank", responses=problems(404, 409, 413, 422, 503), response_model=RerankAnswer)
+async def rerank(body: RerankBody, here: EverythingHere, request: Request) -> Response:
     """Score pictures against a sentence by ITM alone. The shape is that of Cohere, Jina and vLLM."""
-    if len(body.documents) > settings.max_documents:
-        raise Problem(413, f"One request may bring at most {settings.max_documents:,} documents.")
+    most, request_id = here.settings.max_documents, request.scope["request_id"]
+    if len(body.documents) > most:
+        raise Problem(413, f"One request may bring at most {most:,} documents.")
+    return await here.threads.run(lambda: as_json(run_rerank(here.services, here.settings, body, request_id)))
+
+
+def as_json(answer: Answer) -> Response:
+    """Written here, once: the framework would check an answer that was made by its own schema again."""
+    return Response(answer.model_dump_json(), media_type="application/json")
+
+
+def run_rerank(services: Services, settings: ApiSettings, body: RerankBody, request_id: str) -> RerankAnswer:
+    """Decode, score, and put it in the shape that clients know."""
     documents = decode_documents(body, services.decoder, settings)
     asked = RerankRequest(body.query, documents, body.top_n, body.model)
     response = services.rerank_documents(asked)
@@ -63,7 +71,6 @@ def rerank(
         )
         for result in response.results
     ]
-    request_id = request.scope["request_id"]
     return RerankAnswer(id=request_id, model=response.model, results=results, truncated=response.truncated)
 
 

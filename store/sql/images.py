@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, case, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, case, select, update
 
 from base.errors import InputError, NotFoundError
 from store.filters import Filter
@@ -166,29 +166,34 @@ def _discard(connection: Connection, collection_id: int, image_ids: Sequence[str
     return found
 
 
-def describe(connection: Connection, collection_id: int, keys: Sequence[int]) -> dict[int, Image]:
-    found: dict[int, Image] = {}
-    for chunk in chunks(plain_keys(keys)):
-        query = select(IMAGES).where(
-            ImageRow.key.in_(chunk), ImageRow.collection_id == collection_id, ImageRow.state == "live"
-        )
-        images = [image_record(row) for row in connection.execute(query).all()]
-        found.update((image.key, image) for image in images)
-    return found
-
-
+# What every search asks is put together once: that takes longer than running it.
+_DESCRIBED = select(IMAGES).where(
+    ImageRow.key.in_(bindparam("keys", expanding=True)),
+    ImageRow.collection_id == bindparam("collection"),
+    ImageRow.state == "live",
+)
 _LOCATION = (
     select(ImageRow.key, ImageRow.sha256, SegmentRow.id, SegmentRow.file, IMAGES.c.row, SegmentRow.codec)
     .join(SegmentRow, SegmentRow.id == ImageRow.segment_id)
     .where(ImageRow.row.is_not(None))
 )
+_LOCATED = _LOCATION.where(ImageRow.key.in_(bindparam("keys", expanding=True)))
+
+
+def describe(connection: Connection, collection_id: int, keys: Sequence[int]) -> dict[int, Image]:
+    found: dict[int, Image] = {}
+    for chunk in chunks(plain_keys(keys)):
+        rows = connection.execute(_DESCRIBED, {"keys": chunk, "collection": collection_id}).all()
+        images = [image_record(row) for row in rows]
+        found.update((image.key, image) for image in images)
+    return found
 
 
 def locations(connection: Connection, keys: Sequence[int]) -> dict[int, ImageLocation]:
     """Of live and of dead keys: a search that began before a replacement can still read what it found."""
     found: dict[int, ImageLocation] = {}
     for chunk in chunks(plain_keys(keys)):
-        for key, _, segment, file, row, codec in connection.execute(_LOCATION.where(ImageRow.key.in_(chunk))):
+        for key, _, segment, file, row, codec in connection.execute(_LOCATED, {"keys": chunk}):
             found[key] = ImageLocation(key, segment, file, row, codec)
     return found
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, select
 
 from base.errors import NotFoundError
 from store.filters import Filter
@@ -15,11 +15,11 @@ from store.schema import CollectionRow, GenerationRow, ImageRow, SegmentRow
 from store.sql.filter_sql import condition
 from store.sql.rows import GENERATIONS, SEGMENTS, collection_named, generation_record, segment_record
 
+_VERSION = select(CollectionRow.id, CollectionRow.version).where(CollectionRow.name == bindparam("name"))
+
 
 def version(connection: Connection, name: str) -> tuple[int, int]:
-    row = connection.execute(
-        select(CollectionRow.id, CollectionRow.version).where(CollectionRow.name == name)
-    ).one_or_none()
+    row = connection.execute(_VERSION, {"name": name}).one_or_none()
     if row is None:
         raise NotFoundError(f"There is no collection {name!r}")
     return row.id, row.version

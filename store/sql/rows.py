@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, SupportsInt, TypeVar, cast
 
-from sqlalchemy import Connection, Row, Table, select, update
+from sqlalchemy import Connection, Row, Table, bindparam, select, update
 
 from base.errors import NotFoundError
 from store.records import Collection, Generation, Image, Job, Segment, Task
@@ -62,8 +62,11 @@ def generation_record(row: Row[Any]) -> Generation:
     return Generation(**{**values, "covered": tuple(values["covered"])})
 
 
+_NAMED = select(COLLECTIONS).where(CollectionRow.name == bindparam("name"))
+
+
 def collection_named(connection: Connection, name: str) -> Collection:
-    row = connection.execute(select(COLLECTIONS).where(CollectionRow.name == name)).one_or_none()
+    row = connection.execute(_NAMED, {"name": name}).one_or_none()
     if row is None:
         raise NotFoundError(f"There is no collection {name!r}")
     return collection_record(row)
