@@ -34,7 +34,8 @@ class Judge:
         """What was scored in time, by key, from the first key on."""
         scored: dict[int, Scored] = {}
         start = 0
-        self._pace.forget()
+        if precision == "exact":
+            self._pace.slow_down()
         while start < len(keys) and (size := self._pace.next_batch()):
             batch = keys[start : start + size]
             scored.update(self._score_batch(batch, precision))
