@@ -92,9 +92,9 @@ def _print(answer: CacheReport) -> None:
 
     from sightline.console import answers
 
-    table = Table("level", "KB an image", "smaller", "Kendall τ", "top 10", "logit error")
+    table = Table("level", "KB an image", "smaller", "τ", "top 10", "logit error")
     for one in answer.levels:
-        name = one.level if one.rank is None else f"{one.level} (rank {one.rank}, {one.bits} bits)"
+        name = one.level if one.rank is None else f"{one.level} {one.rank} × {one.bits} bits"
         found = one.fidelity
         table.add_row(
             name, f"{one.bytes_per_image / 1000:.1f}", f"{one.times_smaller:.1f}×",

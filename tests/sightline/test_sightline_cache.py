@@ -69,7 +69,7 @@ def test_the_report_measures_each_level_on_captions_of_the_collection(folder: Pa
     assert levels["latent", 48]["fidelity"]["tau"] > levels["latent", 2]["fidelity"]["tau"]
     table = sightline("cache", "report", "-c", "pictures", "--ranks", "8", "--bits", "8")
     assert table.code == 0
-    assert "latent (rank 8, 8 bits)" in table.stdout
+    assert "latent 8 × 8 bits" in table.stdout
     assert "9.6×" in table.stdout
 
 
