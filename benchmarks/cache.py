@@ -24,7 +24,8 @@ from benchmarks.quality import encode, itc_scores, progress
 from blip import load_blip2
 from blip.blip2 import Blip2
 from blip.latents import Latents
-from blip.patch_codec import PatchMoments, default_rank, fit, quantise
+from blip.patch_codec import PatchMoments, fit, quantise
+from blip.patch_size import default_rank, image_bytes
 from blip.random_weights import full_config
 from evaluation.fidelity import Fidelity, FidelityMeter
 from training.world.benchmark import held_out, texts
@@ -81,8 +82,9 @@ def measure(model: Blip2, judged_families: int, fit_families: int, plot: Path) -
     moments = _moments(model, [s for f in islice(families("val", SEED), fit_families) for s in f])
     judged = _judged(model, judged_families)
     measured = _curve(model, judged, _levels(model, moments))
+    chosen = fit(moments, model.patch_metric(), model.fingerprint)
     section = Section("Patch cache: fidelity against size")
-    section.figures = _figures(model, measured)
+    section.figures = _figures(measured, _name(chosen.bits, chosen.basis.rank))
     section.rows = [_row(one) for one in measured]
     section.notes = [
         f"{len(judged.words)} sentences, the {min(CANDIDATES, len(judged.patches))} best by ITC of "
@@ -120,7 +122,7 @@ def _levels(model: Blip2, moments: PatchMoments) -> list[Level]:
              "plain PCA, 8 bits": (plain, 8)}  # fmt: skip
     for family, (metric, bits) in kinds.items():
         for rank in (size * 8 // bits for size in sizes if size * 8 // bits <= width):
-            codec = fit(moments, metric, rank, model.fingerprint, bits)
+            codec = fit(moments, metric, model.fingerprint, rank, bits)
             levels.append(Level(f"{family}, rank {rank}", family, codec.patch_bytes, codec.encode))
     return levels
 
@@ -161,11 +163,11 @@ def _first_is_right(judged: Judged, query: int, rows: NDArray[np.int64], scores:
     return bool(judged.relevant[query, rows[int(np.argmax(scores))]])
 
 
-def _figures(model: Blip2, measured: Sequence[Measured]) -> dict[str, float]:
-    chosen = _default(measured, model.patch_shape[1])
+def _figures(measured: Sequence[Measured], default: str) -> dict[str, float]:
+    chosen = next(one for one in measured if one.level.name == default)
     vision = full_config().vision_config
     return {
-        "cache_bytes_per_image": float(vision.num_patches * (default_rank(vision.hidden_size) + 2)),
+        "cache_bytes_per_image": float(image_bytes("latent", vision.num_patches, vision.hidden_size)),
         "cache_ratio_demo": chosen.ratio,
         "cache_tau": chosen.fidelity.tau,
         "cache_top10": chosen.fidelity.top10,
@@ -174,8 +176,8 @@ def _figures(model: Blip2, measured: Sequence[Measured]) -> dict[str, float]:
     }
 
 
-def _default(measured: Sequence[Measured], width: int) -> Measured:
-    return next(one for one in measured if one.level.name == f"latent, 8 bits, rank {default_rank(width)}")
+def _name(bits: int, rank: int) -> str:
+    return f"latent, {bits} bits, rank {rank}"
 
 
 def _row(one: Measured) -> Row:

@@ -7,7 +7,7 @@ images are kept in fp16; the builder rewrites those later (indexer/recoding.py).
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from blip.patch_codec import PatchCodec
     from blip.protocols import Encoder
     from indexer.services import IndexerServices
+    from indexer.settings import IndexerSettings
     from store.records import Collection, Snapshot
     from store.segments import SegmentReader
 
@@ -134,35 +135,28 @@ def chosen(services: IndexerServices, collection: Collection) -> Keeping:
         if _sampled(snapshot) < settings.codec_sample:
             return Keeping(FP16)
         encoder = services.models.encoder(collection)
-        known = fit_latent(services.segments, snapshot, encoder, settings.codec_rank, settings.codec_sample)
+        known = fit_latent(services.segments, snapshot, encoder, settings)
         services.codecs.add(known)
         log.info("patch codec fitted", extra={"codec": known.id, "images": known.images})
     return Keeping(known.id, known)
 
 
 def fit_latent(
-    segments: SegmentReader,
-    snapshot: Snapshot,
-    encoder: Encoder,
-    rank: int | None,
-    sample: int,
-    on_progress: Callable[[int], None] = lambda images: None,
+    segments: SegmentReader, snapshot: Snapshot, encoder: Encoder, settings: IndexerSettings
 ) -> PatchCodec:
-    """Fit a codec to at most ``sample`` images that the collection keeps in fp16; it is not written yet.
+    """A codec fitted to at most ``codec_sample`` images that the collection keeps in fp16; not yet written.
 
     Raises:
         InputError: there are none, or the model cannot say what its cross-attention sees.
     """
-    from blip.patch_codec import PatchMetric, PatchMoments, default_rank, fit
+    from blip.patch_codec import PatchMetric, PatchMoments, fit
 
     if not isinstance(encoder, PatchMetric):
         raise InputError("This model has no patch metric to fit a latent in; keep its patches in int8.")
-    width = encoder.patch_shape[1]
-    moments = PatchMoments(width)
-    for patches in fp16_patches(segments, snapshot, sample):
+    moments = PatchMoments(encoder.patch_shape[1])
+    for patches in fp16_patches(segments, snapshot, settings.codec_sample):
         moments.add(patches)
-        on_progress(moments.images)
-    return fit(moments, encoder.patch_metric(), rank or default_rank(width), encoder.fingerprint)
+    return fit(moments, encoder.patch_metric(), encoder.fingerprint, settings.codec_rank, settings.codec_bits)
 
 
 def fp16_patches(segments: SegmentReader, snapshot: Snapshot, most: int) -> Iterator[Tensor]:

@@ -48,6 +48,10 @@ class IndexerSettings:
     """With ``latent``: images that are kept in ``fp16`` before a codec is fitted to them."""
     codec_rank: int | None = None
     """With ``latent``: numbers kept of a patch; an eleventh of ``fp16`` in bytes when not given."""
+    codec_bits: int | None = None
+    """With ``latent``: bits of one such number, 8 or 4; when not given, 8 with a rank, else what
+    loses less.
+    """
     thumbnail_bytes: int = 16_000
     """A thumbnail's usual size: for the estimate only."""
     poll_seconds: float = 0.2

@@ -39,7 +39,9 @@ class Request:
     collection: str
     queries: Sequence[str] = ()
     ranks: Sequence[int] = ()
-    """Of latents; the codec in use, else the default rank, when empty."""
+    """Of latents; the codec in use, else the default one, when empty."""
+    bits: int | None = None
+    """Of one number of these latents: 8 or 4; None: as `blip.patch_codec.fit` chooses."""
     images: int = 200
     """Sampled images, at most half of the collection."""
     most_queries: int = 20
@@ -51,6 +53,7 @@ class LevelReport:
 
     level: str
     rank: int | None
+    bits: int | None
     codec: str | None
     bytes_per_image: int
     times_smaller: float
@@ -156,7 +159,7 @@ def _levels(
     show: OnProgress,
 ) -> tuple[list[_Level], int]:
     """What is compared, and how many images the latents were fitted to (0: they exist)."""
-    from blip.patch_codec import default_rank, quantise
+    from blip.patch_codec import quantise
 
     count, width = model.patch_shape
     levels = [
@@ -166,9 +169,9 @@ def _levels(
     known = services.codecs.newest(model.fingerprint)
     codecs = [known] if known is not None and not request.ranks else []
     if not codecs:
-        codecs = fitted(model, whole, others[:FIT_IMAGES], request.ranks or [default_rank(width)], show)
+        codecs = fitted(model, whole, others[:FIT_IMAGES], request.ranks or [None], request.bits, show)
     for codec in codecs:
-        levels.append(_Level("latent", count * (codec.basis.rank + 2), codec.encode, codec, codec is known))
+        levels.append(_Level("latent", count * codec.patch_bytes, codec.encode, codec, codec is known))
     return levels, 0 if known in codecs else codecs[0].images
 
 
@@ -176,10 +179,11 @@ def fitted(
     model: RetrievalModel,
     whole: WholePatches,
     keys: Sequence[int],
-    ranks: Sequence[int],
+    ranks: Sequence[int | None],
+    bits: int | None,
     show: OnProgress,
 ) -> list[PatchCodec]:
-    """Codecs of these ranks fitted to these images, the largest first.
+    """Codecs of these ranks fitted to these images, in the same order; None: as `blip.patch_codec.fit` says.
 
     Raises:
         InputError: the model has no patch metric, or no patches of such a rank.
@@ -192,7 +196,7 @@ def fitted(
     for _, patches in whole.of(keys):
         moments.add(patches)
         show("fitting", moments.images, len(keys))
-    return [fit(moments, metric, rank, model.fingerprint) for rank in sorted(set(ranks), reverse=True)]
+    return [fit(moments, metric, model.fingerprint, rank, bits) for rank in ranks]
 
 
 def _measured(
@@ -224,6 +228,7 @@ def _told(level: _Level, fidelity: Fidelity, whole_bytes: int) -> LevelReport:
     return LevelReport(
         level=level.level,
         rank=level.codec.basis.rank if level.codec is not None else None,
+        bits=level.codec.bits if level.codec is not None else None,
         codec=level.codec.id if level.codec is not None and level.existing else None,
         bytes_per_image=level.bytes_per_image,
         times_smaller=whole_bytes / level.bytes_per_image,

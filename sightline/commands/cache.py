@@ -12,6 +12,7 @@ from sightline.commands.options import CollectionName, Data, Json
 if TYPE_CHECKING:
     from sightline.cache_report import CacheReport
 
+Bits = Annotated[int | None, typer.Option(min=4, max=8, help="Bits of one number of a latent: 8 or 4.")]
 cache = typer.Typer(no_args_is_help=True, help="Compressed patches: what they cost in fidelity.")
 
 
@@ -30,6 +31,7 @@ def report(
     ranks: Annotated[
         str, typer.Option(metavar="R,R,…", help="Latents of these ranks; else the codec in use.")
     ] = "",
+    bits: Bits = None,
     images: Annotated[int, typer.Option(min=2, help="Images to sample, at most.")] = 200,
     most_queries: Annotated[int, typer.Option(min=1, help="Queries to measure with, at most.")] = 20,
     data: Data = None,
@@ -43,7 +45,7 @@ def report(
     from sightline.wiring import build_services
 
     texts = queries_in(queries) if queries is not None else []
-    request = Request(collection, texts, _ranks(ranks), images, most_queries)
+    request = Request(collection, texts, _ranks(ranks), bits, images, most_queries)
     with build_services(load_settings(data)) as services, progress() as show:
         answer = measure(services, request, show)
     if json:
@@ -57,12 +59,12 @@ def fit(
     rank: Annotated[
         int | None, typer.Option(min=1, help="Numbers kept of a patch; a default by the model's width.")
     ] = None,
+    bits: Bits = None,
     images: Annotated[int, typer.Option(min=1, help="Images to fit it to, at most.")] = 1000,
     data: Data = None,
     json: Json = False,
 ) -> None:
     """Fit a codec to a collection now; with SIGHTLINE_INDEXER__PATCH_CODEC=latent it is used from then on."""
-    from blip.patch_codec import default_rank
     from sightline.cache_report import fitted
     from sightline.cache_sample import WholePatches
     from sightline.console import answers, print_json, progress
@@ -73,14 +75,16 @@ def fit(
         bound = services.catalog.collection(collection)
         model = services.models.encoder(bound)
         whole = WholePatches(services, bound, model)
-        wanted = rank or services.settings.indexer.codec_rank or default_rank(model.patch_shape[1])
-        (codec,) = fitted(model, whole, whole.images()[:images], [wanted], show)
+        asked = services.settings.indexer
+        ranks, bits = [rank or asked.codec_rank], bits or asked.codec_bits
+        (codec,) = fitted(model, whole, whole.images()[:images], ranks, bits, show)
         services.codecs.add(codec)
-    told = {"codec": codec.id, "rank": codec.basis.rank, "images": codec.images}
+    told = {"codec": codec.id, "rank": codec.basis.rank, "bits": codec.bits, "images": codec.images}
     if json:
         print_json(told)
     else:
-        answers().print(f"{codec.id}: rank {codec.basis.rank}, fitted to {codec.images} images")
+        shape = f"rank {codec.basis.rank} in {codec.bits} bits"
+        answers().print(f"{codec.id}: {shape}, fitted to {codec.images} images")
 
 
 def _print(answer: CacheReport) -> None:
@@ -88,9 +92,9 @@ def _print(answer: CacheReport) -> None:
 
     from sightline.console import answers
 
-    table = Table("level", "KB an image", "smaller", "Kendall τ", "top 10", "logit error")
+    table = Table("level", "KB an image", "smaller", "τ", "top 10", "logit error")
     for one in answer.levels:
-        name = one.level if one.rank is None else f"{one.level} (rank {one.rank})"
+        name = one.level if one.rank is None else f"{one.level} {one.rank} × {one.bits} bits"
         found = one.fidelity
         table.add_row(
             name, f"{one.bytes_per_image / 1000:.1f}", f"{one.times_smaller:.1f}×",

@@ -17,12 +17,12 @@ from blip.patch_codec import (
     PatchCodec,
     PatchMoments,
     cross_attention_metric,
-    default_rank,
     fit,
     from_bytes,
     quantise,
     to_bytes,
 )
+from blip.patch_size import default_rank, image_bytes
 from blip.random_weights import randomise, small_config
 
 WIDTH = 24
@@ -50,7 +50,7 @@ def fitted(patches: Tensor, metric: Tensor, rank: int) -> PatchCodec:
     moments = PatchMoments(patches.shape[2])
     for part in patches.split(7):
         moments.add(part)
-    return fit(moments, metric, rank, FINGERPRINT)
+    return fit(moments, metric, FINGERPRINT, rank, 8)
 
 
 def linear_error(patches: Tensor, encoder: Tensor, components: Tensor, mean: Tensor, seen: Tensor) -> float:
@@ -129,7 +129,7 @@ def test_four_bit_codes_are_within_a_step_and_survive_packing_two_to_a_byte() ->
     patches, seen = anisotropic(40), projections()
     moments = PatchMoments(WIDTH)
     moments.add(patches)
-    codec = fit(moments, seen.T @ seen, 10, FINGERPRINT, bits=4)
+    codec = fit(moments, seen.T @ seen, FINGERPRINT, 10, 4)
     latents = codec.encode(patches)
     latent = (patches - codec.basis.mean) @ codec.encoder
     step = latents.scales.float()[:, :, None]
@@ -143,13 +143,13 @@ def test_four_bit_codes_are_within_a_step_and_survive_packing_two_to_a_byte() ->
     assert torch.equal(codec.unpack(packed), latents.codes)
     read = from_bytes(to_bytes(codec), id=codec.id, fingerprint=FINGERPRINT)
     assert read.bits == 4
-    assert codec.id != fit(moments, seen.T @ seen, 10, FINGERPRINT).id
+    assert codec.id != fit(moments, seen.T @ seen, FINGERPRINT, 10, 8).id
 
 
 def test_every_byte_unpacks_to_two_codes_that_pack_to_it() -> None:
     moments = PatchMoments(WIDTH)
     moments.add(anisotropic(5))
-    codec = fit(moments, torch.eye(WIDTH, dtype=torch.float64), 2, FINGERPRINT, bits=4)
+    codec = fit(moments, torch.eye(WIDTH, dtype=torch.float64), FINGERPRINT, 2, 4)
     every = torch.arange(-128, 128, dtype=torch.int8).reshape(1, 256, 1)
     assert torch.equal(codec.pack(codec.unpack(every)), every)
 
@@ -188,8 +188,9 @@ def test_the_default_rank_takes_at_most_an_eleventh_of_fp16(width: int, rank: in
     if width > 6:
         assert 2 * width / (rank + 2) >= 11
     if width == 1408:
-        assert 257 * (rank + 2) <= 64 * 1024
-        assert 677 * (rank + 2) <= 169 * 1024
+        assert image_bytes("latent", 257, width) == 257 * 242 <= 64 * 1024
+        assert image_bytes("latent", 677, width) == 677 * 242 <= 169 * 1024
+        assert [image_bytes(level, 257, width) for level in ("none", "fp16", "int8")] == [0, 723_712, 362_370]
 
 
 def test_a_file_gives_back_the_same_codec_and_its_id_is_its_content() -> None:
@@ -227,14 +228,26 @@ def test_a_damaged_foreign_or_other_file_is_refused() -> None:
         from_bytes(content, id=codec.id, fingerprint="b" * 64)
 
 
-@pytest.mark.parametrize(("rank", "bits"), [(0, 8), (WIDTH + 1, 8), (5, 4), (6, 3)])
+@pytest.mark.parametrize(("rank", "bits"), [(-1, 8), (WIDTH + 1, 8), (5, 4), (6, 3)])
 def test_an_impossible_rank_is_refused(rank: int, bits: int) -> None:
     moments = PatchMoments(WIDTH)
     moments.add(anisotropic(3))
     with pytest.raises(InputError, match="rank"):
-        fit(moments, torch.eye(WIDTH, dtype=torch.float64), rank, FINGERPRINT, bits)
+        fit(moments, torch.eye(WIDTH, dtype=torch.float64), FINGERPRINT, rank, bits)
+
+
+def test_a_flat_spectrum_gets_twice_the_rank_in_four_bits_and_a_steep_one_does_not() -> None:
+    width = 96
+    metric = torch.eye(width, dtype=torch.float64)
+    for spread, shape in ((torch.ones(width), (30, 4)), (torch.logspace(3, -3, width), (15, 8))):
+        moments = PatchMoments(width)
+        moments.add(drawn(100, 9, width) * spread)
+        codec = fit(moments, metric, FINGERPRINT)
+        assert (codec.basis.rank, codec.bits) == shape
+        assert codec.patch_bytes == 17
+        assert 2 * width / codec.patch_bytes >= 11
 
 
 def test_nothing_can_be_fitted_to_no_patches() -> None:
     with pytest.raises(InputError, match="no patches"):
-        fit(PatchMoments(WIDTH), torch.eye(WIDTH, dtype=torch.float64), 4, FINGERPRINT)
+        fit(PatchMoments(WIDTH), torch.eye(WIDTH, dtype=torch.float64), FINGERPRINT)
