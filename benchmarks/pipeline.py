@@ -118,7 +118,7 @@ class Installation:
                 catalog=self.catalog,
                 blobs=NoThumbnails(str(self.data / "blobs")),
                 segments=SegmentReader(self.data / "segments"),
-                decoder=NullDecoder(),  # type: ignore[arg-type]
+                decoder=NullDecoder(),
                 models=NullModels(),
                 settings=settings,
                 send=TaskSender(make_app(self), self.catalog, self.broker),
