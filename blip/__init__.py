@@ -18,6 +18,7 @@ def load_blip2(
     revision: str | None = None,
     device: str | None = None,
     dtype: str | None = None,
+    match_dtype: str = "float32",
     cache_dir: Path | None = None,
 ) -> Blip2:
     """Load a BLIP-2 ITM checkpoint in transformers' format.
@@ -28,7 +29,10 @@ def load_blip2(
         device: ``cpu``, ``cuda``, ``cuda:1``, ``mps``; None picks the best that is there.
         dtype: of the image encoder: ``float32``, ``bfloat16`` or ``float16``; None picks bfloat16 on GPUs
             that have it and, for encoders of the size of ViT-g, on CPUs that have it; float32 elsewhere.
-            The Q-Former stays in float32 (SCORING.md, trap 4).
+        match_dtype: of the Q-Former when it scores one text against many images: ``float32``, ``bfloat16``,
+            or ``auto``, which is bfloat16 where the machine multiplies it in hardware and a comparison of the
+            two on this checkpoint passes (blip/match_precision.py). The Q-Former embeds in float32
+            (SCORING.md, trap 4).
         cache_dir: the hub's cache folder; None uses the hub's own default.
 
     Raises:
@@ -38,4 +42,4 @@ def load_blip2(
     from blip.blip2 import Blip2
     from blip.checkpoint import resolve
 
-    return Blip2(resolve(model, revision, cache_dir), device=device, dtype=dtype)
+    return Blip2(resolve(model, revision, cache_dir), device=device, dtype=dtype, match_dtype=match_dtype)

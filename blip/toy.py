@@ -46,6 +46,7 @@ from blip.latents import Latents
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from base.search import Precision
     from base.types import RGB
 
 # Names version 1 of the formulas above: change it with them, or stored tokens would be wrong silently.
@@ -74,6 +75,7 @@ class ToyEncoder:
     patch_shape: tuple[int, int] = (5, 6)
     text_limit: int = 16
     device: torch.device = torch.device("cpu")
+    matches_exactly: bool = True
 
     def preprocess(self, images: Sequence[RGB]) -> Tensor:
         """Mean colour of each quadrant: uint8 ``[H,W,3]`` pictures of any size to ``[B,3,2,2]`` in [0, 1]."""
@@ -105,9 +107,9 @@ class ToyEncoder:
         """Whether ``text`` has more than 16 words, so that the rest is not looked at."""
         return len(words(text)) > self.text_limit
 
-    def match(self, texts: Sequence[str], patches: Tensor | Latents) -> Tensor:
+    def match(self, texts: Sequence[str], patches: Tensor | Latents, precision: Precision = "fast") -> Tensor:
         """Logits ``[K,2]`` of K pairs; ``patches`` is ``[K,5,6]`` or compressed, ``texts`` has 1 or K
-        members.
+        members. Always exact.
         """
         if isinstance(patches, Latents):
             patches = patches.patches()

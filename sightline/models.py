@@ -141,7 +141,10 @@ class ModelProvider:
         from blip import load_blip2
 
         folder = self.folder(identity.model, identity.revision)
-        return load_blip2(str(folder), device=self._settings.device, dtype=self._settings.dtype)
+        chosen = self._settings
+        return load_blip2(
+            str(folder), device=chosen.device, dtype=chosen.dtype, match_dtype=chosen.match_dtype
+        )
 
 
 def _toy_identity() -> Identity:
