@@ -27,6 +27,7 @@ from torch import Tensor
 
 from base.types import RGB
 from benchmarks.measuring import Row, Section
+from benchmarks.overlapping import add_overlap
 from blip.toy import ToyEncoder
 from imaging.decoded import Decoded
 from indexer.celery_app import TaskSender, make_app
@@ -117,7 +118,7 @@ class Installation:
                 catalog=self.catalog,
                 blobs=NoThumbnails(str(self.data / "blobs")),
                 segments=SegmentReader(self.data / "segments"),
-                decoder=NullDecoder(),  # type: ignore[arg-type]
+                decoder=NullDecoder(),
                 models=NullModels(),
                 settings=settings,
                 send=TaskSender(make_app(self), self.catalog, self.broker),
@@ -174,6 +175,7 @@ def run(full: bool) -> Section:
         f"the disk alone writes and fsyncs files of the segments' size at {disk_rate / 1e6:,.0f} MB/s, "
         f"which bounds the rate at {disk_rate / BYTES:,.0f} images/s"
     )
+    add_overlap(section, full)
     return section
 
 
@@ -227,7 +229,7 @@ def main() -> int:
     section = run(full=True)
     print(json.dumps(section.figures))
     for row in section.rows:
-        print(f"{row.what}: {row.ours} (goal {row.goal})")
+        print(f"{row.what}: {row.ours} | {row.theirs} | {row.ratio} (goal {row.goal or '-'})")
     print("\n".join(section.notes))
     return 0
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 import torch
 from torch.nn import functional as F
 
 from blip import load_blip2
-from blip.random_weights import randomise, small_config, write_random_checkpoint
+from blip.network import Blip2Network
+from blip.random_weights import full_config, randomise, small_config, write_random_checkpoint
 from blip.vit import VisionModel
 from blip.vit_packed import PackedVision, attention
 
@@ -55,3 +57,20 @@ def test_a_small_encoder_keeps_fp32_on_the_cpu_and_another_type_can_be_asked_for
     assert load_blip2(str(folder), device="cpu").vision_dtype == torch.float32
     asked = load_blip2(str(folder), device="cpu", dtype="bfloat16")
     assert asked.encode_patches(torch.randn(2, 3, 32, 32)).dtype == torch.bfloat16
+
+
+@pytest.mark.long
+def test_at_vit_g_geometry_bfloat16_leaves_the_query_tokens_where_fp32_puts_them() -> None:
+    config = full_config()
+    network, model = Blip2Network(config, with_vision=False).eval(), VisionModel(config.vision_config).eval()
+    randomise(network, 1)
+    randomise(model, 2)
+    pixels = torch.randn(1, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+    vectors = F.normalize(torch.randn(256, 256, generator=torch.Generator().manual_seed(1)), dim=1)
+    with torch.inference_mode():
+        exact = network.image_tokens(model(pixels))
+        packed = PackedVision(model.to(torch.bfloat16))
+        found = network.image_tokens(packed(pixels.bfloat16()).float())
+    assert (exact * found).sum(dim=-1).min() > 0.9999
+    scores = [torch.einsum("bqd,td->btq", tokens, vectors).amax(dim=-1) for tokens in (exact, found)]
+    assert (scores[0] - scores[1]).abs().max() < 0.004
