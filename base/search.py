@@ -15,6 +15,9 @@ from base.types import RGB
 ScoreName = Literal["itm+itc", "itm", "itc"]
 """What orders reranked candidates: match logit + ITC cosine (as LAVIS), the logit alone, the cosine alone."""
 
+Precision = Literal["fast", "exact"]
+"""``fast``: scores in the precision that the model was loaded to match in. ``exact``: float32."""
+
 MAX_CANDIDATES = 10_000
 """No request looks at more candidates, nor reads past this rank (``offset + limit``)."""
 

@@ -18,6 +18,7 @@ def load_blip2(
     revision: str | None = None,
     device: str | None = None,
     dtype: str | None = None,
+    match_dtype: str = "float32",
     cache_dir: Path | None = None,
     fingerprint: str | None = None,
 ) -> Blip2:
@@ -28,8 +29,11 @@ def load_blip2(
         revision: branch, tag or commit on the hub.
         device: ``cpu``, ``cuda``, ``cuda:1``, ``mps``; None picks the best that is there.
         dtype: of the image encoder: ``float32``, ``bfloat16`` or ``float16``; None picks bfloat16 on GPUs
-            that have it
-            and float32 elsewhere. The Q-Former stays in float32 (SCORING.md, trap 4).
+            that have it and float32 elsewhere.
+        match_dtype: of the Q-Former when it scores one text against many images: ``float32``, ``bfloat16``,
+            or ``auto``, which is bfloat16 where the machine multiplies it in hardware and a comparison of the
+            two on this checkpoint passes (blip/precision.py). The Q-Former embeds in float32 (SCORING.md,
+            trap 4).
         cache_dir: the hub's cache folder; None uses the hub's own default.
         fingerprint: of exactly these files, when it is known; None reads them all once more to compute it.
 
@@ -41,4 +45,4 @@ def load_blip2(
     from blip.checkpoint import resolve
 
     folder = resolve(model, revision, cache_dir)
-    return Blip2(folder, device=device, dtype=dtype, fingerprint=fingerprint)
+    return Blip2(folder, device=device, dtype=dtype, match_dtype=match_dtype, fingerprint=fingerprint)

@@ -16,13 +16,17 @@ from safetensors import safe_open
 from torch import Tensor
 
 from base.errors import CheckpointError, InputError
+from base.search import Precision
 from base.types import RGB
 from blip import checkpoint
 from blip.captions import greedy_captions
 from blip.config import read_config
 from blip.itg import load_itg_head
+from blip.latents import Latents
 from blip.network import Blip2Network
+from blip.patch_codec import cross_attention_metric
 from blip.pixels import preprocess, read_pixel_config
+from blip.precision import PairScorers
 from blip.tokenizer import load_tokenizer
 from blip.vit import VisionModel
 
@@ -38,6 +42,7 @@ class Blip2:
         *,
         device: str | None = None,
         dtype: str | None = None,
+        match_dtype: str = "float32",
         fingerprint: str | None = None,
     ) -> None:
         self.folder = folder
@@ -48,6 +53,7 @@ class Blip2:
         self.pixel_config = read_pixel_config(folder, self.config.vision_config.image_size)
         self.fingerprint = fingerprint or checkpoint.fingerprint(folder)
         self.network = self._load_qformer()
+        self.scorers = PairScorers(self.network, match_dtype, self._patch_norm())
         self.itg_head = load_itg_head(folder, self.config.qformer_config)
         if self.itg_head is not None:
             self.itg_head.to(self.device).eval().requires_grad_(False)
@@ -105,20 +111,28 @@ class Blip2:
     # -- Matcher
 
     @torch.inference_mode()
-    def match(self, texts: Sequence[str], patches: Tensor) -> Tensor:
-        """ITM logits ``[K,2]`` averaged over the query tokens, for patches ``[K,P,V]`` and 1 or K texts,
-        fp32.
+    def match(self, texts: Sequence[str], patches: Tensor | Latents, precision: Precision = "fast") -> Tensor:
+        """ITM logits ``[K,2]`` fp32 averaged over the query tokens, for 1 or K texts and the patches of K
+        images, ``[K,P,V]`` or compressed.
+
+        One text is the fast path, in ``match_dtype`` unless ``precision`` is ``exact``; K texts are padded
+        and computed in float32.
         """
         if len(texts) not in (1, len(patches)):
             raise InputError(
                 f"{len(texts)} texts do not pair with {len(patches)} images; give one text or one per image."
             )
         ids, valid = self.tokenizer.batch(_not_empty(texts), self.device)
-        ids, valid = ids.expand(len(patches), -1), valid.expand(len(patches), -1)
-        no_padding = bool(valid.all())
-        return self.network.itm_logits(
-            patches.to(self.device, torch.float32), ids, None if no_padding else valid
-        )
+        patches = patches.to(self.device)
+        if len(texts) == 1:
+            scorer = self.scorers.exact if precision == "exact" else self.scorers.fast
+            return scorer(ids, patches)
+        dense = patches.patches() if isinstance(patches, Latents) else patches.float()
+        return self.network.itm_logits(dense, ids, None if bool(valid.all()) else valid)
+
+    def patch_metric(self) -> Tensor:
+        """G ``[V,V]`` fp64: how the cross-attention weighs errors of the patches (blip/patch_codec.py)."""
+        return cross_attention_metric(self.network)
 
     # -- captions
 
@@ -172,6 +186,17 @@ class Blip2:
             network = Blip2Network(self.config, with_vision=False)
         _assign(network, self._tensors(vision=False), torch.float32, self.device, self.folder)
         return network
+
+    def _patch_norm(self) -> tuple[Tensor, Tensor]:
+        """Weight and bias ``[V]`` of the norm that patches come out of, without the rest of the ViT."""
+        names = [f"{_VISION}post_layernorm.{part}" for part in ("weight", "bias")]
+        found = {}
+        for path, held in checkpoint.tensor_names(checkpoint.weight_files(self.folder)):
+            with safe_open(path, framework="pt") as file:
+                found.update({name: file.get_tensor(name) for name in names if name in held})
+        if len(found) < len(names):
+            raise CheckpointError(f"{self.folder} lacks {names[0]}; it is no BLIP-2 ITM checkpoint.")
+        return found[names[0]], found[names[1]]
 
     def _tensors(self, vision: bool) -> dict[str, Tensor]:
         found = {}

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from base.search import Precision
     from base.types import RGB
+    from blip.latents import Latents
 
 
 class _Dimensions(Protocol):
@@ -78,9 +80,11 @@ class Encoder(_Dimensions, Protocol):
 class Matcher(_Dimensions, Protocol):
     """Judges pairs: BLIP, BLIP-2, InstructBLIP (no/yes), the toy."""
 
-    def match(self, texts: Sequence[str], patches: Tensor) -> Tensor:
-        """Logits ``[K,2]`` averaged over the query tokens, for patches ``[K,P,V]`` and 1 or K texts.
+    def match(self, texts: Sequence[str], patches: Tensor | Latents, precision: Precision = "fast") -> Tensor:
+        """Logits ``[K,2]`` fp32 averaged over the query tokens, for 1 or K texts and the patches of K images,
+        ``[K,P,V]`` or as the cache keeps them.
 
         Index 1 is the match logit; the match probability is the softmax over the two, and needs both.
+        ``precision``: ``exact`` computes in float32 whatever the model was loaded to match in.
         """
         ...

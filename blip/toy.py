@@ -41,10 +41,12 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from base.errors import InputError
+from blip.latents import Latents
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from base.search import Precision
     from base.types import RGB
 
 # Names version 1 of the formulas above: change it with them, or stored tokens would be wrong silently.
@@ -96,12 +98,20 @@ class ToyEncoder:
         vectors = [_text_vector(words(text)[: self.text_limit]) for text in texts]
         return normalize(torch.tensor(vectors, dtype=torch.float32).reshape(-1, 8), dim=1)
 
+    def patch_metric(self) -> Tensor:
+        """``[6,6]``: the toy looks at patches as they are."""
+        return torch.eye(6, dtype=torch.float64)
+
     def is_truncated(self, text: str) -> bool:
         """Whether ``text`` has more than 16 words, so that the rest is not looked at."""
         return len(words(text)) > self.text_limit
 
-    def match(self, texts: Sequence[str], patches: Tensor) -> Tensor:
-        """Logits ``[K,2]`` of K pairs; ``patches`` is ``[K,5,6]`` and ``texts`` has 1 or K members."""
+    def match(self, texts: Sequence[str], patches: Tensor | Latents, precision: Precision = "fast") -> Tensor:
+        """Logits ``[K,2]`` of K pairs; ``patches`` is ``[K,5,6]`` or compressed, ``texts`` has 1 or K
+        members. Always exact.
+        """
+        if isinstance(patches, Latents):
+            patches = patches.patches()
         if len(texts) not in (1, len(patches)):
             raise InputError(f"match() takes 1 text or {len(patches)}, one for each image; not {len(texts)}.")
         wanted = [demands(words(text)[: self.text_limit]) for text in texts]

@@ -9,25 +9,33 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from base.errors import ImageRejected
+from indexer.codecs import Keeping, Kept
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from indexer.encoding import Half
     from store.records import Image
+    from store.segment_content import Codes, Half
 
 
 @dataclass
 class Picture:
-    """One distinct content. ``pixels [1,3,S,S]`` before the model, ``tokens [Q,D]`` and ``patches
-    [P,V]`` after.
+    """One distinct content. ``pixels [1,3,S,S]`` before the model; after it ``tokens [Q,D]`` and what is
+    kept of the patches: fp16 ``[P,V]``, or codes ``[P,C]`` with ``scales [P]``.
     """
 
     width: int
     height: int
     pixels: Tensor | None = None
     tokens: Half | None = None
-    patches: Half | None = None
+    patches: Half | Codes | None = None
+    scales: Half | None = None
+
+    def fill(self, tokens: Half, kept: Kept, row: int) -> None:
+        """Take row ``row`` of what the model made of a batch."""
+        self.tokens = tokens[row]
+        self.patches = kept.patches[row] if kept.patches is not None else None
+        self.scales = kept.scales[row] if kept.scales is not None else None
 
 
 @dataclass
@@ -35,6 +43,8 @@ class Batch:
     """What is known so far. The same bytes under several ids are one picture and several rows."""
 
     images: Sequence[Image]
+    keeping: Keeping
+    """How the patches of all of them are kept."""
     pictures: dict[str, Picture | ImageRejected] = field(default_factory=dict)
     """By SHA-256."""
     refused: dict[int, ImageRejected] = field(default_factory=dict)
@@ -65,8 +75,11 @@ class Batch:
         return rows, failures
 
 
-def stacked(rows: Sequence[tuple[Image, Picture]]) -> tuple[Half, Half | None]:
-    """Tokens ``[N,Q,D]`` and patches ``[N,P,V]`` (None when none are kept) of finished rows."""
-    tokens = np.stack([picture.tokens for _, picture in rows if picture.tokens is not None])
-    patches = [picture.patches for _, picture in rows if picture.patches is not None]
-    return tokens, np.stack(patches) if patches else None
+def stacked(rows: Sequence[tuple[Image, Picture]]) -> tuple[Half, Kept]:
+    """Tokens ``[N,Q,D]`` and what is kept of the patches of finished rows."""
+    pictures = [picture for _, picture in rows]
+    tokens = np.stack([one.tokens for one in pictures if one.tokens is not None])
+    patches = [one.patches for one in pictures if one.patches is not None]
+    scales = [one.scales for one in pictures if one.scales is not None]
+    joined: Half | Codes | None = np.stack(patches) if patches else None  # type: ignore[assignment]
+    return tokens, Kept(joined, np.stack(scales) if scales else None)

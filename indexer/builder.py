@@ -20,8 +20,9 @@ from indexer.compaction import Compaction
 from indexer.folding import Folding
 from indexer.heartbeat import Heartbeat
 from indexer.names import BUILDER, worker_name
+from indexer.recoding import Recoding
 from indexer.services import Queue
-from indexer.settings import BuilderSettings
+from indexer.settings import BuilderSettings, PatchLevel
 from indexer.sweeping import Sweeper
 from store.durable import FileMissingError
 
@@ -62,6 +63,7 @@ class Builder:
         settings: BuilderSettings | None = None,
         queue: Queue | None = None,
         now: Callable[[], float] = time.time,
+        patch_codec: PatchLevel = "fp16",
     ) -> None:
         self._catalog = catalog
         self._settings = settings = settings or BuilderSettings()
@@ -70,6 +72,7 @@ class Builder:
         self._sweeper = Sweeper(catalog, queue, settings, now)
         self._folding = Folding(catalog, segments, generations, settings, now)
         self._compaction = Compaction(catalog, segments, settings)
+        self._recoding = Recoding(catalog, segments, patch_codec)
         self._cleaning = Cleaning(catalog, segments, generations, settings, now)
         self._snapshots: dict[str, Snapshot] = {}
         """By collection name, to be read again only when the version has changed."""
@@ -168,7 +171,7 @@ class Builder:
         collection = snapshot.collection
         if self._settled.get(collection.id) == collection.version:
             return
-        rewritten = self._compaction.rewrite_dead(snapshot)
+        rewritten = self._compaction.rewrite_dead(snapshot) or self._recoding.rewrite_one(snapshot)
         merged = 0 if rewritten else self._compaction.merge_small(snapshot)
         report.rewritten += rewritten
         report.merged += merged

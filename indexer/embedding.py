@@ -102,18 +102,18 @@ class Embedder:
 
     def _publish(self, lease: Lease, batch: Batch) -> Outcome:
         rows, failures = batch.outcome()
-        segment = self._write(rows) if rows else None
+        segment = self._write(rows, batch.keeping.codec) if rows else None
         if self._catalog.publish(lease, segment, failures):
             return Outcome.PUBLISHED
         if segment is not None:
             (self._services.segments.folder / segment.file).unlink(missing_ok=True)
         return Outcome.LOST
 
-    def _write(self, rows: Sequence[tuple[Image, Picture]]) -> NewSegment:
-        tokens, patches = stacked(rows)
+    def _write(self, rows: Sequence[tuple[Image, Picture]], codec: str) -> NewSegment:
+        tokens, (patches, scales) = stacked(rows)
         keys = np.array([image.key for image, _ in rows], np.int64)
-        codec = self._settings.patch_codec
-        file, sha256, size = write_segment(self._services.segments.folder, keys, tokens, patches, codec)
+        folder = self._services.segments.folder
+        file, sha256, size = write_segment(folder, keys, tokens, patches, codec, scales)
         places = [
             (image.key, row, picture.width, picture.height) for row, (image, picture) in enumerate(rows)
         ]

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from base.types import RGB
     from blip.protocols import Encoder
+    from indexer.codecs import Keeping, Kept
 
 Half = NDArray[np.float16]
 
@@ -25,26 +26,25 @@ def to_pixels(encoder: Encoder, images: Sequence[RGB]) -> Tensor:
         return encoder.preprocess(images)
 
 
-def encode(encoder: Encoder, pixels: Sequence[Tensor]) -> tuple[Half, Half]:
-    """Query tokens ``[B,Q,D]`` and patches ``[B,P,V]`` in fp16 of pixels given as pieces ``[b,3,S,S]``."""
+def encode(encoder: Encoder, pixels: Sequence[Tensor], keeping: Keeping) -> tuple[Half, Kept]:
+    """Query tokens ``[B,Q,D]`` in fp16 and patches as they are kept, of pixels given as pieces
+    ``[b,3,S,S]``.
+    """
     import torch
 
     with torch.inference_mode():
         patches = encoder.encode_patches(torch.cat(list(pixels)))
         tokens = encoder.encode_image(patches)
-        return _half(tokens), _half(patches)
+        return tokens.to("cpu", torch.float16).numpy(), keeping.keep(patches)
 
 
-def finite_rows(*arrays: Half) -> NDArray[np.bool_]:
-    """``[B]``: which images came out without an infinity or a NaN (fp16 ends at 65504)."""
-    sound = np.ones(len(arrays[0]), np.bool_)
-    for array in arrays:
-        sound &= np.isfinite(array).reshape(len(array), -1).all(axis=1)
+def finite_rows(tokens: Half, kept: Kept) -> NDArray[np.bool_]:
+    """``[B]``: which images came out without an infinity or a NaN (fp16 ends at 65504).
+
+    Codes cannot hold either; the scale of such a patch is infinite.
+    """
+    sound = np.ones(len(tokens), np.bool_)
+    for array in (tokens, kept.patches if kept.scales is None else kept.scales):
+        if array is not None:
+            sound &= np.isfinite(array).reshape(len(array), -1).all(axis=1)
     return sound
-
-
-def _half(tensor: Tensor) -> Half:
-    import torch
-
-    array: Half = tensor.to("cpu", torch.float16).numpy()
-    return array

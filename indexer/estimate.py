@@ -43,21 +43,15 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Shape:
-    """Of one embedded image: Q query tokens of width D, P patches of width V (``(0, 0)``: none are
-    kept).
-    """
+    """Of one embedded image: Q query tokens of width D, and the bytes that are kept of its patches."""
 
     num_query_tokens: int
     joint_dim: int
-    patches: tuple[int, int]
+    patch_bytes: int
 
     @property
     def token_bytes(self) -> int:
         return self.num_query_tokens * self.joint_dim * HALF_BYTES
-
-    @property
-    def patch_bytes(self) -> int:
-        return self.patches[0] * self.patches[1] * HALF_BYTES
 
 
 def count(sources: Sequence[str], *, copy: bool) -> tuple[int, int]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from base.errors import ImageRejected, ModelMismatchError
 from indexer.batch import Batch, Picture
+from indexer.codecs import chosen
 from indexer.copies import embedded_before
 from indexer.encoding import encode, finite_rows, to_pixels
 from indexer.originals import in_chunks, read_original
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
     from indexer.heartbeat import Heartbeat
     from indexer.services import IndexerServices
     from store.records import Image, Lease
-
-NO_PATCHES = "none"
 
 
 class LeasedBatch:
@@ -33,7 +32,8 @@ class LeasedBatch:
         self._heartbeat = heartbeat
         self._writers = writers
         self._written: list[Future[None]] = []
-        self._batch = Batch(lease.images, pictures=dict(embedded_before(services, lease)))
+        keeping = chosen(services, lease.collection)
+        self._batch = Batch(lease.images, keeping, dict(embedded_before(services, lease, keeping)))
 
     def finish(self) -> Batch:
         """Every picture of the task with its tokens, or with the reason why it has none.
@@ -84,12 +84,11 @@ class LeasedBatch:
             return
         self._heartbeat.check()
         pixels = [picture.pixels for _, picture in waiting if picture.pixels is not None]
-        tokens, patches = encode(self._encoder(), pixels)
-        sound = finite_rows(tokens, patches)
+        tokens, kept = encode(self._encoder(), pixels, self._batch.keeping)
+        sound = finite_rows(tokens, kept)
         for row, (sha256, picture) in enumerate(waiting):
             picture.pixels = None
-            picture.tokens = tokens[row]
-            picture.patches = patches[row] if self._settings.patch_codec != NO_PATCHES else None
+            picture.fill(tokens, kept, row)
             if not sound[row]:
                 rejected = ImageRejected("internal", "the model's numbers are not finite.")
                 self._batch.pictures[sha256] = rejected

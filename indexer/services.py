@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
+from indexer.codecs import PatchCodecs
 from indexer.settings import IndexerSettings
 from indexer.sources_records import MAX_BYTES
 
@@ -59,3 +61,8 @@ class IndexerServices:
     """Bytes of one original, at most."""
     send: Send | None = None
     """None: no queue; the work waits for ``run_pending`` in some process."""
+
+    @cached_property
+    def codecs(self) -> PatchCodecs:
+        """The fitted patch codecs, which lie beside the segments."""
+        return PatchCodecs(self.segments.folder)

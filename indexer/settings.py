@@ -6,6 +6,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
+
+PatchLevel = Literal["none", "fp16", "int8", "latent"]
+"""What is kept of patches, from nothing over everything to a fitted latent."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +36,18 @@ class IndexerSettings:
     """Originals held in memory at once, at most."""
     decode_chunk_bytes: int = 64 << 20
     """… and their size on disk together (one picture alone may exceed it)."""
-    patch_codec: str = "fp16"
-    """How patches are kept in segments: ``fp16``, or ``none`` to re-encode originals at every rerank."""
+    patch_codec: PatchLevel = "fp16"
+    """How patches are kept in segments: ``fp16``; ``int8``, half of that; ``latent``, a linear latent fitted
+    to the model, an eleventh; or ``none`` to re-encode originals at every rerank.
+    """
+    codec_sample: int = 1000
+    """With ``latent``: images that are kept in ``fp16`` before a codec is fitted to them."""
+    codec_rank: int | None = None
+    """With ``latent``: numbers kept of a patch; an eleventh of ``fp16`` in bytes when not given."""
+    codec_bits: int | None = None
+    """With ``latent``: bits of one such number, 8 or 4; when not given, 8 with a rank, else what
+    loses less.
+    """
     thumbnail_bytes: int = 16_000
     """A thumbnail's usual size: for the estimate only."""
     poll_seconds: float = 0.2

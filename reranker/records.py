@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from blip.latents import Latents
+
 
 class Candidate(Protocol):
     """One image to judge, as the retriever found it (``retriever.Candidate`` fits). Ranks count from 1."""
@@ -21,11 +23,21 @@ class Candidate(Protocol):
     def itc_rank(self) -> int: ...
 
 
+@dataclass(frozen=True, slots=True)
+class PatchGroup:
+    """Patches of images that are kept in one form, out of several that were asked for together."""
+
+    rows: Sequence[int]
+    """Whose patches: positions in the ``keys`` that were asked for."""
+    patches: Tensor | Latents
+    """In the order of ``rows``: ``[K,P,V]``, or as the cache keeps them."""
+
+
 class PatchSource(Protocol):
     """Where the patches of stored images come from: the segment cache first, else the original again."""
 
-    def patches(self, keys: Sequence[int]) -> Tensor:
-        """Patches ``[K,P,V]`` in the order of ``keys``."""
+    def patches(self, keys: Sequence[int]) -> Sequence[PatchGroup]:
+        """Patches of ``keys``: one group for each codec, every position of ``keys`` in exactly one."""
         ...
 
 

@@ -167,16 +167,20 @@ class Reranker:
         import torch
 
         try:
-            patches = source.patches(keys)
+            groups = source.patches(keys)
         except (NotFoundError, CorruptionError, ImageRejected) as error:
             if len(keys) == 1:
                 log.warning("Key %d keeps its ITC place, its patches cannot be had: %s", keys[0], error)
                 return {}
             # One lost picture must not cost its neighbours their score.
             return {k: v for key in keys for k, v in self._judge_batch(source, text, [key]).items()}
+        scored: dict[int, Scored] = {}
         with torch.inference_mode():
-            logits = self._matcher.match([text], patches.to(self._matcher.device))
-        return dict(zip(keys, match_scores(logits), strict=True))
+            for group in groups:
+                logits = self._matcher.match([text], group.patches.to(self._matcher.device))
+                asked = [keys[row] for row in group.rows]
+                scored.update(zip(asked, match_scores(logits), strict=True))
+        return scored
 
     def _needed_encoder(self) -> Encoder:
         if self._encoder is None:

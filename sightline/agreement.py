@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from base.errors import CorruptionError, NotFoundError
+from base.errors import CorruptionError, ModelMismatchError, NotFoundError
 from store.filters import Filter
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ def _look(services: Services, collection: str, *, quick: bool) -> Iterator[str]:
     found: list[Keys] = []
     for segment in (*snapshot.covered, *snapshot.uncovered):
         yield from _segment(services, segment, live, quick=quick, keys=found)
+    yield from _codecs(services, snapshot)
     yield from _missing("no published segment", live, _joined(found), snapshot.dead)
     yield from _index(services, snapshot, live)
 
@@ -70,6 +71,17 @@ def _segment(
     ]  # fmt: skip
     if wrong:
         yield f"The catalog places {len(wrong)} images of segment {segment.file} elsewhere (key {wrong[0]})."
+
+
+def _codecs(services: Services, snapshot: Snapshot) -> Iterator[str]:
+    """Whether the patch codec of every segment is there."""
+    from indexer.codecs import keeping
+
+    for codec in sorted({segment.codec for segment in (*snapshot.covered, *snapshot.uncovered)}):
+        try:
+            keeping(services.codecs, codec, snapshot.collection.fingerprint)
+        except (OSError, NotFoundError, CorruptionError, ModelMismatchError) as error:
+            yield str(error)
 
 
 def _index(services: Services, snapshot: Snapshot, live: dict[int, ImageLocation]) -> Iterator[str]:

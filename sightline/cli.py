@@ -14,6 +14,7 @@ import typer
 from base.errors import SightlineError
 from sightline.commands import (
     browse,
+    cache,
     demo,
     diagnose,
     indexing,
@@ -31,7 +32,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-for module in (demo, indexing, searching, browse, processes, diagnose, learning):
+for module in (demo, indexing, searching, browse, processes, cache, diagnose, learning):
     module.register(app)
 
 

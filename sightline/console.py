@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
 from typing import Any
 
@@ -27,6 +28,9 @@ BAD_INPUT = 2
 NOT_FOUND = 3
 CONFLICT = 4
 UNAVAILABLE = 5
+
+OnProgress = Callable[[str, int, int], None]
+"""(stage, done, total)."""
 
 _EXIT_CODES: tuple[tuple[type[SightlineError], int], ...] = (
     (InputError, BAD_INPUT),
@@ -69,6 +73,23 @@ def print_error(error: SightlineError, *, as_json: bool) -> None:
     console = remarks()
     console.print("[bold red]error:[/]", end=" ")
     console.print(str(error), markup=False, soft_wrap=True)
+
+
+@contextmanager
+def progress() -> Iterator[OnProgress]:
+    """A bar for each stage, on a terminal only."""
+    from rich.progress import Progress, TaskID
+
+    console = remarks()
+    with Progress(console=console, disable=not console.is_terminal, transient=True) as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def show(stage: str, done: int, total: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = bars.add_task(stage, total=total)
+            bars.update(tasks[stage], completed=done, total=total)
+
+        yield show
 
 
 def _plain(value: Any) -> Any:

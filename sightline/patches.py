@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from base.errors import CorruptionError, ImageRejected, NotFoundError
+from base.errors import CorruptionError, ImageRejected, ModelMismatchError, NotFoundError
+from indexer.codecs import keeping
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from blip.latents import Latents
+    from reranker.records import PatchGroup
     from sightline.models import RetrievalModel
     from sightline.wiring import Services
+    from store.gathering import GatheredPatches
     from store.records import Collection, Image, ImageLocation
 
 ENCODE_AT_ONCE = 8
@@ -27,26 +31,46 @@ class CollectionPatches:
         self._model = model
         self._encoded: dict[int, Tensor] = {}
 
-    def patches(self, keys: Sequence[int]) -> Tensor:
-        """Patches ``[K,P,V]`` in the order of ``keys``, on the model's device, as stored (fp16).
+    def patches(self, keys: Sequence[int]) -> list[PatchGroup]:
+        """Patches of ``keys`` on the model's device: one group for each codec that keeps some of them, one
+        for what had to be encoded again.
 
         Raises:
             ImageRejected: an image has no patches and its original cannot be had any more.
         """
         import torch
 
+        from reranker.records import PatchGroup
+
         places = self._services.catalog.locations(keys)
-        stored = [key for key in keys if key in places and self._readable(places[key])]
+        stored = {key for key in keys if key in places and self._readable(places[key])}
         self._encode_missing([key for key in keys if key not in stored and key not in self._encoded])
-        result = torch.empty(len(keys), *self._model.patch_shape, dtype=torch.float16)
-        if stored:
-            rows = [row for row, key in enumerate(keys) if key in stored]
-            gathered = self._services.segments.patches([places[keys[row]] for row in rows])
-            result[rows] = torch.from_numpy(gathered)
-        for row, key in enumerate(keys):
-            if key in self._encoded:
-                result[row] = self._encoded[key]
-        return result.to(self._model.device)
+        groups = self._stored([row for row, key in enumerate(keys) if key in stored], keys, places)
+        encoded = [row for row, key in enumerate(keys) if key not in stored]
+        if encoded:
+            again = torch.stack([self._encoded[keys[row]] for row in encoded])
+            groups.append(PatchGroup(encoded, again.to(self._model.device)))
+        return groups
+
+    def _stored(
+        self, rows: Sequence[int], keys: Sequence[int], places: Mapping[int, ImageLocation]
+    ) -> list[PatchGroup]:
+        """What segments hold of ``keys``, of the ones at ``rows``."""
+        from reranker.records import PatchGroup
+
+        if not rows:
+            return []
+        gathered = self._services.segments.gather([places[keys[row]] for row in rows])
+        return [PatchGroup([rows[at] for at in one.positions], self._unpacked(one)) for one in gathered]
+
+    def _unpacked(self, gathered: GatheredPatches) -> Tensor | Latents:
+        import torch
+
+        values, device = torch.from_numpy(gathered.patches), self._model.device
+        if gathered.scales is None:
+            return values.to(device)
+        kept = keeping(self._services.codecs, gathered.codec, self._collection.fingerprint)
+        return kept.latents(values.to(device), torch.from_numpy(gathered.scales).to(device))
 
     def _encode_missing(self, keys: Sequence[int]) -> None:
         """Encode the originals of images that no segment holds; complains after it has done what it could."""
@@ -63,8 +87,9 @@ class CollectionPatches:
         if location.codec == "none":
             return False
         try:
+            keeping(self._services.codecs, location.codec, self._collection.fingerprint)
             self._services.segments.tokens(location.file)
-        except (OSError, NotFoundError, CorruptionError):
+        except (OSError, NotFoundError, CorruptionError, ModelMismatchError):
             return False
         return True
 

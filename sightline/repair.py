@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from base.errors import CorruptionError, ImageRejected, NotFoundError
+from base.errors import CorruptionError, ImageRejected, ModelMismatchError, NotFoundError
 from store.filters import Filter
 from store.records import NewSegment
 
 if TYPE_CHECKING:
+    from indexer.codecs import Keeping
     from sightline.wiring import Services
     from store.records import Collection, Image, Segment
 
@@ -39,16 +40,30 @@ def repair(services: Services) -> Iterator[Repair]:
     for collection in services.catalog.collections():
         snapshot = services.catalog.snapshot(collection.name)
         for segment in (*snapshot.covered, *snapshot.uncovered):
-            if not _sound(services, segment):
+            if not _sound(services, collection, segment):
                 yield _make_again(services, collection, segment)
 
 
-def _sound(services: Services, segment: Segment) -> bool:
+def _sound(services: Services, collection: Collection, segment: Segment) -> bool:
+    from indexer.codecs import keeping
+
     try:
         services.segments.verify(segment.file, segment.sha256)
-    except (OSError, NotFoundError, CorruptionError):
+        keeping(services.codecs, segment.codec, collection.fingerprint)
+    except (OSError, NotFoundError, CorruptionError, ModelMismatchError):
         return False
     return True
+
+
+def _keeping(services: Services, collection: Collection, segment: Segment) -> Keeping:
+    """As the segment kept them, or in fp16 when its codec is lost: the builder compresses it again."""
+    from indexer.codecs import Keeping, keeping
+    from store.segment_content import FP16
+
+    try:
+        return keeping(services.codecs, segment.codec, collection.fingerprint)
+    except (OSError, NotFoundError, CorruptionError, ModelMismatchError):
+        return Keeping(FP16)
 
 
 def _make_again(services: Services, collection: Collection, segment: Segment) -> Repair:
@@ -83,24 +98,24 @@ def _write(
     Raises:
         ImageRejected: an original cannot be read, is not what was indexed, or cannot be decoded any more.
     """
+    from indexer.batch import Picture, stacked
     from indexer.encoding import encode, to_pixels
-    from store.segments import NO_PATCHES, write_segment
+    from store.segments import write_segment
 
-    model = services.models.encoder(collection)
-    parts = []
+    model, kept_as = services.models.encoder(collection), _keeping(services, collection, segment)
+    pictures: list[tuple[Image, Picture]] = []
     for start in range(0, len(images), ENCODE_AT_ONCE):
-        pictures = [_decode(services, image) for image in images[start : start + ENCODE_AT_ONCE]]
-        tokens, patches = encode(model, [to_pixels(model, pictures)])
-        parts.append((tokens, patches if segment.codec != NO_PATCHES else None))
-    written = write_segment(
-        services.segments.folder,
-        np.array([image.key for image in images], np.int64),
-        np.concatenate([tokens for tokens, _ in parts]),
-        np.concatenate([p for _, p in parts if p is not None]) if segment.codec != NO_PATCHES else None,
-        segment.codec,
-    )
+        part = images[start : start + ENCODE_AT_ONCE]
+        pixels = [to_pixels(model, [_decode(services, image)]) for image in part]
+        encoded = encode(model, pixels, kept_as)
+        for row, image in enumerate(part):
+            pictures.append((image, Picture(image.width or 0, image.height or 0)))
+            pictures[-1][1].fill(*encoded, row)
+    tokens, (patches, scales) = stacked(pictures)
+    keys = np.array([image.key for image in images], np.int64)
+    written = write_segment(services.segments.folder, keys, tokens, patches, kept_as.codec, scales)
     rows = [(image.key, row, image.width or 0, image.height or 0) for row, image in enumerate(images)]
-    return NewSegment(written.file, written.sha256, segment.codec, written.bytes, rows)
+    return NewSegment(written.file, written.sha256, kept_as.codec, written.bytes, rows)
 
 
 def _decode(services: Services, image: Image) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:

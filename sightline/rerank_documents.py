@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from base.errors import ConflictError, InputError, UnavailableError
@@ -12,6 +12,7 @@ from sightline.patches import ENCODE_AT_ONCE, CollectionPatches
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from reranker.records import PatchGroup
     from sightline.models import RetrievalModel
     from sightline.wiring import Services
     from store.records import Collection
@@ -84,26 +85,43 @@ def _logits(
     import torch
 
     sources = {name: CollectionPatches(services, one, model) for name, one in collections.items()}
-    parts = []
+    logits = torch.empty(len(request.documents), 2)
     for start in range(0, len(request.documents), ENCODE_AT_ONCE):
         chunk = request.documents[start : start + ENCODE_AT_ONCE]
-        patches = torch.stack([_patches(services, one, model, sources) for one in chunk])
-        parts.append(model.match([request.query], patches).float().cpu())
-    return torch.cat(parts) if parts else torch.empty(0, 2)
+        for group in _groups(services, chunk, model, sources):
+            rows = [start + row for row in group.rows]
+            logits[rows] = model.match([request.query], group.patches).float().cpu()
+    return logits
 
 
-def _patches(
+def _groups(
     services: Services,
-    document: InlineImage | StoredImage,
+    documents: Sequence[InlineImage | StoredImage],
     model: RetrievalModel,
     sources: dict[str, CollectionPatches],
-) -> Tensor:
-    """Patches ``[P,V]`` of one document."""
-    if isinstance(document, InlineImage):
-        return model.encode_patches(model.preprocess([document.rgb]))[0].float()
+) -> Iterator[PatchGroup]:
+    """Patches of all documents; the rows of a group are positions in ``documents``."""
+    from reranker.records import PatchGroup
+
+    inline = [(row, one.rgb) for row, one in enumerate(documents) if isinstance(one, InlineImage)]
+    if inline:
+        patches = model.encode_patches(model.preprocess([rgb for _, rgb in inline]))
+        yield PatchGroup([row for row, _ in inline], patches)
+    for name, source in sources.items():
+        stored = [
+            (row, _key(services, one))
+            for row, one in enumerate(documents)
+            if isinstance(one, StoredImage) and one.collection == name
+        ]
+        for group in source.patches([key for _, key in stored]) if stored else ():
+            yield PatchGroup([stored[row][0] for row in group.rows], group.patches)
+
+
+def _key(services: Services, document: StoredImage) -> int:
+    """The key of a stored image that is ready to be scored."""
     image = services.catalog.image(document.collection, document.id)
     if image.state != "live":
         raise UnavailableError(
             f"Image {document.id} of {document.collection} is not indexed yet ({image.state})."
         )
-    return sources[document.collection].patches([image.key])[0].float()
+    return image.key

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from imaging import IsolatedDecoder
     from indexer.builder import Builder
     from indexer.celery_app import TaskSender
+    from indexer.codecs import PatchCodecs
     from indexer.indexer import Indexer
     from indexer.services import Send
     from indexer.settings import BrokerSettings
@@ -121,6 +122,13 @@ class Services:
         return SegmentReader(self.settings.segments_folder)
 
     @once
+    def codecs(self) -> PatchCodecs:
+        """The fitted patch codecs that segments name."""
+        from indexer.codecs import PatchCodecs
+
+        return PatchCodecs(self.settings.segments_folder)
+
+    @once
     def decoder(self) -> IsolatedDecoder:
         """Bytes to pixels, in processes of their own that start with the first picture."""
         from imaging import IsolatedDecoder
@@ -204,6 +212,7 @@ class Services:
             self.settings.builder,
             queue=self.queue,
             now=self._now,
+            patch_codec=self.settings.indexer.patch_codec,
         )
 
     def send(self, task_ids: Sequence[int]) -> None:

@@ -1,9 +1,10 @@
 """Segments: immutable files with the tokens and patches of a batch of images. numpy only, no torch.
 
-A segment is a safetensors file: ``keys`` int64 ``[N]``, ``tokens`` fp16 ``[N,Q,D]`` and, with codec
-``fp16``, ``patches`` fp16 ``[N,P,V]``. Its metadata names the codec and the SHA-256 of keys and tokens. A
-codec says how patches are stored; more of them (int8, a latent) can be added to `CODECS` with their own
-tensors; a reader refuses ids that it does not know.
+A segment is a safetensors file: ``keys`` int64 ``[N]``, ``tokens`` fp16 ``[N,Q,D]`` and what its codec keeps
+of the patches. ``none``: nothing. ``fp16``: ``patches`` fp16 ``[N,P,V]``. ``int8`` and ``latent-…`` (the id
+of a patch codec, whose file says what the numbers mean): ``codes`` int8 ``[N,P,C]`` and ``scales`` fp16
+``[N,P]``. The metadata names the codec and the SHA-256 of keys and tokens; a reader refuses codecs that it
+does not know.
 """
 
 from __future__ import annotations
@@ -14,44 +15,32 @@ import uuid
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from base.errors import CorruptionError, InputError, NotFoundError
 from store.durable import WrittenFile, verify_file, write_durably
-from store.tensorfile import TensorFile, TensorSpec, encode_header, open_tensors, raw
+from store.gathering import GatheredPatches, WantedRows, gathered
+from store.segment_content import (
+    KIND,
+    Codes,
+    Half,
+    Keys,
+    SegmentContent,
+    check_content,
+    parse_content,
+)
+from store.tensorfile import TensorSpec, encode_header, open_tensors, raw
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from store.records import ImageLocation
 
-Keys = NDArray[np.int64]
-Half = NDArray[np.float16]
-
-NO_PATCHES: Final = "none"
-FP16: Final = "fp16"
-CODECS: Final = (NO_PATCHES, FP16)
-KIND: Final = {"format": "sightline-segment", "version": "1"}
 _COPY_ROWS: Final = 256
-"""Rows that are copied at a time when segments are merged: 185 MB of ViT-g patches."""
-
-
-class SegmentContent(NamedTuple):
-    """Views into one mapped segment; ``patches`` is None with codec ``none``."""
-
-    keys: Keys
-    tokens: Half
-    patches: Half | None
-    codec: str
-    tokens_sha256: str = ""
-
-    @property
-    def layout(self) -> tuple[str, tuple[int, ...], tuple[int, ...] | None]:
-        """Codec, (Q, D) and (P, V): what must agree before segments can be merged."""
-        return self.codec, self.tokens.shape[1:], None if self.patches is None else self.patches.shape[1:]
+"""Rows that are copied at a time when segments are merged: 185 MB of ViT-g patches in fp16."""
 
 
 @dataclass(frozen=True)
@@ -72,14 +61,22 @@ class SegmentFile(Protocol):
     def file(self) -> str: ...
 
 
-def write_segment(folder: Path, keys: Keys, tokens: Half, patches: Half | None, codec: str) -> WrittenFile:
+def write_segment(
+    folder: Path,
+    keys: Keys,
+    tokens: Half,
+    patches: Half | Codes | None,
+    codec: str,
+    scales: Half | None = None,
+) -> WrittenFile:
     """Write one segment under a new name that was never used before, durably; returns (file, sha256, bytes).
 
-    ``keys`` int64 ``[N]`` (distinct), ``tokens`` fp16 ``[N,Q,D]``, ``patches`` fp16 ``[N,P,V]`` exactly when
-    the codec stores any. Raises `InputError` for anything else, for N = 0 and for values that are not finite.
+    ``keys`` int64 ``[N]`` (distinct), ``tokens`` fp16 ``[N,Q,D]``; ``patches`` and ``scales`` as the codec
+    keeps them (see the module). Raises `InputError` for anything else, for N = 0 and for values that are not
+    finite.
     """
-    _check(keys, tokens, patches, codec)
-    content = SegmentContent(keys, tokens, patches, codec)
+    content = SegmentContent(keys, tokens, patches, codec, scales=scales)
+    check_content(content)
     return _write(Path(folder), keys, [(content, np.arange(len(keys)))])
 
 
@@ -102,7 +99,7 @@ class SegmentReader:
             if content is not None:
                 self._open.move_to_end(file)
                 return content
-        content = _content(open_tensors(self.folder / file))
+        content = parse_content(open_tensors(self.folder / file))
         with self._lock:
             self._open[file] = content
             while len(self._open) > self._max_open:
@@ -114,27 +111,22 @@ class SegmentReader:
         content = self.read(file)
         return content.keys, content.tokens
 
-    def patches(self, locations: Sequence[ImageLocation]) -> Half:
-        """Patches ``[K,P,V]`` in the order of ``locations``, one gather for each file.
+    def gather(self, locations: Sequence[ImageLocation]) -> list[GatheredPatches]:
+        """Patches as they are kept, one group for each codec, one gather for each file.
 
         `NotFoundError` when a segment was written without patches, `FileMissingError` when it is gone,
         `CorruptionError` when a row holds another key than the catalog says.
         """
         if not locations:
             raise InputError("There are no images to read patches of.")
-        out: Half | None = None
+        by_codec: dict[str, list[WantedRows]] = {}
         for file, positions in _by_file(locations).items():
             content = self.read(file)
             if content.patches is None:
                 raise NotFoundError(f"The segment {file} was written without patches.")
             rows = _checked_rows(file, content, [locations[position] for position in positions])
-            if out is None:
-                out = np.empty((len(locations), *content.patches.shape[1:]), np.float16)
-            if content.patches.shape[1:] != out.shape[1:]:
-                raise InputError("Patches of different models cannot be read together.")
-            out[positions] = content.patches[rows]
-        assert out is not None
-        return out
+            by_codec.setdefault(content.codec, []).append(WantedRows(positions, content, rows))
+        return [gathered(codec, parts) for codec, parts in by_codec.items()]
 
     def verify(self, file: str, sha256: str) -> None:
         """Read the whole file: `CorruptionError` when it is not what was written."""
@@ -174,13 +166,15 @@ def rewrite_segment(reader: SegmentReader, segments: Sequence[SegmentFile], aliv
 
 def _write(folder: Path, keys: Keys, parts: Sequence[tuple[SegmentContent, NDArray[np.intp]]]) -> WrittenFile:
     """Write the given rows of the given contents, which share one layout."""
-    codec, token_shape, patch_shape = parts[0][0].layout
+    codec, token_shape, _ = parts[0][0].layout
     specs = [
         TensorSpec("keys", np.int64, (len(keys),)),
         TensorSpec("tokens", np.float16, (len(keys), *token_shape)),
     ]
-    if patch_shape is not None:
-        specs.append(TensorSpec("patches", np.float16, (len(keys), *patch_shape)))
+    specs += [
+        TensorSpec(name, array.dtype.type, (len(keys), *array.shape[1:]))
+        for name, array in parts[0][0].kept()
+    ]
 
     def stream() -> Iterator[bytes | memoryview]:
         digest = hashlib.sha256(raw(keys))
@@ -191,58 +185,20 @@ def _write(folder: Path, keys: Keys, parts: Sequence[tuple[SegmentContent, NDArr
         yield raw(keys)
         for content, rows in parts:
             yield from _chunks(content.tokens, rows)
-        for content, rows in parts:
-            if content.patches is not None:
-                yield from _chunks(content.patches, rows)
+        for which in range(len(parts[0][0].kept())):
+            for content, rows in parts:
+                yield from _chunks(content.kept()[which][1], rows)
 
     # A fresh name for every call: a late worker deletes its own file, which must never be the winner's.
     return write_durably(folder, f"{uuid.uuid4().hex}.segment.safetensors", stream())
 
 
-def _chunks(array: Half, rows: NDArray[np.intp]) -> Iterator[memoryview]:
+def _chunks(array: NDArray[Any], rows: NDArray[np.intp]) -> Iterator[memoryview]:
     if len(rows) == len(array):  # rows are ascending, so these are all of them
         yield raw(array)
         return
     for start in range(0, len(rows), _COPY_ROWS):
         yield raw(array[rows[start : start + _COPY_ROWS]])
-
-
-def _check(keys: Keys, tokens: Half, patches: Half | None, codec: str) -> None:
-    if codec not in CODECS:
-        raise InputError(f"There is no patch codec named {codec}; known are {', '.join(CODECS)}.")
-    if (patches is None) != (codec == NO_PATCHES):
-        raise InputError(f"The codec {codec} and whether there are patches contradict each other.")
-    if keys.dtype != np.int64 or keys.ndim != 1 or len(keys) == 0 or len(np.unique(keys)) != len(keys):
-        raise InputError("A segment needs distinct int64 keys, at least one.")
-    for name, array in (("tokens", tokens), ("patches", patches)):
-        if array is None:
-            continue
-        if array.dtype != np.float16 or array.ndim != 3 or len(array) != len(keys) or 0 in array.shape:
-            found = f"{array.dtype} {list(array.shape)}"
-            raise InputError(f"The {name} must be fp16 [{len(keys)}, rows, width], not {found}.")
-        if not _finite(array):
-            raise InputError(f"The {name} hold values that are infinite or not a number in fp16.")
-
-
-def _finite(array: Half) -> bool:
-    # On the bit patterns: numpy's isfinite for fp16 is several times slower.
-    bits = np.ascontiguousarray(array).view(np.uint16)
-    return not bool(((bits & 0x7C00) == 0x7C00).any())
-
-
-def _content(file: TensorFile) -> SegmentContent:
-    name, arrays = file.path.name, file.arrays
-    found = {key: file.metadata.get(key) for key in KIND}
-    codec = file.metadata.get("codec", "")
-    if found != KIND or codec not in CODECS:
-        raise CorruptionError(f"The file {name} is no segment that this version can read (codec {codec!r}).")
-    expected = {"keys": 1, "tokens": 3} if codec == NO_PATCHES else {"keys": 1, "tokens": 3, "patches": 3}
-    if {key: array.ndim for key, array in arrays.items()} != expected:
-        raise CorruptionError(f"The segment {name} does not hold {', '.join(expected)}.")
-    if len({len(array) for array in arrays.values()}) != 1:
-        raise CorruptionError(f"The tensors of the segment {name} differ in length.")
-    checksum = str(file.metadata.get("tokens_sha256", ""))
-    return SegmentContent(arrays["keys"], arrays["tokens"], arrays.get("patches"), codec, checksum)
 
 
 def _by_file(locations: Sequence[ImageLocation]) -> dict[str, list[int]]:

@@ -26,7 +26,12 @@ if TYPE_CHECKING:
 ALIGNMENT: Final = 64
 """Tensor data begins at a multiple of this many bytes, so that views into the map are aligned."""
 _MAX_HEADER: Final = 1 << 20
-_DTYPES: Final[Mapping[str, type[np.generic]]] = {"I64": np.int64, "F16": np.float16, "U8": np.uint8}
+_DTYPES: Final[Mapping[str, type[np.generic]]] = {
+    "I64": np.int64,
+    "F16": np.float16,
+    "I8": np.int8,
+    "U8": np.uint8,
+}
 _NAMES: Final = {np.dtype(dtype): name for name, dtype in _DTYPES.items()}
 
 

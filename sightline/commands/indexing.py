@@ -96,11 +96,12 @@ def _did_something(answer: dict[str, Any]) -> bool:
 
 def _announce(services: Services, collection: Collection, images: int, originals: int) -> None:
     """Before a big run: how much disk it will take."""
+    from blip.patch_size import image_bytes
     from indexer.estimate import Shape, estimate
     from sightline.console import remarks
 
     settings = services.settings.indexer
-    patches = services.models.patch_shape(collection) if settings.patch_codec != "none" else (0, 0)
+    patches = image_bytes(settings.patch_codec, *services.models.patch_shape(collection))
     shape = Shape(collection.num_query_tokens, collection.joint_dim, patches)
     guess = estimate(images, originals, shape, settings.thumbnail_bytes, services.settings.segments_folder)
     if guess.total < BIG_BYTES and guess.fits:
@@ -114,7 +115,7 @@ def _announce(services: Services, collection: Collection, images: int, originals
     )
     if not guess.fits:
         console.print(
-            "[yellow]That is more than there is; SIGHTLINE_INDEXER__PATCH_CODEC=none needs far less.[/]"
+            "[yellow]That is more than there is; SIGHTLINE_INDEXER__PATCH_CODEC=latent needs far less.[/]"
         )
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -15,7 +13,6 @@ if TYPE_CHECKING:
     from evaluation.config import TextHandling
     from training.config import Objective
 
-    OnProgress = Callable[[str, int, int], None]
 
 Model = Annotated[str, typer.Option(metavar="ID_OR_DIR", help="Checkpoint: a folder, a hub id, or `demo`.")]
 Images = Annotated[
@@ -49,7 +46,7 @@ def train(
 ) -> None:
     """Fine-tune a checkpoint on pictures with captions; ends with recall before and after."""
     import training
-    from sightline.console import answers, print_json
+    from sightline.console import answers, print_json, progress
     from sightline.settings import load_settings
     from training.config import TrainConfig
 
@@ -59,7 +56,7 @@ def train(
         freeze_vision=freeze_vision, epochs=epochs, batch_size=batch_size, lr=lr, seed=seed, resume=resume,
         revision=revision, device=settings.device, cache_dir=settings.cache_dir,
     )  # fmt: skip
-    with _progress() as on_progress:
+    with progress() as on_progress:
         report = training.run(config, on_progress)
     if json:
         print_json(report.to_json())
@@ -91,7 +88,7 @@ def evaluate(
     """Recall of text→image and image→text by ITC, by ITM and by their sum."""
     import evaluation
     from evaluation.config import EvalConfig
-    from sightline.console import answers, print_json
+    from sightline.console import answers, print_json, progress
     from sightline.settings import load_settings
 
     settings = load_settings().model
@@ -100,7 +97,7 @@ def evaluate(
         split=split, text=_handling(text), limit=limit, batch_size=batch_size, revision=revision,
         device=settings.device, cache_dir=settings.cache_dir,
     )  # fmt: skip
-    with _progress() as on_progress:
+    with progress() as on_progress:
         report = evaluation.run(config, on_progress)
     if json:
         print_json(report.to_json())
@@ -144,22 +141,3 @@ def _numbers(text: str) -> tuple[int, ...]:
     if min(numbers) < 1:
         raise InputError("--k takes numbers from 1 on.")
     return numbers
-
-
-@contextmanager
-def _progress() -> Iterator[OnProgress]:
-    """A bar for each stage, on a terminal only."""
-    from rich.progress import Progress, TaskID
-
-    from sightline.console import remarks
-
-    console = remarks()
-    with Progress(console=console, disable=not console.is_terminal, transient=True) as bars:
-        tasks: dict[str, TaskID] = {}
-
-        def show(stage: str, done: int, total: int) -> None:
-            if stage not in tasks:
-                tasks[stage] = bars.add_task(stage, total=total)
-            bars.update(tasks[stage], completed=done, total=total)
-
-        yield show

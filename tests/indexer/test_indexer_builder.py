@@ -230,7 +230,7 @@ def test_small_segments_are_merged_and_every_answer_stays(world: World, folded: 
     assert before[0] == expected(world)
     live = world.live()
     places = world.catalog.locations([image.key for image in live])
-    patches = world.segments.patches([places[image.key] for image in live])
+    patches = world.segments.gather([places[image.key] for image in live])[0].patches
     assert [int(key) for key in patches[:, 0, 0]] == [image.key for image in live]
     assert world.catalog.check() == []
 

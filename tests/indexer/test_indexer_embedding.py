@@ -48,7 +48,7 @@ def test_patches_are_kept_in_the_row_of_their_picture(world: World) -> None:
     live = {image.image_id: image for image in world.live()}
     places = world.catalog.locations([image.key for image in live.values()])
     for image in live.values():
-        patches = world.segments.patches([places[image.key]])[0]
+        patches = world.segments.gather([places[image.key]])[0].patches[0]
         tokens = world.models.toy.encode_image(as_batch(patches))[0].half().numpy()
         keys, stored = world.segments.tokens(places[image.key].file)
         assert np.array_equal(stored[keys.tolist().index(image.key)], tokens)
@@ -92,7 +92,7 @@ def test_the_same_bytes_under_another_id_are_copied_without_the_model(world: Wor
     live = {image.image_id: image for image in world.live()}
     assert (live["copy.png"].width, live["copy.png"].height) == (8, 8)
     places = world.catalog.locations([live["copy.png"].key, live[names[1]].key])
-    copy, original = (world.segments.patches([place]) for place in places.values())
+    copy, original = (world.segments.gather([place])[0].patches for place in places.values())
     assert np.array_equal(copy, original)
     assert problems(world, [*names, "copy.png"]) == []
 

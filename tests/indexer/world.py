@@ -34,7 +34,7 @@ from indexer.celery_app import TaskSender, make_app
 from indexer.indexer import Indexer
 from indexer.logs import log_json_lines
 from indexer.services import IndexerServices
-from indexer.settings import BrokerSettings, BuilderSettings, IndexerSettings
+from indexer.settings import BrokerSettings, BuilderSettings, IndexerSettings, PatchLevel
 from retriever.retriever import Retriever
 from store.blobs import BlobStore
 from store.catalog import Catalog, open_catalog
@@ -154,10 +154,10 @@ class World:
             )
         )
 
-    def builder(self, **changes: Any) -> Builder:
+    def builder(self, patch_codec: PatchLevel = "fp16", **changes: Any) -> Builder:
         settings = BuilderSettings(**(self.knobs.builder | changes))
         queue = self.send if self.knobs.sends else None
-        return Builder(self.catalog, self.segments, self.generations, settings, queue, self.now)
+        return Builder(self.catalog, self.segments, self.generations, settings, queue, self.now, patch_codec)
 
     def create(self) -> Collection:
         """The collection, bound to the toy."""

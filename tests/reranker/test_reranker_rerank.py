@@ -12,8 +12,9 @@ import pytest
 import torch
 
 from base.errors import ImageRejected, InputError, NotFoundError
+from blip.latents import Latents
 from blip.toy import ToyEncoder
-from reranker import Ranked, Reranker
+from reranker import PatchGroup, Ranked, Reranker
 
 
 @dataclass(frozen=True)
@@ -38,11 +39,29 @@ class Patches:
         self.lost, self.error = set(lost), error
         self.asked: list[list[int]] = []
 
-    def patches(self, keys: Sequence[int]) -> torch.Tensor:
+    def patches(self, keys: Sequence[int]) -> list[PatchGroup]:
         self.asked.append(list(keys))
         if self.lost & set(keys):
             raise self.error("gone", "gone") if self.error is ImageRejected else self.error("gone")
-        return torch.stack([self.by_key[key] for key in keys])
+        return [PatchGroup(range(len(keys)), torch.stack([self.by_key[key] for key in keys]))]
+
+
+class MixedPatches(Patches):
+    """Every other key's patches are kept as int8 codes; groups come in an order of their own."""
+
+    def patches(self, keys: Sequence[int]) -> list[PatchGroup]:
+        rows = {half: [row for row, key in enumerate(keys) if key % 2 == half] for half in (1, 0)}
+        plain = torch.stack([self.by_key[keys[row]] for row in rows[0]])
+        return [
+            PatchGroup(rows[1], compressed(torch.stack([self.by_key[keys[row]] for row in rows[1]]))),
+            PatchGroup(rows[0], plain),
+        ]
+
+
+def compressed(patches: torch.Tensor) -> Latents:
+    scales = patches.abs().amax(dim=2).half() / 127
+    codes = (patches.float() / scales.float()[:, :, None]).round().clamp(-127, 127).to(torch.int8)
+    return Latents(codes, scales, None)
 
 
 def candidates(keys: Sequence[int]) -> list[Found]:
@@ -73,6 +92,14 @@ def test_the_order_is_that_of_pairs_judged_one_by_one(score: str) -> None:
         assert actual.score == pytest.approx(wanted.score, abs=1e-6)
         assert actual.itm_logit == pytest.approx(wanted.itm_logit, abs=1e-6)
         assert actual.match_probability == pytest.approx(wanted.match_probability, abs=1e-6)
+
+
+def test_every_candidate_gets_its_own_score_when_codecs_are_mixed() -> None:
+    source = MixedPatches(KEYS)
+    found = Reranker(ToyEncoder(), source).rerank(TEXT, candidates(KEYS), 10)
+    assert {one.key for one in found} == set(KEYS)
+    for one in found:
+        assert one.itm_logit == pytest.approx(judged(source, one.key)[0], abs=0.05)
 
 
 def test_candidates_are_judged_in_itc_order_in_batches() -> None:
@@ -120,7 +147,7 @@ class SlowToy(ToyEncoder):
         self.clock = clock
         self.batches: list[int] = []
 
-    def match(self, texts: Sequence[str], patches: torch.Tensor) -> torch.Tensor:
+    def match(self, texts: Sequence[str], patches: torch.Tensor | Latents) -> torch.Tensor:
         self.clock.now += self.clock.seconds * len(patches) + self.clock.start_up
         self.clock.start_up = 0.0
         self.batches.append(len(patches))

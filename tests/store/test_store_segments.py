@@ -58,7 +58,7 @@ def test_patches_come_in_the_order_asked_for_from_several_segments(tmp_path: Pat
     files = [write_segment(tmp_path, *c, "fp16").file for c in (first, second)]
     asked = [*locations(files[1], second[0], [3, 0]), *locations(files[0], first[0], [5, 1, 5])]
     asked.insert(1, asked.pop())
-    found = SegmentReader(tmp_path).patches(asked)
+    found = SegmentReader(tmp_path).gather(asked)[0].patches
     expected = np.stack([(first if a.file == files[0] else second)[2][a.row] for a in asked])
     assert np.array_equal(found, expected)
 
@@ -69,7 +69,7 @@ def test_a_row_with_another_key_is_corruption(tmp_path: Path) -> None:
     reader = SegmentReader(tmp_path)
     for row in (2, 6, -1):
         with pytest.raises(CorruptionError, match="disagree"):
-            reader.patches([ImageLocation(3, 1, file, row, "fp16")])
+            reader.gather([ImageLocation(3, 1, file, row, "fp16")])
 
 
 def test_a_segment_without_patches_says_so(tmp_path: Path) -> None:
@@ -78,7 +78,7 @@ def test_a_segment_without_patches_says_so(tmp_path: Path) -> None:
     reader = SegmentReader(tmp_path)
     assert np.array_equal(reader.tokens(file)[1], tokens)
     with pytest.raises(NotFoundError, match="without patches"):
-        reader.patches(locations(file, keys, [0]))
+        reader.gather(locations(file, keys, [0]))
 
 
 def test_a_file_that_was_removed_is_missing_but_what_was_handed_out_stays(tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ def test_readers_in_many_threads_see_the_same(tmp_path: Path) -> None:
         picks = np.random.default_rng(seed).integers(0, 10, (40, 2))
         asked = [ImageLocation(int(contents[s][0][r]), s, files[s], int(r), "fp16") for s, r in picks]
         expected = np.stack([contents[s][2][r] for s, r in picks])
-        return np.array_equal(reader.patches(asked), expected)
+        return np.array_equal(reader.gather(asked)[0].patches, expected)
 
     with ThreadPoolExecutor(8) as pool:
         assert all(pool.map(check, range(100)))

@@ -1,0 +1,253 @@
+"""The patch codec is the best linear latent in the metric of the cross-attention, and its files are safe.
+
+Oracles: closed forms in numpy, and W(p − p̂) computed with the projections themselves.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load, save
+from torch import Tensor
+
+from base.errors import CorruptionError, InputError, ModelMismatchError
+from blip.network import Blip2Network
+from blip.patch_codec import (
+    PatchCodec,
+    PatchMoments,
+    cross_attention_metric,
+    fit,
+    from_bytes,
+    quantise,
+    to_bytes,
+)
+from blip.patch_size import default_rank, image_bytes
+from blip.random_weights import randomise, small_config
+
+WIDTH = 24
+FINGERPRINT = "a" * 64
+
+
+def drawn(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def anisotropic(images: int, seed: int = 0) -> Tensor:
+    """Patches ``[images,9,24]`` whose variances span four decades, far from the origin."""
+    turn = torch.linalg.qr(drawn(WIDTH, WIDTH, seed=99))[0]
+    spread = torch.logspace(1, -1, WIDTH)
+    return (drawn(images, 9, WIDTH, seed=seed) * spread) @ turn + 50.0
+
+
+def projections() -> Tensor:
+    """W ``[40,24]``: sees most where the patches vary least."""
+    turn = torch.linalg.qr(drawn(WIDTH, WIDTH, seed=99))[0]
+    return drawn(40, WIDTH, seed=5) @ torch.diag(torch.logspace(-1.5, 1.5, WIDTH)) @ turn
+
+
+def fitted(patches: Tensor, metric: Tensor, rank: int) -> PatchCodec:
+    moments = PatchMoments(patches.shape[2])
+    for part in patches.split(7):
+        moments.add(part)
+    return fit(moments, metric, FINGERPRINT, rank, 8)
+
+
+def linear_error(patches: Tensor, encoder: Tensor, components: Tensor, mean: Tensor, seen: Tensor) -> float:
+    """Mean ‖W(p − p̂)‖² without int8, in fp64."""
+    centred = (patches - mean).flatten(0, 1).double()
+    lost = centred - centred @ encoder.double() @ components.double()
+    return float((lost @ seen.double().T).square().sum(dim=1).mean())
+
+
+def test_moments_are_those_of_all_patches_together() -> None:
+    patches = anisotropic(50) + 1000.0
+    moments = PatchMoments(WIDTH)
+    for part in patches.split(11):
+        moments.add(part)
+    rows = patches.flatten(0, 1).double().numpy()
+    assert moments.images == 50
+    np.testing.assert_allclose(moments.mean.numpy(), rows.mean(axis=0), rtol=1e-7)
+    expected = np.cov(rows.T, bias=True)
+    np.testing.assert_allclose(moments.covariance.numpy(), expected, atol=1e-5 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("rank", [1, 4, 12])
+def test_no_linear_latent_of_this_rank_loses_less_of_what_the_cross_attention_sees(rank: int) -> None:
+    patches, seen = anisotropic(200), projections()
+    codec = fitted(patches, seen.T @ seen, rank)
+    ours = linear_error(patches, codec.encoder, codec.basis.components, codec.basis.mean, seen)
+    centred = (patches.flatten(0, 1).double() - patches.flatten(0, 1).double().mean(dim=0)).numpy()
+    looks = centred @ seen.double().numpy().T
+    singular = np.linalg.svd(looks, compute_uv=False)
+    least = (singular[rank:] ** 2).sum() / len(looks)  # Eckart and Young: no matrix of this rank does better
+    assert ours == pytest.approx(least, rel=1e-3)
+    raw = np.linalg.svd(centred, full_matrices=False)[2][:rank]  # plain PCA of the patches
+    plain = torch.from_numpy(raw)
+    mean = patches.flatten(0, 1).mean(dim=0)
+    assert ours < 0.9 * linear_error(patches, plain.T, plain, mean, seen)
+
+
+def test_at_full_rank_only_int8_loses_anything() -> None:
+    patches, seen = anisotropic(60), projections()
+    codec = fitted(patches, seen.T @ seen, WIDTH)
+    latents = codec.encode(patches)
+    exact = (patches - codec.basis.mean) @ codec.encoder @ codec.basis.components + codec.basis.mean
+    assert torch.allclose(exact, patches, rtol=0, atol=2e-3)
+    step = latents.scales.float()[:, :, None] / 2
+    most = (step * codec.basis.components.abs().sum(dim=0)).expand_as(patches)
+    assert bool(((latents.patches() - patches).abs() <= most + 2e-3).all())
+    error = (latents.patches() - patches) @ seen.T
+    centred = (patches - codec.basis.mean) @ seen.T
+    assert float(error.norm() / centred.norm()) < 0.02
+
+
+def test_directions_that_no_projection_sees_do_no_harm() -> None:
+    patches, seen = anisotropic(60), projections().clone()
+    seen[:, :10] = 0.0
+    codec = fitted(patches, seen.T @ seen, WIDTH)
+    assert codec.basis.rank == WIDTH - 10
+    error = (codec.encode(patches).patches() - patches) @ seen.T
+    assert float(error.norm() / ((patches - codec.basis.mean) @ seen.T).norm()) < 0.02
+    assert bool(torch.isfinite(codec.basis.components).all())
+
+
+def test_codes_are_within_half_a_step_and_use_the_whole_range() -> None:
+    latent = drawn(5, 9, 16) * torch.logspace(-6, 6, 45).reshape(5, 9, 1)
+    latent[0, 0] = 0.0
+    latents = quantise(latent, None)
+    step = latents.scales.float()[:, :, None]
+    assert (latents.codes.dtype, latents.scales.dtype) == (torch.int8, torch.float16)
+    assert bool(((latents.latent() - latent).abs() <= step / 2 * (1 + 1e-6)).all())
+    assert bool((latents.codes[0, 0] == 0).all())
+    normal = latents.scales > torch.finfo(torch.float16).tiny
+    assert int(latents.codes[normal].abs().amax(dim=1).min()) >= 126
+    assert int(latents.codes.min()) >= -127
+
+
+def test_four_bit_codes_are_within_a_step_and_survive_packing_two_to_a_byte() -> None:
+    patches, seen = anisotropic(40), projections()
+    moments = PatchMoments(WIDTH)
+    moments.add(patches)
+    codec = fit(moments, seen.T @ seen, FINGERPRINT, 10, 4)
+    latents = codec.encode(patches)
+    latent = (patches - codec.basis.mean) @ codec.encoder
+    step = latents.scales.float()[:, :, None]
+    assert bool(((latents.latent() - latent).abs() <= step * (1 + 1e-5) + 1e-3).all())
+    assert sorted(latents.codes.unique().tolist()) == list(range(-15, 16, 2))
+    packed = codec.pack(latents.codes)
+    assert (packed.shape, packed.dtype) == (torch.Size([40, 9, 5]), torch.int8)
+    assert codec.patch_bytes == 5 + 2
+    low = packed.numpy().view(np.uint8)[3, 2, 1]
+    assert [int(low) % 16 * 2 - 15, int(low) // 16 * 2 - 15] == latents.codes[3, 2, 2:4].tolist()
+    assert torch.equal(codec.unpack(packed), latents.codes)
+    read = from_bytes(to_bytes(codec), id=codec.id, fingerprint=FINGERPRINT)
+    assert read.bits == 4
+    assert codec.id != fit(moments, seen.T @ seen, FINGERPRINT, 10, 8).id
+
+
+def test_every_byte_unpacks_to_two_codes_that_pack_to_it() -> None:
+    moments = PatchMoments(WIDTH)
+    moments.add(anisotropic(5))
+    codec = fit(moments, torch.eye(WIDTH, dtype=torch.float64), FINGERPRINT, 2, 4)
+    every = torch.arange(-128, 128, dtype=torch.int8).reshape(1, 256, 1)
+    assert torch.equal(codec.pack(codec.unpack(every)), every)
+
+
+def test_the_scale_is_the_smallest_half_that_loses_no_peak() -> None:
+    peaks = drawn(1, 4000, 1).abs() * 1000
+    scales = quantise(peaks, None).scales.flatten().numpy()
+    wanted = peaks.flatten().numpy() / np.float32(127)
+    assert (scales.astype(np.float32) >= wanted).all()
+    below = (scales.view(np.uint16) - 1).view(np.float16)
+    assert (below.astype(np.float32) < wanted).all()
+
+
+def test_numbers_that_cannot_be_kept_show_in_the_scale() -> None:
+    latent = torch.ones(1, 3, 4)
+    latent[0, 0, 1], latent[0, 1, 2] = float("nan"), 1e9
+    assert torch.isfinite(quantise(latent, None).scales).tolist() == [[False, False, True]]
+
+
+def test_the_metric_is_that_of_every_key_and_value_projection() -> None:
+    network = Blip2Network(small_config(), with_vision=False)
+    randomise(network)
+    error = drawn(48)
+    layers = [layer.crossattention for layer in network.qformer.encoder.layer]
+    attentions = [layer.attention for layer in layers if layer is not None]  # type: ignore[union-attr]
+    assert len(attentions) == 2
+    seen = [p.weight @ error for a in attentions for p in (a.key, a.value)]  # type: ignore[union-attr,operator]
+    expected = sum(float(one.detach().square().sum()) for one in seen)
+    measured = error.double() @ cross_attention_metric(network) @ error.double()
+    assert float(measured) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize(("width", "rank"), [(1408, 240), (192, 32), (48, 6), (6, 1)])
+def test_the_default_rank_takes_at_most_an_eleventh_of_fp16(width: int, rank: int) -> None:
+    assert default_rank(width) == rank
+    if width > 6:
+        assert 2 * width / (rank + 2) >= 11
+    if width == 1408:
+        assert image_bytes("latent", 257, width) == 257 * 242 <= 64 * 1024
+        assert image_bytes("latent", 677, width) == 677 * 242 <= 169 * 1024
+        assert [image_bytes(level, 257, width) for level in ("none", "fp16", "int8")] == [0, 723_712, 362_370]
+
+
+def test_a_file_gives_back_the_same_codec_and_its_id_is_its_content() -> None:
+    patches = anisotropic(20)
+    codec = fitted(patches, torch.eye(WIDTH, dtype=torch.float64), 6)
+    read = from_bytes(to_bytes(codec), id=codec.id, fingerprint=FINGERPRINT)
+    assert (read.id, read.images, read.fingerprint) == (codec.id, 20, FINGERPRINT)
+    for one, other in (
+        (read.encoder, codec.encoder),
+        (read.basis.components, codec.basis.components),
+        (read.basis.mean, codec.basis.mean),
+    ):
+        assert torch.equal(one, other)
+    assert fitted(patches, torch.eye(WIDTH, dtype=torch.float64), 6).id == codec.id
+    assert fitted(patches[1:], torch.eye(WIDTH, dtype=torch.float64), 6).id != codec.id
+
+
+def test_a_damaged_foreign_or_other_file_is_refused() -> None:
+    codec = fitted(anisotropic(20), torch.eye(WIDTH, dtype=torch.float64), 6)
+    content = to_bytes(codec)
+    rng = np.random.default_rng(0)
+    for position in rng.integers(len(content) - 4 * WIDTH * 13, len(content), 50):
+        damaged = bytearray(content)
+        damaged[position] ^= 1
+        with pytest.raises(CorruptionError):
+            from_bytes(bytes(damaged), id=codec.id, fingerprint=FINGERPRINT)
+    other = save({"encoder": codec.encoder})
+    half = save(load(content) | {"mean": codec.basis.mean.half()})
+    for bad in (b"", content[:100], content[:-1], b"x" * 200, other, half):
+        with pytest.raises(CorruptionError):
+            from_bytes(bad, id=codec.id, fingerprint=FINGERPRINT)
+    with pytest.raises(CorruptionError, match="latent-000000000000"):
+        from_bytes(content, id="latent-000000000000", fingerprint=FINGERPRINT)
+    with pytest.raises(ModelMismatchError, match="another model"):
+        from_bytes(content, id=codec.id, fingerprint="b" * 64)
+
+
+@pytest.mark.parametrize(("rank", "bits"), [(-1, 8), (WIDTH + 1, 8), (5, 4), (6, 3)])
+def test_an_impossible_rank_is_refused(rank: int, bits: int) -> None:
+    moments = PatchMoments(WIDTH)
+    moments.add(anisotropic(3))
+    with pytest.raises(InputError, match="rank"):
+        fit(moments, torch.eye(WIDTH, dtype=torch.float64), FINGERPRINT, rank, bits)
+
+
+def test_a_flat_spectrum_gets_twice_the_rank_in_four_bits_and_a_steep_one_does_not() -> None:
+    width = 96
+    metric = torch.eye(width, dtype=torch.float64)
+    for spread, shape in ((torch.ones(width), (30, 4)), (torch.logspace(2, -2, width), (15, 8))):
+        moments = PatchMoments(width)
+        moments.add(drawn(100, 9, width) * spread)
+        codec = fit(moments, metric, FINGERPRINT)
+        assert (codec.basis.rank, codec.bits) == shape
+        assert codec.patch_bytes == 17
+        assert 2 * width / codec.patch_bytes >= 11
+
+
+def test_nothing_can_be_fitted_to_no_patches() -> None:
+    with pytest.raises(InputError, match="no patches"):
+        fit(PatchMoments(WIDTH), torch.eye(WIDTH, dtype=torch.float64), FINGERPRINT)
