@@ -29,7 +29,9 @@ class SearchRequest:
     ``offset + limit`` may exceed ``candidates``: the rest follow in ITC order with ``itm_logit=None``.
     ``filter`` is the raw JSON object (store.filters.parse_filter gives it meaning, or FilterError).
     ``min_probability`` needs ``rerank`` (InputError otherwise), applies before ``offset``, and then only
-    candidates that ITM scored can be hits.
+    candidates that ITM scored can be hits. ``precision``: ``exact`` judges the best 2 · (offset + limit)
+    again in float32. ``deadline_ms`` counts from the start of the search: candidates that ITM could not judge
+    in time keep their ITC order below the rest.
     """
 
     collection: str
@@ -41,6 +43,8 @@ class SearchRequest:
     score: ScoreName = "itm+itc"
     filter: Mapping[str, Any] | None = None
     min_probability: float | None = None
+    precision: Precision = "fast"
+    deadline_ms: float | None = None
 
 
 @dataclass(frozen=True)

@@ -32,8 +32,8 @@ def load_blip2(
             that have it and float32 elsewhere.
         match_dtype: of the Q-Former when it scores one text against many images: ``float32``, ``bfloat16``,
             or ``auto``, which is bfloat16 where the machine multiplies it in hardware and a comparison of the
-            two on this checkpoint passes (blip/precision.py). The Q-Former embeds in float32 (SCORING.md,
-            trap 4).
+            two on this checkpoint passes (blip/match_precision.py). The Q-Former embeds in float32
+            (SCORING.md, trap 4).
         cache_dir: the hub's cache folder; None uses the hub's own default.
         fingerprint: of exactly these files, when it is known; None reads them all once more to compute it.
 

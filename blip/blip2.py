@@ -23,10 +23,10 @@ from blip.captions import greedy_captions
 from blip.config import read_config
 from blip.itg import load_itg_head
 from blip.latents import Latents
+from blip.match_precision import PairScorers
 from blip.network import Blip2Network
 from blip.patch_codec import cross_attention_metric
 from blip.pixels import preprocess, read_pixel_config
-from blip.precision import PairScorers
 from blip.tokenizer import load_tokenizer
 from blip.vit import VisionModel
 
@@ -109,6 +109,11 @@ class Blip2:
         return self.network.text_vectors(*self.tokenizer.batch(_not_empty(texts), self.device))
 
     # -- Matcher
+
+    @property
+    def matches_exactly(self) -> bool:
+        """Whether one text is scored in float32 anyway."""
+        return self.scorers.fast.dtype == torch.float32
 
     @torch.inference_mode()
     def match(self, texts: Sequence[str], patches: Tensor | Latents, precision: Precision = "fast") -> Tensor:

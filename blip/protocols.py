@@ -80,6 +80,11 @@ class Encoder(_Dimensions, Protocol):
 class Matcher(_Dimensions, Protocol):
     """Judges pairs: BLIP, BLIP-2, InstructBLIP (no/yes), the toy."""
 
+    @property
+    def matches_exactly(self) -> bool:
+        """Whether ``fast`` is ``exact``: the model matches in float32 anyway."""
+        ...
+
     def match(self, texts: Sequence[str], patches: Tensor | Latents, precision: Precision = "fast") -> Tensor:
         """Logits ``[K,2]`` fp32 averaged over the query tokens, for 1 or K texts and the patches of K images,
         ``[K,P,V]`` or as the cache keeps them.

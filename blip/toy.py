@@ -75,6 +75,7 @@ class ToyEncoder:
     patch_shape: tuple[int, int] = (5, 6)
     text_limit: int = 16
     device: torch.device = torch.device("cpu")
+    matches_exactly: bool = True
 
     def preprocess(self, images: Sequence[RGB]) -> Tensor:
         """Mean colour of each quadrant: uint8 ``[H,W,3]`` pictures of any size to ``[B,3,2,2]`` in [0, 1]."""

@@ -17,7 +17,12 @@ class Pace:
         self._clock = clock
         self._started = self._batch_started = clock()
         self._ends = None if deadline_ms is None else self._started + deadline_ms / 1000
-        self._per_item: float | None = None
+        self._per_item = 0.0
+        self._probing = True
+
+    def slow_down(self) -> None:
+        """What comes next takes longer, nobody knows how much; the deadline stays."""
+        self._probing = True
 
     def next_batch(self) -> int:
         """How many to score now; 0 when the time is up. Starts the batch."""
@@ -27,11 +32,11 @@ class Pace:
         left = self._ends - self._batch_started
         if left <= 0:
             return 0
-        if self._per_item is None:
-            return min(_PROBE, self._batch_size)
-        return min(self._batch_size, int(left / self._per_item)) if self._per_item > 0 else self._batch_size
+        most = min(_PROBE, self._batch_size) if self._probing else self._batch_size
+        return min(most, int(left / self._per_item)) if self._per_item > 0 else most
 
     def done(self, items: int) -> None:
         """The batch that `next_batch` started is finished."""
         # The latest batch speaks for the next one: the first ones are slower (caches, lazy loading).
+        self._probing = False
         self._per_item = (self._clock() - self._batch_started) / items

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
@@ -10,27 +9,23 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from base.errors import CorruptionError, ImageRejected, InputError, NotFoundError
+from base.errors import ImageRejected, InputError
 from reranker.inputs import ImageInput, checked_images, checked_text, identity, load
+from reranker.judging import Judge, Scored
 from reranker.pace import Pace
 from reranker.records import Candidate, PatchSource, Ranked, RankedImage
-from reranker.scores import checked_score, match_scores, ranking_score
+from reranker.scores import checked_precision, checked_score, match_scores, ranking_score
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from base.search import ScoreName
+    from base.search import Precision, ScoreName
     from blip.protocols import Encoder, Matcher
     from imaging import Limits
 
-log = logging.getLogger(__name__)
-
 _BATCH: int = 16
 """Pairs that go through the model together."""
-
-Scored = tuple[float, float]
-"""(match logit, match probability)."""
 
 
 class Reranker:
@@ -132,55 +127,43 @@ class Reranker:
         k: int,
         score: ScoreName = "itm+itc",
         deadline_ms: float | None = None,
+        precision: Precision = "fast",
+        exact_top: int | None = None,
     ) -> list[Ranked]:
         """The best ``k`` of ``candidates``, judged in ITC order from the patches of their keys. Ties: by key.
 
         With ``deadline_ms``, what could not be judged in time keeps its ITC order below the rest, with
         ``itm_logit=None``; so does a candidate whose patches cannot be had. Nothing is judged for
         ``score="itc"``.
+
+        With ``precision="exact"`` the best ``2 · exact_top`` (None: ``2 · k``) are judged again in float32,
+        as far as the time allows, and stand above the rest in the order of those scores.
         """
         text, name = checked_text(text), checked_score(score)
         if k < 0:
             raise InputError(f"k must not be negative, as {k} is.")
+        exact_top = k if exact_top is None else exact_top
+        again = 2 * exact_top if checked_precision(precision) == "exact" else 0
         ordered = sorted(candidates, key=lambda candidate: (candidate.itc_rank, candidate.key))
-        scored = {} if name == "itc" else self._judge(text, [c.key for c in ordered], deadline_ms)
-        best = [_ranked(name, c, scored[c.key]) for c in ordered if c.key in scored]
-        best.sort(key=lambda ranked: (-ranked.score, ranked.key))
-        rest = [_ranked("itc", c, None) for c in ordered if c.key not in scored]
+        best = [] if name == "itc" else self._judged(text, ordered, name, deadline_ms, again)
+        judged = {one.key for one in best}
+        rest = [_ranked("itc", one, None) for one in ordered if one.key not in judged]
         return (best + rest)[:k]
 
-    def _judge(self, text: str, keys: Sequence[int], deadline_ms: float | None) -> dict[int, Scored]:
-        """What was scored in time, by key."""
+    def _judged(
+        self, text: str, ordered: Sequence[Candidate], score: ScoreName, deadline_ms: float | None, again: int
+    ) -> list[Ranked]:
+        """Those that could be judged in time, best first, the head of ``again`` candidates in float32."""
         if self._patch_source is None:
             raise InputError("This reranker has no patch source: it can rank pictures, not candidates.")
         pace = Pace(self._batch_size, deadline_ms, self._clock)
-        scored: dict[int, Scored] = {}
-        start = 0
-        while start < len(keys) and (size := pace.next_batch()):
-            batch = keys[start : start + size]
-            scored.update(self._judge_batch(self._patch_source, text, batch))
-            pace.done(len(batch))
-            start += len(batch)
-        return scored
-
-    def _judge_batch(self, source: PatchSource, text: str, keys: Sequence[int]) -> dict[int, Scored]:
-        import torch
-
-        try:
-            groups = source.patches(keys)
-        except (NotFoundError, CorruptionError, ImageRejected) as error:
-            if len(keys) == 1:
-                log.warning("Key %d keeps its ITC place, its patches cannot be had: %s", keys[0], error)
-                return {}
-            # One lost picture must not cost its neighbours their score.
-            return {k: v for key in keys for k, v in self._judge_batch(source, text, [key]).items()}
-        scored: dict[int, Scored] = {}
-        with torch.inference_mode():
-            for group in groups:
-                logits = self._matcher.match([text], group.patches.to(self._matcher.device))
-                asked = [keys[row] for row in group.rows]
-                scored.update(zip(asked, match_scores(logits), strict=True))
-        return scored
+        judge = Judge(self._matcher, self._patch_source, text, pace)
+        best = _sorted(score, ordered, judge.score([one.key for one in ordered]))
+        if not again or self._matcher.matches_exactly:
+            return best
+        head = _sorted(score, ordered, judge.score([one.key for one in best[:again]], "exact"))
+        exact = {one.key for one in head}
+        return head + [one for one in best if one.key not in exact]
 
     def _needed_encoder(self) -> Encoder:
         if self._encoder is None:
@@ -242,6 +225,12 @@ def _release(used: Sequence[Hashable], uses: Counter[Hashable], kept: dict[Hasha
         uses[image] -= 1
         if not uses[image]:
             del kept[image]
+
+
+def _sorted(score: ScoreName, candidates: Sequence[Candidate], scored: dict[int, Scored]) -> list[Ranked]:
+    """The scored candidates, best first."""
+    ranked = [_ranked(score, one, scored[one.key]) for one in candidates if one.key in scored]
+    return sorted(ranked, key=lambda one: (-one.score, one.key))
 
 
 def _ranked(score: ScoreName, candidate: Candidate, scored: Scored | None) -> Ranked:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, get_args
 
 from base.errors import InputError, UnavailableError
-from base.search import ScoreName
+from base.search import Precision, ScoreName
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -17,6 +17,14 @@ def checked_score(score: str) -> ScoreName:
         if score == name:
             return name  # type: ignore[no-any-return]
     raise InputError(f"There is no score named {score!r}; choose itm+itc, itm or itc.")
+
+
+def checked_precision(precision: str) -> Precision:
+    """The name itself; `InputError` unless it is one of the two."""
+    for name in get_args(Precision):
+        if precision == name:
+            return name  # type: ignore[no-any-return]
+    raise InputError(f"There is no precision named {precision!r}; choose fast or exact.")
 
 
 def ranking_score(score: ScoreName, itm_logit: float, itc: float) -> float:

@@ -142,10 +142,12 @@ class ModelProvider:
         from blip import load_blip2
 
         folder = self.folder(identity.model, identity.revision)
+        chosen = self._settings
         return load_blip2(
             str(folder),
-            device=self._settings.device,
-            dtype=self._settings.dtype,
+            device=chosen.device,
+            dtype=chosen.dtype,
+            match_dtype=chosen.match_dtype,
             fingerprint=identity.fingerprint,
         )
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from base.errors import InputError
 from base.search import MAX_CANDIDATES, SearchHit, SearchRequest, SearchResponse, Timings
 from reranker.records import Ranked
+from reranker.scores import checked_precision
 from sightline.patches import CollectionPatches
 
 if TYPE_CHECKING:
@@ -37,10 +38,10 @@ def search(services: Services, request: SearchRequest) -> SearchResponse:
 def _answer(services: Services, request: SearchRequest, admitted: Admission) -> SearchResponse:
     clock = Stopwatch()
     collection = services.catalog.collection(request.collection)
-    model = admitted.share(services.models.encoder(collection))
+    model = admitted.share(services.models.encoder(collection), request.deadline_ms)
     clock.restart()  # loading the model, once in a process, is nobody's query time
     found = _retrieve(services, request, model, clock)
-    order = _order(services, collection, model, request, found.candidates)
+    order = _order(services, collection, model, request, found.candidates, clock)
     clock.lap("rerank")
     ranked = [one for one in order if _probable(one, request.min_probability)]
     page = ranked[request.offset : request.offset + request.limit]
@@ -63,6 +64,9 @@ def check(request: SearchRequest) -> None:
         raise InputError("limit and candidates must be at least 1, offset at least 0.")
     if max(request.candidates, request.offset + request.limit) > MAX_CANDIDATES:
         raise InputError(f"Neither candidates nor offset + limit may exceed {MAX_CANDIDATES}.")
+    checked_precision(request.precision)
+    if request.deadline_ms is not None and not request.deadline_ms > 0:
+        raise InputError("deadline_ms must be positive.")
     if request.min_probability is None:
         return
     if not request.rerank or request.score == "itc":
@@ -91,6 +95,7 @@ def _order(
     model: RetrievalModel,
     request: SearchRequest,
     candidates: Sequence[Candidate],
+    clock: Stopwatch,
 ) -> list[Ranked]:
     """The judged candidates by score, then all others in ITC order."""
     head = candidates[: request.candidates] if request.rerank else []
@@ -100,7 +105,11 @@ def _order(
     from reranker import Reranker
 
     source = CollectionPatches(services, collection, model)
-    return Reranker(model, source, model).rerank(request.text, head, len(head), request.score) + rest
+    left = None if request.deadline_ms is None else request.deadline_ms - clock.elapsed_ms()
+    judged = Reranker(model, source, model).rerank(
+        request.text, head, len(head), request.score, left, request.precision, request.offset + request.limit
+    )
+    return judged + rest
 
 
 def unjudged(candidate: Candidate) -> Ranked:
@@ -151,7 +160,10 @@ class Stopwatch:
         self._laps[name] = (now - self._last) * 1000
         self._last = now
 
+    def elapsed_ms(self) -> float:
+        """Since the start."""
+        return (time.perf_counter() - self._began) * 1000
+
     def timings(self) -> Timings:
         """What was measured; the total reaches until now."""
-        total = (time.perf_counter() - self._began) * 1000
-        return Timings(self._laps["encode"], self._laps["retrieve"], self._laps["rerank"], total)
+        return Timings(self._laps["encode"], self._laps["retrieve"], self._laps["rerank"], self.elapsed_ms())

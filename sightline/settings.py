@@ -38,6 +38,10 @@ class ModelSettings:
     """Precision of the image encoder: ``float32``, ``bfloat16`` or ``float16``; chosen by the device when not
     given.
     """
+    match_dtype: str = "auto"
+    """Precision in which the Q-Former scores candidates: ``float32``, ``bfloat16``, or ``auto``: bfloat16
+    where the machine multiplies it in hardware and a comparison of the two on the checkpoint keeps the order.
+    """
     cache_dir: Path | None = None
     """Where hub downloads are kept; the hub's own default when not given."""
 

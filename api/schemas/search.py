@@ -8,7 +8,7 @@ from pydantic import ConfigDict, Field, model_validator
 
 from api.schemas.common import Answer, JsonObject, Request, Text
 from api.urls import file_url, thumbnail_url
-from base.search import MAX_CANDIDATES, ScoreName, SearchHit, SearchRequest, SearchResponse
+from base.search import MAX_CANDIDATES, Precision, ScoreName, SearchHit, SearchRequest, SearchResponse
 
 
 class SearchBody(Request):
@@ -41,6 +41,12 @@ class SearchBody(Request):
     min_probability: float | None = Field(
         None, ge=0, le=1, description="Needs rerank; applies before offset."
     )
+    precision: Precision = Field(
+        "fast", description="exact: the best 2 · (offset + limit) are scored again in float32."
+    )
+    deadline_ms: float | None = Field(
+        None, gt=0, description="What ITM could not score by then keeps its ITC order below the rest."
+    )
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -62,6 +68,8 @@ class SearchBody(Request):
             score=self.score,
             filter=self.filter,
             min_probability=self.min_probability,
+            precision=self.precision,
+            deadline_ms=self.deadline_ms,
         )
 
 

@@ -13,8 +13,10 @@ from sightline.commands.options import CollectionName, Data, Filter, Json
 if TYPE_CHECKING:
     from base.search import SearchResponse
 
-# base.search.ScoreName, which would import numpy for every command's help; mypy holds the two together.
+# base.search.ScoreName and Precision, which would import numpy for every command's help; mypy holds them
+# together.
 ScoreName = Literal["itm+itc", "itm", "itc"]
+Precision = Literal["fast", "exact"]
 Score = Annotated[ScoreName, typer.Option("--score", help="What orders the judged candidates.")]
 
 
@@ -36,6 +38,12 @@ def search(
     min_probability: Annotated[
         float | None, typer.Option(min=0, max=1, help="Drop hits below this match probability.")
     ] = None,
+    precision: Annotated[
+        Precision, typer.Option(help="exact: judge the best 2 · (offset + k) again in float32.")
+    ] = "fast",
+    deadline_ms: Annotated[
+        float | None, typer.Option(min=1, help="Leave unjudged what takes longer than this.")
+    ] = None,
     data: Data = None,
     json: Json = False,
 ) -> None:
@@ -48,7 +56,8 @@ def search(
 
     request = SearchRequest(
         collection=collection, text=text, limit=limit, offset=offset, candidates=candidates, rerank=rerank,
-        score=score, filter=read_filter(filter), min_probability=min_probability,
+        score=score, filter=read_filter(filter), min_probability=min_probability, precision=precision,
+        deadline_ms=deadline_ms,
     )  # fmt: skip
     with build_services(load_settings(data)) as services:
         response = services.search(request)

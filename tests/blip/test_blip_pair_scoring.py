@@ -15,10 +15,10 @@ from blip.blip2 import Blip2
 from blip.config import Blip2Config
 from blip.cross_attention import Direct, Folded
 from blip.latents import Basis, Latents
+from blip.match_precision import expected_tau, random_patches
 from blip.network import Blip2Network
 from blip.packed_linear import PackedLinear, packs
 from blip.pair_scoring import PairScorer
-from blip.precision import expected_tau, random_patches
 from blip.random_weights import full_config, randomise, small_config, write_random_checkpoint
 
 TEXT = "two red dogs on the beach"

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from base.errors import ImageRejected, InputError, NotFoundError
+from base.search import Precision
 from blip.latents import Latents
 from blip.toy import ToyEncoder
 from reranker import PatchGroup, Ranked, Reranker
@@ -147,7 +148,9 @@ class SlowToy(ToyEncoder):
         self.clock = clock
         self.batches: list[int] = []
 
-    def match(self, texts: Sequence[str], patches: torch.Tensor | Latents) -> torch.Tensor:
+    def match(
+        self, texts: Sequence[str], patches: torch.Tensor | Latents, precision: Precision = "fast"
+    ) -> torch.Tensor:
         self.clock.now += self.clock.seconds * len(patches) + self.clock.start_up
         self.clock.start_up = 0.0
         self.batches.append(len(patches))
@@ -198,6 +201,65 @@ def test_a_candidate_without_patches_keeps_its_itc_place_below_the_others(
     assert sum("cannot be had" in record.message for record in caplog.records) == 2
 
 
+class RoughToy(ToyEncoder):
+    """Fast scores are rounded to whole numbers and turned round within them; exact ones are the toy's."""
+
+    matches_exactly = False
+
+    def __init__(self, clock: Clock | None = None) -> None:
+        self.exactly: list[int] = []
+        self.clock = clock or Clock(0)
+
+    def match(
+        self, texts: Sequence[str], patches: torch.Tensor | Latents, precision: Precision = "fast"
+    ) -> torch.Tensor:
+        self.clock.now += 0.01 * len(patches)
+        logits = super().match(texts, patches)
+        if precision == "exact":
+            self.exactly.append(len(patches))
+            return logits
+        return logits.round() - (logits - logits.round()) / 10
+
+
+def test_exact_precision_judges_the_best_again_and_puts_them_above_the_rest() -> None:
+    source, toy = Patches(KEYS), RoughToy()
+    rough = Reranker(toy, source, batch_size=4).rerank(TEXT, candidates(KEYS), 10, "itm")
+    exact = Reranker(toy, source, batch_size=4).rerank(
+        TEXT, candidates(KEYS), 10, "itm", precision="exact", exact_top=3
+    )
+    assert sum(toy.exactly) == 6
+    head = sorted(rough[:6], key=lambda one: (-judged(source, one.key)[0], one.key))
+    assert [one.key for one in exact] == [one.key for one in [*head, *rough[6:]]]
+    assert [one.key for one in exact] != [one.key for one in rough]
+    for one in exact[:6]:
+        assert one.itm_logit == pytest.approx(judged(source, one.key)[0], abs=1e-6)
+    assert exact[6:] == rough[6:]
+    assert Reranker(toy, source).rerank(TEXT, candidates(KEYS), 3, "itm", precision="exact") == exact[:3]
+
+
+def test_a_matcher_that_is_exact_anyway_judges_nobody_twice() -> None:
+    source = Patches(KEYS)
+    reranker = Reranker(ToyEncoder(), source, batch_size=10)
+    assert reranker.rerank(TEXT, candidates(KEYS), 3, precision="exact") == reranker.rerank(
+        TEXT, candidates(KEYS), 3
+    )
+    assert len(source.asked) == 2
+
+
+@pytest.mark.parametrize(("deadline_ms", "exactly"), [(45, 0), (100, 0), (145, 4), (185, 8), (None, 10)])
+def test_the_deadline_also_ends_the_exact_judging(deadline_ms: float | None, exactly: int) -> None:
+    clock = Clock(0)
+    toy, source = RoughToy(clock), Patches(KEYS)
+    found = Reranker(toy, source, batch_size=10, clock=clock).rerank(
+        TEXT, candidates(KEYS), 10, "itm", deadline_ms, "exact"
+    )
+    assert sum(toy.exactly) == exactly
+    assert {one.key for one in found} == set(KEYS)
+    assert [one.itm_logit for one in found[:exactly]] == pytest.approx(
+        [judged(source, one.key)[0] for one in found[:exactly]], abs=1e-6
+    )
+
+
 def test_other_errors_of_the_patch_source_are_not_swallowed() -> None:
     source = Patches(KEYS, lost=[88], error=RuntimeError)
     with pytest.raises(RuntimeError):
@@ -212,5 +274,7 @@ def test_arguments_that_make_no_sense_are_refused() -> None:
         reranker.rerank(TEXT, candidates(KEYS), -1)
     with pytest.raises(InputError, match="no score named 'cosine'"):
         reranker.rerank(TEXT, candidates(KEYS), 3, "cosine")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="no precision named 'double'"):
+        reranker.rerank(TEXT, candidates(KEYS), 3, precision="double")  # type: ignore[arg-type]
     with pytest.raises(InputError, match="no patch source"):
         Reranker(ToyEncoder()).rerank(TEXT, candidates(KEYS), 3)
