@@ -25,8 +25,8 @@ def stock_model(config: Blip2Config, network: Blip2Network, with_vision: bool) -
     if not with_vision:
         raw["vision_config"]["num_hidden_layers"] = 0
     with torch.device("meta"):
-        stock = Blip2ForImageTextRetrieval(StockConfig(**raw))
-    stock = stock.to_empty(device="cpu").eval().requires_grad_(False)
+        stock: Any = Blip2ForImageTextRetrieval(StockConfig(**raw))
+    stock.to_empty(device="cpu").eval().requires_grad_(False)
     stock.config.image_token_index = None
     for name, buffer in stock.named_buffers():
         if name.endswith("position_ids"):

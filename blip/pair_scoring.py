@@ -64,7 +64,9 @@ class PairScorer:
     def _latent(self, patches: Tensor | Latents, part: slice) -> Tensor:
         """``[K,P,R]`` of some pairs in the scorer's dtype."""
         if isinstance(patches, Latents):
-            return Latents(patches.codes[part], patches.scales[part], patches.basis).latent(self.dtype)
+            few = Latents(patches.codes[part], patches.scales[part], patches.basis)
+            # Rounded once, after the product: a scale in bfloat16 would put one error on a whole patch.
+            return few.latent().to(self.dtype)
         return patches[part].to(self.dtype)
 
     def _score(self, shared_1SH: Tensor, latent_KPR: Tensor, crosses: list[CrossAttention | None]) -> Tensor:

@@ -33,7 +33,7 @@ class Pace:
         if left <= 0:
             return 0
         most = min(_PROBE, self._batch_size) if self._probing else self._batch_size
-        return min(most, int(left / self._per_item)) if self._per_item > 0 else most
+        return int(min(most, left / self._per_item)) if self._per_item > 0 else most
 
     def done(self, items: int) -> None:
         """The batch that `next_batch` started is finished."""

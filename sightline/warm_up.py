@@ -10,6 +10,7 @@ from api.services import ModelStatus
 from base.errors import SightlineError
 
 if TYPE_CHECKING:
+    from sightline.models import RetrievalModel
     from sightline.wiring import Services
     from store.records import Collection
 
@@ -36,8 +37,7 @@ class WarmUp:
         try:
             collections = _one_for_each_model(self._services.catalog.collections())
             for collection in collections:
-                # A first text runs what a first query would pay for: lazy kernels, the tokenizer.
-                self._services.models.encoder(collection).encode_text(["a picture"])
+                _run_once(self._services.models.encoder(collection))
         except Exception as error:  # whatever it was: a thread that dies silently would never become ready
             log.exception("a model cannot be loaded")
             detail = (
@@ -46,6 +46,14 @@ class WarmUp:
             self._status = ModelStatus(False, detail)
         else:
             self._status = ModelStatus(True, f"{len(collections)} of {len(collections)} models loaded")
+
+
+def _run_once(model: RetrievalModel) -> None:
+    """What a first query would pay for: lazy kernels, the tokenizer, the choice of the matching precision."""
+    import torch
+
+    model.encode_text(["a picture"])
+    model.match(["a picture"], torch.zeros(1, *model.patch_shape))
 
 
 def _one_for_each_model(collections: list[Collection]) -> list[Collection]:

@@ -87,8 +87,10 @@ _COLUMNS = (
 
 def _title(report: TrainReport) -> str:
     measured = f"{report.before.images:,} pictures ({report.measured}), {report.before.texts:,} texts"
+    chance = 100 * min(1.0, 10 / max(report.before.images, 1))
     return (
-        f"{report.steps:,} steps on {report.pictures:,} pictures; recall in %, before → after, on {measured}"
+        f"{report.steps:,} steps on {report.pictures:,} pictures; recall in %, before → after, on {measured} "
+        f"(chance at t→i R@10: {chance:.1f})"
     )
 
 

@@ -45,7 +45,10 @@ class SearchBody(Request):
         "fast", description="exact: the best 2 · (offset + limit) are scored again in float32."
     )
     deadline_ms: float | None = Field(
-        None, gt=0, description="What ITM could not score by then keeps its ITC order below the rest."
+        None,
+        gt=0,
+        le=3_600_000,
+        description="What ITM could not score by then keeps its ITC order below the rest.",
     )
 
     @model_validator(mode="after")

@@ -84,6 +84,13 @@ def test_min_probability_applies_before_the_offset(library: TestClient) -> None:
     assert ids(search(library, text="red blue", min_probability=1.0)) == []
 
 
+def test_a_deadline_leaves_the_rest_in_itc_order(library: TestClient) -> None:
+    late = search(library, text="red blue", deadline_ms=1e-6)
+    assert late["scored"] == 0
+    assert ids(late) == ids(search(library, text="red blue", rerank=False))
+    assert ids(search(library, text="red blue", deadline_ms=60_000, precision="exact"))[0] == "half"
+
+
 def test_filters_select_before_the_candidates(library: TestClient) -> None:
     wanted = {"must": [{"field": "metadata.length", "equals": 4}]}
     answer = search(library, text="red", candidates=1, limit=6, filter=wanted)
@@ -112,6 +119,8 @@ def test_long_texts_are_cut_and_the_answer_says_so(library: TestClient) -> None:
         ({"text": "a", "rerank": "no"}, "#/rerank"),
         ({"text": "a", "min_probability": 1.1}, "#/min_probability"),
         ({"text": "a", "min_probability": 0.5, "rerank": False}, "#"),
+        ({"text": "a", "precision": "double"}, "#/precision"),
+        ({"text": "a", "deadline_ms": 0}, "#/deadline_ms"),
         ({"text": "a", "filter": []}, "#/filter"),
         ({"text": "a", "top_k": 5}, "#/top_k"),
     ],

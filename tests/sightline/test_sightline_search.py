@@ -113,6 +113,23 @@ def test_pages_put_together_are_the_whole_order(filled: Services, pictures: Path
     assert [(hit.id, hit.rank) for hit in together] == [(hit.id, hit.rank) for hit in whole]
 
 
+def test_a_search_that_is_out_of_time_answers_in_itc_order_and_says_that_nothing_was_scored(
+    filled: Services,
+) -> None:
+    late = filled.search(SearchRequest("pictures", "red left", limit=25, deadline_ms=1e-6))
+    plain = filled.search(SearchRequest("pictures", "red left", limit=25, rerank=False))
+    assert late.scored == 0
+    assert late.results == plain.results
+    enough = filled.search(SearchRequest("pictures", "red left", limit=25, deadline_ms=float("inf")))
+    assert enough.scored == 25
+    assert enough.results == filled.search(SearchRequest("pictures", "red left", limit=25)).results
+
+
+def test_exact_precision_of_an_exact_model_changes_nothing(filled: Services) -> None:
+    exact = filled.search(SearchRequest("pictures", "red blue", limit=5, precision="exact"))
+    assert exact.results == filled.search(SearchRequest("pictures", "red blue", limit=5)).results
+
+
 def test_the_least_probability_applies_before_the_offset(filled: Services, pictures: Path) -> None:
     truth = oracle(pictures, "red left")
     ask = SearchRequest("pictures", "red left", limit=25, min_probability=0.9)
@@ -171,6 +188,9 @@ def test_a_text_beyond_the_limit_is_cut_and_said_so(filled: Services, pictures: 
         SearchRequest("pictures", "red", rerank=False, min_probability=0.5),
         SearchRequest("pictures", "red", score="itc", min_probability=0.5),
         SearchRequest("pictures", "red", min_probability=1.5),
+        SearchRequest("pictures", "red", deadline_ms=0),
+        SearchRequest("pictures", "red", deadline_ms=float("nan")),
+        SearchRequest("pictures", "red", precision="double"),  # type: ignore[arg-type]
     ],
 )
 def test_a_request_that_cannot_be_answered_is_refused(services: Services, wrong: SearchRequest) -> None:

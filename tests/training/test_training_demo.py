@@ -12,6 +12,8 @@ import torch
 from blip.network import Blip2Network
 from blip.random_weights import randomise, small_config
 from training.demo.batches import BatchMaker, Texts
+from training.demo.grounding import Facts, GroundingHeads, Nouns
+from training.demo.half import multiply_in_full, multiply_in_half
 from training.demo.optimiser import orthogonal
 from training.demo.pictures import draw_pictures, neighbours, scene_list
 from training.demo.qformer import Learner, Pairs, choose_pairs, losses, match_by_length
@@ -20,7 +22,7 @@ from training.demo.vision import interesting
 from training.demo.vocabulary import learn_tokenizer
 from training.world.draw import draw
 from training.world.scene import Scene, Thing
-from training.world.things import COLOURS, KINDS
+from training.world.things import COLOURS, KINDS, SIZES
 
 STAGE = dataclasses.replace(Recipe().qformer, families_per_batch=3, pictures_per_family=4, random_per_batch=2)
 
@@ -72,7 +74,9 @@ def test_short_and_long_pairs_apart_give_the_logits_of_all_together(
     rows = torch.arange(14)
     pairs = Pairs(rows, batch.sentences, torch.ones(14))
     expected = learner.network.itm_logits(patches, batch.sentences.ids, batch.sentences.valid)
-    assert torch.allclose(match_by_length(learner, patches, pairs, chosen), expected, atol=1e-5)
+    nouns = Nouns(maker.tokenizer)
+    logits, _ = match_by_length(learner, patches, pairs, chosen, batch.facts, nouns)
+    assert torch.allclose(logits, expected, atol=1e-5)
 
 
 def test_no_negative_pair_is_true(maker: BatchMaker) -> None:
@@ -92,15 +96,54 @@ def test_near_misses_are_the_second_half_of_the_texts(maker: BatchMaker) -> None
     assert torch.equal(pairs.texts.ids[28:, :width], batch.near_misses.ids[:, :width])
 
 
-def test_all_three_losses_reach_the_query_tokens(learner: Learner, maker: BatchMaker) -> None:
+def test_every_loss_reaches_the_query_tokens(learner: Learner, maker: BatchMaker) -> None:
     batch = maker.make(0, STAGE)
     patches = torch.randn(14, 17, 48)
-    for name in ("itc", "itm", "itg"):
+    for name in ("itc", "itm", "itg", "ground"):
         learner.zero_grad()
-        losses(learner, patches, batch, STAGE, 0, 1)[name].backward()
+        losses(learner, patches, batch, STAGE, 0, 1, Nouns(maker.tokenizer))[name].backward()
         gradient = learner.network.query_tokens.grad
         assert gradient is not None
         assert gradient.abs().sum() > 0
+
+
+def test_facts_count_and_place_what_a_scene_shows() -> None:
+    things = (
+        Thing("car", "red", "small", 0.2, 0.5),
+        Thing("car", "red", "small", 0.6, 0.5),
+        Thing("house", "blue", "big", 0.8, 0.4),
+    )
+    facts = Facts.of([Scene("plain", (), 0), Scene("plain", things, 0)])
+    red_cars = (1, KINDS.index("car"), COLOURS.index("red"))
+    blue_house = (1, KINDS.index("house"), COLOURS.index("blue"))
+    assert facts.count[red_cars] == 2
+    assert facts.count.sum() == 3
+    assert facts.place[blue_house].tolist() == pytest.approx([0.8, 0.4])
+    assert facts.size[blue_house] == SIZES.index("big")
+
+
+def test_nouns_name_kinds_in_singular_and_plural_and_colours(maker: BatchMaker) -> None:
+    nouns = Nouns(maker.tokenizer)
+    word = {name: maker.tokenizer.ids(name)[1] for name in ("house", "houses", "red", "and")}
+    assert nouns.kind[word["house"]] == nouns.kind[word["houses"]] == KINDS.index("house")
+    assert nouns.colour[word["red"]] == COLOURS.index("red")
+    assert nouns.kind[word["red"]] == nouns.kind[word["and"]] == nouns.colour[word["house"]] == -1
+
+
+def test_grounding_asks_only_about_nouns_and_rewards_right_answers(maker: BatchMaker) -> None:
+    scene = Scene("plain", (Thing("car", "red", "small", 0.2, 0.5),), 0)
+    heads, nouns = GroundingHeads(8), Nouns(maker.tokenizer)
+    ids = torch.tensor([maker.tokenizer.ids("a red car")])
+    noun = int((nouns.kind[ids[0]] >= 0).nonzero())
+    asked = [(torch.zeros(1, ids.shape[1], 8), sign) for sign in (1.0, -1.0)]
+    found = []
+    for hidden, sign in asked:
+        hidden[0, noun] = sign
+        with torch.no_grad():
+            heads.answers.weight.zero_()
+            heads.answers.weight[:2] = 1.0  # "it is there", "it is there in this colour"
+            found.append(heads(hidden, ids, torch.tensor([0]), Facts.of([scene]), nouns).item())
+    assert found[0] < found[1]
 
 
 def test_neighbours_name_what_lies_on_each_side() -> None:
@@ -126,6 +169,20 @@ def test_cells_that_show_things_are_looked_at_first() -> None:
     kept = interesting(thing, 10, np.random.default_rng(0))
     assert {3, 40, 63} <= set(kept[0].tolist())
     assert len(set(kept[1].tolist())) == 10
+
+
+def test_products_in_bfloat16_change_neither_names_nor_the_answer_much() -> None:
+    layers = torch.nn.Sequential(torch.nn.Linear(64, 64), torch.nn.Linear(64, 8, bias=False))
+    x, names = torch.randn(5, 64), list(layers.state_dict())
+    full = layers(x)
+    multiply_in_half(layers)
+    half = layers(x)
+    assert half.dtype == torch.float32
+    assert not torch.equal(half, full)
+    assert torch.allclose(half, full, atol=0.03)
+    assert list(layers.state_dict()) == names
+    multiply_in_full(layers)
+    assert torch.equal(layers(x), full)
 
 
 def test_newton_schulz_brings_singular_values_near_one() -> None:

@@ -10,12 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from training.demo.half import has_fast_bfloat16
+
 
 class Muon(torch.optim.Optimizer):
     """Momentum made orthogonal by Newton-Schulz (Jordan et al. 2024), scaled to AdamW's usual size.
 
-    ``torch.optim.Muon`` does the same, but iterates in bfloat16, which CPUs without bfloat16 units only
-    emulate: there it took a quarter of a step.
+    ``torch.optim.Muon`` does the same, but always iterates in bfloat16, which CPUs without bfloat16 units
+    only emulate: there it took a quarter of a step.
     """
 
     def __init__(
@@ -42,10 +44,12 @@ def orthogonal(matrix: Tensor) -> Tensor:
     """Five quintic Newton-Schulz steps towards the nearest matrix with singular values near 1."""
     x = matrix / (matrix.norm() + 1e-7)
     wide: Tensor = x if x.shape[0] <= x.shape[1] else x.T
+    if has_fast_bfloat16():
+        wide = wide.bfloat16()
     for _ in range(5):
         gram = wide @ wide.T
         wide = 3.4445 * wide + (-4.7750 * gram + 2.0315 * gram @ gram) @ wide
-    return wide if x.shape[0] <= x.shape[1] else wide.T
+    return (wide if x.shape[0] <= x.shape[1] else wide.T).to(matrix.dtype)
 
 
 def build_optimisers(

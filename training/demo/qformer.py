@@ -25,6 +25,7 @@ from blip.network import Blip2Network
 from blip.qformer import padding_mask
 from training.demo.batches import Batch, BatchMaker, Texts
 from training.demo.grounding import Facts, GroundingHeads, Nouns
+from training.demo.half import has_fast_bfloat16, multiply_in_full, multiply_in_half
 from training.demo.optimiser import build_optimisers, load_state, save_state, set_rate
 from training.demo.recipe import QFormerStage
 from training.objectives import (
@@ -176,6 +177,8 @@ def train_qformer(
         learner.load_state_dict(state["learner"])
         for optimiser, saved in zip(optimisers, state["optimisers"], strict=True):
             optimiser.load_state_dict(saved)
+    if has_fast_bfloat16():
+        multiply_in_half(learner)
     nouns = Nouns(batches.tokenizer)
     began = time.monotonic()
     learner.train()
@@ -204,6 +207,7 @@ def train_qformer(
             save_state(
                 work / "qformer.pt", {"step": step + 1, "learner": learner.state_dict(), "optimisers": saved}
             )
+    multiply_in_full(learner)
     return learner.eval()
 
 

@@ -50,7 +50,7 @@ class VisionStage:
 class QFormerStage:
     """Stage 2: ITC, ITM and ITG on frozen patches."""
 
-    steps: int = 1450
+    steps: int = 2600
     families_per_batch: int = 14
     pictures_per_family: int = 4
     random_per_batch: int = 8
@@ -62,11 +62,11 @@ class QFormerStage:
     """
     full_queries_after: float = 0.85
     itm_weight: float = 1.5
-    random_negatives_until: float = 0.12
+    random_negatives_until: float = 0.10
     """Until this share of the run ITM sees random negatives only; hard ones from the first step keep it at
     chance.
     """
-    hard_negatives_from: float = 0.25
+    hard_negatives_from: float = 0.22
     """From here on negatives are drawn by the ITC softmax, and half of the texts are near misses by
     construction.
     """
