@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from base.errors import CorruptionError, ImageRejected, NotFoundError
+from base.errors import CorruptionError, DeadlineError, ImageRejected, NotFoundError
 from reranker.pace import Pace
 from reranker.records import PatchSource
 from reranker.scores import match_scores
@@ -38,7 +38,10 @@ class Judge:
             self._pace.slow_down()
         while start < len(keys) and (size := self._pace.next_batch()):
             batch = keys[start : start + size]
-            scored.update(self._score_batch(batch, precision))
+            try:
+                scored.update(self._score_batch(batch, precision))
+            except DeadlineError:
+                break  # the model was not free in time: others use it as well
             self._pace.done(len(batch))
             start += len(batch)
         return scored

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from api.services import QueueFigures
+    from base.search import Precision
     from base.types import RGB
+    from blip.latents import Latents
     from sightline.models import RetrievalModel
     from sightline.settings import ServingSettings
 
@@ -46,8 +48,8 @@ class Scheduler:
         self._thread: threading.Thread | None = None
 
     @contextmanager
-    def admit(self, deadline_ms: float | None = None) -> Iterator[Admission]:
-        """A place for one request, as long as the block lasts; ``deadline_ms`` counts from here.
+    def admit(self) -> Iterator[Admission]:
+        """A place for one request, as long as the block lasts.
 
         Raises:
             OverloadedError: as many requests as may wait do so already.
@@ -59,8 +61,7 @@ class Scheduler:
                     f"{self._inside} requests wait for the model already, and no more may; try again soon."
                 )
             self._inside += 1
-        end = float("inf") if deadline_ms is None else self._clock() + deadline_ms / 1000
-        ticket = Ticket(end)
+        ticket = Ticket()
         try:
             yield Admission(self, ticket)
         finally:
@@ -84,6 +85,10 @@ class Scheduler:
             one.outcome.set_exception(_closing())
         if thread is not None:
             thread.join()
+
+    def moment(self, milliseconds: float | None) -> float:
+        """So long from now, on this scheduler's clock; None is never."""
+        return float("inf") if milliseconds is None else self._clock() + milliseconds / 1000
 
     def turn(self, ticket: Ticket, run: Callable[[], Any], droppable: bool = False) -> Any:
         """Wait for a turn of this request and give the result of ``run``."""
@@ -136,8 +141,12 @@ class Admission:
         self._scheduler = scheduler
         self._ticket = ticket
 
-    def share(self, model: RetrievalModel) -> SharedModel:
-        """The model, waiting for this request's turns in every call that computes."""
+    def share(self, model: RetrievalModel, deadline_ms: float | None = None) -> SharedModel:
+        """The model, waiting for this request's turns in every call that computes.
+
+        ``deadline_ms`` counts from here; pairs that still wait then are not scored any more.
+        """
+        self._ticket.deadline = self._scheduler.moment(deadline_ms)
         return SharedModel(model, self._scheduler, self._ticket)
 
 
@@ -179,6 +188,11 @@ class SharedModel:
         """Most text tokens that count."""
         return self._model.text_limit
 
+    @property
+    def matches_exactly(self) -> bool:
+        """Whether ``fast`` and ``exact`` are the same."""
+        return self._model.matches_exactly
+
     def is_truncated(self, text: str) -> bool:
         """Whether the end of ``text`` is not looked at; needs no turn."""
         return self._model.is_truncated(text)
@@ -201,14 +215,14 @@ class SharedModel:
         """Text vectors ``[T,D]``, together with the texts of other requests."""
         return self._scheduler.texts(self._ticket, self._model, texts)
 
-    def match(self, texts: Sequence[str], patches: Tensor) -> Tensor:
+    def match(self, texts: Sequence[str], patches: Tensor | Latents, precision: Precision = "fast") -> Tensor:
         """Logits ``[K,2]``, in one turn.
 
         Raises:
             DeadlineError: the request's time was up before its turn came.
         """
         logits: Tensor = self._scheduler.turn(
-            self._ticket, lambda: self._model.match(texts, patches), droppable=True
+            self._ticket, lambda: self._model.match(texts, patches, precision), droppable=True
         )
         return logits
 

@@ -38,7 +38,7 @@ def search(services: Services, request: SearchRequest) -> SearchResponse:
 def _answer(services: Services, request: SearchRequest, admitted: Admission) -> SearchResponse:
     clock = Stopwatch()
     collection = services.catalog.collection(request.collection)
-    model = admitted.share(services.models.encoder(collection))
+    model = admitted.share(services.models.encoder(collection), request.deadline_ms)
     clock.restart()  # loading the model, once in a process, is nobody's query time
     found = _retrieve(services, request, model, clock)
     order = _order(services, collection, model, request, found.candidates, clock)

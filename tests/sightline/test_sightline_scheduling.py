@@ -13,8 +13,10 @@ import torch
 from torch import Tensor
 
 from base.errors import DeadlineError, InputError, OverloadedError, UnavailableError
+from base.search import Precision
 from blip import load_blip2
 from blip.blip2 import Blip2
+from blip.latents import Latents
 from blip.random_weights import write_random_checkpoint
 from blip.toy import ToyEncoder
 from sightline.scheduling import Scheduler
@@ -37,9 +39,9 @@ class GatedToy(ToyEncoder):
             raise InputError("This text is bad.")
         return super().encode_text(texts)
 
-    def match(self, texts: Sequence[str], patches: Tensor) -> Tensor:
+    def match(self, texts: Sequence[str], patches: Tensor | Latents, precision: Precision = "fast") -> Tensor:
         self._wait(texts)
-        return super().match(texts, patches)
+        return super().match(texts, patches, precision)
 
     def _wait(self, texts: Sequence[str]) -> None:
         self.asked.append(tuple(texts))
@@ -82,8 +84,8 @@ def match(
     scheduler: Scheduler, model: ToyEncoder, text: str, batches: int, deadline_ms: float | None = None
 ) -> None:
     """A request whose candidates fill that many batches."""
-    with scheduler.admit(deadline_ms) as admitted:
-        shared = admitted.share(model)
+    with scheduler.admit() as admitted:
+        shared = admitted.share(model, deadline_ms)
         for _ in range(batches):
             shared.match([text], torch.zeros(2, 5, 6))
 
