@@ -157,7 +157,7 @@ def run(full: bool) -> Section:
     """5,120 images for the figure; two batches for a smoke test."""
     section = Section("Pipeline around a null model")
     rates, disk = [], []
-    for _ in range(3 if full else 1):
+    for _ in range(5 if full else 1):
         with TemporaryDirectory() as folder:
             rates.append(_rate(Path(folder), 20 * BATCH if full else 2 * BATCH))
             disk.append(_disk_rate(Path(folder)))
