@@ -37,7 +37,9 @@ class WarmUp:
         try:
             collections = _one_for_each_model(self._services.catalog.collections())
             for collection in collections:
-                _run_once(self._services.models.encoder(collection))
+                model = self._services.models.encoder(collection)
+                with self._services.scheduler.admit() as admitted:
+                    _run_once(admitted.share(model))
         except Exception as error:  # whatever it was: a thread that dies silently would never become ready
             log.exception("a model cannot be loaded")
             detail = (
@@ -49,7 +51,10 @@ class WarmUp:
 
 
 def _run_once(model: RetrievalModel) -> None:
-    """What a first query would pay for: lazy kernels, the tokenizer, the choice of the matching precision."""
+    """What a first query would pay for: lazy kernels, the tokenizer, the choice of the matching precision.
+
+    In the thread that will answer queries: its helpers are started, too.
+    """
     import torch
 
     model.encode_text(["a picture"])

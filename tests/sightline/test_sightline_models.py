@@ -11,9 +11,11 @@ import pytest
 
 from base.errors import ConflictError, ModelMismatchError, ModelUnavailableError
 from base.search import SearchRequest
+from blip.blip2 import Blip2
 from blip.random_weights import write_random_checkpoint
 from sightline.models import ModelProvider
-from sightline.wiring import Services
+from sightline.settings import Settings
+from sightline.wiring import Services, build_services
 from tests.sightline.conftest import ROOT, Run, index, save
 
 
@@ -87,3 +89,23 @@ def test_a_model_that_is_nowhere_is_a_sentence_with_a_way_out(sightline: Run, tm
     assert "--model demo" in done.stderr
     with pytest.raises(ModelUnavailableError):
         ModelProvider().identify("./not/here")
+
+
+def test_searches_from_the_cache_never_load_the_vit(
+    checkpoint: Path, services: Services, settings: Settings, tmp_path: Path
+) -> None:
+    for name, quarters in {"a": ("red", "blue"), "b": ("purple",)}.items():
+        save(tmp_path / "pictures", name, *quarters)
+    services.create_collection("pictures", str(checkpoint))
+    index(services, tmp_path / "pictures")
+    with build_services(settings) as server:
+        found = server.search(SearchRequest("pictures", "red and blue"))
+        assert found.scored == 2
+        model = server.models.encoder(server.catalog.collection("pictures"))
+        assert isinstance(model, Blip2)
+        assert not model.vision_loaded
+        for file in server.settings.segments_folder.glob("*.segment.safetensors"):
+            server.segments.forget(file.name)
+            file.unlink()
+        assert server.search(SearchRequest("pictures", "red and blue")) != found
+        assert model.vision_loaded

@@ -1,0 +1,89 @@
+"""The queue in front of the model, seen over HTTP."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import httpx
+import pytest
+
+from api.app import create_app
+from api.server import running
+from base.errors import OverloadedError
+from imaging import IsolatedDecoder
+from sightline.settings import ServingSettings, Settings
+from sightline.turns import Ticket
+from sightline.wiring import Services
+from tests.api.conftest import installation
+from tests.api.installation import problem
+
+WAITING = 3
+SEARCH = "/v1/collections/pictures/search"
+
+
+@pytest.fixture
+def held(settings: Settings, api_decoder: IsolatedDecoder) -> Iterator[tuple[Services, threading.Event]]:
+    """An installation whose model is busy until the event is set; three requests may wait."""
+    changed = settings.model_copy(update={"serving": replace(ServingSettings(), max_waiting=WAITING)})
+    services, release = installation(changed, api_decoder), threading.Event()
+    services.create_collection("pictures")
+    busy = threading.Thread(target=services.scheduler.turn, args=(Ticket(), lambda: release.wait(20)))
+    busy.start()
+    yield services, release
+    release.set()
+    busy.join()
+    services.close()
+
+
+def test_beyond_the_queue_requests_are_refused_at_once_and_the_others_answered(
+    held: tuple[Services, threading.Event],
+) -> None:
+    services, release = held
+    with (
+        running(create_app(services)) as url,
+        httpx.Client(base_url=url, timeout=20) as client,
+        ThreadPoolExecutor(WAITING) as pool,
+    ):
+        waiting = [
+            pool.submit(httpx.post, f"{url}{SEARCH}", json={"text": "red"}, timeout=20)
+            for _ in range(WAITING)
+        ]
+        while services.queue_figures().requests < WAITING:
+            assert not any(future.done() for future in waiting)
+        refused = client.post(SEARCH, json={"text": "red"})
+        assert problem(refused, 503)["type"].endswith(":overloaded")
+        assert int(refused.headers["retry-after"]) > 0
+        # Nothing else waits for the model.
+        assert client.get("/livez").status_code == client.get("/readyz").status_code == 200
+        text = client.get("/metrics").text
+        assert f"sightline_model_requests {float(WAITING)}" in text
+        assert f"sightline_model_queue_length {float(WAITING)}" in text
+        assert "sightline_model_requests_refused_total 1.0" in text
+        release.set()
+        assert [future.result().status_code for future in waiting] == [200] * WAITING
+        text = client.get("/metrics").text
+        assert re.search(r"^sightline_model_requests 0.0$", text, re.M)
+        assert f"sightline_model_wait_duration_seconds_count {float(WAITING)}" in text
+        assert "sightline_text_batches_total 1.0" in text
+
+
+def test_reranking_and_the_page_stand_in_the_same_line(held: tuple[Services, threading.Event]) -> None:
+    services, release = held
+    with running(create_app(services)) as url, ThreadPoolExecutor(WAITING) as pool:
+        waiting = [
+            pool.submit(httpx.post, f"{url}{SEARCH}", json={"text": "red"}, timeout=20)
+            for _ in range(WAITING)
+        ]
+        while services.queue_figures().requests < WAITING:
+            assert not any(future.done() for future in waiting)
+        documents = [{"id": "a", "collection": "pictures"}]
+        asked = httpx.post(f"{url}/v1/rerank", json={"query": "red", "documents": documents}, timeout=20)
+        assert problem(asked, 503)["type"].endswith(":overloaded")
+        assert httpx.get(f"{url}/", params={"q": "red", "collection": "pictures"}).status_code == 503
+        with pytest.raises(OverloadedError), services.scheduler.admit():
+            pass
+        release.set()
