@@ -24,12 +24,11 @@ from benchmarks.quality import encode, itc_scores, progress
 from blip import load_blip2
 from blip.blip2 import Blip2
 from blip.latents import Latents
-from blip.patch_codec import PatchMoments, fit, quantise
+from blip.patch_codec import PatchCodec, fit, quantise
 from blip.patch_size import default_rank, image_bytes
 from blip.random_weights import full_config
 from evaluation.fidelity import Fidelity, FidelityMeter
 from training.world.benchmark import held_out, texts
-from training.world.scene import Scene
 from training.world.splits import families
 
 SEED = 3
@@ -79,27 +78,21 @@ def run(full: bool) -> Section:
 
 def measure(model: Blip2, judged_families: int, fit_families: int, plot: Path) -> Section:
     """Families are of eight pictures each, with as many sentences."""
-    moments = _moments(model, [s for f in islice(families("val", SEED), fit_families) for s in f])
+    sample = encode(model, [s for f in islice(families("val", SEED), fit_families) for s in f])[0]
     judged = _judged(model, judged_families)
-    measured = _curve(model, judged, _levels(model, moments))
-    chosen = fit(moments, model.patch_metric(), model.fingerprint)
+    measured = _curve(model, judged, _levels(model, sample))
+    chosen = fit(lambda: [sample], model.patch_metric(), model.fingerprint)
     section = Section("Patch cache: fidelity against size")
-    section.figures = _figures(measured, _name(chosen.bits, chosen.basis.rank))
+    section.figures = _figures(measured, _name(chosen, chosen.image_bytes(model.patch_shape[0])))
     section.rows = [_row(one) for one in measured]
     section.notes = [
         f"{len(judged.words)} sentences, the {min(CANDIDATES, len(judged.patches))} best by ITC of "
         f"{len(judged.patches)} pictures each, match logit + ITC, against uncompressed fp32; codecs fitted "
-        f"to {moments.images} other pictures. Patches {list(model.patch_shape)}.",
+        f"to {len(sample)} other pictures. Patches {list(model.patch_shape)}.",
     ]
     _plot(measured, plot)
     section.plots = [plot]
     return section
-
-
-def _moments(model: Blip2, scenes: Sequence[Scene]) -> PatchMoments:
-    moments = PatchMoments(model.patch_shape[1])
-    moments.add(encode(model, scenes)[0])
-    return moments
 
 
 def _judged(model: Blip2, n_families: int) -> Judged:
@@ -109,21 +102,22 @@ def _judged(model: Blip2, n_families: int) -> Judged:
     return Judged(patches.float(), words, itc_scores(model, tokens, words), relevant)
 
 
-def _levels(model: Blip2, moments: PatchMoments) -> list[Level]:
-    """fp16, int8, and latents at every ratio: in the cross-attention's metric, and by plain PCA beside it."""
-    width = model.patch_shape[1]
+def _levels(model: Blip2, sample: Tensor) -> list[Level]:
+    """fp16, int8, and latents of every size: in the cross-attention's metric, and by plain PCA beside it."""
+    count, width = model.patch_shape
     levels = [
         Level("fp16", "fp16", 2.0 * width, lambda patches: patches.half().float()),
         Level("int8", "int8", width + 2.0, lambda patches: quantise(patches, None)),
     ]
     sizes = sorted({max(2 * width // ratio - 2, 1) for ratio in RATIOS} | {default_rank(width)}, reverse=True)
-    plain = torch.eye(width, dtype=torch.float64)
-    kinds = {"latent, 8 bits": (model.patch_metric(), 8), "latent, 4 bits": (model.patch_metric(), 4),
-             "plain PCA, 8 bits": (plain, 8)}  # fmt: skip
-    for family, (metric, bits) in kinds.items():
-        for rank in (size * 8 // bits for size in sizes if size * 8 // bits <= width):
-            codec = fit(moments, metric, model.fingerprint, rank, bits)
-            levels.append(Level(f"{family}, rank {rank}", family, codec.patch_bytes, codec.encode))
+    seen, plain = model.patch_metric(), torch.eye(width, dtype=torch.float64)
+    kinds = {"plain PCA": (plain, False), "latent": (seen, False), "latent, grid": (seen, True)}
+    for family, (metric, grid) in kinds.items():
+        for size in sizes:
+            codec = fit(lambda: [sample], metric, model.fingerprint, size, grid)
+            each = codec.image_bytes(count)
+            name = _name(codec, each) if metric is seen else f"plain PCA, rank {size}"
+            levels.append(Level(name, family, each / count, codec.encode))
     return levels
 
 
@@ -176,8 +170,8 @@ def _figures(measured: Sequence[Measured], default: str) -> dict[str, float]:
     }
 
 
-def _name(bits: int, rank: int) -> str:
-    return f"latent, {bits} bits, rank {rank}"
+def _name(codec: PatchCodec, image_bytes: int) -> str:
+    return f"latent{', grid' if codec.grid is not None else ''}, rank {codec.basis.rank}, {image_bytes} bytes"
 
 
 def _row(one: Measured) -> Row:

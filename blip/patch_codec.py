@@ -7,11 +7,11 @@ Eckart–Young theorem for y = Aᵀ(p − mean), of which ‖W(p − mean)‖ is
 
     z = Uᵀ Aᵀ (p − mean)          p̂ = mean + A⁺ᵀ U z
 
-Any rotation of z gives the same p̂. One at random spreads the variance evenly, so that one int8 scale for
-all of a patch's R numbers wastes no bits (docs/decisions/030-patch-codec.md).
-
-Codes are of 8 bits, or of 4, two to a byte: as many bytes then hold twice the rank, which pays where the
-spectrum of the patches falls slowly.
+Kept is z in int8 with an fp16 scale for each patch. Any rotation of z gives the same p̂; one at random
+spreads the variance evenly, so that one scale for all of a patch's R numbers wastes no bits. Where the
+spectrum falls too slowly for that, four times the rank is kept in the same bytes by transform coding over the
+patches of an image (blip/patch_grid.py); the model sees int8 latents of that rank. What was measured:
+docs/decisions/030-patch-codec.md.
 
 Shapes: K images · P patches · V vision width · R latent rank · C bytes of codes · M rows of the stacked
 projections.
@@ -21,7 +21,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from typing import Final, Protocol, runtime_checkable
 
 import torch
@@ -32,22 +33,26 @@ from torch import Tensor
 from base.errors import CorruptionError, InputError, ModelMismatchError
 from blip.latents import Basis, Latents
 from blip.network import Blip2Network
+from blip.patch_grid import PatchGrid, fit_grid
+from blip.patch_moments import PatchMoments
 from blip.patch_size import default_rank
 
 FORMAT: Final = {"format": "sightline-patch-codec", "version": "1"}
 _TENSORS: Final = ("encoder", "components", "mean")
+_GRID_TENSORS: Final = ("grid.mean", "grid.axes", "grid.deviations", "grid.bits")
 _PROJECTIONS: Final = ("crossattention.attention.key.weight", "crossattention.attention.value.weight")
 _RMS: Final = 32.0
 """Root mean square of the latent's numbers: a patch's scale is then about 1, far from both ends of fp16."""
 _MOST_LOST: Final = 0.05
-"""Share of the seen variance that 8-bit codes may leave out before 4-bit codes are considered."""
-_NOISE_4: Final = 0.015
-"""Rounding to 16 levels, as a share of the variance: measured on normal numbers, 0.010 for a rank of 64 and
-0.016 for 480.
-"""
+"""Share of what is seen that int8 latents of the default rank may leave out."""
+_GRID_RANKS: Final = 4
+"""How many times the rank a grid keeps in the same bytes."""
 _LEAST_HALF: Final = 2.0**-24
 _EIGENVALUE_FLOOR: Final = 1e-10
-_IMAGES_AT_ONCE: Final = 32
+
+
+Sample = Callable[[], Iterable[Tensor]]
+"""Gives patches ``[n,P,V]`` of other images each, the same ones at every call."""
 
 
 @runtime_checkable
@@ -70,8 +75,8 @@ class PatchCodec:
     """Of the model whose patches it was fitted on, and is for."""
     images: int
     """How many it was fitted on."""
-    bits: int
-    """Of one code: 8 or 4."""
+    grid: PatchGrid | None = None
+    """How the latents of an image are coded together; None: each patch by itself, in int8."""
 
     @property
     def id(self) -> str:
@@ -79,82 +84,41 @@ class PatchCodec:
         return self.basis.id
 
     def encode(self, patches_KPV: Tensor) -> Latents:
-        """Compress, on the device of the patches."""
+        """Compress, on the device of the patches: what the cache will give back."""
+        return self.unpack(*self.pack(patches_KPV))
+
+    def pack(self, patches_KPV: Tensor) -> tuple[Tensor, Tensor]:
+        """What is stored: int8 ``[K,P,C]`` and fp16 scales ``[K,P]``, with a grid ``[K,1,C]``, ``[K,1]``."""
         device = patches_KPV.device
         mean, encoder = self.basis.mean.to(device), self.encoder.to(device)
         latent_KPR = (patches_KPV.to(torch.float32) - mean) @ encoder
-        return quantise(latent_KPR, self.basis, self.bits)
+        if self.grid is not None:
+            return self.grid.encode(latent_KPR)
+        latents = quantise(latent_KPR, self.basis)
+        return latents.codes, latents.scales
 
-    @property
-    def patch_bytes(self) -> int:
-        """Bytes of one patch in the cache: codes and scale."""
-        return self.basis.rank * self.bits // 8 + 2
+    def unpack(self, codes: Tensor, scales: Tensor) -> Latents:
+        """Latents of what `pack` made, for the model."""
+        if self.grid is not None:
+            return quantise(self.grid.decode(codes, scales), self.basis)
+        return Latents(codes, scales, self.basis)
 
-    def pack(self, codes_KPR: Tensor) -> Tensor:
-        """Codes as they are stored, int8 ``[K,P,C]``; 4-bit ones two to a byte, the first in the low half."""
-        if self.bits == 8:
-            return codes_KPR
-        halves = (codes_KPR + 15) >> 1  # the odd numbers from -15 to 15, as 0 to 15
-        return halves[..., 0::2] | (halves[..., 1::2] << 4)
-
-    def unpack(self, stored_KPC: Tensor) -> Tensor:
-        """Codes ``[K,P,R]`` int8 of what `pack` made of them."""
-        if self.bits == 8:
-            return stored_KPC
-        halves = torch.stack([stored_KPC & 15, (stored_KPC >> 4) & 15], dim=-1).flatten(-2)
-        return halves * 2 - 15
+    def image_bytes(self, patches: int) -> int:
+        """Bytes of an image of so many patches in the cache."""
+        return self.grid.bytes + 2 if self.grid is not None else patches * (self.basis.rank + 2)
 
 
-def quantise(latent_KPR: Tensor, basis: Basis | None, bits: int = 8) -> Latents:
-    """Codes with the smallest fp16 scale for each patch that loses no peak.
+def quantise(latent_KPR: Tensor, basis: Basis | None) -> Latents:
+    """int8 codes with the smallest fp16 scale for each patch that loses no peak: error ≤ scale / 2.
 
-    8 bits: the whole numbers from −127 to 127, error ≤ scale / 2. 4 bits: the 16 odd numbers from −15 to
-    15, error ≤ scale. With ``basis`` None the latent is the patches themselves. A value beyond 65504 scales
-    or not finite makes the scale of its patch infinite.
+    With ``basis`` None the latent is the patches themselves. A value beyond 127 · 65504 or not finite makes
+    the scale of its patch infinite.
     """
     latent_KPR = latent_KPR.to(torch.float32)
-    most = 127 if bits == 8 else 15
     peak_KP = latent_KPR.abs().amax(dim=2).nan_to_num(nan=float("inf"))
-    scale_KP = _half_not_below(peak_KP / most)
-    steps_KPR = latent_KPR / scale_KP.to(torch.float32).clamp_min(_LEAST_HALF)[:, :, None]
-    codes_KPR = steps_KPR.round_() if bits == 8 else (steps_KPR / 2).floor_() * 2 + 1
-    return Latents(codes_KPR.nan_to_num_().clamp_(-most, most).to(torch.int8), scale_KP, basis)
-
-
-class PatchMoments:
-    """Mean and covariance of patches, added up image by image: what a fit needs, in ``V²`` numbers."""
-
-    def __init__(self, width: int) -> None:
-        self.images = 0
-        self._patches = 0
-        self._sum_V = torch.zeros(width, dtype=torch.float64)
-        self._products_VV = torch.zeros(width, width, dtype=torch.float64)
-        self._origin_V: Tensor | None = None
-
-    def add(self, patches_KPV: Tensor) -> None:
-        """Count ``[K,P,V]`` in. Sums are in fp64, the products of a few images at a time in fp32."""
-        for part_KPV in patches_KPV.split(_IMAGES_AT_ONCE):
-            rows_NV = part_KPV.to("cpu", torch.float32).flatten(0, 1)
-            if self._origin_V is None:  # near the mean, so that squares of a large mean cancel nothing
-                self._origin_V = rows_NV.mean(dim=0)
-            rows_NV = rows_NV - self._origin_V
-            self._sum_V += rows_NV.sum(dim=0, dtype=torch.float64)
-            self._products_VV += (rows_NV.T @ rows_NV).to(torch.float64)
-            self._patches += len(rows_NV)
-        self.images += len(patches_KPV)
-
-    @property
-    def mean(self) -> Tensor:
-        """``[V]`` fp64."""
-        if self._origin_V is None:
-            raise InputError("There are no patches to fit a codec to; index some images first.")
-        return self._origin_V.to(torch.float64) + self._sum_V / self._patches
-
-    @property
-    def covariance(self) -> Tensor:
-        """``[V,V]`` fp64, about the mean."""
-        shift_V = self.mean - self._origin_V  # type: ignore[operator]
-        return self._products_VV / self._patches - torch.outer(shift_V, shift_V)
+    scale_KP = _half_not_below(peak_KP / 127.0)
+    codes_KPR = (latent_KPR / scale_KP.to(torch.float32).clamp_min(_LEAST_HALF)[:, :, None]).round_()
+    return Latents(codes_KPR.nan_to_num_().clamp_(-127, 127).to(torch.int8), scale_KP, basis)
 
 
 def cross_attention_metric(network: Blip2Network) -> Tensor:
@@ -169,65 +133,76 @@ def cross_attention_metric(network: Blip2Network) -> Tensor:
 
 
 def fit(
-    moments: PatchMoments,
-    metric_VV: Tensor,
-    fingerprint: str,
-    rank: int | None = None,
-    bits: int | None = None,
+    sample: Sample, metric_VV: Tensor, fingerprint: str, rank: int | None = None, grid: bool | None = None
 ) -> PatchCodec:
-    """The best codec for patches with these moments, in fp64 (formulas: see the module).
+    """The best codec for these patches ``[n,P,V]``, in fp64 (formulas: see the module).
 
-    ``rank`` None: as many bytes as `default_rank` stands for. ``bits`` None: 8, which are cheaper to score
-    with; but when no rank is given, more than a twentieth of what the cross-attention sees lies beyond it,
-    and 4 bits lose less in the same bytes, then these.
+    ``rank``: bytes of a patch beside its scale; None: `default_rank`. ``grid``: code the patches of an image
+    together, at four times the rank in the same bytes; None: where no rank is given and more than a twentieth
+    of what the cross-attention sees lies beyond the default. A grid reads the sample three times more.
 
     Raises:
-        InputError: the rank is not between 1 and V, or odd with 4 bits; or there are no patches.
+        InputError: the rank is not between 1 and V, or there are no patches.
     """
     width = len(metric_VV)
+    size = default_rank(width) if rank is None else rank
+    if not 1 <= size <= width:
+        raise InputError(f"The rank of a patch codec must be from 1 to {width}, not {size}.")
+    moments = PatchMoments(width)
+    for patches_nPV in sample():
+        moments.add(patches_nPV)
+    axes = _axes(moments, metric_VV)
+    if grid is None:
+        grid = rank is None and axes.lost(size) > _MOST_LOST
+    if not grid:
+        return axes.codec(size, _rotation, fingerprint)
+    linear = axes.codec(min(_GRID_RANKS * size, width), _no_rotation, fingerprint)
+    mean_V, encoder_VR = linear.basis.mean, linear.encoder
+
+    def latents() -> Iterator[Tensor]:
+        for patches_nPV in sample():
+            yield (patches_nPV.to("cpu", torch.float32) - mean_V) @ encoder_VR
+
+    count = next(iter(sample())).shape[1]
+    return _identified(replace(linear, grid=fit_grid(latents, count * (size + 2) - 2)))
+
+
+@dataclass(frozen=True)
+class _Axes:
+    """Eigenvectors ``[A,A]`` of what is seen of the patches, falling, and the way to and from there."""
+
+    moments: PatchMoments
+    variances: Tensor
+    vectors: Tensor
+    root: Tensor
+    inverse: Tensor
+
+    def lost(self, rank: int) -> float:
+        """Share of the variance beyond this rank."""
+        total = float(self.variances.sum())
+        return float(self.variances[rank:].sum()) / total if total > 0 else 0.0
+
+    def codec(self, rank: int, rotation: Callable[[int], Tensor], fingerprint: str) -> PatchCodec:
+        rank = min(rank, len(self.variances))
+        leading_AR = self.vectors[:, :rank] @ rotation(rank)
+        power = self.variances[:rank].mean().sqrt().item()
+        scale = _RMS / power if power > 0 else 1.0
+        encoder_VR = (self.root @ leading_AR * scale).to(torch.float32).contiguous()
+        components_RV = ((self.inverse @ leading_AR).T / scale).to(torch.float32).contiguous()
+        basis = Basis("", components_RV, self.moments.mean.to(torch.float32))
+        return _identified(PatchCodec(encoder_VR, basis, fingerprint, self.moments.images))
+
+
+def _axes(moments: PatchMoments, metric_VV: Tensor) -> _Axes:
     root_VA, inverse_VA = _root(metric_VV.to("cpu", torch.float64))
     values_A, vectors_AA = torch.linalg.eigh(root_VA.T @ moments.covariance @ root_VA)  # ascending
-    values_A, vectors_AA = values_A.clamp_min(0).flip(0), vectors_AA.flip(1)
-    bits = bits or (_better_bits(values_A, default_rank(width)) if rank is None else 8)
-    rank = _checked_rank(
-        default_rank(width) * 8 // bits if rank is None else rank, bits, width, root_VA.shape[1]
-    )
-    leading_AR = vectors_AA[:, :rank] @ _rotation(rank)
-    power = values_A[:rank].mean().sqrt().item()
-    scale = _RMS / power if power > 0 else 1.0
-    encoder_VR = (root_VA @ leading_AR * scale).to(torch.float32).contiguous()
-    components_RV = ((inverse_VA @ leading_AR).T / scale).to(torch.float32).contiguous()
-    mean_V = moments.mean.to(torch.float32)
-    return _codec(encoder_VR, components_RV, mean_V, fingerprint, moments.images, bits)
-
-
-def _better_bits(values_A: Tensor, rank: int) -> int:
-    """8, or 4 where twice as many of these variances (falling) are worth more than fine codes."""
-    total = float(values_A.sum())
-    if total <= 0 or 2 * rank > len(values_A):
-        return 8
-    lost_8 = 1 - float(values_A[:rank].sum()) / total
-    kept_4 = float(values_A[: 2 * rank].sum()) / total
-    return 4 if lost_8 > _MOST_LOST and 1 - kept_4 * (1 - _NOISE_4) < lost_8 else 8
-
-
-def _checked_rank(rank: int, bits: int, width: int, seen: int) -> int:
-    """The rank, at most the number of directions that are seen."""
-    if not 1 <= rank <= width:
-        raise InputError(f"The rank of a patch codec must be from 1 to {width}, not {rank}.")
-    if bits not in (4, 8) or (bits == 4 and rank % 2):
-        raise InputError(
-            f"A patch codec has codes of 8 bits, or of 4 and an even rank; not {bits} and {rank}."
-        )
-    return min(rank, seen // (8 // bits) * (8 // bits))
+    return _Axes(moments, values_A.clamp_min(0).flip(0), vectors_AA.flip(1), root_VA, inverse_VA)
 
 
 def to_bytes(codec: PatchCodec) -> bytes:
     """The codec's file: safetensors."""
-    tensors = {"encoder": codec.encoder, "components": codec.basis.components, "mean": codec.basis.mean}
     told = {"id": codec.id, "fingerprint": codec.fingerprint, "images": str(codec.images)}
-    told["bits"] = str(codec.bits)
-    content: bytes = save(tensors, {**FORMAT, **told, "rank": str(codec.basis.rank)})
+    content: bytes = save(_tensors(codec), {**FORMAT, **told, "rank": str(codec.basis.rank)})
     return content
 
 
@@ -251,9 +226,11 @@ def _parsed(content: bytes, id: str) -> PatchCodec:
         tensors, told = load(content), _metadata(content)
         encoder_VR, components_RV, mean_V = (tensors[name] for name in _TENSORS)
         fits = encoder_VR.T.shape == components_RV.shape == (len(components_RV), len(mean_V))
-        if fits and told.items() >= FORMAT.items() and {t.dtype for t in tensors.values()} == {torch.float32}:
-            images, bits = int(told["images"]), int(told["bits"])
-            return _codec(encoder_VR, components_RV, mean_V, told["fingerprint"], images, bits)
+        dtypes = {t.dtype for name, t in tensors.items() if name != "grid.bits"}
+        if fits and told.items() >= FORMAT.items() and dtypes == {torch.float32}:
+            grid = PatchGrid(*(tensors[name] for name in _GRID_TENSORS)) if "grid.bits" in tensors else None
+            basis = Basis("", components_RV, mean_V)
+            return _identified(PatchCodec(encoder_VR, basis, told["fingerprint"], int(told["images"]), grid))
     except (SafetensorError, KeyError, ValueError, TypeError, IndexError) as error:
         raise CorruptionError(f"The file of the patch codec {id} cannot be read: {error}.") from error
     raise CorruptionError(f"The file of the patch codec {id} holds something else.")
@@ -267,15 +244,22 @@ def _metadata(content: bytes) -> dict[str, str]:
         return {}
 
 
-def _codec(
-    encoder_VR: Tensor, components_RV: Tensor, mean_V: Tensor, fingerprint: str, images: int, bits: int
-) -> PatchCodec:
-    digest = hashlib.sha256(f"{FORMAT['version']}\0{fingerprint}\0{images}\0{bits}\0".encode())
-    for tensor in (encoder_VR, components_RV, mean_V):
-        digest.update(f"{list(tensor.shape)}\0".encode())
-        digest.update(tensor.contiguous().numpy().tobytes())
-    basis = Basis(f"latent-{digest.hexdigest()[:12]}", components_RV, mean_V)
-    return PatchCodec(encoder_VR, basis, fingerprint, images, bits)
+def _tensors(codec: PatchCodec) -> dict[str, Tensor]:
+    found = dict(zip(_TENSORS, (codec.encoder, codec.basis.components, codec.basis.mean), strict=True))
+    if codec.grid is not None:
+        grid = codec.grid
+        parts = (grid.mean, grid.axes, grid.deviations, grid.bits)
+        found.update(zip(_GRID_TENSORS, parts, strict=True))
+    return {name: tensor.contiguous() for name, tensor in found.items()}
+
+
+def _identified(codec: PatchCodec) -> PatchCodec:
+    """The same under the id that its content gives it."""
+    digest = hashlib.sha256(f"{FORMAT['version']}\0{codec.fingerprint}\0{codec.images}\0".encode())
+    for name, tensor in _tensors(codec).items():
+        digest.update(f"{name}\0{list(tensor.shape)}\0".encode())
+        digest.update(tensor.numpy().tobytes())
+    return replace(codec, basis=replace(codec.basis, id=f"latent-{digest.hexdigest()[:12]}"))
 
 
 def _root(metric_VV: Tensor) -> tuple[Tensor, Tensor]:
@@ -291,6 +275,10 @@ def _rotation(rank: int) -> Tensor:
     drawn = torch.randn(rank, rank, dtype=torch.float64, generator=torch.Generator().manual_seed(rank))
     rotation: Tensor = torch.linalg.qr(drawn)[0]
     return rotation
+
+
+def _no_rotation(rank: int) -> Tensor:
+    return torch.eye(rank, dtype=torch.float64)
 
 
 def _half_not_below(values: Tensor) -> Tensor:

@@ -59,19 +59,18 @@ class Keeping:
         if self.codec == FP16:
             return Kept(patches.to("cpu", torch.float16).numpy(), None)
         with torch.inference_mode():
-            if self.latent is None:
+            if self.latent is not None:
+                codes, scales = self.latent.pack(patches)
+            else:
                 latents = quantise(patches, None)
-                return Kept(latents.codes.cpu().numpy(), latents.scales.cpu().numpy())
-            latents = self.latent.encode(patches)
-            return Kept(self.latent.pack(latents.codes).cpu().numpy(), latents.scales.cpu().numpy())
+                codes, scales = latents.codes, latents.scales
+        return Kept(codes.cpu().numpy(), scales.cpu().numpy())
 
     def latents(self, codes: Tensor, scales: Tensor) -> Latents:
-        """What `keep` stored, int8 ``[N,P,C]`` and fp16 ``[N,P]``, for the model."""
+        """What `keep` stored, int8 codes and fp16 scales, for the model."""
         from blip.latents import Latents
 
-        if self.latent is None:
-            return Latents(codes, scales, None)
-        return Latents(self.latent.unpack(codes), scales, self.latent.basis)
+        return self.latent.unpack(codes, scales) if self.latent is not None else Latents(codes, scales, None)
 
 
 class PatchCodecs:
@@ -149,14 +148,16 @@ def fit_latent(
     Raises:
         InputError: there are none, or the model cannot say what its cross-attention sees.
     """
-    from blip.patch_codec import PatchMetric, PatchMoments, fit
+    from blip.patch_codec import PatchMetric, fit
 
     if not isinstance(encoder, PatchMetric):
         raise InputError("This model has no patch metric to fit a latent in; keep its patches in int8.")
-    moments = PatchMoments(encoder.patch_shape[1])
-    for patches in fp16_patches(segments, snapshot, settings.codec_sample):
-        moments.add(patches)
-    return fit(moments, encoder.patch_metric(), encoder.fingerprint, settings.codec_rank, settings.codec_bits)
+    most, rank, grid = settings.codec_sample, settings.codec_rank, settings.codec_grid
+
+    def sample() -> Iterator[Tensor]:
+        return fp16_patches(segments, snapshot, most)
+
+    return fit(sample, encoder.patch_metric(), encoder.fingerprint, rank, grid)
 
 
 def fp16_patches(segments: SegmentReader, snapshot: Snapshot, most: int) -> Iterator[Tensor]:

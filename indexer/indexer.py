@@ -17,6 +17,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from base.errors import ConflictError, InputError, SourceError
+from blip.patch_size import image_bytes
 from indexer.embedding import Embedder, Outcome
 from indexer.estimate import Estimate, Shape, count, estimate
 from indexer.names import worker_name
@@ -224,8 +225,7 @@ class Indexer:
         """What the sources would take on disk, were all their images new. Lists them, reads no picture."""
         bound = self._catalog.collection(collection)
         settings = self._services.settings
-        kept = settings.patch_codec != "none"
-        patches = self._services.models.patch_shape(bound) if kept else (0, 0)
+        patches = image_bytes(settings.patch_codec, *self._services.models.patch_shape(bound))
         images, originals = count(sources, copy=copy)
         shape = Shape(bound.num_query_tokens, bound.joint_dim, patches)
         return estimate(images, originals, shape, settings.thumbnail_bytes, self._services.segments.folder)

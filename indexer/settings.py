@@ -47,10 +47,10 @@ class IndexerSettings:
     codec_sample: int = 1000
     """With ``latent``: images that are kept in ``fp16`` before a codec is fitted to them."""
     codec_rank: int | None = None
-    """With ``latent``: numbers kept of a patch; an eleventh of ``fp16`` in bytes when not given."""
-    codec_bits: int | None = None
-    """With ``latent``: bits of one such number, 8 or 4; when not given, 8 with a rank, else what
-    loses less.
+    """With ``latent``: bytes kept of a patch beside its scale; an eleventh of ``fp16`` when not given."""
+    codec_grid: bool | None = None
+    """With ``latent``: code the patches of an image together, which loses less and is slower to read; chosen
+    by what would be lost when not given.
     """
     thumbnail_bytes: int = 16_000
     """A thumbnail's usual size: for the estimate only."""

@@ -6,7 +6,7 @@ images of the collection. Shapes: N sampled images · P patches · V vision widt
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,8 +40,8 @@ class Request:
     queries: Sequence[str] = ()
     ranks: Sequence[int] = ()
     """Of latents; the codec in use, else the default one, when empty."""
-    bits: int | None = None
-    """Of one number of these latents: 8 or 4; None: as `blip.patch_codec.fit` chooses."""
+    grid: bool | None = None
+    """Whether these latents code patches together; None: as `blip.patch_codec.fit` chooses."""
     images: int = 200
     """Sampled images, at most half of the collection."""
     most_queries: int = 20
@@ -53,7 +53,7 @@ class LevelReport:
 
     level: str
     rank: int | None
-    bits: int | None
+    grid: bool | None
     codec: str | None
     bytes_per_image: int
     times_smaller: float
@@ -169,9 +169,9 @@ def _levels(
     known = services.codecs.newest(model.fingerprint)
     codecs = [known] if known is not None and not request.ranks else []
     if not codecs:
-        codecs = fitted(model, whole, others[:FIT_IMAGES], request.ranks or [None], request.bits, show)
+        codecs = fitted(model, whole, others[:FIT_IMAGES], request.ranks or [None], request.grid, show)
     for codec in codecs:
-        levels.append(_Level("latent", count * codec.patch_bytes, codec.encode, codec, codec is known))
+        levels.append(_Level("latent", codec.image_bytes(count), codec.encode, codec, codec is known))
     return levels, 0 if known in codecs else codecs[0].images
 
 
@@ -180,7 +180,7 @@ def fitted(
     whole: WholePatches,
     keys: Sequence[int],
     ranks: Sequence[int | None],
-    bits: int | None,
+    grid: bool | None,
     show: OnProgress,
 ) -> list[PatchCodec]:
     """Codecs of these ranks fitted to these images, in the same order; None: as `blip.patch_codec.fit` says.
@@ -188,15 +188,20 @@ def fitted(
     Raises:
         InputError: the model has no patch metric, or no patches of such a rank.
     """
-    from blip.patch_codec import PatchMetric, PatchMoments, fit
+    from blip.patch_codec import PatchMetric, fit
 
     if not isinstance(model, PatchMetric):
         raise InputError("This model has no patch metric to fit a latent in; keep its patches in int8.")
-    moments, metric = PatchMoments(model.patch_shape[1]), model.patch_metric()
-    for _, patches in whole.of(keys):
-        moments.add(patches)
-        show("fitting", moments.images, len(keys))
-    return [fit(moments, metric, model.fingerprint, rank, bits) for rank in ranks]
+
+    def sample() -> Iterator[Tensor]:
+        done = 0
+        for some, patches in whole.of(keys):
+            done += len(some)
+            show("fitting", done, len(keys))
+            yield patches
+
+    metric = model.patch_metric()
+    return [fit(sample, metric, model.fingerprint, rank, grid) for rank in ranks]
 
 
 def _measured(
@@ -228,7 +233,7 @@ def _told(level: _Level, fidelity: Fidelity, whole_bytes: int) -> LevelReport:
     return LevelReport(
         level=level.level,
         rank=level.codec.basis.rank if level.codec is not None else None,
-        bits=level.codec.bits if level.codec is not None else None,
+        grid=level.codec.grid is not None if level.codec is not None else None,
         codec=level.codec.id if level.codec is not None and level.existing else None,
         bytes_per_image=level.bytes_per_image,
         times_smaller=whole_bytes / level.bytes_per_image,

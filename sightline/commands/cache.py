@@ -12,7 +12,10 @@ from sightline.commands.options import CollectionName, Data, Json
 if TYPE_CHECKING:
     from sightline.cache_report import CacheReport
 
-Bits = Annotated[int | None, typer.Option(min=4, max=8, help="Bits of one number of a latent: 8 or 4.")]
+Grid = Annotated[
+    bool | None,
+    typer.Option("--grid/--plain", help="Code the patches of an image together, or each by itself."),
+]
 cache = typer.Typer(no_args_is_help=True, help="Compressed patches: what they cost in fidelity.")
 
 
@@ -31,7 +34,7 @@ def report(
     ranks: Annotated[
         str, typer.Option(metavar="R,R,…", help="Latents of these ranks; else the codec in use.")
     ] = "",
-    bits: Bits = None,
+    grid: Grid = None,
     images: Annotated[int, typer.Option(min=2, help="Images to sample, at most.")] = 200,
     most_queries: Annotated[int, typer.Option(min=1, help="Queries to measure with, at most.")] = 20,
     data: Data = None,
@@ -45,7 +48,7 @@ def report(
     from sightline.wiring import build_services
 
     texts = queries_in(queries) if queries is not None else []
-    request = Request(collection, texts, _ranks(ranks), bits, images, most_queries)
+    request = Request(collection, texts, _ranks(ranks), grid, images, most_queries)
     with build_services(load_settings(data)) as services, progress() as show:
         answer = measure(services, request, show)
     if json:
@@ -59,7 +62,7 @@ def fit(
     rank: Annotated[
         int | None, typer.Option(min=1, help="Numbers kept of a patch; a default by the model's width.")
     ] = None,
-    bits: Bits = None,
+    grid: Grid = None,
     images: Annotated[int, typer.Option(min=1, help="Images to fit it to, at most.")] = 1000,
     data: Data = None,
     json: Json = False,
@@ -76,14 +79,19 @@ def fit(
         model = services.models.encoder(bound)
         whole = WholePatches(services, bound, model)
         asked = services.settings.indexer
-        ranks, bits = [rank or asked.codec_rank], bits or asked.codec_bits
-        (codec,) = fitted(model, whole, whole.images()[:images], ranks, bits, show)
+        ranks, grid = [rank or asked.codec_rank], asked.codec_grid if grid is None else grid
+        (codec,) = fitted(model, whole, whole.images()[:images], ranks, grid, show)
         services.codecs.add(codec)
-    told = {"codec": codec.id, "rank": codec.basis.rank, "bits": codec.bits, "images": codec.images}
+    told = {
+        "codec": codec.id,
+        "rank": codec.basis.rank,
+        "grid": codec.grid is not None,
+        "images": codec.images,
+    }
     if json:
         print_json(told)
     else:
-        shape = f"rank {codec.basis.rank} in {codec.bits} bits"
+        shape = f"rank {codec.basis.rank}{', grid' if codec.grid is not None else ''}"
         answers().print(f"{codec.id}: {shape}, fitted to {codec.images} images")
 
 
@@ -94,7 +102,7 @@ def _print(answer: CacheReport) -> None:
 
     table = Table("level", "KB an image", "smaller", "τ", "top 10", "logit error")
     for one in answer.levels:
-        name = one.level if one.rank is None else f"{one.level} {one.rank} × {one.bits} bits"
+        name = one.level if one.rank is None else f"{one.level} {one.rank}{' grid' if one.grid else ''}"
         found = one.fidelity
         table.add_row(
             name, f"{one.bytes_per_image / 1000:.1f}", f"{one.times_smaller:.1f}×",

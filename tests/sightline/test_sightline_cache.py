@@ -51,7 +51,7 @@ def folder(settings: Settings, tmp_path: Path) -> Path:
 
 
 def test_the_report_measures_each_level_on_captions_of_the_collection(folder: Path, sightline: Run) -> None:
-    ended = sightline("cache", "report", "-c", "pictures", "--ranks", "48,8,2", "--bits", "8", "--json")
+    ended = sightline("cache", "report", "-c", "pictures", "--ranks", "48,8,2", "--plain", "--json")
     assert ended.code == 0, ended.stderr
     answer = ended.answer
     assert (answer["images"], answer["candidates"], answer["fitted_to"]) == (15, 15, 15)
@@ -67,21 +67,19 @@ def test_the_report_measures_each_level_on_captions_of_the_collection(folder: Pa
     assert 0.0 < errors[1] < errors[3] < errors[4]
     assert 0.0 < errors[2] < errors[3]
     assert levels["latent", 48]["fidelity"]["tau"] > levels["latent", 2]["fidelity"]["tau"]
-    table = sightline("cache", "report", "-c", "pictures", "--ranks", "8", "--bits", "8")
+    table = sightline("cache", "report", "-c", "pictures", "--ranks", "8", "--plain")
     assert table.code == 0
-    assert "latent 8 × 8 bits" in table.stdout
+    assert "latent 8" in table.stdout
     assert "9.6×" in table.stdout
 
 
 def test_a_fitted_codec_is_reported_and_used_by_new_images(
     folder: Path, sightline: Run, settings: Settings
 ) -> None:
-    ended = sightline(
-        "cache", "fit", "-c", "pictures", "--rank", "12", "--bits", "4", "--images", "20", "--json"
-    )
+    ended = sightline("cache", "fit", "-c", "pictures", "--rank", "10", "--grid", "--images", "20", "--json")
     assert ended.code == 0, ended.stderr
     codec = ended.answer["codec"]
-    assert (ended.answer["rank"], ended.answer["bits"], ended.answer["images"]) == (12, 4, 20)
+    assert (ended.answer["rank"], ended.answer["grid"], ended.answer["images"]) == (40, True, 20)
     answer = sightline("cache", "report", "-c", "pictures", "--json").answer
     assert [one["codec"] for one in answer["levels"]] == [None, None, codec]
     assert answer["fitted_to"] == 0
