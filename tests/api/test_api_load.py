@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import re
 import threading
+import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 
 import httpx
@@ -44,6 +45,13 @@ def held(settings: Settings, api_decoder: IsolatedDecoder) -> Iterator[tuple[Ser
     services.catalog.close()  # not the decoder, which all tests share
 
 
+def until_all_wait(services: Services, requests: list[Future[httpx.Response]]) -> None:
+    """Until every request stands in the line."""
+    while services.queue_figures().turns < len(requests):
+        assert not any(request.done() for request in requests)
+        time.sleep(0.005)
+
+
 def test_beyond_the_queue_requests_are_refused_at_once_and_the_others_answered(
     held: tuple[Services, threading.Event],
 ) -> None:
@@ -57,8 +65,7 @@ def test_beyond_the_queue_requests_are_refused_at_once_and_the_others_answered(
             pool.submit(httpx.post, f"{url}{SEARCH}", json={"text": "red"}, timeout=20)
             for _ in range(WAITING)
         ]
-        while services.queue_figures().requests < WAITING:
-            assert not any(future.done() for future in waiting)
+        until_all_wait(services, waiting)
         refused = client.post(SEARCH, json={"text": "red"})
         assert problem(refused, 503)["type"].endswith(":overloaded")
         assert int(refused.headers["retry-after"]) > 0
@@ -83,8 +90,7 @@ def test_reranking_and_the_page_stand_in_the_same_line(held: tuple[Services, thr
             pool.submit(httpx.post, f"{url}{SEARCH}", json={"text": "red"}, timeout=20)
             for _ in range(WAITING)
         ]
-        while services.queue_figures().requests < WAITING:
-            assert not any(future.done() for future in waiting)
+        until_all_wait(services, waiting)
         documents = [{"id": "a", "collection": "pictures"}]
         asked = httpx.post(f"{url}/v1/rerank", json={"query": "red", "documents": documents}, timeout=20)
         assert problem(asked, 503)["type"].endswith(":overloaded")
