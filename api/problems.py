@@ -18,6 +18,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from base.errors import (
+    AbandonedError,
     ConflictError,
     CorruptionError,
     InputError,
@@ -173,7 +174,7 @@ def install(app: FastAPI) -> None:
         else:
             assert isinstance(error, SightlineError)
             problem = from_error(error)
-        if isinstance(error, OverloadedError):  # told by a metric; a traceback for each would be a flood
+        if isinstance(error, OverloadedError | AbandonedError):  # normal under load: no traceback for each
             log.warning("%s", problem.detail, extra={"code": problem.code})
         elif problem.status >= 500:
             log.error("%s", problem.detail, extra={"code": problem.code}, exc_info=error)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
+from threading import Event
 from typing import TYPE_CHECKING, Protocol
 
 from base.search import RerankRequest, RerankResponse, SearchRequest, SearchResponse
@@ -80,6 +82,10 @@ class ModelStatus:
 
 WAIT_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 """Upper bounds of the buckets in which waiting times are counted; one more takes what is beyond."""
+
+
+client_gone: ContextVar[Event | None] = ContextVar("sightline_client_gone", default=None)
+"""Set when the client of the current request has hung up; None where there is no such client."""
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,15 @@ and ``/readyz``. Here there are as many as may wait, and a few that find the que
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
+from threading import Event
 from typing import TypeVar
 
 from anyio import CapacityLimiter, to_thread
+from starlette.types import Receive
+
+from api.services import client_gone
 
 Result = TypeVar("Result")
 
@@ -22,6 +27,21 @@ class ModelThreads:
     def __init__(self, waiting: int) -> None:
         self._limiter = CapacityLimiter(waiting + SPARE)
 
-    async def run(self, work: Callable[[], Result]) -> Result:
-        """``work()`` in a thread, with this request's context (its id in log lines)."""
-        return await to_thread.run_sync(work, limiter=self._limiter)
+    async def run(self, receive: Receive, work: Callable[[], Result]) -> Result:
+        """``work()`` in a thread, with this request's context: its id in log lines, its client's presence.
+
+        The body must have been read: what ``receive`` brings from now on is that the client has hung up.
+        """
+        gone = Event()
+        client_gone.set(gone)  # every request is a task with a context of its own
+        watcher = asyncio.create_task(_watch(receive, gone))
+        try:
+            return await to_thread.run_sync(work, limiter=self._limiter)
+        finally:
+            watcher.cancel()
+
+
+async def _watch(receive: Receive, gone: Event) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    gone.set()

@@ -15,7 +15,8 @@ translate the classes once; nothing below them knows status or exit codes.
     ├── UnavailableError       something this needs cannot be reached now
     │   ├── ModelUnavailableError
     │   ├── OverloadedError   too many requests wait already
-    │   └── DeadlineError      the time that a request had is up
+    │   ├── DeadlineError      the time that a request had is up
+    │   └── AbandonedError     whoever asked does not wait for the answer any more
     ├── CorruptionError        a stored file is not what was written
     └── LeaseLostError         another worker owns this batch now
 """
@@ -108,6 +109,12 @@ class DeadlineError(UnavailableError):
     """The time that a request had was up before the model was free for it."""
 
     code = "deadline"
+
+
+class AbandonedError(UnavailableError):
+    """Whoever asked does not wait for the answer any more, so nothing is computed for it."""
+
+    code = "abandoned"
 
 
 class CorruptionError(SightlineError):

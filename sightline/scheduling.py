@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from base.errors import DeadlineError, OverloadedError, UnavailableError
+from api.services import client_gone
+from base.errors import AbandonedError, DeadlineError, OverloadedError, UnavailableError
 from sightline.turns import Line, Text, Ticket, Turn
 from sightline.waits import Waits
 
@@ -61,7 +62,7 @@ class Scheduler:
                     f"{self._inside} requests wait for the model already, and no more may; try again soon."
                 )
             self._inside += 1
-        ticket = Ticket()
+        ticket = Ticket(client_gone.get())
         try:
             yield Admission(self, ticket)
         finally:
@@ -130,8 +131,8 @@ class Scheduler:
                     self._waits.text_batches += 1
             if isinstance(taken, Turn):
                 _run(taken, now)
-            else:
-                _encode(taken)
+            elif wanted := _still_wanted(taken):
+                _encode(wanted)
 
 
 class Admission:
@@ -228,13 +229,24 @@ class SharedModel:
 
 
 def _run(turn: Turn, now: float) -> None:
-    if turn.droppable and now >= turn.ticket.deadline:
+    if turn.ticket.is_abandoned:
+        turn.outcome.set_exception(_abandoned())
+        return
+    if turn.is_late(now):
         turn.outcome.set_exception(DeadlineError("The time was up before the model was free."))
         return
     try:
         turn.outcome.set_result(turn.run())
     except BaseException as error:  # whatever it is, it is the request's, whose thread waits for it
         turn.outcome.set_exception(error)
+
+
+def _still_wanted(texts: Sequence[Text]) -> list[Text]:
+    """Without those that nobody waits for; they are told so."""
+    for one in texts:
+        if one.ticket.is_abandoned:
+            one.outcome.set_exception(_abandoned())
+    return [one for one in texts if not one.outcome.done()]
 
 
 def _encode(texts: Sequence[Text]) -> None:
@@ -252,6 +264,10 @@ def _encode(texts: Sequence[Text]) -> None:
         return
     for one, part in zip(texts, parts, strict=True):
         one.outcome.set_result(part)
+
+
+def _abandoned() -> AbandonedError:
+    return AbandonedError("The client hung up before the answer was ready.")
 
 
 def _closing() -> UnavailableError:

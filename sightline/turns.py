@@ -12,6 +12,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from threading import Event
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -22,10 +23,17 @@ if TYPE_CHECKING:
 class Ticket:
     """One request, from when it is let in until it leaves. Compared by identity."""
 
+    gone: Event | None = None
+    """Set when nobody waits for the answer any more."""
     deadline: float = float("inf")
     """On the scheduler's clock: what still waits then is not scored any more."""
     waited: float = 0.0
     """Seconds that its turns and texts have waited so far."""
+
+    @property
+    def is_abandoned(self) -> bool:
+        """Whether computing for it is in vain."""
+        return self.gone is not None and self.gone.is_set()
 
 
 @dataclass(eq=False)
@@ -39,6 +47,10 @@ class Turn:
     droppable: bool = False
     """Whether its request can be answered without it, so that its deadline ends it."""
     outcome: Future[Any] = field(default_factory=Future)
+
+    def is_late(self, now: float) -> bool:
+        """Whether its request can do without it by now."""
+        return self.droppable and now >= self.ticket.deadline
 
 
 @dataclass(eq=False)

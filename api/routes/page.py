@@ -56,7 +56,7 @@ THEMES = ("light", "dark")
 @router.get("/", response_class=HTMLResponse)
 async def page(request: Request, here: EverythingHere) -> Response:
     """The page, or only what changes in it when our script asks (``X-Sightline-Part: results``)."""
-    return await here.threads.run(lambda: _page(request, here))
+    return await here.threads.run(request.receive, lambda: _page(request, here))
 
 
 def _page(request: Request, here: Everything) -> Response:

@@ -32,7 +32,7 @@ DATA_URI = re.compile(r"data:[^,;]*(?:;[^,;]+)*?(;base64)?,", re.IGNORECASE)
 
 
 @router.post("/collections/{name}/search", responses=problems(404, 422, 503), response_model=SearchAnswer)
-async def search(name: Name, body: SearchBody, here: EverythingHere) -> Response:
+async def search(name: Name, body: SearchBody, here: EverythingHere, request: Request) -> Response:
     """Find pictures by a sentence: ITC retrieves the candidates, ITM puts them in order."""
     check_candidates(body.candidates, here.settings)
 
@@ -40,7 +40,7 @@ async def search(name: Name, body: SearchBody, here: EverythingHere) -> Response
         response = run_search(here.services, here.metrics, body.to_request(name))
         return as_json(search_answer(response, name, here.root))
 
-    return await here.threads.run(work)
+    return await here.threads.run(request.receive, work)
 
 
 @router.post("/rerank", responses=problems(404, 409, 413, 422, 503), response_model=RerankAnswer)
@@ -49,7 +49,9 @@ async def rerank(body: RerankBody, here: EverythingHere, request: Request) -> Re
     most, request_id = here.settings.max_documents, request.scope["request_id"]
     if len(body.documents) > most:
         raise Problem(413, f"One request may bring at most {most:,} documents.")
-    return await here.threads.run(lambda: as_json(run_rerank(here.services, here.settings, body, request_id)))
+    return await here.threads.run(
+        request.receive, lambda: as_json(run_rerank(here.services, here.settings, body, request_id))
+    )
 
 
 def as_json(answer: Answer) -> Response:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import threading
+import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 
 import httpx
 import pytest
+from starlette.types import Message
 
 from api.app import create_app
 from api.server import running
+from api.services import client_gone
+from api.threads import ModelThreads
 from base.errors import OverloadedError
 from imaging import IsolatedDecoder
 from sightline.settings import ServingSettings, Settings
@@ -36,7 +41,15 @@ def held(settings: Settings, api_decoder: IsolatedDecoder) -> Iterator[tuple[Ser
     yield services, release
     release.set()
     busy.join()
-    services.close()
+    services.scheduler.close()
+    services.catalog.close()  # not the decoder, which all tests share
+
+
+def until_all_wait(services: Services, requests: list[Future[httpx.Response]]) -> None:
+    """Until every request stands in the line."""
+    while services.queue_figures().turns < len(requests):
+        assert not any(request.done() for request in requests)
+        time.sleep(0.005)
 
 
 def test_beyond_the_queue_requests_are_refused_at_once_and_the_others_answered(
@@ -52,8 +65,7 @@ def test_beyond_the_queue_requests_are_refused_at_once_and_the_others_answered(
             pool.submit(httpx.post, f"{url}{SEARCH}", json={"text": "red"}, timeout=20)
             for _ in range(WAITING)
         ]
-        while services.queue_figures().requests < WAITING:
-            assert not any(future.done() for future in waiting)
+        until_all_wait(services, waiting)
         refused = client.post(SEARCH, json={"text": "red"})
         assert problem(refused, 503)["type"].endswith(":overloaded")
         assert int(refused.headers["retry-after"]) > 0
@@ -78,8 +90,7 @@ def test_reranking_and_the_page_stand_in_the_same_line(held: tuple[Services, thr
             pool.submit(httpx.post, f"{url}{SEARCH}", json={"text": "red"}, timeout=20)
             for _ in range(WAITING)
         ]
-        while services.queue_figures().requests < WAITING:
-            assert not any(future.done() for future in waiting)
+        until_all_wait(services, waiting)
         documents = [{"id": "a", "collection": "pictures"}]
         asked = httpx.post(f"{url}/v1/rerank", json={"query": "red", "documents": documents}, timeout=20)
         assert problem(asked, 503)["type"].endswith(":overloaded")
@@ -87,3 +98,28 @@ def test_reranking_and_the_page_stand_in_the_same_line(held: tuple[Services, thr
         with pytest.raises(OverloadedError), services.scheduler.admit():
             pass
         release.set()
+
+
+def test_work_is_told_when_its_client_hangs_up() -> None:
+    messages: list[Message] = [{"type": "http.request", "body": b""}, {"type": "http.disconnect"}]
+
+    async def receive() -> Message:
+        return messages.pop(0)
+
+    def work() -> bool:
+        gone = client_gone.get()
+        return gone is not None and gone.wait(20)
+
+    assert asyncio.run(ModelThreads(1).run(receive, work))
+
+
+def test_work_whose_client_stays_is_not_disturbed() -> None:
+    async def receive() -> Message:
+        await asyncio.sleep(60)
+        raise AssertionError("the answer did not end the waiting")
+
+    def work() -> bool:
+        gone = client_gone.get()
+        return gone is not None and not gone.is_set()
+
+    assert asyncio.run(ModelThreads(1).run(receive, work))

@@ -6,13 +6,15 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
-from base.errors import DeadlineError, InputError, OverloadedError, UnavailableError
+from api.services import client_gone
+from base.errors import AbandonedError, DeadlineError, InputError, OverloadedError, UnavailableError
 from base.search import Precision
 from blip import load_blip2
 from blip.blip2 import Blip2
@@ -202,6 +204,33 @@ def test_a_deadline_counts_the_time_in_the_queue(pool: ThreadPoolExecutor) -> No
     assert ("hasty",) not in toy.asked
     assert scheduler.figures().waited_seconds == pytest.approx(3.0)
     scheduler.close()
+
+
+def test_nothing_is_computed_for_a_client_that_hung_up(
+    scheduler: Scheduler, pool: ThreadPoolExecutor
+) -> None:
+    toy, gone = GatedToy(), threading.Event()
+
+    def by_a_client(work: Callable[..., object], *arguments: object) -> object:
+        client_gone.set(gone)
+        return work(scheduler, toy, *arguments)
+
+    held = pool.submit(match, scheduler, toy, "held", 1)
+    until(lambda: bool(toy.asked))
+    lost = [
+        pool.submit(copy_context().run, by_a_client, match, "lost", 1),
+        pool.submit(copy_context().run, by_a_client, encode, "lost"),
+    ]
+    kept = pool.submit(encode, scheduler, toy, "kept")
+    until(lambda: scheduler.figures().turns == 3)
+    gone.set()
+    toy.gate.set()
+    for future in lost:
+        with pytest.raises(AbandonedError):
+            future.result(20)
+    held.result(20)
+    kept.result(20)
+    assert toy.asked == [("held",), ("kept",)]
 
 
 def test_whoever_still_waits_is_told_when_the_process_stops(pool: ThreadPoolExecutor) -> None:
