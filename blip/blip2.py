@@ -24,7 +24,7 @@ from blip.config import read_config
 from blip.itg import load_itg_head
 from blip.latents import Latents
 from blip.network import Blip2Network
-from blip.patch_codec import cross_attention_metric
+from blip.patch_metric import cross_attention_metric
 from blip.pixels import preprocess, read_pixel_config
 from blip.precision import PairScorers
 from blip.tokenizer import load_tokenizer
@@ -130,7 +130,7 @@ class Blip2:
         return self.network.itm_logits(dense, ids, None if bool(valid.all()) else valid)
 
     def patch_metric(self) -> Tensor:
-        """G ``[V,V]`` fp64: how the cross-attention weighs errors of the patches (blip/patch_codec.py)."""
+        """Parts ``[2,V,V]`` fp64: how cross-attention weighs errors of patches (blip/patch_codec.py)."""
         return cross_attention_metric(self.network)
 
     # -- captions
