@@ -113,7 +113,7 @@ def _levels(model: Blip2, sample: Tensor) -> list[Level]:
     seen, plain = model.patch_metric(), torch.eye(width, dtype=torch.float64)
     kinds = {"plain PCA": (plain, False), "latent": (seen, False), "latent, grid": (seen, True)}
     for family, (metric, grid) in kinds.items():
-        for size in sizes:
+        for size in [*sizes, None] if metric is seen else sizes:
             codec = fit(lambda: [sample], metric, model.fingerprint, size, grid)
             each = codec.image_bytes(count)
             name = _name(codec, each) if metric is seen else f"plain PCA, rank {size}"

@@ -25,7 +25,7 @@ from blip.itg import load_itg_head
 from blip.latents import Latents
 from blip.match_precision import PairScorers
 from blip.network import Blip2Network
-from blip.patch_codec import cross_attention_metric
+from blip.patch_metric import cross_attention_metric
 from blip.pixels import preprocess, read_pixel_config
 from blip.precision import vision_dtype
 from blip.tokenizer import load_tokenizer
@@ -138,7 +138,7 @@ class Blip2:
         return self.network.itm_logits(dense, ids, None if bool(valid.all()) else valid)
 
     def patch_metric(self) -> Tensor:
-        """G ``[V,V]`` fp64: how the cross-attention weighs errors of the patches (blip/patch_codec.py)."""
+        """Parts ``[2,V,V]`` fp64: how cross-attention weighs errors of patches (blip/patch_codec.py)."""
         return cross_attention_metric(self.network)
 
     # -- captions

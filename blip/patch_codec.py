@@ -1,9 +1,10 @@
 """The patch codec: a linear latent of the patches, fitted in the metric that the cross-attention sees.
 
-Cross-attention looks at patches p only through its key and value projections, W [M,V] stacked over all
-layers. So what counts in a reconstruction p̂ is ‖W(p − p̂)‖, not ‖p − p̂‖. With G = WᵀW = A Aᵀ and the
-covariance C of the patches, the best rank R keeps the leading eigenvectors U of Aᵀ C A (the
-Eckart–Young theorem for y = Aᵀ(p − mean), of which ‖W(p − mean)‖ is the length):
+Cross-attention looks at patches p only through linear maps: what queries see of keys, W_qᵀ W_k for each head,
+and what becomes of values, W_o W_v (blip/patch_metric.py). So what counts in a reconstruction p̂ is
+‖W(p − p̂)‖, W [M,V] being all these stacked over the layers, and not ‖p − p̂‖. With G = WᵀW = A Aᵀ, keys and
+values weighted to see as much, and the covariance C of the patches, the best rank R keeps the leading
+eigenvectors U of Aᵀ C A (the Eckart–Young theorem for y = Aᵀ(p − mean), of which ‖W(p − mean)‖ is the length):
 
     z = Uᵀ Aᵀ (p − mean)          p̂ = mean + A⁺ᵀ U z
 
@@ -14,7 +15,7 @@ patches of an image (blip/patch_grid.py); the model sees int8 latents of that ra
 docs/decisions/030-patch-codec.md.
 
 Shapes: K images · P patches · V vision width · R latent rank · C bytes of codes · M rows of the stacked
-projections.
+maps · S parts of a metric.
 """
 
 from __future__ import annotations
@@ -32,7 +33,6 @@ from torch import Tensor
 
 from base.errors import CorruptionError, InputError, ModelMismatchError
 from blip.latents import Basis, Latents
-from blip.network import Blip2Network
 from blip.patch_grid import PatchGrid, fit_grid
 from blip.patch_moments import PatchMoments
 from blip.patch_size import default_rank
@@ -40,13 +40,14 @@ from blip.patch_size import default_rank
 FORMAT: Final = {"format": "sightline-patch-codec", "version": "1"}
 _TENSORS: Final = ("encoder", "components", "mean")
 _GRID_TENSORS: Final = ("grid.mean", "grid.axes", "grid.deviations", "grid.bits")
-_PROJECTIONS: Final = ("crossattention.attention.key.weight", "crossattention.attention.value.weight")
 _RMS: Final = 32.0
 """Root mean square of the latent's numbers: a patch's scale is then about 1, far from both ends of fp16."""
 _MOST_LOST: Final = 0.05
 """Share of what is seen that int8 latents of the default rank may leave out."""
 _GRID_RANKS: Final = 4
 """How many times the rank a grid keeps in the same bytes."""
+_RATIO: Final = 11.05
+"""Times that a grid is smaller than fp16 when no rank is given: 65,494 bytes for ViT-g at 224 px."""
 _LEAST_HALF: Final = 2.0**-24
 _EIGENVALUE_FLOOR: Final = 1e-10
 
@@ -60,7 +61,7 @@ class PatchMetric(Protocol):
     """A model that can say how its cross-attention weighs errors of the patches."""
 
     def patch_metric(self) -> Tensor:
-        """G ``[V,V]`` fp64: an error e of one patch costs eᵀ G e."""
+        """Parts ``[S,V,V]`` fp64, each symmetric: an error e of one patch costs eᵀ G e."""
         ...
 
 
@@ -121,37 +122,27 @@ def quantise(latent_KPR: Tensor, basis: Basis | None) -> Latents:
     return Latents(codes_KPR.nan_to_num_().clamp_(-127, 127).to(torch.int8), scale_KP, basis)
 
 
-def cross_attention_metric(network: Blip2Network) -> Tensor:
-    """G = WᵀW ``[V,V]`` fp64 of the key and value projections of every cross-attention layer, stacked."""
-    width = network.config.qformer_config.encoder_hidden_size
-    metric_VV = torch.zeros(width, width, dtype=torch.float64)
-    for name, parameter in network.qformer.named_parameters():
-        if name.endswith(_PROJECTIONS):
-            weight_HV = parameter.detach().to("cpu", torch.float64)
-            metric_VV += weight_HV.T @ weight_HV
-    return metric_VV
-
-
 def fit(
-    sample: Sample, metric_VV: Tensor, fingerprint: str, rank: int | None = None, grid: bool | None = None
+    sample: Sample, metric: Tensor, fingerprint: str, rank: int | None = None, grid: bool | None = None
 ) -> PatchCodec:
     """The best codec for these patches ``[n,P,V]``, in fp64 (formulas: see the module).
 
-    ``rank``: bytes of a patch beside its scale; None: `default_rank`. ``grid``: code the patches of an image
-    together, at four times the rank in the same bytes; None: where no rank is given and more than a twentieth
-    of what the cross-attention sees lies beyond the default. A grid reads the sample three times more.
+    ``metric``: ``[V,V]``, or parts ``[S,V,V]`` that are weighted to see as much of the patches each. ``rank``:
+    bytes of a patch beside its scale; None: `default_rank`. ``grid``: code the patches of an image together,
+    at four times the rank in the same bytes; None: where no rank is given and more than a twentieth of what
+    the cross-attention sees lies beyond the default. A grid reads the sample three times more.
 
     Raises:
         InputError: the rank is not between 1 and V, or there are no patches.
     """
-    width = len(metric_VV)
+    width = metric.shape[-1]
     size = default_rank(width) if rank is None else rank
     if not 1 <= size <= width:
         raise InputError(f"The rank of a patch codec must be from 1 to {width}, not {size}.")
     moments = PatchMoments(width)
     for patches_nPV in sample():
         moments.add(patches_nPV)
-    axes = _axes(moments, metric_VV)
+    axes = _axes(moments, metric)
     if grid is None:
         grid = rank is None and axes.lost(size) > _MOST_LOST
     if not grid:
@@ -164,7 +155,8 @@ def fit(
             yield (patches_nPV.to("cpu", torch.float32) - mean_V) @ encoder_VR
 
     count = next(iter(sample())).shape[1]
-    return _identified(replace(linear, grid=fit_grid(latents, count * (size + 2) - 2)))
+    total = count * (size + 2) if rank is not None else int(2 * count * width / _RATIO)
+    return _identified(replace(linear, grid=fit_grid(latents, total - 2)))
 
 
 @dataclass(frozen=True)
@@ -193,9 +185,12 @@ class _Axes:
         return _identified(PatchCodec(encoder_VR, basis, fingerprint, self.moments.images))
 
 
-def _axes(moments: PatchMoments, metric_VV: Tensor) -> _Axes:
-    root_VA, inverse_VA = _root(metric_VV.to("cpu", torch.float64))
-    values_A, vectors_AA = torch.linalg.eigh(root_VA.T @ moments.covariance @ root_VA)  # ascending
+def _axes(moments: PatchMoments, metric: Tensor) -> _Axes:
+    covariance_VV = moments.covariance
+    parts_SVV = metric.to("cpu", torch.float64).reshape(-1, *covariance_VV.shape)
+    seen_S = (parts_SVV * covariance_VV).sum(dim=(1, 2)).clamp_min(torch.finfo(torch.float64).tiny)
+    root_VA, inverse_VA = _root((parts_SVV / seen_S[:, None, None]).sum(dim=0))
+    values_A, vectors_AA = torch.linalg.eigh(root_VA.T @ covariance_VV @ root_VA)  # ascending
     return _Axes(moments, values_A.clamp_min(0).flip(0), vectors_AA.flip(1), root_VA, inverse_VA)
 
 

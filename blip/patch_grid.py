@@ -135,6 +135,7 @@ def _to_bits(units_Kn: NDArray[np.float32], bits: int) -> NDArray[np.uint8]:
 
 def _from_bits(planes: NDArray[np.uint8], bits: int) -> NDArray[np.float32]:
     """The middle of each cell, ``[K,n]``."""
-    index = planes.reshape(len(planes), -1, bits) @ (1 << np.arange(bits)).astype(np.int32)
+    values = (1 << np.arange(bits)).astype(np.float32)  # in fp32, of which products are fast
+    index = planes.reshape(len(planes), -1, bits).astype(np.float32) @ values
     middles: NDArray[np.float32] = ((index - 2 ** (bits - 1) + 0.5) * _STEPS[bits]).astype(np.float32)
     return middles

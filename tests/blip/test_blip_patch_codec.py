@@ -15,12 +15,12 @@ from base.errors import CorruptionError, InputError, ModelMismatchError
 from blip.network import Blip2Network
 from blip.patch_codec import (
     PatchCodec,
-    cross_attention_metric,
     fit,
     from_bytes,
     quantise,
     to_bytes,
 )
+from blip.patch_metric import cross_attention_metric
 from blip.patch_moments import PatchMoments
 from blip.patch_size import default_rank, image_bytes
 from blip.random_weights import randomise, small_config
@@ -137,17 +137,30 @@ def test_numbers_that_cannot_be_kept_show_in_the_scale() -> None:
     assert torch.isfinite(quantise(latent, None).scales).tolist() == [[False, False, True]]
 
 
-def test_the_metric_is_that_of_every_key_and_value_projection() -> None:
+def test_the_metric_is_what_queries_see_of_keys_and_what_becomes_of_values() -> None:
     network = Blip2Network(small_config(), with_vision=False)
     randomise(network)
-    error = drawn(48)
-    layers = [layer.crossattention for layer in network.qformer.encoder.layer]
-    attentions = [layer.attention for layer in layers if layer is not None]  # type: ignore[union-attr]
-    assert len(attentions) == 2
-    seen = [p.weight @ error for a in attentions for p in (a.key, a.value)]  # type: ignore[union-attr,operator]
-    expected = sum(float(one.detach().square().sum()) for one in seen)
-    measured = error.double() @ cross_attention_metric(network) @ error.double()
-    assert float(measured) == pytest.approx(expected, rel=1e-5)
+    weights = {name: value.detach().double() for name, value in network.qformer.named_parameters()}
+    error = drawn(48).double()
+    keys = values = 0.0
+    for layer in (0, 2):
+        prefix = f"encoder.layer.{layer}.crossattention."
+        query, key, value = (weights[f"{prefix}attention.{n}.weight"] for n in ("query", "key", "value"))
+        for head in range(4):
+            rows = slice(16 * head, 16 * head + 16)
+            keys += float((query[rows].T @ (key[rows] @ error)).square().sum())
+        values += float((weights[f"{prefix}output.dense.weight"] @ (value @ error)).square().sum())
+    measured = [float(error @ part @ error) for part in cross_attention_metric(network)]
+    assert measured == pytest.approx([keys, values], rel=1e-9)
+
+
+def test_parts_of_a_metric_are_weighted_to_see_as_much() -> None:
+    sample, one = anisotropic(50), projections()
+    other = drawn(30, WIDTH, seed=8)
+    parts = torch.stack([one.T @ one, other.T @ other]).double()
+    codec = fit(lambda: [sample], parts, FINGERPRINT, 6, False)
+    scaled = fit(lambda: [sample], parts * torch.tensor([1e4, 1e-3])[:, None, None], FINGERPRINT, 6, False)
+    assert torch.allclose(codec.encode(sample).patches(), scaled.encode(sample).patches(), atol=0.1)
 
 
 @pytest.mark.parametrize(("width", "rank"), [(1408, 240), (192, 32), (48, 6), (6, 1)])
@@ -245,7 +258,7 @@ def test_a_flat_spectrum_gets_a_grid_and_a_steep_one_does_not() -> None:
         sample = drawn(100, 9, width) * spread
         codec = fit(lambda sample=sample: [sample], metric, FINGERPRINT)  # type: ignore[misc]
         assert (codec.basis.rank, codec.grid is not None) == (rank, rank == 60)
-        assert codec.image_bytes(9) == 9 * 17
+        assert codec.image_bytes(9) == (int(9 * 192 / 11.05) if rank == 60 else 9 * 17)
 
 
 @pytest.mark.parametrize("rank", [0, WIDTH + 1])
