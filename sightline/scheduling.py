@@ -136,6 +136,7 @@ class Scheduler:
                 _run(taken, now)
             elif wanted := _still_wanted(taken):
                 _encode(wanted)
+            self._waits.busy_seconds += self._clock() - now  # by this thread alone
 
 
 class Admission:
