@@ -136,6 +136,7 @@ class QueueCollector(Collector):
             yield GaugeMetricFamily(name, what, value=value)
         for name, value, what in (
             ("sightline_model_requests_refused", figures.refused, "Requests that found the queue full."),
+            ("sightline_model_busy_seconds", figures.busy_seconds, "Time in which the model computed."),
             ("sightline_text_batches", figures.text_batches, "Batches in which texts were encoded."),
         ):
             yield CounterMetricFamily(name, what, value=value)

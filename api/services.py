@@ -104,6 +104,8 @@ class QueueFigures:
     """Answered requests by how long they waited: one number for each of WAIT_SECONDS, then the rest."""
     waited_seconds: float
     """Seconds that all answered requests waited together."""
+    busy_seconds: float
+    """Seconds that the model's thread computed."""
 
 
 class Services(Protocol):

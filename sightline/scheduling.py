@@ -34,6 +34,9 @@ log = logging.getLogger(__name__)
 
 Clock = Callable[[], float]
 
+CLOSE_SECONDS = 10.0
+"""How long a process that stops waits for the call that runs: encoding pictures again can take longer."""
+
 
 class Scheduler:
     """Thread-safe. Its thread starts with the first call and ends with ``close``."""
@@ -76,7 +79,7 @@ class Scheduler:
             return self._waits.figures(self._inside, len(self._line))
 
     def close(self) -> None:
-        """Stop computing; whoever still waits is told. The call that runs is finished first."""
+        """Stop computing; whoever still waits is told. The call that runs may end, if it does so soon."""
         with self._changed:
             self._closed = True
             left = self._line.drain()
@@ -85,7 +88,7 @@ class Scheduler:
         for one in left:
             one.outcome.set_exception(_closing())
         if thread is not None:
-            thread.join()
+            thread.join(CLOSE_SECONDS)
 
     def moment(self, milliseconds: float | None) -> float:
         """So long from now, on this scheduler's clock; None is never."""
@@ -133,6 +136,7 @@ class Scheduler:
                 _run(taken, now)
             elif wanted := _still_wanted(taken):
                 _encode(wanted)
+            self._waits.busy_seconds += self._clock() - now  # by this thread alone
 
 
 class Admission:

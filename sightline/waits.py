@@ -14,6 +14,7 @@ class Waits:
 
     refused: int = 0
     text_batches: int = 0
+    busy_seconds: float = 0.0
     _counts: list[int] = field(default_factory=lambda: [0] * (len(WAIT_SECONDS) + 1))
     _sum: float = 0.0
 
@@ -24,4 +25,12 @@ class Waits:
 
     def figures(self, requests: int, turns: int) -> QueueFigures:
         """Everything until now."""
-        return QueueFigures(requests, turns, self.refused, self.text_batches, tuple(self._counts), self._sum)
+        return QueueFigures(
+            requests,
+            turns,
+            self.refused,
+            self.text_batches,
+            tuple(self._counts),
+            self._sum,
+            self.busy_seconds,
+        )
