@@ -4,7 +4,7 @@ Cross-attention looks at patches p only through linear maps: what queries see of
 and what becomes of values, W_o W_v (blip/patch_metric.py). So what counts in a reconstruction p̂ is
 ‖W(p − p̂)‖, W [M,V] being all these stacked over the layers, and not ‖p − p̂‖. With G = WᵀW = A Aᵀ, keys and
 values weighted to see as much, and the covariance C of the patches, the best rank R keeps the leading
-eigenvectors U of Aᵀ C A (the Eckart–Young theorem for y = Aᵀ(p − mean), of which ‖W(p − mean)‖ is the length):
+eigenvectors U of Aᵀ C A (the Eckart–Young theorem for y = Aᵀ(p − mean), as long as W(p − mean)):
 
     z = Uᵀ Aᵀ (p − mean)          p̂ = mean + A⁺ᵀ U z
 
@@ -127,10 +127,10 @@ def fit(
 ) -> PatchCodec:
     """The best codec for these patches ``[n,P,V]``, in fp64 (formulas: see the module).
 
-    ``metric``: ``[V,V]``, or parts ``[S,V,V]`` that are weighted to see as much of the patches each. ``rank``:
-    bytes of a patch beside its scale; None: `default_rank`. ``grid``: code the patches of an image together,
-    at four times the rank in the same bytes; None: where no rank is given and more than a twentieth of what
-    the cross-attention sees lies beyond the default. A grid reads the sample three times more.
+    ``metric``: ``[V,V]``, or parts ``[S,V,V]`` that are weighted to see as much of the patches each.
+    ``rank``: bytes of a patch beside its scale; None: `default_rank`. ``grid``: code the patches of an image
+    together, at four times the rank in the same bytes; None: where no rank is given and more than a twentieth
+    of what the cross-attention sees lies beyond the default. A grid reads the sample three times more.
 
     Raises:
         InputError: the rank is not between 1 and V, or there are no patches.
