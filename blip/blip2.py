@@ -28,6 +28,7 @@ from blip.network import Blip2Network
 from blip.patch_codec import cross_attention_metric
 from blip.pixels import preprocess, read_pixel_config
 from blip.tokenizer import load_tokenizer
+from blip.uninitialised import Uninitialised
 from blip.vit import VisionModel
 
 _VISION = "vision_model."
@@ -180,14 +181,14 @@ class Blip2:
         return self._vision is not None
 
     def _load_vision(self) -> VisionModel:
-        with torch.device("meta"):
+        with torch.device("meta"), Uninitialised():
             model = VisionModel(self.config.vision_config)
         tensors = {name.removeprefix(_VISION): value for name, value in self._tensors(vision=True).items()}
         _assign(model, tensors, self.vision_dtype, self.device, self.folder)
         return model
 
     def _load_qformer(self) -> Blip2Network:
-        with torch.device("meta"):
+        with torch.device("meta"), Uninitialised():
             network = Blip2Network(self.config, with_vision=False)
         _assign(network, self._tensors(vision=False), torch.float32, self.device, self.folder)
         return network
