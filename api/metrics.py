@@ -134,12 +134,12 @@ class QueueCollector(Collector):
             ("sightline_model_queue_length", figures.turns, "Batches and texts that wait for the model."),
         ):
             yield GaugeMetricFamily(name, what, value=value)
-        for name, value, what in (
+        for name, amount, what in (
             ("sightline_model_requests_refused", figures.refused, "Requests that found the queue full."),
             ("sightline_model_busy_seconds", figures.busy_seconds, "Time in which the model computed."),
             ("sightline_text_batches", figures.text_batches, "Batches in which texts were encoded."),
         ):
-            yield CounterMetricFamily(name, what, value=value)
+            yield CounterMetricFamily(name, what, value=amount)
         bounds = [*map(str, WAIT_SECONDS), "+Inf"]
         waits = HistogramMetricFamily("sightline_model_wait_duration_seconds", "Time that a request waited.")
         waits.add_metric(

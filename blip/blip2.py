@@ -29,6 +29,7 @@ from blip.patch_metric import cross_attention_metric
 from blip.pixels import preprocess, read_pixel_config
 from blip.precision import vision_dtype
 from blip.tokenizer import load_tokenizer
+from blip.uninitialised import Uninitialised
 from blip.vit import VisionModel
 from blip.vit_packed import PackedVision, can_pack_vision
 
@@ -182,7 +183,7 @@ class Blip2:
         return self._vision is not None
 
     def _load_vision(self) -> VisionModel | PackedVision:
-        with torch.device("meta"):
+        with torch.device("meta"), Uninitialised():
             model = VisionModel(self.config.vision_config)
         tensors = {name.removeprefix(_VISION): value for name, value in self._tensors(vision=True).items()}
         _assign(model, tensors, self.vision_dtype, self.device, self.folder)
@@ -190,7 +191,7 @@ class Blip2:
         return PackedVision(model) if can_pack_vision(model) else model
 
     def _load_qformer(self) -> Blip2Network:
-        with torch.device("meta"):
+        with torch.device("meta"), Uninitialised():
             network = Blip2Network(self.config, with_vision=False)
         _assign(network, self._tensors(vision=False), torch.float32, self.device, self.folder)
         return network

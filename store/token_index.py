@@ -29,7 +29,7 @@ hits cost little beside scanning again."""
 FEWEST: Final = 4
 """Images that are expected at least."""
 GROWTH: Final = 4
-"""A prefix that proved too short is taken this many times longer."""
+"""A prefix that proved too short is taken at most this many times longer."""
 
 
 class RowHits(NamedTuple):
@@ -121,7 +121,7 @@ class TokenIndex:
             cut = max(kth_best(hits.scores, images, wanted.images), wanted.floor) - slack
             if len(hits.scores) == 0 or count >= total or hits.scores[-1] < cut:
                 return hits.rows[(hits.scores >= cut) & contenders(hits.scores, images, slack)]
-            count = min(total, GROWTH * count)
+            count = min(total, _longer(count, wanted.expected, len(np.unique(images))))
 
 
 @dataclass(frozen=True)
@@ -170,6 +170,11 @@ def contenders(scores: NDArray[np.floating[Any]], images: NDArray[np.integer[Any
     _, first, image = np.unique(images, return_index=True, return_inverse=True)
     may_be: Mask = scores >= scores[first][image] - slack
     return may_be
+
+
+def _longer(count: int, expected: int, seen: int) -> int:
+    """The next prefix, by how many images of the expected ones were in one of ``count`` hits."""
+    return int(count * min(GROWTH, max(2.0, 1.5 * expected / max(1, seen))))
 
 
 def row_bitmap(allowed: Mask, queries: int) -> NDArray[np.uint8]:

@@ -18,6 +18,8 @@ from blip.pixels import PixelConfig, preprocess
 from blip.random_weights import write_random_checkpoint
 from blip.tokenizer import load_tokenizer
 
+ROOT = Path(__file__).parents[2]
+
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
@@ -156,3 +158,15 @@ def test_texts_and_images_that_do_not_pair_are_refused(folder: Path) -> None:
         model.match(["a", "b"], patches)
     with pytest.raises(InputError, match="text is empty"):
         model.encode_text(["  "])
+
+
+def test_loading_imports_no_compiler(tmp_path: Path) -> None:
+    """torch._dynamo and sympy take longer to import than a small model to load."""
+    folder = write_random_checkpoint(tmp_path / "model")
+    program = (
+        "import sys; from blip import load_blip2; model = load_blip2(sys.argv[1]); model.vision; "
+        "print([name for name in ('torch._dynamo', 'sympy', 'transformers') if name in sys.modules])"
+    )
+    command = [sys.executable, "-c", program, str(folder)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
