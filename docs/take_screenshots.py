@@ -15,7 +15,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 HERE = Path(__file__).parent
 QUERY = "a red car and a blue house"
-ABSENT = "an elephant reading a newspaper"
+ABSENT = "a purple train"
 WIDE, PHONE = (1440, 900), (390, 844)
 
 

@@ -73,8 +73,10 @@ def make(out: Path, work: Path, recipe: Recipe) -> None:
     patches = encode_pictures(vision, pictures, config, work / "patches.f16")
     learner = Learner(Blip2Network(config, with_vision=False))
     init_qformer(learner, recipe.seed)
-    batches = BatchMaker(pictures.scenes, recipe.families, tokenizer, recipe.max_text_tokens, recipe.seed)
-    train_qformer(learner, recipe.qformer, patches, batches, work, recipe.seed)
+    for number, (name, stage) in enumerate((("qformer", recipe.qformer), ("settling", recipe.settling))):
+        seed = recipe.seed + number
+        batches = BatchMaker(pictures.scenes, recipe.families, tokenizer, recipe.max_text_tokens, seed)
+        train_qformer(learner, stage, patches, batches, work / f"{name}.pt", seed)
     learner.network.vision_model = vision
     save_checkpoint(out, learner.network, learner.itg, tokenizer, PixelConfig(side), torch.float16)
     log.info("demo model written to %s", out)

@@ -131,33 +131,53 @@ def _stack(a: Texts, b: Texts) -> Texts:
 def losses(
     learner: Learner, patches: Tensor, batch: Batch, stage: QFormerStage, step: int, seed: int, nouns: Nouns
 ) -> dict[str, Tensor]:
-    """ITC, ITM and ITG losses of one batch, and ITM's accuracy."""
-    done = step / stage.steps
-    generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
+    """The weighted losses of one batch, and how often ITC and ITM are right."""
     tokens, caption_logits = learner.image_side(patches, batch.captions)
     vectors = learner.network.text_vectors(batch.sentences.ids, batch.sentences.valid)
     scores = itc_scores(tokens, vectors).T / learner.temperature.clamp(0.01, 0.5)  # [B sentences, B pictures]
     itc = soft_cross_entropy(scores, soft_targets(batch.truth, 0.05))
     itc = (itc + soft_cross_entropy(scores.T, soft_targets(batch.truth.T, 0.05))) / 2
+    found = {
+        "itc": itc * stage.itc_weight,
+        "itg": itg_loss(caption_logits, batch.captions.ids, batch.captions.valid),
+        "itc_top1": batch.truth.gather(1, scores.argmax(1, keepdim=True)).float().mean(),
+    }
+    if step % stage.itm_every == 0:
+        found |= matching_losses(learner, patches, batch, scores.detach(), stage, step, seed, nouns)
+    return found
+
+
+def matching_losses(
+    learner: Learner,
+    patches: Tensor,
+    batch: Batch,
+    scores: Tensor,
+    stage: QFormerStage,
+    step: int,
+    seed: int,
+    nouns: Nouns,
+) -> dict[str, Tensor]:
+    """ITM and grounding losses, and how often ITM is right; ``scores`` ``[B,B]`` choose the negatives."""
+    done = step / stage.steps
+    generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
     ramp = (done - stage.random_negatives_until) / (stage.hard_negatives_from - stage.random_negatives_until)
-    hardness = min(max(ramp, 0.0), 1.0) * 0.8
-    pairs = choose_pairs(scores.detach(), batch, hardness, 0.5 * min(max(ramp, 0.0), 1.0), generator)
+    hardness = min(max(ramp, 0.0), 1.0)
+    pairs = choose_pairs(scores, batch, hardness * 0.8, 0.5 * hardness, generator)
     count = learner.network.config.num_query_tokens
     chosen = torch.randperm(count, generator=generator)[
         : count if done >= stage.full_queries_after else stage.itm_queries
     ]
     logits, grounding = match_by_length(learner, patches, pairs, chosen, batch.facts, nouns)
     right = logits.argmax(1) == pairs.labels
-    third = len(right) // 3
     return {
-        "itc": itc,
-        "itm": itm_loss(logits, pairs.labels),
+        "itm": itm_loss(logits, pairs.labels) * stage.itm_weight,
         "ground": grounding,
-        "itg": itg_loss(caption_logits, batch.captions.ids, batch.captions.valid),
         "right": right.float().mean().detach(),
-        "right_true": right[:third].float().mean(),
-        "itc_top1": batch.truth.gather(1, scores.argmax(1, keepdim=True)).float().mean(),
+        "right_true": right[: len(right) // 3].float().mean(),
     }
+
+
+LEARNED = ("itc", "itm", "itg", "ground")
 
 
 def train_qformer(
@@ -165,12 +185,12 @@ def train_qformer(
     stage: QFormerStage,
     patches: NDArray[np.float16],
     batches: BatchMaker,
-    work: Path,
+    state_file: Path,
     seed: int,
 ) -> Learner:
-    """Train, or continue from the last checkpoint."""
+    """Train one stage, or continue from its last checkpoint."""
     optimisers = build_optimisers([learner], stage.lr, stage.weight_decay)
-    state = load_state(work / "qformer.pt")
+    state = load_state(state_file)
     start = 0
     if state is not None:
         start = state["step"]
@@ -187,7 +207,7 @@ def train_qformer(
         found = losses(
             learner, torch.from_numpy(patches[batch.rows]).float(), batch, stage, step, seed, nouns
         )
-        (found["itc"] + stage.itm_weight * found["itm"] + found["itg"] + found["ground"]).backward()
+        torch.stack([found[name] for name in LEARNED if name in found]).sum().backward()
         nn.utils.clip_grad_norm_(learner.parameters(), 2.0)
         set_rate(optimisers, stage.lr, step, stage.steps, warmup=100)
         for optimiser in optimisers:
@@ -196,7 +216,8 @@ def train_qformer(
         if step % 25 == 0:
             shown = " ".join(f"{name} {value.item():.3f}" for name, value in found.items())
             log.info(
-                "qformer %d %.0fs %s t %.3f",
+                "%s %d %.0fs %s t %.3f",
+                state_file.stem,
                 step,
                 time.monotonic() - began,
                 shown,
@@ -204,9 +225,8 @@ def train_qformer(
             )
         if (step + 1) % 100 == 0 or step + 1 == stage.steps:
             saved = [optimiser.state_dict() for optimiser in optimisers]
-            save_state(
-                work / "qformer.pt", {"step": step + 1, "learner": learner.state_dict(), "optimisers": saved}
-            )
+            state = {"step": step + 1, "learner": learner.state_dict(), "optimisers": saved}
+            save_state(state_file, state)
     multiply_in_full(learner)
     return learner.eval()
 

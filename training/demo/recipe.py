@@ -61,7 +61,10 @@ class QFormerStage:
     run.
     """
     full_queries_after: float = 0.85
+    itc_weight: float = 1.0
     itm_weight: float = 1.5
+    itm_every: int = 1
+    """ITM is learned at every so many-th step: three pairs for each picture make most of a step's work."""
     random_negatives_until: float = 0.10
     """Until this share of the run ITM sees random negatives only; hard ones from the first step keep it at
     chance.
@@ -70,6 +73,20 @@ class QFormerStage:
     """From here on negatives are drawn by the ITC softmax, and half of the texts are near misses by
     construction.
     """
+
+
+SETTLING = QFormerStage(
+    steps=700,
+    families_per_batch=10,
+    pictures_per_family=8,
+    lr=6e-4,
+    itm_every=3,
+    itc_weight=3.0,
+    full_queries_after=0.0,
+    random_negatives_until=-1.0,
+    hard_negatives_from=0.0,
+)
+"""Stage 3: ITC, which the stage before leaves short of its plateau, on whole families; ITM only refreshed."""
 
 
 @dataclass(frozen=True)
@@ -83,3 +100,4 @@ class Recipe:
     vocab_size: int = 3600
     vision: VisionStage = field(default_factory=VisionStage)
     qformer: QFormerStage = field(default_factory=QFormerStage)
+    settling: QFormerStage = SETTLING
