@@ -103,11 +103,17 @@ class DecodeProcess:
             child.returncode = 0  # not ours to wait for
 
     def _ask(self, link: socket.socket, request: int, length: int) -> None:
-        """Send the descriptor ``request`` of ``length`` bytes, and close it."""
+        """Send the descriptor ``request`` of ``length`` bytes, close it, and wait until the child has it.
+
+        A child that is being killed may still take the request into its socket.
+        """
         try:
             link.settimeout(self._limits.seconds)
             send(link, {"bytes": length}, request)
-        except ConnectionError:
+            receive(link)
+        except TimeoutError:
+            raise
+        except OSError:
             detail = f"an idle decode process died of {self._cause_of_death()}"
             raise ProcessLostError("crashed", detail, counts=False) from None
         finally:

@@ -14,7 +14,6 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 _LENGTH_BYTES: Final = 4
-_CHUNK: Final = 1 << 16
 _MOST: Final = 1 << 20
 """No honest message is longer."""
 _FLAGS: Final = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
@@ -39,11 +38,12 @@ def receive(link: socket.socket) -> tuple[dict[str, Any], int | None]:
         PeerGoneError: the other end closed first.
         TimeoutError: the socket's own timeout has passed.
     """
-    packet, descriptors, _, _ = socket.recv_fds(link, _CHUNK, 1, _FLAGS)
+    packet, descriptors, _, _ = socket.recv_fds(link, _LENGTH_BYTES, 1, _FLAGS)
     descriptor = descriptors[0] if descriptors else None
     try:
-        while len(packet) < _LENGTH_BYTES or len(packet) < _LENGTH_BYTES + _length(packet):
-            more = link.recv(_CHUNK) if packet and _length(packet) <= _MOST else b""
+        # Never a byte too many: the next message may be waiting behind this one.
+        while (missing := _missing(packet)) > 0:
+            more = link.recv(missing) if packet and _length(packet) <= _MOST else b""
             if not more:
                 raise PeerGoneError("the other end closed")
             packet += more
@@ -52,6 +52,13 @@ def receive(link: socket.socket) -> tuple[dict[str, Any], int | None]:
         if descriptor is not None:
             os.close(descriptor)
         raise
+
+
+def _missing(packet: bytes) -> int:
+    """Bytes of this message that are still to come: of its length first, then of itself."""
+    if len(packet) < _LENGTH_BYTES:
+        return _LENGTH_BYTES - len(packet)
+    return _LENGTH_BYTES + _length(packet) - len(packet)
 
 
 def _length(packet: bytes) -> int:

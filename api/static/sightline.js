@@ -395,7 +395,7 @@ async function add(files) {
       const names = new Map(lines.map((line) => [line.id, line.filename]));
       errors.push(...ended.errors.map((error) => ({ ...error, id: names.get(error.id) ?? error.id })));
       before += batch.length;
-      since = Math.min(since, Math.floor(Date.parse(job.created_at) / 1000));
+      since = Math.min(since, Date.parse(job.created_at) / 1000);
     }
     card.done(sum, errors, addressOfNew(name, since));
     await show(location.href, { push: false });

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -20,6 +21,7 @@ from PIL import Image
 
 from base.errors import ImageRejected, UnavailableError
 from imaging import Decoded, IsolatedDecoder, Limits, decode
+from imaging.wire import receive, send
 from tests.imaging.odd_files import encoded, make_odd_files, noise, quarters
 
 ROOT = Path(__file__).parents[2]
@@ -268,3 +270,14 @@ def test_a_forked_copy_does_not_disturb_the_original(tmp_path: Path) -> None:
     process, child = start_script(tmp_path, fork)
     assert process.wait(PATIENCE) == 0
     assert eventually(lambda: not alive(child))
+
+
+def test_messages_that_wait_together_are_received_one_by_one() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        send(theirs, {"begun": True})
+        send(theirs, {"answer": "x" * 100_000})
+        send(theirs, {"last": 1})
+        assert receive(ours) == ({"begun": True}, None)
+        assert receive(ours) == ({"answer": "x" * 100_000}, None)
+        assert receive(ours) == ({"last": 1}, None)
