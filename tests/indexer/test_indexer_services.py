@@ -138,7 +138,7 @@ def test_a_broker_that_dies_with_all_its_messages_loses_no_work(tmp_path: Path, 
     with redis_on(port, tmp_path):
         assert world.send.depth() == 0
         with tended(world):
+            until("the first job", lambda: world.catalog.job_progress(first.id).state == "done")
             assert_done_once(world, second.id, names)
-        assert world.catalog.job_progress(first.id).state == "done"
         assert kill(processes[0], signal.SIGTERM) == 0, world.logs()
     world.close()
