@@ -105,19 +105,22 @@ def _judged(model: Blip2, n_families: int) -> Judged:
 def _levels(model: Blip2, sample: Tensor) -> list[Level]:
     """fp16, int8, and latents of every size: in the cross-attention's metric, and one by plain PCA."""
     count, width = model.patch_shape
-    levels = [
-        Level("fp16", "fp16", 2.0 * width, lambda patches: patches.half().float()),
-        Level("int8", "int8", width + 2.0, lambda patches: quantise(patches, None)),
-    ]
-    sizes = sorted({max(2 * width // ratio - 2, 1) for ratio in RATIOS} | {default_rank(width)}, reverse=True)
+    levels = [Level("int8", "int8", width + 2.0, lambda patches: quantise(patches, None))]
+    default = default_rank(width)
+    sizes = sorted({max(2 * width // ratio - 2, 1) for ratio in RATIOS} | {default}, reverse=True)
     seen, plain = model.patch_metric(), torch.eye(width, dtype=torch.float64)
-    kinds = {"plain PCA": (plain, False), "latent": (seen, False), "latent, grid": (seen, True)}
-    for family, (metric, grid) in kinds.items():
-        for size in [*sizes, None] if metric is seen else [default_rank(width)]:
-            codec = fit(lambda: [sample], metric, model.fingerprint, size, grid)
+    wanted: list[tuple[str, Tensor, list[int | None], bool]] = [
+        ("plain PCA", plain, [default], False),
+        ("latent", seen, [default, None], False),
+        ("latent, grid", seen, [*sizes, None], True),
+    ]
+    for family, metric, ranks, grid in wanted:
+        for rank in ranks:
+            codec = fit(lambda: [sample], metric, model.fingerprint, rank, grid)
             each = codec.image_bytes(count)
-            name = _name(codec, each) if metric is seen else f"plain PCA, rank {size}"
-            levels.append(Level(name, family, each / count, codec.encode))
+            name = _name(codec, each) if metric is seen else f"plain PCA, rank {rank}"
+            if name not in {level.name for level in levels}:
+                levels.append(Level(name, family, each / count, codec.encode))
     return levels
 
 
@@ -135,7 +138,7 @@ def _curve(model: Blip2, judged: Judged, levels: Sequence[Level]) -> list[Measur
             meters[at].add(exact + itc[rows], found + itc[rows], exact, found)
             hits[at, query] = _first_is_right(judged, query, rows, found + itc[rows])
     recall = hits.mean(axis=1)
-    whole = levels[0].patch_bytes
+    whole = 2.0 * model.patch_shape[1]
     return [
         Measured(level, whole / level.patch_bytes, meter.result(), float(recall[-1] - recall[at]))
         for at, (level, meter) in enumerate(zip(levels, meters, strict=True))
