@@ -16,7 +16,8 @@ def test_every_level_is_measured_and_the_figures_are_those_of_the_default_rank(t
     model = load_blip2(str(write_random_checkpoint(tmp_path / "model")), device="cpu")
     section = measure(model, 2, 3, tmp_path / "curve.png")
     names = [row.what.split(":")[0] for row in section.rows]
-    assert names[:2] == ["fp16", "int8"]
+    assert names[0] == "int8"
+    assert len(set(names)) == len(names)
     wanted = {"latent, rank 6, 136 bytes", "latent, grid, rank 24, 136 bytes", "plain PCA, rank 6"}
     assert wanted <= set(names)
     assert section.figures["cache_bytes_per_image"] == 257 * 242
