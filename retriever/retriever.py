@@ -23,7 +23,11 @@ if TYPE_CHECKING:
     from store.token_index import Keys, Vector
 
 _TRIES: Final = 4
-"""How often a query starts again because the collection changed under it."""
+"""How often a query starts again because its filter was read from a newer version than its view."""
+_MISSES: Final = 4
+"""So often in a row the same file must be missing to be gone for good: a view that another thread began
+before the file was replaced may still name it.
+"""
 
 
 class CatalogReader(Protocol):
@@ -63,19 +67,30 @@ class Retriever:
         """
         if candidates < 1:
             raise InputError(f"At least one candidate must be asked for, not {candidates}.")
-        for _ in range(_TRIES - 1):
+        for left in reversed(range(_TRIES)):
+            view, hits = self._consistent(collection, text_vector, candidates, filter)
+            # The filter is read after the view: an image that was replaced in between would be in neither.
+            if filter is None or not left or view.is_at_least(*self._catalog.version(collection)):
+                break
+        return _retrieved(hits, view)
+
+    def _consistent(
+        self, collection: str, vector: Vector, candidates: int, filter: Filter | None
+    ) -> tuple[View, ImageHits]:
+        """One search over one view, whose segments the builder may merge and remove meanwhile.
+
+        It starts again as long as other files are missing each time: then it is the builder that goes on.
+        """
+        missing, misses = "", 0
+        while True:
             try:
                 view = self._view(collection)
-                hits = self._search(view, text_vector, candidates, filter)
-            except FileMissingError:
-                # The builder has merged that segment and removed it since: the catalog knows better by now.
-                self._forget(collection)
-                continue
-            # The filter is read after the view: an image that was replaced in between would be in neither.
-            if filter is None or view.is_at_least(*self._catalog.version(collection)):
-                return _retrieved(hits, view)
-        view = self._view(collection)
-        return _retrieved(self._search(view, text_vector, candidates, filter), view)
+                return view, self._search(view, vector, candidates, filter)
+            except FileMissingError as error:
+                missing, misses = str(error), misses + 1 if str(error) == missing else 1
+                if misses == _MISSES:
+                    raise
+                self._forget(collection)  # the catalog knows better by now
 
     def _search(self, view: View, vector: Vector, candidates: int, filter: Filter | None) -> ImageHits:
         wanted = None if filter is None else np.sort(self._catalog.filter_keys(view.collection_id, filter))
