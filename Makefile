@@ -40,7 +40,7 @@ bench-quality: $(NEEDS)
 	$(PY) -m benchmarks.quality
 
 demo-model: $(NEEDS)
-	$(PY) -m training.demo sightline/data/demo-model --work build/demo-model
+	$(PY) -m demo.training sightline/data/demo-model --work build/demo-model
 
 lint: $(NEEDS)
 	$(PY) -m ruff check .

@@ -10,15 +10,15 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 from starlette.staticfiles import StaticFiles
 
-from api import problems
-from api.auth import Guard
-from api.dependencies import PROBLEM_SCHEMA
-from api.metrics import Metrics
-from api.middleware import BodyLimit, ImagePaths, RequestScope
-from api.routes import collections, health, images, jobs, page, search
-from api.services import Services
-from api.settings import ApiSettings
-from api.threads import ModelThreads
+from sightline.api import problems
+from sightline.api.auth import Guard
+from sightline.api.dependencies import PROBLEM_SCHEMA
+from sightline.api.metrics import Metrics
+from sightline.api.middleware import BodyLimit, ImagePaths, RequestScope
+from sightline.api.routes import collections, health, images, jobs, page, search
+from sightline.api.services import Services
+from sightline.api.settings import ApiSettings
+from sightline.api.threads import ModelThreads
 
 HERE = Path(__file__).parent
 DESCRIPTION = (

@@ -13,8 +13,8 @@ from starlette.datastructures import Headers
 from starlette.requests import cookie_parser
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from api.problems import Problem, respond
-from api.settings import ApiSettings
+from sightline.api.problems import Problem, respond
+from sightline.api.settings import ApiSettings
 
 COOKIE = "sightline_session"
 OPEN = frozenset({"/livez", "/readyz", "/session", "/favicon.ico"})

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 from fastapi import Depends, Path, Request
 from pydantic import AfterValidator
 
-from api.metrics import Metrics
-from api.schemas.common import ProblemDocument
-from api.services import Services
-from api.settings import ApiSettings
-from api.threads import ModelThreads
-from api.urls import unescape
+from sightline.api.metrics import Metrics
+from sightline.api.schemas.common import ProblemDocument
+from sightline.api.services import Services
+from sightline.api.settings import ApiSettings
+from sightline.api.threads import ModelThreads
+from sightline.api.urls import unescape
 
 if TYPE_CHECKING:
-    from store.records import Image
+    from sightline.store.records import Image
 
 
 async def services_of(request: Request) -> Services:

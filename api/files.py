@@ -11,12 +11,12 @@ from urllib.parse import quote
 
 from fastapi import Request, Response
 
-from api.problems import Problem
-from base.errors import ImageRejected, NotFoundError, SourceError
-from store.records import Image
+from sightline.api.problems import Problem
+from sightline.errors import ImageRejected, NotFoundError, SourceError
+from sightline.store.records import Image
 
 if TYPE_CHECKING:
-    from store.blobs import BlobStore
+    from sightline.store.blobs import BlobStore
 
 IMMUTABLE = "max-age=31536000, immutable"
 REVALIDATE = "no-cache"
@@ -58,7 +58,7 @@ def is_known(request: Request, etag: str) -> bool:
 
 def read_original(image: Image, blobs: BlobStore) -> bytes:
     """The bytes that were indexed, or 410: a changed file is another picture than the one that was found."""
-    from indexer.sources import read_uri
+    from sightline.indexer.sources.listing import read_uri
 
     try:
         data = read_uri(image.uri, blobs)

@@ -10,11 +10,11 @@ import uuid
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api import logs
-from api.metrics import Metrics
-from api.problems import Problem, UploadTooLarge, respond
-from api.settings import ApiSettings
-from api.urls import canonical_path
+from sightline.api import logs
+from sightline.api.metrics import Metrics
+from sightline.api.problems import Problem, UploadTooLarge, respond
+from sightline.api.settings import ApiSettings
+from sightline.api.urls import canonical_path
 
 log = logging.getLogger("sightline.http")
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")

@@ -17,7 +17,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from base.errors import (
+from sightline.errors import (
     AbandonedError,
     ConflictError,
     CorruptionError,

@@ -17,7 +17,7 @@ GRACE_SECONDS = 5
 @contextmanager
 def running(app: FastAPI, root_path: str = "") -> Iterator[str]:
     """Serve on a free port of this machine until the block ends; gives the URL."""
-    # Named, so that asyncio turns Nagle's algorithm off: see sightline.serve.listen.
+    # Named, so that asyncio turns Nagle's algorithm off: see sightline.processes.serve.listen.
     sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     sock.bind(("127.0.0.1", 0))
     server = _server(app, root_path)

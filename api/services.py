@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from threading import Event
 from typing import TYPE_CHECKING, Protocol
 
-from base.search import RerankRequest, RerankResponse, SearchRequest, SearchResponse
+from sightline.records import RerankRequest, RerankResponse, SearchRequest, SearchResponse
 
 if TYPE_CHECKING:
-    from api.settings import ApiSettings
-    from imaging import Decoded
-    from indexer import Upload, UploadLine
-    from store.blobs import BlobStore
-    from store.catalog import Catalog
-    from store.records import Collection, Job
+    from sightline.api.settings import ApiSettings
+    from sightline.imaging import Decoded
+    from sightline.indexer import Upload, UploadLine
+    from sightline.store.blobs import BlobStore
+    from sightline.store.catalog import Catalog
+    from sightline.store.records import Collection, Job
 
 
 class ModelName(Protocol):

@@ -21,15 +21,15 @@ from torch import Tensor
 
 from benchmarks.measuring import Row, Section
 from benchmarks.quality import encode, itc_scores, progress
-from blip import load_blip2
-from blip.blip2 import Blip2
-from blip.latents import Latents
-from blip.patch_codec import PatchCodec, fit, quantise
-from blip.patch_size import default_rank, image_bytes
-from blip.random_weights import full_config
-from evaluation.fidelity import Fidelity, FidelityMeter
-from training.world.benchmark import held_out, texts
-from training.world.splits import families
+from demo.world.benchmark import held_out, texts
+from demo.world.splits import families
+from sightline.blip import load_blip2
+from sightline.blip.blip2 import Blip2
+from sightline.blip.latents import Latents
+from sightline.blip.patch_codec import PatchCodec, fit, quantise
+from sightline.blip.patch_size import default_rank, image_bytes
+from sightline.blip.random_weights import full_config
+from sightline.evaluation.fidelity import Fidelity, FidelityMeter
 
 SEED = 3
 CANDIDATES = 100

@@ -15,12 +15,12 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.measuring import Row, Section, Timing, alternate
-from blip.config import Blip2Config, VisionConfig
-from blip.network import Blip2Network
-from blip.precision import vision_dtype
-from blip.random_weights import full_config, small_config
-from blip.vit import VisionModel
-from blip.vit_packed import PackedVision, can_pack_vision
+from sightline.blip.config import Blip2Config, VisionConfig
+from sightline.blip.network import Blip2Network
+from sightline.blip.precision import vision_dtype
+from sightline.blip.random_weights import full_config, small_config
+from sightline.blip.vit import VisionModel
+from sightline.blip.vit_packed import PackedVision, can_pack_vision
 
 BATCH, STOCK_BATCH = 4, 2
 CPU = torch.device("cpu")

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, Any
 
-from sightline.serve import listen
+from sightline.processes.serve import listen
 from sightline.settings import Settings, environment
 
 START_SECONDS = 180.0

@@ -17,8 +17,8 @@ from statistics import median, quantiles
 
 from benchmarks.http_client import Answered, Client, running_server
 from benchmarks.measuring import Row, Section
-from sightline.demo import COLLECTION, FOLDER, read_queries
-from sightline.models import DEMO, DEMO_FOLDER
+from sightline.cli.demo_run import COLLECTION, FOLDER, read_queries
+from sightline.serving.models import DEMO, DEMO_FOLDER
 from sightline.settings import Settings
 from sightline.wiring import build_services
 
@@ -56,8 +56,8 @@ def run(full: bool) -> Section:
 
 
 def _random_demo_model(folder: Path) -> str:
-    from blip.random_weights import write_random_checkpoint
-    from training.demo.recipe import Recipe, architecture
+    from demo.training.recipe import Recipe, architecture
+    from sightline.blip.random_weights import write_random_checkpoint
 
     return str(write_random_checkpoint(folder, architecture(Recipe().vocab_size)))
 

@@ -17,15 +17,15 @@ from PIL import Image
 from torch import Tensor
 
 from benchmarks.measuring import Row, Section
-from blip.toy import ToyEncoder
-from imaging import IsolatedDecoder
-from indexer.indexer import Indexer
-from indexer.services import IndexerServices
-from indexer.settings import IndexerSettings
-from store.blobs import BlobStore
-from store.catalog import open_catalog
-from store.records import Collection
-from store.segments import SegmentReader
+from sightline.blip.toy import ToyEncoder
+from sightline.imaging import IsolatedDecoder
+from sightline.indexer.indexer import Indexer
+from sightline.indexer.services import IndexerServices
+from sightline.indexer.settings import IndexerSettings
+from sightline.store.blobs import BlobStore
+from sightline.store.catalog import open_catalog
+from sightline.store.records import Collection
+from sightline.store.segments import SegmentReader
 
 BATCH, CHUNK = 32, 8
 SIZE = (1600, 1200)

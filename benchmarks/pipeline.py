@@ -25,19 +25,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from base.types import RGB
 from benchmarks.measuring import Row, Section
 from benchmarks.overlapping import add_overlap
-from blip.toy import ToyEncoder
-from imaging.decoded import Decoded
-from indexer.celery_app import TaskSender, make_app
-from indexer.indexer import Indexer
-from indexer.services import IndexerServices
-from indexer.settings import BrokerSettings, IndexerSettings
-from store.blobs import BlobStore
-from store.catalog import Catalog, open_catalog
-from store.records import Collection
-from store.segments import SegmentReader
+from sightline.blip.toy import ToyEncoder
+from sightline.imaging.decoded import Decoded
+from sightline.indexer.indexer import Indexer
+from sightline.indexer.queue.app import TaskSender, make_app
+from sightline.indexer.services import IndexerServices
+from sightline.indexer.settings import BrokerSettings, IndexerSettings
+from sightline.store.blobs import BlobStore
+from sightline.store.catalog import Catalog, open_catalog
+from sightline.store.records import Collection
+from sightline.store.segments import SegmentReader
+from sightline.types import RGB
 
 BATCH = 256
 PATCHES, TOKENS = (256, 128), (32, 256)
@@ -215,7 +215,7 @@ def _disk_rate(folder: Path) -> float:
 
 def work(data: Path) -> int:
     """The worker process."""
-    from indexer.worker import run_worker
+    from sightline.indexer.queue.worker import run_worker
 
     torch.set_num_threads(1)
     logging.getLogger().setLevel(logging.WARNING)

@@ -25,13 +25,13 @@ from rich.progress import track
 from rich.table import Table
 from torch import Tensor
 
-from blip import load_blip2
-from blip.blip2 import Blip2
-from training.world.benchmark import HOWS, absent, held_out, swap_groups, texts
-from training.world.draw import draw
-from training.world.scene import Scene
-from training.world.sentences import plural
-from training.world.things import COLOURS, KINDS
+from demo.world.benchmark import HOWS, absent, held_out, swap_groups, texts
+from demo.world.draw import draw
+from demo.world.scene import Scene
+from demo.world.sentences import plural
+from demo.world.things import COLOURS, KINDS
+from sightline.blip import load_blip2
+from sightline.blip.blip2 import Blip2
 
 SEED = 1
 SIDE = 384

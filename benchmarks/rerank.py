@@ -19,11 +19,11 @@ from torch import Tensor
 
 from benchmarks.measuring import Row, Section, Timing, alternate
 from benchmarks.rerank_stock import lavis_loop, stock_forward, stock_model
-from blip.config import Blip2Config
-from blip.latents import Basis, Latents
-from blip.network import Blip2Network
-from blip.pair_scoring import PairScorer
-from blip.random_weights import full_config, randomise, small_config
+from sightline.blip.config import Blip2Config
+from sightline.blip.latents import Basis, Latents
+from sightline.blip.network import Blip2Network
+from sightline.blip.pair_scoring import PairScorer
+from sightline.blip.random_weights import full_config, randomise, small_config
 
 LAVIS_LENGTH = 35
 OURS, EXACT, PLAIN = "latent, bf16", "latent, fp32", "uncompressed fp16 patches, bf16"

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from blip.config import Blip2Config
-from blip.network import Blip2Network
+from sightline.blip.config import Blip2Config
+from sightline.blip.network import Blip2Network
 
 
 def stock_model(config: Blip2Config, network: Blip2Network, with_vision: bool) -> Any:

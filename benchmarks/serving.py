@@ -25,14 +25,14 @@ import numpy as np
 from benchmarks.http_client import Client, Server, running_server
 from benchmarks.measuring import Row, Section
 from sightline.settings import Settings
+from sightline.store.records import NewSegment, Registration
+from sightline.store.segment_content import FP16
+from sightline.store.segments import write_segment
 from sightline.wiring import Services, build_services
-from store.records import NewSegment, Registration
-from store.segment_content import FP16
-from store.segments import write_segment
 
 if TYPE_CHECKING:
-    from blip.config import Blip2Config
-    from store.records import Collection
+    from sightline.blip.config import Blip2Config
+    from sightline.store.records import Collection
 
 COLLECTION = "benchmark"
 CANDIDATES = 20
@@ -67,7 +67,7 @@ class Load:
 
 def run(full: bool) -> Section:
     """``full``: ViT-g geometry and 200 images; else a geometry that runs in milliseconds."""
-    from blip.random_weights import full_config, small_config
+    from sightline.blip.random_weights import full_config, small_config
 
     size = Size(full_config, 200, (1, 8, 64), 12.0) if full else Size(small_config, 24, (1, 8), 0.05)
     with tempfile.TemporaryDirectory() as place:
@@ -124,11 +124,11 @@ def _section(offline: float, loads: list[Load], ready: float, reading: float) ->
 
 def _write_qformer(folder: Path, config: Blip2Config) -> Path:
     """A checkpoint with everything but the ViT's layers; the path of its weights."""
-    from blip.export import save_checkpoint
-    from blip.network import Blip2Network
-    from blip.pixels import PixelConfig
-    from blip.random_weights import randomise, word_tokenizer
-    from blip.vit import VisionModel
+    from sightline.blip.export import save_checkpoint
+    from sightline.blip.network import Blip2Network
+    from sightline.blip.pixels import PixelConfig
+    from sightline.blip.random_weights import randomise, word_tokenizer
+    from sightline.blip.vit import VisionModel
 
     network = Blip2Network(config, with_vision=False)
     network.vision_model = VisionModel(replace(config.vision_config, num_hidden_layers=0))
@@ -191,8 +191,8 @@ class _Loop:
     """The same reranks, called one after the other in this process."""
 
     def __init__(self, services: Services) -> None:
-        from reranker import Reranker
-        from sightline.patches import CollectionPatches
+        from sightline.reranker import Reranker
+        from sightline.searching.patches import CollectionPatches
 
         self._services = services
         collection: Collection = services.catalog.collection(COLLECTION)
@@ -241,7 +241,7 @@ def _drive(port: int, clients: int, searches: float) -> Load:
 
 def _text(number: int) -> str:
     """A sentence of eight words, another one for each number."""
-    from blip.random_weights import WORDS
+    from sightline.blip.random_weights import WORDS
 
     words = WORDS.split()
     return " ".join(words[int(i)] for i in np.random.default_rng(number).integers(0, len(words), 8))

@@ -10,24 +10,24 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from indexer.builder import Builder as Builder
-    from indexer.indexer import Indexer as Indexer
-    from indexer.services import IndexerServices as IndexerServices
-    from indexer.settings import BrokerSettings as BrokerSettings
-    from indexer.settings import BuilderSettings as BuilderSettings
-    from indexer.settings import IndexerSettings as IndexerSettings
-    from indexer.uploads import Upload as Upload
-    from indexer.uploads import UploadLine as UploadLine
+    from sightline.indexer.building.builder import Builder as Builder
+    from sightline.indexer.indexer import Indexer as Indexer
+    from sightline.indexer.services import IndexerServices as IndexerServices
+    from sightline.indexer.settings import BrokerSettings as BrokerSettings
+    from sightline.indexer.settings import BuilderSettings as BuilderSettings
+    from sightline.indexer.settings import IndexerSettings as IndexerSettings
+    from sightline.indexer.uploads import Upload as Upload
+    from sightline.indexer.uploads import UploadLine as UploadLine
 
 _WHERE = {
-    "Builder": "indexer.builder",
-    "Indexer": "indexer.indexer",
-    "IndexerServices": "indexer.services",
-    "BrokerSettings": "indexer.settings",
-    "BuilderSettings": "indexer.settings",
-    "IndexerSettings": "indexer.settings",
-    "Upload": "indexer.uploads",
-    "UploadLine": "indexer.uploads",
+    "Builder": "sightline.indexer.building.builder",
+    "Indexer": "sightline.indexer.indexer",
+    "IndexerServices": "sightline.indexer.services",
+    "BrokerSettings": "sightline.indexer.settings",
+    "BuilderSettings": "sightline.indexer.settings",
+    "IndexerSettings": "sightline.indexer.settings",
+    "Upload": "sightline.indexer.uploads",
+    "UploadLine": "sightline.indexer.uploads",
 }
 
 

@@ -1,7 +1,7 @@
 """Which codec keeps the patches of new images, and codecs by the id that segments name.
 
 ``latent`` needs a codec fitted to the model's patches. Until the collection has a sample to fit one on, new
-images are kept in fp16; the builder rewrites those later (indexer/recoding.py).
+images are kept in fp16; the builder rewrites those later (indexer/building/recoding.py).
 """
 
 from __future__ import annotations
@@ -12,20 +12,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from base.errors import CorruptionError, InputError, ModelMismatchError, NotFoundError
-from store.codec_files import CodecFiles
-from store.segment_content import FP16, INT8, NO_PATCHES, Codes, Half
+from sightline.errors import CorruptionError, InputError, ModelMismatchError, NotFoundError
+from sightline.store.codec_files import CodecFiles
+from sightline.store.segment_content import FP16, INT8, NO_PATCHES, Codes, Half
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from blip.latents import Latents
-    from blip.patch_codec import PatchCodec
-    from blip.protocols import Encoder
-    from indexer.services import IndexerServices
-    from indexer.settings import IndexerSettings
-    from store.records import Collection, Snapshot
-    from store.segments import SegmentReader
+    from sightline.blip.latents import Latents
+    from sightline.blip.patch_codec import PatchCodec
+    from sightline.blip.protocols import Encoder
+    from sightline.indexer.services import IndexerServices
+    from sightline.indexer.settings import IndexerSettings
+    from sightline.store.records import Collection, Snapshot
+    from sightline.store.segments import SegmentReader
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ class Keeping:
         """Patches ``[N,P,V]`` in any float format, on any device, as this codec keeps them."""
         import torch
 
-        from blip.patch_codec import quantise
+        from sightline.blip.patch_codec import quantise
 
         if self.codec == NO_PATCHES:
             return Kept(None, None)
@@ -68,7 +68,7 @@ class Keeping:
 
     def latents(self, codes: Tensor, scales: Tensor) -> Latents:
         """What `keep` stored, int8 codes and fp16 scales, for the model."""
-        from blip.latents import Latents
+        from sightline.blip.latents import Latents
 
         return self.latent.unpack(codes, scales) if self.latent is not None else Latents(codes, scales, None)
 
@@ -88,7 +88,7 @@ class PatchCodecs:
             CorruptionError: its file is not what was written.
             ModelMismatchError: it is for another model.
         """
-        from blip.patch_codec import from_bytes
+        from sightline.blip.patch_codec import from_bytes
 
         known = self._known.get(codec)
         if known is None or known.fingerprint != fingerprint:
@@ -107,7 +107,7 @@ class PatchCodecs:
 
     def add(self, codec: PatchCodec) -> None:
         """Write it down; afterwards segments may name it."""
-        from blip.patch_codec import to_bytes
+        from sightline.blip.patch_codec import to_bytes
 
         self._files.write(codec.fingerprint, codec.id, to_bytes(codec))
         self._known[codec.id] = codec
@@ -148,7 +148,7 @@ def fit_latent(
     Raises:
         InputError: there are none, or the model cannot say what its cross-attention sees.
     """
-    from blip.patch_codec import PatchMetric, fit
+    from sightline.blip.patch_codec import PatchMetric, fit
 
     if not isinstance(encoder, PatchMetric):
         raise InputError("This model has no patch metric to fit a latent in; keep its patches in int8.")

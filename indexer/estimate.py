@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from indexer.roots import ARCHIVE_MARK
-from indexer.sources import SourceItem, iter_source
+from sightline.indexer.roots import ARCHIVE_MARK
+from sightline.indexer.sources.listing import SourceItem, iter_source
 
 HALF_BYTES = 2
 """fp16."""

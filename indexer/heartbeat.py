@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from types import TracebackType
 
-from base.errors import LeaseLostError
+from sightline.errors import LeaseLostError
 
 log = logging.getLogger(__name__)
 

@@ -16,19 +16,19 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from base.errors import ConflictError, InputError, SourceError
-from blip.patch_size import image_bytes
-from indexer.embedding import Embedder, Outcome
-from indexer.estimate import Estimate, Shape, count, estimate
-from indexer.names import worker_name
-from indexer.registration import Plan, Registrar
-from indexer.roots import Roots
-from indexer.services import IndexerServices
-from indexer.uploads import Upload, UploadLine
-from store.records import Registration
+from sightline.blip.patch_size import image_bytes
+from sightline.errors import ConflictError, InputError, SourceError
+from sightline.indexer.embedding.embedder import Embedder, Outcome
+from sightline.indexer.estimate import Estimate, Shape, count, estimate
+from sightline.indexer.names import worker_name
+from sightline.indexer.registration import Plan, Registrar
+from sightline.indexer.roots import Roots
+from sightline.indexer.services import IndexerServices
+from sightline.indexer.uploads import Upload, UploadLine
+from sightline.store.records import Registration
 
 if TYPE_CHECKING:
-    from store.records import Job, Progress
+    from sightline.store.records import Job, Progress
 
 log = logging.getLogger(__name__)
 

@@ -6,13 +6,13 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from base.errors import ImageRejected
-from indexer.sources import read_uri
-from indexer.sources_records import MAX_BYTES
+from sightline.errors import ImageRejected
+from sightline.indexer.items import MAX_BYTES
+from sightline.indexer.sources.listing import read_uri
 
 if TYPE_CHECKING:
-    from store.blobs import BlobStore
-    from store.records import Image
+    from sightline.store.blobs import BlobStore
+    from sightline.store.records import Image
 
 
 def read_original(image: Image, blobs: BlobStore, *, max_bytes: int = MAX_BYTES) -> bytes:

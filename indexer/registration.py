@@ -13,14 +13,14 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from base.errors import ImageRejected, InputError, SourceError, UnavailableError
-from indexer.roots import ARCHIVE_MARK, Roots
-from indexer.services import IndexerServices
-from indexer.sources import SourceItem, SourceProblem, iter_source
-from store.records import Registration
+from sightline.errors import ImageRejected, InputError, SourceError, UnavailableError
+from sightline.indexer.roots import ARCHIVE_MARK, Roots
+from sightline.indexer.services import IndexerServices
+from sightline.indexer.sources.listing import SourceItem, SourceProblem, iter_source
+from sightline.store.records import Registration
 
 if TYPE_CHECKING:
-    from store.records import Outcome
+    from sightline.store.records import Outcome
 
 log = logging.getLogger(__name__)
 

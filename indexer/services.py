@@ -7,18 +7,18 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
-from indexer.codecs import PatchCodecs
-from indexer.settings import IndexerSettings
-from indexer.sources_records import MAX_BYTES
+from sightline.indexer.codecs import PatchCodecs
+from sightline.indexer.items import MAX_BYTES
+from sightline.indexer.settings import IndexerSettings
 
 if TYPE_CHECKING:
-    from base.errors import ImageRejected
-    from blip.protocols import Encoder
-    from imaging import Decoded
-    from store.blobs import BlobStore
-    from store.catalog import Catalog
-    from store.records import Collection
-    from store.segments import SegmentReader
+    from sightline.blip.protocols import Encoder
+    from sightline.errors import ImageRejected
+    from sightline.imaging import Decoded
+    from sightline.store.blobs import BlobStore
+    from sightline.store.catalog import Catalog
+    from sightline.store.records import Collection
+    from sightline.store.segments import SegmentReader
 
 
 class Decoder(Protocol):

@@ -1,6 +1,6 @@
 """From candidates to an order. Usable alone: pulls in neither SQLAlchemy nor FAISS nor transformers."""
 
-from reranker.records import Candidate, PatchGroup, PatchSource, Ranked, RankedImage
-from reranker.reranker import Reranker
+from sightline.reranker.records import Candidate, PatchGroup, PatchSource, Ranked, RankedImage
+from sightline.reranker.reranker import Reranker
 
 __all__ = ["Candidate", "PatchGroup", "PatchSource", "Ranked", "RankedImage", "Reranker"]

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, Union
 
 import numpy as np
 
-from base.errors import ImageRejected, InputError
+from sightline.errors import ImageRejected, InputError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from base.types import RGB
-    from imaging import Limits
+    from sightline.imaging import Limits
+    from sightline.types import RGB
 
 ImageInput = Union[str, "PathLike[str]", bytes, "Image", "RGB"]
 """A path, the bytes of an image file, a PIL image, or RGB pixels uint8 ``[H,W,3]``."""
@@ -81,7 +81,7 @@ def _checked_array(image: np.ndarray[Any, Any]) -> RGB:
 
 
 def _from_bytes(data: bytes, limits: Limits) -> RGB:
-    from imaging.decoding import decode_picture  # `imaging.decode` without the thumbnail
+    from sightline.imaging.decoding import decode_picture  # `imaging.decode` without the thumbnail
 
     return np.array(decode_picture(data, limits)[0])
 
@@ -89,7 +89,7 @@ def _from_bytes(data: bytes, limits: Limits) -> RGB:
 def _from_pillow(image: Any, limits: Limits) -> RGB:
     from PIL.Image import Image
 
-    from imaging import rgb_of
+    from sightline.imaging import rgb_of
 
     if not isinstance(image, Image):
         kinds = "a path, bytes, a PIL image or an array"

@@ -6,14 +6,14 @@ import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from base.errors import CorruptionError, DeadlineError, ImageRejected, NotFoundError
-from reranker.pace import Pace
-from reranker.records import PatchSource
-from reranker.scores import match_scores
+from sightline.errors import CorruptionError, DeadlineError, ImageRejected, NotFoundError
+from sightline.reranker.pace import Pace
+from sightline.reranker.records import PatchSource
+from sightline.reranker.scores import match_scores
 
 if TYPE_CHECKING:
-    from base.search import Precision
-    from blip.protocols import Matcher
+    from sightline.blip.protocols import Matcher
+    from sightline.records import Precision
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from blip.latents import Latents
+    from sightline.blip.latents import Latents
 
 
 class Candidate(Protocol):

@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from base.errors import ImageRejected, InputError
-from reranker.inputs import ImageInput, checked_images, checked_text, identity, load
-from reranker.judging import Judge, Scored
-from reranker.pace import Pace
-from reranker.records import Candidate, PatchSource, Ranked, RankedImage
-from reranker.scores import checked_precision, checked_score, match_scores, ranking_score
+from sightline.errors import ImageRejected, InputError
+from sightline.reranker.inputs import ImageInput, checked_images, checked_text, identity, load
+from sightline.reranker.judging import Judge, Scored
+from sightline.reranker.pace import Pace
+from sightline.reranker.records import Candidate, PatchSource, Ranked, RankedImage
+from sightline.reranker.scores import checked_precision, checked_score, match_scores, ranking_score
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from base.search import Precision, ScoreName
-    from blip.protocols import Encoder, Matcher
-    from imaging import Limits
+    from sightline.blip.protocols import Encoder, Matcher
+    from sightline.imaging import Limits
+    from sightline.records import Precision, ScoreName
 
 _BATCH: int = 16
 """Pairs that go through the model together."""
@@ -62,7 +62,7 @@ class Reranker:
 
         ``device`` (cpu, cuda, …) and ``dtype`` of the image encoder: None picks the best that is there.
         """
-        from blip import load_blip2
+        from sightline.blip import load_blip2
 
         loaded = load_blip2(model, revision=revision, device=device, dtype=dtype)
         return cls(loaded, encoder=loaded)
@@ -187,7 +187,7 @@ class Reranker:
 
 
 def _load(image: ImageInput, position: int, limits: Limits | None) -> NDArray[np.uint8]:
-    from imaging import Limits
+    from sightline.imaging import Limits
 
     try:
         return load(image, limits or Limits())

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, get_args
 
-from base.errors import InputError, UnavailableError
-from base.search import Precision, ScoreName
+from sightline.errors import InputError, UnavailableError
+from sightline.records import Precision, ScoreName
 
 if TYPE_CHECKING:
     from torch import Tensor

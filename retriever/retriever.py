@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 
-from base.errors import InputError, NotFoundError
-from retriever.records import Candidate, Retrieved
-from retriever.views import View, ViewBuilder
-from store.durable import FileMissingError
-from store.token_index import ImageHits, search
+from sightline.errors import InputError, NotFoundError
+from sightline.retriever.records import Candidate, Retrieved
+from sightline.retriever.views import View, ViewBuilder
+from sightline.store.durable import FileMissingError
+from sightline.store.token_index import ImageHits, search
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from store.filters import Filter
-    from store.records import Snapshot
-    from store.segments import SegmentReader
-    from store.token_index import Keys, Vector
+    from sightline.store.filters import Filter
+    from sightline.store.records import Snapshot
+    from sightline.store.segments import SegmentReader
+    from sightline.store.token_index import Keys, Vector
 
 _TRIES: Final = 4
 """How often a query starts again because its filter was read from a newer version than its view."""
@@ -31,7 +31,7 @@ before the file was replaced may still name it.
 
 
 class CatalogReader(Protocol):
-    """What the retriever asks of the catalog (`store.catalog.Catalog`)."""
+    """What the retriever asks of the catalog (`sightline.store.catalog.Catalog`)."""
 
     def version(self, collection: str) -> tuple[int, int]:
         """(collection id, version): one cheap read."""

@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from base.errors import CorruptionError
-from store.durable import FileMissingError
-from store.generations import open_generation, segment_index
-from store.token_index import Keys, Mask, Part, TokenIndex
+from sightline.errors import CorruptionError
+from sightline.store.durable import FileMissingError
+from sightline.store.generations import open_generation, segment_index
+from sightline.store.token_index import Keys, Mask, Part, TokenIndex
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from store.records import Generation, Segment, Snapshot
-    from store.segments import SegmentReader
+    from sightline.store.records import Generation, Segment, Snapshot
+    from sightline.store.segments import SegmentReader
 
 log = logging.getLogger(__name__)
 

@@ -1,3 +1,35 @@
-"""The roof: settings, wiring and the command line. Imports everything, is imported by nothing."""
+"""Find pictures in words: BLIP-2 retrieval (ITC) with image-text matching (ITM) as the reranker.
+
+The names below are the public door. Each is loaded at its first use, so that importing this takes no torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sightline.indexer.indexer import Indexer as Indexer
+    from sightline.reranker.reranker import Reranker as Reranker
+    from sightline.retriever.retriever import Retriever as Retriever
+    from sightline.searching.search import Search as Search
 
 __version__ = "0.1.0"
+__all__ = ["Indexer", "Reranker", "Retriever", "Search"]
+
+_HOMES = {
+    "Indexer": "sightline.indexer.indexer",
+    "Reranker": "sightline.reranker.reranker",
+    "Retriever": "sightline.retriever.retriever",
+    "Search": "sightline.searching.search",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'sightline' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

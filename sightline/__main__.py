@@ -1,8 +1,15 @@
-"""``python -m sightline``: what the supervisor starts, also where no console script is installed."""
+"""``python -P -m sightline``: what the supervisor starts, also where no console script is installed.
 
-from __future__ import annotations
+Without ``-P`` Python puts the current folder before everything else that can be imported; it is taken
+away again before anything is.
+"""
 
-from sightline.cli import main
+import os
+import sys
 
 if __name__ == "__main__":
+    if not sys.flags.safe_path and sys.path[0] in ("", os.getcwd()):
+        del sys.path[0]
+    from sightline.cli.main import main
+
     main()

@@ -16,10 +16,10 @@ from typing import Any, get_args, get_origin, get_type_hints
 from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from api.settings import ApiSettings
-from base.errors import InputError
-from imaging.limits import Limits
-from indexer.settings import BrokerSettings, BuilderSettings, IndexerSettings
+from sightline.api.settings import ApiSettings
+from sightline.errors import InputError
+from sightline.imaging.limits import Limits
+from sightline.indexer.settings import BrokerSettings, BuilderSettings, IndexerSettings
 
 PREFIX = "SIGHTLINE_"
 

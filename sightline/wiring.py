@@ -16,24 +16,24 @@ from sightline.lazy import is_made, once
 if TYPE_CHECKING:
     from celery import Celery
 
-    from api.services import ModelStatus, QueueFigures
-    from base.search import RerankRequest, RerankResponse, SearchRequest, SearchResponse
-    from imaging import IsolatedDecoder
-    from indexer.builder import Builder
-    from indexer.celery_app import TaskSender
-    from indexer.codecs import PatchCodecs
-    from indexer.indexer import Indexer
-    from indexer.services import Send
-    from indexer.settings import BrokerSettings
-    from retriever.retriever import Retriever
-    from sightline.models import Models
-    from sightline.scheduling import Scheduler
+    from sightline.api.services import ModelStatus, QueueFigures
+    from sightline.imaging import IsolatedDecoder
+    from sightline.indexer.building.builder import Builder
+    from sightline.indexer.codecs import PatchCodecs
+    from sightline.indexer.indexer import Indexer
+    from sightline.indexer.queue.app import TaskSender
+    from sightline.indexer.services import Send
+    from sightline.indexer.settings import BrokerSettings
+    from sightline.records import RerankRequest, RerankResponse, SearchRequest, SearchResponse
+    from sightline.retriever.retriever import Retriever
+    from sightline.serving.models import Models
+    from sightline.serving.scheduler import Scheduler
+    from sightline.serving.warm_up import WarmUp
     from sightline.settings import Settings
-    from sightline.warm_up import WarmUp
-    from store.blobs import BlobStore
-    from store.catalog import Catalog
-    from store.records import Collection
-    from store.segments import SegmentReader
+    from sightline.store.blobs import BlobStore
+    from sightline.store.catalog import Catalog
+    from sightline.store.records import Collection
+    from sightline.store.segments import SegmentReader
 
 
 def build_services(
@@ -100,7 +100,7 @@ class Services:
         """The catalog, migrated to this version's schema."""
         if self._given_catalog is not None:
             return self._given_catalog
-        from store.catalog import open_catalog
+        from sightline.store.catalog import open_catalog
 
         if not self.settings.database_url:
             self.settings.data_folder.mkdir(parents=True, exist_ok=True)
@@ -109,14 +109,14 @@ class Services:
     @once
     def blobs(self) -> BlobStore:
         """Copied originals and thumbnails."""
-        from store.blobs import BlobStore
+        from sightline.store.blobs import BlobStore
 
         return BlobStore(self.settings.originals_url)
 
     @once
     def segments(self) -> SegmentReader:
         """Reads published segments."""
-        from store.segments import SegmentReader
+        from sightline.store.segments import SegmentReader
 
         self.settings.segments_folder.mkdir(parents=True, exist_ok=True)
         return SegmentReader(self.settings.segments_folder)
@@ -124,14 +124,14 @@ class Services:
     @once
     def codecs(self) -> PatchCodecs:
         """The fitted patch codecs that segments name."""
-        from indexer.codecs import PatchCodecs
+        from sightline.indexer.codecs import PatchCodecs
 
         return PatchCodecs(self.settings.segments_folder)
 
     @once
     def decoder(self) -> IsolatedDecoder:
         """Bytes to pixels, in processes of their own that start with the first picture."""
-        from imaging import IsolatedDecoder
+        from sightline.imaging import IsolatedDecoder
 
         decoding = self.settings.decoding
         return IsolatedDecoder(
@@ -143,21 +143,21 @@ class Services:
         """Models by name or collection, each loaded once."""
         if self._given_models is not None:
             return self._given_models
-        from sightline.models import ModelProvider
+        from sightline.serving.models import ModelProvider
 
         return ModelProvider(self.settings.model, self.settings.data_folder / "cache" / "digests.json")
 
     @once
     def scheduler(self) -> Scheduler:
         """The thread that computes for all searches of this process, and the queue in front of it."""
-        from sightline.scheduling import Scheduler
+        from sightline.serving.scheduler import Scheduler
 
         return Scheduler(self.settings.serving)
 
     @once
     def retriever(self) -> Retriever:
         """From a text vector to candidates."""
-        from retriever.retriever import Retriever
+        from sightline.retriever.retriever import Retriever
 
         self.settings.generations_folder.mkdir(parents=True, exist_ok=True)
         return Retriever(self.catalog, self.segments, self.settings.generations_folder)
@@ -170,22 +170,22 @@ class Services:
     @once
     def app(self) -> Celery:
         """The Celery application; opens no connection."""
-        from indexer.celery_app import make_app
+        from sightline.indexer.queue.app import make_app
 
         return make_app(self)
 
     @once
     def queue(self) -> TaskSender:
         """Tells workers about tasks, and how many messages wait."""
-        from indexer.celery_app import TaskSender
+        from sightline.indexer.queue.app import TaskSender
 
         return TaskSender(self.app, self.catalog, self.broker)
 
     @once
     def indexer(self) -> Indexer:
         """Registers sources and embeds tasks."""
-        from indexer.indexer import Indexer
-        from indexer.services import IndexerServices
+        from sightline.indexer.indexer import Indexer
+        from sightline.indexer.services import IndexerServices
 
         return Indexer(
             IndexerServices(
@@ -203,7 +203,7 @@ class Services:
     @once
     def builder(self) -> Builder:
         """Folds, merges, sweeps and cleans."""
-        from indexer.builder import Builder
+        from sightline.indexer.building.builder import Builder
 
         return Builder(
             self.catalog,
@@ -233,26 +233,26 @@ class Services:
             ModelMismatchError: the collection exists and is bound to another model.
             ModelUnavailableError: the model's files cannot be reached.
         """
-        from sightline.binding import create_collection
+        from sightline.serving.collections import create_collection
 
         return create_collection(self, name, model, revision)
 
     def search(self, request: SearchRequest) -> SearchResponse:
-        """Answer one query; see sightline.search."""
-        from sightline.search import search
+        """Answer one query; see sightline.searching.search."""
+        from sightline.searching.search import search
 
         return search(self, request)
 
     def rerank_documents(self, request: RerankRequest) -> RerankResponse:
-        """Score documents against a text; see sightline.rerank_documents."""
-        from sightline.rerank_documents import rerank_documents
+        """Score documents against a text; see sightline.searching.documents."""
+        from sightline.searching.documents import rerank_documents
 
         return rerank_documents(self, request)
 
     @once
     def warm_up(self) -> WarmUp:
         """Loads the models of existing collections in the background; started by the server only."""
-        from sightline.warm_up import WarmUp
+        from sightline.serving.warm_up import WarmUp
 
         return WarmUp(self)
 

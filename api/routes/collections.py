@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Response
 
-from api.dependencies import Name, Root, ServicesHere, problems
-from api.problems import Problem, invalid
-from api.schemas.collections import CollectionAnswer, CollectionList, NewCollection, collection_answer
-from api.services import Services
-from api.urls import collection_url
-from base.errors import NotFoundError
+from sightline.api.dependencies import Name, Root, ServicesHere, problems
+from sightline.api.problems import Problem, invalid
+from sightline.api.schemas.collections import (
+    CollectionAnswer,
+    CollectionList,
+    NewCollection,
+    collection_answer,
+)
+from sightline.api.services import Services
+from sightline.api.urls import collection_url
+from sightline.errors import NotFoundError
 
 router = APIRouter(prefix="/v1/collections", tags=["collections"])
 

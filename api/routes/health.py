@@ -8,9 +8,9 @@ from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel
 
-from api.dependencies import MetricsHere, ServicesHere
-from api.services import Services
-from base.errors import SightlineError
+from sightline.api.dependencies import MetricsHere, ServicesHere
+from sightline.api.services import Services
+from sightline.errors import SightlineError
 
 router = APIRouter(tags=["health"])
 log = logging.getLogger("sightline.http")

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, File, Form, Query, Request, Response, UploadFile
 from pydantic import ValidationError
 
-from api.dependencies import (
+from sightline.api.dependencies import (
     ImageIdHere,
     MetricsHere,
     Name,
@@ -18,11 +18,11 @@ from api.dependencies import (
     live_image,
     problems,
 )
-from api.files import cache_headers, file_response, is_known, read_original
-from api.problems import Problem, invalid
-from api.routes.jobs import answer_of
-from api.schemas.common import storable_json
-from api.schemas.images import (
+from sightline.api.files import cache_headers, file_response, is_known, read_original
+from sightline.api.problems import Problem, invalid
+from sightline.api.routes.jobs import answer_of
+from sightline.api.schemas.common import storable_json
+from sightline.api.schemas.images import (
     ImageAnswer,
     ImageChange,
     ImageList,
@@ -32,11 +32,11 @@ from api.schemas.images import (
     UploadLineAnswer,
     image_answer,
 )
-from api.urls import job_url
-from base.errors import FilterError, NotFoundError
-from indexer import Upload, UploadLine
-from store.filters import Filter, parse_filter
-from store.records import UNSET
+from sightline.api.urls import job_url
+from sightline.errors import FilterError, NotFoundError
+from sightline.indexer import Upload, UploadLine
+from sightline.store.filters import Filter, parse_filter
+from sightline.store.records import UNSET
 
 router = APIRouter(prefix="/v1/collections/{name}/images", tags=["images"])
 ITEMS = (

@@ -12,14 +12,14 @@ from fastapi import APIRouter, Query, Request, Response
 from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.concurrency import run_in_threadpool
 
-from api.dependencies import Name, Root, ServicesHere, SettingsHere, problems
-from api.problems import Problem
-from api.schemas.jobs import JobAnswer, JobList, NewJob, job_answer
-from api.services import Services
-from api.urls import job_url
-from base.errors import NotFoundError
-from indexer.roots import Roots
-from store.records import Job
+from sightline.api.dependencies import Name, Root, ServicesHere, SettingsHere, problems
+from sightline.api.problems import Problem
+from sightline.api.schemas.jobs import JobAnswer, JobList, NewJob, job_answer
+from sightline.api.services import Services
+from sightline.api.urls import job_url
+from sightline.errors import NotFoundError
+from sightline.indexer.roots import Roots
+from sightline.store.records import Job
 
 router = APIRouter(prefix="/v1", tags=["jobs"])
 ENDED = frozenset({"done", "cancelled", "failed"})

@@ -13,15 +13,11 @@ from fastapi import APIRouter, Form, Request, Response
 from starlette.responses import HTMLResponse, RedirectResponse
 from starlette.templating import Jinja2Templates
 
-from api.auth import COOKIE, same, session_value
-from api.dependencies import Everything, EverythingHere, Root, SettingsHere
-from api.metrics import Metrics
-from api.problems import from_error, sentence
-from api.routes.images import parse_filter_text
-from api.routes.search import run_search
-from api.services import Services
-from api.settings import ApiSettings
-from api.view import (
+from sightline.api.auth import COOKIE, same, session_value
+from sightline.api.dependencies import Everything, EverythingHere, Root, SettingsHere
+from sightline.api.metrics import Metrics
+from sightline.api.problems import from_error, sentence
+from sightline.api.results import (
     CANDIDATES,
     SIZES,
     PageQuery,
@@ -33,9 +29,13 @@ from api.view import (
     tile_of_image,
     tiles_of,
 )
-from base.errors import FilterError, NotFoundError, SightlineError
-from base.search import SearchRequest, SearchResponse
-from store.records import Collection, Image
+from sightline.api.routes.images import parse_filter_text
+from sightline.api.routes.search import run_search
+from sightline.api.services import Services
+from sightline.api.settings import ApiSettings
+from sightline.errors import FilterError, NotFoundError, SightlineError
+from sightline.records import SearchRequest, SearchResponse
+from sightline.store.records import Collection, Image
 
 router = APIRouter(include_in_schema=False)
 templates = Jinja2Templates(directory=Path(__file__).parent.parent / "templates")

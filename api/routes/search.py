@@ -9,16 +9,16 @@ from urllib.parse import unquote_to_bytes
 
 from fastapi import APIRouter, Request, Response
 
-from api.dependencies import EverythingHere, Name, problems
-from api.metrics import Metrics
-from api.problems import Problem, invalid
-from api.schemas.common import Answer
-from api.schemas.rerank import RerankAnswer, RerankBody, RerankedAnswer, StoredDocument
-from api.schemas.search import SearchAnswer, SearchBody, search_answer
-from api.services import Decoder, Services
-from api.settings import ApiSettings
-from base.errors import ImageRejected
-from base.search import (
+from sightline.api.dependencies import EverythingHere, Name, problems
+from sightline.api.metrics import Metrics
+from sightline.api.problems import Problem, invalid
+from sightline.api.schemas.common import Answer
+from sightline.api.schemas.rerank import RerankAnswer, RerankBody, RerankedAnswer, StoredDocument
+from sightline.api.schemas.search import SearchAnswer, SearchBody, search_answer
+from sightline.api.services import Decoder, Services
+from sightline.api.settings import ApiSettings
+from sightline.errors import ImageRejected
+from sightline.records import (
     InlineImage,
     RerankDocument,
     RerankRequest,

@@ -7,8 +7,8 @@ from datetime import datetime
 
 from pydantic import ConfigDict, Field
 
-from api.schemas.common import Answer, CollectionName, Request, Text, moment
-from store.records import Collection
+from sightline.api.schemas.common import Answer, CollectionName, Request, Text, moment
+from sightline.store.records import Collection
 
 
 class NewCollection(Request):

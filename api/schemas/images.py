@@ -7,10 +7,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, TypeAdapter
 
-from api.schemas.common import Answer, ImageId, JsonObject, Request, Text, moment
-from api.schemas.jobs import JobAnswer
-from api.urls import file_url, thumbnail_url
-from store.records import Image
+from sightline.api.schemas.common import Answer, ImageId, JsonObject, Request, Text, moment
+from sightline.api.schemas.jobs import JobAnswer
+from sightline.api.urls import file_url, thumbnail_url
+from sightline.store.records import Image
 
 Caption = Annotated[Text, Field(max_length=10_000)]
 

@@ -8,9 +8,9 @@ from typing import Annotated
 
 from pydantic import ConfigDict, Field
 
-from api.schemas.common import Answer, Request, Text, moment
-from api.urls import job_url
-from store.records import ItemError, Job, JobKind, JobState, Progress
+from sightline.api.schemas.common import Answer, Request, Text, moment
+from sightline.api.urls import job_url
+from sightline.store.records import ItemError, Job, JobKind, JobState, Progress
 
 
 class NewJob(Request):

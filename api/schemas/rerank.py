@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, Tag
 
-from api.schemas.common import Answer, CollectionName, ImageId, Request, Text
+from sightline.api.schemas.common import Answer, CollectionName, ImageId, Request, Text
 
 URL_LIKE = re.compile(r"\s*(?:[a-z][a-z0-9+.-]*://|data:|//|www\.)", re.IGNORECASE)
 REMOTE = (

@@ -6,9 +6,9 @@ from typing import Annotated, Any, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
-from api.schemas.common import Answer, JsonObject, Request, Text
-from api.urls import file_url, thumbnail_url
-from base.search import MAX_CANDIDATES, Precision, ScoreName, SearchHit, SearchRequest, SearchResponse
+from sightline.api.schemas.common import Answer, JsonObject, Request, Text
+from sightline.api.urls import file_url, thumbnail_url
+from sightline.records import MAX_CANDIDATES, Precision, ScoreName, SearchHit, SearchRequest, SearchResponse
 
 
 class SearchBody(Request):

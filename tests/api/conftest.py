@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from api.app import create_app
-from imaging import IsolatedDecoder
+from sightline.api.app import create_app
+from sightline.imaging import IsolatedDecoder
 from sightline.settings import Settings
 from sightline.wiring import Services, build_services
 from tests.api.installation import SHADES, MakeClient, png, upload

@@ -11,7 +11,7 @@ import numpy as np
 from fastapi.testclient import TestClient
 from PIL import Image
 
-from blip.toy import COLOURS
+from sightline.blip.toy import COLOURS
 
 MakeClient = Callable[..., TestClient]
 SHADES = {

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from api.urls import canonical_path, escape, unescape
+from sightline.api.urls import canonical_path, escape, unescape
 from sightline.wiring import Services
 from tests.api.installation import SHADES, MakeClient, png, problem, upload
 
@@ -191,7 +191,7 @@ def test_a_changed_or_missing_original_is_gone(
 
 
 def test_bytes_that_are_no_picture_are_never_shown_as_a_page() -> None:
-    from api.files import file_response, media_type
+    from sightline.api.files import file_response, media_type
 
     page = b"<!doctype html><script>alert(1)</script>"
     assert media_type(page) == "application/octet-stream"

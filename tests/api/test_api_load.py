@@ -14,14 +14,14 @@ import httpx
 import pytest
 from starlette.types import Message
 
-from api.app import create_app
-from api.server import running
-from api.services import client_gone
-from api.threads import ModelThreads
-from base.errors import OverloadedError
-from imaging import IsolatedDecoder
+from sightline.api.app import create_app
+from sightline.api.server import running
+from sightline.api.services import client_gone
+from sightline.api.threads import ModelThreads
+from sightline.errors import OverloadedError
+from sightline.imaging import IsolatedDecoder
+from sightline.serving.queue import Ticket
 from sightline.settings import ServingSettings, Settings
-from sightline.turns import Ticket
 from sightline.wiring import Services
 from tests.api.conftest import installation
 from tests.api.installation import problem

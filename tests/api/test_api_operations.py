@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from api.app import create_app
-from api.logs import RequestContext
-from indexer.logs import JsonFormatter
+from sightline.api.app import create_app
+from sightline.api.logs import RequestContext
+from sightline.indexer.logs import JsonFormatter
 from sightline.wiring import Services
 from tests.api.installation import MakeClient, png, problem, upload
 
@@ -204,11 +204,11 @@ def test_openapi_describes_every_route_with_examples_and_problems(client: TestCl
 
 
 def test_the_examples_are_accepted(client: TestClient) -> None:
-    from api.schemas.collections import NewCollection
-    from api.schemas.images import ImageAnswer, ImageChange
-    from api.schemas.jobs import JobAnswer, NewJob
-    from api.schemas.rerank import RerankAnswer
-    from api.schemas.search import SearchAnswer, SearchBody
+    from sightline.api.schemas.collections import NewCollection
+    from sightline.api.schemas.images import ImageAnswer, ImageChange
+    from sightline.api.schemas.jobs import JobAnswer, NewJob
+    from sightline.api.schemas.rerank import RerankAnswer
+    from sightline.api.schemas.search import SearchAnswer, SearchBody
 
     for model in (
         NewCollection,

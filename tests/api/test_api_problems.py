@@ -9,7 +9,7 @@ from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from api.app import create_app
+from sightline.api.app import create_app
 from sightline.wiring import Services
 from tests.api.installation import MakeClient, problem
 

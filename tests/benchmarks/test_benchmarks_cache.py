@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.cache import measure
-from blip import load_blip2
-from blip.random_weights import write_random_checkpoint
+from sightline.blip import load_blip2
+from sightline.blip.random_weights import write_random_checkpoint
 
 
 def test_every_level_is_measured_and_the_figures_are_those_of_the_default_rank(tmp_path: Path) -> None:

@@ -6,9 +6,9 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import embed, pipeline, scaled_decoding
-from blip.random_weights import small_config
-from blip.vit import VisionModel
-from blip.vit_packed import PackedVision
+from sightline.blip.random_weights import small_config
+from sightline.blip.vit import VisionModel
+from sightline.blip.vit_packed import PackedVision
 
 
 def test_operations_are_those_that_torch_counts() -> None:

@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.rerank import OURS, Bench, measure, pair_flops, size_of
 from benchmarks.rerank_stock import stock_forward
-from blip.latents import Latents
+from sightline.blip.latents import Latents
 
 
 def test_the_lavis_loop_computes_our_logits() -> None:

@@ -12,11 +12,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from base.errors import CheckpointError, InputError, ModelUnavailableError
-from blip import checkpoint, load_blip2
-from blip.pixels import PixelConfig, preprocess
-from blip.random_weights import write_random_checkpoint
-from blip.tokenizer import load_tokenizer
+from sightline.blip import checkpoint, load_blip2
+from sightline.blip.pixels import PixelConfig, preprocess
+from sightline.blip.random_weights import write_random_checkpoint
+from sightline.blip.tokenizer import load_tokenizer
+from sightline.errors import CheckpointError, InputError, ModelUnavailableError
 
 ROOT = Path(__file__).parents[2]
 
@@ -33,8 +33,8 @@ def edit_config(folder: Path, **changes: object) -> None:
 
 def test_an_unreachable_hub_gives_one_sentence_with_model_cache_and_the_way_out(tmp_path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from base.errors import ModelUnavailableError\n"
-        "from blip.checkpoint import resolve\n"
+        "import sys; from pathlib import Path; from sightline.errors import ModelUnavailableError\n"
+        "from sightline.blip.checkpoint import resolve\n"
         "try: resolve('Salesforce/blip2-itm-vit-g', None, Path(sys.argv[1]))\n"
         "except ModelUnavailableError as error: print(error)\n"
     )
@@ -107,7 +107,7 @@ def test_the_fingerprint_follows_the_weights_and_not_the_folder(folder: Path, tm
 
 
 def test_the_fingerprint_needs_no_torch(folder: Path) -> None:
-    code = "import sys; from blip.checkpoint import fingerprint; from pathlib import Path\n"
+    code = "import sys; from sightline.blip.checkpoint import fingerprint; from pathlib import Path\n"
     code += "fingerprint(Path(sys.argv[1])); print('torch' in sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", code, str(folder)], capture_output=True, text=True, timeout=60

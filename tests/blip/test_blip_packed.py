@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from blip import load_blip2
-from blip.network import Blip2Network
-from blip.random_weights import full_config, randomise, small_config, write_random_checkpoint
-from blip.vit import VisionModel
-from blip.vit_packed import PackedVision, attention
+from sightline.blip import load_blip2
+from sightline.blip.network import Blip2Network
+from sightline.blip.random_weights import full_config, randomise, small_config, write_random_checkpoint
+from sightline.blip.vit import VisionModel
+from sightline.blip.vit_packed import PackedVision, attention
 
 
 def encoder(seed: int = 0) -> VisionModel:

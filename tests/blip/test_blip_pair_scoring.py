@@ -9,17 +9,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from base.errors import InputError
-from blip import load_blip2
-from blip.blip2 import Blip2
-from blip.config import Blip2Config
-from blip.cross_attention import Direct, Folded
-from blip.latents import Basis, Latents
-from blip.match_precision import expected_tau, random_patches
-from blip.network import Blip2Network
-from blip.packed_linear import PackedLinear, packs
-from blip.pair_scoring import PairScorer
-from blip.random_weights import full_config, randomise, small_config, write_random_checkpoint
+from sightline.blip import load_blip2
+from sightline.blip.blip2 import Blip2
+from sightline.blip.config import Blip2Config
+from sightline.blip.cross_attention import Direct, Folded
+from sightline.blip.latents import Basis, Latents
+from sightline.blip.match_precision import expected_tau, random_patches
+from sightline.blip.network import Blip2Network
+from sightline.blip.packed_linear import PackedLinear, packs
+from sightline.blip.pair_scoring import PairScorer
+from sightline.blip.random_weights import full_config, randomise, small_config, write_random_checkpoint
+from sightline.errors import InputError
 
 TEXT = "two red dogs on the beach"
 PAIRS = 37

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import torch
 
-from blip import load_blip2
-from blip.blip2 import Blip2
-from blip.random_weights import full_config, write_random_checkpoint
+from sightline.blip import load_blip2
+from sightline.blip.blip2 import Blip2
+from sightline.blip.random_weights import full_config, write_random_checkpoint
 
 TEXTS = ["a red dog on the beach", "two blue cars and a house with a tree on the left", "cat"]
 
@@ -171,7 +171,7 @@ def test_vision_weights_are_read_only_when_a_picture_comes(folder: Path, images:
 
 
 def test_changing_a_later_word_leaves_earlier_caption_logits_alone(ours: Blip2, images: Any) -> None:
-    from blip.captions import caption_logits
+    from sightline.blip.captions import caption_logits
 
     assert ours.itg_head is not None
     assert ours.tokenizer.dec is not None

@@ -11,19 +11,13 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
-from base.errors import CorruptionError, InputError, ModelMismatchError
-from blip.network import Blip2Network
-from blip.patch_codec import (
-    PatchCodec,
-    fit,
-    from_bytes,
-    quantise,
-    to_bytes,
-)
-from blip.patch_metric import cross_attention_metric
-from blip.patch_moments import PatchMoments
-from blip.patch_size import default_rank, image_bytes
-from blip.random_weights import randomise, small_config
+from sightline.blip.network import Blip2Network
+from sightline.blip.patch_codec import PatchCodec, fit, from_bytes, quantise, to_bytes
+from sightline.blip.patch_metric import cross_attention_metric
+from sightline.blip.patch_moments import PatchMoments
+from sightline.blip.patch_size import default_rank, image_bytes
+from sightline.blip.random_weights import randomise, small_config
+from sightline.errors import CorruptionError, InputError, ModelMismatchError
 
 WIDTH = 24
 FINGERPRINT = "a" * 64

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from blip.patch_grid import fit_grid
+from sightline.blip.patch_grid import fit_grid
 
 
 def correlated(images: int, seed: int = 0) -> torch.Tensor:

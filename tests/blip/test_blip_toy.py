@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from base.errors import InputError
-from blip.protocols import Encoder, Matcher
-from blip.toy import ToyEncoder
+from sightline.blip.protocols import Encoder, Matcher
+from sightline.blip.toy import ToyEncoder
+from sightline.errors import InputError
 
 RED, BLUE, PURPLE, WHITE, BLACK = (255, 0, 0), (0, 0, 255), (128, 0, 128), (255, 255, 255), (0, 0, 0)
 Colour = tuple[int, int, int]

@@ -12,9 +12,9 @@ import pytest
 from fastapi.testclient import TestClient
 from playwright.sync_api import Browser, BrowserContext, Page, Request, sync_playwright
 
-from api.app import create_app
-from api.server import running
-from imaging import IsolatedDecoder
+from sightline.api.app import create_app
+from sightline.api.server import running
+from sightline.imaging import IsolatedDecoder
 from sightline.settings import Settings
 from sightline.wiring import Services, build_services
 from tests.api.installation import png, upload

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from typer.main import get_command
 
-from sightline.cli import app
+from sightline.cli.main import app
 from sightline.settings import knobs
 
 ROOT = Path(__file__).parents[2]

@@ -49,7 +49,7 @@ def test_the_wheel_carries_data_and_no_tests(tmp_path: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     assert not [name for name in names if name.startswith(("tests/", "benchmarks/"))]
     for wanted in (
-        "store/migrations/env.py",
+        "sightline/store/migrations/env.py",
         "api/templates/",
         "api/static/",
         "sightline/data/demo-collection/queries.json",

@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 import yaml
 
-from blip.toy import COLOURS
-from store.catalog import Catalog, open_catalog
-from store.records import Progress
+from sightline.blip.toy import COLOURS
+from sightline.store.catalog import Catalog, open_catalog
+from sightline.store.records import Progress
 from tests.services import free_port
 from tests.sightline.conftest import save
 from tests.sightline.http import finished, request, upload, wait

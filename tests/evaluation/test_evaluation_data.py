@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from base.errors import InputError
-from evaluation.data import prepare_text, read_pictures, retrieval_set
+from sightline.errors import InputError
+from sightline.evaluation.data import prepare_text, read_pictures, retrieval_set
 
 
 def touch(folder: Path, *names: str) -> None:

@@ -7,8 +7,8 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from base.errors import InputError
-from evaluation.fidelity import FidelityMeter, kendall_tau, top_overlap
+from sightline.errors import InputError
+from sightline.evaluation.fidelity import FidelityMeter, kendall_tau, top_overlap
 
 
 def brute_tau(exact: np.ndarray, found: np.ndarray) -> float:

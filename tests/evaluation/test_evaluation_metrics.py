@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from evaluation import metrics
+from sightline.evaluation import metrics
 
 # Two pictures with two captions each: texts 0, 1 belong to picture 0, texts 2, 3 to picture 1.
 IMAGE_OF_TEXT = np.array([0, 0, 1, 1])

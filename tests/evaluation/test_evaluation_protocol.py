@@ -12,11 +12,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from blip import load_blip2
-from blip.random_weights import write_random_checkpoint
-from blip.toy import ToyEncoder
-from evaluation.protocol import embed, image_to_text, text_to_image
-from evaluation.tables import PictureTable, TableView, encode_patches
+from sightline.blip import load_blip2
+from sightline.blip.random_weights import write_random_checkpoint
+from sightline.blip.toy import ToyEncoder
+from sightline.evaluation.protocol import embed, image_to_text, text_to_image
+from sightline.evaluation.tables import PictureTable, TableView, encode_patches
 
 PICTURES = 12
 TEXTS = [

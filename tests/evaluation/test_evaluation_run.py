@@ -13,16 +13,16 @@ import torch
 from PIL import Image
 from rich.console import Console
 
-import evaluation
-from base.errors import InputError, ModelUnavailableError
-from blip import load_blip2
-from blip.random_weights import write_random_checkpoint
-from blip.toy import ToyEncoder
-from evaluation.config import EvalConfig
-from evaluation.data import DataProblem, read_pictures, retrieval_set
-from evaluation.report import EvalReport, Row
-from evaluation.running import evaluate
-from evaluation.tables import BROKEN, MISSING, WRITTEN, PictureTable, fill, identity
+from sightline import evaluation
+from sightline.blip import load_blip2
+from sightline.blip.random_weights import write_random_checkpoint
+from sightline.blip.toy import ToyEncoder
+from sightline.errors import InputError, ModelUnavailableError
+from sightline.evaluation.config import EvalConfig
+from sightline.evaluation.data import DataProblem, read_pictures, retrieval_set
+from sightline.evaluation.evaluator import evaluate
+from sightline.evaluation.report import EvalReport, Row
+from sightline.evaluation.tables import BROKEN, MISSING, WRITTEN, PictureTable, fill, identity
 
 COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255), "yellow": (255, 255, 0)}
 

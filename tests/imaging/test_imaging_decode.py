@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
-from base.errors import ImageRejected, InputError
-from imaging import Decoded, Limits, decode, rgb_of
+from sightline.errors import ImageRejected, InputError
+from sightline.imaging import Decoded, Limits, decode, rgb_of
 from tests.imaging import odd_files
 from tests.imaging.odd_files import BLUE, GREEN, GREY, RED, encoded, make_odd_files, quarters
 

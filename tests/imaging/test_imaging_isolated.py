@@ -19,9 +19,9 @@ import psutil
 import pytest
 from PIL import Image
 
-from base.errors import ImageRejected, UnavailableError
-from imaging import Decoded, IsolatedDecoder, Limits, decode
-from imaging.wire import receive, send
+from sightline.errors import ImageRejected, UnavailableError
+from sightline.imaging import Decoded, IsolatedDecoder, Limits, decode
+from sightline.imaging.wire import receive, send
 from tests.imaging.odd_files import encoded, make_odd_files, noise, quarters
 
 ROOT = Path(__file__).parents[2]

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from base.errors import UnavailableError
-from indexer.builder import Builder, StepReport
-from indexer.settings import BuilderSettings
-from retriever.retriever import Retriever
-from store.records import NewSegment, Registration
-from store.segments import write_segment
+from sightline.errors import UnavailableError
+from sightline.indexer.building.builder import Builder, StepReport
+from sightline.indexer.settings import BuilderSettings
+from sightline.retriever.retriever import Retriever
+from sightline.store.records import NewSegment, Registration
+from sightline.store.segments import write_segment
 from tests.indexer.world import COLLECTION, Knobs, World, until
 
 NO_FOLD = {"fold_idle_max_images": 0}

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from indexer.codecs import PatchCodecs, keeping
+from sightline.indexer.codecs import PatchCodecs, keeping
 from tests.indexer.world import COLLECTION, Knobs, World, problems
 
 RANK = 5

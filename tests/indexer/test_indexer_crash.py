@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from store.generations import verify_generation
+from sightline.store.generations import verify_generation
 from tests.indexer.world import (
     COLLECTION,
     SHORT,

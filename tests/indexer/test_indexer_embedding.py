@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from indexer.indexer import Indexer
+from sightline.indexer.indexer import Indexer
 from tests.indexer.world import COLLECTION, Knobs, World, picture, problems
 
 

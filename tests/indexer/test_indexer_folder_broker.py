@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from kombu import Connection, Exchange, Queue
 
-from base.errors import InputError, UnavailableError
-from indexer.celery_app import TaskSender, make_app
-from indexer.settings import BrokerSettings
+from sightline.errors import InputError, UnavailableError
+from sightline.indexer.queue.app import TaskSender, make_app
+from sightline.indexer.settings import BrokerSettings
 
 
 class NoIndexer:

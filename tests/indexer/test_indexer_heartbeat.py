@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from base.errors import LeaseLostError
-from indexer.heartbeat import Heartbeat
+from sightline.errors import LeaseLostError
+from sightline.indexer.heartbeat import Heartbeat
 
 
 def waited_for(event: threading.Event) -> bool:

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from base.errors import ImageRejected
-from indexer.indexer import Indexer
-from indexer.leased_batch import one_ahead
-from indexer.services import IndexerServices
-from store.halves import finite_rows
+from sightline.errors import ImageRejected
+from sightline.indexer.embedding.leased_batch import one_ahead
+from sightline.indexer.indexer import Indexer
+from sightline.indexer.services import IndexerServices
+from sightline.store.halves import finite_rows
 from tests.indexer.world import COLLECTION, CountingToy, Knobs, ToyModels, World, picture, problems
 
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from base.errors import InputError, NotFoundError, SourceError
-from indexer import Upload
-from indexer.roots import Roots
+from sightline.errors import InputError, NotFoundError, SourceError
+from sightline.indexer import Upload
+from sightline.indexer.roots import Roots
 from tests.indexer.world import COLLECTION, Knobs, World, picture, problems
 
 

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from base.errors import ImageRejected, SourceError
-from indexer.roots import Roots
-from indexer.sources import SourceItem, SourceProblem, iter_source, read_uri
-from indexer.sources_folders import matches, may_hold, walk
-from store.blobs import BlobStore
+from sightline.errors import ImageRejected, SourceError
+from sightline.indexer.roots import Roots
+from sightline.indexer.sources.folders import matches, may_hold, walk
+from sightline.indexer.sources.listing import SourceItem, SourceProblem, iter_source, read_uri
+from sightline.store.blobs import BlobStore
 
 
 def write(path: Path, data: bytes = b"") -> Path:

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from base.errors import ImageRejected, SourceError
-from indexer.sources import SourceItem, SourceProblem, iter_source, read_uri
+from sightline.errors import ImageRejected, SourceError
+from sightline.indexer.sources.listing import SourceItem, SourceProblem, iter_source, read_uri
 
 TARS = ["a.tar", "a.tar.gz", "a.tgz", "a.tar.bz2", "a.tar.xz"]
 PICTURES = {"one.jpg": b"1" * 10, "sub/two.png": b"22", "sub/dir/three": b"", "ünï.jpg": b"4444"}

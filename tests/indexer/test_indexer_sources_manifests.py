@@ -16,8 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from base.errors import ImageRejected, SourceError
-from indexer.sources import SourceItem, SourceProblem, iter_source, read_uri
+from sightline.errors import ImageRejected, SourceError
+from sightline.indexer.sources.listing import SourceItem, SourceProblem, iter_source, read_uri
 
 ROOT = Path(__file__).parents[2]
 Table = list[dict[str, Any]]
@@ -260,7 +260,7 @@ def test_without_pyarrow_a_parquet_manifest_says_what_to_do(tmp_path: Path) -> N
     hidden = tmp_path / "hidden" / "pyarrow"
     hidden.mkdir(parents=True)
     (hidden / "__init__.py").write_text("raise ImportError('not installed')")
-    script = f"from indexer.sources import iter_source\nlist(iter_source({str(path)!r}))"
+    script = f"from sightline.indexer.sources.listing import iter_source\nlist(iter_source({str(path)!r}))"
     environment = {**os.environ, "PYTHONPATH": f"{hidden.parent}{os.pathsep}{ROOT}"}
     run = subprocess.run(
         [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False

@@ -26,20 +26,20 @@ from typing import Any
 import numpy as np
 from PIL import Image as Pillow
 
-from base.errors import NotFoundError
-from blip.toy import ToyEncoder
-from imaging import IsolatedDecoder
-from indexer.builder import Builder
-from indexer.celery_app import TaskSender, make_app
-from indexer.indexer import Indexer
-from indexer.logs import log_json_lines
-from indexer.services import IndexerServices
-from indexer.settings import BrokerSettings, BuilderSettings, IndexerSettings, PatchLevel
-from retriever.retriever import Retriever
-from store.blobs import BlobStore
-from store.catalog import Catalog, open_catalog
-from store.records import Collection, Image, Task
-from store.segments import SegmentReader
+from sightline.blip.toy import ToyEncoder
+from sightline.errors import NotFoundError
+from sightline.imaging import IsolatedDecoder
+from sightline.indexer.building.builder import Builder
+from sightline.indexer.indexer import Indexer
+from sightline.indexer.logs import log_json_lines
+from sightline.indexer.queue.app import TaskSender, make_app
+from sightline.indexer.services import IndexerServices
+from sightline.indexer.settings import BrokerSettings, BuilderSettings, IndexerSettings, PatchLevel
+from sightline.retriever.retriever import Retriever
+from sightline.store.blobs import BlobStore
+from sightline.store.catalog import Catalog, open_catalog
+from sightline.store.records import Collection, Image, Task
+from sightline.store.segments import SegmentReader
 
 COLLECTION = "pictures"
 SHORT = {"batch_size": 4, "lease_seconds": 2.0, "heartbeat_seconds": 0.5, "max_leases": 1000}
@@ -298,7 +298,7 @@ def problems(world: World, expected: Sequence[str]) -> list[str]:
 
 def own_tokens(world: World, image: Image) -> Any:
     """Tokens fp16 ``[4,8]`` computed from the picture itself, without the indexer."""
-    from indexer.sources import read_uri
+    from sightline.indexer.sources.listing import read_uri
 
     rgb = np.asarray(Pillow.open(BytesIO(read_uri(image.uri, world.blobs))).convert("RGB"))
     toy = ToyEncoder()
@@ -360,7 +360,7 @@ def main(role: str, data: str) -> int:
     world = World(Path(data))
     try:
         if role == "worker":
-            from indexer.worker import run_worker
+            from sightline.indexer.queue.worker import run_worker
 
             return run_worker(world)
         log_json_lines()

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from base.errors import ModelUnavailableError
-from blip import load_blip2
-from blip.random_weights import write_random_checkpoint
-from reranker import Reranker
+from sightline.blip import load_blip2
+from sightline.blip.random_weights import write_random_checkpoint
+from sightline.errors import ModelUnavailableError
+from sightline.reranker import Reranker
 
 TEXTS = ["a red dog on the beach", "two blue cars and a house with a tree on the left"]
 

@@ -13,9 +13,9 @@ import pytest
 import torch
 from PIL import Image
 
-from base.errors import ImageRejected, InputError, UnavailableError
-from blip.toy import ToyEncoder
-from reranker import Reranker
+from sightline.blip.toy import ToyEncoder
+from sightline.errors import ImageRejected, InputError, UnavailableError
+from sightline.reranker import Reranker
 
 RED, BLUE, PURPLE, WHITE = (255, 0, 0), (0, 0, 255), (128, 0, 128), (255, 255, 255)
 

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import torch
 
-from base.errors import ImageRejected, InputError, NotFoundError
-from base.search import Precision
-from blip.latents import Latents
-from blip.toy import ToyEncoder
-from reranker import PatchGroup, Ranked, Reranker
+from sightline.blip.latents import Latents
+from sightline.blip.toy import ToyEncoder
+from sightline.errors import ImageRejected, InputError, NotFoundError
+from sightline.records import Precision
+from sightline.reranker import PatchGroup, Ranked, Reranker
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
-from retriever import Retriever
-from store.catalog import Catalog, open_catalog
-from store.filters import parse_filter
-from store.generations import build_generation
-from store.records import Generation, NewSegment, Registration
-from store.segments import SegmentReader, rewrite_segment, write_segment
+from sightline.retriever import Retriever
+from sightline.store.catalog import Catalog, open_catalog
+from sightline.store.filters import parse_filter
+from sightline.store.generations import build_generation
+from sightline.store.records import Generation, NewSegment, Registration
+from sightline.store.segments import SegmentReader, rewrite_segment, write_segment
 from tests.store.token_world import brute_force, random_tokens, random_vector
 
 QUERIES, DIM = 4, 16

@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from base.errors import InputError, NotFoundError
-from retriever import Retriever
-from store.durable import FileMissingError
-from store.filters import Filter, parse_filter
-from store.token_index import ImageHits
+from sightline.errors import InputError, NotFoundError
+from sightline.retriever import Retriever
+from sightline.store.durable import FileMissingError
+from sightline.store.filters import Filter, parse_filter
+from sightline.store.token_index import ImageHits
 from tests.retriever.living_collection import Living, living_collection
 from tests.store.token_world import brute_force, random_vector
 

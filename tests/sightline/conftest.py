@@ -14,10 +14,10 @@ import psutil
 import pytest
 from PIL import Image
 
-from base.types import RGB
-from blip.toy import COLOURS
-from sightline.cli import run
+from sightline.blip.toy import COLOURS
+from sightline.cli.main import run
 from sightline.settings import Settings, environment
+from sightline.types import RGB
 from sightline.wiring import Services, build_services
 
 ROOT = Path(__file__).parents[2]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from blip.random_weights import write_random_checkpoint
+from sightline.blip.random_weights import write_random_checkpoint
 from sightline.settings import Settings
 from sightline.wiring import build_services
 from tests.sightline.conftest import Run

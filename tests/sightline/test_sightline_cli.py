@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sightline.cli import run
+from sightline.cli.main import run
 from sightline.settings import Settings
 from tests.sightline.conftest import Ended, Run, processes_of, save
 

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from base.search import SearchRequest
-from blip.random_weights import write_random_checkpoint
-from sightline.agreement import disagreements
-from sightline.repair import repair
+from sightline.blip.random_weights import write_random_checkpoint
+from sightline.records import SearchRequest
 from sightline.settings import Settings
+from sightline.upkeep.consistency import disagreements
+from sightline.upkeep.repair import repair
 from sightline.wiring import Services, build_services
 from tests.sightline.conftest import index
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from blip.random_weights import write_random_checkpoint
-from sightline.digests import SMALL_BYTES, RememberedDigests
-from sightline.models import ModelProvider
+from sightline.blip.random_weights import write_random_checkpoint
+from sightline.serving.digests import SMALL_BYTES, RememberedDigests
+from sightline.serving.models import ModelProvider
 
 LATER = 3600.0
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from base.search import SearchRequest
-from sightline.agreement import disagreements
-from sightline.doctor import Finding, examine
-from sightline.repair import repair
+from sightline.records import SearchRequest
 from sightline.settings import Settings
+from sightline.upkeep.consistency import disagreements
+from sightline.upkeep.doctor import Finding, examine
+from sightline.upkeep.repair import repair
 from sightline.wiring import Services
 from tests.sightline.conftest import index, save
 

@@ -11,7 +11,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 HEAVY = ("torch", "transformers", "faiss")
 SHOW = (
-    "import sys, sightline.cli as c; code = c.run({arguments!r}); print(code, *sys.modules, file=sys.stderr)"
+    "import sys, sightline.cli.main as c; "
+    "code = c.run({arguments!r}); print(code, *sys.modules, file=sys.stderr)"
 )
 
 
@@ -40,7 +41,7 @@ def test_help_imports_nothing_of_ours_that_works() -> None:
 
 
 def test_importing_the_reranker_pulls_in_neither_sql_nor_faiss() -> None:
-    program = "import sys, reranker, reranker.reranker; print(*sys.modules)"
+    program = "import sys, reranker, sightline.reranker.reranker; print(*sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
     )

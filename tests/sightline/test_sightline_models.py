@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from base.errors import ConflictError, ModelMismatchError, ModelUnavailableError
-from base.search import SearchRequest
-from blip.blip2 import Blip2
-from blip.random_weights import write_random_checkpoint
-from sightline.models import ModelProvider
+from sightline.blip.blip2 import Blip2
+from sightline.blip.random_weights import write_random_checkpoint
+from sightline.errors import ConflictError, ModelMismatchError, ModelUnavailableError
+from sightline.records import SearchRequest
+from sightline.serving.models import ModelProvider
 from sightline.settings import Settings
 from sightline.wiring import Services, build_services
 from tests.sightline.conftest import ROOT, Run, index, save
@@ -27,7 +27,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_identifying_reads_files_and_imports_no_torch(checkpoint: Path) -> None:
     program = (
-        "import sys; from sightline.models import ModelProvider; "
+        "import sys; from sightline.serving.models import ModelProvider; "
         "print(ModelProvider().identify(sys.argv[1]).fingerprint, 'torch' in sys.modules)"
     )
     command = [sys.executable, "-c", program, str(checkpoint)]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from base.search import SearchRequest, SearchResponse
+from sightline.records import SearchRequest, SearchResponse
 from sightline.settings import Settings
 from sightline.wiring import Services, build_services
 from tests.sightline.conftest import index, save

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from base.errors import ConflictError, InputError, NotFoundError
-from base.search import InlineImage, RerankRequest, StoredImage
-from blip.toy import ToyEncoder
-from sightline.models import Identity, ModelProvider, RetrievalModel
+from sightline.blip.toy import ToyEncoder
+from sightline.errors import ConflictError, InputError, NotFoundError
+from sightline.records import InlineImage, RerankRequest, StoredImage
+from sightline.serving.models import Identity, ModelProvider, RetrievalModel
 from sightline.settings import Settings
+from sightline.store.records import Collection
 from sightline.wiring import Services, build_services
-from store.records import Collection
 from tests.sightline.conftest import index, picture, save
 
 TWO_HALVES, MIXTURE, BLACK = picture("red", "blue"), picture("purple"), picture("black")

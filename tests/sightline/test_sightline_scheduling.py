@@ -13,15 +13,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from api.services import client_gone
-from base.errors import AbandonedError, DeadlineError, InputError, OverloadedError, UnavailableError
-from base.search import Precision
-from blip import load_blip2
-from blip.blip2 import Blip2
-from blip.latents import Latents
-from blip.random_weights import write_random_checkpoint
-from blip.toy import ToyEncoder
-from sightline.scheduling import Scheduler
+from sightline.api.services import client_gone
+from sightline.blip import load_blip2
+from sightline.blip.blip2 import Blip2
+from sightline.blip.latents import Latents
+from sightline.blip.random_weights import write_random_checkpoint
+from sightline.blip.toy import ToyEncoder
+from sightline.errors import AbandonedError, DeadlineError, InputError, OverloadedError, UnavailableError
+from sightline.records import Precision
+from sightline.serving.scheduler import Scheduler
 from sightline.settings import ServingSettings
 
 TEXTS = ["a dog", "two red cars and a blue house on the beach with a tree", "bird", "the cat on the left"]

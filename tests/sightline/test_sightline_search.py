@@ -11,9 +11,9 @@ import pytest
 import torch
 from PIL import Image
 
-from base.errors import FilterError, InputError, NotFoundError
-from base.search import SearchRequest
-from blip.toy import ToyEncoder
+from sightline.blip.toy import ToyEncoder
+from sightline.errors import FilterError, InputError, NotFoundError
+from sightline.records import SearchRequest
 from sightline.wiring import Services, build_services
 from tests.sightline.conftest import index, save, toy_settings
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from base.errors import InputError
+from sightline.errors import InputError
 from sightline.settings import Settings, environment, knobs, load_settings, unknown_variables
 
 PAGE = Path(__file__).parents[2] / "docs" / "settings.md"

@@ -14,9 +14,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from base.errors import UnavailableError
+from sightline.errors import UnavailableError
+from sightline.processes.supervisor import Supervisor
 from sightline.settings import Settings, environment
-from sightline.supervisor import Supervisor
 
 ROOT = Path(__file__).parents[2]
 # Starts a builder under a supervisor, says its process id, and waits to be killed.

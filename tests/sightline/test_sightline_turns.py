@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blip.toy import ToyEncoder
-from sightline.turns import Line, Text, Ticket, Turn
+from sightline.blip.toy import ToyEncoder
+from sightline.serving.queue import Line, Text, Ticket, Turn
 
 BATCH = 16
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from sightline.serve import listen
+from sightline.processes.serve import listen
 from sightline.settings import Settings, environment
 from tests.sightline.conftest import ROOT, Run
 from tests.sightline.http import finished, request, upload, wait

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from store.catalog import Catalog, open_catalog
-from store.records import Collection, Generation, Job, Lease, NewSegment, Registration
+from sightline.store.catalog import Catalog, open_catalog
+from sightline.store.records import Collection, Generation, Job, Lease, NewSegment, Registration
 
 
 def sha_of(content: str) -> str:

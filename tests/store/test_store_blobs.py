@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from base.errors import NotFoundError, UnavailableError
-from store.blobs import BlobStore
+from sightline.errors import NotFoundError, UnavailableError
+from sightline.store.blobs import BlobStore
 
 ROOT = Path(__file__).parents[2]
 ABC = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"

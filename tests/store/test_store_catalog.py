@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from base.errors import ConflictError, InputError, ModelMismatchError, NotFoundError
-from store.filters import parse_filter
-from store.records import Registration
+from sightline.errors import ConflictError, InputError, ModelMismatchError, NotFoundError
+from sightline.store.filters import parse_filter
+from sightline.store.records import Registration
 from tests.store.catalog_world import World, create_pictures, emptied, item, opened, sha_of
 
 

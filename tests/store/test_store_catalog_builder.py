@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from base.errors import ConflictError
-from store.records import Generation
+from sightline.errors import ConflictError
+from sightline.store.records import Generation
 from tests.store.catalog_world import Builder, World, emptied, item, opened
 
 
@@ -155,7 +155,7 @@ def test_rows_of_superseded_images_are_dead_from_the_start(builder: Builder) -> 
 def test_the_doctor_sees_a_row_that_somebody_changed_by_hand(builder: Builder) -> None:
     from sqlalchemy import text
 
-    from store.catalog import Catalog
+    from sightline.store.catalog import Catalog
 
     builder.add("a", "b")
     catalog: Catalog = builder.world.catalog

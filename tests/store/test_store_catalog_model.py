@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from store.records import Lease, Progress
+from sightline.store.records import Lease, Progress
 from tests.store.catalog_world import Builder, World, emptied, item, opened
 
 IDS = [f"image {number}" for number in range(7)]

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from base.errors import FilterError
-from store.filters import parse_filter
-from store.records import Image, Registration
+from sightline.errors import FilterError
+from sightline.store.filters import parse_filter
+from sightline.store.records import Image, Registration
 from tests.store.catalog_world import World, emptied, item, opened
 
 # An independent reading of the language: written from its description, over plain Python values.

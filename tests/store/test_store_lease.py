@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from base.errors import ConflictError, NotFoundError
-from store.records import Lease
+from sightline.errors import ConflictError, NotFoundError
+from sightline.store.records import Lease
 from tests.store.catalog_world import World, emptied, item, opened, sha_of
 
 

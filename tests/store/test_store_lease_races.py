@@ -16,8 +16,8 @@ from typing import TypeVar
 
 import pytest
 
-from store.catalog import Catalog, open_catalog
-from store.records import NewSegment
+from sightline.store.catalog import Catalog, open_catalog
+from sightline.store.records import NewSegment
 from tests.store.catalog_world import World, create_pictures, emptied, item, opened, sha_of
 
 ROOT = Path(__file__).parents[2]

@@ -15,13 +15,13 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 
-import store.migrate
-from base.errors import InputError, UnavailableError
-from store.catalog import open_catalog
-from store.database import Database, make_engine
-from store.migrate import HEAD, migrate
-from store.records import Image
-from store.schema import Base
+import sightline.store.migrate
+from sightline.errors import InputError, UnavailableError
+from sightline.store.catalog import open_catalog
+from sightline.store.database import Database, make_engine
+from sightline.store.migrate import HEAD, migrate
+from sightline.store.records import Image
+from sightline.store.schema import Base
 
 ROOT = Path(__file__).parents[2]
 SQLITE_SCHEMA = (
@@ -68,7 +68,9 @@ def test_migrations_make_what_the_models_say(catalog_url: str) -> None:
 
 def test_the_head_that_is_known_without_alembic_is_the_newest_migration() -> None:
     config = Config()
-    config.set_main_option("script_location", str(Path(store.migrate.__file__).parent / "migrations"))
+    config.set_main_option(
+        "script_location", str(Path(sightline.store.migrate.__file__).parent / "migrations")
+    )
     assert ScriptDirectory.from_config(config).get_heads() == [HEAD]
 
 
@@ -90,7 +92,7 @@ def test_migrating_again_changes_nothing(catalog_url: str) -> None:
 
 def test_processes_that_start_together_all_find_a_migrated_catalog(catalog_url: str) -> None:
     script = (
-        "import sys; from store.catalog import open_catalog; sys.stdin.readline();"
+        "import sys; from sightline.store.catalog import open_catalog; sys.stdin.readline();"
         "catalog = open_catalog(sys.argv[1]); print(len(catalog.collections()), catalog.check())"
     )
     command = [sys.executable, "-c", script, catalog_url]
@@ -128,7 +130,8 @@ def test_a_start_without_work_does_not_import_alembic(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/catalog.sqlite"
     open_catalog(url).close()
     script = (
-        "import sys, store.catalog; store.catalog.open_catalog(sys.argv[1]); print('alembic' in sys.modules)"
+        "import sys; from sightline.store.catalog import open_catalog; "
+        "open_catalog(sys.argv[1]); print('alembic' in sys.modules)"
     )
     done = subprocess.run(
         [sys.executable, "-c", script, url], cwd=ROOT, capture_output=True, text=True, timeout=60

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from base.errors import CorruptionError, InputError
-from store.codec_files import CodecFiles
-from store.durable import FileMissingError, write_durably
-from store.records import ImageLocation
-from store.segment_content import SegmentContent
-from store.segments import SegmentReader, rewrite_segment, write_segment
+from sightline.errors import CorruptionError, InputError
+from sightline.store.codec_files import CodecFiles
+from sightline.store.durable import FileMissingError, write_durably
+from sightline.store.records import ImageLocation
+from sightline.store.segment_content import SegmentContent
+from sightline.store.segments import SegmentReader, rewrite_segment, write_segment
 from tests.store.token_world import Published, random_tokens
 
 LATENT = "latent-0123456789ab"

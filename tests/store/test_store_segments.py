@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from base.errors import CorruptionError, InputError, NotFoundError
-from store.durable import ASIDE, FileMissingError, write_durably
-from store.records import ImageLocation
-from store.segments import SegmentReader, rewrite_segment, write_segment
+from sightline.errors import CorruptionError, InputError, NotFoundError
+from sightline.store.durable import ASIDE, FileMissingError, write_durably
+from sightline.store.records import ImageLocation
+from sightline.store.segments import SegmentReader, rewrite_segment, write_segment
 from tests.store.token_world import Published, random_tokens
 
 

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from store.durable import ASIDE
-from store.generations import open_generation
-from store.segments import SegmentReader
-from store.tensorfile import open_tensors
+from sightline.store.durable import ASIDE
+from sightline.store.generations import open_generation
+from sightline.store.segments import SegmentReader
+from sightline.store.tensorfile import open_tensors
 from tests.store.writer_process import arrays
 
 KILLS = 20

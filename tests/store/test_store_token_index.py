@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from base.errors import CorruptionError, InputError
-from store.durable import FileMissingError
-from store.faiss_scan import CpuScan, copy_index
-from store.generations import build_generation, open_generation, segment_index, verify_generation
-from store.token_index import Mask, Part, RowHits, TokenIndex, kth_best, row_bitmap, search
+from sightline.errors import CorruptionError, InputError
+from sightline.store.durable import FileMissingError
+from sightline.store.faiss_scan import CpuScan, copy_index
+from sightline.store.generations import build_generation, open_generation, segment_index, verify_generation
+from sightline.store.token_index import Mask, Part, RowHits, TokenIndex, kth_best, row_bitmap, search
 from tests.store.token_world import Published, brute_force, random_tokens, random_vector, write_segments
 
 NONE = np.empty(0, np.int64)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from store.segments import SegmentReader, write_segment
+from sightline.store.segments import SegmentReader, write_segment
 
 
 @dataclass(frozen=True)

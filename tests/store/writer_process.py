@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from store.faiss_scan import load_faiss
-from store.generations import build_generation
-from store.segments import SegmentReader, write_segment
+from sightline.store.faiss_scan import load_faiss
+from sightline.store.generations import build_generation
+from sightline.store.segments import SegmentReader, write_segment
 from tests.store.token_world import Published
 
 

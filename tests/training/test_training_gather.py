@@ -11,8 +11,8 @@ import torch.multiprocessing as mp
 from torch import Tensor
 from torch.nn import functional
 
-from training.gather import gather_with_gradient, rank, world_size
-from training.objectives import itc_loss
+from sightline.training.gather import gather_with_gradient, rank, world_size
+from sightline.training.objectives import itc_loss
 
 PAIRS, QUERIES, WIDTH, JOINT = 6, 3, 5, 4
 IMAGE_IDS = torch.tensor([0, 1, 2, 0, 4, 5])  # the first picture again, on the other rank

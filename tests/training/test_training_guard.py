@@ -6,8 +6,8 @@ import math
 
 import pytest
 
-from training.errors import TrainingDivergedError
-from training.guard import DivergenceGuard
+from sightline.training.errors import TrainingDivergedError
+from sightline.training.guard import DivergenceGuard
 
 
 def test_a_falling_or_noisy_loss_goes_on() -> None:

@@ -11,11 +11,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from blip.masks import additive, multimodal_causal, unimodal, with_padding
-from blip.random_weights import write_random_checkpoint
-from training.learner import Batch, Learner
-from training.objectives import itc_loss, itg_loss, itm_loss, itm_pairs
-from training.weights import load_network
+from sightline.blip.masks import additive, multimodal_causal, unimodal, with_padding
+from sightline.blip.random_weights import write_random_checkpoint
+from sightline.training.learner import Batch, Learner
+from sightline.training.objectives import itc_loss, itg_loss, itm_loss, itm_pairs
+from sightline.training.weights import load_network
 
 IDS = torch.tensor([[2, 6, 7, 8, 9, 3], [2, 10, 11, 12, 3, 0], [2, 6, 11, 3, 0, 0], [2, 9, 12, 10, 8, 3]])
 VALID = (IDS != 0).long()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from blip import masks
+from sightline.blip import masks
 
 
 def test_unimodal_keeps_queries_and_text_apart() -> None:

@@ -7,7 +7,7 @@ import math
 import torch
 from torch.nn import functional
 
-from training import objectives
+from sightline.training import objectives
 
 
 def generator(seed: int = 0) -> torch.Generator:

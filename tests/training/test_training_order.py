@@ -7,8 +7,8 @@ from itertools import pairwise
 
 import pytest
 
-from base.errors import InputError
-from training.order import Order, hardness, schedule
+from sightline.errors import InputError
+from sightline.training.order import Order, hardness, schedule
 
 
 def epoch(order: Order, number: int) -> list[tuple[int, int]]:

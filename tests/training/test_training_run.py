@@ -17,13 +17,13 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-import training
-from base.errors import ConflictError, InputError
-from blip import load_blip2
-from blip.random_weights import small_config, write_random_checkpoint
-from training.config import TrainConfig
-from training.errors import TrainingDivergedError
-from training.losses import read_losses
+from sightline import training
+from sightline.blip import load_blip2
+from sightline.blip.random_weights import small_config, write_random_checkpoint
+from sightline.errors import ConflictError, InputError
+from sightline.training.config import TrainConfig
+from sightline.training.errors import TrainingDivergedError
+from sightline.training.losses import read_losses
 
 COLOURS = {"red": (255, 0, 0), "blue": (0, 0, 255), "green": (0, 255, 0), "two": (255, 255, 0)}
 

@@ -1,0 +1,1 @@
+"""Pictures inside of archives, read in place."""

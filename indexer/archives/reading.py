@@ -1,0 +1,95 @@
+"""Pictures inside of ZIP and TAR archives, read in place: nothing is ever unpacked to disk under its own
+name.
+
+Links, devices, sparse and encrypted members are refused. So is what unpacks to absurd sizes: a member beyond
+the byte limit, and an archive whose members overlap or outgrow it too many times.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from contextlib import closing
+from functools import partial
+from typing import Final
+
+from sightline.errors import ImageRejected, SourceError
+from sightline.indexer.archives.members import Member
+from sightline.indexer.archives.tar import tar_members
+from sightline.indexer.archives.zip import zip_members
+from sightline.indexer.files import is_ignored, local_uri, readable, too_many_bytes
+from sightline.indexer.items import Listed, SourceItem, SourceProblem
+from sightline.indexer.roots import ARCHIVE_MARK
+
+_TAR_ENDINGS: Final = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tbz", ".tar.xz", ".txz")
+
+
+def is_archive(path: str) -> bool:
+    """Whether a file's name says that it is an archive."""
+    return path.lower().endswith((".zip", *_TAR_ENDINGS))
+
+
+def iter_archive(path: str, label: str, max_bytes: int) -> Iterator[Listed]:
+    """The members of an archive, in its order, as ``label!/member``.
+
+    Raises:
+        SourceError: the archive is none, breaks off, or is a bomb; what came before stays good.
+    """
+    uri = local_uri(path)
+    for member in _members(path, max_bytes):
+        if any(is_ignored(part) for part in member.name.split("/")):
+            continue
+        image_id = f"{label}{ARCHIVE_MARK}{member.name}"
+        address = f"{uri}{ARCHIVE_MARK}{member.name}"
+        refusal = _refusal(member, max_bytes)
+        if refusal is None:
+            yield SourceItem(image_id, address, None, {}, partial(_fetch, member))
+        else:
+            yield SourceProblem(image_id, address, refusal.reason, refusal.detail)
+
+
+def read_member(path: str, name: str, max_bytes: int) -> bytes:
+    """The bytes of the first member of that name.
+
+    Raises:
+        ImageRejected: ``unreadable``, or what is wrong with the member.
+    """
+    try:
+        with closing(_members(path, max_bytes)) as members:
+            for member in members:
+                if member.name == name:
+                    refusal = _refusal(member, max_bytes)
+                    if refusal is not None:
+                        raise refusal
+                    return _fetch(member)
+    except SourceError as error:
+        raise ImageRejected("unreadable", str(error)) from error
+    raise ImageRejected("unreadable", f"{readable(path)} has no member {name}.")
+
+
+def _members(path: str, max_bytes: int) -> Generator[Member, None, None]:
+    return zip_members(path) if path.lower().endswith(".zip") else tar_members(path, max_bytes)
+
+
+def _refusal(member: Member, max_bytes: int) -> ImageRejected | None:
+    if member.refusal is not None:
+        return member.refusal
+    if ".." in member.name.split("/"):  # harmless here, but not as a part of an image id in a URL
+        return ImageRejected("unsupported", f"the name {member.name} climbs out of its archive.")
+    if member.size > max_bytes:
+        return too_many_bytes(member.name, member.size, max_bytes)
+    return None
+
+
+def _fetch(member: Member) -> bytes:
+    """Whatever a damaged archive raises is one rejection."""
+    try:
+        data = member.fetch()
+    except ImageRejected:
+        raise
+    except EOFError as error:
+        raise ImageRejected("truncated", f"the archive breaks off inside of {member.name}.") from error
+    except Exception as error:  # BadZipFile, zlib.error, LZMAError, NotImplementedError, struct.error, …
+        raise ImageRejected("unreadable", f"{member.name} cannot be unpacked: {error}.") from error
+    if len(data) != member.size:
+        raise ImageRejected("truncated", f"the archive breaks off inside of {member.name}.")
+    return data

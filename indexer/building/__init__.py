@@ -1,0 +1,1 @@
+"""The builder: what keeps segments and generations in order."""

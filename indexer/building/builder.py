@@ -1,0 +1,194 @@
+"""The caretaker: one at a time in the whole installation, safe to kill at any instant.
+
+Everything that it publishes is one transaction that checks what it was based on, so the singleton lease
+only saves work; two builders at once would harm nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sightline.errors import LeaseLostError, NotFoundError, SightlineError
+from sightline.indexer.building.cleaning import Cleaning
+from sightline.indexer.building.compaction import Compaction
+from sightline.indexer.building.folding import Folding
+from sightline.indexer.building.recoding import Recoding
+from sightline.indexer.building.sweeping import Sweeper
+from sightline.indexer.heartbeat import Heartbeat
+from sightline.indexer.names import BUILDER, worker_name
+from sightline.indexer.services import Queue
+from sightline.indexer.settings import BuilderSettings, PatchLevel
+from sightline.store.durable import FileMissingError
+
+if TYPE_CHECKING:
+    from sightline.store.catalog import Catalog
+    from sightline.store.records import Snapshot
+    from sightline.store.segments import SegmentReader
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class StepReport:
+    """What one pass did."""
+
+    expired: int = 0
+    resent: int = 0
+    sealed: int = 0
+    folded: int = 0
+    merged: int = 0
+    rewritten: int = 0
+    removed: int = 0
+
+    @property
+    def busy(self) -> bool:
+        """Whether there may be more of the same to do at once."""
+        return bool(self.folded or self.merged or self.rewritten)
+
+
+class Builder:
+    """One for each process that runs it; not thread-safe."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        segments: SegmentReader,
+        generations: Path,
+        settings: BuilderSettings | None = None,
+        queue: Queue | None = None,
+        now: Callable[[], float] = time.time,
+        patch_codec: PatchLevel = "fp16",
+    ) -> None:
+        self._catalog = catalog
+        self._settings = settings = settings or BuilderSettings()
+        self._now = now
+        self._owner = worker_name()
+        self._sweeper = Sweeper(catalog, queue, settings, now)
+        self._folding = Folding(catalog, segments, generations, settings, now)
+        self._compaction = Compaction(catalog, segments, settings)
+        self._recoding = Recoding(catalog, segments, patch_codec)
+        self._cleaning = Cleaning(catalog, segments, generations, settings, now)
+        self._snapshots: dict[str, Snapshot] = {}
+        """By collection name, to be read again only when the version has changed."""
+        self._settled: dict[int, int] = {}
+        """Collection id → the version at which nothing was left to do."""
+        self._rests: dict[str, float] = {}
+        """Name of a collection that could not be tended → when to try again."""
+        self._cleaned_at = -float("inf")
+
+    def run(self, stop: threading.Event) -> None:
+        """Pass after pass until ``stop`` is set; errors are logged and the next pass tries again."""
+        try:
+            while not stop.is_set():
+                if not self._pass():
+                    stop.wait(self._settings.interval_seconds)
+        finally:
+            self._catalog.release_singleton(BUILDER, self._owner)
+
+    def step(self) -> StepReport | None:
+        """One pass under the singleton lease, given back at its end; None when another builder holds it."""
+        try:
+            return self._leased()
+        finally:
+            self._catalog.release_singleton(BUILDER, self._owner)
+
+    def fold(self, collection: str) -> bool:
+        """Fold everything published so far, due or not; False when there is nothing new (or somebody
+        else did).
+        """
+        snapshot = self._catalog.snapshot(collection)
+        return bool(snapshot.uncovered) and self._folding.fold(snapshot)
+
+    def _pass(self) -> bool:
+        """Whether there is more to do at once."""
+        try:
+            report = self._leased()
+        except LeaseLostError as error:
+            log.warning("%s", error)
+            return False
+        except Exception:
+            log.exception("the builder's pass went wrong")
+            return False
+        return report is not None and report.busy
+
+    def _leased(self) -> StepReport | None:
+        """One pass; the lease stays ours, so that builders do not take turns for nothing."""
+        seconds = self._settings.lease_seconds
+        if not self._catalog.acquire_singleton(BUILDER, self._owner, seconds):
+            return None
+        heartbeat = Heartbeat(
+            lambda: self._catalog.renew_singleton(BUILDER, self._owner, seconds),
+            lease=seconds,
+            interval=seconds / 3,
+            what="the builder's lease",
+        )
+        report = StepReport()
+        with heartbeat:
+            self._sweep(report)
+            for collection in self._catalog.collections():
+                heartbeat.check()
+                self._tend(collection.name, report, heartbeat)
+            self._clean(report)
+        return report
+
+    def _sweep(self, report: StepReport) -> None:
+        report.expired = self._sweeper.expire()
+        report.resent = self._sweeper.resend()
+        report.sealed = self._sweeper.seal_abandoned()
+
+    def _tend(self, name: str, report: StepReport, heartbeat: Heartbeat) -> None:
+        """Fold, rewrite and merge one collection; a problem with it must not keep the others waiting."""
+        if self._now() < self._rests.get(name, 0.0):
+            return
+        try:
+            snapshot = self._snapshot(name)
+            if self._folded(snapshot, report):
+                snapshot = self._snapshot(name)
+            heartbeat.check()
+            self._compact(snapshot, report)
+        except LeaseLostError:
+            raise
+        except (SightlineError, OSError) as error:
+            self._snapshots.pop(name, None)
+            if isinstance(error, NotFoundError) and not isinstance(error, FileMissingError):
+                return  # deleted meanwhile
+            log.exception("a collection could not be tended", extra={"collection": name})
+            self._rests[name] = self._now() + self._settings.rest_seconds
+
+    def _snapshot(self, name: str) -> Snapshot:
+        known = self._snapshots.get(name)
+        if known is None or (known.collection.id, known.collection.version) != self._catalog.version(name):
+            known = self._snapshots[name] = self._catalog.snapshot(name)
+        return known
+
+    def _compact(self, snapshot: Snapshot, report: StepReport) -> None:
+        collection = snapshot.collection
+        if self._settled.get(collection.id) == collection.version:
+            return
+        rewritten = self._compaction.rewrite_dead(snapshot) or self._recoding.rewrite_one(snapshot)
+        merged = 0 if rewritten else self._compaction.merge_small(snapshot)
+        report.rewritten += rewritten
+        report.merged += merged
+        if not rewritten and not merged:
+            self._settled[collection.id] = collection.version
+
+    def _folded(self, snapshot: Snapshot, report: StepReport) -> bool:
+        reason = self._folding.due(snapshot)
+        if reason is None:
+            return False
+        log.info("folding: %s", reason, extra={"collection": snapshot.collection.name})
+        folded = self._folding.fold(snapshot)
+        report.folded += folded
+        return folded
+
+    def _clean(self, report: StepReport) -> None:
+        if self._now() - self._cleaned_at < self._settings.clean_seconds:
+            return
+        report.removed = self._cleaning.remove_retired() + self._cleaning.remove_orphans()
+        self._cleaned_at = self._now()

@@ -1,0 +1,85 @@
+"""Segments from before the patch codec was there, rewritten into it: a tenth of their size."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sightline.indexer.codecs import LATENT, Keeping, Kept, PatchCodecs
+from sightline.indexer.settings import PatchLevel
+from sightline.store.records import NewSegment
+from sightline.store.segment_content import FP16, INT8
+from sightline.store.segments import write_segment
+
+if TYPE_CHECKING:
+    from sightline.store.catalog import Catalog
+    from sightline.store.records import Segment, Snapshot
+    from sightline.store.segment_content import Codes, Half
+    from sightline.store.segments import SegmentReader
+
+log = logging.getLogger(__name__)
+
+_AT_ONCE = 32
+"""Images that are compressed together: 46 MB of ViT-g patches in fp32."""
+
+
+class Recoding:
+    """Replaces fp16 segments by ones in the codec of ``level``, in one transaction each."""
+
+    def __init__(self, catalog: Catalog, segments: SegmentReader, level: PatchLevel) -> None:
+        self._catalog = catalog
+        self._segments = segments
+        self._level = level
+        self._codecs = PatchCodecs(segments.folder)
+
+    def rewrite_one(self, snapshot: Snapshot) -> int:
+        """Rewrite the first segment that is still in fp16 though it need not be; how many that were."""
+        waiting = [one for one in (*snapshot.covered, *snapshot.uncovered) if one.codec == FP16]
+        target = self._target(snapshot.collection.fingerprint) if waiting else None
+        return int(target is not None and self._replace(snapshot, waiting[0], target))
+
+    def _target(self, fingerprint: str) -> Keeping | None:
+        if self._level == INT8:
+            return Keeping(INT8)
+        latent = self._codecs.newest(fingerprint) if self._level == LATENT else None
+        return Keeping(latent.id, latent) if latent is not None else None
+
+    def _replace(self, snapshot: Snapshot, old: Segment, target: Keeping) -> bool:
+        new = self._rewritten(snapshot, old, target)
+        replaced = self._catalog.replace_segments(snapshot.collection.id, [old.id], new)
+        if not replaced and new is not None:
+            (self._segments.folder / new.file).unlink(missing_ok=True)
+        if replaced:
+            told = {"collection": snapshot.collection.name, "codec": target.codec, "images": old.count}
+            log.info("segment compressed", extra=told)
+        return replaced
+
+    def _rewritten(self, snapshot: Snapshot, old: Segment, target: Keeping) -> NewSegment | None:
+        """The living rows in the new codec; None when there are none."""
+        content = self._segments.read(old.file)
+        rows = np.flatnonzero(~np.isin(content.keys, snapshot.dead))
+        if not len(rows) or content.patches is None:
+            return None
+        parts = [
+            _kept(content.patches[rows[start : start + _AT_ONCE]], target)
+            for start in range(0, len(rows), _AT_ONCE)
+        ]
+        keys = content.keys[rows]
+        written = write_segment(
+            self._segments.folder,
+            keys,
+            content.tokens[rows],
+            np.concatenate([part.patches for part in parts if part.patches is not None]),
+            target.codec,
+            np.concatenate([part.scales for part in parts if part.scales is not None]),
+        )
+        places = [(int(key), row, 0, 0) for row, key in enumerate(keys)]
+        return NewSegment(written.file, written.sha256, target.codec, written.bytes, places)
+
+
+def _kept(patches: Half | Codes, target: Keeping) -> Kept:
+    import torch
+
+    return target.keep(torch.from_numpy(patches))

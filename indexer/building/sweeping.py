@@ -1,0 +1,80 @@
+"""What a broker forgets and what dead processes leave open: found in SQL, set right, sent again."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from sightline.errors import UnavailableError
+from sightline.indexer.services import Queue
+from sightline.indexer.settings import BuilderSettings
+
+if TYPE_CHECKING:
+    from sightline.store.catalog import Catalog
+
+log = logging.getLogger(__name__)
+
+NEVER_SENT = 1e12
+"""An age in seconds that no message has: asks for the tasks that were never sent."""
+RECENT_JOBS = 200
+
+
+class Sweeper:
+    """Tasks and jobs; ``queue`` None means that nobody listens and nothing needs sending."""
+
+    def __init__(
+        self, catalog: Catalog, queue: Queue | None, settings: BuilderSettings, now: Callable[[], float]
+    ) -> None:
+        self._catalog = catalog
+        self._queue = queue
+        self._settings = settings
+        self._now = now
+
+    def expire(self) -> int:
+        """Tasks whose worker is gone become free again and are sent at once."""
+        expired = self._catalog.expire_leases()
+        if expired:
+            log.warning("leases expired", extra={"task_ids": expired})
+            self._send(expired)
+        return len(expired)
+
+    def resend(self) -> int:
+        """Send what was never sent; and, once the queue is empty, what was sent long ago and nobody
+        ever took.
+
+        Only once it is empty: behind a long queue a message may wait for hours without being lost, and
+        sending it again every minute would bury the broker.
+        """
+        if self._queue is None:
+            return 0
+        limit = self._settings.resend_limit
+        ready = self._catalog.unsent_tasks(NEVER_SENT, limit)
+        if not ready:
+            ready = self._catalog.unsent_tasks(self._settings.resend_seconds, limit)
+            if ready and self._queue.depth() != 0:
+                return 0
+            if ready:
+                log.warning("messages were lost; sending them again", extra={"task_ids": ready})
+        return self._send(ready)
+
+    def seal_abandoned(self) -> int:
+        """Jobs whose listing died: what they registered is all there will be."""
+        horizon = self._now() - self._settings.stale_registration_seconds
+        sealed = 0
+        for job in self._catalog.jobs(limit=RECENT_JOBS):
+            if job.state == "registering" and job.updated_at < horizon:
+                log.warning("sealed a job whose listing died", extra={"job_id": job.id})
+                self._catalog.seal_job(job.id)
+                sealed += 1
+        return sealed
+
+    def _send(self, task_ids: list[int]) -> int:
+        if not task_ids or self._queue is None:
+            return 0
+        try:
+            self._queue(task_ids)
+        except UnavailableError as error:
+            log.warning("%s", error)
+            return 0
+        return len(task_ids)

@@ -1,0 +1,1 @@
+"""One leased task: from registered images to a published segment."""

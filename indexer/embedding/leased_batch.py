@@ -1,0 +1,157 @@
+"""The work on one leased task between taking and publishing it: read, check, copy, decode, encode."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor, Future
+from typing import TYPE_CHECKING, TypeVar
+
+from sightline.errors import ImageRejected, ModelMismatchError
+from sightline.indexer.codecs import Kept, chosen
+from sightline.indexer.embedding.batch import Batch, Picture
+from sightline.indexer.embedding.copies import embedded_before
+from sightline.indexer.embedding.encoding import Half, ModelBatch, encode, finite_rows, to_pixels
+from sightline.indexer.originals import in_chunks, read_original
+
+if TYPE_CHECKING:
+    from sightline.blip.protocols import Encoder
+    from sightline.indexer.heartbeat import Heartbeat
+    from sightline.indexer.services import IndexerServices
+    from sightline.store.records import Image, Lease
+
+T = TypeVar("T")
+Pictures = list[tuple[str, Picture]]
+"""Contents by SHA-256."""
+
+
+class LeasedBatch:
+    """One task of one worker: while the model computes, the next originals are read, decoded and made pixels.
+
+    ``preparer`` (one thread) does that, ``writers`` keep thumbnails; ``finish`` waits for both.
+    """
+
+    def __init__(
+        self,
+        services: IndexerServices,
+        lease: Lease,
+        heartbeat: Heartbeat,
+        *,
+        preparer: Executor,
+        writers: Executor,
+        model_batch: ModelBatch,
+    ) -> None:
+        self._services = services
+        self._settings = services.settings
+        self._collection = lease.collection
+        self._heartbeat = heartbeat
+        self._preparer = preparer
+        self._writers = writers
+        self._model_batch = model_batch
+        self._written: list[Future[None]] = []
+        keeping = chosen(services, lease.collection)
+        self._batch = Batch(lease.images, keeping, dict(embedded_before(services, lease, keeping)))
+
+    def finish(self) -> Batch:
+        """Every picture of the task with its tokens, or with the reason why it has none.
+
+        Raises:
+            LeaseLostError: somebody else has the task by now.
+        """
+        waiting: Pictures = []
+        for fresh in one_ahead(self._preparer, self._prepared()):
+            waiting += fresh
+            self._encode(waiting, last=False)
+        self._encode(waiting, last=True)
+        for thumbnail in self._written:
+            thumbnail.result()
+        self._heartbeat.check()
+        return self._batch
+
+    def _prepared(self) -> Iterator[Pictures]:
+        """Chunk by chunk, the contents that have to pass the model, with their pixels."""
+        settings = self._settings
+        most, most_bytes = settings.decode_chunk_images, settings.decode_chunk_bytes
+        for chunk in in_chunks(self._batch.images, most=most, most_bytes=most_bytes):
+            self._heartbeat.check()
+            fresh = self._read(chunk)
+            yield self._decode(fresh) if fresh else []
+
+    def _read(self, chunk: Sequence[Image]) -> dict[str, bytes]:
+        """Read and check the originals; the contents that no segment has yet, by SHA-256."""
+        fresh: dict[str, bytes] = {}
+        for image in chunk:
+            try:
+                data = read_original(image, self._services.blobs, max_bytes=self._services.max_bytes)
+            except ImageRejected as rejected:
+                self._batch.refused[image.key] = rejected
+                continue
+            if self._batch.unknown(image):
+                fresh[image.sha256] = data
+        return fresh
+
+    def _decode(self, fresh: dict[str, bytes]) -> Pictures:
+        encoder = self._encoder()
+        decoded = self._services.decoder.decode_many(list(fresh.values()))
+        pictures: Pictures = []
+        thumbnails: list[tuple[str, bytes]] = []
+        for sha256, found in zip(fresh, decoded, strict=True):
+            if isinstance(found, ImageRejected):
+                self._batch.pictures[sha256] = found
+                continue
+            thumbnails.append((sha256, found.thumbnail))
+            picture = Picture(found.width, found.height, pixels=to_pixels(encoder, [found.rgb]))
+            self._batch.pictures[sha256] = picture
+            pictures.append((sha256, picture))
+        self._written.append(self._writers.submit(self._keep, thumbnails))
+        return pictures
+
+    def _keep(self, thumbnails: Sequence[tuple[str, bytes]]) -> None:
+        for sha256, data in thumbnails:
+            self._services.blobs.put_thumbnail(sha256, data)
+
+    def _encode(self, waiting: Pictures, *, last: bool) -> None:
+        """Pass full batches through the model, and the rest too when it is the last; what is done leaves
+        ``waiting``.
+        """
+        while waiting:
+            encoder = self._encoder()
+            part = waiting[: self._model_batch.size(encoder)]
+            if len(part) < self._model_batch.size(encoder) and not last:
+                return
+            self._heartbeat.check()
+            pixels = [picture.pixels for _, picture in part if picture.pixels is not None]
+            try:
+                tokens, kept = encode(encoder, pixels, self._batch.keeping)
+            except RuntimeError as error:
+                if not self._model_batch.shrink(error, len(part)):
+                    raise
+                continue
+            self._fill(part, tokens, kept)
+            del waiting[: len(part)]
+
+    def _fill(self, part: Pictures, tokens: Half, kept: Kept) -> None:
+        sound = finite_rows(tokens, kept)
+        for row, (sha256, picture) in enumerate(part):
+            picture.pixels = None
+            picture.fill(tokens, kept, row)
+            if not sound[row]:
+                rejected = ImageRejected("internal", "the model's numbers are not finite.")
+                self._batch.pictures[sha256] = rejected
+
+    def _encoder(self) -> Encoder:
+        encoder = self._services.models.encoder(self._collection)
+        if encoder.fingerprint != self._collection.fingerprint:
+            name = self._collection.name
+            raise ModelMismatchError(f"this worker's model is not that of the collection {name}.")
+        return encoder
+
+
+def one_ahead(executor: Executor, steps: Iterator[T]) -> Iterator[T]:
+    """``steps`` in their order, each computed by the executor while the one before it is in use.
+
+    What a step raises is raised here, in its turn. The executor must have one thread.
+    """
+    coming = executor.submit(next, steps, None)
+    while (step := coming.result()) is not None:
+        coming = executor.submit(next, steps, None)
+        yield step

@@ -1,0 +1,46 @@
+"""What a source lists: pictures to read, and what could not be listed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from sightline.imaging.limits import Limits
+
+MAX_BYTES: Final = Limits().max_bytes
+"""Bytes of one picture, unless a caller says otherwise."""
+
+
+@dataclass(frozen=True)
+class SourceItem:
+    """One picture of a source.
+
+    ``uri`` is its absolute address, which `read_uri` understands later. ``caption`` None and empty
+    ``metadata`` mean that the source says nothing. ``read`` gives the bytes: at any time while the item is
+    held, from any thread, raising nothing but ImageRejected.
+    """
+
+    image_id: str
+    uri: str
+    caption: str | None
+    metadata: Mapping[str, Any]
+    read: Callable[[], bytes] = field(compare=False)
+
+
+@dataclass(frozen=True)
+class SourceProblem:
+    """Something that stands in a source and is no picture to read; ``reason`` is a short code.
+
+    ``hides_more``: pictures may lie behind it that the listing does not name, so what is missing in the
+    listing is not known to be gone.
+    """
+
+    image_id: str
+    uri: str
+    reason: str
+    detail: str
+    hides_more: bool = False
+
+
+Listed = SourceItem | SourceProblem

@@ -1,0 +1,1 @@
+"""Tables of pictures: one module for each format."""

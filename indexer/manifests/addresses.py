@@ -1,0 +1,74 @@
+"""What the column ``uri`` of a manifest may say, and which file it means."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from sightline.indexer.files import absolute, local_path, local_uri, readable, scheme_of
+from sightline.indexer.roots import ARCHIVE_MARK
+
+_LEADING_DOTS: Final = re.compile(r"^(\.\./)+")
+
+
+@dataclass(frozen=True)
+class Address:
+    """The image id that a row gets when it names none, and the absolute address of its picture."""
+
+    image_id: str
+    uri: str
+
+
+class Addresses:
+    """Resolves addresses against the folder of one manifest; ``read`` gives the bytes behind an absolute
+    one.
+    """
+
+    def __init__(self, folder: str, read: Callable[[str], bytes], *, allow_remote: bool = False) -> None:
+        self._folder = folder
+        self.read = read
+        self._allow_remote = allow_remote
+
+    def resolve(self, raw: str) -> Address:
+        """Raises ValueError with a sentence for what cannot be an address here."""
+        if "\0" in raw:
+            raise ValueError("its address contains a NUL")
+        scheme = scheme_of(raw)
+        if raw.startswith("blob:"):
+            raise ValueError("its address names a stored original; those are not sources")
+        if scheme not in (None, "file"):
+            return self._remote(raw, scheme)
+        path, mark, member = self._split(raw)
+        if scheme == "file":
+            path = local_path(path)
+        return Address(
+            self._name(path) + mark + member, local_uri(absolute(path, self._folder)) + mark + member
+        )
+
+    def _split(self, raw: str) -> tuple[str, str, str]:
+        """Archive, mark and member; a folder may carry the mark in its name, and then nothing is split."""
+        if (
+            ARCHIVE_MARK in raw
+            and scheme_of(raw) is None
+            and os.path.lexists(os.path.join(self._folder, raw))
+        ):
+            return raw, "", ""
+        return raw.partition(ARCHIVE_MARK)
+
+    def _name(self, path: str) -> str:
+        """The path relative to the manifest, unless an absolute one leads elsewhere.
+
+        Leading ``..`` are left out: no client would send them back as a part of a URL.
+        """
+        if not os.path.isabs(path):
+            return readable(_LEADING_DOTS.sub("", os.path.normpath(path)))
+        relative = os.path.relpath(path, self._folder)
+        return readable(os.path.normpath(path) if relative.startswith("..") else relative)
+
+    def _remote(self, raw: str, scheme: str | None) -> Address:
+        if not self._allow_remote or scheme in ("http", "https", "::"):
+            raise ValueError("its address is remote; remote pictures are not fetched")
+        return Address(raw, raw)

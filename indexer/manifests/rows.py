@@ -1,0 +1,118 @@
+"""Rows of text manifests, streamed: a broken row is passed on as such."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, NoReturn
+
+from sightline.errors import SourceError
+from sightline.indexer.files import readable
+
+_LONGEST_LINE: Final = 16 << 20
+_INTEGER: Final = re.compile(r"-?(0|[1-9][0-9]{0,17})")
+_DECIMAL: Final = re.compile(r"-?(0|[1-9][0-9]{0,14})\.[0-9]{1,15}")
+_WORDS: Final = {"true": True, "True": True, "false": False, "False": False}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row: ``line`` counts from 1 in the file, ``fault`` says why ``cells`` are not to be trusted."""
+
+    line: int
+    cells: Mapping[str, Any] = field(default_factory=dict)
+    fault: str = ""
+
+
+def jsonl_rows(path: str) -> Iterator[Row]:
+    """One JSON object a line; empty lines are skipped. Raises SourceError when the file cannot be read."""
+    for line, text in enumerate(_lines(path), 1):
+        if not text.strip():
+            continue
+        try:
+            cells = json.loads(text.decode(), parse_constant=_refuse_constant)
+        except UnicodeDecodeError:
+            yield Row(line, fault="it is not UTF-8")
+        except (ValueError, RecursionError) as error:
+            yield Row(line, fault=f"it is no JSON: {error}")
+        else:
+            yield Row(line, cells) if isinstance(cells, dict) else Row(line, fault="it is no JSON object")
+
+
+def csv_rows(path: str) -> Iterator[Row]:
+    """Comma-separated, with a header. What looks like a number or a truth value is one; empty cells are left
+    out.
+
+    Raises:
+        SourceError: the file cannot be read, or its header has no ``uri`` or names a column twice.
+    """
+    reader = csv.reader((line.decode("utf-8", "surrogateescape") for line in _lines(path)), strict=True)
+    header = _header(reader, path)
+    while True:
+        before = reader.line_num
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            yield Row(before + 1, fault=f"it is no CSV: {error}")
+            continue
+        if cells:
+            yield _csv_row(before + 1, header, cells)
+
+
+def _header(reader: Iterator[list[str]], path: str) -> list[str]:
+    try:
+        header = [name.strip() for name in next(reader, [])]
+    except csv.Error as error:
+        raise SourceError(f"{readable(path)} is no CSV file: {error}.") from error
+    if "uri" not in header:
+        raise SourceError(f'{readable(path)} has no column "uri" in its first line.')
+    if len(set(header)) < len(header):
+        raise SourceError(f"{readable(path)} has two columns of the same name.")
+    return header
+
+
+def _csv_row(line: int, header: list[str], cells: list[str]) -> Row:
+    named = dict(zip(header, cells, strict=False))
+    values: dict[str, Any] = {name: cell for name, cell in named.items() if cell != ""}
+    if len(cells) > len(header):
+        return Row(line, values, f"it has {len(cells)} cells under {len(header)} columns")
+    if any("\udc80" <= letter <= "\udcff" for cell in cells for letter in cell):
+        return Row(line, fault="it is not UTF-8")
+    return Row(line, {name: _typed(name, cell) for name, cell in values.items()})
+
+
+def _typed(name: str, cell: str) -> str | int | float | bool:
+    """Numbers are compared as numbers by filters; ``007`` and ``1e5`` are names as likely as not, and stay
+    text.
+    """
+    if name in ("uri", "id", "caption"):
+        return cell
+    if _INTEGER.fullmatch(cell):
+        return int(cell)
+    if _DECIMAL.fullmatch(cell):
+        return float(cell)
+    return _WORDS.get(cell, cell)
+
+
+def _lines(path: str) -> Iterator[bytes]:
+    """Lines with their ends, without a byte order mark."""
+    try:
+        with Path(path).open("rb") as file:
+            if file.read(3) != b"\xef\xbb\xbf":
+                file.seek(0)
+            while line := file.readline(_LONGEST_LINE + 1):
+                if len(line) > _LONGEST_LINE:
+                    raise SourceError(f"{readable(path)} has a line of more than 16 MB; it is no manifest.")
+                yield line
+    except OSError as error:
+        raise SourceError(f"{readable(path)} cannot be read: {error.strerror}.") from error
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number that JSON or a database knows")

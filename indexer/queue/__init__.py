@@ -1,0 +1,1 @@
+"""Messages, workers, and whether any are there."""

@@ -1,0 +1,168 @@
+"""Folders and globs: listed while they are walked, one folder at a time in memory.
+
+Order: the files of a folder by name, then its subfolders by name, depth first. A folder of more than
+`SORT_LIMIT` entries comes in the order of the file system instead, so that a million files are never held.
+Symlinked folders are visited after everything else and only if they lead somewhere new: no loop, no picture
+twice, and the same image ids whatever the links are called.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from itertools import islice
+from typing import Final
+
+from sightline.errors import SourceError
+from sightline.indexer.files import absolute, is_ignored, local_uri, readable
+from sightline.indexer.items import SourceProblem
+
+SORT_LIMIT: Final = 10_000
+"""Entries of one folder that are sorted; about 2 MB of names."""
+_MAGIC: Final = frozenset("*?[")
+
+
+@dataclass(frozen=True)
+class FoundFile:
+    """A regular file: ``name`` is its POSIX path relative to where the walk began, ``path`` its absolute
+    path.
+    """
+
+    name: str
+    path: str
+
+
+Enter = Callable[[Sequence[str]], bool]
+"""Whether to list a folder, by its relative path in parts."""
+
+
+def walk(
+    top: str, enter: Enter = lambda parts: True, *, sort_limit: int = SORT_LIMIT
+) -> Iterator[FoundFile | SourceProblem]:
+    """Every regular file below ``top``, an absolute path; a problem for whatever else is there.
+
+    Raises:
+        SourceError: ``top`` itself cannot be listed.
+    """
+    visited: set[tuple[int, int]] = set()
+    folders = [("", top)]
+    links: deque[tuple[str, str]] = deque()
+    while folders or links:
+        name, path = folders.pop() if folders else links.popleft()
+        if name and not enter(name.split("/")):
+            continue
+        try:
+            state = os.stat(path)
+            if (state.st_dev, state.st_ino) in visited:
+                continue
+            visited.add((state.st_dev, state.st_ino))
+            subfolders = yield from _list(name, path, links, sort_limit)
+        except OSError as error:
+            if not name:
+                raise SourceError(
+                    f"the folder {readable(path)} cannot be listed: {error.strerror}."
+                ) from error
+            detail = f"the folder {readable(name)} cannot be listed: {error.strerror}."
+            yield SourceProblem(readable(name), local_uri(path), "unreadable", detail, hides_more=True)
+        else:
+            folders += sorted(subfolders, reverse=True)
+
+
+def _list(
+    name: str, path: str, links: deque[tuple[str, str]], sort_limit: int
+) -> Generator[FoundFile | SourceProblem, None, list[tuple[str, str]]]:
+    """The files of one folder; notes symlinked folders in ``links`` and returns the real ones."""
+    subfolders: list[tuple[str, str]] = []
+    for entry in _entries(path, sort_limit):
+        if is_ignored(entry.name):
+            continue
+        inner = f"{name}/{entry.name}" if name else entry.name
+        if entry.is_dir(follow_symlinks=False):
+            subfolders.append((inner, entry.path))
+        elif _leads_to(entry, os.DirEntry.is_dir):
+            links.append((inner, entry.path))
+        elif _leads_to(entry, os.DirEntry.is_file):
+            yield FoundFile(inner, entry.path)
+        else:
+            yield _odd_entry(inner, entry)
+    return subfolders
+
+
+def _entries(path: str, sort_limit: int) -> Iterator[os.DirEntry[str]]:
+    """The entries of a folder, sorted by name unless there are very many."""
+    with os.scandir(path) as scan:
+        first = list(islice(scan, sort_limit + 1))
+        if len(first) <= sort_limit:
+            first.sort(key=lambda entry: entry.name)
+        yield from first
+        del first
+        yield from scan
+
+
+def _leads_to(entry: os.DirEntry[str], kind: Callable[[os.DirEntry[str]], bool]) -> bool:
+    """Whether the entry is of that kind, symlinks followed; a link that leads nowhere is of none."""
+    try:
+        return kind(entry)
+    except OSError:
+        return False
+
+
+def _odd_entry(name: str, entry: os.DirEntry[str]) -> SourceProblem:
+    """What is neither file nor folder. Opening it could block for ever."""
+    uri = local_uri(entry.path)
+    if entry.is_symlink() and not os.path.exists(entry.path):
+        return SourceProblem(readable(name), uri, "unreadable", f"the link {readable(name)} leads nowhere.")
+    detail = f"{readable(name)} is a pipe, a socket or a device."
+    return SourceProblem(readable(name), uri, "not_an_image", detail)
+
+
+# --- globs --------------------------------------------------------------------------------------------------
+
+
+def is_glob(source: str) -> bool:
+    """Whether the text has wildcards."""
+    return not _MAGIC.isdisjoint(source)
+
+
+def walk_glob(pattern: str) -> Iterator[FoundFile | SourceProblem]:
+    """The files that match, named relative to the last folder before the first wildcard.
+
+    ``*``, ``?`` and ``[…]`` stay within one name, ``**`` spans any number of folders. Only files match, never
+    folders, and nothing hidden does.
+
+    Raises:
+        SourceError: the folder cannot be listed, or nothing matches.
+    """
+    parts = [part for part in pattern.split("/") if part not in ("", ".")]
+    fixed = next(index for index, part in enumerate(parts) if is_glob(part))
+    top = absolute(("/" if pattern.startswith("/") else "") + "/".join(parts[:fixed]))
+    wanted = parts[fixed:]
+    found = False
+    for item in walk(top, enter=lambda folder: may_hold(folder, wanted)):
+        named = item.name if isinstance(item, FoundFile) else item.image_id
+        if matches(named.split("/"), wanted) or (isinstance(item, SourceProblem) and item.hides_more):
+            found = True
+            yield item
+    if not found:
+        raise SourceError(f"no file matches {pattern}.")
+
+
+def matches(parts: Sequence[str], pattern: Sequence[str]) -> bool:
+    """Whether a path in parts matches a pattern in parts."""
+    if not pattern:
+        return not parts
+    if pattern[0] == "**":
+        return matches(parts, pattern[1:]) or (bool(parts) and matches(parts[1:], pattern))
+    return bool(parts) and fnmatchcase(parts[0], pattern[0]) and matches(parts[1:], pattern[1:])
+
+
+def may_hold(folder: Sequence[str], pattern: Sequence[str]) -> bool:
+    """Whether something below a folder can match."""
+    if not folder:
+        return bool(pattern)
+    if not pattern or pattern[0] == "**":
+        return bool(pattern)
+    return fnmatchcase(folder[0], pattern[0]) and may_hold(folder[1:], pattern[1:])

@@ -1,0 +1,147 @@
+"""Every way to name pictures: a file, a folder, a glob, an archive, a manifest; and every address read again.
+
+Image ids are POSIX paths relative to the source (a single file: its name), ``a.zip!/member`` in an archive. A
+folder lists each of its files, whatever they are called, and leaves it to the decoder to say which are no
+pictures: nothing is skipped in silence but hidden files and what systems leave behind
+(`sources_files.is_ignored`). Archives and manifests inside of a folder are named as such and not entered; a
+glob may name them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from functools import partial
+from typing import TYPE_CHECKING
+
+from sightline.errors import ImageRejected, NotFoundError, SourceError, UnavailableError
+from sightline.indexer.archives.reading import is_archive, iter_archive, read_member
+from sightline.indexer.files import (
+    absolute,
+    local_path,
+    local_uri,
+    read_local,
+    readable,
+    scheme_of,
+    too_many_bytes,
+)
+from sightline.indexer.items import MAX_BYTES, Listed
+from sightline.indexer.items import SourceItem as SourceItem
+from sightline.indexer.items import SourceProblem as SourceProblem
+from sightline.indexer.manifests.addresses import Addresses
+from sightline.indexer.manifests.reading import is_manifest, iter_manifest
+from sightline.indexer.roots import ARCHIVE_MARK
+from sightline.indexer.sources.folders import FoundFile, is_glob, walk, walk_glob
+from sightline.indexer.sources.remote import iter_remote, read_remote
+
+if TYPE_CHECKING:
+    from sightline.store.blobs import BlobStore
+
+BLOB_SCHEME = "blob:"
+
+
+def iter_source(source: str, *, max_bytes: int = MAX_BYTES, allow_remote: bool = False) -> Iterator[Listed]:
+    """List a source, lazily and in bounded memory. What cannot be a picture is a problem in its place.
+
+    Raises:
+        SourceError: there is no such source, or its listing cannot go on; what was listed before stays good.
+    """
+    scheme = scheme_of(source)
+    if scheme not in (None, "file"):
+        if not allow_remote:
+            raise SourceError(f"{source} is remote; remote sources are not read.")
+        yield from iter_remote(source, max_bytes)
+        return
+    path = absolute(os.path.expanduser(local_path(source)))
+    if os.path.isdir(path):
+        yield from _in_folder(walk(path), max_bytes)
+    elif os.path.lexists(path):
+        yield from _file(FoundFile(os.path.basename(path), path), max_bytes, allow_remote)
+    elif ARCHIVE_MARK in source and os.path.isfile(path.partition(ARCHIVE_MARK)[0]):
+        yield _one_member(path, max_bytes)
+    elif is_glob(source):
+        yield from _matching(os.path.expanduser(source), max_bytes, allow_remote)
+    else:
+        raise SourceError(f"there is no file or folder {readable(source)}.")
+
+
+def read_uri(
+    uri: str, blobs: BlobStore | None = None, *, max_bytes: int = MAX_BYTES, allow_remote: bool = False
+) -> bytes:
+    """The bytes behind an address as `iter_source` gives it, or ``blob:<sha256>`` in ``blobs``.
+
+    Raises:
+        ImageRejected: ``unreadable``, ``too_many_bytes``, or what is wrong with the member of an archive.
+    """
+    if uri.startswith(BLOB_SCHEME):
+        return _read_blob(uri.removeprefix(BLOB_SCHEME), blobs, max_bytes)
+    scheme = scheme_of(uri)
+    if scheme not in (None, "file"):
+        if not allow_remote:
+            raise ImageRejected("unreadable", f"{uri} is remote; remote pictures are not fetched.")
+        return read_remote(uri, max_bytes)
+    archive, mark, member = uri.partition(ARCHIVE_MARK)
+    path = local_path(archive)
+    if not os.path.isabs(path):
+        raise ImageRejected("unreadable", f"{uri} is no absolute address.")
+    return read_member(path, member, max_bytes) if mark else read_local(path, max_bytes)
+
+
+def _in_folder(found: Iterator[FoundFile | SourceProblem], max_bytes: int) -> Iterator[Listed]:
+    for file in found:
+        if isinstance(file, SourceProblem):
+            yield file
+        elif is_archive(file.path) or is_manifest(file.path):
+            kind = "an archive" if is_archive(file.path) else "a manifest"
+            detail = (
+                f"{readable(file.name)} is {kind}; name it as a source of its own to index what it holds."
+            )
+            yield SourceProblem(readable(file.name), local_uri(file.path), "not_an_image", detail)
+        else:
+            yield _picture(file, max_bytes)
+
+
+def _matching(pattern: str, max_bytes: int, allow_remote: bool) -> Iterator[Listed]:
+    for file in walk_glob(pattern):
+        if isinstance(file, SourceProblem):
+            yield file
+        else:
+            yield from _file(file, max_bytes, allow_remote)
+
+
+def _file(file: FoundFile, max_bytes: int, allow_remote: bool) -> Iterator[Listed]:
+    """One file that was named: an archive or a manifest by its ending, else a picture."""
+    if is_archive(file.path):
+        yield from iter_archive(file.path, readable(file.name), max_bytes)
+    elif is_manifest(file.path):
+        read = partial(read_uri, max_bytes=max_bytes, allow_remote=allow_remote)
+        yield from iter_manifest(
+            file.path, Addresses(os.path.dirname(file.path), read, allow_remote=allow_remote)
+        )
+    else:
+        yield _picture(file, max_bytes)
+
+
+def _picture(file: FoundFile, max_bytes: int) -> SourceItem:
+    read = partial(read_local, file.path, max_bytes)
+    return SourceItem(readable(file.name), local_uri(file.path), None, {}, read)
+
+
+def _one_member(path: str, max_bytes: int) -> SourceItem:
+    archive, mark, member = path.partition(ARCHIVE_MARK)
+    name = readable(os.path.basename(archive)) + mark + member
+    return SourceItem(
+        name, local_uri(archive) + mark + member, None, {}, partial(read_member, archive, member, max_bytes)
+    )
+
+
+def _read_blob(sha256: str, blobs: BlobStore | None, max_bytes: int) -> bytes:
+    if blobs is None:
+        raise ImageRejected("unreadable", "the picture is a stored original, and no store is at hand.")
+    try:
+        size = blobs.size(sha256)
+        if size > max_bytes:
+            raise too_many_bytes(f"the original {sha256}", size, max_bytes)
+        return blobs.get(sha256)
+    except (NotFoundError, UnavailableError, OSError) as error:
+        raise ImageRejected("unreadable", f"the stored original cannot be read: {error}") from error

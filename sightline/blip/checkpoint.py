@@ -1,0 +1,108 @@
+"""Where a checkpoint's files are, and which checkpoint they are. Imports no torch.
+
+Weights are safetensors only: a folder that holds nothing but pickles is refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from sightline.errors import CheckpointError, ModelUnavailableError
+
+FILES = ["*.json", "*.safetensors", "vocab.txt"]
+_FINGERPRINTED = (
+    "config.json",
+    "preprocessor_config.json",
+    "processor_config.json",
+    "tokenizer.json",
+    "vocab.txt",
+)
+
+
+def resolve(model: str, revision: str | None = None, cache_dir: Path | None = None) -> Path:
+    """The folder of a checkpoint: a local one as it is, a hub id through the hub's cache.
+
+    Raises:
+        ModelUnavailableError: no such folder, and the hub has no such model or cannot be reached.
+    """
+    folder = Path(model).expanduser()
+    if folder.is_dir():
+        return folder
+    if model.startswith((".", "/", "~")) or model.count("/") != 1:
+        raise ModelUnavailableError(
+            f"There is no model folder {model}; give a folder, a hub id such as Salesforce/blip2-itm-vit-g, "
+            "or --model demo for the model that ships with Sightline."
+        )
+    return _from_hub(model, revision, cache_dir)
+
+
+def _from_hub(model: str, revision: str | None, cache_dir: Path | None) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.constants import HF_HUB_CACHE
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    cache = cache_dir or Path(HF_HUB_CACHE)
+    try:
+        return Path(snapshot_download(model, revision=revision, cache_dir=cache, allow_patterns=FILES))
+    except (LocalEntryNotFoundError, HfHubHTTPError, HFValidationError, OSError, ValueError) as error:
+        raise ModelUnavailableError(
+            f"The model {model} is neither in the cache folder {cache} nor reachable on the hub "
+            f"({type(error).__name__}); connect to the internet, copy its files into a folder and give that "
+            "folder, or use --model demo."
+        ) from error
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The model's safetensors files, sharded or single.
+
+    Raises:
+        CheckpointError: there are none (pickled weights are never loaded), or a shard is missing.
+    """
+    index = folder / "model.safetensors.index.json"
+    if index.exists():
+        files = [folder / name for name in sorted(set(json.loads(index.read_text())["weight_map"].values()))]
+    else:
+        files = [folder / "model.safetensors"]
+    missing = [path.name for path in files if not path.exists()]
+    if missing:
+        hint = " Pickled weights are not loaded; convert them." if any(folder.glob("*.bin")) else ""
+        raise CheckpointError(f"{folder} lacks {', '.join(missing)}.{hint}")
+    return files
+
+
+def fingerprint(folder: Path, digest: Callable[[Path], str] | None = None) -> str:
+    """SHA-256 over config, processor, tokenizer and weights: equal fingerprints give equal tokens.
+
+    ``digest`` gives the SHA-256 of one file, for those who remember it; None reads the file.
+    """
+    total = hashlib.sha256()
+    present = [folder / name for name in _FINGERPRINTED if (folder / name).exists()]
+    for path in [*present, *weight_files(folder)]:
+        total.update(f"{path.name}\0{_named_digest(path) or (digest or file_digest)(path)}\n".encode())
+    return total.hexdigest()
+
+
+def _named_digest(path: Path) -> str | None:
+    # The hub's cache names large files by their SHA-256 and links to them: no need to read gigabytes again.
+    name = path.resolve().name
+    if path.is_symlink() and len(name) == 64 and all(c in "0123456789abcdef" for c in name):
+        return name
+    return None
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def tensor_names(files: list[Path]) -> Iterator[tuple[Path, list[str]]]:
+    """Names of the tensors in each file."""
+    for path in files:
+        with path.open("rb") as file:
+            size = int.from_bytes(file.read(8), "little")
+            header = json.loads(file.read(size))
+        yield path, [name for name in header if name != "__metadata__"]

@@ -1,0 +1,186 @@
+"""A toy encoder and matcher that can be computed by hand. It ships, so that tests patch nothing.
+
+Everything is a colour and a place. Shapes: Q = 4 query tokens, D = 8, P = 5 patches, V = 6. torch only.
+
+Pixels ``[B,3,2,2]``
+    the mean colour of each quadrant, in 256ths: ``floor(mean · 256 / 255 + ½) / 256``. Black is 0, white
+    is 1, and every value survives fp16 unchanged. A picture of one pixel has four equal quadrants.
+Patches ``[B,5,6]``
+    row 0 is the whole picture (mean of the quadrants), rows 1 to 4 are top left, top right, bottom left,
+    bottom right; a row is ``(r, g, b, x, y, 1)`` with x = −1 left, +1 right, y = −1 bottom, +1 top; the
+    whole lies at (0, 0).
+Tokens ``[B,4,8]``
+    one for each quadrant: ``(r, g, b, 1−r, 1−g, 1−b, x/4, y/4)``, normalised. Before that, the product of
+    two pure colours is the number of channels on which they agree, give or take 1/8 for the place.
+Text vector ``[8]``
+    a colour word adds ``(r, g, b, 1−r, 1−g, 1−b, 0, 0)``, a place word (left, right, top, bottom) adds ∓¼
+    in its direction, any other word adds ``(byte_i(SHA-256(word)) − 127.5) / 2550`` for i < 8, about a
+    tenth of a colour. The sum is normalised; when it is zero (no words, "left right") it is that of the
+    word "". Words beyond the 16th are cut.
+Match ``[2]``
+    each colour word demands its colour in one quadrant; places that directly follow it say in which
+    ("red top left"). Agreement with a demand is ``1 − mean|c − p|`` in the best of its quadrants. With a
+    the mean agreement (½ when the text names no colour) and w the mean of r, g, b of the whole picture,
+    ``logits = (2·w, 8·a − 4)``.
+
+So ITC sees the mixture and ITM sees the parts. For "red blue" a purple picture (128, 0, 128) has the higher
+ITC score (0.97 against 0.80), one that is half red and half blue has the higher match logit (4 against 1⅓).
+The first logit depends on the picture: match probability is not monotone in the match logit, just as in the
+real model.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from sightline.blip.latents import Latents
+from sightline.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sightline.records import Precision
+    from sightline.types import RGB
+
+# Names version 1 of the formulas above: change it with them, or stored tokens would be wrong silently.
+FINGERPRINT = "toy-1-f9a71d49982ce4395a5287751eefec1ab3c95ff20682dd657176ca06fb"
+
+COLOURS: dict[str, tuple[float, float, float]] = {
+    "black": (0, 0, 0), "white": (1, 1, 1), "red": (1, 0, 0), "green": (0, 1, 0), "blue": (0, 0, 1),
+    "yellow": (1, 1, 0), "cyan": (0, 1, 1), "magenta": (1, 0, 1), "orange": (1, 0.5, 0),
+    "purple": (0.5, 0, 0.5), "pink": (1, 0.5, 0.5), "brown": (0.5, 0.25, 0), "grey": (0.5, 0.5, 0.5),
+    "gray": (0.5, 0.5, 0.5),
+}  # fmt: skip
+PLACES: dict[str, tuple[int, int]] = {"left": (-1, 0), "right": (1, 0), "top": (0, 1), "bottom": (0, -1)}
+# Patches 1 to 4 in order: top left, top right, bottom left, bottom right.
+QUADRANTS: tuple[tuple[int, int], ...] = ((-1, 1), (1, 1), (-1, -1), (1, -1))
+
+Demand = tuple[tuple[float, float, float], tuple[int, ...]]
+"""A colour, and the patch rows (1 to 4) of which one must show it."""
+
+
+class ToyEncoder:
+    """Encoder and Matcher with formulas instead of weights (see the module); CPU, fp32, thread-safe."""
+
+    fingerprint: str = FINGERPRINT
+    num_query_tokens: int = 4
+    joint_dim: int = 8
+    patch_shape: tuple[int, int] = (5, 6)
+    text_limit: int = 16
+    device: torch.device = torch.device("cpu")
+    matches_exactly: bool = True
+
+    def preprocess(self, images: Sequence[RGB]) -> Tensor:
+        """Mean colour of each quadrant: uint8 ``[H,W,3]`` pictures of any size to ``[B,3,2,2]`` in [0, 1]."""
+        pixels = [torch.from_numpy(_quadrant_means(image)) for image in images]
+        return torch.stack(pixels) if pixels else torch.empty(0, 3, 2, 2)
+
+    def encode_patches(self, pixels: Tensor) -> Tensor:
+        """``[B,3,2,2]`` to ``[B,5,6]``: the whole, then the four quadrants."""
+        quadrants = pixels.to(torch.float32).flatten(2).transpose(1, 2)  # [B,4,3]
+        colours = torch.cat([quadrants.mean(dim=1, keepdim=True), quadrants], dim=1)  # [B,5,3]
+        places = torch.tensor([(0, 0), *QUADRANTS], dtype=torch.float32).expand(len(pixels), 5, 2)
+        return torch.cat([colours, places, torch.ones(len(pixels), 5, 1)], dim=2)
+
+    def encode_image(self, patches: Tensor) -> Tensor:
+        """``[B,5,6]`` to four unit tokens ``[B,4,8]``."""
+        colours, places = patches[:, 1:, :3].to(torch.float32), patches[:, 1:, 3:5].to(torch.float32)
+        return normalize(torch.cat([colours, 1 - colours, places / 4], dim=2), dim=2)
+
+    def encode_text(self, texts: Sequence[str]) -> Tensor:
+        """Unit vectors ``[T,8]``."""
+        vectors = [_text_vector(words(text)[: self.text_limit]) for text in texts]
+        return normalize(torch.tensor(vectors, dtype=torch.float32).reshape(-1, 8), dim=1)
+
+    def patch_metric(self) -> Tensor:
+        """``[6,6]``: the toy looks at patches as they are."""
+        return torch.eye(6, dtype=torch.float64)
+
+    def is_truncated(self, text: str) -> bool:
+        """Whether ``text`` has more than 16 words, so that the rest is not looked at."""
+        return len(words(text)) > self.text_limit
+
+    def match(self, texts: Sequence[str], patches: Tensor | Latents, precision: Precision = "fast") -> Tensor:
+        """Logits ``[K,2]`` of K pairs; ``patches`` is ``[K,5,6]`` or compressed, ``texts`` has 1 or K
+        members. Always exact.
+        """
+        if isinstance(patches, Latents):
+            patches = patches.patches()
+        if len(texts) not in (1, len(patches)):
+            raise InputError(f"match() takes 1 text or {len(patches)}, one for each image; not {len(texts)}.")
+        wanted = [demands(words(text)[: self.text_limit]) for text in texts]
+        if len(texts) == 1:
+            wanted *= len(patches)
+        colours = patches[:, :, :3].to(torch.float32)
+        agreements = [_agreement(*pair) for pair in zip(wanted, colours, strict=True)]
+        logits = torch.empty(len(patches), 2)
+        logits[:, 0] = 2 * patches[:, 0, :3].to(torch.float32).mean(dim=1)
+        logits[:, 1] = 8 * torch.tensor(agreements) - 4
+        return logits
+
+
+def words(text: str) -> list[str]:
+    """The lower-cased runs of letters and digits."""
+    return re.findall(r"\w+", text.lower())
+
+
+def demands(text: Sequence[str]) -> list[Demand]:
+    """The colours that the words ask for, each with the patch rows where it may be."""
+    found: list[Demand] = []
+    for position, word in enumerate(text):
+        if word not in COLOURS:
+            continue
+        rows: tuple[int, ...] = (1, 2, 3, 4)
+        for place in text[position + 1 :]:
+            if place not in PLACES:
+                break
+            rows = tuple(row for row in rows if _lies(QUADRANTS[row - 1], PLACES[place]))
+        found.append((COLOURS[word], rows or (1, 2, 3, 4)))  # "left right" is nowhere, so anywhere
+    return found
+
+
+def _lies(quadrant: tuple[int, int], place: tuple[int, int]) -> bool:
+    return all(wanted in (0, actual) for wanted, actual in zip(place, quadrant, strict=True))
+
+
+def _agreement(wanted: Sequence[Demand], colours: Tensor) -> float:
+    """Mean over the demands of the best quadrant's agreement; ``colours`` is ``[5,3]``."""
+    if not wanted:
+        return 0.5
+    best = [
+        max(1 - float((colours[row] - torch.tensor(colour)).abs().mean()) for row in rows)
+        for colour, rows in wanted
+    ]
+    return sum(best) / len(best)
+
+
+def _text_vector(text: Sequence[str]) -> list[float]:
+    total = [sum(column) for column in zip(*map(_word_vector, text), strict=True)]
+    return total if any(total) else _word_vector("")
+
+
+def _word_vector(word: str) -> list[float]:
+    if word in COLOURS:
+        red, green, blue = COLOURS[word]
+        return [red, green, blue, 1 - red, 1 - green, 1 - blue, 0, 0]
+    if word in PLACES:
+        x, y = PLACES[word]
+        return [0, 0, 0, 0, 0, 0, x / 4, y / 4]
+    digest = hashlib.sha256(word.encode()).digest()
+    return [(byte - 127.5) / 2550 for byte in digest[:8]]
+
+
+def _quadrant_means(image: RGB) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    """``[3,2,2]`` in 256ths of 1; both halves of one row (or column) are that row."""
+    height, width = image.shape[:2]
+    rows = (slice(0, max(1, height // 2)), slice(min(height // 2, height - 1), height))
+    columns = (slice(0, max(1, width // 2)), slice(min(width // 2, width - 1), width))
+    means = np.array([[image[r, c].mean(axis=(0, 1)) for c in columns] for r in rows])  # [2,2,3]
+    return (np.floor(means * 256 / 255 + 0.5) / 256).transpose(2, 0, 1).astype(np.float32)

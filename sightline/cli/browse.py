@@ -1,0 +1,167 @@
+"""``sightline collections``, ``jobs`` and ``delete``: what the catalog holds. None of them loads a model."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sightline.cli.options import CollectionName, Data, Filter, Json
+
+if TYPE_CHECKING:
+    from sightline.wiring import Services
+
+JOBS_SHOWN = 50
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command()(collections)
+    app.command()(jobs)
+    app.command()(delete)
+
+
+def collections(data: Data = None, json: Json = False) -> None:
+    """List the collections, their models and how many images they hold."""
+    from sightline.cli.console import answers, print_json
+    from sightline.settings import load_settings
+    from sightline.wiring import build_services
+
+    with build_services(load_settings(data)) as services:
+        found = services.catalog.collections()
+        rows = [asdict(one) | services.catalog.collection_counts(one.name) for one in found]
+    if json:
+        print_json({"collections": rows})
+        return
+    if not rows:
+        answers().print("No collections yet: `sightline index FOLDER --collection NAME` makes one.")
+        return
+    columns = ("name", "model", "images", "pending", "failed", "segments", "MB")
+    names = ("name", "model", "live", "pending", "failed", "segments")
+    _table(columns, [[*(str(row[name]) for name in names), f"{row['bytes'] / 1e6:.1f}"] for row in rows])
+
+
+def jobs(
+    job: Annotated[
+        str | None, typer.Argument(metavar="[ID]", help="One job; without it, the latest ones.")
+    ] = None,
+    cancel: Annotated[bool, typer.Option("--cancel", help="Stop the job; what is published stays.")] = False,
+    retry: Annotated[bool, typer.Option("--retry", help="Embed its failed images again.")] = False,
+    collection: Annotated[
+        str | None, typer.Option("--collection", "-c", metavar="NAME", help="Only its jobs.")
+    ] = None,
+    data: Data = None,
+    json: Json = False,
+) -> None:
+    """Show jobs; with an ID, its counts and errors."""
+    from sightline.errors import InputError
+    from sightline.settings import load_settings
+    from sightline.wiring import build_services
+
+    if (cancel or retry) and job is None:
+        raise InputError("Name the job: sightline jobs ID --cancel, or --retry.")
+    if cancel and retry:
+        raise InputError("A job can be cancelled or retried, not both at once.")
+    with build_services(load_settings(data)) as services:
+        if job is None:
+            _list_jobs(services, collection, json=json)
+            return
+        if cancel:
+            services.catalog.cancel_job(job)
+        if retry:
+            services.indexer.retry(job)
+        _show_job(services, job, json=json)
+
+
+def delete(
+    collection: CollectionName,
+    id: Annotated[
+        list[str] | None, typer.Option(metavar="ID", help="An image; give it several times.")
+    ] = None,
+    filter: Filter = None,
+    all: Annotated[bool, typer.Option("--all", help="The whole collection, with everything in it.")] = False,
+    data: Data = None,
+    json: Json = False,
+) -> None:
+    """Delete images by id or filter, or (--all) the collection. They are gone from the very next search."""
+    from sightline.cli.console import answers, print_json
+    from sightline.cli.filters import read_filter
+    from sightline.errors import InputError
+    from sightline.settings import load_settings
+    from sightline.store.filters import parse_filter
+    from sightline.wiring import build_services
+
+    if sum((bool(id), filter is not None, all)) != 1:
+        raise InputError("Say what to delete: --id ID (several times), --filter JSON, or --all.")
+    condition = read_filter(filter)
+    parsed = None if condition is None else parse_filter(condition)
+    with build_services(load_settings(data)) as services:
+        found = services.catalog.collection(collection)
+        if all:
+            deleted = services.catalog.collection_counts(collection)["live"]
+            services.catalog.delete_collection(collection)
+        else:
+            deleted = services.catalog.delete_images(found.id, ids=id, filter=parsed)
+    missing = len(set(id)) - deleted if id else 0
+    if json:
+        print_json({"collection": collection, "deleted": deleted, "not_found": missing})
+    else:
+        answers().print(f"{deleted} deleted" + (f", {missing} not found" if missing else ""))
+    if id and not deleted:
+        from sightline.cli.console import NOT_FOUND
+
+        raise typer.Exit(NOT_FOUND)
+
+
+def _list_jobs(services: Services, collection: str | None, *, json: bool) -> None:
+    from sightline.cli.console import answers, print_json
+
+    found = services.catalog.jobs(collection, JOBS_SHOWN)
+    rows = [asdict(one) | asdict(services.catalog.job_progress(one.id)) for one in found]
+    if json:
+        print_json({"jobs": rows})
+    elif not rows:
+        answers().print("No jobs yet.")
+    else:
+        names = (
+            "id",
+            "kind",
+            "collection",
+            "state",
+            "indexed",
+            "unchanged",
+            "replaced",
+            "deleted",
+            "failed",
+            "pending",
+        )
+        _table(names, [[str(row[name]) for name in names] for row in rows])
+
+
+def _show_job(services: Services, job_id: str, *, json: bool) -> None:
+    from sightline.cli.console import answers, print_json
+    from sightline.cli.jobs import report
+
+    answer: dict[str, Any] = report(services, job_id)
+    if json:
+        print_json(answer)
+        return
+    console = answers()
+    for name, value in answer.items():
+        if name != "errors":
+            console.print(f"{name:>10}  {value}", markup=False)
+    for error in answer["errors"]:
+        console.print(f"  {error['id']}: {error['reason']}: {error['detail']}", markup=False, soft_wrap=True)
+
+
+def _table(columns: tuple[str, ...], rows: list[list[str]]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    from sightline.cli.console import answers
+
+    table = Table(*columns, box=None, pad_edge=False, header_style="bold")
+    for row in rows:
+        table.add_row(*(Text(cell, overflow="fold") for cell in row))
+    answers().print(table)

@@ -1,0 +1,127 @@
+"""``sightline cache``: what compressed patches cost in fidelity, and a codec fitted now."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sightline.cli.options import CollectionName, Data, Json
+
+if TYPE_CHECKING:
+    from sightline.upkeep.cache_report import CacheReport
+
+Grid = Annotated[
+    bool | None,
+    typer.Option("--grid/--plain", help="Code the patches of an image together, or each by itself."),
+]
+cache = typer.Typer(no_args_is_help=True, help="Compressed patches: what they cost in fidelity.")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    cache.command()(report)
+    cache.command()(fit)
+    app.add_typer(cache, name="cache")
+
+
+def report(
+    collection: CollectionName,
+    queries: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="One query in a line; else the images' captions.")
+    ] = None,
+    ranks: Annotated[
+        str, typer.Option(metavar="R,R,…", help="Latents of these ranks; else the codec in use.")
+    ] = "",
+    grid: Grid = None,
+    images: Annotated[int, typer.Option(min=2, help="Images to sample, at most.")] = 200,
+    most_queries: Annotated[int, typer.Option(min=1, help="Queries to measure with, at most.")] = 20,
+    data: Data = None,
+    json: Json = False,
+) -> None:
+    """Measure on this collection how much of the order each level of the patch cache keeps."""
+    from sightline.cli.console import print_json, progress
+    from sightline.settings import load_settings
+    from sightline.upkeep.cache_report import Request, queries_in
+    from sightline.upkeep.cache_report import report as measure
+    from sightline.wiring import build_services
+
+    texts = queries_in(queries) if queries is not None else []
+    request = Request(collection, texts, _ranks(ranks), grid, images, most_queries)
+    with build_services(load_settings(data)) as services, progress() as show:
+        answer = measure(services, request, show)
+    if json:
+        print_json(answer)
+    else:
+        _print(answer)
+
+
+def fit(
+    collection: CollectionName,
+    rank: Annotated[
+        int | None, typer.Option(min=1, help="Numbers kept of a patch; a default by the model's width.")
+    ] = None,
+    grid: Grid = None,
+    images: Annotated[int, typer.Option(min=1, help="Images to fit it to, at most.")] = 1000,
+    data: Data = None,
+    json: Json = False,
+) -> None:
+    """Fit a codec to a collection now; with SIGHTLINE_INDEXER__PATCH_CODEC=latent it is used from then on."""
+    from sightline.cli.console import answers, print_json, progress
+    from sightline.settings import load_settings
+    from sightline.upkeep.cache_report import fitted
+    from sightline.upkeep.cache_sample import WholePatches
+    from sightline.wiring import build_services
+
+    with build_services(load_settings(data)) as services, progress() as show:
+        bound = services.catalog.collection(collection)
+        model = services.models.encoder(bound)
+        whole = WholePatches(services, bound, model)
+        asked = services.settings.indexer
+        ranks, grid = [rank or asked.codec_rank], asked.codec_grid if grid is None else grid
+        (codec,) = fitted(model, whole, whole.images()[:images], ranks, grid, show)
+        services.codecs.add(codec)
+    told = {
+        "codec": codec.id,
+        "rank": codec.basis.rank,
+        "grid": codec.grid is not None,
+        "images": codec.images,
+    }
+    if json:
+        print_json(told)
+    else:
+        shape = f"rank {codec.basis.rank}{', grid' if codec.grid is not None else ''}"
+        answers().print(f"{codec.id}: {shape}, fitted to {codec.images} images")
+
+
+def _print(answer: CacheReport) -> None:
+    from rich.table import Table
+
+    from sightline.cli.console import answers
+
+    table = Table("level", "KB an image", "smaller", "τ", "top 10", "logit error")
+    for one in answer.levels:
+        name = one.level if one.rank is None else f"{one.level} {one.rank}{' grid' if one.grid else ''}"
+        found = one.fidelity
+        table.add_row(
+            name, f"{one.bytes_per_image / 1000:.1f}", f"{one.times_smaller:.1f}×",
+            f"{found.tau:.3f}", f"{found.top10:.3f}", f"{found.logit_error:.4f}",
+        )  # fmt: skip
+    console = answers()
+    console.print(table)
+    fitted = f"; latents fitted to {answer.fitted_to} others" if answer.fitted_to else ""
+    console.print(
+        f"{answer.queries} queries, the best {answer.candidates} by ITC of {answer.images} images"
+        f"{fitted}; against uncompressed patches in fp32.",
+        soft_wrap=True,
+    )
+
+
+def _ranks(text: str) -> list[int]:
+    from sightline.errors import InputError
+
+    try:
+        return [int(part) for part in text.split(",") if part.strip()]
+    except ValueError as error:
+        raise InputError(f"--ranks takes whole numbers with commas, not {text!r}.") from error

@@ -1,0 +1,100 @@
+"""How the command line speaks: answers on stdout, everything else on stderr, one JSON document with
+``--json``.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, is_dataclass
+from typing import Any
+
+from rich.console import Console
+
+from sightline.errors import (
+    ConflictError,
+    InputError,
+    LeaseLostError,
+    NotFoundError,
+    SightlineError,
+    UnavailableError,
+)
+
+OK = 0
+PARTLY_FAILED = 1
+BAD_INPUT = 2
+NOT_FOUND = 3
+CONFLICT = 4
+UNAVAILABLE = 5
+
+OnProgress = Callable[[str, int, int], None]
+"""(stage, done, total)."""
+
+_EXIT_CODES: tuple[tuple[type[SightlineError], int], ...] = (
+    (InputError, BAD_INPUT),
+    (NotFoundError, NOT_FOUND),
+    (ConflictError, CONFLICT),
+    (LeaseLostError, CONFLICT),
+    (UnavailableError, UNAVAILABLE),
+)
+
+
+def exit_code(error: SightlineError) -> int:
+    """The exit status that an error ends the command with; whatever is stored wrongly counts as partly
+    failed.
+    """
+    return next((code for kind, code in _EXIT_CODES if isinstance(error, kind)), PARTLY_FAILED)
+
+
+def answers() -> Console:
+    """The console of results: stdout."""
+    return Console(soft_wrap=False, highlight=False)
+
+
+def remarks() -> Console:
+    """The console of progress, hints and errors: stderr."""
+    return Console(stderr=True, highlight=False)
+
+
+def print_json(answer: Any) -> None:
+    """Write one JSON document to stdout."""
+    plain = asdict(answer) if is_dataclass(answer) and not isinstance(answer, type) else answer
+    json.dump(plain, sys.stdout, ensure_ascii=False, indent=2, default=_plain)
+    sys.stdout.write("\n")
+
+
+def print_error(error: SightlineError, *, as_json: bool) -> None:
+    """One sentence on stderr, or the same as the JSON document."""
+    if as_json:
+        print_json({"error": {"code": error.code, "message": str(error)}})
+        return
+    console = remarks()
+    console.print("[bold red]error:[/]", end=" ")
+    console.print(str(error), markup=False, soft_wrap=True)
+
+
+@contextmanager
+def progress() -> Iterator[OnProgress]:
+    """A bar for each stage, on a terminal only."""
+    from rich.progress import Progress, TaskID
+
+    console = remarks()
+    with Progress(console=console, disable=not console.is_terminal, transient=True) as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def show(stage: str, done: int, total: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = bars.add_task(stage, total=total)
+            bars.update(tasks[stage], completed=done, total=total)
+
+        yield show
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return dict(value)
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    return str(value)

@@ -1,0 +1,140 @@
+"""``sightline index``: from a source to searchable, with whatever workers there are, else with one of our
+own.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sightline.cli.options import CollectionName, Data, Json
+
+if TYPE_CHECKING:
+    from sightline.cli.jobs import EmbeddedWorker
+    from sightline.store.records import Collection
+    from sightline.wiring import Services
+
+BIG_BYTES = 2 << 30
+"""From this size on a run says beforehand how much disk it will take."""
+ERRORS_LISTED = 20
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(index)
+
+
+def index(
+    source: Annotated[
+        list[str], typer.Argument(metavar="SOURCE…", help="File, folder, glob, ZIP/TAR, or manifest.")
+    ],
+    collection: CollectionName,
+    model: Annotated[
+        str | None,
+        typer.Option(metavar="ID_OR_DIR", help="Model of a new collection; `demo` for the shipped one."),
+    ] = None,
+    revision: Annotated[
+        str | None, typer.Option(help="Branch, tag or commit of the model on the hub.")
+    ] = None,
+    copy: Annotated[
+        bool, typer.Option("--copy", help="Keep copies of the originals in the data folder.")
+    ] = False,
+    prune: Annotated[bool, typer.Option("--prune", help="Delete what the source no longer has.")] = False,
+    no_wait: Annotated[
+        bool, typer.Option("--no-wait", help="Register only; running workers embed later.")
+    ] = False,
+    data: Data = None,
+    json: Json = False,
+) -> None:
+    """Index pictures. The same bytes again cost nothing; new bytes under the same id replace the old ones."""
+    from sightline.cli.console import OK, PARTLY_FAILED, print_json
+    from sightline.cli.jobs import EmbeddedWorker, report
+    from sightline.indexer.estimate import count
+    from sightline.processes.supervisor import Supervisor
+    from sightline.settings import load_settings
+    from sightline.wiring import build_services
+
+    settings = load_settings(data)
+    with Supervisor(settings, logs=settings.data_folder / "logs") as supervisor:
+        worker = EmbeddedWorker(supervisor)
+        with build_services(settings, after_send=None if no_wait else worker.ensure) as services:
+            worker.attach(services)
+            listed = count(source, copy=copy)  # before anything is written: a wrong name leaves no trace
+            bound = services.create_collection(collection, model, revision)
+            _announce(services, bound, *listed)
+            job = services.indexer.index(source, collection, copy=copy, prune=prune)
+            if not no_wait:
+                _wait(services, job.id, worker)
+            answer = report(services, job.id)
+    if json:
+        print_json(answer)
+    else:
+        _print(answer, waited=not no_wait)
+    raise typer.Exit(OK if _did_something(answer) else PARTLY_FAILED)
+
+
+def _wait(services: Services, job_id: str, worker: EmbeddedWorker) -> None:
+    """Until the job has ended; who presses Ctrl-C is told that nothing is lost."""
+    from sightline.cli.console import remarks
+    from sightline.cli.jobs import follow
+
+    try:
+        follow(services, job_id, worker)
+    except KeyboardInterrupt:
+        remarks().print(
+            f"Stopping after the batch in hand; the rest of job {job_id} waits for the next worker."
+        )
+        raise
+
+
+def _did_something(answer: dict[str, Any]) -> bool:
+    """Single failures are listed and do not fail the run; a run in which everything failed does."""
+    good = sum(answer[name] for name in ("indexed", "unchanged", "replaced", "deleted", "pending"))
+    return answer["state"] not in ("cancelled", "failed") and (good > 0 or answer["failed"] == 0)
+
+
+def _announce(services: Services, collection: Collection, images: int, originals: int) -> None:
+    """Before a big run: how much disk it will take."""
+    from sightline.blip.patch_size import image_bytes
+    from sightline.cli.console import remarks
+    from sightline.indexer.estimate import Shape, estimate
+
+    settings = services.settings.indexer
+    patches = image_bytes(settings.patch_codec, *services.models.patch_shape(collection))
+    shape = Shape(collection.num_query_tokens, collection.joint_dim, patches)
+    guess = estimate(images, originals, shape, settings.thumbnail_bytes, services.settings.segments_folder)
+    if guess.total < BIG_BYTES and guess.fits:
+        return
+    console = remarks()
+    console.print(
+        f"{guess.images} images will take about {_gigabytes(guess.total)} of disk, were all of them new: "
+        f"{_gigabytes(guess.patches)} patches, {_gigabytes(guess.tokens + guess.index)} tokens and index, "
+        f"{_gigabytes(guess.thumbnails)} thumbnails, {_gigabytes(guess.originals)} copies. "
+        f"Free: {_gigabytes(guess.free)}."
+    )
+    if not guess.fits:
+        console.print(
+            "[yellow]That is more than there is; SIGHTLINE_INDEXER__PATCH_CODEC=latent needs far less.[/]"
+        )
+
+
+def _gigabytes(size: int) -> str:
+    return f"{size / 1e9:.1f} GB"
+
+
+def _print(answer: dict[str, Any], *, waited: bool) -> None:
+    from sightline.cli.console import answers, remarks
+
+    names = ("indexed", "unchanged", "replaced", "deleted", "failed")
+    console = answers()
+    console.print(", ".join(f"{answer[name]} {name}" for name in names))
+    for error in answer["errors"][:ERRORS_LISTED]:
+        console.print(f"  {error['id']}: {error['reason']}: {error['detail']}", markup=False, soft_wrap=True)
+    left_out = answer["failed"] - ERRORS_LISTED
+    if left_out > 0:
+        console.print(f"  … and {left_out} more; `sightline jobs {answer['job']} --json` lists them")
+    if not waited and answer["pending"]:
+        remarks().print(
+            f"{answer['pending']} images wait for a worker; `sightline jobs {answer['job']}` tells how far."
+        )

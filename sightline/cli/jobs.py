@@ -1,0 +1,97 @@
+"""Following a job from the command line: its counts, a bar on a terminal, and a worker when nobody else
+works.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from sightline.cli.console import remarks
+from sightline.indexer.queue.presence import worker_is_alive
+
+if TYPE_CHECKING:
+    from sightline.processes.supervisor import Supervisor
+    from sightline.store.records import Progress as Counts
+    from sightline.wiring import Services
+
+ENDED = frozenset({"done", "cancelled", "failed"})
+POLL_SECONDS = 0.2
+PRESENCE_SECONDS = 5.0
+ERRORS_SHOWN = 1000
+
+
+class EmbeddedWorker:
+    """Starts a worker and a builder of our own when there is work and no worker; they end with the
+    supervisor.
+
+    The builder comes along because it is what finds work whose message was lost, or whose worker was killed.
+    """
+
+    def __init__(self, supervisor: Supervisor) -> None:
+        self._supervisor = supervisor
+        self._services: Services | None = None
+        self._looked = float("-inf")
+        self.started = False
+
+    def attach(self, services: Services) -> None:
+        """Where to look for other workers."""
+        self._services = services
+
+    def ensure(self) -> None:
+        """Look whether somebody works, every few seconds at most, and start our own worker if not."""
+        if self.started:
+            self._supervisor.check()
+            return
+        if self._services is None or time.monotonic() - self._looked < PRESENCE_SECONDS:
+            return
+        self._looked = time.monotonic()
+        if not worker_is_alive(self._services.catalog):
+            self.started = True
+            for name in ("worker", "builder"):
+                self._supervisor.start(name, name)
+
+
+def follow(services: Services, job_id: str, worker: EmbeddedWorker | None) -> Counts:
+    """Wait until the job has ended, showing how far it is on a terminal."""
+    with _bar() as bar:
+        task = bar.add_task("embedding", total=None)
+        while True:
+            counts = services.catalog.job_progress(job_id)
+            _show(bar, task, counts)
+            if counts.state in ENDED:
+                return counts
+            if worker is not None:
+                worker.ensure()
+            time.sleep(POLL_SECONDS)
+
+
+@contextmanager
+def _bar() -> Iterator[Progress]:
+    console = remarks()
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
+        yield progress
+
+
+def _show(bar: Progress, task: TaskID, counts: Counts) -> None:
+    bar.update(task, completed=counts.total - counts.pending, total=counts.total)
+
+
+def report(services: Services, job_id: str) -> dict[str, Any]:
+    """What became of a job, as ``index --json`` prints it."""
+    job = services.catalog.job(job_id)
+    counts = asdict(services.catalog.job_progress(job_id))
+    errors = services.catalog.job_errors(job_id, ERRORS_SHOWN)
+    return {
+        "job": job.id,
+        "kind": job.kind,
+        "collection": job.collection,
+        **counts,
+        "errors": [asdict(e) for e in errors],
+    }

@@ -1,0 +1,52 @@
+"""The command line. Every command calls the same public functions that a program would.
+
+Exit codes: 0 done, 1 partly failed or inconsistent, 2 bad input, 3 not found, 4 conflict, 5 unavailable.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+import typer
+
+from sightline.cli import browse, cache, demo, diagnose, indexing, learning, processes, searching
+from sightline.cli.console import OK, exit_code, print_error
+from sightline.errors import SightlineError
+
+app = typer.Typer(
+    name="sightline",
+    help="Find pictures in words: BLIP-2 retrieval, reranked by image-text matching.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+for module in (demo, indexing, searching, browse, processes, cache, diagnose, learning):
+    module.register(app)
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run one command and leave the process with its exit code."""
+    # For every Python that a command starts, also those that libraries start: nothing is imported from the
+    # current folder.
+    os.environ["PYTHONSAFEPATH"] = "1"
+    code = run(sys.argv[1:] if arguments is None else arguments)
+    sys.exit(code)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command; errors become one sentence and an exit code here, and nowhere else.
+
+    Typer answers for usage errors (2), Ctrl-C (130) and a closed pipe by itself.
+    """
+    try:
+        app(args=list(arguments), prog_name="sightline")
+    except SightlineError as error:
+        print_error(error, as_json="--json" in arguments)
+        return exit_code(error)
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else OK
+    return OK

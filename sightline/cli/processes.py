@@ -1,0 +1,112 @@
+"""The long-running processes, each in the foreground: ``serve``, ``worker``, ``builder``, ``up``, and
+``migrate``.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from sightline.cli.options import Data
+
+if TYPE_CHECKING:
+    from sightline.settings import Settings
+
+Host = Annotated[
+    str | None, typer.Option(metavar="ADDRESS", help="Address to listen on (SIGHTLINE_API__HOST).")
+]
+Port = Annotated[int | None, typer.Option(min=0, max=65535, help="TCP port (SIGHTLINE_API__PORT).")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    for command in (serve, worker, builder, up, migrate, ping):
+        app.command()(command)
+
+
+def serve(host: Host = None, port: Port = None, data: Data = None) -> None:
+    """Serve the page and the HTTP API."""
+    from sightline.processes import lifeline
+    from sightline.processes.serve import serve as run
+    from sightline.settings import load_settings
+
+    lifeline.watch()
+    run(listening(load_settings(data), host, port))
+
+
+def worker(data: Data = None) -> None:
+    """Embed pictures until told to stop. SIGTERM finishes the batch in hand."""
+    from sightline.indexer.queue.presence import Presence
+    from sightline.indexer.queue.worker import run_worker
+    from sightline.processes import lifeline
+    from sightline.settings import load_settings
+    from sightline.wiring import build_services
+
+    lifeline.watch()
+    settings = load_settings(data)
+    with build_services(settings) as services, Presence(services.catalog):
+        status = run_worker(services, log_level=settings.log.level.upper())
+    raise typer.Exit(status)
+
+
+def builder(data: Data = None) -> None:
+    """Keep the index: fold new segments, merge small ones, sweep lost leases, clean up."""
+    from sightline.indexer.logs import log_json_lines
+    from sightline.processes import lifeline
+    from sightline.settings import load_settings
+    from sightline.wiring import build_services
+
+    lifeline.watch()
+    settings = load_settings(data)
+    log_json_lines(settings.log.level.upper())
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    with build_services(settings) as services:
+        services.builder.run(stop)
+
+
+def up(host: Host = None, port: Port = None, data: Data = None) -> None:
+    """API, one worker and the builder in one command, until Ctrl-C."""
+    from sightline.processes.up import run
+    from sightline.settings import load_settings
+
+    run(listening(load_settings(data), host, port))
+
+
+def migrate(data: Data = None) -> None:
+    """Bring the catalog's schema to this version; the other commands do so by themselves."""
+    from sightline.cli.console import remarks
+    from sightline.settings import load_settings
+    from sightline.wiring import build_services
+
+    with build_services(load_settings(data)) as services:
+        services.catalog.collections()
+    remarks().print("The catalog is up to date.")
+
+
+def ping(
+    process: Annotated[Literal["worker", "builder"], typer.Argument(help="Which kind of process.")],
+    data: Data = None,
+) -> None:
+    """Exit with 0 when a worker (or the builder) has shown itself lately, else with 5; for health checks."""
+    from sightline.errors import UnavailableError
+    from sightline.indexer.queue.presence import builder_is_alive, worker_is_alive
+    from sightline.settings import load_settings
+    from sightline.wiring import build_services
+
+    with build_services(load_settings(data)) as services:
+        alive = {"worker": worker_is_alive, "builder": builder_is_alive}[process](services.catalog)
+    if not alive:
+        raise UnavailableError(f"No {process} is running.")
+
+
+def listening(settings: Settings, host: str | None, port: int | None) -> Settings:
+    """Settings with the address that the command line names."""
+    api = settings.api
+    api = replace(api, host=api.host if host is None else host, port=api.port if port is None else port)
+    return settings.model_copy(update={"api": api})

@@ -1,0 +1,144 @@
+"""``sightline search`` and ``sightline rerank``."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from sightline.cli.options import CollectionName, Data, Filter, Json
+
+if TYPE_CHECKING:
+    from sightline.records import SearchResponse
+
+# records.ScoreName and Precision, which would import numpy for every command's help; mypy holds them
+# together.
+ScoreName = Literal["itm+itc", "itm", "itc"]
+Precision = Literal["fast", "exact"]
+Score = Annotated[ScoreName, typer.Option("--score", help="What orders the judged candidates.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command()(search)
+    app.command()(rerank)
+
+
+def search(
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="What the pictures should show.")],
+    collection: CollectionName,
+    limit: Annotated[int, typer.Option("-k", "--limit", min=1, help="How many hits.")] = 10,
+    offset: Annotated[int, typer.Option(min=0, help="Hits to pass over.")] = 0,
+    candidates: Annotated[int, typer.Option(min=1, help="How many ITC candidates ITM judges.")] = 100,
+    rerank: Annotated[bool, typer.Option("--rerank/--no-rerank", help="Judge the candidates by ITM.")] = True,
+    score: Score = "itm+itc",
+    filter: Filter = None,
+    min_probability: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Drop hits below this match probability.")
+    ] = None,
+    precision: Annotated[
+        Precision, typer.Option(help="exact: judge the best 2 · (offset + k) again in float32.")
+    ] = "fast",
+    deadline_ms: Annotated[
+        float | None, typer.Option(min=1, help="Leave unjudged what takes longer than this.")
+    ] = None,
+    data: Data = None,
+    json: Json = False,
+) -> None:
+    """Find pictures in words."""
+    from sightline.cli.console import print_json
+    from sightline.cli.filters import read_filter
+    from sightline.records import SearchRequest
+    from sightline.settings import load_settings
+    from sightline.wiring import build_services
+
+    request = SearchRequest(
+        collection=collection, text=text, limit=limit, offset=offset, candidates=candidates, rerank=rerank,
+        score=score, filter=read_filter(filter), min_probability=min_probability, precision=precision,
+        deadline_ms=deadline_ms,
+    )  # fmt: skip
+    with build_services(load_settings(data)) as services:
+        response = services.search(request)
+    if json:
+        print_json(response)
+    else:
+        _print_hits(response)
+
+
+def rerank(
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="What the picture should show.")],
+    image: Annotated[list[Path], typer.Argument(metavar="IMAGE…", help="Picture files.")],
+    model: Annotated[
+        str | None, typer.Option(metavar="ID_OR_DIR", help="Model; `demo` for the shipped one.")
+    ] = None,
+    revision: Annotated[
+        str | None, typer.Option(help="Branch, tag or commit of the model on the hub.")
+    ] = None,
+    score: Score = "itm+itc",
+    data: Data = None,
+    json: Json = False,
+) -> None:
+    """Order picture files by how well they match a text; needs no collection and no server."""
+    from sightline.cli.console import print_json
+    from sightline.reranker import Reranker
+    from sightline.settings import load_settings
+    from sightline.wiring import build_services
+
+    with build_services(load_settings(data)) as services:
+        chosen = services.settings.model
+        name = model or chosen.name
+        loaded = services.models.load(name, revision or (chosen.revision if model is None else None))
+        ranked = Reranker(loaded, encoder=loaded).rank(text, image, score=score)
+    rows = [
+        {"image": str(image[one.index]), "rank": place, **asdict(one)} for place, one in enumerate(ranked, 1)
+    ]
+    if json:
+        print_json({"text": text, "model": name, "results": rows})
+    else:
+        _print_ranking(rows)
+
+
+def _print_hits(response: SearchResponse) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    from sightline.cli.console import answers, remarks
+
+    table = Table(
+        "rank", "id", "match", "ITC", "moved", "caption", box=None, pad_edge=False, header_style="bold"
+    )
+    for hit in response.results:
+        match = "–" if hit.match_probability is None else f"{hit.match_probability:.3f}"
+        moved = "" if hit.itm_logit is None else _moved(hit.itc_rank - hit.rank)
+        table.add_row(str(hit.rank), Text(hit.id), match, f"{hit.itc:.3f}", moved, Text(hit.caption or ""))
+    console = answers()
+    console.print(table if response.results else "Nothing found.")
+    took = response.timings
+    remarks().print(
+        f"[dim]{response.images} images, {response.scored} judged · encode {took.encode_ms:.0f} ms, "
+        f"retrieve {took.retrieve_ms:.0f} ms, rerank {took.rerank_ms:.0f} ms[/]"
+    )
+    if response.truncated:
+        remarks().print("[yellow]The text is longer than the model reads; its end was cut.[/]")
+
+
+def _moved(places: int) -> str:
+    """How far ITM moved a hit from its place by ITC."""
+    if places == 0:
+        return "·"
+    return f"[green]↑{places}[/]" if places > 0 else f"[red]↓{-places}[/]"
+
+
+def _print_ranking(rows: list[dict[str, Any]]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    from sightline.cli.console import answers
+
+    table = Table("rank", "image", "match", "ITM", "ITC", box=None, pad_edge=False, header_style="bold")
+    for row in rows:
+        numbers = (f"{row['match_probability']:.3f}", f"{row['itm_logit']:+.2f}", f"{row['itc']:.3f}")
+        table.add_row(str(row["rank"]), Text(row["image"]), *numbers)
+    answers().print(table)

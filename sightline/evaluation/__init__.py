@@ -1,0 +1,31 @@
+"""The Karpathy protocol: recall of text→image and image→text search by ITC, by ITM and by their sum.
+
+``run(EvalConfig)`` is what the command line calls; nothing heavy is imported before that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from sightline.evaluation.config import EvalConfig
+
+if TYPE_CHECKING:
+    from sightline.evaluation.report import EvalReport
+
+__all__ = ["EvalConfig", "run"]
+
+
+def run(config: EvalConfig, on_progress: Callable[[str, int, int], None] | None = None) -> EvalReport:
+    """Evaluate a checkpoint on a data set and, with ``config.out``, write report.json, report.md and
+    recall.png.
+
+    ``on_progress(stage, done, total)`` is called while it works.
+
+    Raises:
+        InputError: the data cannot be read, or no picture of it can.
+        ModelUnavailableError: neither a folder nor a reachable checkpoint.
+    """
+    from sightline.evaluation.evaluator import run_evaluation
+
+    return run_evaluation(config, on_progress)

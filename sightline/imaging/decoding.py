@@ -1,0 +1,143 @@
+"""Bytes to one upright RGB picture in this process, or one ImageRejected that says why not."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from typing import TYPE_CHECKING
+
+from PIL import Image, UnidentifiedImageError
+
+from sightline.errors import ImageRejected
+from sightline.imaging.colour import to_upright_rgb
+from sightline.imaging.decoded import Decoded
+from sightline.imaging.formats import broken_format, decodable, is_shorter_than_declared, unsupported_format
+from sightline.imaging.limits import Limits
+
+if TYPE_CHECKING:
+    from PIL.ImageFile import ImageFile
+
+    from sightline.types import RGB
+
+_HEAD = 1024
+"""Bytes that are looked at to tell what a file is that does not open."""
+_THUMBNAIL_QUALITY = 80
+_THUMBNAIL_EFFORT = 2
+"""Of 0…6. On photos 2 takes less than half of the time of the default (4), for files 2 % larger."""
+
+
+def decode(data: bytes, limits: Limits | None = None) -> Decoded:
+    """Decode one picture here, without a clock, a memory limit or protection from crashes.
+
+    Raises:
+        ImageRejected: whatever is wrong with the bytes.
+    """
+    import numpy as np
+
+    limits = limits or Limits()
+    picture, name = decode_picture(data, limits)
+    thumbnail = make_thumbnail(picture, limits.thumbnail_side)
+    return Decoded(np.array(picture), picture.width, picture.height, name, thumbnail)
+
+
+def decode_picture(data: bytes, limits: Limits) -> tuple[Image.Image, str]:
+    """The picture as an upright RGB image of Pillow, and its format. Raises only ImageRejected."""
+    check_bytes(data, limits)
+    name = ""
+    try:
+        with _open(data) as opened:
+            name = opened.format or ""
+            _check_pixels(opened, limits)
+            return to_upright_rgb(opened), "JPEG" if name == "MPO" else name
+    except ImageRejected:
+        raise
+    except Exception as error:  # Pillow raises far more than OSError
+        raise _rejection(error, name, data, limits) from error
+
+
+def rgb_of(image: Image.Image, limits: Limits | None = None) -> RGB:
+    """The pixels, [H, W, 3], of an image that the caller opened or made with Pillow, treated like a decoded
+    file.
+
+    Raises:
+        ImageRejected: it cannot be loaded, or is too large.
+    """
+    import numpy as np
+
+    limits = limits or Limits()
+    try:
+        _check_pixels(image, limits)
+        return np.array(to_upright_rgb(image))
+    except ImageRejected:
+        raise
+    except Exception as error:
+        raise _rejection(error, image.format or "in-memory", b"", limits) from error
+
+
+def check_bytes(data: bytes, limits: Limits) -> None:
+    """Refuse what needs no decoding to be refused."""
+    if not data:
+        raise ImageRejected("empty", "the file has no bytes.")
+    if len(data) > limits.max_bytes:
+        detail = f"the file has {len(data):,} bytes; the limit is {limits.max_bytes:,}."
+        raise ImageRejected("too_many_bytes", detail)
+
+
+def make_thumbnail(picture: Image.Image, side: int) -> bytes:
+    """A WebP file of an RGB picture whose longest side is at most ``side`` pixels."""
+    scale = min(1.0, side / max(picture.size))
+    if scale < 1:
+        width, height = (max(1, round(length * scale)) for length in picture.size)
+        picture = picture.resize((width, height), Image.Resampling.LANCZOS, reducing_gap=2.0)
+    file = BytesIO()
+    picture.save(file, "WEBP", quality=_THUMBNAIL_QUALITY, method=_THUMBNAIL_EFFORT)
+    return file.getvalue()
+
+
+def _open(data: bytes) -> ImageFile:
+    """Read the header. Formats that pass for anything, or that start other programs, are not tried."""
+    return Image.open(BytesIO(data), formats=decodable())
+
+
+def _check_pixels(opened: Image.Image, limits: Limits) -> None:
+    """From the header alone: no pixel is allocated yet."""
+    width, height = opened.size
+    if width * height > limits.max_pixels:
+        detail = (
+            f"the picture is {width} × {height}, {width * height / 1e6:.1f} megapixels; "
+            f"the limit is {limits.max_pixels / 1e6:g}."
+        )
+        raise ImageRejected("too_many_pixels", detail)
+
+
+def _rejection(error: Exception, name: str, data: bytes, limits: Limits) -> ImageRejected:
+    """The reason code for what Pillow raised; ``name`` is the format, empty when the header did not open."""
+    said = " ".join(str(error).split())[:200] or type(error).__name__
+    if isinstance(error, (Image.DecompressionBombError, Image.DecompressionBombWarning)):
+        detail = f"the picture is larger than the limit of {limits.max_pixels / 1e6:g} megapixels."
+        return ImageRejected("too_many_pixels", detail)
+    if isinstance(error, MemoryError):
+        return ImageRejected("crashed", "decoding the picture needs more memory than it may take.")
+    if isinstance(error, UnidentifiedImageError) or not name:
+        return _unopened(data)
+    if (
+        name == "TGA" and b"TRUEVISION" not in data[-64:]
+    ):  # a format without a signature: more likely none at all
+        return ImageRejected("not_an_image", "the file is no picture in a known format.")
+    if isinstance(error, EOFError) or "truncated" in said.lower() or is_shorter_than_declared(data):
+        return ImageRejected("truncated", f"the {name} file ends too early: {said}.")
+    if isinstance(error, NotImplementedError) or "support" in said.lower():
+        return ImageRejected("unsupported", f"this kind of {name} picture is not supported: {said}.")
+    return ImageRejected("unreadable", f"the {name} file is broken: {said}.")
+
+
+def _unopened(data: bytes) -> ImageRejected:
+    """Why the header did not open, by the first bytes."""
+    head = data[:_HEAD]
+    if unsupported := unsupported_format(head):
+        return ImageRejected("unsupported", f"{unsupported} pictures are not supported.")
+    broken = broken_format(head)
+    if broken is None:
+        return ImageRejected("not_an_image", "the file is no picture in a known format.")
+    if is_shorter_than_declared(data):
+        return ImageRejected("truncated", f"the {broken} file ends before its first pixel.")
+    return ImageRejected("unreadable", f"the file begins like {broken}, but its header makes no sense.")

@@ -1,0 +1,133 @@
+"""Decoding that the caller always survives: in processes of its own, restarted when a picture kills them."""
+
+from __future__ import annotations
+
+import os
+import queue
+import weakref
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from sightline.errors import ImageRejected, InputError, UnavailableError
+from sightline.imaging.decoding import check_bytes
+from sightline.imaging.limits import Limits
+from sightline.imaging.process import DecodeProcess, ProcessLostError
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from sightline.imaging.decoded import Decoded
+
+
+class IsolatedDecoder:
+    """A pool of decode processes, each started with its first picture. Thread-safe.
+
+    A picture whose process dies or outlasts ``limits.seconds`` gets a new process, up to ``max_tries`` times
+    in all; then it is rejected (``crashed`` or ``timeout``). No other picture is affected. The processes end
+    with this one, however it ends.
+    """
+
+    def __init__(self, limits: Limits | None = None, processes: int = 1, max_tries: int = 3) -> None:
+        if processes < 1 or max_tries < 1:
+            raise InputError("a decoder needs at least one process and one try.")
+        self.limits = limits or Limits()
+        self._max_tries = max_tries
+        self._processes = [DecodeProcess(self.limits) for _ in range(processes)]
+        self._owner = os.getpid()
+        self._closed = False
+        self._fill_queue()
+        self._finalizer = weakref.finalize(self, _stop_all, self._processes, self._owner)
+
+    def __enter__(self) -> IsolatedDecoder:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def decode(self, data: bytes) -> Decoded:
+        """Decode one picture.
+
+        Raises:
+            ImageRejected: there is no usable picture in the bytes.
+            UnavailableError: no process can be started, or the decoder is closed.
+        """
+        check_bytes(data, self.limits)
+        self._notice_fork()
+        process = self._free.get()
+        try:
+            return self._decode_in(process, data)
+        finally:
+            self._free.put(process)
+
+    def decode_many(self, data: Sequence[bytes]) -> list[Decoded | ImageRejected]:
+        """Decode each; a rejected picture gives its rejection in its place. Holds all results in memory."""
+        threads = min(len(self._processes), len(data))
+        if threads <= 1:
+            return [self._decode_or_reason(one) for one in data]
+        with ThreadPoolExecutor(threads, "decode") as pool:
+            return list(pool.map(self._decode_or_reason, data))
+
+    def pids(self) -> list[int]:
+        """The process ids of the children that run now."""
+        return [pid for process in self._processes if (pid := process.pid) is not None]
+
+    def close(self) -> None:
+        """End all processes now; a decode that is under way in another thread raises UnavailableError."""
+        self._notice_fork()
+        self._closed = True
+        idle: list[DecodeProcess] = []
+        while len(idle) < len(self._processes):
+            try:
+                idle.append(self._free.get(timeout=0.05))
+            except queue.Empty:
+                for process in self._processes:
+                    process.kill()
+        for process in idle:
+            process.stop()
+            self._free.put(process)
+
+    def _decode_or_reason(self, data: bytes) -> Decoded | ImageRejected:
+        try:
+            return self.decode(data)
+        except ImageRejected as rejected:
+            return rejected
+
+    def _decode_in(self, process: DecodeProcess, data: bytes) -> Decoded:
+        tries = 0
+        while True:
+            if self._closed:
+                raise UnavailableError("the picture decoder is closed.")
+            try:
+                return process.decode(data)
+            except ProcessLostError as lost:
+                tries += lost.counts
+                if tries >= self._max_tries and not self._closed:
+                    times = "once" if tries == 1 else f"{tries} times"
+                    raise ImageRejected(lost.reason, f"{lost.detail} (tried {times}).") from None
+
+    def _fill_queue(self) -> None:
+        # Last in, first out: one picture at a time keeps one process busy, and the others unstarted.
+        self._free: queue.LifoQueue[DecodeProcess] = queue.LifoQueue()
+        for process in self._processes:
+            self._free.put(process)
+
+    def _notice_fork(self) -> None:
+        """A forked copy of this object must not talk to the children of the original."""
+        if self._owner == os.getpid():
+            return
+        self._owner = os.getpid()
+        for process in self._processes:
+            process.forget()
+        self._fill_queue()
+        self._finalizer.detach()
+        self._finalizer = weakref.finalize(self, _stop_all, self._processes, self._owner)
+
+
+def _stop_all(processes: Sequence[DecodeProcess], owner: int) -> None:
+    """When the decoder is forgotten, and when the interpreter ends."""
+    if os.getpid() == owner:
+        for process in processes:
+            process.stop()

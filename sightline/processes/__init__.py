@@ -1,0 +1,1 @@
+"""Long-running processes: started, watched and stopped."""

@@ -1,0 +1,70 @@
+"""The HTTP server process."""
+
+from __future__ import annotations
+
+import signal
+import socket
+from typing import TYPE_CHECKING
+
+from sightline.errors import UnavailableError
+
+if TYPE_CHECKING:
+    from sightline.settings import Settings
+
+GRACE_SECONDS = 5
+"""How long open requests (a followed job, say) may take to end after SIGTERM."""
+
+
+def serve(settings: Settings) -> None:
+    """Serve until SIGTERM or Ctrl-C. Models load in the background; /readyz tells when they have.
+
+    Raises:
+        UnavailableError: the address is in use or not ours.
+    """
+    import uvicorn
+
+    from sightline.api.app import create_app
+    from sightline.api.logs import add_request_context
+    from sightline.cli.console import remarks
+    from sightline.indexer.logs import log_json_lines
+    from sightline.wiring import build_services
+
+    listener = listen(settings.api.host, settings.api.port)
+    log_json_lines(settings.log.level.upper())
+    add_request_context()
+    with build_services(settings) as services, listener:
+        services.warm_up.start()
+        config = uvicorn.Config(
+            create_app(services), log_config=None, access_log=False, timeout_graceful_shutdown=GRACE_SECONDS,
+            root_path=settings.api.root_path,
+        )  # fmt: skip
+        remarks().print(f"Sightline serves http://{address(listener)}")
+        # After an orderly shutdown uvicorn raises the signal once more, for whoever handled it before.
+        # Nobody did; the process shall end with 0, its decoders and connections closed.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: None)
+        uvicorn.Server(config).run(sockets=[listener])
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A bound socket; port 0 takes a free one."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # The protocol is named, because asyncio sends small packets at once only on sockets that name it; without
+    # it every answer on a kept connection waits 40 ms for the client's delayed acknowledgement.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise UnavailableError(
+            f"{host}:{port} cannot be listened on ({error.strerror}); choose another --port."
+        ) from error
+    return listener
+
+
+def address(listener: socket.socket) -> str:
+    """``host:port`` as a browser on this machine wants it."""
+    host, port = listener.getsockname()[:2]
+    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
+    return f"{shown}:{port}"

@@ -1,0 +1,93 @@
+"""``sightline up``: the whole service on one machine, as supervised processes."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from sightline.cli.console import remarks
+from sightline.processes.serve import listen
+from sightline.processes.supervisor import Supervisor
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sightline.settings import Settings
+
+LOOK_SECONDS = 0.5
+
+
+def run(settings: Settings) -> None:
+    """Start API, worker and builder, keep them alive, stop them on SIGTERM or Ctrl-C."""
+    settings = with_port(settings)
+    with stop_signal() as stop, start(settings) as supervisor:
+        remarks().print(f"Starting on {url(settings)} (Ctrl-C stops)")
+        keep_alive(supervisor, stop)
+
+
+@contextmanager
+def start(settings: Settings, logs: Path | None = None) -> Iterator[Supervisor]:
+    """All three processes; leaving stops them. The migration runs first, once, so that they do not race for
+    it.
+    """
+    from sightline.wiring import build_services
+
+    with build_services(settings) as services:
+        services.catalog.collections()
+
+    with Supervisor(settings, logs=logs, on_restart=_say_restart) as supervisor:
+        for name in ("builder", "worker"):
+            supervisor.start(name, name)
+        supervisor.start("serve", "serve")
+        yield supervisor
+
+
+def keep_alive(supervisor: Supervisor, stop: threading.Event) -> None:
+    """Restart what dies until told to stop."""
+    while not stop.wait(LOOK_SECONDS):
+        supervisor.check()
+
+
+@contextmanager
+def stop_signal() -> Iterator[threading.Event]:
+    """An event that SIGTERM and Ctrl-C set; the handlers of before come back afterwards."""
+    stop = threading.Event()
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    before = [signal.signal(number, lambda *_: stop.set()) for number in numbers]
+    try:
+        yield stop
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+
+
+def answers(settings: Settings) -> bool:
+    """Whether the API answers on its address."""
+    try:
+        with urllib.request.urlopen(f"{url(settings)}/livez", timeout=2) as response:
+            return bool(response.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def with_port(settings: Settings) -> Settings:
+    """The settings with a port that is free now: the one they name (else UnavailableError), or any for 0."""
+    with listen(settings.api.host, settings.api.port) as listener:
+        port = int(listener.getsockname()[1])
+    return settings.model_copy(update={"api": replace(settings.api, port=port)})
+
+
+def url(settings: Settings) -> str:
+    """Where a browser on this machine finds the page."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.api.host, settings.api.host)
+    return f"http://{host}:{settings.api.port}"
+
+
+def _say_restart(name: str, status: int) -> None:
+    remarks().print(f"[yellow]{name} ended with status {status}; starting it again[/]")

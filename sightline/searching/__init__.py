@@ -1,0 +1,1 @@
+"""Use cases of a query: search, documents, patches of stored images."""

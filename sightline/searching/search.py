@@ -1,0 +1,169 @@
+"""A search: text → vector → candidates → order → words. Each step is one of the house's parts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sightline.errors import InputError
+from sightline.records import MAX_CANDIDATES, SearchHit, SearchRequest, SearchResponse, Timings
+from sightline.reranker.records import Ranked
+from sightline.reranker.scores import checked_precision
+from sightline.searching.patches import CollectionPatches
+
+if TYPE_CHECKING:
+    from sightline.retriever.records import Candidate, Retrieved
+    from sightline.serving.models import RetrievalModel
+    from sightline.serving.scheduler import Admission
+    from sightline.store.records import Collection
+    from sightline.wiring import Services
+
+
+def search(services: Services, request: SearchRequest) -> SearchResponse:
+    """Answer one text query.
+
+    Raises:
+        InputError: a request that contradicts itself; FilterError: a filter that cannot be understood.
+        NotFoundError: no such collection.
+        ModelUnavailableError, ModelMismatchError: the collection's model cannot be had.
+        OverloadedError: too many requests wait already.
+    """
+    check(request)
+    with services.scheduler.admit() as admitted:
+        return _answer(services, request, admitted)
+
+
+def _answer(services: Services, request: SearchRequest, admitted: Admission) -> SearchResponse:
+    clock = Stopwatch()
+    collection = services.catalog.collection(request.collection)
+    model = admitted.share(services.models.encoder(collection), request.deadline_ms)
+    clock.restart()  # loading the model, once in a process, is nobody's query time
+    found = _retrieve(services, request, model, clock)
+    order = _order(services, collection, model, request, found.candidates, clock)
+    clock.lap("rerank")
+    ranked = [one for one in order if _probable(one, request.min_probability)]
+    page = ranked[request.offset : request.offset + request.limit]
+    hits = _describe(services, collection, page, request.offset)
+    return SearchResponse(
+        results=tuple(hits),
+        truncated=model.is_truncated(request.text),
+        timings=clock.timings(),
+        generation=found.generation,
+        images=found.images,
+        scored=sum(one.itm_logit is not None for one in order),
+    )
+
+
+def check(request: SearchRequest) -> None:
+    """Refuse what no collection could answer."""
+    if not request.text.strip():
+        raise InputError("The text is empty; say what the pictures should show.")
+    if request.limit < 1 or request.offset < 0 or request.candidates < 1:
+        raise InputError("limit and candidates must be at least 1, offset at least 0.")
+    if max(request.candidates, request.offset + request.limit) > MAX_CANDIDATES:
+        raise InputError(f"Neither candidates nor offset + limit may exceed {MAX_CANDIDATES}.")
+    checked_precision(request.precision)
+    if request.deadline_ms is not None and not request.deadline_ms > 0:
+        raise InputError("deadline_ms must be positive.")
+    if request.min_probability is None:
+        return
+    if not request.rerank or request.score == "itc":
+        raise InputError("min_probability needs ITM scores: search with rerank and a score other than itc.")
+    if not 0 <= request.min_probability <= 1:
+        raise InputError("min_probability must lie between 0 and 1.")
+
+
+def _retrieve(
+    services: Services, request: SearchRequest, model: RetrievalModel, clock: Stopwatch
+) -> Retrieved:
+    from sightline.store.filters import parse_filter
+
+    condition = None if request.filter is None else parse_filter(request.filter)
+    vector = model.encode_text([request.text])[0].float().cpu().numpy()
+    clock.lap("encode")
+    wanted = max(request.candidates, request.offset + request.limit)
+    found = services.retriever.retrieve(request.collection, vector, wanted, condition)
+    clock.lap("retrieve")
+    return found
+
+
+def _order(
+    services: Services,
+    collection: Collection,
+    model: RetrievalModel,
+    request: SearchRequest,
+    candidates: Sequence[Candidate],
+    clock: Stopwatch,
+) -> list[Ranked]:
+    """The judged candidates by score, then all others in ITC order."""
+    head = candidates[: request.candidates] if request.rerank else []
+    rest = [unjudged(one) for one in candidates[len(head) :]]
+    if not head:
+        return rest
+    from sightline.reranker import Reranker
+
+    source = CollectionPatches(services, collection, model)
+    left = None if request.deadline_ms is None else request.deadline_ms - clock.elapsed_ms()
+    judged = Reranker(model, source, model).rerank(
+        request.text, head, len(head), request.score, left, request.precision, request.offset + request.limit
+    )
+    return judged + rest
+
+
+def unjudged(candidate: Candidate) -> Ranked:
+    """A candidate that keeps its ITC order."""
+    return Ranked(candidate.key, candidate.itc, candidate.itc, candidate.itc_rank, None, None)
+
+
+def _probable(one: Ranked, least: float | None) -> bool:
+    return least is None or (one.match_probability is not None and one.match_probability >= least)
+
+
+def _describe(
+    services: Services, collection: Collection, page: Sequence[Ranked], offset: int
+) -> list[SearchHit]:
+    """Hits with what the catalog knows of them; an image that was deleted meanwhile is left out."""
+    images = services.catalog.describe(collection.id, [one.key for one in page])
+    hits = []
+    for place, one in enumerate(page):
+        image = images.get(one.key)
+        if image is None:
+            continue
+        hits.append(
+            SearchHit(
+                id=image.image_id, uri=image.uri, rank=offset + place + 1, score=one.score, itc=one.itc,
+                itc_rank=one.itc_rank, itm_logit=one.itm_logit, match_probability=one.match_probability,
+                caption=image.caption, metadata=image.metadata, key=one.key, sha256=image.sha256,
+                width=image.width or 0, height=image.height or 0,
+            )
+        )  # fmt: skip
+    return hits
+
+
+@dataclass
+class Stopwatch:
+    """Milliseconds of each step, by name."""
+
+    def __post_init__(self) -> None:
+        self.restart()
+
+    def restart(self) -> None:
+        """Forget what was measured and count from now."""
+        self._began = self._last = time.perf_counter()
+        self._laps = {"encode": 0.0, "retrieve": 0.0, "rerank": 0.0}
+
+    def lap(self, name: str) -> None:
+        """The time since the last lap belongs to this step."""
+        now = time.perf_counter()
+        self._laps[name] = (now - self._last) * 1000
+        self._last = now
+
+    def elapsed_ms(self) -> float:
+        """Since the start."""
+        return (time.perf_counter() - self._began) * 1000
+
+    def timings(self) -> Timings:
+        """What was measured; the total reaches until now."""
+        return Timings(self._laps["encode"], self._laps["retrieve"], self._laps["rerank"], self.elapsed_ms())

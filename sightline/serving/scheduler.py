@@ -1,0 +1,278 @@
+"""One thread computes for all requests of a process, in a fair order and with a bounded queue.
+
+Sixty-four threads that run a model at once fight for two cores; one thread that owns the model uses both.
+Requests enter through ``admit`` (or are refused at once), get a model that looks like any other, and wait for
+their turns in it. See sightline/serving/queue.py for who is next.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from sightline.api.services import client_gone
+from sightline.errors import AbandonedError, DeadlineError, OverloadedError, UnavailableError
+from sightline.serving.queue import Line, Text, Ticket, Turn
+from sightline.serving.waits import Waits
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from sightline.api.services import QueueFigures
+    from sightline.blip.latents import Latents
+    from sightline.records import Precision
+    from sightline.serving.models import RetrievalModel
+    from sightline.settings import ServingSettings
+    from sightline.types import RGB
+
+log = logging.getLogger(__name__)
+
+Clock = Callable[[], float]
+
+CLOSE_SECONDS = 10.0
+"""How long a process that stops waits for the call that runs: encoding pictures again can take longer."""
+
+
+class Scheduler:
+    """Thread-safe. Its thread starts with the first call and ends with ``close``."""
+
+    def __init__(self, settings: ServingSettings, clock: Clock = time.monotonic) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._line = Line(settings.text_batch)
+        self._changed = threading.Condition()
+        self._waits = Waits()
+        self._inside = 0
+        self._closed = False
+        self._thread: threading.Thread | None = None
+
+    @contextmanager
+    def admit(self) -> Iterator[Admission]:
+        """A place for one request, as long as the block lasts.
+
+        Raises:
+            OverloadedError: as many requests as may wait do so already.
+        """
+        with self._changed:
+            if self._inside >= self._settings.max_waiting:
+                self._waits.refused += 1
+                raise OverloadedError(
+                    f"{self._inside} requests wait for the model already, and no more may; try again soon."
+                )
+            self._inside += 1
+        ticket = Ticket(client_gone.get())
+        try:
+            yield Admission(self, ticket)
+        finally:
+            with self._changed:
+                self._inside -= 1
+                self._waits.observe(ticket.waited)
+
+    def figures(self) -> QueueFigures:
+        """How long the queue is, and how long requests have waited in it."""
+        with self._changed:
+            return self._waits.figures(self._inside, len(self._line))
+
+    def close(self) -> None:
+        """Stop computing; whoever still waits is told. The call that runs may end, if it does so soon."""
+        with self._changed:
+            self._closed = True
+            left = self._line.drain()
+            self._changed.notify_all()
+            thread = self._thread
+        for one in left:
+            one.outcome.set_exception(_closing())
+        if thread is not None:
+            thread.join(CLOSE_SECONDS)
+
+    def moment(self, milliseconds: float | None) -> float:
+        """So long from now, on this scheduler's clock; None is never."""
+        return float("inf") if milliseconds is None else self._clock() + milliseconds / 1000
+
+    def turn(self, ticket: Ticket, run: Callable[[], Any], droppable: bool = False) -> Any:
+        """Wait for a turn of this request and give the result of ``run``."""
+        turn = Turn(ticket, run, self._clock(), droppable)
+        self._enqueue(turn)
+        return turn.outcome.result()
+
+    def texts(self, ticket: Ticket, model: RetrievalModel, texts: Sequence[str]) -> Tensor:
+        """Wait for text vectors ``[T,D]``; they are computed together with what else waits."""
+        text = Text(ticket, model, tuple(texts), self._clock())
+        self._enqueue(text)
+        vectors: Tensor = text.outcome.result()
+        return vectors
+
+    def _enqueue(self, one: Turn | Text) -> None:
+        with self._changed:
+            if self._closed:
+                raise _closing()
+            if isinstance(one, Turn):
+                self._line.add_turn(one)
+            else:
+                self._line.add_text(one)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._compute, daemon=True, name="model")
+                self._thread.start()
+            self._changed.notify_all()
+
+    def _compute(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._closed or len(self._line))
+                if self._closed:
+                    return
+                taken = self._line.take()
+                now = self._clock()
+                for one in taken if isinstance(taken, list) else [taken]:
+                    one.ticket.waited += now - one.since
+                if isinstance(taken, list):
+                    self._waits.text_batches += 1
+            if isinstance(taken, Turn):
+                _run(taken, now)
+            elif wanted := _still_wanted(taken):
+                _encode(wanted)
+            self._waits.busy_seconds += self._clock() - now  # by this thread alone
+
+
+class Admission:
+    """One request that was let in."""
+
+    def __init__(self, scheduler: Scheduler, ticket: Ticket) -> None:
+        self._scheduler = scheduler
+        self._ticket = ticket
+
+    def share(self, model: RetrievalModel, deadline_ms: float | None = None) -> SharedModel:
+        """The model, waiting for this request's turns in every call that computes.
+
+        ``deadline_ms`` counts from here; pairs that still wait then are not scored any more.
+        """
+        self._ticket.deadline = self._scheduler.moment(deadline_ms)
+        return SharedModel(model, self._scheduler, self._ticket)
+
+
+class SharedModel:
+    """An Encoder and Matcher whose work is done by the scheduler's thread, for one request."""
+
+    def __init__(self, model: RetrievalModel, scheduler: Scheduler, ticket: Ticket) -> None:
+        self._model = model
+        self._scheduler = scheduler
+        self._ticket = ticket
+
+    @property
+    def fingerprint(self) -> str:
+        """The model's own."""
+        return self._model.fingerprint
+
+    @property
+    def num_query_tokens(self) -> int:
+        """Q."""
+        return self._model.num_query_tokens
+
+    @property
+    def joint_dim(self) -> int:
+        """D."""
+        return self._model.joint_dim
+
+    @property
+    def patch_shape(self) -> tuple[int, int]:
+        """(P, V)."""
+        return self._model.patch_shape
+
+    @property
+    def device(self) -> torch.device:
+        """Where results lie."""
+        return self._model.device
+
+    @property
+    def text_limit(self) -> int:
+        """Most text tokens that count."""
+        return self._model.text_limit
+
+    @property
+    def matches_exactly(self) -> bool:
+        """Whether ``fast`` and ``exact`` are the same."""
+        return self._model.matches_exactly
+
+    def is_truncated(self, text: str) -> bool:
+        """Whether the end of ``text`` is not looked at; needs no turn."""
+        return self._model.is_truncated(text)
+
+    def preprocess(self, images: Sequence[RGB]) -> Tensor:
+        """Pixels ``[B,3,S,S]``, in the request's own thread."""
+        return self._model.preprocess(images)
+
+    def encode_patches(self, pixels: Tensor) -> Tensor:
+        """Patches ``[B,P,V]``, in one turn."""
+        patches: Tensor = self._scheduler.turn(self._ticket, lambda: self._model.encode_patches(pixels))
+        return patches
+
+    def encode_image(self, patches: Tensor) -> Tensor:
+        """Tokens ``[B,Q,D]``, in one turn."""
+        tokens: Tensor = self._scheduler.turn(self._ticket, lambda: self._model.encode_image(patches))
+        return tokens
+
+    def encode_text(self, texts: Sequence[str]) -> Tensor:
+        """Text vectors ``[T,D]``, together with the texts of other requests."""
+        return self._scheduler.texts(self._ticket, self._model, texts)
+
+    def match(self, texts: Sequence[str], patches: Tensor | Latents, precision: Precision = "fast") -> Tensor:
+        """Logits ``[K,2]``, in one turn.
+
+        Raises:
+            DeadlineError: the request's time was up before its turn came.
+        """
+        logits: Tensor = self._scheduler.turn(
+            self._ticket, lambda: self._model.match(texts, patches, precision), droppable=True
+        )
+        return logits
+
+
+def _run(turn: Turn, now: float) -> None:
+    if turn.ticket.is_abandoned:
+        turn.outcome.set_exception(_abandoned())
+        return
+    if turn.is_late(now):
+        turn.outcome.set_exception(DeadlineError("The time was up before the model was free."))
+        return
+    try:
+        turn.outcome.set_result(turn.run())
+    except BaseException as error:  # whatever it is, it is the request's, whose thread waits for it
+        turn.outcome.set_exception(error)
+
+
+def _still_wanted(texts: Sequence[Text]) -> list[Text]:
+    """Without those that nobody waits for; they are told so."""
+    for one in texts:
+        if one.ticket.is_abandoned:
+            one.outcome.set_exception(_abandoned())
+    return [one for one in texts if not one.outcome.done()]
+
+
+def _encode(texts: Sequence[Text]) -> None:
+    """All in one batch; when that fails, one after the other, so that an error reaches whom it concerns."""
+    model = texts[0].model
+    try:
+        vectors = model.encode_text([text for one in texts for text in one.texts])
+        parts = vectors.split([len(one.texts) for one in texts])
+    except BaseException as error:
+        if len(texts) == 1:
+            texts[0].outcome.set_exception(error)
+            return
+        for one in texts:
+            _encode([one])
+        return
+    for one, part in zip(texts, parts, strict=True):
+        one.outcome.set_result(part)
+
+
+def _abandoned() -> AbandonedError:
+    return AbandonedError("The client hung up before the answer was ready.")
+
+
+def _closing() -> UnavailableError:
+    return UnavailableError("This process is being stopped; ask again once it is back.")

@@ -1,0 +1,65 @@
+"""Loading models behind the server's back, so that the first query need not wait and /readyz can tell."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import TYPE_CHECKING
+
+from sightline.api.services import ModelStatus
+from sightline.errors import SightlineError
+
+if TYPE_CHECKING:
+    from sightline.serving.models import RetrievalModel
+    from sightline.store.records import Collection
+    from sightline.wiring import Services
+
+log = logging.getLogger(__name__)
+
+
+class WarmUp:
+    """Loads the model of every collection that exists, in a thread of its own."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._status = ModelStatus(True, "models are loaded when they are first needed")
+
+    def start(self) -> None:
+        """Begin; returns at once."""
+        self._status = ModelStatus(False, "models are being loaded")
+        threading.Thread(target=self._run, daemon=True, name="warm-up").start()
+
+    def status(self) -> ModelStatus:
+        """How far it is; never blocks."""
+        return self._status
+
+    def _run(self) -> None:
+        try:
+            collections = _one_for_each_model(self._services.catalog.collections())
+            for collection in collections:
+                model = self._services.models.encoder(collection)
+                with self._services.scheduler.admit() as admitted:
+                    _run_once(admitted.share(model))
+        except Exception as error:  # whatever it was: a thread that dies silently would never become ready
+            log.exception("a model cannot be loaded")
+            detail = (
+                str(error) if isinstance(error, SightlineError) else "A model cannot be loaded; see the log."
+            )
+            self._status = ModelStatus(False, detail)
+        else:
+            self._status = ModelStatus(True, f"{len(collections)} of {len(collections)} models loaded")
+
+
+def _run_once(model: RetrievalModel) -> None:
+    """What a first query would pay for: lazy kernels, the tokenizer, the choice of the matching precision.
+
+    In the thread that will answer queries: its helpers are started, too.
+    """
+    import torch
+
+    model.encode_text(["a picture"])
+    model.match(["a picture"], torch.zeros(1, *model.patch_shape))
+
+
+def _one_for_each_model(collections: list[Collection]) -> list[Collection]:
+    return list({collection.fingerprint: collection for collection in collections}.values())

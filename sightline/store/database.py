@@ -1,0 +1,168 @@
+"""One engine, two kinds of transactions: ``read`` sees one instant, ``write`` is all or nothing.
+
+SQLite: WAL, ``synchronous=FULL``, foreign keys; a writer starts with BEGIN IMMEDIATE, because a deferred
+read that then writes fails with "database is locked" at once, whatever the timeout.
+PostgreSQL: writers run READ COMMITTED and lock rows, readers run REPEATABLE READ, read only. A writer that
+the database asks to try again (deadlock, serialization failure) is tried again.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import sqlite3
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, NoSuchModuleError, OperationalError
+
+from sightline.errors import InputError, UnavailableError
+from sightline.store.values import INT64
+
+Result = TypeVar("Result")
+
+BUSY_SECONDS = 30.0
+"""How long a writer of SQLite waits for another one."""
+
+_TRIES = 8
+_TRY_AGAIN = frozenset({"40001", "40P01"})  # serialization_failure, deadlock_detected
+_WRITES = "sightline_writes"
+
+
+def make_engine(url: str) -> Engine:
+    """An engine with this project's settings; ``postgresql://`` means psycopg 3. Nothing is connected yet."""
+    try:
+        parsed = _with_driver(make_url(url))
+        if parsed.get_backend_name() == "sqlite":
+            return _sqlite_engine(parsed)
+        if parsed.get_backend_name() == "postgresql":
+            return create_engine(
+                parsed,
+                json_serializer=dump_json,
+                json_deserializer=load_json,
+                pool_pre_ping=True,
+                pool_size=8,
+                max_overflow=24,
+            )
+    except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
+        raise InputError(f"The catalog url cannot be used: {error}") from error
+    raise InputError(f"The catalog is SQLite or PostgreSQL, not {parsed.get_backend_name()!r}")
+
+
+def dump_json(value: object) -> str:
+    """Compact JSON. Not escaped to ASCII: SQLite compares the keys of a path with the raw text."""
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def load_json(text: str | bytes) -> Any:
+    """PostgreSQL writes 1e300 with all its digits: beyond 64 bits it was a float."""
+    return _DECODER.decode(text if isinstance(text, str) else str(text, "utf-8"))
+
+
+def _integer(digits: str) -> int | float:
+    if len(digits) < 19:
+        return int(digits)
+    value = int(digits)
+    return value if -INT64 <= value < INT64 else float(digits)
+
+
+# Made once: json.loads with an argument makes one for every row.
+_DECODER = json.JSONDecoder(parse_int=_integer)
+
+
+def _with_driver(url: URL) -> URL:
+    return url.set(drivername="postgresql+psycopg") if url.drivername in ("postgresql", "postgres") else url
+
+
+def _sqlite_engine(url: URL) -> Engine:
+    if not url.database or url.database == ":memory:":
+        raise InputError("The catalog needs a file: several connections share it")
+    Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(
+        url,
+        json_serializer=dump_json,
+        connect_args={"timeout": BUSY_SECONDS},
+        pool_size=16,
+        max_overflow=48,
+    )
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: Any, _record: object) -> None:
+    connection.isolation_level = None  # the driver must not begin transactions by itself
+    _enter_wal(connection)
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("PRAGMA foreign_keys=ON")
+
+
+def _enter_wal(connection: sqlite3.Connection) -> None:
+    """Two processes that switch a new file at once can get "locked" without waiting: wait here."""
+    deadline = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(random.uniform(0.005, 0.05))
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    writes = connection.get_execution_options().get(_WRITES, False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+class Database:
+    """Runs functions of a connection as transactions. Thread-safe."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self._writers = engine.execution_options(**{_WRITES: True})
+        self._readers = engine
+        if engine.dialect.name == "postgresql":
+            self._readers = engine.execution_options(
+                isolation_level="REPEATABLE READ", postgresql_readonly=True
+            )
+
+    def read(self, work: Callable[[Connection], Result]) -> Result:
+        """All that ``work`` selects is of one instant. Raises UnavailableError when the database is not
+        there.
+        """
+        try:
+            with self._readers.begin() as connection:
+                return work(connection)
+        except (OperationalError, InterfaceError) as error:
+            raise _unavailable(error) from error
+
+    def write(self, work: Callable[[Connection], Result]) -> Result:
+        """All or nothing. ``work`` may run several times, so it touches nothing but its connection.
+
+        A connection that breaks during COMMIT leaves the outcome unknown: that raises UnavailableError and
+        is not tried again here.
+        """
+        for left in reversed(range(_TRIES)):
+            try:
+                with self._writers.begin() as connection:
+                    return work(connection)
+            except DBAPIError as error:
+                if left and getattr(error.orig, "sqlstate", None) in _TRY_AGAIN:
+                    time.sleep(random.uniform(0.0, 0.02 * (_TRIES - left)))
+                elif isinstance(error, OperationalError | InterfaceError):
+                    raise _unavailable(error) from error
+                else:
+                    raise
+        raise AssertionError("unreachable: the last try returns or raises")
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+
+def _unavailable(error: DBAPIError) -> UnavailableError:
+    lines = str(error.orig).strip().splitlines() or [type(error.orig).__name__]
+    return UnavailableError(f"The catalog database cannot be used now: {lines[0]}")

@@ -1,0 +1,56 @@
+"""Brings a catalog to the newest schema. Safe when several processes start at once: one migrates, the
+others wait.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sqlalchemy import Connection, inspect, text
+
+from sightline.errors import UnavailableError
+from sightline.store.database import Database
+
+HEAD = "0001"
+"""The newest migration: known here so that a start without work need not import Alembic (a test compares)."""
+
+_ADVISORY_LOCK = 0x5167_4C49  # any constant that is ours: "SigL"
+
+
+def migrate(database: Database) -> None:
+    """Upgrades to HEAD in one transaction, under a lock. UnavailableError: the catalog is newer than this."""
+    if database.read(revision) != HEAD:
+        database.write(_upgrade)
+
+
+def revision(connection: Connection) -> str | None:
+    """The schema's revision; None for an empty database."""
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    found: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
+    return found
+
+
+def _upgrade(connection: Connection) -> None:
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _ADVISORY_LOCK})
+    # SQLite: BEGIN IMMEDIATE is the lock. Either way another process may have finished while this one waited.
+    found = revision(connection)
+    if found == HEAD:
+        return
+    if found is not None and found > HEAD:
+        raise UnavailableError(
+            f"The catalog has schema {found}, newer than {HEAD} of this program: upgrade sightline"
+        )
+    _run_alembic(connection)
+
+
+def _run_alembic(connection: Connection) -> None:
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    folder = Path(__file__).parent / "migrations"
+    config.set_main_option("script_location", str(folder).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    command.upgrade(config, HEAD)

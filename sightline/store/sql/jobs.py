@@ -1,0 +1,172 @@
+"""Jobs: their life, their counts, their end."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from sqlalchemy import Connection, bindparam, exists, func, insert, select, update
+
+from sightline.errors import ConflictError
+from sightline.store.records import ItemError, Job, JobKind, Progress
+from sightline.store.schema import CollectionRow, ImageRow, JobRow, TaskRow
+from sightline.store.sql.registration import find_job, forget_seen, insert_tasks
+from sightline.store.sql.rows import (
+    IMAGES,
+    JOBS,
+    chunks,
+    collection_named,
+    job_record,
+    require_collection,
+    update_many,
+)
+from sightline.store.values import check_metadata, plain_json
+
+OPEN = ("ready", "leased")
+"""The states of a task that still owes an outcome."""
+
+
+def create(
+    connection: Connection, now: float, collection_id: int, kind: JobKind, request: Mapping[str, Any]
+) -> Job:
+    check_metadata(request, "request of a job")
+    require_collection(connection, collection_id)
+    values = {
+        "id": str(uuid.uuid4()),
+        "collection_id": collection_id,
+        "kind": kind,
+        "state": "registering",
+        "sealed": False,
+        "request": plain_json(request),
+        "created_at": now,
+        "updated_at": now,
+    }
+    connection.execute(insert(JOBS).values(values))
+    return find_job(connection, str(values["id"]))
+
+
+def recent(connection: Connection, collection: str | None, limit: int) -> list[Job]:
+    """The newest first."""
+    query = select(JOBS, CollectionRow.name.label("collection")).join(CollectionRow)
+    if collection is not None:
+        query = query.where(JobRow.collection_id == collection_named(connection, collection).id)
+    newest = query.order_by(JobRow.created_at.desc(), JobRow.id).limit(limit)
+    return [job_record(row) for row in connection.execute(newest)]
+
+
+def seal(connection: Connection, now: float, job_id: str) -> None:
+    """All items are registered. Sealing again, or after a cancel, changes nothing."""
+    job = find_job(connection, job_id, lock=True)
+    forget_seen(connection, job_id)
+    if job.state != "registering":
+        return
+    values = {"sealed": True, "state": "running", "updated_at": now}
+    connection.execute(update(JobRow).where(JobRow.id == job_id).values(values))
+    finish_if_last(connection, now, job_id)
+
+
+def finish_if_last(connection: Connection, now: float, job_id: str) -> None:
+    """A sealed job without open tasks is done. Callers hold the collection's row: none misses another."""
+    open_task = exists().where(TaskRow.job_id == job_id, TaskRow.state.in_(OPEN))
+    statement = update(JobRow).where(
+        JobRow.id == job_id, JobRow.sealed, JobRow.state == "running", ~open_task
+    )
+    connection.execute(statement.values(state="done", updated_at=now))
+
+
+def stop(connection: Connection, now: float, job_id: str, state: Literal["cancelled", "failed"]) -> None:
+    """Ends a job early: open tasks, leased or not, are cancelled and their pending images discarded.
+
+    A worker that holds one of the leases learns it at its next renew or publish. A finished job stays.
+    """
+    job = find_job(connection, job_id, lock=True)
+    if job.state not in ("registering", "running"):
+        return
+    tasks = update(TaskRow).where(TaskRow.job_id == job_id, TaskRow.state.in_(OPEN))
+    connection.execute(tasks.values(state="cancelled", owner=None, lease_expires_at=None))
+    images = update(ImageRow).where(ImageRow.job_id == job_id, ImageRow.state == "pending")
+    connection.execute(images.values(state="discarded"))
+    values = {"state": state, "sealed": True, "updated_at": now}
+    connection.execute(update(JobRow).where(JobRow.id == job_id).values(values))
+    forget_seen(connection, job_id)
+
+
+def retry(connection: Connection, now: float, job_id: str, batch_size: int) -> list[int]:
+    """Failures of the source (no SHA-256: its bytes were never read) cannot be retried here."""
+    job = find_job(connection, job_id, lock=True)
+    if job.state in ("cancelled", "failed"):
+        raise ConflictError(f"Job {job_id} was {job.state}: index the source again instead")
+    batches = list(chunks(_retriable(connection, job_id), batch_size))
+    tasks = insert_tasks(connection, now, job, len(batches))
+    _reopen(connection, job.collection_id, list(zip(tasks, batches, strict=True)))
+    if tasks and job.sealed:
+        running = {"state": "running", "updated_at": now}
+        connection.execute(update(JobRow).where(JobRow.id == job_id).values(running))
+    return tasks
+
+
+def _retriable(connection: Connection, job_id: str) -> list[int]:
+    """Keys whose bytes are known and whose id has no pending version."""
+    other = IMAGES.alias("other")
+    pending = exists().where(
+        other.c.collection_id == IMAGES.c.collection_id,
+        other.c.image_id == IMAGES.c.image_id,
+        other.c.state == "pending",
+    )
+    failed = (ImageRow.job_id == job_id, ImageRow.state == "failed", ImageRow.sha256 != "")
+    return list(connection.scalars(select(ImageRow.key).where(*failed, ~pending).order_by(ImageRow.key)))
+
+
+def _reopen(connection: Connection, collection_id: int, batches: Sequence[tuple[int, list[int]]]) -> None:
+    live = IMAGES.alias("live")
+    current = (
+        select(live.c.key)
+        .where(
+            live.c.collection_id == collection_id,
+            live.c.image_id == IMAGES.c.image_id,
+            live.c.state == "live",
+        )
+        .scalar_subquery()
+    )
+    statement = update(IMAGES).where(IMAGES.c.key == bindparam("the_key"))
+    values: dict[str, Any] = {
+        "state": "pending",
+        "task_id": bindparam("the_task"),
+        "replaces_key": current,
+        "reason": None,
+        "detail": None,
+    }
+    parameters = [{"the_key": key, "the_task": task} for task, batch in batches for key in batch]
+    update_many(connection, statement.values(values), parameters)
+
+
+def progress(connection: Connection, job_id: str) -> Progress:
+    """One scan of an index. Only what was live can be buried: the two together are the published images."""
+    job = find_job(connection, job_id)
+    replaces = ImageRow.replaces_key.is_not(None)
+    query = (
+        select(ImageRow.state, replaces, func.count())
+        .where(ImageRow.job_id == job_id)
+        .group_by(ImageRow.state, replaces)
+    )
+    found: dict[tuple[str, bool], int] = {}
+    for state, replacing, count in connection.execute(query):
+        state = "published" if state in ("live", "buried") else state
+        key = (state, bool(replacing) and state == "published")
+        found[key] = found.get(key, 0) + count
+    indexed, replaced = found.get(("published", False), 0), found.get(("published", True), 0)
+    failed, pending = found.get(("failed", False), 0), found.get(("pending", False), 0)
+    total = indexed + replaced + failed + pending + job.unchanged + job.deleted
+    return Progress(indexed, job.unchanged, replaced, job.deleted, failed, pending, total, job.state)
+
+
+def errors(connection: Connection, job_id: str, limit: int) -> list[ItemError]:
+    find_job(connection, job_id)
+    query = (
+        select(ImageRow.image_id, ImageRow.reason, ImageRow.detail)
+        .where(ImageRow.job_id == job_id, ImageRow.state == "failed")
+        .order_by(ImageRow.key)
+        .limit(limit)
+    )
+    return [ItemError(name, reason or "", detail or "") for name, reason, detail in connection.execute(query)]

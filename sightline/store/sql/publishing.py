@@ -1,0 +1,138 @@
+"""The one transaction that makes a leased batch searchable, or does nothing at all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, insert, select, update
+
+from sightline.store.records import Lease, NewSegment
+from sightline.store.schema import ImageRow, SegmentRow, TaskRow
+from sightline.store.sql.jobs import finish_if_last
+from sightline.store.sql.leases import held
+from sightline.store.sql.rows import IMAGES, bump_version, chunks, lock_collection, update_many
+from sightline.store.values import printable
+
+Failures = Sequence[tuple[int, str, str]]
+"""(key, reason, detail)."""
+
+
+def publish(
+    connection: Connection, now: float, lease: Lease, segment: NewSegment | None, failures: Failures
+) -> bool:
+    """False, and nothing written, when the lease was lost or the task cancelled.
+
+    A repeated call that finds this very segment published says True: its caller must not remove the file.
+    """
+    if not lock_collection(connection, lease.collection.id):
+        return False
+    task = select(TaskRow.job_id).where(held(lease, now)).with_for_update(key_share=True)
+    job_id = connection.scalar(task)
+    if job_id is None:
+        return segment is not None and _is_published(connection, segment.file)
+    images = _images_of(connection, lease.task_id)
+    segment = plain_segment(segment) if segment is not None else None
+    failures = [(int(key), reason, detail) for key, reason, detail in failures]
+    _check_complete(images, segment, failures)
+    if segment is not None and segment.rows:
+        _publish_rows(connection, now, lease, segment, images)
+    _fail(connection, [failure for failure in failures if images[failure[0]].state == "pending"])
+    finished = {"state": "done", "lease_expires_at": None}
+    connection.execute(update(TaskRow).where(TaskRow.id == lease.task_id).values(finished))
+    finish_if_last(connection, now, job_id)
+    return True
+
+
+def plain_segment(new: NewSegment) -> NewSegment:
+    """With plain integers in its rows: see ``plain_keys``."""
+    rows = [(int(key), int(row), int(width), int(height)) for key, row, width, height in new.rows]
+    return replace(new, bytes=int(new.bytes), rows=rows)
+
+
+def _is_published(connection: Connection, file: str) -> bool:
+    return connection.scalar(select(SegmentRow.id).where(SegmentRow.file == file)) is not None
+
+
+def _images_of(connection: Connection, task_id: int) -> dict[int, Any]:
+    query = select(ImageRow.key, ImageRow.state, ImageRow.replaces_key).where(ImageRow.task_id == task_id)
+    return {row.key: row for row in connection.execute(query)}
+
+
+def _check_complete(images: dict[int, Any], segment: NewSegment | None, failures: Failures) -> None:
+    """A mistake of the worker, not of the world: ValueError."""
+    stored = [row[0] for row in segment.rows] if segment is not None else []
+    answered = stored + [failure[0] for failure in failures]
+    if len(set(answered)) != len(answered):
+        raise ValueError("A key is answered twice")
+    if strangers := set(answered) - images.keys():
+        raise ValueError(f"Keys {sorted(strangers)} are not of this task")
+    if missing := {key for key, image in images.items() if image.state == "pending"} - set(answered):
+        raise ValueError(f"Pending keys {sorted(missing)} are neither in the segment nor among the failures")
+    if segment is not None and len({row[1] for row in segment.rows}) != len(segment.rows):
+        raise ValueError("Two keys share a row of the segment")
+
+
+def _publish_rows(
+    connection: Connection, now: float, lease: Lease, segment: NewSegment, images: dict[int, Any]
+) -> None:
+    segment_id = insert_segment(connection, now, lease.collection.id, segment)
+    alive = [row for row in segment.rows if images[row[0]].state == "pending"]
+    dead = [row for row in segment.rows if images[row[0]].state != "pending"]
+    replaced = [images[row[0]].replaces_key for row in alive]
+    bury(connection, now, (key for key in replaced if key is not None))
+    parameters = [
+        {"the_key": key, "the_row": row, "the_width": width, "the_height": height}
+        for key, row, width, height in alive
+    ]
+    statement = update(IMAGES).where(IMAGES.c.key == bindparam("the_key"))
+    values = {
+        "state": "live",
+        "segment_id": segment_id,
+        "row": bindparam("the_row"),
+        "width": bindparam("the_width"),
+        "height": bindparam("the_height"),
+        "published_at": now,
+    }
+    update_many(connection, statement.values(values), parameters)
+    place(connection, segment_id, [(key, row) for key, row, _, _ in dead])
+    bump_version(connection, lease.collection.id)
+
+
+def insert_segment(connection: Connection, now: float, collection_id: int, new: NewSegment) -> int:
+    """Its id."""
+    values = {
+        "collection_id": collection_id,
+        "file": new.file,
+        "sha256": new.sha256,
+        "count": len(new.rows),
+        "codec": new.codec,
+        "bytes": new.bytes,
+        "state": "published",
+        "created_at": now,
+    }
+    return connection.scalars(insert(SegmentRow).values(values).returning(SegmentRow.id)).one()
+
+
+def bury(connection: Connection, now: float, keys: Iterable[int]) -> None:
+    for chunk in chunks(keys):
+        statement = update(ImageRow).where(ImageRow.key.in_(chunk), ImageRow.state == "live")
+        connection.execute(statement.values(state="buried", buried_at=now))
+
+
+def place(connection: Connection, segment_id: int, rows: Sequence[tuple[int, int]]) -> None:
+    """Says in which (segment, row) a key lies. If the key is not live, it is dead there."""
+    statement = update(IMAGES).where(IMAGES.c.key == bindparam("the_key"))
+    values = {"segment_id": segment_id, "row": bindparam("the_row")}
+    update_many(connection, statement.values(values), [{"the_key": key, "the_row": row} for key, row in rows])
+
+
+def _fail(connection: Connection, failures: Failures) -> None:
+    statement = update(IMAGES).where(IMAGES.c.key == bindparam("the_key"))
+    values = {"state": "failed", "reason": bindparam("the_reason"), "detail": bindparam("the_detail")}
+    parameters = [
+        {"the_key": key, "the_reason": printable(reason), "the_detail": printable(detail)}
+        for key, reason, detail in failures
+    ]
+    update_many(connection, statement.values(values), parameters)

@@ -1,0 +1,109 @@
+"""What a row can hold: text and JSON that SQLite and PostgreSQL both store and give back unchanged."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from sightline.errors import InputError
+from sightline.store.records import Registration
+
+INT64 = 2**63
+MAX_ID_BYTES = 2048
+"""Longest image id: PostgreSQL refuses index entries beyond about 2,700 bytes."""
+
+_MAX_DEPTH = 32
+
+
+def check_text(what: str, value: object) -> None:
+    """Raises InputError unless ``value`` is text without NUL and without broken surrogates."""
+    if not isinstance(value, str):
+        raise InputError(f"{what} must be text, not {type(value).__name__}")
+    if "\x00" in value:
+        raise InputError(f"{what} contains a NUL character, which no database stores")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(f"{what} is not valid Unicode: {value!a}") from error
+
+
+def printable(value: str) -> str:
+    """The same text with whatever cannot be stored written as an escape (for messages, never for ids)."""
+    return value.encode(errors="backslashreplace").decode().replace("\x00", "\\x00")
+
+
+def check_image_id(image_id: object) -> None:
+    check_text("An image id", image_id)
+    if not isinstance(image_id, str) or not image_id:
+        raise InputError("An image id cannot be empty")
+    if len(image_id.encode()) > MAX_ID_BYTES:
+        raise InputError(f"The image id {image_id[:60]!r}… is longer than {MAX_ID_BYTES} bytes")
+
+
+def check_registration(item: Registration) -> None:
+    """Raises InputError, naming the image, for what cannot be stored. Sources may call it per item."""
+    check_image_id(item.image_id)
+    check_text("An image's uri", item.uri)
+    check_text("An image's sha256", item.sha256)
+    if item.caption is not None:
+        check_text(f"The caption of {item.image_id!r}", item.caption)
+    check_metadata(item.metadata, f"metadata of {item.image_id!r}")
+
+
+def check_metadata(metadata: Mapping[str, Any], what: str = "metadata") -> None:
+    """Raises InputError unless it is a JSON object of finite numbers, 64-bit integers and storable text."""
+    if not isinstance(metadata, Mapping):
+        raise InputError(f"The {what} must be a JSON object, not {type(metadata).__name__}")
+    _check_json(metadata, what, _MAX_DEPTH)
+
+
+def _check_json(value: object, what: str, depth: int) -> None:
+    if depth == 0:
+        raise InputError(f"The {what} is nested more than {_MAX_DEPTH} levels deep")
+    if isinstance(value, Mapping):
+        for name, member in value.items():
+            check_text(f"A name in the {what}", name)
+            _check_json(member, what, depth - 1)
+    elif isinstance(value, list | tuple):
+        for member in value:
+            _check_json(member, what, depth - 1)
+    elif isinstance(value, str):
+        check_text(f"A text in the {what}", value)
+    else:
+        _check_scalar(value, what)
+
+
+def _check_scalar(value: object, what: str) -> None:
+    if value is None or isinstance(value, bool):
+        return
+    if isinstance(value, int) and not -INT64 <= value < INT64:
+        raise InputError(f"The {what} holds an integer beyond 64 bits: store it as text")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise InputError(f"The {what} holds {value}, which JSON cannot express: leave it out")
+    if not isinstance(value, int | float):
+        raise InputError(f"The {what} holds a {type(value).__name__}, which is no JSON value")
+
+
+def plain_json(value: Any) -> Any:
+    """A copy of checked JSON in plain dicts and lists; a float from 2**53 on becomes the integer it equals.
+
+    PostgreSQL compares JSON numbers by their digits, SQLite and Python by their value: for such floats the
+    shortest digits are not the value.
+    """
+    if isinstance(value, Mapping):
+        return {name: plain_json(member) for name, member in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain_json(member) for member in value]
+    if isinstance(value, float) and abs(value) >= 2**53 and -INT64 <= value < INT64:
+        return int(value)
+    return value
+
+
+def same_json(left: Any, right: Any) -> bool:
+    """Equal as JSON: 1 is 1.0 (PostgreSQL gives back either), but true is not 1."""
+    if isinstance(left, Mapping) and isinstance(right, Mapping):
+        return left.keys() == right.keys() and all(same_json(left[name], right[name]) for name in left)
+    if isinstance(left, list) and isinstance(right, list):
+        return len(left) == len(right) and all(map(same_json, left, right))
+    return isinstance(left, bool) == isinstance(right, bool) and bool(left == right)

@@ -1,0 +1,56 @@
+"""Recall on the validation pictures, before and after."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+from sightline import blip
+from sightline.blip.blip2 import Blip2
+from sightline.evaluation.config import EvalConfig
+from sightline.evaluation.data import retrieval_set
+from sightline.evaluation.evaluator import evaluate_table
+from sightline.evaluation.protocol import EncoderMatcher
+from sightline.evaluation.report import EvalReport
+from sightline.evaluation.tables import PictureTable, Progress
+from sightline.training.config import TrainConfig
+from sightline.training.data import Split
+from sightline.training.prepare import Filler
+
+
+@dataclass(frozen=True)
+class Measure:
+    """Measures models on the pictures that do not train."""
+
+    config: TrainConfig
+    split: Split
+    filler: Filler
+    on_progress: Progress | None = None
+
+    def before(self, folder: Path, table: PictureTable) -> EvalReport:
+        """Recall of where the run starts from; kept, so that a resumed run need not measure it again."""
+        kept = self.config.out / "before.json"
+        if self.config.resume and kept.exists():
+            return EvalReport.from_json(json.loads(kept.read_text(encoding="utf-8")))
+        report = self._evaluate(self._load(folder), table, self.config.model)
+        if self.filler.accelerator.is_main_process:
+            kept.write_text(json.dumps(report.to_json()), encoding="utf-8")
+        return report
+
+    def after(self, table: PictureTable) -> EvalReport:
+        """Recall of the folder that was published; a trained image encoder sees the pictures anew."""
+        model = self._load(self.config.out)
+        if self.config.freeze_vision:
+            return self._evaluate(model, table, str(self.config.out))
+        return self._evaluate(model, self.filler.patches(model, self.split.val), str(self.config.out))
+
+    def _load(self, folder: Path) -> Blip2:
+        return blip.load_blip2(str(folder), device=str(self.filler.accelerator.device))
+
+    def _evaluate(self, model: Blip2, table: PictureTable, name: str) -> EvalReport:
+        config = self.config
+        dataset = retrieval_set(self.split.name, self.split.measured, self.split.val, config.text)
+        wanted = EvalConfig(config.data, config.images, name, config.eval_ks, text=config.text)
+        return evaluate_table(cast(EncoderMatcher, model), table, dataset, wanted, (), self.on_progress)

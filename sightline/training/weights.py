@@ -1,0 +1,113 @@
+"""Weights in and out: a network from a checkpoint folder, and a folder that stock transformers loads."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Literal
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from sightline.blip.checkpoint import weight_files
+from sightline.blip.config import read_config
+from sightline.blip.itg import ItgHead, load_itg_head, save_itg_head
+from sightline.blip.network import Blip2Network
+from sightline.errors import CheckpointError
+
+INITIAL_RANGE = 0.02
+SKIPPED = ("model.safetensors.index.json", "report.json")
+
+
+def load_network(
+    folder: Path, with_vision: bool, fresh: Literal["none", "qformer", "all"], seed: int
+) -> tuple[Blip2Network, ItgHead]:
+    """A trainable network in fp32 and its ITG head; ``fresh`` parts are drawn anew from ``seed``.
+
+    Raises:
+        CheckpointError: tensors are missing.
+    """
+    config = read_config(folder)
+    network = Blip2Network(config, with_vision=with_vision)
+    wanted = network.state_dict()
+    if fresh != "all":
+        loaded = {name: tensor.float() for name, tensor in _tensors(folder, set(wanted))}
+        kept = {n: t for n, t in loaded.items() if fresh == "none" or n.startswith("vision_model.")}
+        missing = [name for name in wanted if name not in kept and fresh == "none"]
+        if missing:
+            raise CheckpointError(
+                f"{folder} lacks {len(missing)} tensors that training needs, {missing[0]} for one."
+            )
+    else:
+        kept = {}
+    if fresh != "none":
+        draw(network, seed)
+    network.load_state_dict(kept, strict=False)
+    head = None if fresh != "none" else load_itg_head(folder, config.qformer_config)
+    return network, head or _new_head(network, seed)
+
+
+def draw(module: nn.Module, seed: int) -> None:
+    """Draw every parameter: normal(0, 0.02) for matrices and embeddings, 0 for biases, 1 for LayerNorm
+    weights.
+
+    Query tokens too: transformers leaves them at zero, and equal query tokens stay equal for ever.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, parameter in module.named_parameters():
+            if parameter.ndim > 1:
+                parameter.normal_(0.0, INITIAL_RANGE, generator=generator)
+            else:
+                parameter.fill_(float("norm" in name.lower() and name.endswith("weight")))
+
+
+def _new_head(network: Blip2Network, seed: int) -> ItgHead:
+    head = ItgHead(network.config.qformer_config)
+    draw(head, seed + 1)
+    return head
+
+
+def _tensors(folder: Path, wanted: set[str] | None = None) -> Iterator[tuple[str, Tensor]]:
+    for path in weight_files(folder):
+        with safe_open(path, framework="pt") as file:
+            for name in file.keys():  # noqa: SIM118 - no mapping
+                if wanted is None or name in wanted:
+                    yield name, file.get_tensor(name)
+
+
+def publish(source: Path, out: Path, trained: Mapping[str, Tensor], head: ItgHead | None) -> None:
+    """Write ``out`` as ``source`` with the trained tensors in place of its own, everything in fp32.
+
+    Tensors that were not trained are copied from the source's files and not from the running network, which
+    may hold a frozen image encoder in less precision. Files are written aside and renamed, the weights last.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    for path in (*source.glob("*.json"), *source.glob("*.txt")):
+        if path.name not in SKIPPED and path.name != "config.json":
+            _replace(out / path.name, path)
+    config = json.loads((source / "config.json").read_text())
+    config.pop("torch_dtype", None)
+    (out / "config.json").write_text(json.dumps({**config, "dtype": "float32"}, indent=2) + "\n")
+    if head is not None:
+        save_itg_head(out, head, torch.float32)
+    tensors = {name: _whole(tensor) for name, tensor in _tensors(source)}
+    tensors |= {name: tensor.detach().float().cpu().contiguous() for name, tensor in trained.items()}
+    aside = out / ".model.safetensors.new"
+    save_file(tensors, aside, metadata={"format": "pt"})
+    os.replace(aside, out / "model.safetensors")
+
+
+def _whole(tensor: Tensor) -> Tensor:
+    return tensor.float() if tensor.is_floating_point() else tensor
+
+
+def _replace(target: Path, source: Path) -> None:
+    aside = target.with_name(f".{target.name}.new")
+    shutil.copyfile(source, aside)
+    os.replace(aside, target)

@@ -1,0 +1,1 @@
+"""Use cases of an owner: doctor, consistency, repair, cache report."""

@@ -1,0 +1,260 @@
+"""How much of the order each level of the patch cache keeps, measured on the user's own collection.
+
+A sample of its images is judged by ITM for some queries, whole and compressed; latents are fitted to other
+images of the collection. Shapes: N sampled images · P patches · V vision width · K candidates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sightline.errors import InputError
+from sightline.evaluation.fidelity import Fidelity, FidelityMeter
+from sightline.upkeep.cache_sample import WholePatches
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from sightline.blip.latents import Latents
+    from sightline.blip.patch_codec import PatchCodec
+    from sightline.cli.console import OnProgress
+    from sightline.serving.models import RetrievalModel
+    from sightline.store.records import Collection
+    from sightline.wiring import Services
+
+CANDIDATES = 100
+FIT_IMAGES = 1000
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to measure. ``queries``: texts; the images' own captions when empty."""
+
+    collection: str
+    queries: Sequence[str] = ()
+    ranks: Sequence[int] = ()
+    """Of latents; the codec in use, else the default one, when empty."""
+    grid: bool | None = None
+    """Whether these latents code patches together; None: as `sightline.blip.patch_codec.fit` chooses."""
+    images: int = 200
+    """Sampled images, at most half of the collection."""
+    most_queries: int = 20
+
+
+@dataclass(frozen=True)
+class LevelReport:
+    """One level. ``codec`` is the id of a fitted codec that exists; None for those fitted for this report."""
+
+    level: str
+    rank: int | None
+    grid: bool | None
+    codec: str | None
+    bytes_per_image: int
+    times_smaller: float
+    fidelity: Fidelity
+
+
+@dataclass(frozen=True)
+class CacheReport:
+    """The levels, largest first, and on what they were measured."""
+
+    collection: str
+    images: int
+    encoded_again: int
+    """Of these: images without fp16 patches, whose originals were read."""
+    candidates: int
+    fitted_to: int
+    queries: int
+    levels: list[LevelReport]
+
+
+@dataclass(frozen=True)
+class _Sample:
+    """``patches [N,P,V]`` fp32 and ``tokens [N,Q,D]`` of the judged images."""
+
+    keys: list[int]
+    patches: Tensor
+    tokens: NDArray[np.float32]
+    queries: list[str]
+
+
+@dataclass(frozen=True)
+class _Level:
+    level: str
+    bytes_per_image: int
+    compress: Callable[[Tensor], Tensor | Latents]
+    codec: PatchCodec | None = None
+    existing: bool = False
+
+
+def report(services: Services, request: Request, on_progress: OnProgress | None = None) -> CacheReport:
+    """Measure the fidelity of fp16, int8 and latents against uncompressed patches in fp32.
+
+    Raises:
+        InputError: fewer than four images, no queries, or a rank that the model's patches do not have.
+    """
+    show = on_progress or _silent
+    collection = services.catalog.collection(request.collection)
+    model = services.models.encoder(collection)
+    whole = WholePatches(services, collection, model)
+    keys = whole.images()
+    if len(keys) < 4:
+        raise InputError(f"Collection {collection.name} has {len(keys)} images; a report needs at least 4.")
+    count = min(request.images, len(keys) // 2)
+    sample = _sampled(services, collection, whole, keys[:count], request, show)
+    levels, fitted_to = _levels(services, model, whole, keys[count:], request, show)
+    fidelities = _measured(model, sample, levels, show)
+    whole_bytes = 2 * sample.patches.shape[1] * sample.patches.shape[2]
+    return CacheReport(
+        collection=collection.name,
+        images=len(sample.keys),
+        encoded_again=whole.encoded_again,
+        candidates=min(CANDIDATES, len(sample.keys)),
+        fitted_to=fitted_to,
+        queries=len(sample.queries),
+        levels=[_told(one, fidelity, whole_bytes) for one, fidelity in zip(levels, fidelities, strict=True)],
+    )
+
+
+def _sampled(
+    services: Services,
+    collection: Collection,
+    whole: WholePatches,
+    keys: Sequence[int],
+    request: Request,
+    show: OnProgress,
+) -> _Sample:
+    import torch
+
+    found: list[int] = []
+    parts = []
+    for some, patches in whole.of(keys):
+        found += some
+        parts.append(patches)
+        show("images", len(found), len(keys))
+    if not found:
+        raise InputError(f"No image of {collection.name} has fp16 patches or an original that can be read.")
+    queries = list(request.queries)
+    if not queries:
+        images = services.catalog.describe(collection.id, found)
+        queries = [caption for key in found if (caption := images[key].caption)]
+    queries = list(dict.fromkeys(query.strip() for query in queries if query.strip()))
+    if not queries:
+        raise InputError(f"The images of {collection.name} have no captions; give a file with --queries.")
+    return _Sample(found, torch.cat(parts), whole.tokens(found), queries[: request.most_queries])
+
+
+def _levels(
+    services: Services,
+    model: RetrievalModel,
+    whole: WholePatches,
+    others: Sequence[int],
+    request: Request,
+    show: OnProgress,
+) -> tuple[list[_Level], int]:
+    """What is compared, and how many images the latents were fitted to (0: they exist)."""
+    from sightline.blip.patch_codec import quantise
+
+    count, width = model.patch_shape
+    levels = [
+        _Level("fp16", 2 * count * width, lambda patches: patches.half().float()),
+        _Level("int8", count * (width + 2), lambda patches: quantise(patches, None)),
+    ]
+    known = services.codecs.newest(model.fingerprint)
+    codecs = [known] if known is not None and not request.ranks else []
+    if not codecs:
+        codecs = fitted(model, whole, others[:FIT_IMAGES], request.ranks or [None], request.grid, show)
+    for codec in codecs:
+        levels.append(_Level("latent", codec.image_bytes(count), codec.encode, codec, codec is known))
+    return levels, 0 if known in codecs else codecs[0].images
+
+
+def fitted(
+    model: RetrievalModel,
+    whole: WholePatches,
+    keys: Sequence[int],
+    ranks: Sequence[int | None],
+    grid: bool | None,
+    show: OnProgress,
+) -> list[PatchCodec]:
+    """Codecs of these ranks fitted to these images, in the same order; None: as `blip.patch_codec.fit` says.
+
+    Raises:
+        InputError: the model has no patch metric, or no patches of such a rank.
+    """
+    from sightline.blip.patch_codec import PatchMetric, fit
+
+    if not isinstance(model, PatchMetric):
+        raise InputError("This model has no patch metric to fit a latent in; keep its patches in int8.")
+
+    def sample() -> Iterator[Tensor]:
+        done = 0
+        for some, patches in whole.of(keys):
+            done += len(some)
+            show("fitting", done, len(keys))
+            yield patches
+
+    metric = model.patch_metric()
+    return [fit(sample, metric, model.fingerprint, rank, grid) for rank in ranks]
+
+
+def _measured(
+    model: RetrievalModel, sample: _Sample, levels: Sequence[_Level], show: OnProgress
+) -> list[Fidelity]:
+    import torch
+
+    meters = [FidelityMeter() for _ in levels]
+    with torch.inference_mode():
+        vectors = model.encode_text(sample.queries).float().cpu().numpy()
+        for number, (query, vector) in enumerate(zip(sample.queries, vectors, strict=True)):
+            itc = (sample.tokens @ vector).max(axis=1)
+            rows = np.argsort(-itc, kind="stable")[:CANDIDATES]
+            patches = sample.patches[torch.from_numpy(rows.copy())]
+            exact = _logits(model, query, patches)
+            for meter, level in zip(meters, levels, strict=True):
+                logits = _logits(model, query, level.compress(patches))
+                meter.add(exact + itc[rows], logits + itc[rows], exact, logits)
+            show("queries", number + 1, len(sample.queries))
+    return [meter.result() for meter in meters]
+
+
+def _logits(model: RetrievalModel, query: str, patches: Tensor | Latents) -> NDArray[np.float32]:
+    logits: NDArray[np.float32] = model.match([query], patches.to(model.device))[:, 1].float().cpu().numpy()
+    return logits
+
+
+def _told(level: _Level, fidelity: Fidelity, whole_bytes: int) -> LevelReport:
+    return LevelReport(
+        level=level.level,
+        rank=level.codec.basis.rank if level.codec is not None else None,
+        grid=level.codec.grid is not None if level.codec is not None else None,
+        codec=level.codec.id if level.codec is not None and level.existing else None,
+        bytes_per_image=level.bytes_per_image,
+        times_smaller=whole_bytes / level.bytes_per_image,
+        fidelity=fidelity,
+    )
+
+
+def queries_in(path: Path) -> list[str]:
+    """The lines of a text file.
+
+    Raises:
+        InputError: the file cannot be read or holds none.
+    """
+    try:
+        lines = [line.strip() for line in path.read_text("utf-8").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"The queries in {path} cannot be read: {error}.") from error
+    if not any(lines):
+        raise InputError(f"The file {path} holds no queries; write one in a line.")
+    return [line for line in lines if line]
+
+
+def _silent(stage: str, done: int, total: int) -> None:
+    """Shows nothing."""

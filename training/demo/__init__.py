@@ -1,4 +1,0 @@
-"""The recipe of the demo model: from nothing to a small BLIP-2 that knows the picture-book world.
-
-``python -m training.demo OUT --work DIR`` runs every stage and resumes where it was stopped.
-"""
