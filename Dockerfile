@@ -7,17 +7,12 @@ ENV PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 PIP_NO_CACHE_DIR=1 \
 RUN useradd --create-home --uid 1000 sightline && mkdir /data /models && chown sightline /data /models
 WORKDIR /src
 COPY pyproject.toml constraints.txt README.md LICENSE ./
-COPY base base
-COPY imaging imaging
-COPY blip blip
-COPY store store
+# `sightline/` holds links to the four folders before it.
 COPY indexer indexer
 COPY retriever retriever
 COPY reranker reranker
 COPY api api
 COPY sightline sightline
-COPY training training
-COPY evaluation evaluation
 
 FROM base AS gpu
 RUN pip install -c constraints.txt '.[faiss-gpu,postgres,redis]'

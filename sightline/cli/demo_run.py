@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from sightline.wiring import Services
 
 COLLECTION = "demo"
-FOLDER = Path(__file__).parent / "data" / "demo-collection"
+FOLDER = Path(__file__).parents[1] / "data" / "demo-collection"
 SHOWN = 5
 CANDIDATES = 100
 NOTHING_BELOW = 0.5

@@ -22,7 +22,7 @@ from sightline.store.records import Collection
 
 DEMO = "demo"
 TOY = "toy"
-DEMO_FOLDER = Path(__file__).parent / "data" / "demo-model"
+DEMO_FOLDER = Path(__file__).parents[1] / "data" / "demo-model"
 
 _SNAPSHOT = re.compile(r"snapshots/([0-9a-f]{40})$")
 

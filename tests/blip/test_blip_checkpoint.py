@@ -164,7 +164,7 @@ def test_loading_imports_no_compiler(tmp_path: Path) -> None:
     """torch._dynamo and sympy take longer to import than a small model to load."""
     folder = write_random_checkpoint(tmp_path / "model")
     program = (
-        "import sys; from blip import load_blip2; model = load_blip2(sys.argv[1]); model.vision; "
+        "import sys; from sightline.blip import load_blip2; model = load_blip2(sys.argv[1]); model.vision; "
         "print([name for name in ('torch._dynamo', 'sympy', 'transformers') if name in sys.modules])"
     )
     command = [sys.executable, "-c", program, str(folder)]

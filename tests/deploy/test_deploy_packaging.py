@@ -27,12 +27,13 @@ def test_faiss_comes_from_exactly_one_extra(project: dict[str, Any]) -> None:
     assert project["tool"]["uv"]["conflicts"] == [[{"extra": "faiss-cpu"}, {"extra": "faiss-gpu"}]]
 
 
-def test_every_top_level_package_is_shipped_but_tests_and_benchmarks(project: dict[str, Any]) -> None:
-    shipped = set(project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"])
-    present = {path.parent.name for path in ROOT.glob("*/__init__.py")} - {"tests", "benchmarks"}
-    assert present <= shipped
-    assert shipped == set(project["tool"]["mypy"]["packages"])
-    assert shipped == set(project["tool"]["importlinter"]["root_packages"])
+def test_the_wheel_brings_one_import_name_and_every_folder_is_linked_into_it(project: dict[str, Any]) -> None:
+    assert project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"] == ["sightline"]
+    present = {path.parent.name for path in ROOT.glob("*/__init__.py")} - {"sightline", "demo", "tests"}
+    linked = {path.name for path in (ROOT / "sightline").iterdir() if path.is_symlink()}
+    assert linked == present
+    for name in linked:
+        assert (ROOT / "sightline" / name).resolve() == ROOT / name
 
 
 def test_constraints_pin_torch_without_a_local_build() -> None:
@@ -47,13 +48,13 @@ def test_the_wheel_carries_data_and_no_tests(tmp_path: Path) -> None:
     subprocess.run(build, check=True, timeout=600)
     (wheel,) = tmp_path.glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()
-    assert not [name for name in names if name.startswith(("tests/", "benchmarks/"))]
+    assert {name.split("/")[0] for name in names} == {"sightline", "sightline-0.1.0.dist-info"}
     for wanted in (
         "sightline/store/migrations/env.py",
-        "api/templates/",
-        "api/static/",
+        "sightline/api/templates/",
+        "sightline/api/static/",
+        "sightline/indexer/sources/",
         "sightline/data/demo-collection/queries.json",
         "sightline/data/demo-model/model.safetensors",
-        "training/world/",
     ):
         assert [name for name in names if name.startswith(wanted)], f"{wanted} is missing in the wheel"

@@ -225,7 +225,7 @@ def test_close_ends_a_decode_that_is_under_way() -> None:
 
 SCRIPT = """
 import sys, time
-from imaging import IsolatedDecoder
+from sightline.imaging import IsolatedDecoder
 decoder = IsolatedDecoder(processes=2)
 data = open(sys.argv[1], "rb").read()
 decoder.decode(data)

@@ -221,10 +221,10 @@ def test_importing_and_ranking_pull_in_no_database_no_index_and_no_transformers(
     code = """
 import sys
 unwanted = ("sqlalchemy", "alembic", "faiss", "transformers", "celery")
-from reranker import Reranker
+from sightline.reranker import Reranker
 print([name for name in unwanted if name in sys.modules])
 import numpy
-from blip.toy import ToyEncoder
+from sightline.blip.toy import ToyEncoder
 Reranker(ToyEncoder(), encoder=ToyEncoder()).rank("red", [numpy.zeros((4, 4, 3), numpy.uint8)])
 print([name for name in unwanted if name in sys.modules])
 """

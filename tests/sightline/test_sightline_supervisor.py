@@ -24,7 +24,7 @@ PARENT = """
 import sys, time
 from pathlib import Path
 from sightline.settings import load_settings
-from sightline.supervisor import Supervisor
+from sightline.processes.supervisor import Supervisor
 with Supervisor(load_settings(), logs=Path(sys.argv[1])) as supervisor:
     print(supervisor.start("builder", "builder").process.pid, flush=True)
     time.sleep(120)

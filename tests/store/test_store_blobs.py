@@ -127,7 +127,7 @@ def test_writers_of_the_same_blob_do_not_meet(tmp_path: Path) -> None:
 
 WRITER = """
 import os, sys
-from store.blobs import BlobStore
+from sightline.store.blobs import BlobStore
 store = BlobStore(sys.argv[1])
 print("ready", flush=True)
 while True:

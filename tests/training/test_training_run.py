@@ -231,7 +231,7 @@ def test_unusable_wishes_are_refused_in_a_sentence(checkpoint: Path, data: Path,
 KILLED = """
 import sys, training
 from pathlib import Path
-from training.config import TrainConfig
+from sightline.training.config import TrainConfig
 model, data, out = sys.argv[1:4]
 training.run(TrainConfig(model=model, data=Path(data, "captions.jsonl"), images=Path(data), out=Path(out),
 epochs=60,
@@ -260,7 +260,7 @@ def test_kill_9_changes_no_loss(checkpoint: Path, data: Path, tmp_path: Path) ->
 RANKS = """
 import sys, training
 from pathlib import Path
-from training.config import TrainConfig
+from sightline.training.config import TrainConfig
 model, data, out, batch_size = sys.argv[1:5]
 training.run(TrainConfig(model=model, data=Path(data, "captions.jsonl"), images=Path(data), out=Path(out),
 epochs=2,
