@@ -25,7 +25,7 @@ import numpy as np
 from benchmarks.http_client import Client, Server, running_server
 from benchmarks.measuring import Row, Section
 from sightline.settings import Settings
-from sightline.store.records import NewSegment, Registration
+from sightline.store.records import Registration
 from sightline.store.segment_content import FP16
 from sightline.store.segments import write_segment
 from sightline.wiring import Services, build_services
@@ -163,8 +163,7 @@ def _fill(services: Services, images: int) -> None:
         tokens /= np.linalg.norm(tokens, axis=2, keepdims=True)
         patches = random.standard_normal((len(keys), *shape), np.float32).astype(np.float16)
         written = write_segment(services.segments.folder, keys, tokens.astype(np.float16), patches, FP16)
-        rows = [(int(key), row, 224, 224) for row, key in enumerate(keys)]
-        services.catalog.publish(lease, NewSegment(written.file, written.sha256, FP16, written.bytes, rows))
+        services.catalog.publish(lease, written, sizes={int(key): (224, 224) for key in keys})
     services.builder.fold(COLLECTION)
 
 

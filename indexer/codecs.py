@@ -165,7 +165,7 @@ def fp16_patches(segments: SegmentReader, snapshot: Snapshot, most: int) -> Iter
     import torch
 
     left = most
-    for segment in (*snapshot.covered, *snapshot.uncovered):
+    for segment in snapshot.segments:
         if segment.codec != FP16 or not left:
             continue
         patches = segments.read(segment.file).patches
@@ -179,5 +179,5 @@ def fp16_patches(segments: SegmentReader, snapshot: Snapshot, most: int) -> Iter
 
 
 def _sampled(snapshot: Snapshot) -> int:
-    every = (*snapshot.covered, *snapshot.uncovered)
+    every = snapshot.segments
     return sum(segment.count for segment in every if segment.codec == FP16)

@@ -101,7 +101,7 @@ class ViewBuilder:
         index = self._open(snapshot.collection.name, current, previous) if current is not None else None
         if current is None or index is None:
             number, file = 0, None
-            segments = [*snapshot.covered, *snapshot.uncovered]
+            segments = snapshot.segments
         else:
             number, file = current.number, current.file
             segments = snapshot.uncovered

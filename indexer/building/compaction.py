@@ -8,10 +8,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sightline.indexer.settings import BuilderSettings
-from sightline.store.records import NewSegment
+from sightline.store.durable import publish_or_remove
 from sightline.store.segments import rewrite_segment
 
 if TYPE_CHECKING:
@@ -34,7 +33,7 @@ class Compaction:
         """Rewrite every segment of which too much is dead; how many."""
         if not len(snapshot.dead):
             return 0
-        worst = [segment for segment in _all(snapshot) if self._is_mostly_dead(segment, snapshot)]
+        worst = [segment for segment in snapshot.segments if self._is_mostly_dead(segment, snapshot)]
         return sum(self._replace(snapshot, [segment]) for segment in worst)
 
     def merge_small(self, snapshot: Snapshot) -> int:
@@ -76,21 +75,13 @@ class Compaction:
     def _replace(self, snapshot: Snapshot, old: Sequence[Segment]) -> bool:
         keys = np.concatenate([self._segments.tokens(segment.file)[0] for segment in old])
         alive = np.setdiff1d(keys, snapshot.dead)
-        new = self._rewritten(old, alive) if len(alive) else None
+        new = rewrite_segment(self._segments, old, alive) if len(alive) else None
         old_ids = [segment.id for segment in old]
-        replaced = self._catalog.replace_segments(snapshot.collection.id, old_ids, new)
-        if not replaced and new is not None:
-            (self._segments.folder / new.file).unlink(missing_ok=True)
+        replaced = publish_or_remove(
+            self._segments.path(new),
+            lambda: self._catalog.replace_segments(snapshot.collection.id, old_ids, new),
+        )
         if replaced:
             counts = {"segments": len(old), "rows_before": len(keys), "rows_after": len(alive)}
             log.info("segments replaced", extra={"collection": snapshot.collection.name, **counts})
         return replaced
-
-    def _rewritten(self, old: Sequence[Segment], alive: NDArray[np.int64]) -> NewSegment:
-        written = rewrite_segment(self._segments, old, alive)
-        rows = [(int(key), row, 0, 0) for row, key in enumerate(written.keys)]
-        return NewSegment(written.file, written.sha256, written.codec, written.bytes, rows)
-
-
-def _all(snapshot: Snapshot) -> list[Segment]:
-    return [*snapshot.covered, *snapshot.uncovered]

@@ -13,6 +13,7 @@ import numpy as np
 
 from sightline.errors import CorruptionError, NotFoundError
 from sightline.indexer.settings import BuilderSettings
+from sightline.store.durable import publish_or_remove
 from sightline.store.records import Generation
 
 if TYPE_CHECKING:
@@ -63,8 +64,7 @@ class Folding:
         """
         from sightline.store.generations import build_generation
 
-        segments = [*snapshot.covered, *snapshot.uncovered]
-        built = build_generation(self._folder, self._segments, segments, snapshot.dead)
+        built = build_generation(self._folder, self._segments, snapshot.segments, snapshot.dead)
         old = snapshot.generation
         number = old.number if old is not None else 0
         generation = Generation(
@@ -80,8 +80,11 @@ class Folding:
             # Its age counts from now on: searches that began before may still open it for a while.
             with suppress(FileNotFoundError):
                 os.utime(self._folder / old.file)
-        if not self._catalog.publish_generation(snapshot.collection.id, number, generation):
-            (self._folder / built.file).unlink(missing_ok=True)
+        published = publish_or_remove(
+            self._folder / built.file,
+            lambda: self._catalog.publish_generation(snapshot.collection.id, number, generation),
+        )
+        if not published:
             return False
         self._verified[built.file] = self._now()
         log.info(
@@ -101,7 +104,7 @@ class Folding:
         """A small collection into which nothing came for a moment: folding it costs next to nothing."""
         if not snapshot.uncovered:
             return False
-        images = sum(segment.count for segment in [*snapshot.covered, *snapshot.uncovered])
+        images = sum(segment.count for segment in snapshot.segments)
         newest = max(segment.created_at for segment in snapshot.uncovered)
         quiet = self._now() - newest >= self._settings.fold_idle_seconds
         return quiet and images <= self._settings.fold_idle_max_images

@@ -9,13 +9,13 @@ import numpy as np
 
 from sightline.indexer.codecs import LATENT, Keeping, Kept, PatchCodecs
 from sightline.indexer.settings import PatchLevel
-from sightline.store.records import NewSegment
+from sightline.store.durable import publish_or_remove
 from sightline.store.segment_content import FP16, INT8
 from sightline.store.segments import write_segment
 
 if TYPE_CHECKING:
     from sightline.store.catalog import Catalog
-    from sightline.store.records import Segment, Snapshot
+    from sightline.store.records import NewSegment, Segment, Snapshot
     from sightline.store.segment_content import Codes, Half
     from sightline.store.segments import SegmentReader
 
@@ -36,7 +36,7 @@ class Recoding:
 
     def rewrite_one(self, snapshot: Snapshot) -> int:
         """Rewrite the first segment that is still in fp16 though it need not be; how many that were."""
-        waiting = [one for one in (*snapshot.covered, *snapshot.uncovered) if one.codec == FP16]
+        waiting = [one for one in snapshot.segments if one.codec == FP16]
         target = self._target(snapshot.collection.fingerprint) if waiting else None
         return int(target is not None and self._replace(snapshot, waiting[0], target))
 
@@ -48,9 +48,10 @@ class Recoding:
 
     def _replace(self, snapshot: Snapshot, old: Segment, target: Keeping) -> bool:
         new = self._rewritten(snapshot, old, target)
-        replaced = self._catalog.replace_segments(snapshot.collection.id, [old.id], new)
-        if not replaced and new is not None:
-            (self._segments.folder / new.file).unlink(missing_ok=True)
+        replaced = publish_or_remove(
+            self._segments.path(new),
+            lambda: self._catalog.replace_segments(snapshot.collection.id, [old.id], new),
+        )
         if replaced:
             told = {"collection": snapshot.collection.name, "codec": target.codec, "images": old.count}
             log.info("segment compressed", extra=told)
@@ -67,7 +68,7 @@ class Recoding:
             for start in range(0, len(rows), _AT_ONCE)
         ]
         keys = content.keys[rows]
-        written = write_segment(
+        return write_segment(
             self._segments.folder,
             keys,
             content.tokens[rows],
@@ -75,8 +76,6 @@ class Recoding:
             target.codec,
             np.concatenate([part.scales for part in parts if part.scales is not None]),
         )
-        places = [(int(key), row, 0, 0) for row, key in enumerate(keys)]
-        return NewSegment(written.file, written.sha256, target.codec, written.bytes, places)
 
 
 def _kept(patches: Half | Codes, target: Keeping) -> Kept:

@@ -21,13 +21,13 @@ from sightline.indexer.embedding.encoding import ModelBatch
 from sightline.indexer.embedding.leased_batch import LeasedBatch
 from sightline.indexer.heartbeat import Heartbeat
 from sightline.indexer.services import IndexerServices
-from sightline.store.records import NewSegment
+from sightline.store.durable import publish_or_remove
 from sightline.store.segments import write_segment
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sightline.store.records import Image, Lease
+    from sightline.store.records import Image, Lease, NewSegment
 
 log = logging.getLogger(__name__)
 
@@ -116,21 +116,17 @@ class Embedder:
     def _publish(self, lease: Lease, batch: Batch) -> Outcome:
         rows, failures = batch.outcome()
         segment = self._write(rows, batch.keeping.codec) if rows else None
-        if self._catalog.publish(lease, segment, failures):
-            return Outcome.PUBLISHED
-        if segment is not None:
-            (self._services.segments.folder / segment.file).unlink(missing_ok=True)
-        return Outcome.LOST
+        sizes = {image.key: (picture.width, picture.height) for image, picture in rows}
+        published = publish_or_remove(
+            self._services.segments.path(segment),
+            lambda: self._catalog.publish(lease, segment, failures, sizes),
+        )
+        return Outcome.PUBLISHED if published else Outcome.LOST
 
     def _write(self, rows: Sequence[tuple[Image, Picture]], codec: str) -> NewSegment:
         tokens, (patches, scales) = stacked(rows)
         keys = np.array([image.key for image, _ in rows], np.int64)
-        folder = self._services.segments.folder
-        file, sha256, size = write_segment(folder, keys, tokens, patches, codec, scales)
-        places = [
-            (image.key, row, picture.width, picture.height) for row, (image, picture) in enumerate(rows)
-        ]
-        return NewSegment(file=file, sha256=sha256, codec=codec, bytes=size, rows=places)
+        return write_segment(self._services.segments.folder, keys, tokens, patches, codec, scales)
 
 
 def _ids(lease: Lease) -> dict[str, object]:

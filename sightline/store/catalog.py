@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -179,14 +180,19 @@ class Catalog:
         return self._write(lambda connection: leases.expire(connection, self._now()))
 
     def publish(
-        self, lease: Lease, segment: NewSegment | None, failures: Sequence[tuple[int, str, str]] = ()
+        self,
+        lease: Lease,
+        segment: NewSegment | None,
+        failures: Sequence[tuple[int, str, str]] = (),
+        sizes: Mapping[int, tuple[int, int]] = MappingProxyType({}),
     ) -> bool:
-        """Every pending image of the task is in ``segment.rows`` or in ``failures`` (else ValueError).
+        """Every pending image of the task is in ``segment.keys`` or in ``failures`` (else ValueError).
 
+        ``failures``: (key, reason, detail). ``sizes``: key → width and height of each picture in the segment.
         False, and nothing written, when the lease is lost or the task cancelled.
         """
         return self._write(
-            lambda connection: publishing.publish(connection, self._now(), lease, segment, failures)
+            lambda connection: publishing.publish(connection, self._now(), lease, segment, failures, sizes)
         )
 
     def find_live_by_sha(self, collection_id: int, shas: Sequence[str]) -> dict[str, ImageLocation]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from sightline.errors import CorruptionError, NotFoundError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 ASIDE: Final = ".aside-"
 """What the names of unfinished files begin with; a crash can leave them behind, the builder removes them."""
@@ -56,6 +56,17 @@ def write_durably(folder: Path, name: str, chunks: Iterable[bytes | memoryview])
         raise
     sync_folder(folder)
     return WrittenFile(name, digest.hexdigest(), length)
+
+
+def publish_or_remove(path: Path | None, publish: Callable[[], bool]) -> bool:
+    """Whether ``publish`` made a finished file (None: there is none) known to the catalog; when not, it goes.
+
+    When it raises, nobody knows what the catalog took: the file stays, for the sweep of unnamed files.
+    """
+    published = publish()
+    if not published and path is not None:
+        path.unlink(missing_ok=True)
+    return published
 
 
 def sync_folder(folder: Path) -> None:

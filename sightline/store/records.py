@@ -183,13 +183,13 @@ class Lease:
 
 @dataclass(frozen=True)
 class NewSegment:
-    """A finished segment file. ``rows``: (key, row in the file, width and height of the picture)."""
+    """A finished segment file: its row i holds ``keys[i]``."""
 
     file: str
     sha256: str
     codec: str
     bytes: int
-    rows: Sequence[tuple[int, int, int, int]]
+    keys: Sequence[int] | NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -236,3 +236,8 @@ class Snapshot:
     uncovered: list[Segment]
     covered: list[Segment]
     dead: NDArray[np.int64]
+
+    @property
+    def segments(self) -> list[Segment]:
+        """All published segments: those in the generation first."""
+        return [*self.covered, *self.uncovered]

@@ -13,7 +13,6 @@ import hashlib
 import threading
 import uuid
 from collections import OrderedDict
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -21,8 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline.errors import CorruptionError, InputError, NotFoundError
-from sightline.store.durable import WrittenFile, verify_file, write_durably
+from sightline.store.durable import verify_file, write_durably
 from sightline.store.gathering import GatheredPatches, WantedRows, gathered
+from sightline.store.records import NewSegment
 from sightline.store.segment_content import (
     KIND,
     Codes,
@@ -43,17 +43,6 @@ _COPY_ROWS: Final = 256
 """Rows that are copied at a time when segments are merged: 185 MB of ViT-g patches in fp16."""
 
 
-@dataclass(frozen=True)
-class RewrittenSegment:
-    """A merged segment on disk: row i holds ``keys[i]``."""
-
-    file: str
-    sha256: str
-    bytes: int
-    codec: str
-    keys: Keys
-
-
 class SegmentFile(Protocol):
     """What is needed to know of a segment: `sightline.store.records.Segment` and `NewSegment` both fit."""
 
@@ -68,8 +57,8 @@ def write_segment(
     patches: Half | Codes | None,
     codec: str,
     scales: Half | None = None,
-) -> WrittenFile:
-    """Write one segment under a new name that was never used before, durably; returns (file, sha256, bytes).
+) -> NewSegment:
+    """Write one segment under a new name that was never used before, durably.
 
     ``keys`` int64 ``[N]`` (distinct), ``tokens`` fp16 ``[N,Q,D]``; ``patches`` and ``scales`` as the codec
     keeps them (see the module). Raises `InputError` for anything else, for N = 0 and for values that are not
@@ -91,6 +80,10 @@ class SegmentReader:
         self._max_open = max_open
         self._open: OrderedDict[str, SegmentContent] = OrderedDict()
         self._lock = threading.Lock()
+
+    def path(self, segment: SegmentFile | None) -> Path | None:
+        """Where the file of a segment lies; None for none."""
+        return None if segment is None else self.folder / segment.file
 
     def read(self, file: str) -> SegmentContent:
         """Everything in one segment, as read-only views. `FileMissingError` when the builder removed it."""
@@ -146,7 +139,7 @@ class SegmentReader:
             self._open.pop(file, None)
 
 
-def rewrite_segment(reader: SegmentReader, segments: Sequence[SegmentFile], alive: Keys) -> RewrittenSegment:
+def rewrite_segment(reader: SegmentReader, segments: Sequence[SegmentFile], alive: Keys) -> NewSegment:
     """Copy the rows of ``segments`` whose key is in ``alive`` into one new segment, in their order.
 
     For merging small segments and for dropping dead rows. Needs little memory: rows are copied in chunks.
@@ -160,11 +153,10 @@ def rewrite_segment(reader: SegmentReader, segments: Sequence[SegmentFile], aliv
     if len({part.layout for part, _ in parts}) > 1:
         raise InputError("Segments of different codecs or models cannot be merged.")
     keys = np.concatenate([content.keys[kept] for content, kept in parts])
-    written = _write(reader.folder, keys, parts)
-    return RewrittenSegment(written.file, written.sha256, written.bytes, parts[0][0].codec, keys)
+    return _write(reader.folder, keys, parts)
 
 
-def _write(folder: Path, keys: Keys, parts: Sequence[tuple[SegmentContent, NDArray[np.intp]]]) -> WrittenFile:
+def _write(folder: Path, keys: Keys, parts: Sequence[tuple[SegmentContent, NDArray[np.intp]]]) -> NewSegment:
     """Write the given rows of the given contents, which share one layout."""
     codec, token_shape, _ = parts[0][0].layout
     specs = [
@@ -190,7 +182,8 @@ def _write(folder: Path, keys: Keys, parts: Sequence[tuple[SegmentContent, NDArr
                 yield from _chunks(content.kept()[which][1], rows)
 
     # A fresh name for every call: a late worker deletes its own file, which must never be the winner's.
-    return write_durably(folder, f"{uuid.uuid4().hex}.segment.safetensors", stream())
+    written = write_durably(folder, f"{uuid.uuid4().hex}.segment.safetensors", stream())
+    return NewSegment(written.file, written.sha256, codec, written.bytes, keys)
 
 
 def _chunks(array: NDArray[Any], rows: NDArray[np.intp]) -> Iterator[memoryview]:

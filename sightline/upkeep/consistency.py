@@ -38,7 +38,7 @@ def _look(services: Services, collection: str, *, quick: bool) -> Iterator[str]:
     snapshot = services.catalog.snapshot(collection)
     live = _live(services, snapshot)
     found: list[Keys] = []
-    for segment in (*snapshot.covered, *snapshot.uncovered):
+    for segment in snapshot.segments:
         yield from _segment(services, segment, live, quick=quick, keys=found)
     yield from _codecs(services, snapshot)
     yield from _missing("no published segment", live, _joined(found), snapshot.dead)
@@ -77,7 +77,7 @@ def _codecs(services: Services, snapshot: Snapshot) -> Iterator[str]:
     """Whether the patch codec of every segment is there."""
     from sightline.indexer.codecs import keeping
 
-    for codec in sorted({segment.codec for segment in (*snapshot.covered, *snapshot.uncovered)}):
+    for codec in sorted({segment.codec for segment in snapshot.segments}):
         try:
             keeping(services.codecs, codec, snapshot.collection.fingerprint)
         except (OSError, NotFoundError, CorruptionError, ModelMismatchError) as error:

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sightline.errors import CorruptionError, ImageRejected, ModelMismatchError, NotFoundError
+from sightline.store.durable import publish_or_remove
 from sightline.store.filters import Filter
-from sightline.store.records import NewSegment
 
 if TYPE_CHECKING:
     from sightline.indexer.codecs import Keeping
-    from sightline.store.records import Collection, Image, Segment
+    from sightline.store.records import Collection, Image, NewSegment, Segment
     from sightline.wiring import Services
 
 CHUNK = 1_000
@@ -39,7 +39,7 @@ def repair(services: Services) -> Iterator[Repair]:
     """Make every segment again that is missing or not what was written; tells as it goes."""
     for collection in services.catalog.collections():
         snapshot = services.catalog.snapshot(collection.name)
-        for segment in (*snapshot.covered, *snapshot.uncovered):
+        for segment in snapshot.segments:
             if not _sound(services, collection, segment):
                 yield _make_again(services, collection, segment)
 
@@ -72,9 +72,11 @@ def _make_again(services: Services, collection: Collection, segment: Segment) ->
         new = _write(services, collection, segment, images) if images else None
     except ImageRejected as error:
         return Repair(collection.name, segment.file, len(images), str(error))
-    if not services.catalog.replace_segments(collection.id, [segment.id], new):
-        if new is not None:
-            (services.segments.folder / new.file).unlink(missing_ok=True)
+    replaced = publish_or_remove(
+        services.segments.path(new),
+        lambda: services.catalog.replace_segments(collection.id, [segment.id], new),
+    )
+    if not replaced:
         return Repair(collection.name, segment.file, len(images), "its images changed meanwhile; try again.")
     services.segments.forget(segment.file)
     return Repair(collection.name, segment.file, len(images))
@@ -113,9 +115,7 @@ def _write(
             pictures[-1][1].fill(*encoded, row)
     tokens, (patches, scales) = stacked(pictures)
     keys = np.array([image.key for image in images], np.int64)
-    written = write_segment(services.segments.folder, keys, tokens, patches, kept_as.codec, scales)
-    rows = [(image.key, row, image.width or 0, image.height or 0) for row, image in enumerate(images)]
-    return NewSegment(written.file, written.sha256, kept_as.codec, written.bytes, rows)
+    return write_segment(services.segments.folder, keys, tokens, patches, kept_as.codec, scales)
 
 
 def _decode(services: Services, image: Image) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:

@@ -15,7 +15,7 @@ from sightline.errors import UnavailableError
 from sightline.indexer.building.builder import Builder, StepReport
 from sightline.indexer.settings import BuilderSettings
 from sightline.retriever.retriever import Retriever
-from sightline.store.records import NewSegment, Registration
+from sightline.store.records import Registration
 from sightline.store.segments import write_segment
 from tests.indexer.world import COLLECTION, Knobs, World, until
 
@@ -95,10 +95,7 @@ def publish(world: World, names: Sequence[str], sha: str = "") -> None:
         tokens = np.stack([tokens_of(int(key)) for key in keys])
         patches = np.repeat(keys.astype(np.float16), 30).reshape(-1, 5, 6)
         written = write_segment(world.segments.folder, keys, tokens, patches, "fp16")
-        rows = [(int(key), row, 8, 8) for row, key in enumerate(keys)]
-        assert world.catalog.publish(
-            lease, NewSegment(written.file, written.sha256, "fp16", written.bytes, rows), []
-        )
+        assert world.catalog.publish(lease, written, sizes={int(key): (8, 8) for key in keys})
 
 
 def tokens_of(key: int) -> Any:
@@ -267,7 +264,7 @@ def test_a_segment_that_is_over_30_percent_dead_is_rewritten(world: World, folde
     delete(world, names(1, first=3))
     assert step(builder).rewritten == 1
     snapshot = world.catalog.snapshot(COLLECTION)
-    assert [segment.count for segment in [*snapshot.covered, *snapshot.uncovered]] == [6]
+    assert [segment.count for segment in snapshot.segments] == [6]
     assert found(world) == expected(world)
     assert world.catalog.check() == []
 
@@ -451,8 +448,7 @@ def test_one_broken_collection_does_not_keep_the_others_waiting(world: World, cl
     assert lease is not None
     key = lease.images[0].key
     written = write_segment(world.segments.folder, np.array([key]), tokens_of(key)[None], None, "none")
-    segment = NewSegment(written.file, written.sha256, "none", written.bytes, [(key, 0, 8, 8)])
-    assert world.catalog.publish(lease, segment, [])
+    assert world.catalog.publish(lease, written, sizes={key: (8, 8)})
     clock.time += 10
     assert step(world.builder()).folded == 1
     assert world.catalog.snapshot("zebras").generation is not None

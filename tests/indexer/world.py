@@ -284,7 +284,7 @@ def problems(world: World, expected: Sequence[str]) -> list[str]:
     dead = set(snapshot.dead.tolist())
     rows: list[int] = []
     tokens = {}
-    for segment in [*snapshot.covered, *snapshot.uncovered]:
+    for segment in snapshot.segments:
         keys, vectors = world.segments.tokens(segment.file)
         rows += [key for key in keys.tolist() if key not in dead]
         tokens |= dict(zip(keys.tolist(), vectors, strict=True))

@@ -15,7 +15,7 @@ from sightline.retriever import Retriever
 from sightline.store.catalog import Catalog, open_catalog
 from sightline.store.filters import parse_filter
 from sightline.store.generations import build_generation
-from sightline.store.records import Generation, NewSegment, Registration
+from sightline.store.records import Generation, Registration
 from sightline.store.segments import SegmentReader, rewrite_segment, write_segment
 from tests.store.token_world import brute_force, random_tokens, random_vector
 
@@ -73,9 +73,7 @@ class Living:
         tokens = random_tokens(self.rng, len(lease.images), self.queries, self.dim)
         keys = np.array([image.key for image in lease.images])
         written = write_segment(self.reader.folder, keys, tokens, None, "none")
-        rows = [(int(key), row, 4, 3) for row, key in enumerate(keys)]
-        segment = NewSegment(written.file, written.sha256, "none", written.bytes, rows)
-        assert self.catalog.publish(lease, segment, [])
+        assert self.catalog.publish(lease, written, sizes={int(key): (4, 3) for key in keys})
         for image, token in zip(lease.images, tokens, strict=True):
             self.keys[image.image_id], self.tokens[image.image_id] = image.key, token
         self._truth = None
@@ -89,7 +87,7 @@ class Living:
     def fold(self) -> None:
         """Build the next generation over all segments, as the builder does."""
         snapshot = self.catalog.snapshot("pictures")
-        segments = [*snapshot.covered, *snapshot.uncovered]
+        segments = snapshot.segments
         built = build_generation(self.generations, self.reader, segments, snapshot.dead)
         number = snapshot.generation.number if snapshot.generation else 0
         generation = Generation(
@@ -105,11 +103,7 @@ class Living:
             return
         keys = np.concatenate([self.reader.tokens(segment.file)[0] for segment in old])
         alive = np.setdiff1d(keys, snapshot.dead)
-        new = None
-        if len(alive):
-            written = rewrite_segment(self.reader, old, alive)
-            rows = [(int(key), row, 4, 3) for row, key in enumerate(written.keys)]
-            new = NewSegment(written.file, written.sha256, written.codec, written.bytes, rows)
+        new = rewrite_segment(self.reader, old, alive) if len(alive) else None
         assert self.catalog.replace_segments(self.id, [segment.id for segment in old], new)
         for segment in old:
             self.reader.forget(segment.file)

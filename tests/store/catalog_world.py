@@ -23,6 +23,11 @@ def item(image_id: str, content: str = "", caption: str | None = None, **metadat
     return Registration(image_id, sha_of(content), f"/pictures/{image_id}", len(content), caption, metadata)
 
 
+def sizes_of(lease: Lease) -> dict[int, tuple[int, int]]:
+    """Every picture of these tests has 40 × 30 pixels."""
+    return {image.key: (40, 30) for image in lease.images}
+
+
 @dataclass
 class Clock:
     """Stands still until a test moves it."""
@@ -66,10 +71,9 @@ class World:
         return lease
 
     def segment(self, keys: Sequence[int]) -> NewSegment:
-        """A segment (no file is written) with these keys in rows 0, 1, …; pictures of 40 × 30."""
+        """A segment (no file is written) with these keys in rows 0, 1, …"""
         name = f"{uuid.uuid4().hex}.safetensors"
-        rows = [(key, row, 40, 30) for row, key in enumerate(keys)]
-        return NewSegment(name, sha_of(name), "fp16", 100 * len(rows), rows)
+        return NewSegment(name, sha_of(name), "fp16", 100 * len(keys), list(keys))
 
     def publish(self, lease: Lease, failed: Sequence[str] = ()) -> bool:
         """Publishes all of the lease's images but those with these ids, which fail."""
@@ -79,7 +83,8 @@ class World:
             for image in lease.images
             if image.image_id in failed
         ]
-        return self.catalog.publish(lease, self.segment(stored) if stored else None, failures)
+        segment = self.segment(stored) if stored else None
+        return self.catalog.publish(lease, segment, failures, sizes_of(lease))
 
     def add(self, *items: Registration, batch_size: int = 10) -> Job:
         """Registers, embeds and publishes: the job is done afterwards."""
@@ -144,13 +149,14 @@ class Builder:
         """Publishes these images in one segment; its id."""
         _, [task] = self.world.job(*(item(name, name + str(len(self.files))) for name in names))
         lease = self.world.lease(task)
-        assert self.world.catalog.publish(lease, self.write([image.key for image in lease.images]))
+        segment = self.write([image.key for image in lease.images])
+        assert self.world.catalog.publish(lease, segment, sizes=sizes_of(lease))
         return max(segment.id for segment in self.world.catalog.snapshot("pictures").uncovered)
 
     def fold(self, covered: Sequence[int] | None = None) -> bool:
         """A generation over all published segments, or over these."""
         snapshot = self.world.catalog.snapshot("pictures")
-        segments = [s for s in (*snapshot.covered, *snapshot.uncovered) if covered is None or s.id in covered]
+        segments = [s for s in snapshot.segments if covered is None or s.id in covered]
         number = snapshot.generation.number if snapshot.generation else 0
         keys = sorted({key for segment in segments for key in self.files[segment.file]} - self.world.dead())
         file = f"generation-{number + 1}-{sha_of(str(keys))[:8]}"
@@ -164,7 +170,7 @@ class Builder:
     def merge(self, old_ids: Sequence[int], keep: Sequence[int] | None = None) -> bool:
         """Rewrites these segments without their dead keys, or with exactly ``keep``."""
         snapshot = self.world.catalog.snapshot("pictures")
-        old = [s for s in (*snapshot.covered, *snapshot.uncovered) if s.id in old_ids]
+        old = [s for s in snapshot.segments if s.id in old_ids]
         alive = [key for s in old for key in self.files[s.file] if key not in self.world.dead()]
         keys = alive if keep is None else list(keep)
         new = self.write(keys) if keys else None

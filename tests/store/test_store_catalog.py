@@ -304,8 +304,8 @@ def test_keys_may_be_numpy_integers(world: World) -> None:
     _, [task] = world.job(item("a"), item("b"))
     lease = world.lease(task)
     keys = np.array([image.key for image in lease.images], dtype=np.int64)
-    rows: list[Any] = [(key, np.int32(row), np.int64(4), np.int64(3)) for row, key in enumerate(keys)]
-    assert world.catalog.publish(lease, replace(world.segment([]), rows=rows))
+    sizes: Any = {key: (np.int64(4), np.int64(3)) for key in keys}
+    assert world.catalog.publish(lease, replace(world.segment([]), keys=keys), sizes=sizes)
     assert world.catalog.describe(world.collection.id, list(keys)).keys() == set(keys.tolist())
     places = world.catalog.locations(list(keys))
     assert [places[image.key].row for image in lease.images] == [0, 1]

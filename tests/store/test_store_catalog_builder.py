@@ -8,7 +8,7 @@ import pytest
 
 from sightline.errors import ConflictError
 from sightline.store.records import Generation
-from tests.store.catalog_world import Builder, World, emptied, item, opened
+from tests.store.catalog_world import Builder, World, emptied, item, opened, sizes_of
 
 
 @pytest.fixture(scope="module")
@@ -145,7 +145,8 @@ def test_rows_of_superseded_images_are_dead_from_the_start(builder: Builder) -> 
     _, [task] = builder.world.job(item("a"), item("b"))
     lease = builder.world.lease(task)
     builder.add("a")
-    assert builder.world.catalog.publish(lease, builder.write([image.key for image in lease.images]))
+    segment = builder.write([image.key for image in lease.images])
+    assert builder.world.catalog.publish(lease, segment, sizes=sizes_of(lease))
     assert builder.world.dead() == {lease.images[0].key}
     builder.expect_exactly_the_live()
     assert builder.fold()

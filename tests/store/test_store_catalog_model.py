@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from sightline.store.records import Lease, Progress
-from tests.store.catalog_world import Builder, World, emptied, item, opened
+from tests.store.catalog_world import Builder, World, emptied, item, opened, sizes_of
 
 IDS = [f"image {number}" for number in range(7)]
 CONTENTS = ["red", "green", "blue"]
@@ -244,7 +244,7 @@ class Play:
         failures = [(image.key, "broken", "no") for image in lease.images if image.image_id in failed]
         allowed = self.model.may_publish(lease, self.world.time)
         segment = self.builder.write(stored) if stored else None
-        assert self.catalog.publish(lease, segment, failures) == allowed
+        assert self.catalog.publish(lease, segment, failures, sizes_of(lease)) == allowed
         if allowed:
             self.model.publish(lease, failed)
 

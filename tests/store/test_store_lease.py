@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import pytest
 
 from sightline.errors import ConflictError, NotFoundError
 from sightline.store.records import Lease
-from tests.store.catalog_world import World, emptied, item, opened, sha_of
+from tests.store.catalog_world import World, emptied, item, opened, sha_of, sizes_of
 
 
 @pytest.fixture(scope="module")
@@ -123,9 +122,9 @@ def test_publishing_the_same_segment_again_is_told_that_it_is_there(world: World
     _, [task] = world.job(item("a"))
     lease = world.lease(task)
     segment = world.segment([image.key for image in lease.images])
-    assert world.catalog.publish(lease, segment)
+    assert world.catalog.publish(lease, segment, sizes=sizes_of(lease))
     before = world.version()
-    assert world.catalog.publish(lease, segment)  # the answer was lost on the way
+    assert world.catalog.publish(lease, segment, sizes=sizes_of(lease))  # the answer was lost on the way
     assert world.version() == before
     assert not world.publish(lease)  # another file is not
 
@@ -159,17 +158,10 @@ def test_a_worker_must_answer_for_each_image_once(world: World, mistake: str) ->
     lease = world.lease(task)
     stored, failed = answers(world, lease)[mistake]
     with pytest.raises(ValueError):
-        world.catalog.publish(lease, world.segment(stored), [(key, "x", "y") for key in failed])
+        world.catalog.publish(
+            lease, world.segment(stored), [(key, "x", "y") for key in failed], sizes_of(lease)
+        )
     assert world.live() == {}
-    assert world.publish(lease)
-
-
-def test_two_keys_cannot_share_a_row(world: World) -> None:
-    _, [task] = world.job(item("a"), item("b"))
-    lease = world.lease(task)
-    rows = [(image.key, 0, 1, 1) for image in lease.images]
-    with pytest.raises(ValueError, match="share a row"):
-        world.catalog.publish(lease, replace(world.segment([]), rows=rows))
     assert world.publish(lease)
 
 

@@ -18,7 +18,7 @@ import pytest
 
 from sightline.store.catalog import Catalog, open_catalog
 from sightline.store.records import NewSegment
-from tests.store.catalog_world import World, create_pictures, emptied, item, opened, sha_of
+from tests.store.catalog_world import World, create_pictures, emptied, item, opened, sha_of, sizes_of
 
 ROOT = Path(__file__).parents[2]
 Result = TypeVar("Result")
@@ -171,9 +171,10 @@ def work_as_a_process(url: str, name: str) -> None:
             leased += 1
             if slow := leased % 5 == 2:
                 time.sleep(0.6)
-            rows = [(image.key, row, 1, 1) for row, image in enumerate(lease.images)]
+            keys = [image.key for image in lease.images]
             file = f"{name}-{task}-{lease.attempt}"
-            published = catalog.publish(lease, NewSegment(file, sha_of(file), "fp16", 1, rows))
+            segment = NewSegment(file, sha_of(file), "fp16", 1, keys)
+            published = catalog.publish(lease, segment, sizes=sizes_of(lease))
             done += published
             late += slow and not published
     catalog.close()

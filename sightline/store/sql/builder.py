@@ -107,7 +107,7 @@ def replace_segments(
     generation = current_generation(connection, collection_id)
     covered = _all_covered(generation, old)
     states = _states_in(connection, old)
-    rows = {row[0]: row[1] for row in new.rows} if new is not None else {}
+    rows = {int(key): row for row, key in enumerate(new.keys)} if new is not None else {}
     if not rows.keys() <= states.keys() or any(
         state == "live" and key not in rows for key, state in states.items()
     ):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,15 +12,22 @@ from sightline.store.records import Lease, NewSegment
 from sightline.store.schema import ImageRow, SegmentRow, TaskRow
 from sightline.store.sql.jobs import finish_if_last
 from sightline.store.sql.leases import held
-from sightline.store.sql.rows import IMAGES, bump_version, chunks, lock_collection, update_many
+from sightline.store.sql.rows import IMAGES, bump_version, chunks, lock_collection, plain_keys, update_many
 from sightline.store.values import printable
 
 Failures = Sequence[tuple[int, str, str]]
 """(key, reason, detail)."""
+Sizes = Mapping[int, tuple[int, int]]
+"""key → width and height of the upright picture, in pixels."""
 
 
 def publish(
-    connection: Connection, now: float, lease: Lease, segment: NewSegment | None, failures: Failures
+    connection: Connection,
+    now: float,
+    lease: Lease,
+    segment: NewSegment | None,
+    failures: Failures,
+    sizes: Sizes,
 ) -> bool:
     """False, and nothing written, when the lease was lost or the task cancelled.
 
@@ -36,8 +43,8 @@ def publish(
     segment = plain_segment(segment) if segment is not None else None
     failures = [(int(key), reason, detail) for key, reason, detail in failures]
     _check_complete(images, segment, failures)
-    if segment is not None and segment.rows:
-        _publish_rows(connection, now, lease, segment, images)
+    if segment is not None and segment.keys:
+        _publish_rows(connection, now, lease, segment, images, sizes)
     _fail(connection, [failure for failure in failures if images[failure[0]].state == "pending"])
     finished = {"state": "done", "lease_expires_at": None}
     connection.execute(update(TaskRow).where(TaskRow.id == lease.task_id).values(finished))
@@ -46,9 +53,8 @@ def publish(
 
 
 def plain_segment(new: NewSegment) -> NewSegment:
-    """With plain integers in its rows: see ``plain_keys``."""
-    rows = [(int(key), int(row), int(width), int(height)) for key, row, width, height in new.rows]
-    return replace(new, bytes=int(new.bytes), rows=rows)
+    """With plain integers: see ``plain_keys``."""
+    return replace(new, bytes=int(new.bytes), keys=plain_keys(new.keys))
 
 
 def _is_published(connection: Connection, file: str) -> bool:
@@ -62,7 +68,7 @@ def _images_of(connection: Connection, task_id: int) -> dict[int, Any]:
 
 def _check_complete(images: dict[int, Any], segment: NewSegment | None, failures: Failures) -> None:
     """A mistake of the worker, not of the world: ValueError."""
-    stored = [row[0] for row in segment.rows] if segment is not None else []
+    stored = list(segment.keys) if segment is not None else []
     answered = stored + [failure[0] for failure in failures]
     if len(set(answered)) != len(answered):
         raise ValueError("A key is answered twice")
@@ -70,21 +76,24 @@ def _check_complete(images: dict[int, Any], segment: NewSegment | None, failures
         raise ValueError(f"Keys {sorted(strangers)} are not of this task")
     if missing := {key for key, image in images.items() if image.state == "pending"} - set(answered):
         raise ValueError(f"Pending keys {sorted(missing)} are neither in the segment nor among the failures")
-    if segment is not None and len({row[1] for row in segment.rows}) != len(segment.rows):
-        raise ValueError("Two keys share a row of the segment")
 
 
 def _publish_rows(
-    connection: Connection, now: float, lease: Lease, segment: NewSegment, images: dict[int, Any]
+    connection: Connection,
+    now: float,
+    lease: Lease,
+    segment: NewSegment,
+    images: dict[int, Any],
+    sizes: Sizes,
 ) -> None:
     segment_id = insert_segment(connection, now, lease.collection.id, segment)
-    alive = [row for row in segment.rows if images[row[0]].state == "pending"]
-    dead = [row for row in segment.rows if images[row[0]].state != "pending"]
-    replaced = [images[row[0]].replaces_key for row in alive]
+    rows = [(int(key), row) for row, key in enumerate(segment.keys)]
+    alive = [(key, row) for key, row in rows if images[key].state == "pending"]
+    replaced = [images[key].replaces_key for key, _ in alive]
     bury(connection, now, (key for key in replaced if key is not None))
     parameters = [
-        {"the_key": key, "the_row": row, "the_width": width, "the_height": height}
-        for key, row, width, height in alive
+        {"the_key": key, "the_row": row, "the_width": int(sizes[key][0]), "the_height": int(sizes[key][1])}
+        for key, row in alive
     ]
     statement = update(IMAGES).where(IMAGES.c.key == bindparam("the_key"))
     values = {
@@ -96,7 +105,7 @@ def _publish_rows(
         "published_at": now,
     }
     update_many(connection, statement.values(values), parameters)
-    place(connection, segment_id, [(key, row) for key, row, _, _ in dead])
+    place(connection, segment_id, [(key, row) for key, row in rows if images[key].state != "pending"])
     bump_version(connection, lease.collection.id)
 
 
@@ -106,7 +115,7 @@ def insert_segment(connection: Connection, now: float, collection_id: int, new: 
         "collection_id": collection_id,
         "file": new.file,
         "sha256": new.sha256,
-        "count": len(new.rows),
+        "count": len(new.keys),
         "codec": new.codec,
         "bytes": new.bytes,
         "state": "published",
