@@ -1,4 +1,4 @@
-"""``create_app``: from services to a FastAPI application."""
+"""``create_app``: from parts to a FastAPI application."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from sightline.api.auth import Guard
 from sightline.api.dependencies import PROBLEM_SCHEMA
 from sightline.api.metrics import Metrics
 from sightline.api.middleware import BodyLimit, ImagePaths, RequestScope
+from sightline.api.parts import ApiParts
 from sightline.api.routes import collections, health, images, jobs, page, search
-from sightline.api.services import Services
 from sightline.api.settings import ApiSettings
 from sightline.api.threads import ModelThreads
 
@@ -27,9 +27,9 @@ DESCRIPTION = (
 )
 
 
-def create_app(services: Services) -> FastAPI:
+def create_app(parts: ApiParts) -> FastAPI:
     """The application: API, metrics and page. Touches neither database nor model before the first request."""
-    settings = services.settings.api
+    settings = parts.settings
     app = FastAPI(
         title="Sightline",
         version="1",
@@ -39,9 +39,9 @@ def create_app(services: Services) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
     )
-    app.state.services = services
-    app.state.threads = ModelThreads(services.settings.serving.max_waiting)
-    app.state.metrics = Metrics(services.catalog, services.queue_figures)
+    app.state.parts = parts
+    app.state.threads = ModelThreads(parts.max_waiting)
+    app.state.metrics = Metrics(parts.catalog, parts.queue_figures)
     problems.install(app)
     for module in (page, search, images, jobs, collections, health):
         app.include_router(module.router)

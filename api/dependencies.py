@@ -1,4 +1,4 @@
-"""What routes are given: the services, the prefix, and the collection that an address names."""
+"""What routes are given: the parts, the prefix, and the collection that an address names."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from fastapi import Depends, Path, Request
 from pydantic import AfterValidator
 
 from sightline.api.metrics import Metrics
+from sightline.api.parts import ApiParts
 from sightline.api.schemas.common import ProblemDocument
-from sightline.api.services import Services
 from sightline.api.settings import ApiSettings
 from sightline.api.threads import ModelThreads
 from sightline.api.urls import unescape
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
     from sightline.store.records import Image
 
 
-async def services_of(request: Request) -> Services:
-    """The services that this app was created with."""
-    services: Services = request.app.state.services
-    return services
+async def parts_of(request: Request) -> ApiParts:
+    """The parts that this app was created with."""
+    parts: ApiParts = request.app.state.parts
+    return parts
 
 
 async def settings_of(request: Request) -> ApiSettings:
     """The API's own settings."""
-    settings: ApiSettings = request.app.state.services.settings.api
+    settings: ApiSettings = request.app.state.parts.settings
     return settings
 
 
@@ -42,7 +42,7 @@ async def metrics_of(request: Request) -> Metrics:
 class Everything:
     """All of these at once, for the routes whose every millisecond counts: each dependency costs time."""
 
-    services: Services
+    parts: ApiParts
     settings: ApiSettings
     metrics: Metrics
     threads: ModelThreads
@@ -52,7 +52,7 @@ class Everything:
 async def everything_of(request: Request) -> Everything:
     """All that this app has."""
     state, root = request.app.state, str(request.scope.get("root_path", ""))
-    return Everything(state.services, state.services.settings.api, state.metrics, state.threads, root)
+    return Everything(state.parts, state.parts.settings, state.metrics, state.threads, root)
 
 
 async def root_of(request: Request) -> str:
@@ -60,7 +60,7 @@ async def root_of(request: Request) -> str:
     return str(request.scope.get("root_path", ""))
 
 
-ServicesHere = Annotated[Services, Depends(services_of)]
+PartsHere = Annotated[ApiParts, Depends(parts_of)]
 SettingsHere = Annotated[ApiSettings, Depends(settings_of)]
 MetricsHere = Annotated[Metrics, Depends(metrics_of)]
 EverythingHere = Annotated[Everything, Depends(everything_of)]
@@ -87,9 +87,9 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: {"description": described[status], "content": content} for status in statuses}
 
 
-def live_image(services: Services, collection: str, image_id: str) -> Image:
+def live_image(parts: ApiParts, collection: str, image_id: str) -> Image:
     """The image at this address; NotFoundError."""
-    return services.catalog.image(collection, image_id)
+    return parts.catalog.image(collection, image_id)
 
 
 PROBLEM_SCHEMA = ProblemDocument.model_json_schema(ref_template="#/components/schemas/{model}")

@@ -5,7 +5,6 @@ Nothing here turns a path of the address into a path of the disk: an address nam
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -16,7 +15,7 @@ from sightline.errors import ImageRejected, NotFoundError, SourceError
 from sightline.store.records import Image
 
 if TYPE_CHECKING:
-    from sightline.store.blobs import BlobStore
+    from sightline.indexer.originals import Originals
 
 IMMUTABLE = "max-age=31536000, immutable"
 REVALIDATE = "no-cache"
@@ -56,19 +55,16 @@ def is_known(request: Request, etag: str) -> bool:
     return "*" in tags or etag in tags
 
 
-def read_original(image: Image, blobs: BlobStore) -> bytes:
+def read_original(image: Image, originals: Originals) -> bytes:
     """The bytes that were indexed, or 410: a changed file is another picture than the one that was found."""
-    from sightline.indexer.sources.listing import read_uri
-
     try:
-        data = read_uri(image.uri, blobs)
+        return originals.read(image, allow_remote=False)
     except (OSError, SourceError, ImageRejected, NotFoundError) as error:
-        raise Problem(410, f"The original of {image.image_id!r} can no longer be read.") from error
-    if hashlib.sha256(data).hexdigest() != image.sha256:
-        raise Problem(
-            410, f"The original of {image.image_id!r} has changed since it was indexed; index it again."
-        )
-    return data
+        if isinstance(error, ImageRejected) and error.reason == "changed":
+            detail = f"The original of {image.image_id!r} has changed since it was indexed; index it again."
+        else:
+            detail = f"The original of {image.image_id!r} can no longer be read."
+        raise Problem(410, detail) from error
 
 
 def file_response(data: bytes, image_id: str, headers: dict[str, str]) -> Response:

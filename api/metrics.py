@@ -11,8 +11,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from sightline.api.services import WAIT_SECONDS, QueueFigures
 from sightline.records import Timings
+from sightline.serving.figures import WAIT_SECONDS, QueueFigures
 
 if TYPE_CHECKING:
     from sightline.store.catalog import Catalog

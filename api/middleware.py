@@ -9,8 +9,8 @@ import uuid
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from structlog.contextvars import bound_contextvars
 
-from sightline.api import logs
 from sightline.api.metrics import Metrics
 from sightline.api.problems import Problem, UploadTooLarge, respond
 from sightline.api.settings import ApiSettings
@@ -45,12 +45,9 @@ class RequestScope:
             return
         given = Headers(scope=scope).get("x-request-id", "")
         scope["request_id"] = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
-        token = logs.request_id.set(scope["request_id"])
-        try:
-            with self._metrics.in_progress.track_inprogress():
-                await self._answer(scope, receive, send)
-        finally:
-            logs.request_id.reset(token)
+        # Every log record of this request carries its id, whatever module writes it and in whatever thread.
+        with bound_contextvars(request_id=scope["request_id"]), self._metrics.in_progress.track_inprogress():
+            await self._answer(scope, receive, send)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         began, status = time.perf_counter(), 0

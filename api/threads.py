@@ -14,7 +14,7 @@ from typing import TypeVar
 from anyio import CapacityLimiter, to_thread
 from starlette.types import Receive
 
-from sightline.api.services import client_gone
+from sightline.serving.scheduler import client_gone
 
 Result = TypeVar("Result")
 

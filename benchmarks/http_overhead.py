@@ -20,7 +20,7 @@ from benchmarks.measuring import Row, Section
 from sightline.cli.demo_run import COLLECTION, FOLDER, read_queries
 from sightline.serving.models import DEMO, DEMO_FOLDER
 from sightline.settings import Settings
-from sightline.wiring import build_services
+from sightline.wiring import open_installation
 
 GOAL_MS = 5.0
 CANDIDATES = 100
@@ -72,8 +72,8 @@ def _fill(settings: Settings, folder: Path, pictures: int | None) -> None:
     rows = [json.loads(line) for line in (FOLDER / "manifest.jsonl").read_text().splitlines()[:pictures]]
     manifest = folder / "manifest.jsonl"
     manifest.write_text("\n".join(json.dumps({**row, "uri": str(FOLDER / row["uri"])}) for row in rows))
-    with build_services(settings, inline=True) as services:
-        services.create_collection(COLLECTION)
+    with open_installation(settings, inline=True) as services:
+        services.collections.create(COLLECTION)
         job = services.indexer.index([str(manifest)], COLLECTION)
         counts = services.indexer.wait(job.id, timeout=600)
         if counts.failed or counts.indexed != len(rows):

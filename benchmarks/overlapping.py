@@ -20,7 +20,7 @@ from benchmarks.measuring import Row, Section
 from sightline.blip.toy import ToyEncoder
 from sightline.imaging import IsolatedDecoder
 from sightline.indexer.indexer import Indexer
-from sightline.indexer.services import IndexerServices
+from sightline.indexer.parts import IndexerParts
 from sightline.indexer.settings import IndexerSettings
 from sightline.store.blobs import BlobStore
 from sightline.store.catalog import open_catalog
@@ -88,7 +88,7 @@ def _seconds(decoder: IsolatedDecoder, images: int, chunk: int) -> float:
         )
         settings = IndexerSettings(batch_size=BATCH, decode_chunk_images=chunk, encode_batch=chunk)
         blobs, segments = BlobStore(str(data / "blobs")), SegmentReader(data / "segments")
-        indexer = Indexer(IndexerServices(catalog, blobs, segments, decoder, OneModel(), settings))
+        indexer = Indexer(IndexerParts(catalog, blobs, segments, decoder, OneModel(), settings))
         job = indexer.index([str(data / "pictures")], "pictures")
         began = time.perf_counter()
         indexer.run_pending()

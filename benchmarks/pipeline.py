@@ -30,8 +30,8 @@ from benchmarks.overlapping import add_overlap
 from sightline.blip.toy import ToyEncoder
 from sightline.imaging.decoded import Decoded
 from sightline.indexer.indexer import Indexer
+from sightline.indexer.parts import IndexerParts
 from sightline.indexer.queue.app import TaskSender, make_app
-from sightline.indexer.services import IndexerServices
 from sightline.indexer.settings import BrokerSettings, IndexerSettings
 from sightline.store.blobs import BlobStore
 from sightline.store.catalog import Catalog, open_catalog
@@ -114,7 +114,7 @@ class Installation:
             batch_size=BATCH, register_batch=BATCH, encode_batch=BATCH, decode_chunk_images=64
         )
         return Indexer(
-            IndexerServices(
+            IndexerParts(
                 catalog=self.catalog,
                 blobs=NoThumbnails(str(self.data / "blobs")),
                 segments=SegmentReader(self.data / "segments"),

@@ -28,7 +28,7 @@ from sightline.settings import Settings
 from sightline.store.records import Registration
 from sightline.store.segment_content import FP16
 from sightline.store.segments import write_segment
-from sightline.wiring import Services, build_services
+from sightline.wiring import Installation, open_installation
 
 if TYPE_CHECKING:
     from sightline.blip.config import Blip2Config
@@ -75,7 +75,7 @@ def run(full: bool) -> Section:
         weights = _write_qformer(folder / "model", size.config())
         settings = _settings(folder / "data", folder / "model")
         reading = _reading_seconds(weights)
-        with build_services(settings) as services:
+        with open_installation(settings) as services:
             _fill(services, size.images)
             loop = _Loop(services)
             with _server(settings, folder) as server:
@@ -143,9 +143,9 @@ def _settings(data: Path, model: Path) -> Settings:
     return empty.model_copy(update={"model": replace(empty.model, name=str(model))})
 
 
-def _fill(services: Services, images: int) -> None:
+def _fill(services: Installation, images: int) -> None:
     """Publish images that never were: random tokens and patches, in segments as a worker writes them."""
-    collection = services.create_collection(COLLECTION)
+    collection = services.collections.create(COLLECTION)
     shape = services.models.patch_shape(collection)
     job = services.catalog.create_job(collection.id, "index", {})
     items = [Registration(f"picture-{n}", f"{n:064x}", f"/none/{n}", 1) for n in range(images)]
@@ -189,7 +189,7 @@ def _reading_seconds(path: Path) -> float:
 class _Loop:
     """The same reranks, called one after the other in this process."""
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: Installation) -> None:
         from sightline.reranker import Reranker
         from sightline.searching.patches import CollectionPatches
 

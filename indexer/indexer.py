@@ -2,7 +2,7 @@
 
 Without one::
 
-    indexer = Indexer(services)            # services.send is None
+    indexer = Indexer(parts)            # parts.send is None
     job = indexer.index(["photos/"], "holiday")
     indexer.run_pending()
 """
@@ -16,14 +16,13 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from sightline.blip.patch_size import image_bytes
 from sightline.errors import ConflictError, InputError, SourceError
-from sightline.indexer.embedding.embedder import Embedder, Outcome
-from sightline.indexer.estimate import Estimate, Shape, count, estimate
+from sightline.indexer.embedding.embedder import Embedder
 from sightline.indexer.names import worker_name
+from sightline.indexer.parts import IndexerParts
 from sightline.indexer.registration import Plan, Registrar
 from sightline.indexer.roots import Roots
-from sightline.indexer.services import IndexerServices
+from sightline.indexer.tasks import Outcome, TaskRunner
 from sightline.indexer.uploads import Upload, UploadLine
 from sightline.store.records import Registration
 
@@ -39,10 +38,10 @@ PENDING_PAGE = 100
 class Indexer:
     """Jobs that bring pictures in, and the worker step that embeds them. Thread-safe."""
 
-    def __init__(self, services: IndexerServices) -> None:
-        self._services = services
-        self._catalog = services.catalog
-        self._embedder = Embedder(services)
+    def __init__(self, parts: IndexerParts) -> None:
+        self._parts = parts
+        self._catalog = parts.catalog
+        self._tasks = TaskRunner(parts.catalog, parts.settings, {"embed": Embedder(parts)})
 
     # --- sources ----------------------------------------------------------------------------------
 
@@ -86,7 +85,7 @@ class Indexer:
 
         Whatever ends it early, what was registered until then is embedded.
         """
-        registrar = Registrar(self._services, job_id)
+        registrar = Registrar(self._parts, job_id)
         plan = Plan.from_json(self._catalog.job(job_id).request)
         try:
             registrar.register_sources(plan)
@@ -124,7 +123,7 @@ class Indexer:
         """Keep the bytes, register them, tell the workers; one line for each upload, in order."""
         request = {"uploads": len(uploads)}
         job = self._catalog.create_job(self._catalog.collection(collection).id, "upload", request)
-        registrar = Registrar(self._services, job.id)
+        registrar = Registrar(self._parts, job.id)
         lines: dict[int, UploadLine] = {}
         accepted: dict[int, Registration] = {}
         try:
@@ -155,7 +154,7 @@ class Indexer:
             problem = _upload_problem(upload, image_id in taken)
             taken.add(image_id)
             if problem is None:
-                self._services.blobs.put(upload.data)
+                self._parts.blobs.put(upload.data)
                 size = len(upload.data)
                 accepted[index] = Registration(image_id, sha256, uri, size, upload.caption, upload.metadata)
             else:
@@ -166,8 +165,8 @@ class Indexer:
 
     def retry(self, job_id: str) -> Job:
         """Embed the failed images of a job again."""
-        task_ids = self._catalog.retry_job(job_id, self._services.settings.batch_size)
-        Registrar(self._services, job_id).send(task_ids)
+        task_ids = self._catalog.retry_job(job_id, self._parts.settings.batch_size)
+        Registrar(self._parts, job_id).send(task_ids)
         return self._catalog.job(job_id)
 
     def wait(
@@ -184,7 +183,7 @@ class Indexer:
         until = None if timeout is None else time.monotonic() + timeout
         last: Progress | None = None
         while True:
-            if self._services.send is None:
+            if self._parts.send is None:
                 self.run_pending(most=1)
             progress = self._catalog.job_progress(job_id)
             if progress != last and on_progress is not None:
@@ -192,14 +191,14 @@ class Indexer:
             if progress.state in ENDED or (until is not None and time.monotonic() >= until):
                 return progress
             if progress == last:
-                time.sleep(self._services.settings.poll_seconds)
+                time.sleep(self._parts.settings.poll_seconds)
             last = progress
 
     # --- work -------------------------------------------------------------------------------------
 
-    def embed_task(self, task_id: int, owner: str) -> bool:
+    def run_task(self, task_id: int, owner: str) -> bool:
         """The whole worker step for one task; True when this call finished it."""
-        return self._embedder.embed(task_id, owner) is Outcome.PUBLISHED
+        return self._tasks.run(task_id, owner) is Outcome.PUBLISHED
 
     def run_pending(self, *, most: int | None = None) -> int:
         """Do open tasks in this process until none is free (or ``most`` are done); how many were
@@ -211,24 +210,13 @@ class Indexer:
             self._catalog.expire_leases()
             outcomes = []
             for task_id in self._catalog.unsent_tasks(0, PENDING_PAGE):
-                outcomes.append(self._embedder.embed(task_id, owner))
+                outcomes.append(self._tasks.run(task_id, owner))
                 finished += outcomes[-1] is Outcome.PUBLISHED
                 if finished == most:
                     return finished
             if all(outcome is Outcome.NOT_OURS for outcome in outcomes):
                 return finished
         return finished
-
-    # --- before a big run -------------------------------------------------------------------------
-
-    def estimate(self, sources: Sequence[str], collection: str, *, copy: bool = False) -> Estimate:
-        """What the sources would take on disk, were all their images new. Lists them, reads no picture."""
-        bound = self._catalog.collection(collection)
-        settings = self._services.settings
-        patches = image_bytes(settings.patch_codec, *self._services.models.patch_shape(bound))
-        images, originals = count(sources, copy=copy)
-        shape = Shape(bound.num_query_tokens, bound.joint_dim, patches)
-        return estimate(images, originals, shape, settings.thumbnail_bytes, self._services.segments.folder)
 
 
 def _upload_problem(upload: Upload, taken: bool) -> tuple[str, str] | None:

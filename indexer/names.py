@@ -6,8 +6,9 @@ import os
 import socket
 import uuid
 
-EMBED = "sightline.embed"
-"""The one task of the queue."""
+TASK = "sightline.embed"
+"""The one task of the queue, for every kind of task; named as in version 0.1, whose messages may still wait.
+"""
 BUILDER = "builder"
 """The singleton lease of the builder."""
 

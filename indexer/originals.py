@@ -15,24 +15,29 @@ if TYPE_CHECKING:
     from sightline.store.records import Image
 
 
-def read_original(image: Image, blobs: BlobStore, *, max_bytes: int = MAX_BYTES) -> bytes:
-    """The registered bytes of an image. Its address was checked when it was registered.
+class Originals:
+    """The bytes of registered images, wherever they lie. Thread-safe."""
 
-    Raises:
-        ImageRejected: ``unreadable``, ``too_many_bytes``, or ``changed`` when there are other bytes by now.
-    """
-    data = read_uri(image.uri, blobs, max_bytes=max_bytes, allow_remote=True)
-    if hashlib.sha256(data).hexdigest() != image.sha256:
-        raise ImageRejected(
-            "changed", f"{image.uri} is not what it was when it was registered; index it again."
-        )
-    return data
+    def __init__(self, blobs: BlobStore, max_bytes: int = MAX_BYTES) -> None:
+        self._blobs = blobs
+        self._max_bytes = max_bytes
+
+    def read(self, image: Image, *, allow_remote: bool = True) -> bytes:
+        """The registered bytes of an image. Its address was checked when it was registered.
+
+        Raises:
+            ImageRejected: ``unreadable``, ``too_many_bytes``, or ``changed`` when it has other bytes now.
+        """
+        data = read_uri(image.uri, self._blobs, max_bytes=self._max_bytes, allow_remote=allow_remote)
+        if hashlib.sha256(data).hexdigest() != image.sha256:
+            raise ImageRejected(
+                "changed", f"{image.uri} is not what it was when it was registered; index it again."
+            )
+        return data
 
 
 def in_chunks(images: Sequence[Image], *, most: int, most_bytes: int) -> Iterator[list[Image]]:
-    """Neighbours of at most ``most`` members and ``most_bytes`` together; one image may exceed that
-    alone.
-    """
+    """Neighbours of at most ``most`` members and ``most_bytes`` together; one image may exceed that alone."""
     chunk: list[Image] = []
     size = 0
     for image in images:

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sightline.errors import ImageRejected, InputError, SourceError, UnavailableError
+from sightline.indexer.parts import IndexerParts
 from sightline.indexer.roots import ARCHIVE_MARK, Roots
-from sightline.indexer.services import IndexerServices
 from sightline.indexer.sources.listing import SourceItem, SourceProblem, iter_source
 from sightline.store.records import Registration
 
@@ -55,10 +55,10 @@ class Plan:
 class Registrar:
     """Registers into one job. Not thread-safe; one for each job."""
 
-    def __init__(self, services: IndexerServices, job_id: str) -> None:
-        self._services = services
-        self._catalog = services.catalog
-        self._settings = services.settings
+    def __init__(self, parts: IndexerParts, job_id: str) -> None:
+        self._parts = parts
+        self._catalog = parts.catalog
+        self._settings = parts.settings
         self._job_id = job_id
         self._waiting: list[Registration] = []
         self._taken: dict[int, int] = {}
@@ -105,10 +105,10 @@ class Registrar:
 
     def send(self, task_ids: Sequence[int]) -> None:
         """Tell the workers. A silent broker stops nothing: the builder sends what was not sent."""
-        if not task_ids or self._services.send is None or not self._can_send:
+        if not task_ids or self._parts.send is None or not self._can_send:
             return
         try:
-            self._services.send(task_ids)
+            self._parts.send(task_ids)
         except UnavailableError as error:
             self._can_send = False
             log.warning("%s", error, extra={"job_id": self._job_id})
@@ -134,7 +134,7 @@ class Registrar:
             raise unlisted
 
     def _register_source(self, source: str, plan: Plan, roots: Roots) -> None:
-        listed = iter_source(source, max_bytes=self._services.max_bytes, allow_remote=roots.remote)
+        listed = iter_source(source, max_bytes=self._parts.max_bytes, allow_remote=roots.remote)
         allowed = self._allowed(listed, roots)
         with ThreadPoolExecutor(self._settings.hash_threads, "hash") as pool:
             ahead = AHEAD * self._settings.hash_threads
@@ -179,7 +179,7 @@ class Registrar:
             return SourceProblem(item.image_id, item.uri, "empty", f"{item.uri} has no bytes.")
         uri, sha256 = item.uri, hashlib.sha256(data).hexdigest()
         if copy or ARCHIVE_MARK in uri:
-            uri = f"blob:{self._services.blobs.put(data)}"
+            uri = f"blob:{self._parts.blobs.put(data)}"
         return Registration(item.image_id, sha256, uri, len(data), item.caption, item.metadata)
 
 

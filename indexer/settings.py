@@ -6,10 +6,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
-PatchLevel = Literal["none", "fp16", "int8", "latent"]
-"""What is kept of patches, from nothing over everything to a fitted latent."""
+from sightline.types import PatchLevel
 
 
 @dataclass(frozen=True)

@@ -20,30 +20,9 @@ from sightline.api.settings import ApiSettings
 from sightline.errors import InputError
 from sightline.imaging.limits import Limits
 from sightline.indexer.settings import BrokerSettings, BuilderSettings, IndexerSettings
+from sightline.serving.settings import ModelSettings, ServingSettings
 
 PREFIX = "SIGHTLINE_"
-
-
-@dataclass(frozen=True)
-class ModelSettings:
-    """The model of new collections, and how any model is loaded."""
-
-    name: str = "Salesforce/blip2-itm-vit-g"
-    """A folder, a hub id, or ``demo`` for the small model that ships with Sightline."""
-    revision: str | None = None
-    """Branch, tag or commit on the hub."""
-    device: str | None = None
-    """``cpu``, ``cuda``, ``cuda:1``, ``mps``; chosen by what the machine has when not given."""
-    dtype: str | None = None
-    """Precision of the image encoder: ``float32``, ``bfloat16`` or ``float16``; chosen by the device and the
-    encoder's size when not given.
-    """
-    match_dtype: str = "auto"
-    """Precision in which the Q-Former scores candidates: ``float32``, ``bfloat16``, or ``auto``: bfloat16
-    where the machine multiplies it in hardware and a comparison of the two on the checkpoint keeps the order.
-    """
-    cache_dir: Path | None = None
-    """Where hub downloads are kept; the hub's own default when not given."""
 
 
 @dataclass(frozen=True)
@@ -54,18 +33,6 @@ class DecodingSettings:
     """Decoders that run side by side in one worker."""
     max_tries: int = 3
     """A picture that kills its decoder this often is marked failed."""
-
-
-@dataclass(frozen=True)
-class ServingSettings:
-    """The queue in front of the model, in every process that answers searches."""
-
-    max_waiting: int = 128
-    """Requests that may be at the model or wait for it; one more is refused at once (HTTP 503). Each holds
-    the patches of one batch in memory.
-    """
-    text_batch: int = 32
-    """Texts of different requests that are encoded together, at most."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The one composition root: from settings to services. Every part is made on first use, once.
+"""The one composition root: from settings to an installation's parts. Every part is made on first use, once.
 
 So ``sightline collections`` opens a catalog and nothing else, and a test hands in the parts that it wants to
 decide.
@@ -16,49 +16,64 @@ from sightline.lazy import is_made, once
 if TYPE_CHECKING:
     from celery import Celery
 
-    from sightline.api.services import ModelStatus, QueueFigures
+    from sightline.api.parts import ApiParts
+    from sightline.blip.patch_formats import PatchFormats
     from sightline.imaging import IsolatedDecoder
     from sightline.indexer.building.builder import Builder
-    from sightline.indexer.codecs import PatchCodecs
     from sightline.indexer.indexer import Indexer
+    from sightline.indexer.originals import Originals
+    from sightline.indexer.parts import Send
     from sightline.indexer.queue.app import TaskSender
-    from sightline.indexer.services import Send
-    from sightline.indexer.settings import BrokerSettings
-    from sightline.records import RerankRequest, RerankResponse, SearchRequest, SearchResponse
     from sightline.retriever.retriever import Retriever
+    from sightline.searching.documents import Documents
+    from sightline.searching.patches import PatchCache
+    from sightline.searching.reencoding import Reencoding
+    from sightline.searching.search import Search
+    from sightline.serving.collections import Collections
     from sightline.serving.models import Models
     from sightline.serving.scheduler import Scheduler
     from sightline.serving.warm_up import WarmUp
     from sightline.settings import Settings
     from sightline.store.blobs import BlobStore
     from sightline.store.catalog import Catalog
-    from sightline.store.records import Collection
     from sightline.store.segments import SegmentReader
+    from sightline.upkeep.cache_report import CacheMeasurement
+    from sightline.upkeep.consistency import Consistency
+    from sightline.upkeep.doctor import Doctor
+    from sightline.upkeep.repair import Repair
 
 
-def build_services(
+def open_installation(
     settings: Settings,
     *,
     models: Models | None = None,
     catalog: Catalog | None = None,
+    decoder: IsolatedDecoder | None = None,
     send: Send | None = None,
     after_send: Callable[[], None] | None = None,
     inline: bool = False,
     now: Callable[[], float] = time.time,
-) -> Services:
-    """All parts of an installation.
+) -> Installation:
+    """All parts of an installation; a context manager that gives back what they hold.
 
-    ``models``, ``catalog`` and ``send`` replace the real ones, ``now`` the clock; ``after_send`` is called
-    whenever workers were told about tasks. ``inline``: there are no workers; ``indexer.wait`` does the work
-    in this process.
+    ``models``, ``catalog``, ``decoder`` and ``send`` replace the real ones, ``now`` the clock; ``after_send``
+    is called whenever workers were told about tasks. ``inline``: there are no workers, and
+    ``indexer.wait`` does their work in this process.
     """
-    return Services(
-        settings, models=models, catalog=catalog, send=send, after_send=after_send, inline=inline, now=now
+    return Installation(
+        settings,
+        models=models,
+        catalog=catalog,
+        decoder=decoder,
+        send=send,
+        after_send=after_send,
+        inline=inline,
+        now=now,
     )
 
 
-class Services:
-    """What the API, the worker, the builder and the command line share. Thread-safe; a context manager."""
+class Installation:
+    """What the API, the worker, the builder and the command line take their parts from. Thread-safe."""
 
     def __init__(
         self,
@@ -66,6 +81,7 @@ class Services:
         *,
         models: Models | None,
         catalog: Catalog | None,
+        decoder: IsolatedDecoder | None,
         send: Send | None,
         after_send: Callable[[], None] | None,
         inline: bool,
@@ -75,25 +91,28 @@ class Services:
         self.lock = threading.RLock()
         self._given_models = models
         self._given_catalog = catalog
+        self._given_decoder = decoder
         self._given_send = send
         self._after_send = after_send
         self._inline = inline
         self._now = now
 
-    def __enter__(self) -> Services:
+    def __enter__(self) -> Installation:
         return self
 
     def __exit__(self, *error: object) -> None:
         self.close()
 
     def close(self) -> None:
-        """Give back what this holds: the model's thread, decoder processes and database connections."""
+        """Give back what this made: the model's thread, decoder processes and database connections."""
         if is_made(self, "scheduler"):
             self.scheduler.close()
-        if is_made(self, "decoder"):
+        if is_made(self, "decoder") and self._given_decoder is None:
             self.decoder.close()
         if is_made(self, "catalog") and self._given_catalog is None:
             self.catalog.close()
+
+    # what outlives the process
 
     @once
     def catalog(self) -> Catalog:
@@ -114,6 +133,13 @@ class Services:
         return BlobStore(self.settings.originals_url)
 
     @once
+    def originals(self) -> Originals:
+        """The bytes of registered images, wherever they lie."""
+        from sightline.indexer.originals import Originals
+
+        return Originals(self.blobs, self.settings.imaging.max_bytes)
+
+    @once
     def segments(self) -> SegmentReader:
         """Reads published segments."""
         from sightline.store.segments import SegmentReader
@@ -122,15 +148,20 @@ class Services:
         return SegmentReader(self.settings.segments_folder)
 
     @once
-    def codecs(self) -> PatchCodecs:
-        """The fitted patch codecs that segments name."""
-        from sightline.indexer.codecs import PatchCodecs
+    def formats(self) -> PatchFormats:
+        """The forms in which segments store patches, with the fitted codecs that they name."""
+        from sightline.blip.patch_formats import PatchFormats
+        from sightline.store.codec_files import CodecFiles
 
-        return PatchCodecs(self.settings.segments_folder)
+        return PatchFormats(CodecFiles(self.settings.segments_folder))
+
+    # what computes
 
     @once
     def decoder(self) -> IsolatedDecoder:
         """Bytes to pixels, in processes of their own that start with the first picture."""
+        if self._given_decoder is not None:
+            return self._given_decoder
         from sightline.imaging import IsolatedDecoder
 
         decoding = self.settings.decoding
@@ -155,43 +186,49 @@ class Services:
         return Scheduler(self.settings.serving)
 
     @once
-    def retriever(self) -> Retriever:
-        """From a text vector to candidates."""
-        from sightline.retriever.retriever import Retriever
+    def warm_up(self) -> WarmUp:
+        """Loads the models of existing collections in the background; started by the server only."""
+        from sightline.serving.warm_up import WarmUp
 
-        self.settings.generations_folder.mkdir(parents=True, exist_ok=True)
-        return Retriever(self.catalog, self.segments, self.settings.generations_folder)
+        return WarmUp(self.catalog, self.models, self.scheduler)
 
-    @property
-    def broker(self) -> BrokerSettings:
-        """Where messages travel."""
-        return self.settings.broker_settings
+    # from sources to searchable
 
     @once
     def app(self) -> Celery:
         """The Celery application; opens no connection."""
         from sightline.indexer.queue.app import make_app
 
-        return make_app(self)
+        # The indexer is made when the first task runs: whoever only sends needs no model.
+        return make_app(self.settings.broker_settings, lambda task, owner: self.indexer.run_task(task, owner))
 
     @once
     def queue(self) -> TaskSender:
         """Tells workers about tasks, and how many messages wait."""
         from sightline.indexer.queue.app import TaskSender
 
-        return TaskSender(self.app, self.catalog, self.broker)
+        return TaskSender(self.app, self.catalog, self.settings.broker_settings)
+
+    @once
+    def collections(self) -> Collections:
+        """Makes collections and binds them to models."""
+        from sightline.serving.collections import Collections
+
+        return Collections(self.catalog, self.models, self.settings.model)
 
     @once
     def indexer(self) -> Indexer:
         """Registers sources and embeds tasks."""
         from sightline.indexer.indexer import Indexer
-        from sightline.indexer.services import IndexerServices
+        from sightline.indexer.parts import IndexerParts
 
         return Indexer(
-            IndexerServices(
+            IndexerParts(
                 catalog=self.catalog,
                 blobs=self.blobs,
+                originals=self.originals,
                 segments=self.segments,
+                formats=self.formats,
                 decoder=self.decoder,
                 models=self.models,
                 settings=self.settings.indexer,
@@ -209,6 +246,7 @@ class Services:
             self.catalog,
             self.segments,
             self.settings.generations_folder,
+            self.formats,
             self.settings.builder,
             queue=self.queue,
             now=self._now,
@@ -224,42 +262,105 @@ class Services:
         if self._after_send is not None:
             self._after_send()
 
-    def create_collection(
-        self, name: str, model: str | None = None, revision: str | None = None
-    ) -> Collection:
-        """Bind a collection to a model (None: the installation's own).
-
-        Raises:
-            ModelMismatchError: the collection exists and is bound to another model.
-            ModelUnavailableError: the model's files cannot be reached.
-        """
-        from sightline.serving.collections import create_collection
-
-        return create_collection(self, name, model, revision)
-
-    def search(self, request: SearchRequest) -> SearchResponse:
-        """Answer one query; see sightline.searching.search."""
-        from sightline.searching.search import search
-
-        return search(self, request)
-
-    def rerank_documents(self, request: RerankRequest) -> RerankResponse:
-        """Score documents against a text; see sightline.searching.documents."""
-        from sightline.searching.documents import rerank_documents
-
-        return rerank_documents(self, request)
+    # from a query to an answer
 
     @once
-    def warm_up(self) -> WarmUp:
-        """Loads the models of existing collections in the background; started by the server only."""
-        from sightline.serving.warm_up import WarmUp
+    def retriever(self) -> Retriever:
+        """From a text vector to candidates."""
+        from sightline.retriever.retriever import Retriever
 
-        return WarmUp(self)
+        self.settings.generations_folder.mkdir(parents=True, exist_ok=True)
+        return Retriever(self.catalog, self.segments, self.settings.generations_folder)
 
-    def model_status(self) -> ModelStatus:
-        """Whether the models can answer now; never blocks."""
-        return self.warm_up.status()
+    @once
+    def reencoding(self) -> Reencoding:
+        """Patches of stored images, made again from their originals."""
+        from sightline.searching.reencoding import Reencoding
 
-    def queue_figures(self) -> QueueFigures:
-        """The queue in front of the model; never blocks."""
-        return self.scheduler.figures()
+        return Reencoding(self.originals, self.decoder)
+
+    @once
+    def patches(self) -> PatchCache:
+        """Patches of stored images, from their segments first."""
+        from sightline.searching.patches import PatchCache
+
+        return PatchCache(self.catalog, self.segments, self.formats, self.reencoding)
+
+    @once
+    def search(self) -> Search:
+        """Answers text queries."""
+        from sightline.searching.search import Search
+
+        return Search(self.catalog, self.models, self.scheduler, self.retriever, self.patches)
+
+    @once
+    def documents(self) -> Documents:
+        """Reranks documents."""
+        from sightline.searching.documents import Documents
+
+        return Documents(self.catalog, self.models, self.scheduler, self.patches, self.settings.model)
+
+    @once
+    def api_parts(self) -> ApiParts:
+        """What the HTTP application is made of."""
+        from sightline.api.parts import ApiParts
+
+        return ApiParts(
+            settings=self.settings.api,
+            default_model=self.settings.model.name,
+            max_waiting=self.settings.serving.max_waiting,
+            catalog=self.catalog,
+            blobs=self.blobs,
+            originals=self.originals,
+            decoder=self.decoder,
+            indexer=self.indexer,
+            collections=self.collections,
+            search=self.search,
+            documents=self.documents,
+            model_status=self.warm_up.status,
+            queue_figures=self.scheduler.figures,
+        )
+
+    # upkeep
+
+    @once
+    def consistency(self) -> Consistency:
+        """Whether catalog, segments and index say the same."""
+        from sightline.upkeep.consistency import Consistency
+
+        return Consistency(self.catalog, self.segments, self.settings.generations_folder, self.formats)
+
+    @once
+    def doctor(self) -> Doctor:
+        """Looks at everything; opens what it looks at one after the other."""
+        from sightline.settings import unknown_variables
+        from sightline.upkeep.doctor import Doctor, Facts
+
+        facts = Facts(
+            data_folder=self.settings.data_folder,
+            catalog_url=self.settings.catalog_url,
+            broker_url=self.settings.broker.url,
+            model=self.settings.model,
+            unknown_variables=unknown_variables(),
+        )
+        return Doctor(
+            facts,
+            catalog=lambda: self.catalog,
+            waiting=lambda: self.queue.depth(),
+            models=lambda: self.models,
+            consistency=lambda: self.consistency,
+        )
+
+    @once
+    def repair(self) -> Repair:
+        """Makes lost and damaged segments again."""
+        from sightline.upkeep.repair import Repair
+
+        return Repair(self.catalog, self.segments, self.formats, self.models, self.reencoding)
+
+    @once
+    def cache_measurement(self) -> CacheMeasurement:
+        """Measures levels of the patch cache and fits codecs."""
+        from sightline.upkeep.cache_report import CacheMeasurement
+
+        return CacheMeasurement(self.catalog, self.segments, self.formats, self.models, self.reencoding)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Response
 
-from sightline.api.dependencies import Name, Root, ServicesHere, problems
+from sightline.api.dependencies import Name, PartsHere, Root, problems
+from sightline.api.parts import ApiParts
 from sightline.api.problems import Problem, invalid
 from sightline.api.schemas.collections import (
     CollectionAnswer,
@@ -12,7 +13,6 @@ from sightline.api.schemas.collections import (
     NewCollection,
     collection_answer,
 )
-from sightline.api.services import Services
 from sightline.api.urls import collection_url
 from sightline.errors import NotFoundError
 
@@ -21,42 +21,42 @@ router = APIRouter(prefix="/v1/collections", tags=["collections"])
 
 @router.post("", status_code=201, responses=problems(403, 409, 422, 503))
 def create_collection(
-    body: NewCollection, services: ServicesHere, root: Root, response: Response
+    body: NewCollection, parts: PartsHere, root: Root, response: Response
 ) -> CollectionAnswer:
     """Create a collection (201), or find it with the same model (200); with another model: 409."""
     if body.model is not None:
-        check_model(body.model, services)
-    existed = _exists(services, body.name)
-    collection = services.create_collection(body.name, body.model, body.revision)
+        check_model(body.model, parts)
+    existed = _exists(parts, body.name)
+    collection = parts.collections.create(body.name, body.model, body.revision)
     response.status_code = 200 if existed else 201
     response.headers["Location"] = collection_url(collection.name, root)
-    return collection_answer(collection, services.catalog.collection_counts(collection.name))
+    return collection_answer(collection, parts.catalog.collection_counts(collection.name))
 
 
 @router.get("")
-def list_collections(services: ServicesHere) -> CollectionList:
+def list_collections(parts: PartsHere) -> CollectionList:
     """All collections."""
-    catalog = services.catalog
+    catalog = parts.catalog
     found = [collection_answer(item, catalog.collection_counts(item.name)) for item in catalog.collections()]
     return CollectionList(items=found)
 
 
 @router.get("/{name}", responses=problems(404))
-def get_collection(name: Name, services: ServicesHere) -> CollectionAnswer:
+def get_collection(name: Name, parts: PartsHere) -> CollectionAnswer:
     """One collection."""
-    collection = services.catalog.collection(name)
-    return collection_answer(collection, services.catalog.collection_counts(name))
+    collection = parts.catalog.collection(name)
+    return collection_answer(collection, parts.catalog.collection_counts(name))
 
 
 @router.delete("/{name}", status_code=204, responses=problems(404))
-def delete_collection(name: Name, services: ServicesHere) -> None:
+def delete_collection(name: Name, parts: PartsHere) -> None:
     """Delete a collection with everything that was made for it. Originals outside of our store stay."""
-    services.catalog.delete_collection(name)
+    parts.catalog.delete_collection(name)
 
 
-def check_model(model: str, services: Services) -> None:
+def check_model(model: str, parts: ApiParts) -> None:
     """Over HTTP a model is a hub id or a name: a path would let strangers look around in our folders."""
-    if model == services.settings.model.name:
+    if model == parts.default_model:
         return
     if model.startswith(("/", ".", "~")) or "\\" in model or ".." in model or "://" in model:
         raise Problem(403, "Name a model by its hub id; folders can be given on the command line only.")
@@ -64,9 +64,9 @@ def check_model(model: str, services: Services) -> None:
         raise invalid("/model", f"{model!r} is no hub id: it reads like 'owner/name'.")
 
 
-def _exists(services: Services, name: str) -> bool:
+def _exists(parts: ApiParts, name: str) -> bool:
     try:
-        services.catalog.collection(name)
+        parts.catalog.collection(name)
     except NotFoundError:
         return False
     return True

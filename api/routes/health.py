@@ -8,8 +8,8 @@ from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel
 
-from sightline.api.dependencies import MetricsHere, ServicesHere
-from sightline.api.services import Services
+from sightline.api.dependencies import MetricsHere, PartsHere
+from sightline.api.parts import ApiParts
 from sightline.errors import SightlineError
 
 router = APIRouter(tags=["health"])
@@ -43,10 +43,10 @@ async def live() -> Alive:
 
 
 @router.get("/readyz", responses={503: {"model": Readiness, "description": "Not ready"}})
-def ready(services: ServicesHere, response: Response) -> Readiness:
+def ready(parts: PartsHere, response: Response) -> Readiness:
     """200 when model, database and generations can answer a search, else 503 with the same body."""
-    model = services.model_status()
-    checks = {"model": CheckAnswer(ready=model.ready, detail=model.detail)} | _stored(services)
+    model = parts.model_status()
+    checks = {"model": CheckAnswer(ready=model.ready, detail=model.detail)} | _stored(parts)
     good = all(check.ready for check in checks.values())
     response.status_code = 200 if good else 503
     response.headers["Cache-Control"] = "no-store"
@@ -59,11 +59,11 @@ def metrics(metrics: MetricsHere) -> Response:
     return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
 
-def _stored(services: Services) -> dict[str, CheckAnswer]:
+def _stored(parts: ApiParts) -> dict[str, CheckAnswer]:
     """Database and generations. A collection without one yet is answered by an exact scan, and is ready."""
     try:
-        names = [collection.name for collection in services.catalog.collections()]
-        numbers = {name: _generation(services, name) for name in names}
+        names = [collection.name for collection in parts.catalog.collections()]
+        numbers = {name: _generation(parts, name) for name in names}
     except Exception as error:
         log.warning("The catalog cannot be read.", exc_info=True)
         detail = str(error) if isinstance(error, SightlineError) else "The catalog cannot be read."
@@ -76,6 +76,6 @@ def _stored(services: Services) -> dict[str, CheckAnswer]:
     }
 
 
-def _generation(services: Services, name: str) -> int:
-    generation = services.catalog.snapshot(name).generation
+def _generation(parts: ApiParts, name: str) -> int:
+    generation = parts.catalog.snapshot(name).generation
     return 0 if generation is None else generation.number

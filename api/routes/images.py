@@ -12,8 +12,8 @@ from sightline.api.dependencies import (
     ImageIdHere,
     MetricsHere,
     Name,
+    PartsHere,
     Root,
-    ServicesHere,
     SettingsHere,
     live_image,
     problems,
@@ -34,7 +34,7 @@ from sightline.api.schemas.images import (
 )
 from sightline.api.urls import job_url
 from sightline.errors import FilterError, NotFoundError
-from sightline.indexer import Upload, UploadLine
+from sightline.indexer.uploads import Upload, UploadLine
 from sightline.store.filters import Filter, parse_filter
 from sightline.store.records import UNSET
 
@@ -47,7 +47,7 @@ ITEMS = (
 @router.post("", status_code=202, responses=problems(404, 413, 422))
 def upload_images(
     name: Name,
-    services: ServicesHere,
+    parts: PartsHere,
     settings: SettingsHere,
     metrics: MetricsHere,
     root: Root,
@@ -64,20 +64,20 @@ def upload_images(
         Upload(file.file.read(), item.id, item.caption, item.metadata)
         for file, item in zip(files, told, strict=True)
     ]
-    job, lines = services.indexer.add(name, uploads)
+    job, lines = parts.indexer.add(name, uploads)
     request.scope["job_id"] = job.id
     response.headers["Location"] = job_url(job.id, root)
     metrics.upload_bytes.inc(sum(len(upload.data) for upload in uploads))
     for line in lines:
         metrics.uploaded.labels(line.status).inc()
     answers = [_line(line, file.filename) for line, file in zip(lines, files, strict=True)]
-    return UploadAnswer(job=answer_of(services, job, root), files=answers)
+    return UploadAnswer(job=answer_of(parts, job, root), files=answers)
 
 
 @router.get("", responses=problems(404, 422))
 def list_images(
     name: Name,
-    services: ServicesHere,
+    parts: PartsHere,
     root: Root,
     cursor: Annotated[
         str | None, Query(max_length=500, description="next_cursor of the page before.")
@@ -86,25 +86,25 @@ def list_images(
     filter: Annotated[str | None, Query(max_length=20_000, description="A filter, as JSON.")] = None,
 ) -> ImageList:
     """Live images, oldest first, page by page."""
-    page = services.catalog.images(name, cursor, limit, parse_filter_text(filter))
+    page = parts.catalog.images(name, cursor, limit, parse_filter_text(filter))
     return ImageList(
         items=[image_answer(item, name, root) for item in page.items], next_cursor=page.next_cursor
     )
 
 
 @router.get("/{image_id}", responses=problems(404))
-def get_image(name: Name, image_id: ImageIdHere, services: ServicesHere, root: Root) -> ImageAnswer:
+def get_image(name: Name, image_id: ImageIdHere, parts: PartsHere, root: Root) -> ImageAnswer:
     """One image."""
-    return image_answer(live_image(services, name, image_id), name, root)
+    return image_answer(live_image(parts, name, image_id), name, root)
 
 
 @router.patch("/{image_id}", responses=problems(404, 422))
 def change_image(
-    name: Name, image_id: ImageIdHere, body: ImageChange, services: ServicesHere, root: Root
+    name: Name, image_id: ImageIdHere, body: ImageChange, parts: PartsHere, root: Root
 ) -> ImageAnswer:
     """Change caption and/or metadata: at once, without the model."""
     given = body.model_fields_set
-    image = services.catalog.update_image(
+    image = parts.catalog.update_image(
         name,
         image_id,
         caption=body.caption if "caption" in given else UNSET,
@@ -114,10 +114,10 @@ def change_image(
 
 
 @router.delete("/{image_id}", status_code=204, responses=problems(404))
-def delete_image(name: Name, image_id: ImageIdHere, services: ServicesHere) -> None:
+def delete_image(name: Name, image_id: ImageIdHere, parts: PartsHere) -> None:
     """Delete one image: no search that begins after this finds it."""
-    collection = services.catalog.collection(name)
-    if services.catalog.delete_images(collection.id, ids=[image_id]) == 0:
+    collection = parts.catalog.collection(name)
+    if parts.catalog.delete_images(collection.id, ids=[image_id]) == 0:
         raise NotFoundError(f"There is no image {image_id!r} in collection {name!r}.")
 
 
@@ -129,29 +129,29 @@ PICTURE: dict[int | str, dict[str, Any]] = {
 
 @router.get("/{image_id}/file", response_class=Response, responses=PICTURE | problems(404, 410))
 def get_file(
-    name: Name, image_id: ImageIdHere, services: ServicesHere, settings: SettingsHere, request: Request
+    name: Name, image_id: ImageIdHere, parts: PartsHere, settings: SettingsHere, request: Request
 ) -> Response:
     """The original's bytes. Immutable under ``?v=``, as answers carry it; 410 when they changed."""
-    image = live_image(services, name, image_id)
+    image = live_image(parts, name, image_id)
     etag = f'"{image.sha256}"'
     headers = cache_headers(request, etag, image.sha256, settings.key is not None)
     if is_known(request, etag):
         return Response(status_code=304, headers=headers)
-    return file_response(read_original(image, services.blobs), image_id, headers)
+    return file_response(read_original(image, parts.originals), image_id, headers)
 
 
 @router.get("/{image_id}/thumbnail", response_class=Response, responses=PICTURE | problems(404))
 def get_thumbnail(
-    name: Name, image_id: ImageIdHere, services: ServicesHere, settings: SettingsHere, request: Request
+    name: Name, image_id: ImageIdHere, parts: PartsHere, settings: SettingsHere, request: Request
 ) -> Response:
     """A small WebP."""
-    image = live_image(services, name, image_id)
+    image = live_image(parts, name, image_id)
     etag = f'"{image.sha256}-thumbnail"'
     headers = cache_headers(request, etag, image.sha256, settings.key is not None)
     if is_known(request, etag):
         return Response(status_code=304, headers=headers)
     try:
-        data = services.blobs.get_thumbnail(image.sha256)
+        data = parts.blobs.get_thumbnail(image.sha256)
     except (OSError, NotFoundError) as error:
         raise NotFoundError(f"There is no thumbnail of {image_id!r} (yet).") from error
     return Response(data, headers=headers, media_type="image/webp")

@@ -12,10 +12,10 @@ from fastapi import APIRouter, Query, Request, Response
 from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.concurrency import run_in_threadpool
 
-from sightline.api.dependencies import Name, Root, ServicesHere, SettingsHere, problems
+from sightline.api.dependencies import Name, PartsHere, Root, SettingsHere, problems
+from sightline.api.parts import ApiParts
 from sightline.api.problems import Problem
 from sightline.api.schemas.jobs import JobAnswer, JobList, NewJob, job_answer
-from sightline.api.services import Services
 from sightline.api.urls import job_url
 from sightline.errors import NotFoundError
 from sightline.indexer.roots import Roots
@@ -31,64 +31,64 @@ log = logging.getLogger("sightline.http")
 def start_job(
     name: Name,
     body: NewJob,
-    services: ServicesHere,
+    parts: PartsHere,
     settings: SettingsHere,
     root: Root,
     request: Request,
     response: Response,
 ) -> JobAnswer:
     """Index what the server can read. Answers at once; listing, hashing and embedding go on behind it."""
-    services.catalog.collection(name)
+    parts.catalog.collection(name)
     check_sources(body.sources, settings.source_roots)
-    job = services.indexer.begin(
+    job = parts.indexer.begin(
         body.sources, name, copy=body.copy_originals, prune=body.prune, roots=settings.source_roots
     )
     request.scope["job_id"] = job.id
     response.headers["Location"] = job_url(job.id, root)
     # A daemon thread: reading a source takes hours, and must hold neither a request nor a shutdown.
-    Thread(target=_register, args=(services, job.id), name=f"register-{job.id}", daemon=True).start()
-    return answer_of(services, job, root)
+    Thread(target=_register, args=(parts, job.id), name=f"register-{job.id}", daemon=True).start()
+    return answer_of(parts, job, root)
 
 
 @router.get("/jobs")
 def list_jobs(
-    services: ServicesHere,
+    parts: PartsHere,
     root: Root,
     collection: Annotated[str | None, Query(description="Only this collection's.")] = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
 ) -> JobList:
     """The newest jobs first."""
-    jobs = services.catalog.jobs(collection, limit)
-    return JobList(items=[answer_of(services, job, root, errors=0) for job in jobs])
+    jobs = parts.catalog.jobs(collection, limit)
+    return JobList(items=[answer_of(parts, job, root, errors=0) for job in jobs])
 
 
 @router.get("/jobs/{job_id}", responses=problems(404))
-def get_job(job_id: str, services: ServicesHere, root: Root) -> JobAnswer:
+def get_job(job_id: str, parts: PartsHere, root: Root) -> JobAnswer:
     """One job: its counts, and its first 100 failures."""
-    return answer_of(services, services.catalog.job(job_id), root)
+    return answer_of(parts, parts.catalog.job(job_id), root)
 
 
 @router.get("/jobs/{job_id}/events", response_class=EventSourceResponse, responses=problems(404))
 async def follow_job(
-    job_id: str, services: ServicesHere, settings: SettingsHere, root: Root
+    job_id: str, parts: PartsHere, settings: SettingsHere, root: Root
 ) -> EventSourceResponse:
     """Server-sent events: ``progress`` (a job, as GET answers it) whenever it changed, at last ``done``."""
-    await run_in_threadpool(services.catalog.job, job_id)
-    events = _events(services, job_id, root, settings.event_seconds)
+    await run_in_threadpool(parts.catalog.job, job_id)
+    events = _events(parts, job_id, root, settings.event_seconds)
     return EventSourceResponse(events, ping=KEEP_ALIVE_SECONDS, headers={"Cache-Control": "no-store"})
 
 
 @router.post("/jobs/{job_id}/cancel", responses=problems(404, 409))
-def cancel_job(job_id: str, services: ServicesHere, root: Root) -> JobAnswer:
+def cancel_job(job_id: str, parts: PartsHere, root: Root) -> JobAnswer:
     """Stop a job: what was published stays, the rest is dropped."""
-    services.catalog.cancel_job(job_id)
-    return answer_of(services, services.catalog.job(job_id), root)
+    parts.catalog.cancel_job(job_id)
+    return answer_of(parts, parts.catalog.job(job_id), root)
 
 
 @router.post("/jobs/{job_id}/retry", status_code=202, responses=problems(404, 409))
-def retry_job(job_id: str, services: ServicesHere, root: Root) -> JobAnswer:
+def retry_job(job_id: str, parts: PartsHere, root: Root) -> JobAnswer:
     """Try the failed images of a job again."""
-    return answer_of(services, services.indexer.retry(job_id), root)
+    return answer_of(parts, parts.indexer.retry(job_id), root)
 
 
 def check_sources(sources: Sequence[str], roots: Sequence[str]) -> None:
@@ -103,34 +103,32 @@ def check_sources(sources: Sequence[str], roots: Sequence[str]) -> None:
             raise Problem(403, f"{source} does not lie below a folder that this server may read from.")
 
 
-def answer_of(services: Services, job: Job, root: str, errors: int = 100) -> JobAnswer:
+def answer_of(parts: ApiParts, job: Job, root: str, errors: int = 100) -> JobAnswer:
     """A job with its counts and its first failures."""
-    catalog = services.catalog
+    catalog = parts.catalog
     found = catalog.job_errors(job.id, errors) if errors else []
     return job_answer(job, catalog.job_progress(job.id), found, root)
 
 
-def _look(services: Services, job_id: str, root: str) -> JobAnswer | None:
+def _look(parts: ApiParts, job_id: str, root: str) -> JobAnswer | None:
     """The job now; None when its collection was deleted meanwhile."""
     try:
-        return answer_of(services, services.catalog.job(job_id), root)
+        return answer_of(parts, parts.catalog.job(job_id), root)
     except NotFoundError:
         return None
 
 
-def _register(services: Services, job_id: str) -> None:
+def _register(parts: ApiParts, job_id: str) -> None:
     try:
-        services.indexer.register(job_id)
+        parts.indexer.register(job_id)
     except Exception:
         log.exception("A server-side job ended early.", extra={"job_id": job_id})
 
 
-async def _events(
-    services: Services, job_id: str, root: str, seconds: float
-) -> AsyncIterator[ServerSentEvent]:
+async def _events(parts: ApiParts, job_id: str, root: str, seconds: float) -> AsyncIterator[ServerSentEvent]:
     last = None
     while True:
-        answer = await run_in_threadpool(_look, services, job_id, root)
+        answer = await run_in_threadpool(_look, parts, job_id, root)
         if answer is None:
             return
         shown = answer.model_dump_json(exclude={"updated_at"})

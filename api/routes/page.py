@@ -16,6 +16,7 @@ from starlette.templating import Jinja2Templates
 from sightline.api.auth import COOKIE, same, session_value
 from sightline.api.dependencies import Everything, EverythingHere, Root, SettingsHere
 from sightline.api.metrics import Metrics
+from sightline.api.parts import ApiParts
 from sightline.api.problems import from_error, sentence
 from sightline.api.results import (
     CANDIDATES,
@@ -31,7 +32,6 @@ from sightline.api.results import (
 )
 from sightline.api.routes.images import parse_filter_text
 from sightline.api.routes.search import run_search
-from sightline.api.services import Services
 from sightline.api.settings import ApiSettings
 from sightline.errors import FilterError, NotFoundError, SightlineError
 from sightline.records import SearchRequest, SearchResponse
@@ -60,12 +60,12 @@ async def page(request: Request, here: EverythingHere) -> Response:
 
 
 def _page(request: Request, here: Everything) -> Response:
-    services, settings, root = here.services, here.settings, here.root
+    parts, settings, root = here.parts, here.settings, here.root
     if not request.scope.get("authorized", True):
         return _render(request, "key.html", {"root": root, "wrong": False}, 401)
     query = read_query(request.query_params, settings)
     part = request.headers.get("x-sightline-part") == "results"
-    status, view = look(services, settings, here.metrics, query, root, picker=not part)
+    status, view = look(parts, settings, here.metrics, query, root, picker=not part)
     context = {"view": view, "query": view.query, "root": root, "sizes": SIZES, "settings": settings}
     context["candidate_choices"] = [n for n in CANDIDATES if n <= settings.max_candidates]
     return _render(request, "results.html" if part else "page.html", context, status)
@@ -93,7 +93,7 @@ async def favicon(root: Root) -> Response:
 
 
 def look(
-    services: Services,
+    parts: ApiParts,
     settings: ApiSettings,
     metrics: Metrics,
     query: PageQuery,
@@ -104,14 +104,14 @@ def look(
     listed: Sequence[tuple[str, int]] = ()
     try:
         if picker or query.collection is None:  # counting every collection is not free
-            listed = _collections(services)
-        collection = _choose(services, settings, query, listed)
+            listed = _collections(parts)
+        collection = _choose(parts, settings, query, listed)
         if collection is None:
             return 200, View("void", query, title="No pictures yet")
         base = View("home", query, collection, listed, chips=chips_of(query, root))
         if query.text:
-            return 200, _searched(services, settings, metrics, base, root)
-        return 200, _wall(services, base, root)
+            return 200, _searched(parts, settings, metrics, base, root)
+        return 200, _wall(parts, base, root)
     except SightlineError as error:
         return _failed(error, query, listed, root)
     except Exception:
@@ -120,7 +120,7 @@ def look(
         return 500, View("error", query, collections=listed, title="That did not work", detail=detail)
 
 
-def _searched(services: Services, settings: ApiSettings, metrics: Metrics, base: View, root: str) -> View:
+def _searched(parts: ApiParts, settings: ApiSettings, metrics: Metrics, base: View, root: str) -> View:
     query, collection = base.query, base.collection
     assert collection is not None
     parse_filter_text(query.filter)
@@ -131,7 +131,7 @@ def _searched(services: Services, settings: ApiSettings, metrics: Metrics, base:
         candidates=query.candidates,
         filter=json.loads(query.filter) if query.filter else None,
     )
-    response = run_search(services, metrics, request)
+    response = run_search(parts, metrics, request)
     tiles = tiles_of(response, query, collection.name, root)
     best = max((tile.probability for tile in tiles if tile.probability is not None), default=None)
     state, title = "results", ""
@@ -150,13 +150,13 @@ def _has_more(response: SearchResponse, query: PageQuery) -> bool:
     return query.k < min(len(response.results), 200)
 
 
-def _wall(services: Services, base: View, root: str) -> View:
+def _wall(parts: ApiParts, base: View, root: str) -> View:
     """The collection itself, page by page."""
     assert base.collection is not None
     name = base.collection.name
     wanted = parse_filter_text(base.query.filter)
-    page = services.catalog.images(name, base.query.cursor, WALL, wanted)
-    counts = services.catalog.collection_counts(name)
+    page = parts.catalog.images(name, base.query.cursor, WALL, wanted)
+    counts = parts.catalog.collection_counts(name)
     tiles = [tile_of_image(image, name, root) for image in page.items]
     more = base.query.url(root, cursor=page.next_cursor) if page.next_cursor else None
     state, title = "home", ""
@@ -184,22 +184,22 @@ def _examples(images: Sequence[Image]) -> list[str]:
     return list(dict.fromkeys(captions[step // 2 :: step]))[:4]
 
 
-def _collections(services: Services) -> list[tuple[str, int]]:
-    names = [collection.name for collection in services.catalog.collections()]
-    return [(name, services.catalog.collection_counts(name)["live"]) for name in names]
+def _collections(parts: ApiParts) -> list[tuple[str, int]]:
+    names = [collection.name for collection in parts.catalog.collections()]
+    return [(name, parts.catalog.collection_counts(name)["live"]) for name in names]
 
 
 def _choose(
-    services: Services, settings: ApiSettings, query: PageQuery, listed: Sequence[tuple[str, int]]
+    parts: ApiParts, settings: ApiSettings, query: PageQuery, listed: Sequence[tuple[str, int]]
 ) -> Collection | None:
     """The collection asked for, else the configured one, else the first with pictures in it."""
     if query.collection is not None:
-        return services.catalog.collection(query.collection)
+        return parts.catalog.collection(query.collection)
     names = [name for name, _ in listed]
     if settings.page_collection in names and settings.page_collection is not None:
-        return services.catalog.collection(settings.page_collection)
+        return parts.catalog.collection(settings.page_collection)
     filled = [name for name, images in listed if images] or names
-    return services.catalog.collection(filled[0]) if filled else None
+    return parts.catalog.collection(filled[0]) if filled else None
 
 
 def _failed(

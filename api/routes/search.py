@@ -11,11 +11,11 @@ from fastapi import APIRouter, Request, Response
 
 from sightline.api.dependencies import EverythingHere, Name, problems
 from sightline.api.metrics import Metrics
+from sightline.api.parts import ApiParts, Decoder
 from sightline.api.problems import Problem, invalid
 from sightline.api.schemas.common import Answer
 from sightline.api.schemas.rerank import RerankAnswer, RerankBody, RerankedAnswer, StoredDocument
 from sightline.api.schemas.search import SearchAnswer, SearchBody, search_answer
-from sightline.api.services import Decoder, Services
 from sightline.api.settings import ApiSettings
 from sightline.errors import ImageRejected
 from sightline.records import (
@@ -37,7 +37,7 @@ async def search(name: Name, body: SearchBody, here: EverythingHere, request: Re
     check_candidates(body.candidates, here.settings)
 
     def work() -> Response:
-        response = run_search(here.services, here.metrics, body.to_request(name))
+        response = run_search(here.parts, here.metrics, body.to_request(name))
         return as_json(search_answer(response, name, here.root))
 
     return await here.threads.run(request.receive, work)
@@ -50,7 +50,7 @@ async def rerank(body: RerankBody, here: EverythingHere, request: Request) -> Re
     if len(body.documents) > most:
         raise Problem(413, f"One request may bring at most {most:,} documents.")
     return await here.threads.run(
-        request.receive, lambda: as_json(run_rerank(here.services, here.settings, body, request_id))
+        request.receive, lambda: as_json(run_rerank(here.parts, here.settings, body, request_id))
     )
 
 
@@ -59,11 +59,11 @@ def as_json(answer: Answer) -> Response:
     return Response(answer.model_dump_json(), media_type="application/json")
 
 
-def run_rerank(services: Services, settings: ApiSettings, body: RerankBody, request_id: str) -> RerankAnswer:
+def run_rerank(parts: ApiParts, settings: ApiSettings, body: RerankBody, request_id: str) -> RerankAnswer:
     """Decode, score, and put it in the shape that clients know."""
-    documents = decode_documents(body, services.decoder, settings)
+    documents = decode_documents(body, parts.decoder, settings)
     asked = RerankRequest(body.query, documents, body.top_n, body.model)
-    response = services.rerank_documents(asked)
+    response = parts.documents.rerank(asked)
     results = [
         RerankedAnswer(
             index=result.index,
@@ -82,9 +82,9 @@ def check_candidates(candidates: int, settings: ApiSettings) -> None:
         raise invalid("/candidates", f"This server scores at most {settings.max_candidates:,} candidates.")
 
 
-def run_search(services: Services, metrics: Metrics, request: SearchRequest) -> SearchResponse:
+def run_search(parts: ApiParts, metrics: Metrics, request: SearchRequest) -> SearchResponse:
     """Search and count it."""
-    response = services.search(request)
+    response = parts.search.find(request)
     seen = [hit.match_probability for hit in response.results if hit.match_probability is not None]
     metrics.observe_search(response.timings, response.scored, max(seen, default=None))
     return response

@@ -22,11 +22,13 @@ from sightline.indexer.building.recoding import Recoding
 from sightline.indexer.building.sweeping import Sweeper
 from sightline.indexer.heartbeat import Heartbeat
 from sightline.indexer.names import BUILDER, worker_name
-from sightline.indexer.services import Queue
-from sightline.indexer.settings import BuilderSettings, PatchLevel
+from sightline.indexer.parts import Queue
+from sightline.indexer.settings import BuilderSettings
 from sightline.store.durable import FileMissingError
+from sightline.types import PatchLevel
 
 if TYPE_CHECKING:
+    from sightline.blip.patch_formats import PatchFormats
     from sightline.store.catalog import Catalog
     from sightline.store.records import Snapshot
     from sightline.store.segments import SegmentReader
@@ -60,6 +62,7 @@ class Builder:
         catalog: Catalog,
         segments: SegmentReader,
         generations: Path,
+        formats: PatchFormats,
         settings: BuilderSettings | None = None,
         queue: Queue | None = None,
         now: Callable[[], float] = time.time,
@@ -72,7 +75,7 @@ class Builder:
         self._sweeper = Sweeper(catalog, queue, settings, now)
         self._folding = Folding(catalog, segments, generations, settings, now)
         self._compaction = Compaction(catalog, segments, settings)
-        self._recoding = Recoding(catalog, segments, patch_codec)
+        self._recoding = Recoding(catalog, segments, formats, patch_codec)
         self._cleaning = Cleaning(catalog, segments, generations, settings, now)
         self._snapshots: dict[str, Snapshot] = {}
         """By collection name, to be read again only when the version has changed."""

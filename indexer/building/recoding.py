@@ -7,17 +7,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sightline.indexer.codecs import LATENT, Keeping, Kept, PatchCodecs
-from sightline.indexer.settings import PatchLevel
+from sightline.blip.patch_formats import PackedPatches, PatchFormat, PatchFormats
 from sightline.store.durable import publish_or_remove
-from sightline.store.segment_content import FP16, INT8
 from sightline.store.segments import write_segment
+from sightline.types import FP16, INT8, LATENT, PatchLevel
 
 if TYPE_CHECKING:
     from sightline.store.catalog import Catalog
     from sightline.store.records import NewSegment, Segment, Snapshot
-    from sightline.store.segment_content import Codes, Half
     from sightline.store.segments import SegmentReader
+    from sightline.types import Codes, Half
 
 log = logging.getLogger(__name__)
 
@@ -28,11 +27,13 @@ _AT_ONCE = 32
 class Recoding:
     """Replaces fp16 segments by ones in the codec of ``level``, in one transaction each."""
 
-    def __init__(self, catalog: Catalog, segments: SegmentReader, level: PatchLevel) -> None:
+    def __init__(
+        self, catalog: Catalog, segments: SegmentReader, formats: PatchFormats, level: PatchLevel
+    ) -> None:
         self._catalog = catalog
         self._segments = segments
         self._level = level
-        self._codecs = PatchCodecs(segments.folder)
+        self._formats = formats
 
     def rewrite_one(self, snapshot: Snapshot) -> int:
         """Rewrite the first segment that is still in fp16 though it need not be; how many that were."""
@@ -40,13 +41,12 @@ class Recoding:
         target = self._target(snapshot.collection.fingerprint) if waiting else None
         return int(target is not None and self._replace(snapshot, waiting[0], target))
 
-    def _target(self, fingerprint: str) -> Keeping | None:
+    def _target(self, fingerprint: str) -> PatchFormat | None:
         if self._level == INT8:
-            return Keeping(INT8)
-        latent = self._codecs.newest(fingerprint) if self._level == LATENT else None
-        return Keeping(latent.id, latent) if latent is not None else None
+            return PatchFormat(INT8)
+        return self._formats.newest(fingerprint) if self._level == LATENT else None
 
-    def _replace(self, snapshot: Snapshot, old: Segment, target: Keeping) -> bool:
+    def _replace(self, snapshot: Snapshot, old: Segment, target: PatchFormat) -> bool:
         new = self._rewritten(snapshot, old, target)
         replaced = publish_or_remove(
             self._segments.path(new),
@@ -57,28 +57,28 @@ class Recoding:
             log.info("segment compressed", extra=told)
         return replaced
 
-    def _rewritten(self, snapshot: Snapshot, old: Segment, target: Keeping) -> NewSegment | None:
+    def _rewritten(self, snapshot: Snapshot, old: Segment, target: PatchFormat) -> NewSegment | None:
         """The living rows in the new codec; None when there are none."""
         content = self._segments.read(old.file)
         rows = np.flatnonzero(~np.isin(content.keys, snapshot.dead))
         if not len(rows) or content.patches is None:
             return None
         parts = [
-            _kept(content.patches[rows[start : start + _AT_ONCE]], target)
+            _packed(content.patches[rows[start : start + _AT_ONCE]], target)
             for start in range(0, len(rows), _AT_ONCE)
         ]
-        keys = content.keys[rows]
+        packed, keys = PackedPatches.joined(parts), content.keys[rows]
         return write_segment(
             self._segments.folder,
             keys,
             content.tokens[rows],
-            np.concatenate([part.patches for part in parts if part.patches is not None]),
+            packed.patches,
             target.codec,
-            np.concatenate([part.scales for part in parts if part.scales is not None]),
+            packed.scales,
         )
 
 
-def _kept(patches: Half | Codes, target: Keeping) -> Kept:
+def _packed(patches: Half | Codes, target: PatchFormat) -> PackedPatches:
     import torch
 
-    return target.keep(torch.from_numpy(patches))
+    return target.pack(torch.from_numpy(patches))

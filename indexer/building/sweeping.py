@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from sightline.errors import UnavailableError
-from sightline.indexer.services import Queue
+from sightline.indexer.parts import Queue
 from sightline.indexer.settings import BuilderSettings
 
 if TYPE_CHECKING:

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sightline.blip.patch_formats import PackedPatches, PatchFormat
 from sightline.errors import ImageRejected
-from sightline.indexer.codecs import Keeping, Kept
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from sightline.store.records import Image
-    from sightline.store.segment_content import Codes, Half
+    from sightline.types import Codes, Half
 
 
 @dataclass
@@ -31,11 +31,11 @@ class Picture:
     patches: Half | Codes | None = None
     scales: Half | None = None
 
-    def fill(self, tokens: Half, kept: Kept, row: int) -> None:
+    def fill(self, tokens: Half, packed: PackedPatches, row: int) -> None:
         """Take row ``row`` of what the model made of a batch."""
         self.tokens = tokens[row]
-        self.patches = kept.patches[row] if kept.patches is not None else None
-        self.scales = kept.scales[row] if kept.scales is not None else None
+        self.patches = packed.patches[row] if packed.patches is not None else None
+        self.scales = packed.scales[row] if packed.scales is not None else None
 
 
 @dataclass
@@ -43,8 +43,8 @@ class Batch:
     """What is known so far. The same bytes under several ids are one picture and several rows."""
 
     images: Sequence[Image]
-    keeping: Keeping
-    """How the patches of all of them are kept."""
+    format: PatchFormat
+    """In which the patches of all of them are stored."""
     pictures: dict[str, Picture | ImageRejected] = field(default_factory=dict)
     """By SHA-256."""
     refused: dict[int, ImageRejected] = field(default_factory=dict)
@@ -67,11 +67,11 @@ class Batch:
         return rows, failures
 
 
-def stacked(rows: Sequence[tuple[Image, Picture]]) -> tuple[Half, Kept]:
+def stacked(rows: Sequence[tuple[Image, Picture]]) -> tuple[Half, PackedPatches]:
     """Tokens ``[N,Q,D]`` and what is kept of the patches of finished rows."""
     pictures = [picture for _, picture in rows]
     tokens = np.stack([one.tokens for one in pictures if one.tokens is not None])
     patches = [one.patches for one in pictures if one.patches is not None]
     scales = [one.scales for one in pictures if one.scales is not None]
     joined: Half | Codes | None = np.stack(patches) if patches else None  # type: ignore[assignment]
-    return tokens, Kept(joined, np.stack(scales) if scales else None)
+    return tokens, PackedPatches(joined, np.stack(scales) if scales else None)

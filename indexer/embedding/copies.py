@@ -10,46 +10,46 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from sightline.errors import CorruptionError, NotFoundError
-from sightline.indexer.codecs import Keeping
 from sightline.indexer.embedding.batch import Picture
-from sightline.store.segment_content import FP16
+from sightline.types import FP16
 
 if TYPE_CHECKING:
-    from sightline.indexer.services import IndexerServices
+    from sightline.blip.patch_formats import PatchFormat
+    from sightline.indexer.parts import IndexerParts
     from sightline.store.records import Image, ImageLocation, Lease
     from sightline.store.segments import SegmentReader
 
 
-def embedded_before(services: IndexerServices, lease: Lease, keeping: Keeping) -> dict[str, Picture]:
+def embedded_before(parts: IndexerParts, lease: Lease, format: PatchFormat) -> dict[str, Picture]:
     """Contents of this task that the collection has already, by SHA-256.
 
     What was buried or merged away since the look-up, or lies in a damaged segment, is left to the model.
     """
     wanted = [image.sha256 for image in lease.images]
-    usable = {keeping.codec, FP16}
-    found = services.catalog.find_live_by_sha(lease.collection.id, wanted)
+    usable = {format.codec, FP16}
+    found = parts.catalog.find_live_by_sha(lease.collection.id, wanted)
     found = {sha256: place for sha256, place in found.items() if place.codec in usable}
     if not found:
         return {}
-    images = services.catalog.describe(lease.collection.id, [place.key for place in found.values()])
+    images = parts.catalog.describe(lease.collection.id, [place.key for place in found.values()])
     copies = {}
     for sha256, place in found.items():
         with suppress(NotFoundError, CorruptionError, KeyError):
-            copies[sha256] = _copy(services.segments, place, images[place.key], keeping)
+            copies[sha256] = _copy(parts.segments, place, images[place.key], format)
     return copies
 
 
-def _copy(segments: SegmentReader, place: ImageLocation, image: Image, keeping: Keeping) -> Picture:
+def _copy(segments: SegmentReader, place: ImageLocation, image: Image, format: PatchFormat) -> Picture:
     content = segments.read(place.file)
     row = slice(place.row, place.row + 1)
     if content.keys[row].tolist() != [place.key]:
         raise CorruptionError(f"row {place.row} of {place.file} is not the image that the catalog says.")
     picture = Picture(image.width or 0, image.height or 0, tokens=content.tokens[place.row])
     patches, scales = content.patches, content.scales
-    if patches is not None and content.codec != keeping.codec:
+    if patches is not None and content.codec != format.codec:
         import torch
 
-        patches, scales = keeping.keep(torch.from_numpy(patches[row].copy()))
+        patches, scales = format.pack(torch.from_numpy(patches[row].copy()))
         row = slice(0, 1)
     picture.patches = patches[row][0] if patches is not None else None
     picture.scales = scales[row][0] if scales is not None else None

@@ -14,13 +14,12 @@ from sightline.store.halves import finite_rows as finite_in_store
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from sightline.blip.patch_formats import PackedPatches, PatchFormat
     from sightline.blip.protocols import Encoder
-    from sightline.indexer.codecs import Keeping, Kept
-    from sightline.types import RGB
+    from sightline.types import RGB, Half
 
 log = logging.getLogger(__name__)
 
-Half = NDArray[np.float16]
 ON_CPU, ON_ACCELERATOR = 8, 32
 """Pictures in one pass of the model."""
 
@@ -33,7 +32,7 @@ def to_pixels(encoder: Encoder, images: Sequence[RGB]) -> Tensor:
         return encoder.preprocess(images)
 
 
-def encode(encoder: Encoder, pixels: Sequence[Tensor], keeping: Keeping) -> tuple[Half, Kept]:
+def encode(encoder: Encoder, pixels: Sequence[Tensor], format: PatchFormat) -> tuple[Half, PackedPatches]:
     """Query tokens ``[B,Q,D]`` in fp16 and patches as they are kept, of pixels given as pieces
     ``[b,3,S,S]``.
     """
@@ -42,18 +41,18 @@ def encode(encoder: Encoder, pixels: Sequence[Tensor], keeping: Keeping) -> tupl
     with torch.inference_mode():
         patches = encoder.encode_patches(torch.cat(list(pixels)))
         tokens = encoder.encode_image(patches)
-        return tokens.to("cpu", torch.float16).numpy(), keeping.keep(patches)
+        return tokens.to("cpu", torch.float16).numpy(), format.pack(patches)
 
 
-def finite_rows(tokens: Half, kept: Kept) -> NDArray[np.bool_]:
+def finite_rows(tokens: Half, packed: PackedPatches) -> NDArray[np.bool_]:
     """``[B]``: which images came out without an infinity or a NaN (fp16 ends at 65504).
 
     Codes cannot hold either; the scale of such a patch is infinite.
     """
     sound = finite_in_store(tokens)
-    kept_half = kept.patches if kept.scales is None else kept.scales
-    if kept_half is not None:
-        sound &= finite_in_store(kept_half.astype(np.float16, copy=False))
+    numbers = packed.patches if packed.scales is None else packed.scales
+    if numbers is not None:
+        sound &= finite_in_store(numbers.astype(np.float16, copy=False))
     return sound
 
 

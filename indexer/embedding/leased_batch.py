@@ -7,17 +7,19 @@ from concurrent.futures import Executor, Future
 from typing import TYPE_CHECKING, TypeVar
 
 from sightline.errors import ImageRejected, ModelMismatchError
-from sightline.indexer.codecs import Kept, chosen
 from sightline.indexer.embedding.batch import Batch, Picture
 from sightline.indexer.embedding.copies import embedded_before
-from sightline.indexer.embedding.encoding import Half, ModelBatch, encode, finite_rows, to_pixels
-from sightline.indexer.originals import in_chunks, read_original
+from sightline.indexer.embedding.encoding import ModelBatch, encode, finite_rows, to_pixels
+from sightline.indexer.embedding.format_choice import choose_format
+from sightline.indexer.originals import in_chunks
 
 if TYPE_CHECKING:
+    from sightline.blip.patch_formats import PackedPatches
     from sightline.blip.protocols import Encoder
     from sightline.indexer.heartbeat import Heartbeat
-    from sightline.indexer.services import IndexerServices
+    from sightline.indexer.parts import IndexerParts
     from sightline.store.records import Image, Lease
+    from sightline.types import Half
 
 T = TypeVar("T")
 Pictures = list[tuple[str, Picture]]
@@ -32,7 +34,7 @@ class LeasedBatch:
 
     def __init__(
         self,
-        services: IndexerServices,
+        parts: IndexerParts,
         lease: Lease,
         heartbeat: Heartbeat,
         *,
@@ -40,16 +42,16 @@ class LeasedBatch:
         writers: Executor,
         model_batch: ModelBatch,
     ) -> None:
-        self._services = services
-        self._settings = services.settings
+        self._parts = parts
+        self._settings = parts.settings
         self._collection = lease.collection
         self._heartbeat = heartbeat
         self._preparer = preparer
         self._writers = writers
         self._model_batch = model_batch
         self._written: list[Future[None]] = []
-        keeping = chosen(services, lease.collection)
-        self._batch = Batch(lease.images, keeping, dict(embedded_before(services, lease, keeping)))
+        form = choose_format(parts, lease.collection)
+        self._batch = Batch(lease.images, form, dict(embedded_before(parts, lease, form)))
 
     def finish(self) -> Batch:
         """Every picture of the task with its tokens, or with the reason why it has none.
@@ -81,7 +83,7 @@ class LeasedBatch:
         fresh: dict[str, bytes] = {}
         for image in chunk:
             try:
-                data = read_original(image, self._services.blobs, max_bytes=self._services.max_bytes)
+                data = self._parts.originals.read(image)
             except ImageRejected as rejected:
                 self._batch.refused[image.key] = rejected
                 continue
@@ -91,7 +93,7 @@ class LeasedBatch:
 
     def _decode(self, fresh: dict[str, bytes]) -> Pictures:
         encoder = self._encoder()
-        decoded = self._services.decoder.decode_many(list(fresh.values()))
+        decoded = self._parts.decoder.decode_many(list(fresh.values()))
         pictures: Pictures = []
         thumbnails: list[tuple[str, bytes]] = []
         for sha256, found in zip(fresh, decoded, strict=True):
@@ -107,7 +109,7 @@ class LeasedBatch:
 
     def _keep(self, thumbnails: Sequence[tuple[str, bytes]]) -> None:
         for sha256, data in thumbnails:
-            self._services.blobs.put_thumbnail(sha256, data)
+            self._parts.blobs.put_thumbnail(sha256, data)
 
     def _encode(self, waiting: Pictures, *, last: bool) -> None:
         """Pass full batches through the model, and the rest too when it is the last; what is done leaves
@@ -121,28 +123,28 @@ class LeasedBatch:
             self._heartbeat.check()
             pixels = [picture.pixels for _, picture in part if picture.pixels is not None]
             try:
-                tokens, kept = encode(encoder, pixels, self._batch.keeping)
+                tokens, packed = encode(encoder, pixels, self._batch.format)
             except RuntimeError as error:
                 if not self._model_batch.shrink(error, len(part)):
                     raise
                 continue
-            self._fill(part, tokens, kept)
+            self._fill(part, tokens, packed)
             del waiting[: len(part)]
 
-    def _fill(self, part: Pictures, tokens: Half, kept: Kept) -> None:
-        sound = finite_rows(tokens, kept)
+    def _fill(self, part: Pictures, tokens: Half, packed: PackedPatches) -> None:
+        sound = finite_rows(tokens, packed)
         for row, (sha256, picture) in enumerate(part):
             picture.pixels = None
-            picture.fill(tokens, kept, row)
+            picture.fill(tokens, packed, row)
             if not sound[row]:
                 rejected = ImageRejected("internal", "the model's numbers are not finite.")
                 self._batch.pictures[sha256] = rejected
 
     def _encoder(self) -> Encoder:
-        encoder = self._services.models.encoder(self._collection)
+        encoder = self._parts.models.encoder(self._collection)
         if encoder.fingerprint != self._collection.fingerprint:
             name = self._collection.name
-            raise ModelMismatchError(f"this worker's model is not that of the collection {name}.")
+            raise ModelMismatchError(f"This worker's model is not that of the collection {name}.")
         return encoder
 
 

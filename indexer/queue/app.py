@@ -15,7 +15,7 @@ from kombu.exceptions import ChannelError, ConnectionError, OperationalError
 from kombu.transport import TRANSPORT_ALIASES
 
 from sightline.errors import InputError, UnavailableError
-from sightline.indexer.names import EMBED, worker_name
+from sightline.indexer.names import TASK, worker_name
 from sightline.indexer.queue.folder_broker import prepare_folder
 from sightline.indexer.settings import BrokerSettings
 
@@ -26,19 +26,8 @@ REDIS_SCHEMES = {"redis": "redis", "rediss": "rediss", "valkey": "redis", "valke
 AMQP_SCHEMES = {"amqp": "amqp", "amqps": "amqps", "pyamqp": "amqp"}
 
 
-class EmbedsTasks(Protocol):
-    """What the task calls."""
-
-    def embed_task(self, task_id: int, owner: str) -> bool: ...
-
-
-class QueueServices(Protocol):
-    """What ``make_app`` needs. ``indexer`` is touched only when a task runs, so it may be wired later."""
-
-    @property
-    def broker(self) -> BrokerSettings: ...
-    @property
-    def indexer(self) -> EmbedsTasks: ...
+RunTask = Callable[[int, str], object]
+"""(task id, owner of the lease)."""
 
 
 class MarksSent(Protocol):
@@ -47,22 +36,23 @@ class MarksSent(Protocol):
     def mark_sent(self, task_ids: Sequence[int]) -> object: ...
 
 
-def make_app(services: QueueServices) -> Celery:
+def make_app(broker: BrokerSettings, run: RunTask) -> Celery:
     """The Celery application: settings, queue and the one task. Opens no connection.
+
+    ``run(task_id, owner)`` does the task, whatever its kind.
 
     Raises:
         InputError: a broker address of a kind that this cannot speak.
     """
-    broker = services.broker
     url, options = _transport(broker)
     app = Celery("sightline", broker=url, set_as_current=False, fixups=[])
     app.conf.update(_configuration(broker, options))
     owner = worker_name()
 
-    def embed(task_id: int) -> None:
-        services.indexer.embed_task(task_id, owner)
+    def task(task_id: int) -> None:
+        run(task_id, owner)
 
-    app.task(embed, name=EMBED, acks_late=True, reject_on_worker_lost=True, ignore_result=True)
+    app.task(task, name=TASK, acks_late=True, reject_on_worker_lost=True, ignore_result=True)
     return app
 
 
@@ -107,14 +97,14 @@ def _transport(broker: BrokerSettings) -> tuple[str, dict[str, object]]:
     if scheme in AMQP_SCHEMES:
         return f"{AMQP_SCHEMES[scheme]}://{rest}", {"confirm_publish": True}
     raise InputError(
-        f"the broker address {_without_password(broker.url)} is of no known kind; "
+        f"The broker address {_without_password(broker.url)} is of no known kind; "
         "use filesystem://, redis://, valkey:// or amqp://."
     )
 
 
 def _folder_transport(broker: BrokerSettings) -> tuple[str, dict[str, object]]:
     if broker.folder is None:
-        raise InputError("the filesystem broker needs a folder; set one, or use a Redis or AMQP address.")
+        raise InputError("The filesystem broker needs a folder; set one, or use a Redis or AMQP address.")
     # Kombu refuses module paths in addresses, so its table of transports gets one more name.
     TRANSPORT_ALIASES[FOLDER_ALIAS] = "sightline.indexer.queue.folder_broker:Transport"
     options = {"polling_interval": broker.polling_interval, **prepare_folder(broker.folder)}
@@ -156,18 +146,14 @@ class TaskSender:
         """Messages waiting in the queue; None when the broker cannot say."""
         return self._guarded(self._depth)
 
-    def ping(self) -> bool:
-        """Whether the broker can be reached now."""
-        return self.depth() is not None
-
     def _send(self, task_id: int) -> None:
         policy = {"max_retries": self._broker.send_retries, "interval_start": 0.1, "interval_max": 1.0}
         try:
-            self._app.send_task(EMBED, args=[task_id], retry=True, retry_policy=policy)
+            self._app.send_task(TASK, args=[task_id], retry=True, retry_policy=policy)
         except (OperationalError, ConnectionError, ChannelError, OSError) as error:
             where = _without_password(self._broker.url)
             raise UnavailableError(
-                f"the broker at {where} cannot be reached ({error}); "
+                f"The broker at {where} cannot be reached ({error}); "
                 "the work is registered and starts when it is back."
             ) from error
 

@@ -1,7 +1,7 @@
 """The worker process: Celery without fork, started from Python.
 
-One process, one thread that works (``--pool solo``), one model. The first SIGTERM or SIGINT finishes
-the batch in hand and exits with 0; a second SIGINT drops it, and its lease is given back.
+One process, one thread that works (``--pool solo``), one model. The first SIGTERM or SIGINT finishes the
+batch in hand and exits with 0; a second SIGINT drops it, and its lease is given back.
 """
 
 from __future__ import annotations
@@ -10,26 +10,22 @@ import logging
 import warnings
 from typing import Any
 
-from celery import signals
+from celery import Celery, signals
 from celery.platforms import SecurityWarning
 
-from sightline.indexer.logs import log_json_lines
 from sightline.indexer.names import worker_name
-from sightline.indexer.queue.app import QueueServices, make_app
 
 log = logging.getLogger(__name__)
 
 
-def run_worker(services: QueueServices, *, log_level: str = "INFO", name: str | None = None) -> int:
+def run_worker(app: Celery, *, log_level: str = "INFO", name: str | None = None) -> int:
     """Work until told to stop; returns the exit status (0 after a warm stop).
 
-    Must run in the main thread of its process: it installs signal handlers.
+    Must run in the main thread of its process, whose logging is set up: it installs signal handlers.
     """
-    log_json_lines(log_level)
     # Celery warns superusers about pickle; only JSON is accepted here.
     warnings.filterwarnings("ignore", category=SecurityWarning)
     signals.setup_logging.connect(_keep_our_logging, weak=False)
-    app = make_app(services)
     worker: Any = app.Worker(
         hostname=name or f"sightline@{worker_name()}",
         pool="solo",

@@ -46,6 +46,14 @@ class _Dimensions(Protocol):
     def device(self) -> torch.device: ...
 
 
+class Vision(_Dimensions, Protocol):
+    """Sees pictures."""
+
+    def preprocess(self, images: Sequence[RGB]) -> Tensor: ...
+
+    def encode_patches(self, pixels: Tensor) -> Tensor: ...
+
+
 @runtime_checkable
 class Encoder(_Dimensions, Protocol):
     """Embeds: BLIP, BLIP-2, the toy. All results lie on ``device``."""

@@ -10,7 +10,7 @@ import typer
 from sightline.cli.options import CollectionName, Data, Filter, Json
 
 if TYPE_CHECKING:
-    from sightline.wiring import Services
+    from sightline.wiring import Installation
 
 JOBS_SHOWN = 50
 
@@ -26,9 +26,9 @@ def collections(data: Data = None, json: Json = False) -> None:
     """List the collections, their models and how many images they hold."""
     from sightline.cli.console import answers, print_json
     from sightline.settings import load_settings
-    from sightline.wiring import build_services
+    from sightline.wiring import open_installation
 
-    with build_services(load_settings(data)) as services:
+    with open_installation(load_settings(data)) as services:
         found = services.catalog.collections()
         rows = [asdict(one) | services.catalog.collection_counts(one.name) for one in found]
     if json:
@@ -57,13 +57,13 @@ def jobs(
     """Show jobs; with an ID, its counts and errors."""
     from sightline.errors import InputError
     from sightline.settings import load_settings
-    from sightline.wiring import build_services
+    from sightline.wiring import open_installation
 
     if (cancel or retry) and job is None:
         raise InputError("Name the job: sightline jobs ID --cancel, or --retry.")
     if cancel and retry:
         raise InputError("A job can be cancelled or retried, not both at once.")
-    with build_services(load_settings(data)) as services:
+    with open_installation(load_settings(data)) as services:
         if job is None:
             _list_jobs(services, collection, json=json)
             return
@@ -90,13 +90,13 @@ def delete(
     from sightline.errors import InputError
     from sightline.settings import load_settings
     from sightline.store.filters import parse_filter
-    from sightline.wiring import build_services
+    from sightline.wiring import open_installation
 
     if sum((bool(id), filter is not None, all)) != 1:
         raise InputError("Say what to delete: --id ID (several times), --filter JSON, or --all.")
     condition = read_filter(filter)
     parsed = None if condition is None else parse_filter(condition)
-    with build_services(load_settings(data)) as services:
+    with open_installation(load_settings(data)) as services:
         found = services.catalog.collection(collection)
         if all:
             deleted = services.catalog.collection_counts(collection)["live"]
@@ -114,7 +114,7 @@ def delete(
         raise typer.Exit(NOT_FOUND)
 
 
-def _list_jobs(services: Services, collection: str | None, *, json: bool) -> None:
+def _list_jobs(services: Installation, collection: str | None, *, json: bool) -> None:
     from sightline.cli.console import answers, print_json
 
     found = services.catalog.jobs(collection, JOBS_SHOWN)
@@ -139,7 +139,7 @@ def _list_jobs(services: Services, collection: str | None, *, json: bool) -> Non
         _table(names, [[str(row[name]) for name in names] for row in rows])
 
 
-def _show_job(services: Services, job_id: str, *, json: bool) -> None:
+def _show_job(services: Installation, job_id: str, *, json: bool) -> None:
     from sightline.cli.console import answers, print_json
     from sightline.cli.jobs import report
 

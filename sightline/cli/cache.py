@@ -44,13 +44,12 @@ def report(
     from sightline.cli.console import print_json, progress
     from sightline.settings import load_settings
     from sightline.upkeep.cache_report import Request, queries_in
-    from sightline.upkeep.cache_report import report as measure
-    from sightline.wiring import build_services
+    from sightline.wiring import open_installation
 
     texts = queries_in(queries) if queries is not None else []
     request = Request(collection, texts, _ranks(ranks), grid, images, most_queries)
-    with build_services(load_settings(data)) as services, progress() as show:
-        answer = measure(services, request, show)
+    with open_installation(load_settings(data)) as services, progress() as show:
+        answer = services.cache_measurement.report(request, show)
     if json:
         print_json(answer)
     else:
@@ -70,18 +69,12 @@ def fit(
     """Fit a codec to a collection now; with SIGHTLINE_INDEXER__PATCH_CODEC=latent it is used from then on."""
     from sightline.cli.console import answers, print_json, progress
     from sightline.settings import load_settings
-    from sightline.upkeep.cache_report import fitted
-    from sightline.upkeep.cache_sample import WholePatches
-    from sightline.wiring import build_services
+    from sightline.wiring import open_installation
 
-    with build_services(load_settings(data)) as services, progress() as show:
-        bound = services.catalog.collection(collection)
-        model = services.models.encoder(bound)
-        whole = WholePatches(services, bound, model)
+    with open_installation(load_settings(data)) as services, progress() as show:
         asked = services.settings.indexer
-        ranks, grid = [rank or asked.codec_rank], asked.codec_grid if grid is None else grid
-        (codec,) = fitted(model, whole, whole.images()[:images], ranks, grid, show)
-        services.codecs.add(codec)
+        grid = asked.codec_grid if grid is None else grid
+        codec = services.cache_measurement.fit(collection, rank or asked.codec_rank, grid, images, show)
     told = {
         "codec": codec.id,
         "rank": codec.basis.rank,

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
 from typing import Any
@@ -21,6 +21,7 @@ from sightline.errors import (
     SightlineError,
     UnavailableError,
 )
+from sightline.types import OnProgress
 
 OK = 0
 PARTLY_FAILED = 1
@@ -28,9 +29,6 @@ BAD_INPUT = 2
 NOT_FOUND = 3
 CONFLICT = 4
 UNAVAILABLE = 5
-
-OnProgress = Callable[[str, int, int], None]
-"""(stage, done, total)."""
 
 _EXIT_CODES: tuple[tuple[type[SightlineError], int], ...] = (
     (InputError, BAD_INPUT),

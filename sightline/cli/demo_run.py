@@ -20,7 +20,7 @@ from sightline.serving.models import DEMO
 if TYPE_CHECKING:
     from sightline.processes.supervisor import Supervisor
     from sightline.settings import Settings
-    from sightline.wiring import Services
+    from sightline.wiring import Installation
 
 COLLECTION = "demo"
 FOLDER = Path(__file__).parents[1] / "data" / "demo-collection"
@@ -64,12 +64,12 @@ def run(settings: Settings, *, once: bool, as_json: bool = False) -> None:
     from sightline.cli.demo_table import show
     from sightline.processes.supervisor import Supervisor
     from sightline.processes.up import with_port
-    from sightline.wiring import build_services
+    from sightline.wiring import open_installation
 
     queries = read_queries(FOLDER)
     settings = settings if once else with_port(settings)
     with Supervisor(settings, logs=settings.data_folder / "logs") as supervisor:
-        with build_services(settings) as services:
+        with open_installation(settings) as services:
             counts = fill(services, supervisor)
             outcomes = [ask(services, query) for query in queries]
         if as_json:
@@ -93,13 +93,13 @@ def read_queries(folder: Path) -> list[Query]:
     return [Query(row["text"], row["shows"], frozenset(row["relevant"])) for row in rows]
 
 
-def fill(services: Services, supervisor: Supervisor) -> dict[str, int]:
+def fill(services: Installation, supervisor: Supervisor) -> dict[str, int]:
     """Index the shipped pictures with the shipped model and fold them into the index."""
     from sightline.cli.console import remarks
     from sightline.cli.jobs import EmbeddedWorker, follow
 
     console = remarks()
-    services.create_collection(COLLECTION, DEMO)
+    services.collections.create(COLLECTION, DEMO)
     worker = EmbeddedWorker(supervisor)
     worker.attach(services)
     worker.ensure()
@@ -114,11 +114,13 @@ def fill(services: Services, supervisor: Supervisor) -> dict[str, int]:
     return {"indexed": counts.indexed, "unchanged": counts.unchanged, "failed": counts.failed}
 
 
-def ask(services: Services, query: Query) -> Outcome:
+def ask(services: Installation, query: Query) -> Outcome:
     """One query in both orders."""
     request = SearchRequest(COLLECTION, query.text, limit=SHOWN, candidates=CANDIDATES, rerank=False)
-    by_itc = services.search(request)
-    after_itm = services.search(SearchRequest(COLLECTION, query.text, limit=SHOWN, candidates=CANDIDATES))
+    by_itc = services.search.find(request)
+    after_itm = services.search.find(
+        SearchRequest(COLLECTION, query.text, limit=SHOWN, candidates=CANDIDATES)
+    )
     return Outcome(query, by_itc.results, after_itm.results)
 
 

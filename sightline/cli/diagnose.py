@@ -11,7 +11,7 @@ from sightline.cli.options import Data, Json
 
 if TYPE_CHECKING:
     from sightline.settings import Settings
-    from sightline.upkeep.repair import Repair
+    from sightline.upkeep.repair import Repaired
 
 
 def register(app: typer.Typer) -> None:
@@ -30,11 +30,12 @@ def doctor(
     """What is installed and reachable, and whether catalog, segments and index agree."""
     from sightline.cli.console import OK, PARTLY_FAILED, answers, print_json
     from sightline.settings import load_settings
-    from sightline.upkeep.doctor import examine
+    from sightline.wiring import open_installation
 
     settings = load_settings(data)
     repairs = _repair(settings) if repair else []
-    findings = examine(settings, quick=quick)
+    with open_installation(settings) as services:
+        findings = services.doctor.examine(quick=quick)
     healthy = not any(finding.status == "problem" for finding in findings)
     if json:
         told = {"repairs": [asdict(one) for one in repairs]} if repair else {}
@@ -50,15 +51,14 @@ def doctor(
     raise typer.Exit(OK if healthy else PARTLY_FAILED)
 
 
-def _repair(settings: Settings) -> list[Repair]:
+def _repair(settings: Settings) -> list[Repaired]:
     from sightline.cli.console import remarks
-    from sightline.upkeep.repair import repair
-    from sightline.wiring import build_services
+    from sightline.wiring import open_installation
 
-    done: list[Repair] = []
+    done: list[Repaired] = []
     console = remarks()
-    with build_services(settings) as services:
-        for one in repair(services):
+    with open_installation(settings) as services:
+        for one in services.repair.run():
             done.append(one)
             outcome = one.problem or f"made again with {one.images} images"
             console.print(f"{one.collection}: segment {one.file}: {outcome}", markup=False, soft_wrap=True)

@@ -13,7 +13,7 @@ from sightline.cli.options import CollectionName, Data, Json
 if TYPE_CHECKING:
     from sightline.cli.jobs import EmbeddedWorker
     from sightline.store.records import Collection
-    from sightline.wiring import Services
+    from sightline.wiring import Installation
 
 BIG_BYTES = 2 << 30
 """From this size on a run says beforehand how much disk it will take."""
@@ -53,15 +53,15 @@ def index(
     from sightline.indexer.estimate import count
     from sightline.processes.supervisor import Supervisor
     from sightline.settings import load_settings
-    from sightline.wiring import build_services
+    from sightline.wiring import open_installation
 
     settings = load_settings(data)
     with Supervisor(settings, logs=settings.data_folder / "logs") as supervisor:
         worker = EmbeddedWorker(supervisor)
-        with build_services(settings, after_send=None if no_wait else worker.ensure) as services:
+        with open_installation(settings, after_send=None if no_wait else worker.ensure) as services:
             worker.attach(services)
             listed = count(source, copy=copy)  # before anything is written: a wrong name leaves no trace
-            bound = services.create_collection(collection, model, revision)
+            bound = services.collections.create(collection, model, revision)
             _announce(services, bound, *listed)
             job = services.indexer.index(source, collection, copy=copy, prune=prune)
             if not no_wait:
@@ -74,7 +74,7 @@ def index(
     raise typer.Exit(OK if _did_something(answer) else PARTLY_FAILED)
 
 
-def _wait(services: Services, job_id: str, worker: EmbeddedWorker) -> None:
+def _wait(services: Installation, job_id: str, worker: EmbeddedWorker) -> None:
     """Until the job has ended; who presses Ctrl-C is told that nothing is lost."""
     from sightline.cli.console import remarks
     from sightline.cli.jobs import follow
@@ -94,7 +94,7 @@ def _did_something(answer: dict[str, Any]) -> bool:
     return answer["state"] not in ("cancelled", "failed") and (good > 0 or answer["failed"] == 0)
 
 
-def _announce(services: Services, collection: Collection, images: int, originals: int) -> None:
+def _announce(services: Installation, collection: Collection, images: int, originals: int) -> None:
     """Before a big run: how much disk it will take."""
     from sightline.blip.patch_size import image_bytes
     from sightline.cli.console import remarks

@@ -18,7 +18,7 @@ from sightline.indexer.queue.presence import worker_is_alive
 if TYPE_CHECKING:
     from sightline.processes.supervisor import Supervisor
     from sightline.store.records import Progress as Counts
-    from sightline.wiring import Services
+    from sightline.wiring import Installation
 
 ENDED = frozenset({"done", "cancelled", "failed"})
 POLL_SECONDS = 0.2
@@ -35,11 +35,11 @@ class EmbeddedWorker:
 
     def __init__(self, supervisor: Supervisor) -> None:
         self._supervisor = supervisor
-        self._services: Services | None = None
+        self._services: Installation | None = None
         self._looked = float("-inf")
         self.started = False
 
-    def attach(self, services: Services) -> None:
+    def attach(self, services: Installation) -> None:
         """Where to look for other workers."""
         self._services = services
 
@@ -57,7 +57,7 @@ class EmbeddedWorker:
                 self._supervisor.start(name, name)
 
 
-def follow(services: Services, job_id: str, worker: EmbeddedWorker | None) -> Counts:
+def follow(services: Installation, job_id: str, worker: EmbeddedWorker | None) -> Counts:
     """Wait until the job has ended, showing how far it is on a terminal."""
     with _bar() as bar:
         task = bar.add_task("embedding", total=None)
@@ -83,7 +83,7 @@ def _show(bar: Progress, task: TaskID, counts: Counts) -> None:
     bar.update(task, completed=counts.total - counts.pending, total=counts.total)
 
 
-def report(services: Services, job_id: str) -> dict[str, Any]:
+def report(services: Installation, job_id: str) -> dict[str, Any]:
     """What became of a job, as ``index --json`` prints it."""
     job = services.catalog.job(job_id)
     counts = asdict(services.catalog.job_progress(job_id))

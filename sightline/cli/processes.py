@@ -43,30 +43,32 @@ def worker(data: Data = None) -> None:
     from sightline.indexer.queue.presence import Presence
     from sightline.indexer.queue.worker import run_worker
     from sightline.processes import lifeline
+    from sightline.processes.logs import log_json_lines
     from sightline.settings import load_settings
-    from sightline.wiring import build_services
+    from sightline.wiring import open_installation
 
     lifeline.watch()
     settings = load_settings(data)
-    with build_services(settings) as services, Presence(services.catalog):
-        status = run_worker(services, log_level=settings.log.level.upper())
+    log_json_lines(settings.log.level)
+    with open_installation(settings) as services, Presence(services.catalog):
+        status = run_worker(services.app, log_level=settings.log.level.upper())
     raise typer.Exit(status)
 
 
 def builder(data: Data = None) -> None:
     """Keep the index: fold new segments, merge small ones, sweep lost leases, clean up."""
-    from sightline.indexer.logs import log_json_lines
     from sightline.processes import lifeline
+    from sightline.processes.logs import log_json_lines
     from sightline.settings import load_settings
-    from sightline.wiring import build_services
+    from sightline.wiring import open_installation
 
     lifeline.watch()
     settings = load_settings(data)
-    log_json_lines(settings.log.level.upper())
+    log_json_lines(settings.log.level)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    with build_services(settings) as services:
+    with open_installation(settings) as services:
         services.builder.run(stop)
 
 
@@ -82,9 +84,9 @@ def migrate(data: Data = None) -> None:
     """Bring the catalog's schema to this version; the other commands do so by themselves."""
     from sightline.cli.console import remarks
     from sightline.settings import load_settings
-    from sightline.wiring import build_services
+    from sightline.wiring import open_installation
 
-    with build_services(load_settings(data)) as services:
+    with open_installation(load_settings(data)) as services:
         services.catalog.collections()
     remarks().print("The catalog is up to date.")
 
@@ -97,9 +99,9 @@ def ping(
     from sightline.errors import UnavailableError
     from sightline.indexer.queue.presence import builder_is_alive, worker_is_alive
     from sightline.settings import load_settings
-    from sightline.wiring import build_services
+    from sightline.wiring import open_installation
 
-    with build_services(load_settings(data)) as services:
+    with open_installation(load_settings(data)) as services:
         alive = {"worker": worker_is_alive, "builder": builder_is_alive}[process](services.catalog)
     if not alive:
         raise UnavailableError(f"No {process} is running.")

@@ -52,15 +52,15 @@ def search(
     from sightline.cli.filters import read_filter
     from sightline.records import SearchRequest
     from sightline.settings import load_settings
-    from sightline.wiring import build_services
+    from sightline.wiring import open_installation
 
     request = SearchRequest(
         collection=collection, text=text, limit=limit, offset=offset, candidates=candidates, rerank=rerank,
         score=score, filter=read_filter(filter), min_probability=min_probability, precision=precision,
         deadline_ms=deadline_ms,
     )  # fmt: skip
-    with build_services(load_settings(data)) as services:
-        response = services.search(request)
+    with open_installation(load_settings(data)) as services:
+        response = services.search.find(request)
     if json:
         print_json(response)
     else:
@@ -84,9 +84,9 @@ def rerank(
     from sightline.cli.console import print_json
     from sightline.reranker import Reranker
     from sightline.settings import load_settings
-    from sightline.wiring import build_services
+    from sightline.wiring import open_installation
 
-    with build_services(load_settings(data)) as services:
+    with open_installation(load_settings(data)) as services:
         chosen = services.settings.model
         name = model or chosen.name
         loaded = services.models.load(name, revision or (chosen.revision if model is None else None))

@@ -24,19 +24,17 @@ def serve(settings: Settings) -> None:
     import uvicorn
 
     from sightline.api.app import create_app
-    from sightline.api.logs import add_request_context
     from sightline.cli.console import remarks
-    from sightline.indexer.logs import log_json_lines
-    from sightline.wiring import build_services
+    from sightline.processes.logs import log_json_lines
+    from sightline.wiring import open_installation
 
     listener = listen(settings.api.host, settings.api.port)
-    log_json_lines(settings.log.level.upper())
-    add_request_context()
-    with build_services(settings) as services, listener:
+    log_json_lines(settings.log.level)
+    with open_installation(settings) as services, listener:
         services.warm_up.start()
         config = uvicorn.Config(
-            create_app(services), log_config=None, access_log=False, timeout_graceful_shutdown=GRACE_SECONDS,
-            root_path=settings.api.root_path,
+            create_app(services.api_parts), log_config=None, access_log=False,
+            timeout_graceful_shutdown=GRACE_SECONDS, root_path=settings.api.root_path,
         )  # fmt: skip
         remarks().print(f"Sightline serves http://{address(listener)}")
         # After an orderly shutdown uvicorn raises the signal once more, for whoever handled it before.

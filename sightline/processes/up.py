@@ -36,9 +36,9 @@ def start(settings: Settings, logs: Path | None = None) -> Iterator[Supervisor]:
     """All three processes; leaving stops them. The migration runs first, once, so that they do not race for
     it.
     """
-    from sightline.wiring import build_services
+    from sightline.wiring import open_installation
 
-    with build_services(settings) as services:
+    with open_installation(settings) as services:
         services.catalog.collections()
 
     with Supervisor(settings, logs=logs, on_restart=_say_restart) as supervisor:

@@ -1,4 +1,4 @@
-"""Patches of stored images: from their segment, else the original is read, decoded and encoded again."""
+"""Patches of stored images: from their segment, else the original is encoded again."""
 
 from __future__ import annotations
 
@@ -6,33 +6,49 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from sightline.errors import CorruptionError, ImageRejected, ModelMismatchError, NotFoundError
-from sightline.indexer.codecs import keeping
+from sightline.types import NO_PATCHES
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from sightline.blip.latents import Latents
+    from sightline.blip.patch_formats import PatchFormats
+    from sightline.blip.protocols import Vision
     from sightline.reranker.records import PatchGroup
-    from sightline.serving.models import RetrievalModel
+    from sightline.searching.reencoding import Reencoding
+    from sightline.store.catalog import Catalog
     from sightline.store.gathering import GatheredPatches
-    from sightline.store.records import Collection, Image, ImageLocation
-    from sightline.wiring import Services
+    from sightline.store.records import Collection, ImageLocation
+    from sightline.store.segments import SegmentReader
 
-ENCODE_AT_ONCE = 8
-"""Originals that are decoded and encoded together: bounds the memory of one miss."""
+
+class PatchCache:
+    """The patches of an installation's images. Thread-safe."""
+
+    def __init__(
+        self, catalog: Catalog, segments: SegmentReader, formats: PatchFormats, reencoding: Reencoding
+    ) -> None:
+        self.catalog = catalog
+        self.segments = segments
+        self.formats = formats
+        self.reencoding = reencoding
+
+    def of(self, collection: Collection, model: Vision) -> CollectionPatches:
+        """The source of one request: one collection, one model."""
+        return CollectionPatches(self, collection, model)
 
 
 class CollectionPatches:
-    """The ``PatchSource`` of one request: one collection, one model. What it had to encode it keeps."""
+    """The ``PatchSource`` of one request, in one thread. What it had to encode it keeps."""
 
-    def __init__(self, services: Services, collection: Collection, model: RetrievalModel) -> None:
-        self._services = services
+    def __init__(self, cache: PatchCache, collection: Collection, model: Vision) -> None:
+        self._cache = cache
         self._collection = collection
         self._model = model
         self._encoded: dict[int, Tensor] = {}
 
     def patches(self, keys: Sequence[int]) -> list[PatchGroup]:
-        """Patches of ``keys`` on the model's device: one group for each codec that keeps some of them, one
+        """Patches of ``keys`` on the model's device: one group for each codec that stores some of them, one
         for what had to be encoded again.
 
         Raises:
@@ -42,7 +58,7 @@ class CollectionPatches:
 
         from sightline.reranker.records import PatchGroup
 
-        places = self._services.catalog.locations(keys)
+        places = self._cache.catalog.locations(keys)
         stored = {key for key in keys if key in places and self._readable(places[key])}
         self._encode_missing([key for key in keys if key not in stored and key not in self._encoded])
         groups = self._stored([row for row, key in enumerate(keys) if key in stored], keys, places)
@@ -60,59 +76,34 @@ class CollectionPatches:
 
         if not rows:
             return []
-        gathered = self._services.segments.gather([places[keys[row]] for row in rows])
+        gathered = self._cache.segments.gather([places[keys[row]] for row in rows])
         return [PatchGroup([rows[at] for at in one.positions], self._unpacked(one)) for one in gathered]
 
     def _unpacked(self, gathered: GatheredPatches) -> Tensor | Latents:
-        import torch
-
-        values, device = torch.from_numpy(gathered.patches), self._model.device
-        if gathered.scales is None:
-            return values.to(device)
-        kept = keeping(self._services.codecs, gathered.codec, self._collection.fingerprint)
-        return kept.latents(values.to(device), torch.from_numpy(gathered.scales).to(device))
+        form = self._cache.formats.of(gathered.codec, self._collection.fingerprint)
+        return form.unpack(gathered.patches, gathered.scales, self._model.device)
 
     def _encode_missing(self, keys: Sequence[int]) -> None:
         """Encode the originals of images that no segment holds; complains after it has done what it could."""
-        images = self._services.catalog.describe(self._collection.id, keys) if keys else {}
+        if not keys:
+            return
+        images = self._cache.catalog.describe(self._collection.id, keys)
         found = [images[key] for key in keys if key in images]
-        for start in range(0, len(found), ENCODE_AT_ONCE):
-            self._encode(found[start : start + ENCODE_AT_ONCE])
+        for some in self._cache.reencoding.encode(self._model, found):
+            if some.patches is not None:
+                kept = some.patches.half().cpu()
+                self._encoded |= {image.key: row for image, row in zip(some.images, kept, strict=True)}
         lost = [key for key in keys if key not in self._encoded]
         if lost:
             name = images[lost[0]].image_id if lost[0] in images else f"with key {lost[0]}"
-            raise ImageRejected("unreadable", f"image {name} has no patches and its original cannot be used.")
+            raise ImageRejected("unreadable", f"Image {name} has no patches and its original cannot be used.")
 
     def _readable(self, location: ImageLocation) -> bool:
-        if location.codec == "none":
+        if location.codec == NO_PATCHES:
             return False
         try:
-            keeping(self._services.codecs, location.codec, self._collection.fingerprint)
-            self._services.segments.tokens(location.file)
+            self._cache.formats.of(location.codec, self._collection.fingerprint)
+            self._cache.segments.tokens(location.file)
         except (OSError, NotFoundError, CorruptionError, ModelMismatchError):
             return False
         return True
-
-    def _encode(self, images: Sequence[Image]) -> None:
-        """Encode originals again; what cannot be read or decoded is left out."""
-        from sightline.indexer.originals import read_original
-
-        kept: list[Image] = []
-        data: list[bytes] = []
-        for image in images:
-            try:
-                data.append(read_original(image, self._services.blobs))
-                kept.append(image)
-            except ImageRejected:
-                continue
-        decoded = self._services.decoder.decode_many(data) if data else []
-        good = [
-            (image, one.rgb)
-            for image, one in zip(kept, decoded, strict=True)
-            if not isinstance(one, ImageRejected)
-        ]
-        if good:
-            patches = self._model.encode_patches(self._model.preprocess([rgb for _, rgb in good]))
-            self._encoded |= {
-                image.key: row.half().cpu() for (image, _), row in zip(good, patches, strict=True)
-            }

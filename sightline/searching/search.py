@@ -10,50 +10,118 @@ from typing import TYPE_CHECKING
 from sightline.errors import InputError
 from sightline.records import MAX_CANDIDATES, SearchHit, SearchRequest, SearchResponse, Timings
 from sightline.reranker.records import Ranked
+from sightline.reranker.reranker import Reranker
 from sightline.reranker.scores import checked_precision
-from sightline.searching.patches import CollectionPatches
+from sightline.store.filters import parse_filter
 
 if TYPE_CHECKING:
     from sightline.retriever.records import Candidate, Retrieved
-    from sightline.serving.models import RetrievalModel
-    from sightline.serving.scheduler import Admission
+    from sightline.retriever.retriever import Retriever
+    from sightline.searching.patches import PatchCache
+    from sightline.serving.models import Models, RetrievalModel
+    from sightline.serving.scheduler import Scheduler
+    from sightline.store.catalog import Catalog
     from sightline.store.records import Collection
-    from sightline.wiring import Services
 
 
-def search(services: Services, request: SearchRequest) -> SearchResponse:
-    """Answer one text query.
+class Search:
+    """Answers text queries over the collections of one installation. Thread-safe."""
 
-    Raises:
-        InputError: a request that contradicts itself; FilterError: a filter that cannot be understood.
-        NotFoundError: no such collection.
-        ModelUnavailableError, ModelMismatchError: the collection's model cannot be had.
-        OverloadedError: too many requests wait already.
-    """
-    check(request)
-    with services.scheduler.admit() as admitted:
-        return _answer(services, request, admitted)
+    def __init__(
+        self,
+        catalog: Catalog,
+        models: Models,
+        scheduler: Scheduler,
+        retriever: Retriever,
+        patches: PatchCache,
+    ) -> None:
+        self._catalog = catalog
+        self._models = models
+        self._scheduler = scheduler
+        self._retriever = retriever
+        self._patches = patches
 
+    def find(self, request: SearchRequest) -> SearchResponse:
+        """Answer one text query.
 
-def _answer(services: Services, request: SearchRequest, admitted: Admission) -> SearchResponse:
-    clock = Stopwatch()
-    collection = services.catalog.collection(request.collection)
-    model = admitted.share(services.models.encoder(collection), request.deadline_ms)
-    clock.restart()  # loading the model, once in a process, is nobody's query time
-    found = _retrieve(services, request, model, clock)
-    order = _order(services, collection, model, request, found.candidates, clock)
-    clock.lap("rerank")
-    ranked = [one for one in order if _probable(one, request.min_probability)]
-    page = ranked[request.offset : request.offset + request.limit]
-    hits = _describe(services, collection, page, request.offset)
-    return SearchResponse(
-        results=tuple(hits),
-        truncated=model.is_truncated(request.text),
-        timings=clock.timings(),
-        generation=found.generation,
-        images=found.images,
-        scored=sum(one.itm_logit is not None for one in order),
-    )
+        Raises:
+            InputError: a request that contradicts itself; FilterError: a filter that cannot be understood.
+            NotFoundError: no such collection.
+            ModelUnavailableError, ModelMismatchError: the collection's model cannot be had.
+            OverloadedError: too many requests wait already.
+        """
+        check(request)
+        with self._scheduler.admit() as admitted:
+            collection = self._catalog.collection(request.collection)
+            model = admitted.share(self._models.encoder(collection), request.deadline_ms)
+            # The clock starts here: loading the model, once in a process, is nobody's query time.
+            return self._answer(request, collection, model, Stopwatch())
+
+    def _answer(
+        self, request: SearchRequest, collection: Collection, model: RetrievalModel, clock: Stopwatch
+    ) -> SearchResponse:
+        found = self._retrieve(request, model, clock)
+        order = self._order(request, collection, model, found.candidates, clock)
+        clock.lap("rerank")
+        ranked = [one for one in order if _probable(one, request.min_probability)]
+        page = ranked[request.offset : request.offset + request.limit]
+        return SearchResponse(
+            results=tuple(self._describe(collection, page, request.offset)),
+            truncated=model.is_truncated(request.text),
+            timings=clock.timings(),
+            generation=found.generation,
+            images=found.images,
+            scored=sum(one.itm_logit is not None for one in order),
+        )
+
+    def _retrieve(self, request: SearchRequest, model: RetrievalModel, clock: Stopwatch) -> Retrieved:
+        condition = None if request.filter is None else parse_filter(request.filter)
+        vector = model.encode_text([request.text])[0].float().cpu().numpy()
+        clock.lap("encode")
+        wanted = max(request.candidates, request.offset + request.limit)
+        found = self._retriever.retrieve(request.collection, vector, wanted, condition)
+        clock.lap("retrieve")
+        return found
+
+    def _order(
+        self,
+        request: SearchRequest,
+        collection: Collection,
+        model: RetrievalModel,
+        candidates: Sequence[Candidate],
+        clock: Stopwatch,
+    ) -> list[Ranked]:
+        """The judged candidates by score, then all others in ITC order."""
+        head = candidates[: request.candidates] if request.rerank else []
+        rest = [unjudged(one) for one in candidates[len(head) :]]
+        if not head:
+            return rest
+        source = self._patches.of(collection, model)
+        left = None if request.deadline_ms is None else request.deadline_ms - clock.elapsed_ms()
+        judged = Reranker(model, source, model).rerank(
+            request.text,
+            head,
+            len(head),
+            request.score,
+            left,
+            request.precision,
+            request.offset + request.limit,
+        )
+        return judged + rest
+
+    def _describe(self, collection: Collection, page: Sequence[Ranked], offset: int) -> list[SearchHit]:
+        """Hits with what the catalog knows of them; an image that was deleted meanwhile is left out."""
+        images = self._catalog.describe(collection.id, [one.key for one in page])
+        return [
+            SearchHit(
+                id=image.image_id, uri=image.uri, rank=offset + place, score=one.score, itc=one.itc,
+                itc_rank=one.itc_rank, itm_logit=one.itm_logit, match_probability=one.match_probability,
+                caption=image.caption, metadata=image.metadata, key=one.key, sha256=image.sha256,
+                width=image.width or 0, height=image.height or 0,
+            )
+            for place, one in enumerate(page, 1)
+            if (image := images.get(one.key)) is not None
+        ]  # fmt: skip
 
 
 def check(request: SearchRequest) -> None:
@@ -75,43 +143,6 @@ def check(request: SearchRequest) -> None:
         raise InputError("min_probability must lie between 0 and 1.")
 
 
-def _retrieve(
-    services: Services, request: SearchRequest, model: RetrievalModel, clock: Stopwatch
-) -> Retrieved:
-    from sightline.store.filters import parse_filter
-
-    condition = None if request.filter is None else parse_filter(request.filter)
-    vector = model.encode_text([request.text])[0].float().cpu().numpy()
-    clock.lap("encode")
-    wanted = max(request.candidates, request.offset + request.limit)
-    found = services.retriever.retrieve(request.collection, vector, wanted, condition)
-    clock.lap("retrieve")
-    return found
-
-
-def _order(
-    services: Services,
-    collection: Collection,
-    model: RetrievalModel,
-    request: SearchRequest,
-    candidates: Sequence[Candidate],
-    clock: Stopwatch,
-) -> list[Ranked]:
-    """The judged candidates by score, then all others in ITC order."""
-    head = candidates[: request.candidates] if request.rerank else []
-    rest = [unjudged(one) for one in candidates[len(head) :]]
-    if not head:
-        return rest
-    from sightline.reranker import Reranker
-
-    source = CollectionPatches(services, collection, model)
-    left = None if request.deadline_ms is None else request.deadline_ms - clock.elapsed_ms()
-    judged = Reranker(model, source, model).rerank(
-        request.text, head, len(head), request.score, left, request.precision, request.offset + request.limit
-    )
-    return judged + rest
-
-
 def unjudged(candidate: Candidate) -> Ranked:
     """A candidate that keeps its ITC order."""
     return Ranked(candidate.key, candidate.itc, candidate.itc, candidate.itc_rank, None, None)
@@ -119,27 +150,6 @@ def unjudged(candidate: Candidate) -> Ranked:
 
 def _probable(one: Ranked, least: float | None) -> bool:
     return least is None or (one.match_probability is not None and one.match_probability >= least)
-
-
-def _describe(
-    services: Services, collection: Collection, page: Sequence[Ranked], offset: int
-) -> list[SearchHit]:
-    """Hits with what the catalog knows of them; an image that was deleted meanwhile is left out."""
-    images = services.catalog.describe(collection.id, [one.key for one in page])
-    hits = []
-    for place, one in enumerate(page):
-        image = images.get(one.key)
-        if image is None:
-            continue
-        hits.append(
-            SearchHit(
-                id=image.image_id, uri=image.uri, rank=offset + place + 1, score=one.score, itc=one.itc,
-                itc_rank=one.itc_rank, itm_logit=one.itm_logit, match_probability=one.match_probability,
-                caption=image.caption, metadata=image.metadata, key=one.key, sha256=image.sha256,
-                width=image.width or 0, height=image.height or 0,
-            )
-        )  # fmt: skip
-    return hits
 
 
 @dataclass

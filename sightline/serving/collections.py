@@ -1,4 +1,4 @@
-"""Collections and the models they are bound to."""
+"""Collections and the models that they are bound to."""
 
 from __future__ import annotations
 
@@ -7,29 +7,43 @@ from typing import TYPE_CHECKING
 from sightline.errors import NotFoundError
 
 if TYPE_CHECKING:
+    from sightline.serving.models import Models
+    from sightline.serving.settings import ModelSettings
+    from sightline.store.catalog import Catalog
     from sightline.store.records import Collection
-    from sightline.wiring import Services
 
 
-def create_collection(services: Services, name: str, model: str | None, revision: str | None) -> Collection:
-    """Bind ``name`` to a model, or find that it is bound to this one already. Loads no weights.
+class Collections:
+    """Makes collections. ``default``: the model of those that name none. Loads no weights."""
 
-    Without a model an existing collection is returned as it is, and a new one gets the installation's model.
-    """
-    if model is None and revision is None:
-        try:
-            return services.catalog.collection(name)
-        except NotFoundError:
-            pass
-    chosen = services.settings.model
-    if model is None:
-        model, revision = chosen.name, revision or chosen.revision
-    identity = services.models.identify(model, revision)
-    return services.catalog.create_collection(
-        name,
-        model=identity.model,
-        revision=identity.revision,
-        fingerprint=identity.fingerprint,
-        num_query_tokens=identity.num_query_tokens,
-        joint_dim=identity.joint_dim,
-    )
+    def __init__(self, catalog: Catalog, models: Models, default: ModelSettings) -> None:
+        self._catalog = catalog
+        self._models = models
+        self._default = default
+
+    def create(self, name: str, model: str | None = None, revision: str | None = None) -> Collection:
+        """Bind ``name`` to a model, or find that it is bound to this one already.
+
+        Without a model an existing collection is returned as it is, and a new one gets the default.
+
+        Raises:
+            InputError: a name that no collection may have.
+            ModelMismatchError: the collection exists and is bound to another model.
+            ModelUnavailableError: the model's files cannot be reached.
+        """
+        if model is None and revision is None:
+            try:
+                return self._catalog.collection(name)
+            except NotFoundError:
+                pass
+        if model is None:
+            model, revision = self._default.name, revision or self._default.revision
+        identity = self._models.identify(model, revision)
+        return self._catalog.create_collection(
+            name,
+            model=identity.model,
+            revision=identity.revision,
+            fingerprint=identity.fingerprint,
+            num_query_tokens=identity.num_query_tokens,
+            joint_dim=identity.joint_dim,
+        )

@@ -17,7 +17,7 @@ from sightline.blip import checkpoint
 from sightline.blip.protocols import Encoder, Matcher
 from sightline.errors import ModelMismatchError
 from sightline.serving.digests import RememberedDigests
-from sightline.settings import ModelSettings
+from sightline.serving.settings import ModelSettings
 from sightline.store.records import Collection
 
 DEMO = "demo"

@@ -64,7 +64,7 @@ class Text:
     outcome: Future[Any] = field(default_factory=Future)
 
 
-class Line:
+class TurnQueue:
     """Both lanes. Not thread-safe: its owner holds a lock."""
 
     def __init__(self, text_batch: int) -> None:

@@ -12,27 +12,30 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
-from sightline.api.services import client_gone
 from sightline.errors import AbandonedError, DeadlineError, OverloadedError, UnavailableError
-from sightline.serving.queue import Line, Text, Ticket, Turn
-from sightline.serving.waits import Waits
+from sightline.serving.figures import WaitCounter
+from sightline.serving.queue import Text, Ticket, Turn, TurnQueue
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from sightline.api.services import QueueFigures
     from sightline.blip.latents import Latents
     from sightline.records import Precision
+    from sightline.serving.figures import QueueFigures
     from sightline.serving.models import RetrievalModel
-    from sightline.settings import ServingSettings
+    from sightline.serving.settings import ServingSettings
     from sightline.types import RGB
 
 log = logging.getLogger(__name__)
 
 Clock = Callable[[], float]
+
+client_gone: ContextVar[threading.Event | None] = ContextVar("sightline_client_gone", default=None)
+"""Set when whoever asked has hung up; None where nobody can. Read when a request is admitted."""
 
 CLOSE_SECONDS = 10.0
 """How long a process that stops waits for the call that runs: encoding pictures again can take longer."""
@@ -44,9 +47,9 @@ class Scheduler:
     def __init__(self, settings: ServingSettings, clock: Clock = time.monotonic) -> None:
         self._settings = settings
         self._clock = clock
-        self._line = Line(settings.text_batch)
+        self._queue = TurnQueue(settings.text_batch)
         self._changed = threading.Condition()
-        self._waits = Waits()
+        self._waits = WaitCounter()
         self._inside = 0
         self._closed = False
         self._thread: threading.Thread | None = None
@@ -76,13 +79,13 @@ class Scheduler:
     def figures(self) -> QueueFigures:
         """How long the queue is, and how long requests have waited in it."""
         with self._changed:
-            return self._waits.figures(self._inside, len(self._line))
+            return self._waits.figures(self._inside, len(self._queue))
 
     def close(self) -> None:
         """Stop computing; whoever still waits is told. The call that runs may end, if it does so soon."""
         with self._changed:
             self._closed = True
-            left = self._line.drain()
+            left = self._queue.drain()
             self._changed.notify_all()
             thread = self._thread
         for one in left:
@@ -112,9 +115,9 @@ class Scheduler:
             if self._closed:
                 raise _closing()
             if isinstance(one, Turn):
-                self._line.add_turn(one)
+                self._queue.add_turn(one)
             else:
-                self._line.add_text(one)
+                self._queue.add_text(one)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._compute, daemon=True, name="model")
                 self._thread.start()
@@ -123,10 +126,10 @@ class Scheduler:
     def _compute(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._closed or len(self._line))
+                self._changed.wait_for(lambda: self._closed or len(self._queue))
                 if self._closed:
                     return
-                taken = self._line.take()
+                taken = self._queue.take()
                 now = self._clock()
                 for one in taken if isinstance(taken, list) else [taken]:
                     one.ticket.waited += now - one.since

@@ -4,24 +4,35 @@ from __future__ import annotations
 
 import logging
 import threading
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sightline.api.services import ModelStatus
 from sightline.errors import SightlineError
 
 if TYPE_CHECKING:
-    from sightline.serving.models import RetrievalModel
+    from sightline.serving.models import Models, RetrievalModel
+    from sightline.serving.scheduler import Scheduler
+    from sightline.store.catalog import Catalog
     from sightline.store.records import Collection
-    from sightline.wiring import Services
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ModelStatus:
+    """Whether the served models can answer now, and one sentence for a person."""
+
+    ready: bool
+    detail: str
 
 
 class WarmUp:
     """Loads the model of every collection that exists, in a thread of its own."""
 
-    def __init__(self, services: Services) -> None:
-        self._services = services
+    def __init__(self, catalog: Catalog, models: Models, scheduler: Scheduler) -> None:
+        self._catalog = catalog
+        self._models = models
+        self._scheduler = scheduler
         self._status = ModelStatus(True, "models are loaded when they are first needed")
 
     def start(self) -> None:
@@ -35,10 +46,10 @@ class WarmUp:
 
     def _run(self) -> None:
         try:
-            collections = _one_for_each_model(self._services.catalog.collections())
+            collections = _one_for_each_model(self._catalog.collections())
             for collection in collections:
-                model = self._services.models.encoder(collection)
-                with self._services.scheduler.admit() as admitted:
+                model = self._models.encoder(collection)
+                with self._scheduler.admit() as admitted:
                     _run_once(admitted.share(model))
         except Exception as error:  # whatever it was: a thread that dies silently would never become ready
             log.exception("a model cannot be loaded")

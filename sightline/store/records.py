@@ -179,6 +179,7 @@ class Lease:
     expires_at: float
     collection: Collection
     images: list[Image]
+    kind: str = "embed"
 
 
 @dataclass(frozen=True)

@@ -23,10 +23,13 @@ if TYPE_CHECKING:
 
     from sightline.blip.latents import Latents
     from sightline.blip.patch_codec import PatchCodec
-    from sightline.cli.console import OnProgress
-    from sightline.serving.models import RetrievalModel
+    from sightline.blip.patch_formats import PatchFormats
+    from sightline.searching.reencoding import Reencoding
+    from sightline.serving.models import Models, RetrievalModel
+    from sightline.store.catalog import Catalog
     from sightline.store.records import Collection
-    from sightline.wiring import Services
+    from sightline.store.segments import SegmentReader
+    from sightline.types import OnProgress
 
 CANDIDATES = 100
 FIT_IMAGES = 1000
@@ -93,89 +96,127 @@ class _Level:
     existing: bool = False
 
 
-def report(services: Services, request: Request, on_progress: OnProgress | None = None) -> CacheReport:
-    """Measure the fidelity of fp16, int8 and latents against uncompressed patches in fp32.
+class CacheMeasurement:
+    """Measures what levels of the patch cache cost, and fits codecs."""
 
-    Raises:
-        InputError: fewer than four images, no queries, or a rank that the model's patches do not have.
-    """
-    show = on_progress or _silent
-    collection = services.catalog.collection(request.collection)
-    model = services.models.encoder(collection)
-    whole = WholePatches(services, collection, model)
-    keys = whole.images()
-    if len(keys) < 4:
-        raise InputError(f"Collection {collection.name} has {len(keys)} images; a report needs at least 4.")
-    count = min(request.images, len(keys) // 2)
-    sample = _sampled(services, collection, whole, keys[:count], request, show)
-    levels, fitted_to = _levels(services, model, whole, keys[count:], request, show)
-    fidelities = _measured(model, sample, levels, show)
-    whole_bytes = 2 * sample.patches.shape[1] * sample.patches.shape[2]
-    return CacheReport(
-        collection=collection.name,
-        images=len(sample.keys),
-        encoded_again=whole.encoded_again,
-        candidates=min(CANDIDATES, len(sample.keys)),
-        fitted_to=fitted_to,
-        queries=len(sample.queries),
-        levels=[_told(one, fidelity, whole_bytes) for one, fidelity in zip(levels, fidelities, strict=True)],
-    )
+    def __init__(
+        self,
+        catalog: Catalog,
+        segments: SegmentReader,
+        formats: PatchFormats,
+        models: Models,
+        reencoding: Reencoding,
+    ) -> None:
+        self._catalog = catalog
+        self._segments = segments
+        self._formats = formats
+        self._models = models
+        self._reencoding = reencoding
+
+    def report(self, request: Request, on_progress: OnProgress | None = None) -> CacheReport:
+        """Measure the fidelity of fp16, int8 and latents against uncompressed patches in fp32.
+
+        Raises:
+            InputError: fewer than four images, no queries, or a rank that the model's patches do not have.
+        """
+        show = on_progress or _silent
+        collection = self._catalog.collection(request.collection)
+        model = self._models.encoder(collection)
+        whole = self._whole(collection, model)
+        keys = whole.images()
+        if len(keys) < 4:
+            raise InputError(
+                f"Collection {collection.name} has {len(keys)} images; a report needs at least 4."
+            )
+        count = min(request.images, len(keys) // 2)
+        sample = self._sampled(collection, whole, keys[:count], request, show)
+        levels, fitted_to = self._levels(model, whole, keys[count:], request, show)
+        fidelities = _measured(model, sample, levels, show)
+        whole_bytes = 2 * sample.patches.shape[1] * sample.patches.shape[2]
+        return CacheReport(
+            collection=collection.name,
+            images=len(sample.keys),
+            encoded_again=whole.encoded_again,
+            candidates=min(CANDIDATES, len(sample.keys)),
+            fitted_to=fitted_to,
+            queries=len(sample.queries),
+            levels=[_told(one, found, whole_bytes) for one, found in zip(levels, fidelities, strict=True)],
+        )
+
+    def fit(
+        self, collection: str, rank: int | None, grid: bool | None, images: int, show: OnProgress
+    ) -> PatchCodec:
+        """Fit a codec to at most ``images`` of a collection and write it down; segments may name it then.
+
+        Raises:
+            InputError: the model has no patch metric, or no patches of such a rank.
+        """
+        bound = self._catalog.collection(collection)
+        model = self._models.encoder(bound)
+        whole = self._whole(bound, model)
+        (codec,) = _fitted(model, whole, whole.images()[:images], [rank], grid, show)
+        self._formats.add(codec)
+        return codec
+
+    def _whole(self, collection: Collection, model: RetrievalModel) -> WholePatches:
+        return WholePatches(self._catalog, self._segments, self._reencoding, collection, model)
+
+    def _sampled(
+        self,
+        collection: Collection,
+        whole: WholePatches,
+        keys: Sequence[int],
+        request: Request,
+        show: OnProgress,
+    ) -> _Sample:
+        import torch
+
+        found: list[int] = []
+        parts = []
+        for some, patches in whole.of(keys):
+            found += some
+            parts.append(patches)
+            show("images", len(found), len(keys))
+        if not found:
+            raise InputError(
+                f"No image of {collection.name} has fp16 patches or an original that can be read."
+            )
+        queries = list(request.queries)
+        if not queries:
+            images = self._catalog.describe(collection.id, found)
+            queries = [caption for key in found if (caption := images[key].caption)]
+        queries = list(dict.fromkeys(query.strip() for query in queries if query.strip()))
+        if not queries:
+            raise InputError(f"The images of {collection.name} have no captions; give a file with --queries.")
+        return _Sample(found, torch.cat(parts), whole.tokens(found), queries[: request.most_queries])
+
+    def _levels(
+        self,
+        model: RetrievalModel,
+        whole: WholePatches,
+        others: Sequence[int],
+        request: Request,
+        show: OnProgress,
+    ) -> tuple[list[_Level], int]:
+        """What is compared, and how many images the latents were fitted to (0: they exist)."""
+        from sightline.blip.patch_codec import quantise
+
+        count, width = model.patch_shape
+        levels = [
+            _Level("fp16", 2 * count * width, lambda patches: patches.half().float()),
+            _Level("int8", count * (width + 2), lambda patches: quantise(patches, None)),
+        ]
+        newest = self._formats.newest(model.fingerprint)
+        known = newest.latent if newest is not None else None
+        codecs = [known] if known is not None and not request.ranks else []
+        if not codecs:
+            codecs = _fitted(model, whole, others[:FIT_IMAGES], request.ranks or [None], request.grid, show)
+        for codec in codecs:
+            levels.append(_Level("latent", codec.image_bytes(count), codec.encode, codec, codec is known))
+        return levels, 0 if known in codecs else codecs[0].images
 
 
-def _sampled(
-    services: Services,
-    collection: Collection,
-    whole: WholePatches,
-    keys: Sequence[int],
-    request: Request,
-    show: OnProgress,
-) -> _Sample:
-    import torch
-
-    found: list[int] = []
-    parts = []
-    for some, patches in whole.of(keys):
-        found += some
-        parts.append(patches)
-        show("images", len(found), len(keys))
-    if not found:
-        raise InputError(f"No image of {collection.name} has fp16 patches or an original that can be read.")
-    queries = list(request.queries)
-    if not queries:
-        images = services.catalog.describe(collection.id, found)
-        queries = [caption for key in found if (caption := images[key].caption)]
-    queries = list(dict.fromkeys(query.strip() for query in queries if query.strip()))
-    if not queries:
-        raise InputError(f"The images of {collection.name} have no captions; give a file with --queries.")
-    return _Sample(found, torch.cat(parts), whole.tokens(found), queries[: request.most_queries])
-
-
-def _levels(
-    services: Services,
-    model: RetrievalModel,
-    whole: WholePatches,
-    others: Sequence[int],
-    request: Request,
-    show: OnProgress,
-) -> tuple[list[_Level], int]:
-    """What is compared, and how many images the latents were fitted to (0: they exist)."""
-    from sightline.blip.patch_codec import quantise
-
-    count, width = model.patch_shape
-    levels = [
-        _Level("fp16", 2 * count * width, lambda patches: patches.half().float()),
-        _Level("int8", count * (width + 2), lambda patches: quantise(patches, None)),
-    ]
-    known = services.codecs.newest(model.fingerprint)
-    codecs = [known] if known is not None and not request.ranks else []
-    if not codecs:
-        codecs = fitted(model, whole, others[:FIT_IMAGES], request.ranks or [None], request.grid, show)
-    for codec in codecs:
-        levels.append(_Level("latent", codec.image_bytes(count), codec.encode, codec, codec is known))
-    return levels, 0 if known in codecs else codecs[0].images
-
-
-def fitted(
+def _fitted(
     model: RetrievalModel,
     whole: WholePatches,
     keys: Sequence[int],

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from sightline.errors import SightlineError
-from sightline.settings import Settings, unknown_variables
-from sightline.upkeep.consistency import disagreements
+from sightline.indexer.queue.presence import worker_is_alive
 
 if TYPE_CHECKING:
-    from sightline.wiring import Services
+    from sightline.serving.models import Models
+    from sightline.serving.settings import ModelSettings
+    from sightline.store.catalog import Catalog
+    from sightline.upkeep.consistency import Consistency
 
 Status = Literal["ok", "note", "problem"]
 PACKAGES = ("torch", "transformers", "sqlalchemy", "celery", "fastapi", "pillow", "numpy")
@@ -31,20 +34,102 @@ class Finding:
     detail: str
 
 
-def examine(settings: Settings, *, quick: bool = False) -> list[Finding]:
-    """Look at everything. ``quick`` leaves out reading every file in full."""
-    from sightline.wiring import build_services
+@dataclass(frozen=True)
+class Facts:
+    """What the settings say. ``unknown_variables``: of ours by their name, though no setting reads them."""
 
-    findings = [*_installed(settings), _device(), _disk(settings)]
-    findings += [Finding(name, "note", "no setting reads this variable") for name in unknown_variables()]
-    with build_services(settings) as services:
-        catalog = _guarded("catalog", lambda: [_catalog(services)])
-        findings += [*catalog, *_guarded("broker", lambda: [_broker(services)])]
+    data_folder: Path
+    catalog_url: str
+    broker_url: str
+    model: ModelSettings
+    unknown_variables: Sequence[str] = ()
+
+
+class Doctor:
+    """Looks at everything. Parts that may be out of reach come as functions that open them."""
+
+    def __init__(
+        self,
+        facts: Facts,
+        catalog: Callable[[], Catalog],
+        waiting: Callable[[], int | None],
+        models: Callable[[], Models],
+        consistency: Callable[[], Consistency],
+    ) -> None:
+        self._facts = facts
+        self._open_catalog = catalog
+        self._waiting = waiting
+        self._open_models = models
+        self._open_consistency = consistency
+
+    def examine(self, *, quick: bool = False) -> list[Finding]:
+        """Everything that was found. ``quick`` leaves out reading every file in full."""
+        findings = [*_installed(self._facts), _device(), _disk(self._facts.data_folder)]
+        findings += [
+            Finding(name, "note", "no setting reads this variable") for name in self._facts.unknown_variables
+        ]
+        catalog = _guarded("catalog", lambda: [self._catalog()])
+        findings += [*catalog, *_guarded("broker", lambda: [self._broker()])]
         if all(finding.status == "ok" for finding in catalog):
-            findings += _guarded("processes", lambda: [_worker(services)])
-            findings += _guarded("models", lambda: list(_models(services)))
-            findings += _guarded("collections", lambda: list(_collections(services, quick=quick)))
-    return findings
+            findings += _guarded("processes", lambda: [self._worker()])
+            findings += _guarded("models", lambda: list(self._models()))
+            findings += _guarded("collections", lambda: list(self._collections(quick=quick)))
+        return findings
+
+    def _catalog(self) -> Finding:
+        catalog = self._open_catalog()
+        problems = catalog.check()
+        if problems:
+            return Finding("catalog", "problem", " ".join(problems[:10]))
+        kind = self._facts.catalog_url.split(":")[0].split("+")[0]
+        return Finding(
+            "catalog", "ok", f"{kind}, {len(catalog.collections())} collections, no broken invariant"
+        )
+
+    def _broker(self) -> Finding:
+        kind = self._facts.broker_url.split(":")[0]
+        waiting = self._waiting()
+        if waiting is None:
+            return Finding("broker", "problem", f"{kind}: cannot be reached; new work starts when it is back")
+        return Finding("broker", "ok", f"{kind}, {waiting} messages waiting")
+
+    def _worker(self) -> Finding:
+        if worker_is_alive(self._open_catalog()):
+            return Finding("worker", "ok", "at least one is running")
+        return Finding("worker", "ok", "none is running; `sightline index` brings its own, the API needs one")
+
+    def _models(self) -> Iterator[Finding]:
+        models, chosen = self._open_models(), self._facts.model
+        bound = {(one.model, one.revision): one for one in self._open_catalog().collections()}
+        for model, revision in {(chosen.name, chosen.revision): None} | bound:
+            needed = bound.get((model, revision))
+            try:
+                identity = models.identify(model, revision)
+            except SightlineError as error:
+                yield Finding(f"model {model}", "problem" if needed else "note", str(error))
+                continue
+            if needed and needed.fingerprint != identity.fingerprint:
+                detail = f"its files changed since {needed.name} was indexed with them"
+                yield Finding(f"model {model}", "problem", detail)
+            else:
+                yield Finding(f"model {model}", "ok", f"reachable, fingerprint {identity.fingerprint[:12]}")
+
+    def _collections(self, *, quick: bool) -> Iterator[Finding]:
+        catalog, consistency = self._open_catalog(), self._open_consistency()
+        for collection in catalog.collections():
+            counts = catalog.collection_counts(collection.name)
+            said = consistency.disagreements(collection.name, quick=quick)
+            subject = f"collection {collection.name}"
+            if said:
+                more = f" … and {len(said) - 10} more" if len(said) > 10 else ""
+                yield Finding(subject, "problem", " ".join(said[:10]) + more)
+                continue
+            rest = "".join(f", {counts[name]} {name}" for name in ("pending", "failed") if counts[name])
+            yield Finding(
+                subject,
+                "ok",
+                f"{counts['live']} images{rest}; catalog, {counts['segments']} segments and index agree",
+            )
 
 
 def _guarded(subject: str, look: Callable[[], list[Finding]]) -> list[Finding]:
@@ -55,7 +140,7 @@ def _guarded(subject: str, look: Callable[[], list[Finding]]) -> list[Finding]:
         return [Finding(subject, "problem", str(error))]
 
 
-def _installed(settings: Settings) -> Iterator[Finding]:
+def _installed(facts: Facts) -> Iterator[Finding]:
     found = {name: _version(name) for name in PACKAGES}
     missing = [name for name, number in found.items() if number is None]
     listed = ", ".join(f"{name} {number}" for name, number in found.items() if number)
@@ -63,7 +148,7 @@ def _installed(settings: Settings) -> Iterator[Finding]:
                   + (f"; missing: {', '.join(missing)}" if missing else ""))  # fmt: skip
     yield _faiss()
     needed = {"postgresql": "psycopg", "redis": "redis", "valkey": "redis"}
-    for url in (settings.database_url, settings.broker.url):
+    for url in (facts.catalog_url, facts.broker_url):
         package = needed.get(url.split("://")[0].split("+")[0].removesuffix("s"))
         if package and _version(package) is None:
             extra = "postgres" if package == "psycopg" else package
@@ -105,71 +190,10 @@ def _device() -> Finding:
     return Finding("device", "ok", f"cpu, {torch.get_num_threads()} threads")
 
 
-def _disk(settings: Settings) -> Finding:
-    folder = settings.data_folder
+def _disk(data: Path) -> Finding:
+    folder = data
     while not folder.exists():
         folder = folder.parent
     free = shutil.disk_usage(folder).free
     status: Status = "note" if free < LOW_BYTES else "ok"
-    return Finding("data folder", status, f"{settings.data_folder}, {free / 1e9:.1f} GB free")
-
-
-def _catalog(services: Services) -> Finding:
-    problems = services.catalog.check()
-    kind = services.settings.catalog_url.split(":")[0].split("+")[0]
-    if problems:
-        return Finding("catalog", "problem", " ".join(problems[:10]))
-    return Finding(
-        "catalog", "ok", f"{kind}, {len(services.catalog.collections())} collections, no broken invariant"
-    )
-
-
-def _broker(services: Services) -> Finding:
-    kind = services.broker.url.split(":")[0]
-    waiting = services.queue.depth()
-    if waiting is None:
-        return Finding("broker", "problem", f"{kind}: cannot be reached; new work starts when it is back")
-    return Finding("broker", "ok", f"{kind}, {waiting} messages waiting")
-
-
-def _worker(services: Services) -> Finding:
-    from sightline.indexer.queue.presence import worker_is_alive
-
-    if worker_is_alive(services.catalog):
-        return Finding("worker", "ok", "at least one is running")
-    return Finding("worker", "ok", "none is running; `sightline index` brings its own, the API needs one")
-
-
-def _models(services: Services) -> Iterator[Finding]:
-    bound = {(one.model, one.revision): one for one in services.catalog.collections()}
-    chosen = services.settings.model
-    for model, revision in {(chosen.name, chosen.revision): None} | bound:
-        needed = bound.get((model, revision))
-        try:
-            identity = services.models.identify(model, revision)
-        except SightlineError as error:
-            yield Finding(f"model {model}", "problem" if needed else "note", str(error))
-            continue
-        if needed and needed.fingerprint != identity.fingerprint:
-            yield Finding(
-                f"model {model}", "problem", f"its files changed since {needed.name} was indexed with them"
-            )
-        else:
-            yield Finding(f"model {model}", "ok", f"reachable, fingerprint {identity.fingerprint[:12]}")
-
-
-def _collections(services: Services, *, quick: bool) -> Iterator[Finding]:
-    for collection in services.catalog.collections():
-        counts = services.catalog.collection_counts(collection.name)
-        said = disagreements(services, collection.name, quick=quick)
-        subject = f"collection {collection.name}"
-        if said:
-            more = f" … and {len(said) - 10} more" if len(said) > 10 else ""
-            yield Finding(subject, "problem", " ".join(said[:10]) + more)
-            continue
-        rest = "".join(f", {counts[name]} {name}" for name in ("pending", "failed") if counts[name])
-        yield Finding(
-            subject,
-            "ok",
-            f"{counts['live']} images{rest}; catalog, {counts['segments']} segments and index agree",
-        )
+    return Finding("data folder", status, f"{data}, {free / 1e9:.1f} GB free")

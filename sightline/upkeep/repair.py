@@ -12,21 +12,27 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sightline.blip.patch_formats import PackedPatches, PatchFormat
 from sightline.errors import CorruptionError, ImageRejected, ModelMismatchError, NotFoundError
 from sightline.store.durable import publish_or_remove
 from sightline.store.filters import Filter
+from sightline.store.segments import write_segment
+from sightline.types import FP16
 
 if TYPE_CHECKING:
-    from sightline.indexer.codecs import Keeping
+    from sightline.blip.patch_formats import PatchFormats
+    from sightline.searching.reencoding import Reencoded, Reencoding
+    from sightline.serving.models import Models, RetrievalModel
+    from sightline.store.catalog import Catalog
     from sightline.store.records import Collection, Image, NewSegment, Segment
-    from sightline.wiring import Services
+    from sightline.store.segments import SegmentReader
+    from sightline.types import Half
 
 CHUNK = 1_000
-ENCODE_AT_ONCE = 8
 
 
 @dataclass(frozen=True)
-class Repair:
+class Repaired:
     """What became of one damaged segment. ``problem``: why it was left as it is."""
 
     collection: str
@@ -35,93 +41,101 @@ class Repair:
     problem: str | None = None
 
 
-def repair(services: Services) -> Iterator[Repair]:
-    """Make every segment again that is missing or not what was written; tells as it goes."""
-    for collection in services.catalog.collections():
-        snapshot = services.catalog.snapshot(collection.name)
-        for segment in snapshot.segments:
-            if not _sound(services, collection, segment):
-                yield _make_again(services, collection, segment)
+class Repair:
+    """Makes segments again."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        segments: SegmentReader,
+        formats: PatchFormats,
+        models: Models,
+        reencoding: Reencoding,
+    ) -> None:
+        self._catalog = catalog
+        self._segments = segments
+        self._formats = formats
+        self._models = models
+        self._reencoding = reencoding
+
+    def run(self) -> Iterator[Repaired]:
+        """Make every segment again that is missing or not what was written; tells as it goes."""
+        for collection in self._catalog.collections():
+            for segment in self._catalog.snapshot(collection.name).segments:
+                if not self._is_sound(collection, segment):
+                    yield self._make_again(collection, segment)
+
+    def _is_sound(self, collection: Collection, segment: Segment) -> bool:
+        try:
+            self._segments.verify(segment.file, segment.sha256)
+            self._formats.of(segment.codec, collection.fingerprint)
+        except (OSError, NotFoundError, CorruptionError, ModelMismatchError):
+            return False
+        return True
+
+    def _format(self, collection: Collection, segment: Segment) -> PatchFormat:
+        """As the segment stored them, or fp16 when its codec is lost: the builder compresses it again."""
+        try:
+            return self._formats.of(segment.codec, collection.fingerprint)
+        except (OSError, NotFoundError, CorruptionError, ModelMismatchError):
+            return PatchFormat(FP16)
+
+    def _make_again(self, collection: Collection, segment: Segment) -> Repaired:
+        images = self._images_of(collection, segment)
+        try:
+            new = self._write(collection, segment, images) if images else None
+        except ImageRejected as error:
+            return Repaired(collection.name, segment.file, len(images), str(error))
+        replaced = publish_or_remove(
+            self._segments.path(new),
+            lambda: self._catalog.replace_segments(collection.id, [segment.id], new),
+        )
+        if not replaced:
+            problem = "Its images changed meanwhile; try again."
+            return Repaired(collection.name, segment.file, len(images), problem)
+        self._segments.forget(segment.file)
+        return Repaired(collection.name, segment.file, len(images))
+
+    def _images_of(self, collection: Collection, segment: Segment) -> list[Image]:
+        """The live images of a segment, by key."""
+        keys = self._catalog.filter_keys(collection.id, Filter()).tolist()
+        found: list[Image] = []
+        for start in range(0, len(keys), CHUNK):
+            places = self._catalog.locations(keys[start : start + CHUNK])
+            inside = [key for key, place in places.items() if place.segment_id == segment.id]
+            found += self._catalog.describe(collection.id, inside).values()
+        return sorted(found, key=lambda image: image.key)
+
+    def _write(self, collection: Collection, segment: Segment, images: Sequence[Image]) -> NewSegment:
+        """A segment with the same images, read, decoded and embedded anew.
+
+        Raises:
+            ImageRejected: an original cannot be read, is not what was indexed, or cannot be decoded any more.
+        """
+        model, form = self._models.encoder(collection), self._format(collection, segment)
+        done: list[tuple[Half, PackedPatches]] = []
+        for some in self._reencoding.encode(model, images):
+            if some.refused:
+                image, error = some.refused[0]
+                raise ImageRejected(error.reason, f"{image.image_id}: {error.detail}")
+            done.append(_embedded(model, some, form))
+        keys = np.array([image.key for image in images], np.int64)
+        packed = PackedPatches.joined([packed for _, packed in done])
+        return write_segment(
+            self._segments.folder,
+            keys,
+            np.concatenate([tokens for tokens, _ in done]),
+            packed.patches,
+            form.codec,
+            packed.scales,
+        )
 
 
-def _sound(services: Services, collection: Collection, segment: Segment) -> bool:
-    from sightline.indexer.codecs import keeping
+def _embedded(model: RetrievalModel, some: Reencoded, form: PatchFormat) -> tuple[Half, PackedPatches]:
+    """Tokens ``[n,Q,D]`` and packed patches of what was encoded again."""
+    import torch
 
-    try:
-        services.segments.verify(segment.file, segment.sha256)
-        keeping(services.codecs, segment.codec, collection.fingerprint)
-    except (OSError, NotFoundError, CorruptionError, ModelMismatchError):
-        return False
-    return True
-
-
-def _keeping(services: Services, collection: Collection, segment: Segment) -> Keeping:
-    """As the segment kept them, or in fp16 when its codec is lost: the builder compresses it again."""
-    from sightline.indexer.codecs import Keeping, keeping
-    from sightline.store.segment_content import FP16
-
-    try:
-        return keeping(services.codecs, segment.codec, collection.fingerprint)
-    except (OSError, NotFoundError, CorruptionError, ModelMismatchError):
-        return Keeping(FP16)
-
-
-def _make_again(services: Services, collection: Collection, segment: Segment) -> Repair:
-    images = _images_of(services, collection, segment)
-    try:
-        new = _write(services, collection, segment, images) if images else None
-    except ImageRejected as error:
-        return Repair(collection.name, segment.file, len(images), str(error))
-    replaced = publish_or_remove(
-        services.segments.path(new),
-        lambda: services.catalog.replace_segments(collection.id, [segment.id], new),
-    )
-    if not replaced:
-        return Repair(collection.name, segment.file, len(images), "its images changed meanwhile; try again.")
-    services.segments.forget(segment.file)
-    return Repair(collection.name, segment.file, len(images))
-
-
-def _images_of(services: Services, collection: Collection, segment: Segment) -> list[Image]:
-    """The live images of a segment, by key."""
-    keys = services.catalog.filter_keys(collection.id, Filter()).tolist()
-    found: list[Image] = []
-    for start in range(0, len(keys), CHUNK):
-        images = services.catalog.describe(collection.id, keys[start : start + CHUNK])
-        found += [image for image in images.values() if image.segment_id == segment.id]
-    return sorted(found, key=lambda image: image.key)
-
-
-def _write(
-    services: Services, collection: Collection, segment: Segment, images: Sequence[Image]
-) -> NewSegment:
-    """A segment with the same images, read, decoded and embedded anew.
-
-    Raises:
-        ImageRejected: an original cannot be read, is not what was indexed, or cannot be decoded any more.
-    """
-    from sightline.indexer.embedding.batch import Picture, stacked
-    from sightline.indexer.embedding.encoding import encode, to_pixels
-    from sightline.store.segments import write_segment
-
-    model, kept_as = services.models.encoder(collection), _keeping(services, collection, segment)
-    pictures: list[tuple[Image, Picture]] = []
-    for start in range(0, len(images), ENCODE_AT_ONCE):
-        part = images[start : start + ENCODE_AT_ONCE]
-        pixels = [to_pixels(model, [_decode(services, image)]) for image in part]
-        encoded = encode(model, pixels, kept_as)
-        for row, image in enumerate(part):
-            pictures.append((image, Picture(image.width or 0, image.height or 0)))
-            pictures[-1][1].fill(*encoded, row)
-    tokens, (patches, scales) = stacked(pictures)
-    keys = np.array([image.key for image in images], np.int64)
-    return write_segment(services.segments.folder, keys, tokens, patches, kept_as.codec, scales)
-
-
-def _decode(services: Services, image: Image) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-    from sightline.indexer.originals import read_original
-
-    try:
-        return services.decoder.decode(read_original(image, services.blobs)).rgb
-    except ImageRejected as error:
-        raise ImageRejected(error.reason, f"{image.image_id}: {error.detail}") from error
+    assert some.patches is not None  # nothing was refused, and no batch is empty
+    with torch.inference_mode():
+        tokens = model.encode_image(some.patches).to("cpu", torch.float16).numpy()
+        return tokens, form.pack(some.patches)

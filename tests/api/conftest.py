@@ -18,7 +18,7 @@ from fastapi.testclient import TestClient
 from sightline.api.app import create_app
 from sightline.imaging import IsolatedDecoder
 from sightline.settings import Settings
-from sightline.wiring import Services, build_services
+from sightline.wiring import Installation, open_installation
 from tests.api.installation import SHADES, MakeClient, png, upload
 
 
@@ -39,18 +39,16 @@ def api_decoder() -> Iterator[IsolatedDecoder]:
         yield decoder
 
 
-def installation(settings: Settings, decoder: IsolatedDecoder) -> Services:
-    """Services that share the decoder, and do not close it."""
-    services = build_services(settings, send=nowhere)
-    services.decoder = decoder
-    return services
+def installation(settings: Settings, decoder: IsolatedDecoder) -> Installation:
+    """Installation that share the decoder, and do not close it."""
+    return open_installation(settings, send=nowhere, decoder=decoder)
 
 
 @pytest.fixture(scope="session")
 def empty_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The data folder of an installation without collections."""
     folder = tmp_path_factory.mktemp("api-empty") / "data"
-    with build_services(settings_for(folder), send=nowhere) as services:
+    with open_installation(settings_for(folder), send=nowhere) as services:
         assert services.catalog.collections() == []
     return folder
 
@@ -63,7 +61,7 @@ def filled_folder(
     folder = tmp_path_factory.mktemp("api-filled") / "data"
     shutil.copytree(empty_folder, folder)
     services = installation(settings_for(folder), api_decoder)
-    client = TestClient(create_app(services))
+    client = TestClient(create_app(services.api_parts))
     client.post("/v1/collections", json={"name": "pictures"})
     files = {name: png(*quarters) for name, quarters in SHADES.items()}
     items = {name: {"caption": f"all {name}", "metadata": {"length": len(name)}} for name in SHADES}
@@ -77,7 +75,7 @@ def filled_folder(
 def library(filled_folder: Path, api_decoder: IsolatedDecoder) -> Iterator[TestClient]:
     """A client of the filled installation that all reading tests share."""
     services = installation(settings_for(filled_folder), api_decoder)
-    with TestClient(create_app(services), raise_server_exceptions=False) as client:
+    with TestClient(create_app(services.api_parts), raise_server_exceptions=False) as client:
         yield client
     services.catalog.close()
 
@@ -90,7 +88,7 @@ def settings(tmp_path: Path, empty_folder: Path) -> Settings:
 
 
 @pytest.fixture
-def services(settings: Settings, api_decoder: IsolatedDecoder) -> Iterator[Services]:
+def services(settings: Settings, api_decoder: IsolatedDecoder) -> Iterator[Installation]:
     """Its services. Nothing is sent anywhere."""
     services = installation(settings, api_decoder)
     yield services
@@ -98,9 +96,9 @@ def services(settings: Settings, api_decoder: IsolatedDecoder) -> Iterator[Servi
 
 
 @pytest.fixture
-def client(services: Services) -> Iterator[TestClient]:
+def client(services: Installation) -> Iterator[TestClient]:
     """A client of the empty installation."""
-    with TestClient(create_app(services), raise_server_exceptions=False) as client:
+    with TestClient(create_app(services.api_parts), raise_server_exceptions=False) as client:
         yield client
 
 
@@ -116,7 +114,7 @@ def filled(settings: Settings, filled_folder: Path, request: pytest.FixtureReque
 @pytest.fixture
 def make_client(settings: Settings, api_decoder: IsolatedDecoder) -> Iterator[MakeClient]:
     """Clients of installations that differ in some API settings: ``make_client(key="…")``."""
-    made: list[Services] = []
+    made: list[Installation] = []
 
     def make(**changes: Any) -> TestClient:
         changed = settings.model_copy(update={"api": replace(settings.api, **changes)})

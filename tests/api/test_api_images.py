@@ -15,14 +15,14 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from sightline.api.urls import canonical_path, escape, unescape
-from sightline.wiring import Services
+from sightline.wiring import Installation
 from tests.api.installation import SHADES, MakeClient, png, problem, upload
 
 IMAGES = "/v1/collections/pictures/images"
 
 
 def test_an_upload_answers_with_a_job_and_a_line_for_each_file(
-    client: TestClient, services: Services
+    client: TestClient, services: Installation
 ) -> None:
     client.post("/v1/collections", json={"name": "pictures"})
     red, blue = png("red"), png("blue")
@@ -47,7 +47,7 @@ def test_an_upload_answers_with_a_job_and_a_line_for_each_file(
 
 
 def test_what_is_no_picture_is_one_failure_and_costs_its_neighbours_nothing(
-    client: TestClient, services: Services
+    client: TestClient, services: Installation
 ) -> None:
     client.post("/v1/collections", json={"name": "pictures"})
     body = upload(client, {"good.png": png("red"), "bad.txt": b"<html>no picture</html>"})
@@ -164,7 +164,7 @@ def test_versioned_addresses_are_immutable_and_others_revalidate(library: TestCl
     assert library.get(versioned, headers={"If-None-Match": '"other"'}).status_code == 200
 
 
-def test_a_replaced_image_has_another_version(filled: TestClient, services: Services) -> None:
+def test_a_replaced_image_has_another_version(filled: TestClient, services: Installation) -> None:
     before = filled.get(f"{IMAGES}/red").json()
     upload(filled, {"red": png("red", "white")})
     services.indexer.run_pending()
@@ -174,11 +174,11 @@ def test_a_replaced_image_has_another_version(filled: TestClient, services: Serv
 
 
 def test_a_changed_or_missing_original_is_gone(
-    client: TestClient, services: Services, tmp_path: Path
+    client: TestClient, services: Installation, tmp_path: Path
 ) -> None:
     path = tmp_path / "a.png"
     path.write_bytes(png("red"))
-    services.create_collection("pictures")
+    services.collections.create("pictures")
     services.indexer.index([str(tmp_path / "a.png")], "pictures")
     services.indexer.run_pending()
     (record,) = client.get(IMAGES).json()["items"]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from sightline.wiring import Services
+from sightline.wiring import Installation
 from tests.api.installation import MakeClient, png, problem, upload
 
 JOBS = "/v1/collections/pictures/jobs"
@@ -88,7 +88,7 @@ def test_links_and_manifests_do_not_lead_out(make_client: MakeClient, roots: Pat
     assert client.get("/v1/collections/pictures").json()["pending"] == 1
 
 
-def test_progress_streams_until_the_job_has_ended(client: TestClient, services: Services) -> None:
+def test_progress_streams_until_the_job_has_ended(client: TestClient, services: Installation) -> None:
     client.post("/v1/collections", json={"name": "pictures"})
     job = upload(client, {"a": png("red"), "b": b"no picture"})["job"]
     services.indexer.run_pending()
@@ -107,7 +107,7 @@ def test_progress_of_nothing_is_404(client: TestClient) -> None:
     problem(client.post("/v1/jobs/none/retry"), 404)
 
 
-def test_a_cancelled_job_embeds_nothing(client: TestClient, services: Services) -> None:
+def test_a_cancelled_job_embeds_nothing(client: TestClient, services: Installation) -> None:
     client.post("/v1/collections", json={"name": "pictures"})
     job = upload(client, {"a": png("red")})["job"]
     assert client.post(f"{job['url']}/cancel").json()["state"] == "cancelled"
@@ -116,7 +116,7 @@ def test_a_cancelled_job_embeds_nothing(client: TestClient, services: Services) 
     assert events(client.get(job["events_url"]).text)[-1][1]["state"] == "cancelled"
 
 
-def test_failed_images_are_tried_again(client: TestClient, services: Services, tmp_path: Path) -> None:
+def test_failed_images_are_tried_again(client: TestClient, services: Installation, tmp_path: Path) -> None:
     client.post("/v1/collections", json={"name": "pictures"})
     job = upload(client, {"a": b"no picture"})["job"]
     services.indexer.run_pending()

@@ -16,13 +16,13 @@ from starlette.types import Message
 
 from sightline.api.app import create_app
 from sightline.api.server import running
-from sightline.api.services import client_gone
 from sightline.api.threads import ModelThreads
 from sightline.errors import OverloadedError
 from sightline.imaging import IsolatedDecoder
 from sightline.serving.queue import Ticket
+from sightline.serving.scheduler import client_gone
 from sightline.settings import ServingSettings, Settings
-from sightline.wiring import Services
+from sightline.wiring import Installation
 from tests.api.conftest import installation
 from tests.api.installation import problem
 
@@ -31,11 +31,11 @@ SEARCH = "/v1/collections/pictures/search"
 
 
 @pytest.fixture
-def held(settings: Settings, api_decoder: IsolatedDecoder) -> Iterator[tuple[Services, threading.Event]]:
+def held(settings: Settings, api_decoder: IsolatedDecoder) -> Iterator[tuple[Installation, threading.Event]]:
     """An installation whose model is busy until the event is set; three requests may wait."""
     changed = settings.model_copy(update={"serving": replace(ServingSettings(), max_waiting=WAITING)})
     services, release = installation(changed, api_decoder), threading.Event()
-    services.create_collection("pictures")
+    services.collections.create("pictures")
     busy = threading.Thread(target=services.scheduler.turn, args=(Ticket(), lambda: release.wait(20)))
     busy.start()
     yield services, release
@@ -45,7 +45,7 @@ def held(settings: Settings, api_decoder: IsolatedDecoder) -> Iterator[tuple[Ser
     services.catalog.close()  # not the decoder, which all tests share
 
 
-def until_all_wait(services: Services, requests: list[Future[httpx.Response]]) -> None:
+def until_all_wait(services: Installation, requests: list[Future[httpx.Response]]) -> None:
     """Until every request stands in the line."""
     while services.queue_figures().turns < len(requests):
         assert not any(request.done() for request in requests)
@@ -53,11 +53,11 @@ def until_all_wait(services: Services, requests: list[Future[httpx.Response]]) -
 
 
 def test_beyond_the_queue_requests_are_refused_at_once_and_the_others_answered(
-    held: tuple[Services, threading.Event],
+    held: tuple[Installation, threading.Event],
 ) -> None:
     services, release = held
     with (
-        running(create_app(services)) as url,
+        running(create_app(services.api_parts)) as url,
         httpx.Client(base_url=url, timeout=20) as client,
         ThreadPoolExecutor(WAITING) as pool,
     ):
@@ -83,9 +83,9 @@ def test_beyond_the_queue_requests_are_refused_at_once_and_the_others_answered(
         assert "sightline_text_batches_total 1.0" in text
 
 
-def test_reranking_and_the_page_stand_in_the_same_line(held: tuple[Services, threading.Event]) -> None:
+def test_reranking_and_the_page_stand_in_the_same_line(held: tuple[Installation, threading.Event]) -> None:
     services, release = held
-    with running(create_app(services)) as url, ThreadPoolExecutor(WAITING) as pool:
+    with running(create_app(services.api_parts)) as url, ThreadPoolExecutor(WAITING) as pool:
         waiting = [
             pool.submit(httpx.post, f"{url}{SEARCH}", json={"text": "red"}, timeout=20)
             for _ in range(WAITING)

@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 import logging
 import re
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from fastapi.testclient import TestClient
 
 from sightline.api.app import create_app
-from sightline.api.logs import RequestContext
-from sightline.indexer.logs import JsonFormatter
-from sightline.wiring import Services
+from sightline.processes.logs import json_formatter
+from sightline.searching.search import Search
+from sightline.wiring import Installation
 from tests.api.installation import MakeClient, png, problem, upload
 
 SEARCH = "/v1/collections/pictures/search"
@@ -28,7 +29,7 @@ def test_ready_tells_model_database_and_generation(filled: TestClient) -> None:
     assert answer.status_code == (200 if answer.json()["status"] == "ready" else 503)
 
 
-def test_a_lost_database_is_not_ready_but_alive(filled: TestClient, services: Services) -> None:
+def test_a_lost_database_is_not_ready_but_alive(filled: TestClient, services: Installation) -> None:
     services.catalog.close()
     services.settings.data_folder.joinpath("catalog.sqlite").write_bytes(b"no database at all " * 300)
     answer = filled.get("/readyz")
@@ -58,9 +59,9 @@ def test_metrics_have_the_prefix_and_count(filled: TestClient) -> None:
     assert 'sightline_http_requests_total{method="any",route="unmatched",status="404"} 1.0' in text
 
 
-def test_each_app_has_metrics_of_its_own(filled: TestClient, services: Services) -> None:
+def test_each_app_has_metrics_of_its_own(filled: TestClient, services: Installation) -> None:
     filled.post(SEARCH, json={"text": "red"})
-    other = TestClient(create_app(services))
+    other = TestClient(create_app(services.api_parts))
     assert "sightline_reranked_pairs_total 0.0" in other.get("/metrics").text
 
 
@@ -74,8 +75,7 @@ def lines() -> Any:
             found.append(json.loads(self.format(record)))
 
     handler = Keep()
-    handler.setFormatter(JsonFormatter())
-    handler.addFilter(RequestContext())
+    handler.setFormatter(json_formatter())
     root = logging.getLogger()
     level = root.level
     root.addHandler(handler)
@@ -96,13 +96,14 @@ def test_log_lines_are_json_with_request_and_job_ids(client: TestClient, lines: 
     assert looked["seconds"] >= 0
 
 
-def test_lines_from_below_carry_the_request_id(services: Services, lines: list[dict[str, Any]]) -> None:
-    def loud(request: object) -> object:
-        logging.getLogger("somewhere.below").warning("Hm.")
-        raise ZeroDivisionError
+def test_lines_from_below_carry_the_request_id(services: Installation, lines: list[dict[str, Any]]) -> None:
+    class Loud:
+        def find(self, request: object) -> object:
+            logging.getLogger("somewhere.below").warning("Hm.")
+            raise ZeroDivisionError
 
-    services.search = loud  # type: ignore[method-assign, assignment]
-    client = TestClient(create_app(services), raise_server_exceptions=False)
+    parts = replace(services.api_parts, search=cast("Search", Loud()))
+    client = TestClient(create_app(parts), raise_server_exceptions=False)
     client.post(SEARCH, json={"text": "a"}, headers={"X-Request-ID": "mine"})
     below = [line for line in lines if line["logger"] == "somewhere.below"]
     assert [line["request_id"] for line in below] == ["mine"]

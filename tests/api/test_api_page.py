@@ -11,7 +11,7 @@ from urllib.parse import quote
 import pytest
 from fastapi.testclient import TestClient
 
-from sightline.wiring import Services
+from sightline.wiring import Installation
 from tests.api.installation import SHADES, MakeClient, png, upload
 
 
@@ -123,7 +123,7 @@ def test_numbers_that_make_no_sense_become_defaults(library: TestClient) -> None
         assert library.get(f"/?q=red&{query}").status_code == 200
 
 
-def test_nothing_that_users_store_or_type_becomes_markup(client: TestClient, services: Services) -> None:
+def test_nothing_that_users_store_or_type_becomes_markup(client: TestClient, services: Installation) -> None:
     evil = "\"><script>alert(1)</script><img src=x onerror=alert(2)>'"
     client.post("/v1/collections", json={"name": "pictures"})
     items = {evil: {"caption": evil, "metadata": {evil: evil}}}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
+from typing import Any, cast
 
 import pytest
 from fastapi.testclient import TestClient
@@ -10,7 +11,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from sightline.api.app import create_app
-from sightline.wiring import Services
+from sightline.searching.search import Search
+from sightline.wiring import Installation
 from tests.api.installation import MakeClient, problem
 
 JSON_POSTS = (
@@ -78,12 +80,13 @@ def test_an_undeclared_length_over_the_limit_is_413(make_client: MakeClient) -> 
     problem(client.post("/v1/collections/pictures/images", content=body, headers=form), 413)
 
 
-def test_what_nobody_expected_is_a_500_without_secrets(services: Services) -> None:
-    def broken(request: object) -> object:
-        raise RuntimeError("the password is swordfish")
+def test_what_nobody_expected_is_a_500_without_secrets(services: Installation) -> None:
+    class Broken:
+        def find(self, request: object) -> object:
+            raise RuntimeError("the password is swordfish")
 
-    services.search = broken  # type: ignore[method-assign, assignment]
-    client = TestClient(create_app(services), raise_server_exceptions=False)
+    parts = replace(services.api_parts, search=cast("Search", Broken()))
+    client = TestClient(create_app(parts), raise_server_exceptions=False)
     answer = client.post("/v1/collections/pictures/search", json={"text": "a"})
     assert "swordfish" not in answer.text
     problem(answer, 500)

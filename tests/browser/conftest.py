@@ -16,7 +16,7 @@ from sightline.api.app import create_app
 from sightline.api.server import running
 from sightline.imaging import IsolatedDecoder
 from sightline.settings import Settings
-from sightline.wiring import Services, build_services
+from sightline.wiring import Installation, open_installation
 from tests.api.installation import png, upload
 
 COLOURS = ("red", "blue", "green", "yellow", "purple", "white", "orange", "cyan")
@@ -39,7 +39,7 @@ class Worker:
     """Does what was sent at once, in a thread of its own."""
 
     def __init__(self) -> None:
-        self.services: Services | None = None
+        self.services: Installation | None = None
 
     def __call__(self, task_ids: Sequence[int]) -> None:
         if self.services is not None:
@@ -57,8 +57,8 @@ def pictures() -> dict[str, bytes]:
 def gallery(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The data folder of an installation that holds the pictures."""
     folder = tmp_path_factory.mktemp("browser") / "data"
-    with build_services(settings_for(folder), send=Worker()) as services:
-        client = TestClient(create_app(services))
+    with open_installation(settings_for(folder), send=Worker()) as services:
+        client = TestClient(create_app(services.api_parts))
         client.post("/v1/collections", json={"name": "colours"})
         items = {
             name: {"caption": name.removesuffix(".png"), "metadata": {"colours": name.count("-") + 1}}
@@ -88,9 +88,10 @@ def site(tmp_path: Path, gallery: Path, browser_decoder: IsolatedDecoder) -> Ite
     """The address of a server of this test's own."""
     shutil.copytree(gallery, tmp_path / "data")
     worker = Worker()
-    services = worker.services = build_services(settings_for(tmp_path / "data"), send=worker)
-    services.decoder = browser_decoder
-    with running(create_app(services)) as url:
+    services = worker.services = open_installation(
+        settings_for(tmp_path / "data"), send=worker, decoder=browser_decoder
+    )
+    with running(create_app(services.api_parts)) as url:
         yield url
     services.catalog.close()
 

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from sightline.indexer.codecs import PatchCodecs, keeping
+from sightline.blip.patch_formats import PatchFormats
+from sightline.store.codec_files import CodecFiles
 from tests.indexer.world import COLLECTION, Knobs, World, problems
 
 RANK = 5
@@ -30,6 +31,11 @@ def indexed(world: World) -> None:
     world.indexer.run_pending()
 
 
+def fresh_formats(world: World) -> PatchFormats:
+    """As another process reads them."""
+    return PatchFormats(CodecFiles(world.segments.folder))
+
+
 def codecs_of(world: World) -> Counter[str]:
     """How many live images each codec keeps."""
     places = world.catalog.locations([image.key for image in world.live()])
@@ -38,14 +44,14 @@ def codecs_of(world: World) -> Counter[str]:
 
 def kept_patches(world: World) -> dict[str, np.ndarray]:
     """Patches of every live image by its id, as they come out of its segment."""
-    codecs = PatchCodecs(world.segments.folder)
+    formats = fresh_formats(world)
     found = {}
     for image in world.live():
         (group,) = world.segments.gather([world.catalog.locations([image.key])[image.key]])
         values = torch.from_numpy(np.array(group.patches[0])).float()
         if group.scales is not None:
             values *= torch.from_numpy(group.scales[0]).float()[:, None]
-        latent = keeping(codecs, group.codec, world.models.toy.fingerprint).latent
+        latent = formats.of(group.codec, world.models.toy.fingerprint).latent
         if latent is not None:
             values = values @ latent.basis.components + latent.basis.mean
         found[image.image_id] = values.numpy()
@@ -76,7 +82,8 @@ def test_the_first_images_stay_fp16_and_the_rest_get_the_latent_that_was_fitted_
     indexed(world)
     (codec,) = set(codecs_of(world)) - {"fp16"}
     assert codecs_of(world) == {"fp16": 8, codec: 6}
-    read = PatchCodecs(world.segments.folder).get(codec, world.models.toy.fingerprint)
+    read = fresh_formats(world).of(codec, world.models.toy.fingerprint).latent
+    assert read is not None
     assert (read.basis.rank, read.images) == (RANK, 8)
     assert_patches_are_their_own(world, 0.05)  # the toy's sixth number is always 1: rank 5 loses nothing
     assert problems(world, names) == []
@@ -166,4 +173,4 @@ def test_a_damaged_codec_file_is_passed_over(world: World) -> None:
     fingerprint = world.models.toy.fingerprint
     path = world.segments.folder / "codecs" / fingerprint / f"{codec}.codec.safetensors"
     path.write_bytes(path.read_bytes()[:-1] + b"x")
-    assert PatchCodecs(world.segments.folder).newest(fingerprint) is None
+    assert fresh_formats(world).newest(fingerprint) is None

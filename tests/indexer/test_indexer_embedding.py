@@ -199,7 +199,7 @@ def test_a_batch_that_kills_every_worker_is_given_up(world: World) -> None:
     [task_id] = world.catalog.unsent_tasks(0, 10)
     for _ in range(10):  # ten workers take it and are never heard of again
         assert world.catalog.acquire(task_id, "dead worker", 0.0) is not None
-    assert world.indexer.embed_task(task_id, "me")
+    assert world.indexer.run_task(task_id, "me")
     [line] = world.catalog.job_errors(job.id)
     assert (line.reason, line.detail) == ("internal", "10 workers began this batch and none came back.")
     assert world.models.loads == 0
@@ -233,10 +233,10 @@ def test_a_worker_that_slept_through_its_lease_publishes_nothing_and_leaves_no_f
 
     def sleep_while_another_works() -> None:
         clock.time += 61
-        assert other.indexer.embed_task(task_id, "the other")
+        assert other.indexer.run_task(task_id, "the other")
 
     world.models.toy.before = sleep_while_another_works
-    assert not world.indexer.embed_task(task_id, "the sleeper")
+    assert not world.indexer.run_task(task_id, "the sleeper")
     assert len(list((tmp_path / "segments").iterdir())) == 1
     assert problems(world, names) == []
     world.close()
@@ -271,7 +271,7 @@ def test_work_is_done_while_the_source_is_still_being_listed(tmp_path: Path) -> 
 
         def __call__(self, task_ids: Any) -> None:
             worker = World(tmp_path)
-            done.extend(task_id for task_id in task_ids if worker.indexer.embed_task(task_id, "worker"))
+            done.extend(task_id for task_id in task_ids if worker.indexer.run_task(task_id, "worker"))
             worker.close()
             registering.append(world.catalog.jobs()[0].state)
 

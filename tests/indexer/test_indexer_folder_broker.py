@@ -18,9 +18,8 @@ from sightline.indexer.queue.app import TaskSender, make_app
 from sightline.indexer.settings import BrokerSettings
 
 
-class NoIndexer:
-    def embed_task(self, task_id: int, owner: str) -> bool:
-        raise AssertionError("no task runs in these tests")
+def no_task(task_id: int, owner: str) -> None:
+    raise AssertionError("no task runs in these tests")
 
 
 class Sent:
@@ -33,20 +32,13 @@ class Sent:
         self.ids += task_ids
 
 
-class Services:
-    indexer = NoIndexer()
-
-    def __init__(self, broker: BrokerSettings) -> None:
-        self.broker = broker
-
-
 def sender(broker: BrokerSettings) -> tuple[TaskSender, Sent]:
     sent = Sent()
-    return TaskSender(make_app(Services(broker)), sent, broker), sent
+    return TaskSender(make_app(broker, no_task), sent, broker), sent
 
 
 def connection(broker: BrokerSettings) -> Connection:
-    return make_app(Services(broker)).connection_for_read()
+    return make_app(broker, no_task).connection_for_read()
 
 
 def take_all(broker: BrokerSettings) -> list[int]:
@@ -136,6 +128,6 @@ def test_a_broker_that_is_down_is_one_clear_sentence_without_the_password() -> N
 
 def test_an_address_of_an_unknown_kind_is_refused() -> None:
     with pytest.raises(InputError, match=r"sqla://db.*use filesystem://, redis://, valkey:// or amqp://"):
-        make_app(Services(BrokerSettings("sqla://user:pw@db")))
+        make_app(BrokerSettings("sqla://user:pw@db"), no_task)
     with pytest.raises(InputError, match="needs a folder"):
-        make_app(Services(BrokerSettings()))
+        make_app(BrokerSettings(), no_task)

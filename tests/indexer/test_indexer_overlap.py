@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,6 @@ import pytest
 from sightline.errors import ImageRejected
 from sightline.indexer.embedding.leased_batch import one_ahead
 from sightline.indexer.indexer import Indexer
-from sightline.indexer.services import IndexerServices
 from sightline.store.halves import finite_rows
 from tests.indexer.world import COLLECTION, CountingToy, Knobs, ToyModels, World, picture, problems
 
@@ -99,7 +99,7 @@ def test_the_next_pictures_are_decoded_while_the_model_works(tmp_path: Path) -> 
     world.models.toy.before = lambda: waits.append(
         all(decoded.acquire(timeout=20) for _ in range(next(decoded_before)))
     )
-    indexer = Indexer(IndexerServices(**{**vars(world.indexer._services), "decoder": Watched()}))
+    indexer = Indexer(replace(world.parts, decoder=Watched()))
     indexer.index([str(world.pictures)], COLLECTION)
     indexer.run_pending()
     assert waits == [True, True, True]

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from sightline.errors import InputError, NotFoundError, SourceError
-from sightline.indexer import Upload
 from sightline.indexer.roots import Roots
+from sightline.indexer.uploads import Upload
 from tests.indexer.world import COLLECTION, Knobs, World, picture, problems
 
 

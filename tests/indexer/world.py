@@ -24,22 +24,26 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+from celery import Celery
 from PIL import Image as Pillow
 
+from sightline.blip.patch_formats import PatchFormats
 from sightline.blip.toy import ToyEncoder
 from sightline.errors import NotFoundError
 from sightline.imaging import IsolatedDecoder
 from sightline.indexer.building.builder import Builder
 from sightline.indexer.indexer import Indexer
-from sightline.indexer.logs import log_json_lines
+from sightline.indexer.originals import Originals
+from sightline.indexer.parts import IndexerParts
 from sightline.indexer.queue.app import TaskSender, make_app
-from sightline.indexer.services import IndexerServices
-from sightline.indexer.settings import BrokerSettings, BuilderSettings, IndexerSettings, PatchLevel
+from sightline.indexer.settings import BrokerSettings, BuilderSettings, IndexerSettings
 from sightline.retriever.retriever import Retriever
 from sightline.store.blobs import BlobStore
 from sightline.store.catalog import Catalog, open_catalog
+from sightline.store.codec_files import CodecFiles
 from sightline.store.records import Collection, Image, Task
 from sightline.store.segments import SegmentReader
+from sightline.types import PatchLevel
 
 COLLECTION = "pictures"
 SHORT = {"batch_size": 4, "lease_seconds": 2.0, "heartbeat_seconds": 0.5, "max_leases": 1000}
@@ -138,26 +142,47 @@ class World:
 
     @cached_property
     def send(self) -> TaskSender:
-        return TaskSender(make_app(self), self.catalog, self.broker)
+        return TaskSender(self.app, self.catalog, self.broker)
+
+    @cached_property
+    def app(self) -> Celery:
+        return make_app(self.broker, lambda task_id, owner: self.indexer.run_task(task_id, owner))
+
+    @cached_property
+    def formats(self) -> PatchFormats:
+        return PatchFormats(CodecFiles(self.segments.folder))
+
+    @cached_property
+    def parts(self) -> IndexerParts:
+        return IndexerParts(
+            catalog=self.catalog,
+            blobs=self.blobs,
+            originals=Originals(self.blobs),
+            segments=self.segments,
+            formats=self.formats,
+            decoder=self.decoder,
+            models=self.models,
+            settings=IndexerSettings(**(QUICK | self.knobs.indexer)),
+            send=self.send if self.knobs.sends else None,
+        )
 
     @cached_property
     def indexer(self) -> Indexer:
-        return Indexer(
-            IndexerServices(
-                catalog=self.catalog,
-                blobs=self.blobs,
-                segments=self.segments,
-                decoder=self.decoder,
-                models=self.models,
-                settings=IndexerSettings(**(QUICK | self.knobs.indexer)),
-                send=self.send if self.knobs.sends else None,
-            )
-        )
+        return Indexer(self.parts)
 
     def builder(self, patch_codec: PatchLevel = "fp16", **changes: Any) -> Builder:
         settings = BuilderSettings(**(self.knobs.builder | changes))
         queue = self.send if self.knobs.sends else None
-        return Builder(self.catalog, self.segments, self.generations, settings, queue, self.now, patch_codec)
+        return Builder(
+            self.catalog,
+            self.segments,
+            self.generations,
+            self.formats,
+            settings,
+            queue,
+            self.now,
+            patch_codec,
+        )
 
     def create(self) -> Collection:
         """The collection, bound to the toy."""
@@ -362,8 +387,7 @@ def main(role: str, data: str) -> int:
         if role == "worker":
             from sightline.indexer.queue.worker import run_worker
 
-            return run_worker(world)
-        log_json_lines()
+            return run_worker(world.app)
         if role == "index":
             world.indexer.wait(world.index().id)
             return 0

@@ -18,7 +18,7 @@ from sightline.blip.toy import COLOURS
 from sightline.cli.main import run
 from sightline.settings import Settings, environment
 from sightline.types import RGB
-from sightline.wiring import Services, build_services
+from sightline.wiring import Installation, open_installation
 
 ROOT = Path(__file__).parents[2]
 
@@ -55,15 +55,15 @@ def settings(tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def services(settings: Settings) -> Iterator[Services]:
+def services(settings: Settings) -> Iterator[Installation]:
     """Its services; work is done in this process, by ``wait``."""
-    with build_services(settings, inline=True) as services:
+    with open_installation(settings, inline=True) as services:
         yield services
 
 
-def index(services: Services, folder: Path, collection: str = "pictures") -> None:
+def index(services: Installation, folder: Path, collection: str = "pictures") -> None:
     """Index a folder in this process."""
-    services.create_collection(collection)
+    services.collections.create(collection)
     job = services.indexer.index([str(folder)], collection)
     services.indexer.wait(job.id, timeout=60)
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from sightline.blip.random_weights import write_random_checkpoint
 from sightline.settings import Settings
-from sightline.wiring import build_services
+from sightline.wiring import open_installation
 from tests.sightline.conftest import Run
 
 WORDS = ["red", "green", "blue", "two", "three", "dog", "cat", "car", "house", "beach", "tree", "bird"]
@@ -43,8 +43,8 @@ def folder(settings: Settings, tmp_path: Path) -> Path:
         lines.append(json.dumps({"uri": f"{number:03d}.png", "caption": caption}))
     manifest = folder / "manifest.jsonl"
     manifest.write_text("\n".join(lines))
-    with build_services(settings, inline=True) as services:
-        services.create_collection("pictures")
+    with open_installation(settings, inline=True) as services:
+        services.collections.create("pictures")
         job = services.indexer.index([str(manifest)], "pictures")
         services.indexer.wait(job.id, timeout=60)
     return folder
@@ -84,7 +84,7 @@ def test_a_fitted_codec_is_reported_and_used_by_new_images(
     assert [one["codec"] for one in answer["levels"]] == [None, None, codec]
     assert answer["fitted_to"] == 0
     latent = settings.model_copy(update={"indexer": replace(settings.indexer, patch_codec="latent")})
-    with build_services(latent, inline=True) as services:
+    with open_installation(latent, inline=True) as services:
         Image.fromarray(np.zeros((9, 9, 3), np.uint8)).save(folder / "black.png")
         job = services.indexer.index([str(folder / "black.png")], "pictures")
         services.indexer.wait(job.id, timeout=60)
@@ -96,8 +96,8 @@ def test_originals_are_encoded_again_when_no_patches_are_kept(
     folder: Path, sightline: Run, settings: Settings, tmp_path: Path
 ) -> None:
     bare = settings.model_copy(update={"indexer": replace(settings.indexer, patch_codec="none")})
-    with build_services(bare, inline=True) as services:
-        services.create_collection("bare")
+    with open_installation(bare, inline=True) as services:
+        services.collections.create("bare")
         job = services.indexer.index([str(folder)], "bare")
         services.indexer.wait(job.id, timeout=60)
     (folder / "003.png").unlink()

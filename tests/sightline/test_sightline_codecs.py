@@ -13,9 +13,7 @@ from PIL import Image
 from sightline.blip.random_weights import write_random_checkpoint
 from sightline.records import SearchRequest
 from sightline.settings import Settings
-from sightline.upkeep.consistency import disagreements
-from sightline.upkeep.repair import repair
-from sightline.wiring import Services, build_services
+from sightline.wiring import Installation, open_installation
 from tests.sightline.conftest import index
 
 QUERIES = ("a red dog on the left", "two blue cars", "a house in a green tree")
@@ -38,8 +36,8 @@ def installation(settings: Settings, model: Path, data: Path, **indexer: object)
 
 
 @pytest.fixture
-def whole(settings: Settings, checkpoint: Path, tmp_path: Path) -> Iterator[Services]:
-    with build_services(installation(settings, checkpoint, tmp_path / "whole"), inline=True) as services:
+def whole(settings: Settings, checkpoint: Path, tmp_path: Path) -> Iterator[Installation]:
+    with open_installation(installation(settings, checkpoint, tmp_path / "whole"), inline=True) as services:
         yield services
 
 
@@ -51,8 +49,8 @@ def latent_settings(settings: Settings, checkpoint: Path, tmp_path: Path) -> Set
 
 
 @pytest.fixture
-def mixed(latent_settings: Settings) -> Iterator[Services]:
-    with build_services(latent_settings, inline=True) as services:
+def mixed(latent_settings: Settings) -> Iterator[Installation]:
+    with open_installation(latent_settings, inline=True) as services:
         yield services
 
 
@@ -63,14 +61,14 @@ def draw(folder: Path, first: int, last: int) -> None:
         Image.fromarray(rgb).resize((32, 32), Image.Resampling.BICUBIC).save(folder / f"{number:03d}.png")
 
 
-def fill_mixed(latent: Services, folder: Path) -> None:
+def fill_mixed(latent: Installation, folder: Path) -> None:
     """Twelve pictures in fp16, eight in the latent fitted to them, four in int8."""
     draw(folder, 0, 12)
     index(latent, folder)
     draw(folder, 12, 20)
     index(latent, folder)
     settings = latent.settings
-    with build_services(
+    with open_installation(
         settings.model_copy(update={"indexer": replace(settings.indexer, patch_codec="int8")}), inline=True
     ) as int8:
         draw(folder, 20, 24)
@@ -79,13 +77,13 @@ def fill_mixed(latent: Services, folder: Path) -> None:
     assert kinds == {"fp16", "latent", "int8"}
 
 
-def logits(services: Services, query: str) -> dict[str, float]:
-    found = services.search(SearchRequest("pictures", query, limit=24)).results
+def logits(services: Installation, query: str) -> dict[str, float]:
+    found = services.search.find(SearchRequest("pictures", query, limit=24)).results
     return {hit.id: hit.itm_logit for hit in found if hit.itm_logit is not None}
 
 
 def test_a_mixed_collection_ranks_as_an_uncompressed_one(
-    whole: Services, mixed: Services, tmp_path: Path
+    whole: Installation, mixed: Installation, tmp_path: Path
 ) -> None:
     folder = tmp_path / "pictures"
     fill_mixed(mixed, folder)
@@ -105,11 +103,11 @@ def test_a_mixed_collection_ranks_as_an_uncompressed_one(
 
 
 def test_without_its_codec_the_doctor_names_it_and_searches_use_the_originals(
-    mixed: Services, latent_settings: Settings, tmp_path: Path
+    mixed: Installation, latent_settings: Settings, tmp_path: Path
 ) -> None:
     fill_mixed(mixed, tmp_path / "pictures")
     before = logits(mixed, QUERIES[0])
-    assert disagreements(mixed, "pictures") == []
+    assert mixed.consistency.disagreements("pictures") == []
     (file,) = (mixed.settings.segments_folder / "codecs").rglob("*.safetensors")
     codec = file.name.split(".")[0]
     content = file.read_bytes()
@@ -117,29 +115,29 @@ def test_without_its_codec_the_doctor_names_it_and_searches_use_the_originals(
         file.unlink(missing_ok=True)
         if damage is not None:
             file.write_bytes(damage)
-        with build_services(latent_settings, inline=True) as fresh:
-            (said,) = disagreements(fresh, "pictures", quick=True)
+        with open_installation(latent_settings, inline=True) as fresh:
+            (said,) = fresh.consistency.disagreements("pictures", quick=True)
             assert codec in said
             found = logits(fresh, QUERIES[0])
     assert found.keys() == before.keys()
     assert max(abs(found[name] - before[name]) for name in found) < 0.1
     file.unlink()
-    with build_services(latent_settings, inline=True) as fresh:
-        repairs = list(repair(fresh))
+    with open_installation(latent_settings, inline=True) as fresh:
+        repairs = list(fresh.repair.run())
         assert [one.problem for one in repairs] == [None] * len(repairs)
         assert sum(one.images for one in repairs) == 8
-        assert disagreements(fresh, "pictures") == []
+        assert fresh.consistency.disagreements("pictures") == []
         assert logits(fresh, QUERIES[0]).keys() == before.keys()
 
 
-def test_a_damaged_segment_is_made_again_in_its_codec(mixed: Services, tmp_path: Path) -> None:
+def test_a_damaged_segment_is_made_again_in_its_codec(mixed: Installation, tmp_path: Path) -> None:
     fill_mixed(mixed, tmp_path / "pictures")
     before = logits(mixed, QUERIES[1])
     segments = mixed.catalog.snapshot("pictures").uncovered
     for segment in segments:
         (mixed.settings.segments_folder / segment.file).unlink()
         mixed.segments.forget(segment.file)
-    assert all(one.problem is None for one in repair(mixed))
+    assert all(one.problem is None for one in mixed.repair.run())
     again = mixed.catalog.snapshot("pictures").uncovered
     assert sorted(one.codec for one in again) == sorted(one.codec for one in segments)
     found = logits(mixed, QUERIES[1])

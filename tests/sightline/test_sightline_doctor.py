@@ -9,15 +9,13 @@ import pytest
 
 from sightline.records import SearchRequest
 from sightline.settings import Settings
-from sightline.upkeep.consistency import disagreements
-from sightline.upkeep.doctor import Finding, examine
-from sightline.upkeep.repair import repair
-from sightline.wiring import Services
+from sightline.upkeep.doctor import Finding
+from sightline.wiring import Installation, open_installation
 from tests.sightline.conftest import index, save
 
 
 @pytest.fixture
-def filled(services: Services, tmp_path: Path) -> Services:
+def filled(services: Installation, tmp_path: Path) -> Installation:
     """Six pictures, half of them folded into a generation, one replaced and one deleted since."""
     folder = tmp_path / "pictures"
     for name in "abc":
@@ -33,19 +31,20 @@ def filled(services: Services, tmp_path: Path) -> Services:
     return services
 
 
-def scores(services: Services) -> list[tuple[str, float]]:
-    found = services.search(SearchRequest("pictures", "red left", limit=10)).results
+def scores(services: Installation) -> list[tuple[str, float]]:
+    found = services.search.find(SearchRequest("pictures", "red left", limit=10)).results
     return [(hit.id, hit.score) for hit in found]
 
 
 def problems(settings: Settings, *, quick: bool = False) -> list[Finding]:
-    return [finding for finding in examine(settings, quick=quick) if finding.status == "problem"]
+    with open_installation(settings) as fresh:
+        return [finding for finding in fresh.doctor.examine(quick=quick) if finding.status == "problem"]
 
 
-def test_a_sound_installation_has_no_problem(filled: Services) -> None:
-    assert disagreements(filled, "pictures") == []
+def test_a_sound_installation_has_no_problem(filled: Installation) -> None:
+    assert filled.consistency.disagreements("pictures") == []
     assert problems(filled.settings) == []
-    subjects = {finding.subject: finding.detail for finding in examine(filled.settings)}
+    subjects = {finding.subject: finding.detail for finding in filled.doctor.examine()}
     assert subjects["collection pictures"].startswith("5 images; ")
 
 
@@ -53,7 +52,7 @@ def test_an_empty_installation_has_no_problem(settings: Settings) -> None:
     assert problems(settings) == []
 
 
-def test_a_changed_byte_in_a_segment_is_found(filled: Services) -> None:
+def test_a_changed_byte_in_a_segment_is_found(filled: Installation) -> None:
     segment = filled.catalog.snapshot("pictures").uncovered[0]
     path = filled.settings.segments_folder / segment.file
     damaged = bytearray(path.read_bytes())
@@ -64,41 +63,41 @@ def test_a_changed_byte_in_a_segment_is_found(filled: Services) -> None:
     assert problems(filled.settings, quick=True) == [], "quick does not read files in full"
 
 
-def test_a_lost_segment_is_found_and_named(filled: Services) -> None:
+def test_a_lost_segment_is_found_and_named(filled: Installation) -> None:
     segment = filled.catalog.snapshot("pictures").uncovered[0]
     (filled.settings.segments_folder / segment.file).unlink()
     (finding,) = problems(filled.settings, quick=True)
     assert segment.file in finding.detail
 
 
-def test_lost_segments_are_made_again_from_the_originals(filled: Services) -> None:
+def test_lost_segments_are_made_again_from_the_originals(filled: Installation) -> None:
     before = scores(filled)
     folder = filled.settings.segments_folder
     for file in list(folder.iterdir()):
         filled.segments.forget(file.name)
         file.unlink()
-    repairs = list(repair(filled))
+    repairs = list(filled.repair.run())
     assert sum(one.images for one in repairs) == 5
     assert not [one.problem for one in repairs if one.problem]
     assert problems(filled.settings) == []
     assert scores(filled) == before
 
 
-def test_a_segment_stays_as_it_is_while_an_original_is_away(filled: Services, tmp_path: Path) -> None:
+def test_a_segment_stays_as_it_is_while_an_original_is_away(filled: Installation, tmp_path: Path) -> None:
     segment = filled.catalog.snapshot("pictures").uncovered[0]
     (filled.settings.segments_folder / segment.file).unlink()
     away = tmp_path / "away"
     (tmp_path / "pictures").rename(away)
-    (left,) = repair(filled)
+    (left,) = filled.repair.run()
     assert left.problem is not None
     assert segment.id in {one.id for one in filled.catalog.snapshot("pictures").uncovered}
     away.rename(tmp_path / "pictures")
-    (made,) = repair(filled)
+    (made,) = filled.repair.run()
     assert made.problem is None
     assert problems(filled.settings) == []
 
 
-def test_a_lost_generation_is_found(filled: Services) -> None:
+def test_a_lost_generation_is_found(filled: Installation) -> None:
     generation = filled.catalog.snapshot("pictures").generation
     assert generation is not None
     (filled.settings.generations_folder / generation.file).unlink()
@@ -106,7 +105,9 @@ def test_a_lost_generation_is_found(filled: Services) -> None:
     assert generation.file in finding.detail
 
 
-def test_a_model_that_is_gone_is_a_problem_of_its_collection(settings: Settings, services: Services) -> None:
+def test_a_model_that_is_gone_is_a_problem_of_its_collection(
+    settings: Settings, services: Installation
+) -> None:
     gone = settings.data_folder / "gone-model"
     services.catalog.create_collection(
         "old", model=str(gone), revision=None, fingerprint="f", num_query_tokens=4, joint_dim=8

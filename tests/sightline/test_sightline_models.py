@@ -15,7 +15,7 @@ from sightline.errors import ConflictError, ModelMismatchError, ModelUnavailable
 from sightline.records import SearchRequest
 from sightline.serving.models import ModelProvider
 from sightline.settings import Settings
-from sightline.wiring import Services, build_services
+from sightline.wiring import Installation, open_installation
 from tests.sightline.conftest import ROOT, Run, index, save
 
 
@@ -54,31 +54,35 @@ def test_a_model_is_loaded_once_whatever_it_is_called(
     assert models.loaded() == [first.fingerprint]
 
 
-def test_a_folder_goes_through_the_whole_house(checkpoint: Path, services: Services, tmp_path: Path) -> None:
+def test_a_folder_goes_through_the_whole_house(
+    checkpoint: Path, services: Installation, tmp_path: Path
+) -> None:
     for name, quarters in {"a": ("red", "blue"), "b": ("purple",), "c": ("green",)}.items():
         save(tmp_path / "pictures", name, *quarters)
-    services.create_collection("pictures", str(checkpoint))
+    services.collections.create("pictures", str(checkpoint))
     index(services, tmp_path / "pictures")
-    by_itm = services.search(SearchRequest("pictures", "red and blue", score="itm"))
+    by_itm = services.search.find(SearchRequest("pictures", "red and blue", score="itm"))
     assert len(by_itm.results) == by_itm.scored == 3
     logits = [hit.itm_logit or 0 for hit in by_itm.results]
     assert logits == sorted(logits, reverse=True)
 
 
-def test_files_that_changed_are_another_model(checkpoint: Path, services: Services, tmp_path: Path) -> None:
+def test_files_that_changed_are_another_model(
+    checkpoint: Path, services: Installation, tmp_path: Path
+) -> None:
     folder = shutil.copytree(checkpoint, tmp_path / "model")
-    services.create_collection("pictures", str(folder))
+    services.collections.create("pictures", str(folder))
     shutil.rmtree(folder)
     write_random_checkpoint(folder, seed=1)
     with pytest.raises(ModelMismatchError, match="files have changed"):
         ModelProvider().encoder(services.catalog.collection("pictures"))
 
 
-def test_a_collection_refuses_another_model(checkpoint: Path, services: Services) -> None:
-    services.create_collection("pictures")
-    assert services.create_collection("pictures").model == "toy"
+def test_a_collection_refuses_another_model(checkpoint: Path, services: Installation) -> None:
+    services.collections.create("pictures")
+    assert services.collections.create("pictures").model == "toy"
     with pytest.raises(ConflictError):
-        services.create_collection("pictures", str(checkpoint))
+        services.collections.create("pictures", str(checkpoint))
 
 
 def test_a_model_that_is_nowhere_is_a_sentence_with_a_way_out(sightline: Run, tmp_path: Path) -> None:
@@ -92,14 +96,14 @@ def test_a_model_that_is_nowhere_is_a_sentence_with_a_way_out(sightline: Run, tm
 
 
 def test_searches_from_the_cache_never_load_the_vit(
-    checkpoint: Path, services: Services, settings: Settings, tmp_path: Path
+    checkpoint: Path, services: Installation, settings: Settings, tmp_path: Path
 ) -> None:
     for name, quarters in {"a": ("red", "blue"), "b": ("purple",)}.items():
         save(tmp_path / "pictures", name, *quarters)
-    services.create_collection("pictures", str(checkpoint))
+    services.collections.create("pictures", str(checkpoint))
     index(services, tmp_path / "pictures")
-    with build_services(settings) as server:
-        found = server.search(SearchRequest("pictures", "red and blue"))
+    with open_installation(settings) as server:
+        found = server.search.find(SearchRequest("pictures", "red and blue"))
         assert found.scored == 2
         model = server.models.encoder(server.catalog.collection("pictures"))
         assert isinstance(model, Blip2)
@@ -107,5 +111,5 @@ def test_searches_from_the_cache_never_load_the_vit(
         for file in server.settings.segments_folder.glob("*.segment.safetensors"):
             server.segments.forget(file.name)
             file.unlink()
-        assert server.search(SearchRequest("pictures", "red and blue")) != found
+        assert server.search.find(SearchRequest("pictures", "red and blue")) != found
         assert model.vision_loaded

@@ -10,17 +10,17 @@ import pytest
 
 from sightline.records import SearchRequest, SearchResponse
 from sightline.settings import Settings
-from sightline.wiring import Services, build_services
+from sightline.wiring import Installation, open_installation
 from tests.sightline.conftest import index, save
 
 
 @pytest.fixture
-def uncached(settings: Settings, tmp_path: Path) -> Iterator[Services]:
+def uncached(settings: Settings, tmp_path: Path) -> Iterator[Installation]:
     """An installation that keeps no patches."""
     bare = settings.model_copy(
         update={"data": tmp_path / "bare", "indexer": replace(settings.indexer, patch_codec="none")}
     )
-    with build_services(bare, inline=True) as services:
+    with open_installation(bare, inline=True) as services:
         yield services
 
 
@@ -41,30 +41,32 @@ def scores(response: SearchResponse) -> list[tuple[str, float, float | None]]:
 
 
 def test_encoding_originals_again_gives_the_cached_scores(
-    services: Services, uncached: Services, folder: Path
+    services: Installation, uncached: Installation, folder: Path
 ) -> None:
     request = SearchRequest("pictures", "red blue")
     for installation in (services, uncached):
         index(installation, folder)
-    assert scores(uncached.search(request)) == scores(services.search(request))
+    assert scores(uncached.search.find(request)) == scores(services.search.find(request))
 
 
-def test_a_lost_original_costs_one_image_its_judgement_and_no_more(uncached: Services, folder: Path) -> None:
+def test_a_lost_original_costs_one_image_its_judgement_and_no_more(
+    uncached: Installation, folder: Path
+) -> None:
     index(uncached, folder)
     (folder / "a.png").unlink()
     save(folder, "c", "white")  # other bytes than those that were indexed
-    response = uncached.search(SearchRequest("pictures", "red blue"))
+    response = uncached.search.find(SearchRequest("pictures", "red blue"))
     judged = {hit.id: hit.itm_logit is not None for hit in response.results}
     assert judged == {"a.png": False, "b.png": True, "c.png": False, "d.png": True}
     assert response.scored == 2
     assert [hit.id for hit in response.results[:2]] == ["b.png", "d.png"]
 
 
-def test_a_lost_segment_is_made_up_for_by_the_originals(services: Services, folder: Path) -> None:
+def test_a_lost_segment_is_made_up_for_by_the_originals(services: Installation, folder: Path) -> None:
     index(services, folder)
     services.builder.fold("pictures")
-    before = scores(services.search(SearchRequest("pictures", "red blue")))
+    before = scores(services.search.find(SearchRequest("pictures", "red blue")))
     for file in services.settings.segments_folder.iterdir():
         services.segments.forget(file.name)
         file.unlink()
-    assert scores(services.search(SearchRequest("pictures", "red blue"))) == before
+    assert scores(services.search.find(SearchRequest("pictures", "red blue"))) == before

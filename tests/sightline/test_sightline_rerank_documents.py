@@ -15,7 +15,7 @@ from sightline.records import InlineImage, RerankRequest, StoredImage
 from sightline.serving.models import Identity, ModelProvider, RetrievalModel
 from sightline.settings import Settings
 from sightline.store.records import Collection
-from sightline.wiring import Services, build_services
+from sightline.wiring import Installation, open_installation
 from tests.sightline.conftest import index, picture, save
 
 TWO_HALVES, MIXTURE, BLACK = picture("red", "blue"), picture("purple"), picture("black")
@@ -51,8 +51,8 @@ class TwoModels:
 
 
 @pytest.fixture
-def two(settings: Settings) -> Iterator[Services]:
-    with build_services(settings, models=TwoModels(), inline=True) as services:
+def two(settings: Settings) -> Iterator[Installation]:
+    with open_installation(settings, models=TwoModels(), inline=True) as services:
         yield services
 
 
@@ -60,10 +60,10 @@ def inline(*images: object) -> tuple[InlineImage, ...]:
     return tuple(InlineImage(image) for image in images)  # type: ignore[arg-type]
 
 
-def test_results_come_by_falling_match_probability(services: Services) -> None:
+def test_results_come_by_falling_match_probability(services: Installation) -> None:
     # By hand: "red blue" agrees with 1, 5/6·… : red on purple 1 − (½+0+½)/3 = 2/3, on black 1 − 1/3.
     request = RerankRequest("red blue", inline(BLACK, MIXTURE, TWO_HALVES))
-    response = services.rerank_documents(request)
+    response = services.documents.rerank(request)
     expected = {}
     for number, (agreement, light) in enumerate([(2 / 3, 0.0), (2 / 3, 128 / 256 * 2 / 3), (1.0, 1 / 3)]):
         expected[number] = 1 / (1 + math.exp(2 * light - (8 * agreement - 4)))
@@ -72,23 +72,23 @@ def test_results_come_by_falling_match_probability(services: Services) -> None:
     assert response.model == "toy"
 
 
-def test_equal_documents_keep_their_order_and_the_top_is_cut(services: Services) -> None:
-    response = services.rerank_documents(RerankRequest("red", inline(BLACK, BLACK, BLACK), top_n=2))
+def test_equal_documents_keep_their_order_and_the_top_is_cut(services: Installation) -> None:
+    response = services.documents.rerank(RerankRequest("red", inline(BLACK, BLACK, BLACK), top_n=2))
     assert [one.index for one in response.results] == [0, 1]
 
 
-def test_a_stored_image_scores_as_its_pixels_do(services: Services, tmp_path: Path) -> None:
+def test_a_stored_image_scores_as_its_pixels_do(services: Installation, tmp_path: Path) -> None:
     save(tmp_path / "p", "halves", "red", "blue")
     index(services, tmp_path / "p")
     stored = StoredImage("pictures", "halves.png")
-    response = services.rerank_documents(RerankRequest("red blue", (*inline(TWO_HALVES), stored)))
+    response = services.documents.rerank(RerankRequest("red blue", (*inline(TWO_HALVES), stored)))
     first, second = response.results
     assert first.match_probability == pytest.approx(second.match_probability, abs=1e-6)
 
 
-def test_many_documents_are_scored_in_their_own_order(services: Services) -> None:
+def test_many_documents_are_scored_in_their_own_order(services: Installation) -> None:
     images = [picture(("red", "blue", "black")[number % 3]) for number in range(25)]
-    response = services.rerank_documents(RerankRequest("red", inline(*images)))
+    response = services.documents.rerank(RerankRequest("red", inline(*images)))
     assert sorted(one.index for one in response.results) == list(range(25))
     assert {one.index % 3 for one in response.results[:9]} == {0}
 
@@ -104,21 +104,21 @@ def test_many_documents_are_scored_in_their_own_order(services: Services) -> Non
     ],
 )
 def test_what_cannot_be_scored_is_refused(
-    services: Services, request_: RerankRequest, error: type[Exception]
+    services: Installation, request_: RerankRequest, error: type[Exception]
 ) -> None:
-    services.create_collection("pictures")
+    services.collections.create("pictures")
     with pytest.raises(error):
-        services.rerank_documents(request_)
+        services.documents.rerank(request_)
 
 
-def test_stored_images_of_two_models_are_a_conflict(two: Services, tmp_path: Path) -> None:
+def test_stored_images_of_two_models_are_a_conflict(two: Installation, tmp_path: Path) -> None:
     save(tmp_path / "p", "a", "red")
     for name in ("toy", "other"):
         two.create_collection(name, name)
         index(two, tmp_path / "p", name)
     both = (StoredImage("toy", "a.png"), StoredImage("other", "a.png"))
     with pytest.raises(ConflictError, match="different models"):
-        two.rerank_documents(RerankRequest("red", both))
+        two.documents.rerank(RerankRequest("red", both))
     with pytest.raises(ConflictError, match="not with other"):
-        two.rerank_documents(RerankRequest("red", both[:1], model="other"))
-    assert two.rerank_documents(RerankRequest("red", both[1:], model="other")).model == "other"
+        two.documents.rerank(RerankRequest("red", both[:1], model="other"))
+    assert two.documents.rerank(RerankRequest("red", both[1:], model="other")).model == "other"

@@ -13,7 +13,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from sightline.api.services import client_gone
 from sightline.blip import load_blip2
 from sightline.blip.blip2 import Blip2
 from sightline.blip.latents import Latents
@@ -21,7 +20,7 @@ from sightline.blip.random_weights import write_random_checkpoint
 from sightline.blip.toy import ToyEncoder
 from sightline.errors import AbandonedError, DeadlineError, InputError, OverloadedError, UnavailableError
 from sightline.records import Precision
-from sightline.serving.scheduler import Scheduler
+from sightline.serving.scheduler import Scheduler, client_gone
 from sightline.settings import ServingSettings
 
 TEXTS = ["a dog", "two red cars and a blue house on the beach with a tree", "bird", "the cat on the left"]

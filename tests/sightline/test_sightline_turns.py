@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sightline.blip.toy import ToyEncoder
-from sightline.serving.queue import Line, Text, Ticket, Turn
+from sightline.serving.queue import Text, Ticket, Turn, TurnQueue
 
 BATCH = 16
 
@@ -20,7 +20,7 @@ BATCH = 16
 class Simulation:
     """Requests that hand in one batch after the other; each pair costs one second of the model."""
 
-    line: Line = field(default_factory=lambda: Line(32))
+    line: TurnQueue = field(default_factory=lambda: TurnQueue(32))
     now: float = 0.0
     left: dict[Ticket, int] = field(default_factory=dict)
     ended: dict[Ticket, float] = field(default_factory=dict)
@@ -83,7 +83,7 @@ def test_nobody_waits_for_more_than_one_batch_of_each_other_request(sizes: list[
 
 
 def test_one_request_with_many_turns_at_once_takes_them_in_the_circle_too() -> None:
-    line = Line(32)
+    line = TurnQueue(32)
     greedy, modest = Ticket(), Ticket()
     for _ in range(5):
         line.add_turn(Turn(greedy, lambda: None, 0.0))
@@ -91,13 +91,13 @@ def test_one_request_with_many_turns_at_once_takes_them_in_the_circle_too() -> N
     assert [ticket is modest for ticket in _tickets(line)] == [False, True, False, False, False, False]
 
 
-def _tickets(line: Line) -> Iterator[Ticket]:
+def _tickets(line: TurnQueue) -> Iterator[Ticket]:
     while isinstance(turn := line.take(), Turn):
         yield turn.ticket
 
 
 def test_texts_of_one_model_go_together_and_those_of_another_apart() -> None:
-    line, first, second = Line(3), ToyEncoder(), ToyEncoder()
+    line, first, second = TurnQueue(3), ToyEncoder(), ToyEncoder()
     for model, texts in ((first, ("a",)), (second, ("b",)), (first, ("c", "d")), (first, ("e",))):
         line.add_text(Text(Ticket(), model, texts, 0.0))
     together = [[text.texts for text in _texts(line)] for _ in range(4)]
@@ -105,13 +105,13 @@ def test_texts_of_one_model_go_together_and_those_of_another_apart() -> None:
 
 
 def test_more_texts_than_fit_in_a_batch_still_go_when_one_request_brings_them() -> None:
-    line = Line(2)
+    line = TurnQueue(2)
     line.add_text(Text(Ticket(), ToyEncoder(), ("a", "b", "c"), 0.0))
     assert [text.texts for text in _texts(line)] == [("a", "b", "c")]
 
 
 def test_texts_and_turns_alternate_so_that_neither_starves() -> None:
-    line, model = Line(1), ToyEncoder()
+    line, model = TurnQueue(1), ToyEncoder()
     for _ in range(3):
         line.add_text(Text(Ticket(), model, ("a",), 0.0))
         line.add_turn(Turn(Ticket(), lambda: None, 0.0))
@@ -119,7 +119,7 @@ def test_texts_and_turns_alternate_so_that_neither_starves() -> None:
 
 
 def test_what_is_drained_waits_no_more() -> None:
-    line = Line(1)
+    line = TurnQueue(1)
     line.add_text(Text(Ticket(), ToyEncoder(), ("a",), 0.0))
     line.add_turn(Turn(Ticket(), lambda: None, 0.0))
     assert len(line) == len(line.drain()) == 2
@@ -127,7 +127,7 @@ def test_what_is_drained_waits_no_more() -> None:
     assert line.take() == []
 
 
-def _texts(line: Line) -> list[Text]:
+def _texts(line: TurnQueue) -> list[Text]:
     taken = line.take()
     if isinstance(taken, Turn):
         pytest.fail("a turn came where texts were expected")

@@ -1,20 +1,20 @@
-"""What the indexer is given, as protocols: the roof wires the real things, tests wire the toy encoder."""
+"""What registering and embedding are made of: the roof wires the real things, tests wire the toy model."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
-from sightline.indexer.codecs import PatchCodecs
 from sightline.indexer.items import MAX_BYTES
 from sightline.indexer.settings import IndexerSettings
 
 if TYPE_CHECKING:
+    from sightline.blip.patch_formats import PatchFormats
     from sightline.blip.protocols import Encoder
     from sightline.errors import ImageRejected
     from sightline.imaging import Decoded
+    from sightline.indexer.originals import Originals
     from sightline.store.blobs import BlobStore
     from sightline.store.catalog import Catalog
     from sightline.store.records import Collection
@@ -28,11 +28,9 @@ class Decoder(Protocol):
 
 
 class Models(Protocol):
-    """Models by collection. Asking for the shape must not load weights."""
+    """The model that a collection is bound to."""
 
     def encoder(self, collection: Collection) -> Encoder: ...
-
-    def patch_shape(self, collection: Collection) -> tuple[int, int]: ...
 
 
 class Send(Protocol):
@@ -48,21 +46,18 @@ class Queue(Send, Protocol):
 
 
 @dataclass(frozen=True)
-class IndexerServices:
+class IndexerParts:
     """Everything that registering and embedding touch."""
 
     catalog: Catalog
     blobs: BlobStore
+    originals: Originals
     segments: SegmentReader
+    formats: PatchFormats
     decoder: Decoder
     models: Models
     settings: IndexerSettings = field(default_factory=IndexerSettings)
     max_bytes: int = MAX_BYTES
-    """Bytes of one original, at most."""
+    """Bytes of one picture of a source, at most."""
     send: Send | None = None
     """None: no queue; the work waits for ``run_pending`` in some process."""
-
-    @cached_property
-    def codecs(self) -> PatchCodecs:
-        """The fitted patch codecs, which lie beside the segments."""
-        return PatchCodecs(self.segments.folder)

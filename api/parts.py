@@ -1,0 +1,49 @@
+"""What the HTTP application is made of; the roof wires it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from sightline.api.settings import ApiSettings
+    from sightline.imaging import Decoded
+    from sightline.indexer.indexer import Indexer
+    from sightline.indexer.originals import Originals
+    from sightline.searching.documents import Documents
+    from sightline.searching.search import Search
+    from sightline.serving.collections import Collections
+    from sightline.serving.figures import QueueFigures
+    from sightline.serving.warm_up import ModelStatus
+    from sightline.store.blobs import BlobStore
+    from sightline.store.catalog import Catalog
+
+
+class Decoder(Protocol):
+    """Bytes to RGB in an isolated process; raises ImageRejected."""
+
+    def decode(self, data: bytes) -> Decoded: ...
+
+
+@dataclass(frozen=True)
+class ApiParts:
+    """Every part that some route uses."""
+
+    settings: ApiSettings
+    default_model: str
+    """The model of new collections, and of reranks that name none."""
+    max_waiting: int
+    """Requests that may wait for the model."""
+    catalog: Catalog
+    blobs: BlobStore
+    originals: Originals
+    decoder: Decoder
+    indexer: Indexer
+    collections: Collections
+    search: Search
+    documents: Documents
+    model_status: Callable[[], ModelStatus]
+    """Whether the models can answer now; never blocks: asked by /readyz every few seconds."""
+    queue_figures: Callable[[], QueueFigures]
+    """The queue in front of the model; never blocks."""

@@ -1,0 +1,53 @@
+"""JSON lines for processes that run in the background: one object per record, with what its context bound.
+
+``{"time", "level", "logger", "message", …}`` plus what ``extra=`` carried and structlog's context variables
+hold (the id of a request, say); an exception's traceback is ``traceback``.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import TYPE_CHECKING
+
+import structlog
+
+if TYPE_CHECKING:
+    from structlog.typing import EventDict, Processor
+
+QUIET = ("celery", "kombu", "amqp", "urllib3")
+"""Loggers whose own news is nobody's."""
+
+
+def json_formatter() -> logging.Formatter:
+    """Formats any record of the standard library's logging as one JSON line."""
+    gather: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.ExtraAdder(),
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
+    ]
+    write: list[Processor] = [
+        structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+        structlog.processors.format_exc_info,
+        structlog.processors.EventRenamer("message"),
+        _name_traceback,
+        structlog.processors.JSONRenderer(ensure_ascii=False, default=str),
+    ]
+    return structlog.stdlib.ProcessorFormatter(foreign_pre_chain=gather, processors=write)
+
+
+def log_json_lines(level: str = "INFO") -> None:
+    """Send every record of this process to stderr as JSON, in place of whatever handlers there were."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(json_formatter())
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    for name in QUIET:
+        logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLogger().level))
+
+
+def _name_traceback(logger: object, method: str, event: EventDict) -> EventDict:
+    if "exception" in event:
+        event["traceback"] = event.pop("exception")
+    return event
