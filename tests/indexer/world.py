@@ -37,6 +37,7 @@ from sightline.indexer.originals import Originals
 from sightline.indexer.parts import IndexerParts
 from sightline.indexer.queue.app import TaskSender, make_app
 from sightline.indexer.settings import BrokerSettings, BuilderSettings, IndexerSettings
+from sightline.processes.logs import log_json_lines
 from sightline.retriever.retriever import Retriever
 from sightline.store.blobs import BlobStore
 from sightline.store.catalog import Catalog, open_catalog
@@ -382,6 +383,7 @@ def search_all(world: World) -> list[int]:
 
 
 def main(role: str, data: str) -> int:
+    log_json_lines()
     world = World(Path(data))
     try:
         if role == "worker":
