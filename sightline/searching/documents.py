@@ -12,8 +12,8 @@ from sightline.searching.patches import ENCODE_AT_ONCE, CollectionPatches
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from sightline.blip.protocols import RetrievalModel
     from sightline.reranker.records import PatchGroup
-    from sightline.serving.models import RetrievalModel
     from sightline.store.records import Collection
     from sightline.wiring import Services
 

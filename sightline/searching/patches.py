@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from sightline.blip.latents import Latents
+    from sightline.blip.protocols import RetrievalModel
     from sightline.reranker.records import PatchGroup
-    from sightline.serving.models import RetrievalModel
     from sightline.store.gathering import GatheredPatches
     from sightline.store.records import Collection, Image, ImageLocation
     from sightline.wiring import Services

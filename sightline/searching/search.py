@@ -14,8 +14,8 @@ from sightline.reranker.scores import checked_precision
 from sightline.searching.patches import CollectionPatches
 
 if TYPE_CHECKING:
+    from sightline.blip.protocols import RetrievalModel
     from sightline.retriever.records import Candidate, Retrieved
-    from sightline.serving.models import RetrievalModel
     from sightline.serving.scheduler import Admission
     from sightline.store.records import Collection
     from sightline.wiring import Services

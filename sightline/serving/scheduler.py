@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     from sightline.api.services import QueueFigures
     from sightline.blip.latents import Latents
+    from sightline.blip.protocols import RetrievalModel
     from sightline.records import Precision
-    from sightline.serving.models import RetrievalModel
     from sightline.settings import ServingSettings
     from sightline.types import RGB
 

@@ -10,7 +10,7 @@ from sightline.api.services import ModelStatus
 from sightline.errors import SightlineError
 
 if TYPE_CHECKING:
-    from sightline.serving.models import RetrievalModel
+    from sightline.blip.protocols import RetrievalModel
     from sightline.store.records import Collection
     from sightline.wiring import Services
 

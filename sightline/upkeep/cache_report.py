@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline.errors import InputError
-from sightline.evaluation.fidelity import Fidelity, FidelityMeter
+from sightline.reranker.fidelity import Fidelity, FidelityMeter
 from sightline.upkeep.cache_sample import WholePatches
 
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from sightline.blip.latents import Latents
     from sightline.blip.patch_codec import PatchCodec
+    from sightline.blip.protocols import RetrievalModel
     from sightline.cli.console import OnProgress
-    from sightline.serving.models import RetrievalModel
     from sightline.store.records import Collection
     from sightline.wiring import Services
 

@@ -14,7 +14,7 @@ from sightline.store.segment_content import FP16
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from sightline.serving.models import RetrievalModel
+    from sightline.blip.protocols import RetrievalModel
     from sightline.store.records import Collection, Image, ImageLocation
     from sightline.wiring import Services
 

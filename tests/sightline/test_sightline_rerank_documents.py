@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from sightline.blip.protocols import RetrievalModel
 from sightline.blip.toy import ToyEncoder
 from sightline.errors import ConflictError, InputError, NotFoundError
 from sightline.records import InlineImage, RerankRequest, StoredImage
-from sightline.serving.models import Identity, ModelProvider, RetrievalModel
+from sightline.serving.models import Identity, ModelProvider
 from sightline.settings import Settings
 from sightline.store.records import Collection
 from sightline.wiring import Services, build_services
