@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from sightline.errors import ConflictError, InputError, UnavailableError
 from sightline.records import InlineImage, RerankRequest, RerankResponse, RerankResult, StoredImage
+from sightline.reranker.scores import match_scores
 from sightline.searching.patches import ENCODE_AT_ONCE, CollectionPatches
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def rerank_documents(services: Services, request: RerankRequest) -> RerankRespon
         NotFoundError: a stored image or its collection does not exist.
         ConflictError: stored images of several models, or of another than the one asked for.
         ImageRejected: a stored image has neither patches nor a readable original.
-        UnavailableError: a stored image is not indexed yet.
+        UnavailableError: a stored image is not indexed yet, or a logit is no number.
         OverloadedError: too many requests wait already.
     """
     if not request.query.strip():
@@ -38,8 +39,7 @@ def rerank_documents(services: Services, request: RerankRequest) -> RerankRespon
         name, bare = _model(services, request.model, list(collections.values()))
         model = admitted.share(bare)
         logits = _logits(services, request, model, collections)
-    probabilities = logits.double().softmax(dim=1)[:, 1].tolist()
-    results = [RerankResult(i, p, float(logits[i, 1])) for i, p in enumerate(probabilities)]
+    results = [RerankResult(i, p, logit) for i, (logit, p) in enumerate(match_scores(logits))]
     results.sort(key=lambda one: (-one.match_probability, one.index))
     return RerankResponse(name, tuple(results[: request.top_n]), model.is_truncated(request.query))
 
