@@ -50,7 +50,7 @@ def run_training(config: TrainConfig, on_progress: OnProgress | None = None) -> 
     source = resolve(config.model, config.revision, config.cache_dir)
     split = read_split(config)
     config.out.mkdir(parents=True, exist_ok=True)
-    return _Session(config, accelerator, source, split, progress, begin).run()
+    return _Trainer(config, accelerator, source, split, progress, begin).run()
 
 
 def _check(config: TrainConfig) -> None:
@@ -77,8 +77,8 @@ def _accelerator(config: TrainConfig) -> Any:
 
 
 @dataclass
-class _Session:
-    """One run's parts."""
+class _Trainer:
+    """The parts of one run, and its steps in order: see, measure, train, publish, measure again."""
 
     config: TrainConfig
     accelerator: Any
