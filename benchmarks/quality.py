@@ -31,6 +31,7 @@ from demo.world.sentences import plural
 from demo.world.things import COLOURS, KINDS
 from sightline.blip import load
 from sightline.blip.blip2 import Blip2
+from sightline.reranker.scores import match_scores
 
 SEED = 1
 SIDE = 384
@@ -104,7 +105,7 @@ def absent_figures(model: Blip2, patches: Tensor, tokens: Tensor) -> Figures:
     words = texts([*missing, *present], SEED + 1)
     itc = itc_scores(model, tokens, words)
     best = [
-        float(rerank(model, patches, words[row], itc[row])[1].softmax(dim=1)[:, 1].max())
+        max(found for _, found in match_scores(rerank(model, patches, words[row], itc[row])[1]))
         for row in progress(range(len(words)), "absent things")
     ]
     return {"absent_auroc": auroc(np.array(best[len(missing) :]), np.array(best[: len(missing)]))}
