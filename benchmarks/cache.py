@@ -2,8 +2,8 @@
 
 ``python -m benchmarks.cache [--model DIR]`` prints the curve for the demo model. Judged are pictures of the
 test split, each sentence over its 100 best by ITC, against scoring the uncompressed patches in fp32; the
-codecs are fitted to other pictures, of the val split. Shapes: N pictures · T sentences · P patches · V vision
-width · K candidates.
+codecs are fitted to other pictures, of the val split.
+Shapes: N pictures · T sentences · P patches · V vision width · K candidates.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from benchmarks.measuring import Row, Section
 from benchmarks.quality import encode, itc_scores, progress
 from demo.world.benchmark import held_out, texts
 from demo.world.splits import families
-from sightline.blip import load_blip2
+from sightline.blip import load
 from sightline.blip.blip2 import Blip2
+from sightline.blip.checkpoint import DEMO
 from sightline.blip.latents import Latents
 from sightline.blip.patch_codec import PatchCodec, fit, quantise
 from sightline.blip.patch_size import default_rank, image_bytes
 from sightline.blip.random_weights import full_config
-from sightline.evaluation.fidelity import Fidelity, FidelityMeter
+from sightline.reranker.fidelity import Fidelity, FidelityMeter
 
 SEED = 3
 CANDIDATES = 100
 RATIOS = (4, 8, 11, 16, 32)
-DEMO = Path("sightline/data/demo-model")
 PLOT = Path("build/cache-fidelity.png")
 
 Compress = Callable[[Tensor], Tensor | Latents]
@@ -73,7 +73,7 @@ class Judged:
 
 def run(full: bool) -> Section:
     """The curve for the demo model: 200 sentences over 200 pictures, or a few."""
-    return measure(load_blip2(str(DEMO), device="cpu"), 25 if full else 6, 125 if full else 8, PLOT)
+    return measure(load(DEMO, device="cpu"), 25 if full else 6, 125 if full else 8, PLOT)
 
 
 def measure(model: Blip2, judged_families: int, fit_families: int, plot: Path) -> Section:
@@ -213,10 +213,10 @@ def _plot(measured: Sequence[Measured], path: Path) -> None:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.cache")
-    parser.add_argument("--model", type=Path, default=DEMO, help="folder of the checkpoint")
+    parser.add_argument("--model", default=DEMO, help="a folder, a hub id, or demo")
     parser.add_argument("--families", type=int, default=25, help="of eight judged pictures each")
     given = parser.parse_args()
-    section = measure(load_blip2(str(given.model), device="cpu"), given.families, 125, PLOT)
+    section = measure(load(given.model, device="cpu"), given.families, 125, PLOT)
     for row in section.rows:
         print(f"{row.what:60s} {row.ours}")
     for name, value in section.figures.items():

@@ -17,8 +17,8 @@ from statistics import median, quantiles
 
 from benchmarks.http_client import Answered, Client, running_server
 from benchmarks.measuring import Row, Section
+from sightline.blip.checkpoint import DEMO, DEMO_FOLDER
 from sightline.cli.demo_run import COLLECTION, FOLDER, read_queries
-from sightline.serving.models import DEMO, DEMO_FOLDER
 from sightline.settings import Settings
 from sightline.wiring import open_installation
 

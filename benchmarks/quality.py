@@ -1,9 +1,8 @@
 """What the demo model knows, measured on pictures and sentences that training never saw.
 
 ``python -m benchmarks.quality [--model DIR]`` prints the figures and writes ``build/quality.json``. Relevance
-comes from the scenes: every picture that satisfies a sentence is relevant. Shapes: N pictures · T sentences ·
-Q query
-tokens · D joint dim · K candidates.
+comes from the scenes: every picture that satisfies a sentence is relevant.
+Shapes: N pictures · T sentences · Q query tokens · D joint dim · K candidates.
 """
 
 from __future__ import annotations
@@ -30,8 +29,9 @@ from demo.world.draw import draw
 from demo.world.scene import Scene
 from demo.world.sentences import plural
 from demo.world.things import COLOURS, KINDS
-from sightline.blip import load_blip2
+from sightline.blip import load
 from sightline.blip.blip2 import Blip2
+from sightline.reranker.scores import match_scores
 
 SEED = 1
 SIDE = 384
@@ -50,9 +50,7 @@ T = TypeVar("T")
 
 
 def encode(model: Blip2, scenes: Sequence[Scene]) -> tuple[Tensor, Tensor]:
-    """Patches ``[N,P,V]`` and tokens ``[N,Q,D]`` of the drawn scenes, through the product's own
-    preprocessing.
-    """
+    """Patches ``[N,P,V]`` and tokens ``[N,Q,D]`` of drawn scenes, by the product's own preprocessing."""
     patches = [
         model.encode_patches(
             model.preprocess([draw(scene, SIDE, supersample=2) for scene in scenes[start : start + 32]])
@@ -107,7 +105,7 @@ def absent_figures(model: Blip2, patches: Tensor, tokens: Tensor) -> Figures:
     words = texts([*missing, *present], SEED + 1)
     itc = itc_scores(model, tokens, words)
     best = [
-        float(rerank(model, patches, words[row], itc[row])[1].softmax(dim=1)[:, 1].max())
+        max(found for _, found in match_scores(rerank(model, patches, words[row], itc[row])[1]))
         for row in progress(range(len(words)), "absent things")
     ]
     return {"absent_auroc": auroc(np.array(best[len(missing) :]), np.array(best[: len(missing)]))}
@@ -120,9 +118,7 @@ def auroc(positive: NDArray[np.float64], negative: NDArray[np.float64]) -> float
 
 
 def swaps(model: Blip2) -> Figures:
-    """Share of pictures whose true sentence scores above the false one, by ITM and by ITC, for each kind of
-    edit.
-    """
+    """Share of pictures whose true sentence beats the false one, by ITM and by ITC, for each kind of edit."""
     figures: Figures = {}
     for how in HOWS:
         triples = swap_groups(SEED)[how]
@@ -182,11 +178,11 @@ def show(figures: Figures) -> None:
 def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.quality")
-    parser.add_argument("--model", default="sightline/data/demo-model", help="folder of the checkpoint")
+    parser.add_argument("--model", default="demo", help="a folder, a hub id, or demo")
     parser.add_argument("--out", type=Path, default=Path("build/quality.json"))
     given = parser.parse_args()
     began = time.monotonic()
-    model = load_blip2(given.model, device="cpu")
+    model = load(given.model, device="cpu")
     parts: list[Callable[[Blip2], Figures]] = [swaps, retrieval]
     figures = {name: value for part in parts for name, value in part(model).items()}
     show(figures)

@@ -1,8 +1,8 @@
 """Scoring candidates by ITM: ours from the latent cache, the LAVIS loop, and stock transformers' forward.
 
 ``python -m benchmarks.rerank [--device cuda] [--candidates 1000] [--rounds 3] [--without-stock-forward]``.
-Weights are random, the geometry is that of Salesforce/blip2-itm-vit-g at 224 px: speed does not depend on the
-numbers.
+Weights are random, since speed does not depend on the numbers; the geometry is that of
+Salesforce/blip2-itm-vit-g at 224 px.
 """
 
 from __future__ import annotations

@@ -52,7 +52,7 @@ def identity(image: ImageInput) -> Hashable:
     return str(image) if isinstance(image, PathLike) else id(image)
 
 
-def load(image: ImageInput, limits: Limits) -> RGB:
+def read_rgb(image: ImageInput, limits: Limits) -> RGB:
     """Pixels uint8 ``[H,W,3]``, decoded as everywhere else in the house.
 
     `InputError` for what is no image input, or a URL; `ImageRejected` for a picture that cannot be decoded.

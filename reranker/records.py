@@ -59,10 +59,13 @@ class Ranked:
 
 @dataclass(frozen=True, slots=True)
 class RankedImage:
-    """One of the images that were passed in: ``index`` is its position there."""
+    """One of the images that were passed in: ``index`` is its position there.
+
+    ``itc`` is None where the reranker has no encoder.
+    """
 
     index: int
     score: float
     itm_logit: float
     match_probability: float
-    itc: float
+    itc: float | None

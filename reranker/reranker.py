@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sightline.errors import ImageRejected, InputError
-from sightline.reranker.inputs import ImageInput, checked_images, checked_text, identity, load
+from sightline.reranker.inputs import ImageInput, checked_images, checked_text, identity, read_rgb
 from sightline.reranker.judging import Judge, Scored
 from sightline.reranker.pace import Pace
 from sightline.reranker.records import Candidate, PatchSource, Ranked, RankedImage
@@ -31,8 +31,8 @@ _BATCH: int = 16
 class Reranker:
     """Judges pairs with ``matcher``. Holds no state between calls; thread-safe when the model is.
 
-    `rank` and `predict` take pictures and need an ``encoder``; `rerank` takes candidates of a collection and
-    needs a ``patch_source``.
+    `rank` and `predict` take pictures, which the matcher sees itself; scores with ITC need an ``encoder`` of
+    the same checkpoint. `rerank` takes candidates of a collection and needs a ``patch_source``.
     """
 
     def __init__(
@@ -47,6 +47,8 @@ class Reranker:
     ) -> None:
         if batch_size < 1:
             raise InputError(f"The batch size must be at least 1, not {batch_size}.")
+        if encoder is not None and encoder.fingerprint != matcher.fingerprint:
+            raise InputError("The encoder and the matcher are of different checkpoints; give one for both.")
         self._matcher = matcher
         self._patch_source = patch_source
         self._encoder = encoder
@@ -58,42 +60,46 @@ class Reranker:
     def from_pretrained(
         cls, model: str, *, revision: str | None = None, device: str | None = None, dtype: str | None = None
     ) -> Reranker:
-        """Load a BLIP-2 checkpoint, a folder or a name on the hub, for `rank` and `predict`.
+        """Load a model for `rank` and `predict`: a folder, a name on the hub, or ``demo``.
 
         ``device`` (cpu, cuda, …) and ``dtype`` of the image encoder: None picks the best that is there.
+        Errors as in ``sightline.blip.load``.
         """
-        from sightline.blip import load_blip2
+        from sightline.blip import load
+        from sightline.blip.protocols import Encoder
 
-        loaded = load_blip2(model, revision=revision, device=device, dtype=dtype)
-        return cls(loaded, encoder=loaded)
+        loaded = load(model, revision=revision, device=device, dtype=dtype)
+        return cls(loaded, encoder=loaded if isinstance(loaded, Encoder) else None)
 
     def rank(
         self,
         text: str,
         images: Iterable[ImageInput],
         top_k: int | None = None,
-        score: ScoreName = "itm+itc",
+        score: ScoreName | None = None,
     ) -> list[RankedImage]:
         """Order pictures by how well they match ``text``; the best ``top_k``, or all. Ties: by index.
 
-        Paths, bytes of image files, PIL images or RGB arrays uint8 ``[H,W,3]``. `InputError` for an empty
-        text, no images, a URL or a wrong type; `ImageRejected` naming the picture that cannot be decoded.
+        Paths, bytes of image files, PIL images or RGB arrays uint8 ``[H,W,3]``. ``score`` None is ``itm+itc``
+        where there is an encoder, ``itm`` where there is none; then ``itc`` is None in every result.
+
+        `InputError` for an empty text, no images, a URL, a wrong type, or a score that needs an encoder;
+        `ImageRejected` naming the picture that cannot be decoded.
         """
-        text, listed, name = checked_text(text), checked_images(images), checked_score(score)
+        text, listed, name = checked_text(text), checked_images(images), self._possible_score(score)
         if top_k is not None and top_k < 1:
             raise InputError(f"top_k must be at least 1, not {top_k}.")
         import torch
 
-        encoder = self._needed_encoder()
         ranked: list[RankedImage] = []
         with torch.inference_mode():
-            vector = encoder.encode_text([text])[0]
+            vector = None if self._encoder is None else self._encoder.encode_text([text])[0]
             for indices in _batches(range(len(listed)), self._batch_size):
-                patches = self._encode(encoder, [(index, listed[index]) for index in indices])
-                itcs = (encoder.encode_image(patches) @ vector).amax(dim=1).tolist()
+                patches = self._encode([(index, listed[index]) for index in indices])
+                itcs = self._itc_scores(patches, vector)
                 scored = match_scores(self._matcher.match([text], patches))
                 ranked += [
-                    RankedImage(index, ranking_score(name, logit, itc), logit, probability, itc)
+                    _ranked_image(index, name, logit, probability, itc)
                     for index, itc, (logit, probability) in zip(indices, itcs, scored, strict=True)
                 ]
         return sorted(ranked, key=lambda image: (-image.score, image.index))[:top_k]
@@ -107,14 +113,13 @@ class Reranker:
         listed = _checked_pairs(pairs)
         import torch
 
-        encoder = self._needed_encoder()
         uses = Counter(identity(image) for _, image in listed)
         kept: dict[Hashable, Tensor] = {}
         probabilities = np.empty(len(listed), np.float32)
         with torch.inference_mode():
             for text, positions in _by_text(listed).items():
                 for batch in _batches(positions, self._batch_size):
-                    patches = self._encode_once(encoder, [(p, listed[p][1]) for p in batch], kept)
+                    patches = self._encode_once([(p, listed[p][1]) for p in batch], kept)
                     scored = match_scores(self._matcher.match([text], patches))
                     probabilities[batch] = [probability for _, probability in scored]
                     _release([identity(listed[p][1]) for p in batch], uses, kept)
@@ -165,32 +170,39 @@ class Reranker:
         exact = {one.key for one in head}
         return head + [one for one in best if one.key not in exact]
 
-    def _needed_encoder(self) -> Encoder:
-        if self._encoder is None:
-            raise InputError("This reranker has no encoder: it can judge candidates, not pictures.")
-        return self._encoder
+    def _possible_score(self, score: ScoreName | None) -> ScoreName:
+        if score is None:
+            return "itm" if self._encoder is None else "itm+itc"
+        if self._encoder is None and checked_score(score) != "itm":
+            raise InputError(f"This reranker has no encoder, which the score {score} needs; choose itm.")
+        return checked_score(score)
 
-    def _encode(self, encoder: Encoder, images: Sequence[tuple[int, ImageInput]]) -> Tensor:
+    def _itc_scores(self, patches: Tensor, vector: Tensor | None) -> Sequence[float | None]:
+        """ITC ``[B]`` of patches ``[B,P,V]`` with a text vector ``[D]``: each image's best query token."""
+        if self._encoder is None or vector is None:
+            return [None] * len(patches)
+        itcs: list[float] = (self._encoder.encode_image(patches) @ vector).amax(dim=1).tolist()
+        return itcs
+
+    def _encode(self, images: Sequence[tuple[int, ImageInput]]) -> Tensor:
         """Patches ``[B,P,V]`` of (position, image) pairs; errors name the position."""
-        pixels = [_load(image, position, self._limits) for position, image in images]
-        return encoder.encode_patches(encoder.preprocess(pixels))
+        rgb = [_read(image, position, self._limits) for position, image in images]
+        return self._matcher.encode_patches(self._matcher.preprocess(rgb))
 
-    def _encode_once(
-        self, encoder: Encoder, images: Sequence[tuple[int, ImageInput]], kept: dict[Hashable, Tensor]
-    ) -> Tensor:
+    def _encode_once(self, images: Sequence[tuple[int, ImageInput]], kept: dict[Hashable, Tensor]) -> Tensor:
         import torch
 
         missing = {identity(image): (p, image) for p, image in images if identity(image) not in kept}
         if missing:
-            kept.update(zip(missing, self._encode(encoder, list(missing.values())), strict=True))
+            kept.update(zip(missing, self._encode(list(missing.values())), strict=True))
         return torch.stack([kept[identity(image)] for _, image in images])
 
 
-def _load(image: ImageInput, position: int, limits: Limits | None) -> NDArray[np.uint8]:
+def _read(image: ImageInput, position: int, limits: Limits | None) -> NDArray[np.uint8]:
     from sightline.imaging import Limits
 
     try:
-        return load(image, limits or Limits())
+        return read_rgb(image, limits or Limits())
     except ImageRejected as error:
         raise ImageRejected(error.reason, f"image {position}: {error.detail}") from error
     except InputError as error:
@@ -231,6 +243,13 @@ def _sorted(score: ScoreName, candidates: Sequence[Candidate], scored: dict[int,
     """The scored candidates, best first."""
     ranked = [_ranked(score, one, scored[one.key]) for one in candidates if one.key in scored]
     return sorted(ranked, key=lambda one: (-one.score, one.key))
+
+
+def _ranked_image(
+    index: int, score: ScoreName, logit: float, probability: float, itc: float | None
+) -> RankedImage:
+    total = logit if itc is None else ranking_score(score, logit, itc)  # without ITC it is ITM alone
+    return RankedImage(index, total, logit, probability, itc)
 
 
 def _ranked(score: ScoreName, candidate: Candidate, scored: Scored | None) -> Ranked:

@@ -1,4 +1,4 @@
-"""Pure functions from logits and cosines to scores and an order (SCORING.md)."""
+"""Pure functions from logits and cosines to scores and an order (docs/scoring.md)."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """``python -m demo.training OUT --work DIR``: make the demo model from nothing.
 
 Stages: draw the world, learn the tokenizer, train the image encoder, encode the pictures, train the Q-Former,
-    write the checkpoint. Each leaves its result under DIR; a second call goes on where the first was stopped.
+write the checkpoint. Each leaves its result under DIR; a second call goes on where the first was stopped.
 """
 
 from __future__ import annotations

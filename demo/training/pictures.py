@@ -39,9 +39,7 @@ def from_json(line: str) -> Scene:
 
 
 def neighbours(scene: Scene) -> NDArray[np.float32]:
-    """For each thing which kinds and which colours lie left, right, above and below: ``[things,
-    NEIGHBOUR_WIDTH]``.
-    """
+    """``[things, NEIGHBOUR_WIDTH]``: which kinds and colours lie left, right, above and below each thing."""
     out = np.zeros((len(scene.things), len(RELATIONS), len(KINDS) + len(COLOURS)), np.float32)
     for i, a in enumerate(scene.things):
         for j, b in enumerate(scene.things):

@@ -1,9 +1,8 @@
 """Stage 2: the Q-Former learns ITC, ITM and ITG on the frozen encoder's patches.
 
 One pass over [queries; caption] under the multimodal causal mask serves both ITC and ITG: the queries see
-only queries there, so their outputs are those of the unimodal pass. Shapes: B pictures · P patches · Q
-queries · L text ·
-K pairs.
+only queries there, so their outputs are those of the unimodal pass.
+Shapes: B pictures · P patches · Q queries · L text · K pairs.
 """
 
 from __future__ import annotations

@@ -57,22 +57,17 @@ class QFormerStage:
     lr: float = 1.5e-3
     weight_decay: float = 0.02
     itm_queries: int = 10
-    """Query tokens drawn at random for each ITM step; all of them in the last ``full_queries_after`` of the
-    run.
-    """
+    """Query tokens drawn at random for each ITM step, until ``full_queries_after``."""
     full_queries_after: float = 0.85
+    """From this share of the run on ITM sees all query tokens."""
     itc_weight: float = 1.0
     itm_weight: float = 1.5
     itm_every: int = 1
     """ITM is learned at every so many-th step: three pairs for each picture make most of a step's work."""
     random_negatives_until: float = 0.10
-    """Until this share of the run ITM sees random negatives only; hard ones from the first step keep it at
-    chance.
-    """
+    """Until this share of the run ITM sees random negatives only; hard ones at once keep it at chance."""
     hard_negatives_from: float = 0.22
-    """From here on negatives are drawn by the ITC softmax, and half of the texts are near misses by
-    construction.
-    """
+    """From here on negatives are drawn by the ITC softmax; half of the texts are near misses by design."""
 
 
 SETTLING = QFormerStage(

@@ -82,8 +82,8 @@ class PatchHeads(nn.Module):
     def forward(self, patches: Tensor, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Losses of the questions and the share of thing patches whose kind and colour are both right.
 
-        ``patches`` ``[B,1+C,V]``: the class patch and C cells; ``kind``, ``colour``, ``size``, ``thing``
-        ``[B,C]``.
+        ``patches`` ``[B,1+C,V]`` are the class patch and C cells; ``kind``, ``colour``, ``size`` and
+        ``thing`` are ``[B,C]``.
         """
         cells = patches[:, 1:].flatten(0, 1)  # [B·C,V]
         shown = batch["thing"].flatten() >= 0
@@ -126,8 +126,8 @@ def take(
 def interesting(thing: Tensor, count: int, rng: np.random.Generator) -> Tensor:
     """``[B,count]`` cells to look at: those that show things first, then background at random.
 
-    Most of a picture is background; leaving it out makes a step more than twice as fast (the trick of masked
-    autoencoders).
+    Most of a picture is background; leaving it out, as masked autoencoders do, makes a step more than twice
+    as fast.
     """
     order = torch.from_numpy(rng.random(thing.shape)) + (thing >= 0)
     return order.topk(count, dim=1).indices
@@ -236,7 +236,7 @@ def centre_patches(model: VisionModel, pictures: Pictures, sample: int = 512) ->
     """Fold a per-dimension mean 0 and deviation 1 of the patches into the encoder's last LayerNorm.
 
     Trained encoders put most of a patch's length into one direction that all patches share. Cross-attention
-    carries it into every query, where it drowns what the patches differ in: the Q-Former then learns several
+    carries it into every query, where it drowns what the patches differ in, and the Q-Former learns several
     times slower.
     """
     pixels = normalise(np.array(pictures.pixels[:: max(1, len(pictures.scenes) // sample)]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from demo.world.things import MARGIN, WIDTHS
+from demo.world.things import MARGIN
 
 
 @dataclass(frozen=True)
@@ -38,9 +38,3 @@ def relation_holds(a: Thing, b: Thing, relation: str) -> bool:
     if relation == "below":
         return a.y - b.y >= MARGIN
     raise ValueError(f"unknown relation {relation!r}")
-
-
-def overlap(a: Thing, b: Thing) -> bool:
-    """Whether the boxes of two things overlap."""
-    reach = (WIDTHS[a.size] + WIDTHS[b.size]) / 2
-    return abs(a.x - b.x) < reach and abs(a.y - b.y) < reach

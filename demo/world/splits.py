@@ -57,8 +57,3 @@ def families(split: str, seed: int, n: int = 8) -> Iterator[list[Scene]]:
             found = scenes_of(rng, plan, n)
             if len(found) == n:
                 yield found
-
-
-def splits(seed: int) -> dict[str, Iterator[Scene]]:
-    """The three endless streams of scenes; no content of one ever occurs in another."""
-    return {split: scenes(split, seed) for split in SPLITS}

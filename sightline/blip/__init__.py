@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from sightline.blip.blip2 import Blip2
+    from sightline.blip.protocols import Matcher
 
-__all__ = ["load_blip2"]
+__all__ = ["load"]
 
 
-def load_blip2(
+def load(
     model: str,
     *,
     revision: str | None = None,
@@ -21,11 +21,13 @@ def load_blip2(
     match_dtype: str = "float32",
     cache_dir: Path | None = None,
     fingerprint: str | None = None,
-) -> Blip2:
-    """Load a BLIP-2 ITM checkpoint in transformers' format.
+) -> Matcher:
+    """Load a model that judges; those of most families embed too (``sightline.blip.protocols``).
 
     Args:
-        model: a folder, or a hub id such as ``Salesforce/blip2-itm-vit-g``.
+        model: ``demo``, the model that ships with Sightline; ``toy``, the formulas of sightline/blip/toy.py,
+            for tests; else a folder in transformers' format, or a hub id such as
+            ``Salesforce/blip2-itm-vit-g``. A folder that is called demo or toy is named ``./demo``.
         revision: branch, tag or commit on the hub.
         device: ``cpu``, ``cuda``, ``cuda:1``, ``mps``; None picks the best that is there.
         dtype: of the image encoder: ``float32``, ``bfloat16`` or ``float16``; None picks bfloat16 on GPUs
@@ -33,16 +35,23 @@ def load_blip2(
         match_dtype: of the Q-Former when it scores one text against many images: ``float32``, ``bfloat16``,
             or ``auto``, which is bfloat16 where the machine multiplies it in hardware and a comparison of the
             two on this checkpoint passes (sightline/blip/match_precision.py). The Q-Former embeds in float32
-            (SCORING.md, trap 4).
+            in any case (docs/scoring.md, trap 4).
         cache_dir: the hub's cache folder; None uses the hub's own default.
         fingerprint: of exactly these files, when it is known; None reads them all once more to compute it.
 
+    The toy has no weights and no choice: everything but its name is left aside.
+
     Raises:
         ModelUnavailableError: neither a folder nor reachable on the hub.
-        CheckpointError: the folder holds no usable BLIP-2 ITM checkpoint.
+        CheckpointError: the folder holds no usable checkpoint of a known family.
     """
-    from sightline.blip.blip2 import Blip2
-    from sightline.blip.checkpoint import resolve
+    from sightline.blip.checkpoint import TOY, resolve
+    from sightline.blip.registry import family_of
 
+    if model == TOY:
+        from sightline.blip.toy import ToyEncoder
+
+        return ToyEncoder()
     folder = resolve(model, revision, cache_dir)
-    return Blip2(folder, device=device, dtype=dtype, match_dtype=match_dtype, fingerprint=fingerprint)
+    make = family_of(folder).loader()
+    return make(folder, device=device, dtype=dtype, match_dtype=match_dtype, fingerprint=fingerprint)

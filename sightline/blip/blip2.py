@@ -37,7 +37,7 @@ _VISION = "vision_model."
 
 
 class Blip2:
-    """One checkpoint on one device, for inference. Satisfies both protocols of blip/protocols.py."""
+    """One checkpoint on one device, for inference: an Encoder and a Matcher (blip/protocols.py)."""
 
     def __init__(
         self,
@@ -78,7 +78,7 @@ class Blip2:
     @property
     def patch_shape(self) -> tuple[int, int]:
         """(P, V)."""
-        return self.config.vision_config.num_patches, self.config.vision_config.hidden_size
+        return self.config.dimensions.patch_shape
 
     @property
     def text_limit(self) -> int:

@@ -1,4 +1,4 @@
-"""Where a checkpoint's files are, and which checkpoint they are. Imports no torch.
+"""Where a checkpoint's files are, which checkpoint they are, and how large its arrays. Imports no torch.
 
 Weights are safetensors only: a folder that holds nothing but pickles is refused.
 """
@@ -8,10 +8,17 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sightline.errors import CheckpointError, ModelUnavailableError
 
+DEMO = "demo"
+"""The name of the model that ships with Sightline."""
+DEMO_FOLDER = Path(__file__).parents[1] / "data" / "demo-model"
+TOY = "toy"
+"""The name of the formulas of sightline/blip/toy.py, which have no files."""
 FILES = ["*.json", "*.safetensors", "vocab.txt"]
 _FINGERPRINTED = (
     "config.json",
@@ -22,13 +29,28 @@ _FINGERPRINTED = (
 )
 
 
+@dataclass(frozen=True)
+class Dimensions:
+    """Of a model's arrays: ``patch_shape`` is (P, V); Q and D are None where it does not embed."""
+
+    patch_shape: tuple[int, int]
+    num_query_tokens: int | None = None
+    joint_dim: int | None = None
+
+
 def resolve(model: str, revision: str | None = None, cache_dir: Path | None = None) -> Path:
-    """The folder of a checkpoint: a local one as it is, a hub id through the hub's cache.
+    """The folder of a checkpoint: that of ``demo``, a local one as it is, a hub id through the hub's cache.
+
+    ``demo`` and ``toy`` are never folders of the working directory: what a collection is bound to must not
+    depend on where a command was started. ``./demo`` is the folder.
 
     Raises:
         ModelUnavailableError: no such folder, and the hub has no such model or cannot be reached.
+        CheckpointError: ``toy``, which has no files.
     """
-    folder = Path(model).expanduser()
+    if model == TOY:
+        raise CheckpointError("The model toy is formulas without files; give a folder, a hub id, or demo.")
+    folder = DEMO_FOLDER if model == DEMO else Path(model).expanduser()
     if folder.is_dir():
         return folder
     if model.startswith((".", "/", "~")) or model.count("/") != 1:
@@ -53,6 +75,33 @@ def _from_hub(model: str, revision: str | None, cache_dir: Path | None) -> Path:
             f"({type(error).__name__}); connect to the internet, copy its files into a folder and give that "
             "folder, or use --model demo."
         ) from error
+
+
+def lasting_name(model: str) -> str:
+    """The name that means the same from another working directory: a folder by its absolute path."""
+    if model in (DEMO, TOY):
+        return model
+    folder = Path(model).expanduser()
+    return str(folder.resolve()) if folder.is_dir() else model
+
+
+def read_config_json(folder: Path) -> dict[str, Any]:
+    """What ``config.json`` says.
+
+    Raises:
+        CheckpointError: the file is missing, or holds no JSON object.
+    """
+    try:
+        raw = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(_no_config(folder)) from error
+    if not isinstance(raw, dict):
+        raise CheckpointError(_no_config(folder))
+    return raw
+
+
+def _no_config(folder: Path) -> str:
+    return f"{folder} has no readable config.json; give the folder of a checkpoint in transformers' format."
 
 
 def weight_files(folder: Path) -> list[Path]:

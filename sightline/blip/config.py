@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
+from sightline.blip.checkpoint import Dimensions, read_config_json
 from sightline.errors import CheckpointError
 
 T = TypeVar("T")
+
+MODEL_TYPES = ("blip-2", "blip_2")
+"""What ``config.json`` calls a BLIP-2."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,13 @@ class Blip2Config:
     num_query_tokens: int = 32
     image_text_hidden_size: int = 256
 
+    @property
+    def dimensions(self) -> Dimensions:
+        """P and V, Q, D."""
+        vision = self.vision_config
+        shape = (vision.num_patches, vision.hidden_size)
+        return Dimensions(shape, self.num_query_tokens, self.image_text_hidden_size)
+
     def to_json(self) -> dict[str, Any]:
         """``config.json`` in transformers' format, for ``Blip2ForImageTextRetrieval.from_pretrained``."""
         return {
@@ -80,16 +90,10 @@ def read_config(folder: Path) -> Blip2Config:
     Raises:
         CheckpointError: the file is missing, is no BLIP-2, or lacks the Q-Former's text weights.
     """
-    path = folder / "config.json"
-    try:
-        raw = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
+    raw = read_config_json(folder)
+    if raw.get("model_type") not in MODEL_TYPES:
         raise CheckpointError(
-            f"{folder} has no readable config.json; give the folder of a BLIP-2 checkpoint."
-        ) from error
-    if raw.get("model_type") not in ("blip-2", "blip_2"):
-        raise CheckpointError(
-            f"{folder} holds a {raw.get('model_type')!r} model; Sightline needs a BLIP-2 ITM checkpoint."
+            f"{folder} holds a model of type {raw.get('model_type')!r}; this needs a BLIP-2 ITM checkpoint."
         )
     vision = _pick(VisionConfig, raw.get("vision_config") or {})
     qformer_raw = {**(raw.get("qformer_config") or {}), "encoder_hidden_size": vision.hidden_size}

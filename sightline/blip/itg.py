@@ -1,9 +1,8 @@
 """The ITG head: from Q-Former text states to word logits, tied to the word embeddings.
 
 Checkpoints in transformers' format have none, and ``save_pretrained`` would drop it, so it lives beside the
-model in ``itg_head.safetensors`` (SCORING.md, trap 10). BERT's prediction head: dense, GELU, LayerNorm, then
-the word
-embeddings transposed plus a bias (LAVIS ``Qformer.py`` ``BertLMPredictionHead``).
+model in ``itg_head.safetensors`` (docs/scoring.md, trap 11). BERT's prediction head: dense, GELU, LayerNorm,
+then the word embeddings transposed plus a bias (LAVIS ``Qformer.py`` ``BertLMPredictionHead``).
 """
 
 from __future__ import annotations

@@ -103,8 +103,8 @@ def random_patches(weight_V: Tensor, bias_V: Tensor, patches: int, pairs: int) -
 def expected_tau(exact_K: Tensor, fast_K: Tensor) -> float:
     """Kendall τ between two scorings of many pairs, expected from their correlation ρ over a few.
 
-    2/π · arcsin ρ (Greiner's relation, exact for normal scores): counting exchanged pairs among so few would
-    say nothing.
+    2/π · arcsin ρ (Greiner's relation, exact for normal scores), because counting exchanged pairs among so
+    few would say nothing.
     """
     correlation = float(torch.corrcoef(torch.stack([exact_K.double(), fast_K.double()]))[0, 1])
     return 2 / math.pi * math.asin(max(-1.0, min(1.0, correlation))) if math.isfinite(correlation) else 0.0

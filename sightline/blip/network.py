@@ -1,8 +1,8 @@
 """All modules of a BLIP-2 retrieval model under one roof, with transformers' parameter names.
 
 ``Blip2Network`` is what training optimises and what ``Blip2`` (sightline/blip/blip2.py) wraps for inference.
-Shapes: B images · T texts · K pairs · Q query tokens · L text length · H width · P patches · V vision width ·
-    D joint dim.
+Shapes: B images · T texts · K pairs · Q query tokens · L text length · H width · P patches ·
+V vision width · D joint dim.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """ITM logits of one text against many pictures, from patches or from their compressed form.
 
-The arithmetic is that of ``Blip2Network.itm_logits`` (blip2_qformer.py ``compute_itm``), ordered for one
-text:
+The arithmetic is that of ``Blip2Network.itm_logits`` (LAVIS ``compute_itm``), ordered for one text:
 
 * nothing is padded; the text's embedding, and the first self-attention (no picture has been seen yet), are
   computed once for all pairs;

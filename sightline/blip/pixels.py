@@ -1,7 +1,8 @@
 """RGB to the pixels that a BLIP-2 image encoder expects.
 
-Bicubic resize with Pillow to S×S without crop, then the checkpoint's mean and standard deviation: the Pillow
-form of transformers' ``BlipImageProcessor`` (SCORING.md, trap 7: the torchvision form gives other pixels).
+Bicubic resize with Pillow to S×S without crop, then the checkpoint's mean and standard deviation. That is the
+Pillow form of transformers' ``BlipImageProcessor``; the torchvision form gives other pixels
+(docs/scoring.md, trap 7).
 """
 
 from __future__ import annotations
@@ -59,9 +60,7 @@ def read_pixel_config(folder: Path, image_size: int) -> PixelConfig:
 
 
 def resize(image: RGB, side: int) -> RGB:
-    """``[H,W,3]`` to ``[S,S,3]`` uint8, bicubic with antialiasing, aspect ratio not kept (as the model was
-    trained).
-    """
+    """``[H,W,3]`` to ``[S,S,3]`` uint8, bicubic with antialiasing; the whole picture is squeezed."""
     if image.shape[:2] == (side, side):
         return image
     resized = Image.fromarray(image).resize((side, side), Image.Resampling.BICUBIC)

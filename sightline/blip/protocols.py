@@ -1,12 +1,20 @@
-"""What the rest of the house may ask of a model: two protocols, arrays in, arrays out.
+"""What the rest of the house may ask of a model: three roles, arrays in, arrays out.
 
-Two, because InstructBLIP can judge but not embed. Letters in shapes: B images · P patches · V vision width ·
-Q query tokens · D joint dim · T texts · K pairs · S pixels along one side.
+Three, because an InstructBLIP can judge but not embed, and whoever judges may have to see a picture first.
+
+    Vision             pictures → pixels → patches
+    ├── Encoder        patches → query tokens, texts → vectors     BLIP, BLIP-2, the toy
+    └── Matcher        a text and patches → two logits             BLIP, BLIP-2, InstructBLIP, both toys
+
+Letters in shapes: B images · P patches · V vision width · Q query tokens · D joint dim · T texts · K pairs ·
+S pixels along one side.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+from sightline.errors import CheckpointError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,22 +27,13 @@ if TYPE_CHECKING:
     from sightline.types import RGB
 
 
-class _Dimensions(Protocol):
-    """Read-only attributes that both protocols share."""
+@runtime_checkable
+class Vision(Protocol):
+    """Sees pictures. All results but pixels lie on ``device``."""
 
     @property
     def fingerprint(self) -> str:
-        """What a collection is bound to: equal fingerprints give equal tokens."""
-        ...
-
-    @property
-    def num_query_tokens(self) -> int:
-        """Q."""
-        ...
-
-    @property
-    def joint_dim(self) -> int:
-        """D."""
+        """What a collection is bound to: equal fingerprints give equal patches and tokens."""
         ...
 
     @property
@@ -45,18 +44,17 @@ class _Dimensions(Protocol):
     @property
     def device(self) -> torch.device: ...
 
+    def preprocess(self, images: Sequence[RGB]) -> Tensor:
+        """Pixels ``[B,3,S,S]``."""
+        ...
 
-class Vision(_Dimensions, Protocol):
-    """Sees pictures."""
-
-    def preprocess(self, images: Sequence[RGB]) -> Tensor: ...
-
-    def encode_patches(self, pixels: Tensor) -> Tensor: ...
+    def encode_patches(self, pixels: Tensor) -> Tensor:
+        """``[B,3,S,S]`` to patches ``[B,P,V]``."""
+        ...
 
 
-@runtime_checkable
-class Encoder(_Dimensions, Protocol):
-    """Embeds: BLIP, BLIP-2, the toy. All results lie on ``device``."""
+class _Reader(Protocol):
+    """Reads texts up to a limit."""
 
     @property
     def text_limit(self) -> int:
@@ -67,12 +65,19 @@ class Encoder(_Dimensions, Protocol):
         """Whether ``text`` goes beyond the limit, so that its end is not looked at."""
         ...
 
-    def preprocess(self, images: Sequence[RGB]) -> Tensor:
-        """Pixels ``[B,3,S,S]``."""
+
+@runtime_checkable
+class Encoder(Vision, _Reader, Protocol):
+    """Embeds pictures and texts in one space."""
+
+    @property
+    def num_query_tokens(self) -> int:
+        """Q."""
         ...
 
-    def encode_patches(self, pixels: Tensor) -> Tensor:
-        """``[B,3,S,S]`` to patches ``[B,P,V]``."""
+    @property
+    def joint_dim(self) -> int:
+        """D."""
         ...
 
     def encode_image(self, patches: Tensor) -> Tensor:
@@ -85,8 +90,8 @@ class Encoder(_Dimensions, Protocol):
 
 
 @runtime_checkable
-class Matcher(_Dimensions, Protocol):
-    """Judges pairs: BLIP, BLIP-2, InstructBLIP (no/yes), the toy."""
+class Matcher(Vision, _Reader, Protocol):
+    """Judges pairs. Needs no embedding, so it has neither Q nor D."""
 
     @property
     def matches_exactly(self) -> bool:
@@ -94,10 +99,30 @@ class Matcher(_Dimensions, Protocol):
         ...
 
     def match(self, texts: Sequence[str], patches: Tensor | Latents, precision: Precision = "fast") -> Tensor:
-        """Logits ``[K,2]`` fp32 averaged over the query tokens, for 1 or K texts and the patches of K images,
-        ``[K,P,V]`` or as the cache keeps them.
+        """Averaged logits ``[K,2]`` fp32, for 1 or K texts and the patches of K images, ``[K,P,V]`` or as the
+        cache keeps them.
 
         Index 1 is the match logit; the match probability is the softmax over the two, and needs both.
         ``precision``: ``exact`` computes in float32 whatever the model was loaded to match in.
         """
         ...
+
+
+class RetrievalModel(Encoder, Matcher, Protocol):
+    """What a collection needs: one model that embeds and judges."""
+
+
+def embedding(model: Matcher, name: str) -> RetrievalModel:
+    """The model itself, known to embed as well; ``name`` is what the user called it.
+
+    Raises:
+        CheckpointError: it judges only.
+    """
+    if not isinstance(model, Encoder):
+        raise cannot_embed(name)
+    return model
+
+
+def cannot_embed(name: str) -> CheckpointError:
+    """For a model that judges only where one is needed that embeds."""
+    return CheckpointError(f"The model {name} can judge but not embed; name one that embeds, such as demo.")

@@ -1,12 +1,12 @@
 """The Q-Former: BERT layers over query tokens and text, the queries cross-attending to the patches.
 
 Modules are named as in transformers 5.23 ``models/blip_2/modeling_blip_2.py``, so a checkpoint's tensors load
-by name. Shapes: B rows · Q query tokens · L text tokens · S = Q + L · H width · P patches · V vision width ·
-N
-heads.
+by name.
+Shapes: B rows · Q query tokens · L text tokens · S = Q + L · H width · P patches · V vision width · N heads.
 
 Masks are additive and four-dimensional, ``[B,1,S,S]`` or broadcastable, 0 where attended and -inf where not.
-A boolean mask would silently leak under some attention back ends (SCORING.md, trap 10), so none is accepted.
+A boolean mask would silently leak under some attention back ends, so none is accepted (docs/scoring.md,
+trap 10).
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """Random checkpoints for parity and speed, never for quality.
 
 transformers initialises query tokens and all biases to zero: every query token of an image is then identical,
-and max against mean, or a mistake in a bias, cannot be seen. Here every parameter is drawn (SCORING.md,
-"Random
-checkpoints").
+and max against mean, or a mistake in a bias, cannot be seen. Here every parameter is drawn
+(docs/scoring.md, "Random checkpoints").
 """
 
 from __future__ import annotations

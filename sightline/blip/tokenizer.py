@@ -1,7 +1,7 @@
 """Text to word-piece ids with the checkpoint's own tokenizer.
 
-The tokenizer itself, never ``Blip2Processor(max_length=…)``, which subtracts the 32 query tokens (SCORING.md,
-trap 1).
+The tokenizer itself, never ``Blip2Processor(max_length=…)``, which subtracts the 32 query tokens
+(docs/scoring.md, trap 1).
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""A toy encoder and matcher that can be computed by hand. It ships, so that tests patch nothing.
+"""A toy model that can be computed by hand. It ships, so that tests patch nothing.
+
+``ToyMatcher`` judges only, as an InstructBLIP does; ``ToyEncoder`` embeds as well.
 
 Everything is a colour and a place. Shapes: Q = 4 query tokens, D = 8, P = 5 patches, V = 6. torch only.
 
@@ -25,7 +27,7 @@ Match ``[2]``
 
 So ITC sees the mixture and ITM sees the parts. For "red blue" a purple picture (128, 0, 128) has the higher
 ITC score (0.97 against 0.80), one that is half red and half blue has the higher match logit (4 against 1⅓).
-The first logit depends on the picture: match probability is not monotone in the match logit, just as in the
+The first logit depends on the picture: match probability is not monotone in the match logit, just as in a
 real model.
 """
 
@@ -66,12 +68,10 @@ Demand = tuple[tuple[float, float, float], tuple[int, ...]]
 """A colour, and the patch rows (1 to 4) of which one must show it."""
 
 
-class ToyEncoder:
-    """Encoder and Matcher with formulas instead of weights (see the module); CPU, fp32, thread-safe."""
+class ToyMatcher:
+    """A Matcher with formulas instead of weights (see the module); CPU, fp32, thread-safe."""
 
     fingerprint: str = FINGERPRINT
-    num_query_tokens: int = 4
-    joint_dim: int = 8
     patch_shape: tuple[int, int] = (5, 6)
     text_limit: int = 16
     device: torch.device = torch.device("cpu")
@@ -89,28 +89,12 @@ class ToyEncoder:
         places = torch.tensor([(0, 0), *QUADRANTS], dtype=torch.float32).expand(len(pixels), 5, 2)
         return torch.cat([colours, places, torch.ones(len(pixels), 5, 1)], dim=2)
 
-    def encode_image(self, patches: Tensor) -> Tensor:
-        """``[B,5,6]`` to four unit tokens ``[B,4,8]``."""
-        colours, places = patches[:, 1:, :3].to(torch.float32), patches[:, 1:, 3:5].to(torch.float32)
-        return normalize(torch.cat([colours, 1 - colours, places / 4], dim=2), dim=2)
-
-    def encode_text(self, texts: Sequence[str]) -> Tensor:
-        """Unit vectors ``[T,8]``."""
-        vectors = [_text_vector(words(text)[: self.text_limit]) for text in texts]
-        return normalize(torch.tensor(vectors, dtype=torch.float32).reshape(-1, 8), dim=1)
-
-    def patch_metric(self) -> Tensor:
-        """``[6,6]``: the toy looks at patches as they are."""
-        return torch.eye(6, dtype=torch.float64)
-
     def is_truncated(self, text: str) -> bool:
         """Whether ``text`` has more than 16 words, so that the rest is not looked at."""
         return len(words(text)) > self.text_limit
 
     def match(self, texts: Sequence[str], patches: Tensor | Latents, precision: Precision = "fast") -> Tensor:
-        """Logits ``[K,2]`` of K pairs; ``patches`` is ``[K,5,6]`` or compressed, ``texts`` has 1 or K
-        members. Always exact.
-        """
+        """Logits ``[K,2]``, always exact, of 1 or K texts and K pictures, ``[K,5,6]`` or compressed."""
         if isinstance(patches, Latents):
             patches = patches.patches()
         if len(texts) not in (1, len(patches)):
@@ -124,6 +108,27 @@ class ToyEncoder:
         logits[:, 0] = 2 * patches[:, 0, :3].to(torch.float32).mean(dim=1)
         logits[:, 1] = 8 * torch.tensor(agreements) - 4
         return logits
+
+
+class ToyEncoder(ToyMatcher):
+    """The same, and an Encoder."""
+
+    num_query_tokens: int = 4
+    joint_dim: int = 8
+
+    def encode_image(self, patches: Tensor) -> Tensor:
+        """``[B,5,6]`` to four unit tokens ``[B,4,8]``."""
+        colours, places = patches[:, 1:, :3].to(torch.float32), patches[:, 1:, 3:5].to(torch.float32)
+        return normalize(torch.cat([colours, 1 - colours, places / 4], dim=2), dim=2)
+
+    def encode_text(self, texts: Sequence[str]) -> Tensor:
+        """Unit vectors ``[T,8]``."""
+        vectors = [_text_vector(words(text)[: self.text_limit]) for text in texts]
+        return normalize(torch.tensor(vectors, dtype=torch.float32).reshape(-1, 8), dim=1)
+
+    def patch_metric(self) -> Tensor:
+        """``[6,6]``: the toy looks at patches as they are."""
+        return torch.eye(6, dtype=torch.float64)
 
 
 def words(text: str) -> list[str]:

@@ -1,8 +1,8 @@
 """The image encoder made ready for inference on a CPU in bfloat16: blip/vit.py's arithmetic in fewer passes.
 
 Weights are packed once, GELU and residual sums are fused into the products, and attention is two batched
-products per image through one small buffer: at a head's width of 88 that takes half the time of torch's flash
-kernel.
+products per image through one small buffer: at a head's width of 88 that takes half the time of torch's
+flash kernel.
 Shapes: B images · S side · P patches · V width · N heads · C width of a head.
 """
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sightline.blip.checkpoint import DEMO
 from sightline.errors import NotFoundError, UnavailableError
 from sightline.records import SearchHit, SearchRequest
-from sightline.serving.models import DEMO
 
 if TYPE_CHECKING:
     from sightline.processes.supervisor import Supervisor

@@ -52,7 +52,7 @@ def train(
 
     settings = load_settings().model
     config = TrainConfig(
-        model=_folder(model), data=captions, images=images, out=out, objectives=_objectives(objectives),
+        model=model, data=captions, images=images, out=out, objectives=_objectives(objectives),
         freeze_vision=freeze_vision, epochs=epochs, batch_size=batch_size, lr=lr, seed=seed, resume=resume,
         revision=revision, device=settings.device, cache_dir=settings.cache_dir,
     )  # fmt: skip
@@ -93,7 +93,7 @@ def evaluate(
 
     settings = load_settings().model
     config = EvalConfig(
-        data=captions, images=images, model=_folder(model or settings.name), ks=_numbers(k), out=out,
+        data=captions, images=images, model=model or settings.name, ks=_numbers(k), out=out,
         split=split, text=_handling(text), limit=limit, batch_size=batch_size, revision=revision,
         device=settings.device, cache_dir=settings.cache_dir,
     )  # fmt: skip
@@ -103,13 +103,6 @@ def evaluate(
         print_json(report.to_json())
     else:
         report.render(answers())
-
-
-def _folder(model: str) -> str:
-    """``demo`` as the folder it stands for; the learners know folders and hub ids only."""
-    from sightline.serving.models import DEMO, DEMO_FOLDER
-
-    return str(DEMO_FOLDER) if model == DEMO else model
 
 
 def _objectives(text: str) -> tuple[Objective, ...]:

@@ -5,26 +5,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from sightline.evaluation.config import EvalConfig
 
 if TYPE_CHECKING:
     from sightline.evaluation.report import EvalReport
+    from sightline.types import OnProgress
 
 __all__ = ["EvalConfig", "run"]
 
 
-def run(config: EvalConfig, on_progress: Callable[[str, int, int], None] | None = None) -> EvalReport:
-    """Evaluate a checkpoint on a data set and, with ``config.out``, write report.json, report.md and
-    recall.png.
-
-    ``on_progress(stage, done, total)`` is called while it works.
+def run(config: EvalConfig, on_progress: OnProgress | None = None) -> EvalReport:
+    """Evaluate a checkpoint on a data set; with ``config.out``, write report.json, report.md and recall.png.
 
     Raises:
         InputError: the data cannot be read, or no picture of it can.
         ModelUnavailableError: neither a folder nor a reachable checkpoint.
+        CheckpointError: the model cannot embed.
     """
     from sightline.evaluation.evaluator import run_evaluation
 

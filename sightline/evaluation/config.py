@@ -8,8 +8,11 @@ from typing import Literal
 
 TextHandling = Literal["lavis", "transformers"]
 """``lavis`` lower-cases, strips punctuation and cuts at 50 words before tokenising, as the paper's numbers
-were made; ``transformers`` leaves the sentence to the tokenizer, as search does (SCORING.md, trap 8).
+were made; ``transformers`` leaves the sentence to the tokenizer, as search does (docs/scoring.md, trap 8).
 """
+
+PatchDtype = Literal["float16", "float32"]
+"""In which precision patches wait on disk."""
 
 DEFAULT_KS = (16, 64, 128, 256)
 
@@ -21,7 +24,7 @@ class EvalConfig:
     ``data`` is Karpathy's JSON or our captions.jsonl, ``images`` the folder that its file names start from,
     ``ks`` how many ITC candidates ITM judges (none: ITC alone). ``split`` None takes ``test`` where the data
     has one, else ``val``, else everything. ``limit`` keeps the first so many pictures. ``cache`` keeps their
-    patches for another evaluation. ``patches`` is the precision in which patches wait on disk.
+    patches for another evaluation.
     """
 
     data: Path
@@ -33,7 +36,7 @@ class EvalConfig:
     text: TextHandling = "lavis"
     limit: int | None = None
     batch_size: int = 32
-    patches: Literal["float16", "float32"] = "float16"
+    patches: PatchDtype = "float16"
     cache: Path | None = None
     revision: str | None = None
     device: str | None = None

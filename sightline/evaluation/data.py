@@ -1,5 +1,4 @@
-"""Captioned pictures from Karpathy's JSON (`dataset_flickr8k.json`, `…flickr30k…`, `…coco…`) or our
-captions.jsonl.
+"""Captioned pictures from Karpathy's JSON (`dataset_flickr8k.json` and its like) or our captions.jsonl.
 
 ``N`` pictures · ``T`` texts. What cannot be used is listed as a problem and left out, never silently.
 """
@@ -46,9 +45,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Pictures:
-    """A whole data file: its name (``coco``, ``flickr30k``, or the folder's), its pictures, and what was left
-    out.
-    """
+    """A whole data file: name (``coco``, ``flickr30k``, or the folder's), pictures, what was left out."""
 
     name: str
     pictures: tuple[Picture, ...]

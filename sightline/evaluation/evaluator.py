@@ -6,55 +6,55 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from sightline.blip.protocols import RetrievalModel, embedding
 from sightline.errors import InputError
 from sightline.evaluation import metrics
-from sightline.evaluation.config import EvalConfig
+from sightline.evaluation.config import EvalConfig, PatchDtype
 from sightline.evaluation.data import DataProblem, RetrievalSet, read_pictures, retrieval_set
 from sightline.evaluation.protocol import (
     Direction,
-    EncoderMatcher,
     Features,
-    ScoreName,
     embed,
     image_to_text,
     text_to_image,
 )
 from sightline.evaluation.report import EvalReport, Row
-from sightline.evaluation.tables import WRITTEN, PictureTable, Progress, encode_patches, fill, identity
+from sightline.evaluation.tables import WRITTEN, PictureTable, encode_patches, fill, identity
+from sightline.records import ScoreName
+from sightline.types import OnProgress
 
 SCORES: tuple[ScoreName, ...] = ("itm", "itm+itc")
 Matrices = tuple[NDArray[np.float32], NDArray[np.float32]]
 """Text to image ``[T, N]`` and image to text ``[N, T]``."""
 
 
-def run_evaluation(config: EvalConfig, on_progress: Progress | None = None) -> EvalReport:
+def run_evaluation(config: EvalConfig, on_progress: OnProgress | None = None) -> EvalReport:
     """Load, evaluate, write; see ``evaluation.run``."""
     from sightline import blip
 
     data = read_pictures(config.data, config.images)
     split, pictures = data.of_split(config.split)
     dataset = retrieval_set(data.name, split, pictures[: config.limit], config.text)
-    model = blip.load_blip2(
+    model = blip.load(
         config.model, revision=config.revision, device=config.device, cache_dir=config.cache_dir
     )
-    report = evaluate(cast(EncoderMatcher, model), dataset, config, data.problems, on_progress)
+    report = evaluate(embedding(model, config.model), dataset, config, data.problems, on_progress)
     if config.out is not None:
         report.write(config.out)
     return report
 
 
 def evaluate(
-    model: EncoderMatcher,
+    model: RetrievalModel,
     dataset: RetrievalSet,
     config: EvalConfig,
     problems: Sequence[DataProblem] = (),
-    on_progress: Progress | None = None,
+    on_progress: OnProgress | None = None,
 ) -> EvalReport:
     """Evaluate a loaded model; pictures that cannot be decoded leave the data set and enter the report.
 
@@ -67,25 +67,19 @@ def evaluate(
         return evaluate_table(model, table, dataset, config, problems, on_progress)
 
 
-def open_table(folder: Path, model: EncoderMatcher, dataset: RetrievalSet, precision: str) -> PictureTable:
+def open_table(folder: Path, model: RetrievalModel, dataset: RetrievalSet, dtype: PatchDtype) -> PictureTable:
     """The patch table of this checkpoint and these pictures."""
     name = identity(dataset.pictures, model.fingerprint)
-    return PictureTable(
-        folder,
-        name,
-        len(dataset.pictures),
-        model.patch_shape,
-        "float32" if precision == "float32" else "float16",
-    )
+    return PictureTable(folder, name, len(dataset.pictures), model.patch_shape, dtype)
 
 
 def evaluate_table(
-    model: EncoderMatcher,
+    model: RetrievalModel,
     table: PictureTable,
     dataset: RetrievalSet,
     config: EvalConfig,
     problems: Sequence[DataProblem] = (),
-    on_progress: Progress | None = None,
+    on_progress: OnProgress | None = None,
 ) -> EvalReport:
     """Evaluate from a filled table of patches."""
     rows = table.rows(WRITTEN)

@@ -43,13 +43,6 @@ def recall(ranks: Ranks, at: Sequence[int] = RECALL_AT) -> dict[int, float]:
     return {k: float((ranks < k).mean()) for k in at}
 
 
-def text_to_image_recall(
-    scores: Scores, image_of_text: NDArray[np.int64], at: Sequence[int] = RECALL_AT
-) -> dict[int, float]:
-    """Recall of pictures by text from scores ``[T, N]``."""
-    return recall(text_to_image_ranks(scores, image_of_text), at)
-
-
 def image_to_text_recall(
     scores: Scores, image_of_text: NDArray[np.int64], at: Sequence[int] = RECALL_AT
 ) -> dict[int, float]:

@@ -3,8 +3,8 @@
 ITC for all pairs; then ITM for the k best columns of every row, in both directions; everything else scores
 -100. A pair's ITM logit does not depend on k, so one pass at the largest k serves every smaller one.
 
-``N`` pictures · ``T`` texts · ``Q`` query tokens · ``D`` joint dim · ``R`` rows (queries) · ``C`` columns ·
-``K`` candidates of a row.
+``N`` pictures · ``T`` texts · ``Q`` query tokens · ``D`` joint dim · ``R`` rows (queries) ·
+``C`` columns · ``K`` candidates of a row.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from time import perf_counter
-from typing import Literal, Protocol
 
 import numpy as np
 import torch
@@ -21,18 +20,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sightline.blip.protocols import Encoder, Matcher
-from sightline.evaluation.tables import Progress, TableView
+from sightline.evaluation.tables import TableView
+from sightline.records import ScoreName
+from sightline.types import OnProgress
 
 NOT_SCORED = -100.0
 """What LAVIS fills its score matrix with."""
 
-ScoreName = Literal["itm+itc", "itm"]
 MatchRow = Callable[[int, Sequence[int]], Tensor]
 """Row and columns to logits ``[K, 2]``."""
-
-
-class EncoderMatcher(Encoder, Matcher, Protocol):
-    """A model that can both embed and judge."""
 
 
 @dataclass(frozen=True)
@@ -65,8 +61,8 @@ class Direction:
     def matrix(self, k: int, score: ScoreName) -> NDArray[np.float32]:
         """LAVIS' score matrix ``[R, C]`` for this k."""
         scores = np.full((len(self.columns), self.width), NOT_SCORED, dtype=np.float32)
-        values = self.itm[:, :k] + self.itc[:, :k] if score == "itm+itc" else self.itm[:, :k]
-        np.put_along_axis(scores, self.columns[:, :k], values, axis=1)
+        values = {"itm": self.itm, "itc": self.itc, "itm+itc": self.itm + self.itc}[score]
+        np.put_along_axis(scores, self.columns[:, :k], values[:, :k], axis=1)
         return scores
 
 
@@ -76,7 +72,7 @@ def embed(
     table: TableView,
     texts: Sequence[str],
     batch_size: int,
-    on_progress: Progress | None = None,
+    on_progress: OnProgress | None = None,
 ) -> Features:
     """Image tokens from patches, and text vectors; LAVIS encodes texts in batches of 256."""
     tokens = []
@@ -94,7 +90,7 @@ def embed(
 
 def text_to_image(
     model: Matcher, table: TableView, texts: Sequence[str], similarity: Tensor, ks: Sequence[int],
-    batch_size: int, on_progress: Progress | None = None,
+    batch_size: int, on_progress: OnProgress | None = None,
 ) -> Direction:  # fmt: skip
     """Rank pictures for every text; ``similarity`` is ``[N, T]``."""
 
@@ -106,7 +102,7 @@ def text_to_image(
 
 def image_to_text(
     model: Matcher, table: TableView, texts: Sequence[str], similarity: Tensor, ks: Sequence[int],
-    batch_size: int, on_progress: Progress | None = None,
+    batch_size: int, on_progress: OnProgress | None = None,
 ) -> Direction:  # fmt: skip
     """Rank texts for every picture; ``similarity`` is ``[N, T]``."""
 
@@ -120,7 +116,7 @@ def image_to_text(
 @torch.inference_mode()
 def _judge(
     match: MatchRow, similarity: Tensor, ks: Sequence[int], batch_size: int, stage: str,
-    on_progress: Progress | None,
+    on_progress: OnProgress | None,
 ) -> Direction:  # fmt: skip
     """ITM logits of the ``max(ks)`` best columns of each row of ``[R, C]``; none when ``ks`` is empty."""
     rows, width = similarity.shape

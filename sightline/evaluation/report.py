@@ -15,8 +15,7 @@ from sightline.evaluation.data import DataProblem
 from sightline.evaluation.metrics import RECALL_AT
 
 PAPER_K = 128
-# BLIP-2 (arXiv 2301.12597), table 5, ViT-g, k = 128. "Zero-shot Flickr30k" is the COCO-tuned checkpoint
-# (BLIP#118).
+# BLIP-2 (arXiv 2301.12597), table 5, ViT-g, k = 128 (docs/scoring.md, trap 9).
 PAPER: dict[tuple[str, str, int], dict[str, dict[int, float]]] = {
     ("blip2-itm-vit-g-coco", "coco", 5000): {
         "text_to_image": {1: 0.683, 5: 0.877, 10: 0.926},
@@ -43,9 +42,7 @@ class Row:
 
 @dataclass(frozen=True)
 class EvalReport:
-    """The outcome of one evaluation; ``intervals`` has the 95 % bootstrap of text→image R@10 for each row, in
-    order.
-    """
+    """The outcome of one evaluation; ``intervals`` has each row's 95 % bootstrap of text→image R@10."""
 
     model: str
     fingerprint: str

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from sightline.errors import ImageRejected
 from sightline.evaluation.data import DataProblem, Picture
-from sightline.types import RGB
+from sightline.types import RGB, OnProgress
 
 if TYPE_CHECKING:
     import torch
@@ -26,8 +26,7 @@ if TYPE_CHECKING:
 
 MISSING, WRITTEN, BROKEN = 0, 1, 2
 
-Precision = Literal["float16", "float32", "uint8"]
-Progress = Callable[[str, int, int], None]
+RowDtype = Literal["float16", "float32", "uint8"]
 Rows = Sequence[int] | NDArray[np.int64]
 Encode = Callable[[list[RGB]], NDArray[Any]]
 """Pictures to rows ``[B, …]``."""
@@ -42,13 +41,11 @@ class PictureTable:
     """
 
     def __init__(
-        self, folder: Path, identity: str, rows: int, shape: tuple[int, ...], precision: Precision = "float16"
+        self, folder: Path, identity: str, rows: int, shape: tuple[int, ...], dtype: RowDtype = "float16"
     ) -> None:
-        self.folder = (
-            folder / hashlib.sha256(f"{identity}\n{rows}{shape}{precision}".encode()).hexdigest()[:24]
-        )
+        self.folder = folder / hashlib.sha256(f"{identity}\n{rows}{shape}{dtype}".encode()).hexdigest()[:24]
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._values = _open(self.folder / "rows.npy", precision, (rows, *shape))
+        self._values = _open(self.folder / "rows.npy", dtype, (rows, *shape))
         self._state = _open(self.folder / "state.npy", "uint8", (rows,))
         self._reasons = self.folder / "problems.jsonl"
 
@@ -120,9 +117,7 @@ def _open(path: Path, dtype: str, shape: tuple[int, ...]) -> np.memmap[Any, np.d
 
 
 def identity(pictures: Sequence[Picture], fingerprint: str) -> str:
-    """What patches depend on: the checkpoint, and each file by path, size and time of change (no bytes are
-    read).
-    """
+    """What patches depend on: the checkpoint, and each file by path, size and time of change (not bytes)."""
     lines = [fingerprint]
     for picture in pictures:
         stat = picture.path.stat()
@@ -135,7 +130,7 @@ def fill(
     pictures: Sequence[Picture],
     encode: Encode,
     batch_size: int,
-    on_progress: Progress | None = None,
+    on_progress: OnProgress | None = None,
     share: tuple[int, int] = (0, 1),
 ) -> None:
     """Encode every picture whose row is missing; one that cannot be decoded is rejected with its reason.

@@ -14,8 +14,9 @@ from sightline.searching.reencoding import ENCODE_AT_ONCE
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from sightline.blip.protocols import RetrievalModel
     from sightline.searching.patches import CollectionPatches, PatchCache
-    from sightline.serving.models import Models, RetrievalModel
+    from sightline.serving.models import Models
     from sightline.serving.scheduler import Scheduler
     from sightline.serving.settings import ModelSettings
     from sightline.store.catalog import Catalog

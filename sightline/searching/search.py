@@ -15,10 +15,11 @@ from sightline.reranker.scores import checked_precision
 from sightline.store.filters import parse_filter
 
 if TYPE_CHECKING:
+    from sightline.blip.protocols import RetrievalModel
     from sightline.retriever.records import Candidate, Retrieved
     from sightline.retriever.retriever import Retriever
     from sightline.searching.patches import PatchCache
-    from sightline.serving.models import Models, RetrievalModel
+    from sightline.serving.models import Models
     from sightline.serving.scheduler import Scheduler
     from sightline.store.catalog import Catalog
     from sightline.store.records import Collection

@@ -1,8 +1,6 @@
-"""Which model a name means, and each model loaded once.
+"""The models of collections, each loaded once (``sightline.blip.load`` says what a name means).
 
-``demo`` is the model that ships with Sightline, ``toy`` the formulas of blip/toy.py; any other name is a
-folder, else a repository on the hub. Telling a model's identity reads its files and imports no torch; loading
-does.
+Telling a model's identity reads its files and imports no torch; loading does.
 """
 
 from __future__ import annotations
@@ -13,22 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from sightline.blip import checkpoint
-from sightline.blip.protocols import Encoder, Matcher
+from sightline import blip
+from sightline.blip.checkpoint import file_digest, lasting_name
+from sightline.blip.protocols import RetrievalModel, cannot_embed, embedding
+from sightline.blip.registry import describe
 from sightline.errors import ModelMismatchError
 from sightline.serving.digests import RememberedDigests
 from sightline.serving.settings import ModelSettings
 from sightline.store.records import Collection
 
-DEMO = "demo"
-TOY = "toy"
-DEMO_FOLDER = Path(__file__).parents[1] / "data" / "demo-model"
-
 _SNAPSHOT = re.compile(r"snapshots/([0-9a-f]{40})$")
-
-
-class RetrievalModel(Encoder, Matcher, Protocol):
-    """What a collection needs: a model that embeds and judges."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +55,7 @@ class ModelProvider:
     def __init__(self, settings: ModelSettings | None = None, memory: Path | None = None) -> None:
         """``memory``: a file in which digests of model files are remembered; None reads them each time."""
         self._settings = settings or ModelSettings()
-        self._digest = checkpoint.file_digest if memory is None else RememberedDigests(memory).of
+        self._digest = file_digest if memory is None else RememberedDigests(memory).of
         self._lock = threading.RLock()
         self._identities: dict[tuple[str, str | None], Identity] = {}
         self._models: dict[str, RetrievalModel] = {}
@@ -73,7 +65,7 @@ class ModelProvider:
 
         Raises:
             ModelUnavailableError: neither a folder nor a reachable repository.
-            CheckpointError: a folder that is no BLIP-2 retrieval checkpoint.
+            CheckpointError: the folder holds no model that embeds.
         """
         with self._lock:
             if (model, revision) not in self._identities:
@@ -111,59 +103,32 @@ class ModelProvider:
         with self._lock:
             return list(self._models)
 
-    def folder(self, model: str, revision: str | None = None) -> Path:
-        """Where the files of a model lie; downloads them when the name is a repository."""
-        if model == DEMO:
-            return checkpoint.resolve(str(DEMO_FOLDER), None, None)
-        return checkpoint.resolve(model, revision, self._settings.cache_dir)
-
     def _identify(self, model: str, revision: str | None) -> Identity:
-        if model == TOY:
-            return _toy_identity()
-        from sightline.blip.config import read_config
-
-        folder = self.folder(model, revision)
-        config = read_config(folder)
-        vision = config.vision_config
+        found = describe(model, revision=revision, cache_dir=self._settings.cache_dir, digest=self._digest)
+        dimensions = found.dimensions
+        if dimensions.num_query_tokens is None or dimensions.joint_dim is None:
+            raise cannot_embed(model)
         return Identity(
-            model=_lasting_name(model),
-            revision=_commit(folder) or revision,
-            fingerprint=checkpoint.fingerprint(folder, self._digest),
-            num_query_tokens=config.num_query_tokens,
-            joint_dim=config.image_text_hidden_size,
-            patch_shape=(vision.num_patches, vision.hidden_size),
+            model=lasting_name(model),
+            revision=None if found.folder is None else _commit(found.folder) or revision,
+            fingerprint=found.fingerprint,
+            num_query_tokens=dimensions.num_query_tokens,
+            joint_dim=dimensions.joint_dim,
+            patch_shape=dimensions.patch_shape,
         )
 
     def _load(self, identity: Identity) -> RetrievalModel:
-        if identity.model == TOY:
-            from sightline.blip.toy import ToyEncoder
-
-            return ToyEncoder()
-        from sightline.blip import load_blip2
-
-        folder = self.folder(identity.model, identity.revision)
         chosen = self._settings
-        return load_blip2(
-            str(folder),
+        loaded = blip.load(
+            identity.model,
+            revision=identity.revision,
             device=chosen.device,
             dtype=chosen.dtype,
             match_dtype=chosen.match_dtype,
+            cache_dir=chosen.cache_dir,
             fingerprint=identity.fingerprint,
         )
-
-
-def _toy_identity() -> Identity:
-    from sightline.blip.toy import ToyEncoder as Toy
-
-    return Identity(TOY, None, Toy.fingerprint, Toy.num_query_tokens, Toy.joint_dim, Toy.patch_shape)
-
-
-def _lasting_name(model: str) -> str:
-    """A folder by its absolute path, so that the name means the same from another working directory."""
-    if model in (DEMO, TOY):
-        return model
-    folder = Path(model).expanduser()
-    return str(folder.resolve()) if folder.is_dir() else model
+        return embedding(loaded, identity.model)
 
 
 def _commit(folder: Path) -> str | None:

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from sightline.blip.latents import Latents
+    from sightline.blip.protocols import RetrievalModel
     from sightline.records import Precision
     from sightline.serving.figures import QueueFigures
-    from sightline.serving.models import RetrievalModel
     from sightline.serving.settings import ServingSettings
     from sightline.types import RGB
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from sightline.errors import SightlineError
 
 if TYPE_CHECKING:
-    from sightline.serving.models import Models, RetrievalModel
+    from sightline.blip.protocols import RetrievalModel
+    from sightline.serving.models import Models
     from sightline.serving.scheduler import Scheduler
     from sightline.store.catalog import Catalog
     from sightline.store.records import Collection

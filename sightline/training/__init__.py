@@ -5,27 +5,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from sightline.training.config import TrainConfig
 
 if TYPE_CHECKING:
     from sightline.training.report import TrainReport
+    from sightline.types import OnProgress
 
 __all__ = ["TrainConfig", "run"]
 
 
-def run(config: TrainConfig, on_progress: Callable[[str, int, int], None] | None = None) -> TrainReport:
+def run(config: TrainConfig, on_progress: OnProgress | None = None) -> TrainReport:
     """Train, and write to ``config.out`` a checkpoint that stock transformers loads, and a report.
-
-    ``on_progress(stage, done, total)`` is called while it works.
 
     Raises:
         InputError: the data, or what was asked of the model, cannot be used.
         ConflictError: the folder holds a run that this one does not continue.
         TrainingDivergedError: the loss left all bounds; the last good checkpoint is kept.
         ModelUnavailableError: neither a folder nor a reachable checkpoint.
+        CheckpointError: the checkpoint is no BLIP-2; others cannot be trained here.
     """
     from sightline.training.trainer import run_training
 

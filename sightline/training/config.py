@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from sightline.evaluation.config import TextHandling
+
 Objective = Literal["itc", "itm", "itg"]
 OBJECTIVES: tuple[Objective, ...] = ("itc", "itm", "itg")
 
@@ -16,8 +18,7 @@ class TrainConfig:
 
     ``fresh`` draws weights anew instead of taking the checkpoint's: of the Q-Former with its heads, or of the
     image encoder too. ``batch_size`` counts pairs per device. An epoch sees every picture once, with one of
-    its captions; the captions take turns. ``negatives`` is the share of the run after which ITM's hard
-    negatives begin. ``text`` is LAVIS' or transformers' handling of captions (sightline.evaluation.config).
+    its captions, which take turns. ITM's hard negatives begin after the share ``hard_after`` of the run.
     """
 
     model: str
@@ -37,7 +38,7 @@ class TrainConfig:
     label_smoothing: float = 0.1
     temperature: float = 0.07
     text_limit: int = 32
-    text: Literal["lavis", "transformers"] = "transformers"
+    text: TextHandling = "transformers"
     clip_norm: float = 1.0
     precision: Literal["auto", "no", "bf16", "fp16"] = "auto"
     device: str | None = None

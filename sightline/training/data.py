@@ -1,7 +1,7 @@
 """The pictures of a run: which train, which measure, and the batches made of them.
 
-``N`` pictures · ``B`` pairs · ``P`` patches · ``V`` vision width · ``S`` pixels along one side · ``L`` text
-length.
+``N`` pictures · ``B`` pairs · ``P`` patches · ``V`` vision width · ``S`` pixels along one side ·
+``L`` text length.
 """
 
 from __future__ import annotations
@@ -37,8 +37,7 @@ class Split:
 
 
 def read_split(config: TrainConfig) -> Split:
-    """Train on ``train`` (or on what has no split), measure on ``val``, else ``test``, else on a tenth held
-    out.
+    """Train on ``train`` or what has no split; measure on ``val``, else ``test``, else a tenth held out.
 
     Raises:
         InputError: the data cannot be read or holds no usable picture.
@@ -73,16 +72,13 @@ class Batches:
         self._tokenizer = tokenizer
         self._order = order
         self._pixels = pixels
-        self._seed = config.seed
         sentences = sorted({text.lower() for texts in self._texts for text in texts})
         self._sentence_ids = {text: number for number, text in enumerate(sentences)}
         names: dict[str, int] = {}
         self._picture_ids = [names.setdefault(str(picture.path), len(names)) for picture in pictures]
 
     def make(self, step: int, rank: int = 0) -> Batch:
-        """One batch on the CPU: patches ``[B,P,V]``, or pixels ``[B,3,S,S]`` where the image encoder is
-        trained.
-        """
+        """One batch on the CPU: patches ``[B,P,V]``, or pixels ``[B,3,S,S]`` if the image encoder trains."""
         pairs = self._order.batch(step, rank)
         texts = [self._texts[picture][caption] for picture, caption in pairs]
         ids, valid = self._tokenizer.batch(texts)

@@ -24,8 +24,7 @@ def _all_gather(local: Tensor) -> Tensor:
 
 
 class _Gather(torch.autograd.Function):
-    """Forward: concatenation over ranks. Backward: the sum of what every rank's loss says about this rank's
-    rows.
+    """Forward: concatenation over ranks. Backward: the sum of all ranks' gradients of this rank's rows.
 
     With the mean over ranks that data-parallel training takes of parameter gradients, this is the gradient of
     the mean of all ranks' losses, as if one machine had seen the whole batch.

@@ -1,5 +1,4 @@
-"""The network with its three objectives as one module, so that one forward pass (and one data-parallel
-wrapper) does all.
+"""The network with its three objectives as one module: one forward pass, one data-parallel wrapper.
 
 ``B`` pairs · ``P`` patches · ``V`` vision width · ``S`` pixels along one side · ``Q`` query tokens · ``L``
 text length · ``H`` width · ``W`` vocabulary · ``K`` pairs judged by ITM.

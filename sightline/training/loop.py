@@ -2,13 +2,12 @@
 
 Nothing random outlives a step: dropout and negatives are seeded by (seed, step, rank), batches by (seed,
 epoch). So a checkpoint is weights, optimiser state and a step number, and a resumed run on the same machine
-repeats the losses of an uninterrupted one (exactly on a CPU; on a GPU up to the order of its atomic
-additions).
+repeats the losses of an uninterrupted one: exactly on a CPU, up to the order of atomic additions on a GPU.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,13 +24,12 @@ from sightline.training.guard import DivergenceGuard
 from sightline.training.learner import Learner
 from sightline.training.losses import LossLine, LossLog
 from sightline.training.order import hardness, schedule
+from sightline.types import OnProgress
 
 
 @dataclass
 class Run:
-    """Everything a loop turns on. ``accelerator`` is accelerate's, ``settings`` what a resumed run must
-    share.
-    """
+    """What a loop turns on: ``accelerator`` is accelerate's, ``settings`` what a resumed run must share."""
 
     config: TrainConfig
     accelerator: Any
@@ -40,7 +38,7 @@ class Run:
     steps: int
     checkpoint_steps: int
     settings: dict[str, Any]
-    on_progress: Callable[[str, int, int], None] | None = None
+    on_progress: OnProgress | None = None
 
     @property
     def folder(self) -> Path:

@@ -5,19 +5,17 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
-from sightline import blip
 from sightline.blip.blip2 import Blip2
 from sightline.evaluation.config import EvalConfig
 from sightline.evaluation.data import retrieval_set
 from sightline.evaluation.evaluator import evaluate_table
-from sightline.evaluation.protocol import EncoderMatcher
 from sightline.evaluation.report import EvalReport
-from sightline.evaluation.tables import PictureTable, Progress
+from sightline.evaluation.tables import PictureTable
 from sightline.training.config import TrainConfig
 from sightline.training.data import Split
 from sightline.training.prepare import Filler
+from sightline.types import OnProgress
 
 
 @dataclass(frozen=True)
@@ -27,7 +25,7 @@ class Measure:
     config: TrainConfig
     split: Split
     filler: Filler
-    on_progress: Progress | None = None
+    on_progress: OnProgress | None = None
 
     def before(self, folder: Path, table: PictureTable) -> EvalReport:
         """Recall of where the run starts from; kept, so that a resumed run need not measure it again."""
@@ -47,10 +45,10 @@ class Measure:
         return self._evaluate(model, self.filler.patches(model, self.split.val), str(self.config.out))
 
     def _load(self, folder: Path) -> Blip2:
-        return blip.load_blip2(str(folder), device=str(self.filler.accelerator.device))
+        return Blip2(folder, device=str(self.filler.accelerator.device))
 
     def _evaluate(self, model: Blip2, table: PictureTable, name: str) -> EvalReport:
         config = self.config
         dataset = retrieval_set(self.split.name, self.split.measured, self.split.val, config.text)
         wanted = EvalConfig(config.data, config.images, name, config.eval_ks, text=config.text)
-        return evaluate_table(cast(EncoderMatcher, model), table, dataset, wanted, (), self.on_progress)
+        return evaluate_table(model, table, dataset, wanted, (), self.on_progress)

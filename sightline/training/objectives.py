@@ -1,4 +1,4 @@
-"""BLIP-2's three objectives as pure functions over tensors (SCORING.md; LAVIS `blip2_qformer.py`).
+"""BLIP-2's three objectives as pure functions over tensors (docs/scoring.md; LAVIS `blip2_qformer.py`).
 
 ``B`` pairs on this rank · ``N`` pairs on all ranks · ``Q`` query tokens · ``D`` joint dim · ``K`` pairs
 judged by ITM · ``L`` text length · ``W`` vocabulary.
@@ -20,9 +20,7 @@ IGNORED = -100
 
 @dataclass(frozen=True)
 class Contrast:
-    """What ITC yields: the loss, and the similarities that ITM draws its negatives from (divided by the
-    temperature).
-    """
+    """What ITC yields: the loss, and similarities over the temperature, which ITM draws negatives from."""
 
     loss: Tensor
     image_to_text: Tensor  # [B, N]
@@ -30,9 +28,7 @@ class Contrast:
     positives: Tensor  # [B, N] bool
 
     def local(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Image to text, text to image and positives among this rank's own pairs, each ``[B, B]``, without
-        gradient.
-        """
+        """Image to text, text to image, positives of this rank's own pairs: ``[B, B]`` each, no gradient."""
         rows = self.positives.shape[0]
         mine = slice(rank() * rows, (rank() + 1) * rows)
         return (
@@ -104,24 +100,20 @@ def itc_loss(
 
 
 def negative_weights(similarity: Tensor, positives: Tensor, hardness: float) -> Tensor:
-    """``[B, N]`` probabilities of drawing each column as the negative of each row; a row without candidates
-    is all 0.
+    """``[B, N]`` probabilities of drawing a column as a row's negative; a row without candidates is all 0.
 
     ``hardness`` 1 draws in proportion to the ITC softmax, 0 evenly among all that are not positive, values
     between mix the two: hard negatives from the first step leave ITM at chance for hundreds of steps.
     """
     allowed = (~positives).float()
-    # A softmax over the negatives alone: the full softmax leaves them zeros once the positive takes all of
-    # it.
+    # Over the negatives alone: a full softmax leaves them zeros once the positive takes all of it.
     hard = torch.softmax(similarity.float().masked_fill(positives, -torch.inf), dim=1).nan_to_num(0.0)
     even = allowed / allowed.sum(dim=1, keepdim=True).clamp(min=1.0)
     return hardness * hard + (1.0 - hardness) * even
 
 
 def sample_negatives(weights: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """One column for each row of ``[B, N]`` weights, and which rows had any to choose from: ``[B]`` int64,
-    ``[B]`` bool.
-    """
+    """A column ``[B]`` int64 for each row of ``[B, N]`` weights, and which rows had any, ``[B]`` bool."""
     found = weights.sum(dim=1) > 0
     safe = torch.where(found[:, None], weights, torch.ones_like(weights)).to(generator.device)
     chosen = torch.multinomial(safe, 1, generator=generator)[:, 0]
@@ -135,9 +127,10 @@ def itm_pairs(
     hardness: float,
     generator: torch.Generator,
 ) -> Pairs:
-    """The ``[B, B]`` similarities of a batch to at most 3·B pairs: the true ones, then a negative image for
-    each text, then a negative text for each image. A row all of whose columns are duplicates of its positive
-    brings no negative.
+    """The ``[B, B]`` similarities of a batch to at most 3·B pairs for ITM to judge.
+
+    The true ones, then a negative image for each text, then a negative text for each image. A row all of
+    whose columns are duplicates of its positive brings no negative.
     """
     rows = torch.arange(positives.shape[0], device=positives.device)
     images, has_image = sample_negatives(negative_weights(text_to_image, positives, hardness), generator)
@@ -149,11 +142,6 @@ def itm_pairs(
     return Pairs(image, text, label)
 
 
-def average_over_queries(logits: Tensor) -> Tensor:
-    """The ITM head's ``[K, Q, 2]`` to ``[K, 2]``: averaged over the query tokens, before any softmax."""
-    return logits.mean(dim=1)
-
-
 def itm_loss(logits: Tensor, labels: Tensor) -> Tensor:
     """Cross entropy of averaged ITM logits ``[K, 2]`` against ``[K]`` labels (1 = match)."""
     return functional.cross_entropy(logits.float(), labels)
@@ -162,7 +150,7 @@ def itm_loss(logits: Tensor, labels: Tensor) -> Tensor:
 def itg_loss(logits: Tensor, ids: Tensor, text_mask: Tensor, smoothing: float = 0.1) -> Tensor:
     """Caption loss: position t predicts token t + 1; padding is ignored.
 
-    ``logits`` ``[B, L, W]`` of the text positions, ``ids`` ``[B, L]`` beginning with [DEC], ``text_mask``
+    ``logits`` ``[B, L, W]`` are of the text positions, ``ids`` ``[B, L]`` begin with [DEC], ``text_mask`` is
     ``[B, L]``.
     """
     targets = ids.masked_fill(text_mask == 0, IGNORED)[:, 1:]

@@ -1,5 +1,4 @@
-"""Which pairs stand in which batch: a pure function of (seed, step), so a resumed run sees what it would have
-seen.
+"""Which pairs stand in which batch: a pure function of (seed, step), so that a resumed run sees the same.
 
 ``N`` pictures · an epoch sees every picture once, with one of its captions; its captions take turns.
 """

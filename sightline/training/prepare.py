@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from sightline.blip.blip2 import Blip2
 from sightline.blip.pixels import resize
 from sightline.evaluation.data import Picture
-from sightline.evaluation.tables import Encode, PictureTable, Progress, encode_patches, fill, identity
-from sightline.types import RGB
+from sightline.evaluation.tables import Encode, PictureTable, encode_patches, fill, identity
+from sightline.types import RGB, OnProgress
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Filler:
     folder: Path
     accelerator: Any
     batch_size: int
-    on_progress: Progress | None = None
+    on_progress: OnProgress | None = None
 
     def patches(self, model: Blip2, pictures: Sequence[Picture]) -> PictureTable:
         """``[N, P, V]``, fp16, by the model's image encoder."""

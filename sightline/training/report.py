@@ -20,9 +20,7 @@ COLOURS = {"total": "#222222", "itc": "#4269d0", "itm": "#ff725c", "itg": "#3ca9
 
 @dataclass(frozen=True)
 class TrainReport:
-    """One run. ``before`` and ``after`` are evaluations of the same validation pictures; None if a run
-    diverged.
-    """
+    """One run. ``before`` and ``after`` evaluate the same pictures; ``after`` is None if it diverged."""
 
     state: str
     out: str

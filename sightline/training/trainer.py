@@ -11,14 +11,13 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from sightline import blip
 from sightline.blip.blip2 import Blip2
 from sightline.blip.checkpoint import resolve
 from sightline.blip.tokenizer import load_tokenizer
 from sightline.errors import ConflictError, InputError
 from sightline.evaluation.data import DataProblem, Picture
 from sightline.evaluation.report import EvalReport
-from sightline.evaluation.tables import WRITTEN, PictureTable, Progress
+from sightline.evaluation.tables import WRITTEN, PictureTable
 from sightline.training import checkpoints
 from sightline.training.config import OBJECTIVES, TrainConfig
 from sightline.training.data import Batches, Split, read_split
@@ -31,6 +30,7 @@ from sightline.training.order import Order
 from sightline.training.prepare import Filler
 from sightline.training.report import TrainReport
 from sightline.training.weights import load_network, publish
+from sightline.types import OnProgress
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ FREE = (
 """Fields of TrainConfig that a resumed run need not share: they change no loss."""
 
 
-def run_training(config: TrainConfig, on_progress: Progress | None = None) -> TrainReport:
+def run_training(config: TrainConfig, on_progress: OnProgress | None = None) -> TrainReport:
     """See ``training.run``."""
     begin = perf_counter()
     _check(config)
@@ -50,7 +50,7 @@ def run_training(config: TrainConfig, on_progress: Progress | None = None) -> Tr
     source = resolve(config.model, config.revision, config.cache_dir)
     split = read_split(config)
     config.out.mkdir(parents=True, exist_ok=True)
-    return _Session(config, accelerator, source, split, progress, begin).run()
+    return _Trainer(config, accelerator, source, split, progress, begin).run()
 
 
 def _check(config: TrainConfig) -> None:
@@ -77,18 +77,18 @@ def _accelerator(config: TrainConfig) -> Any:
 
 
 @dataclass
-class _Session:
-    """One run's parts."""
+class _Trainer:
+    """The parts of one run, and its steps in order: see, measure, train, publish, measure again."""
 
     config: TrainConfig
     accelerator: Any
     source: Path
     split: Split
-    on_progress: Progress | None
+    on_progress: OnProgress | None
     begin: float
 
     def run(self) -> TrainReport:
-        model = blip.load_blip2(str(self.source), device=str(self.accelerator.device))
+        model = Blip2(self.source, device=str(self.accelerator.device))
         filler = Filler(self._cache(), self.accelerator, self.config.batch_size, self.on_progress)
         table = self._train_table(filler, model)
         val_table = filler.patches(model, self.split.val)

@@ -53,8 +53,7 @@ def load_network(
 
 
 def draw(module: nn.Module, seed: int) -> None:
-    """Draw every parameter: normal(0, 0.02) for matrices and embeddings, 0 for biases, 1 for LayerNorm
-    weights.
+    """Draw every parameter: normal(0, 0.02) in matrices and embeddings, 0 in biases, 1 in norms' weights.
 
     Query tokens too: transformers leaves them at zero, and equal query tokens stay equal for ever.
     """

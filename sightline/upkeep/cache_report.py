@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline.errors import InputError
-from sightline.evaluation.fidelity import Fidelity, FidelityMeter
+from sightline.reranker.fidelity import Fidelity, FidelityMeter
 from sightline.upkeep.cache_sample import WholePatches
 
 if TYPE_CHECKING:
@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from sightline.blip.latents import Latents
     from sightline.blip.patch_codec import PatchCodec
     from sightline.blip.patch_formats import PatchFormats
+    from sightline.blip.protocols import RetrievalModel
     from sightline.searching.reencoding import Reencoding
-    from sightline.serving.models import Models, RetrievalModel
+    from sightline.serving.models import Models
     from sightline.store.catalog import Catalog
     from sightline.store.records import Collection
     from sightline.store.segments import SegmentReader

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from sightline.blip.protocols import RetrievalModel
     from sightline.searching.reencoding import Reencoding
-    from sightline.serving.models import RetrievalModel
     from sightline.store.catalog import Catalog
     from sightline.store.records import Collection, ImageLocation
     from sightline.store.segments import SegmentReader

@@ -21,8 +21,9 @@ from sightline.types import FP16
 
 if TYPE_CHECKING:
     from sightline.blip.patch_formats import PatchFormats
+    from sightline.blip.protocols import RetrievalModel
     from sightline.searching.reencoding import Reencoded, Reencoding
-    from sightline.serving.models import Models, RetrievalModel
+    from sightline.serving.models import Models
     from sightline.store.catalog import Catalog
     from sightline.store.records import Collection, Image, NewSegment, Segment
     from sightline.store.segments import SegmentReader

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from benchmarks.cache import measure
-from sightline.blip import load_blip2
+from sightline.blip import load
 from sightline.blip.random_weights import write_random_checkpoint
 
 
 def test_every_level_is_measured_and_the_figures_are_those_of_the_default_rank(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
-    model = load_blip2(str(write_random_checkpoint(tmp_path / "model")), device="cpu")
+    model = load(str(write_random_checkpoint(tmp_path / "model")), device="cpu")
     section = measure(model, 2, 3, tmp_path / "curve.png")
     names = [row.what.split(":")[0] for row in section.rows]
     assert names[0] == "int8"

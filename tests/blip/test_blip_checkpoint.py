@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from sightline.blip import checkpoint, load_blip2
+from sightline.blip import checkpoint, load
 from sightline.blip.pixels import PixelConfig, preprocess
 from sightline.blip.random_weights import write_random_checkpoint
 from sightline.blip.tokenizer import load_tokenizer
@@ -60,19 +60,19 @@ def test_a_stage_two_checkpoint_is_refused_because_it_cannot_embed_text(folder: 
     raw = json.loads((folder / "config.json").read_text())
     edit_config(folder, qformer_config={**raw["qformer_config"], "use_qformer_text_input": False})
     with pytest.raises(CheckpointError, match="stage-2"):
-        load_blip2(str(folder), device="cpu")
+        load(str(folder), device="cpu")
 
 
 def test_another_kind_of_model_is_named_and_refused(folder: Path) -> None:
     edit_config(folder, model_type="clip")
     with pytest.raises(CheckpointError, match="'clip'"):
-        load_blip2(str(folder), device="cpu")
+        load(str(folder), device="cpu")
 
 
 def test_pickled_weights_are_never_loaded(folder: Path) -> None:
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
     with pytest.raises(CheckpointError, match="Pickled weights are not loaded"):
-        load_blip2(str(folder), device="cpu")
+        load(str(folder), device="cpu")
 
 
 def test_a_missing_tensor_and_a_wrong_shape_are_named(folder: Path) -> None:
@@ -80,14 +80,14 @@ def test_a_missing_tensor_and_a_wrong_shape_are_named(folder: Path) -> None:
     tensors = load_file(path)
     save_file({name: value for name, value in tensors.items() if name != "itm_head.bias"}, path)
     with pytest.raises(CheckpointError, match=r"itm_head\.bias"):
-        load_blip2(str(folder), device="cpu")
+        load(str(folder), device="cpu")
     save_file({**tensors, "itm_head.bias": torch.zeros(3)}, path)
     with pytest.raises(CheckpointError, match=r"itm_head\.bias is \[3\]"):
-        load_blip2(str(folder), device="cpu")
+        load(str(folder), device="cpu")
 
 
 def test_sharded_weights_load_like_whole_ones(folder: Path) -> None:
-    whole = load_blip2(str(folder), device="cpu").encode_text(["a red dog"])
+    whole = load(str(folder), device="cpu").encode_text(["a red dog"])
     tensors = load_file(folder / "model.safetensors")
     names = sorted(tensors)
     parts = {"a.safetensors": names[::2], "b.safetensors": names[1::2]}
@@ -96,7 +96,7 @@ def test_sharded_weights_load_like_whole_ones(folder: Path) -> None:
     weight_map = {name: file for file, part in parts.items() for name in part}
     (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weight_map}))
     (folder / "model.safetensors").unlink()
-    assert torch.equal(load_blip2(str(folder), device="cpu").encode_text(["a red dog"]), whole)
+    assert torch.equal(load(str(folder), device="cpu").encode_text(["a red dog"]), whole)
 
 
 def test_the_fingerprint_follows_the_weights_and_not_the_folder(folder: Path, tmp_path: Path) -> None:
@@ -120,12 +120,12 @@ def test_size_mean_and_std_come_from_the_checkpoint(folder: Path) -> None:
     raw = json.loads(path.read_text())
     path.write_text(json.dumps({**raw, "image_mean": [0.5, 0.5, 0.5], "image_std": [0.25, 0.5, 1.0]}))
     white = np.full((8, 8, 3), 255, np.uint8)
-    pixels = load_blip2(str(folder), device="cpu").preprocess([white])[0]
+    pixels = load(str(folder), device="cpu").preprocess([white])[0]
     assert pixels.shape == (3, 32, 32)
     assert torch.allclose(pixels.amax(dim=(1, 2)), torch.tensor([2.0, 1.0, 0.5]), atol=1e-6)
     path.write_text(json.dumps({**raw, "size": {"height": 384, "width": 384}}))
     with pytest.raises(CheckpointError, match="384 px"):
-        load_blip2(str(folder), device="cpu")
+        load(str(folder), device="cpu")
 
 
 def test_pixel_values_are_fixed(folder: Path) -> None:
@@ -144,7 +144,7 @@ def test_a_vocabulary_file_alone_gives_the_same_ids(folder: Path) -> None:
 
 
 def test_long_text_is_cut_at_35_tokens_and_said_to_be(folder: Path) -> None:
-    model = load_blip2(str(folder), device="cpu")
+    model = load(str(folder), device="cpu")
     assert model.text_limit == 35
     assert not model.is_truncated("dog " * 33)
     assert model.is_truncated("dog " * 34)
@@ -152,7 +152,7 @@ def test_long_text_is_cut_at_35_tokens_and_said_to_be(folder: Path) -> None:
 
 
 def test_texts_and_images_that_do_not_pair_are_refused(folder: Path) -> None:
-    model = load_blip2(str(folder), device="cpu")
+    model = load(str(folder), device="cpu")
     patches = torch.zeros(3, *model.patch_shape)
     with pytest.raises(InputError, match="2 texts do not pair with 3 images"):
         model.match(["a", "b"], patches)
@@ -164,7 +164,7 @@ def test_loading_imports_no_compiler(tmp_path: Path) -> None:
     """torch._dynamo and sympy take longer to import than a small model to load."""
     folder = write_random_checkpoint(tmp_path / "model")
     program = (
-        "import sys; from sightline.blip import load_blip2; model = load_blip2(sys.argv[1]); model.vision; "
+        "import sys; from sightline.blip import load; model = load(sys.argv[1]); model.vision; "
         "print([name for name in ('torch._dynamo', 'sympy', 'transformers') if name in sys.modules])"
     )
     command = [sys.executable, "-c", program, str(folder)]

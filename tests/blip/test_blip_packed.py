@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from sightline.blip import load_blip2
+from sightline.blip import load
 from sightline.blip.network import Blip2Network
 from sightline.blip.random_weights import full_config, randomise, small_config, write_random_checkpoint
 from sightline.blip.vit import VisionModel
@@ -54,8 +54,8 @@ def test_attention_is_that_of_torch() -> None:
 
 def test_a_small_encoder_keeps_fp32_on_the_cpu_and_another_type_can_be_asked_for(tmp_path: Path) -> None:
     folder = write_random_checkpoint(tmp_path)
-    assert load_blip2(str(folder), device="cpu").vision_dtype == torch.float32
-    asked = load_blip2(str(folder), device="cpu", dtype="bfloat16")
+    assert load(str(folder), device="cpu").vision_dtype == torch.float32
+    asked = load(str(folder), device="cpu", dtype="bfloat16")
     assert asked.encode_patches(torch.randn(2, 3, 32, 32)).dtype == torch.bfloat16
 
 

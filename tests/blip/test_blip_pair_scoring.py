@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from sightline.blip import load_blip2
+from sightline.blip import load
 from sightline.blip.blip2 import Blip2
 from sightline.blip.config import Blip2Config
 from sightline.blip.cross_attention import Direct, Folded
@@ -58,7 +58,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def model(folder: Path) -> Blip2:
-    return load_blip2(str(folder), device="cpu")
+    return load(str(folder), device="cpu")
 
 
 @pytest.fixture(scope="module")
@@ -157,15 +157,15 @@ def test_attention_to_latents_equals_attention_to_keys_and_values_of_all_patches
 
 
 def test_bfloat16_stays_near_float32_and_exact_means_float32(folder: Path, patches: Tensor) -> None:
-    fast = load_blip2(str(folder), device="cpu", match_dtype="bfloat16")
+    fast = load(str(folder), device="cpu", match_dtype="bfloat16")
     exact = fast.match([TEXT], patches, "exact")
     difference = (fast.match([TEXT], patches) - exact).abs()
-    assert close(exact, load_blip2(str(folder), device="cpu").match([TEXT], patches))
+    assert close(exact, load(str(folder), device="cpu").match([TEXT], patches))
     assert 0 < float(difference.max()) < 0.1 * float(exact.std(dim=0).min())
 
 
 def test_the_automatic_choice_scores_like_one_of_the_two(folder: Path, patches: Tensor) -> None:
-    chosen = load_blip2(str(folder), device="cpu", match_dtype="auto")
+    chosen = load(str(folder), device="cpu", match_dtype="auto")
     allowed = [chosen.scorers.exact.dtype, torch.bfloat16]
     assert chosen.scorers.fast.dtype in allowed
     assert torch.allclose(chosen.match([TEXT], patches), chosen.match([TEXT], patches, "exact"), atol=0.05)
@@ -173,7 +173,7 @@ def test_the_automatic_choice_scores_like_one_of_the_two(folder: Path, patches: 
 
 def test_an_unknown_match_dtype_is_refused(folder: Path) -> None:
     with pytest.raises(InputError, match="float16"):
-        load_blip2(str(folder), device="cpu", match_dtype="float16")
+        load(str(folder), device="cpu", match_dtype="float16")
 
 
 def test_expected_tau_is_that_of_normal_scores() -> None:

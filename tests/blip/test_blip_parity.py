@@ -1,6 +1,4 @@
-"""Our BLIP-2 against stock transformers on fully random weights: ITC, both ITM logits, and the traps of
-SCORING.md.
-"""
+"""Our BLIP-2 against stock transformers on random weights: ITC, both ITM logits, traps of docs/scoring.md."""
 
 from __future__ import annotations
 
@@ -11,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from sightline.blip import load_blip2
+from sightline.blip import load
 from sightline.blip.blip2 import Blip2
 from sightline.blip.random_weights import full_config, write_random_checkpoint
 
@@ -30,7 +28,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def ours(folder: Path) -> Blip2:
-    return load_blip2(str(folder), device="cpu", dtype="float32")
+    return load(str(folder), device="cpu", dtype="float32")
 
 
 @pytest.fixture(scope="module")
@@ -163,7 +161,7 @@ def test_match_probability_is_one_softmax_over_both_logits(ours: Blip2, images: 
 
 
 def test_vision_weights_are_read_only_when_a_picture_comes(folder: Path, images: Any) -> None:
-    model = load_blip2(str(folder), device="cpu")
+    model = load(str(folder), device="cpu")
     model.encode_text(["cat"])
     assert not model.vision_loaded
     model.encode_patches(model.preprocess(images[:1]))
@@ -190,7 +188,7 @@ def test_full_vit_g_geometry_equals_the_stock_forward(tmp_path: Path) -> None:
     from transformers import AutoProcessor, Blip2ForImageTextRetrieval
 
     folder = write_random_checkpoint(tmp_path, full_config())
-    ours = load_blip2(str(folder), device="cpu", dtype="float32")
+    ours = load(str(folder), device="cpu", dtype="float32")
     rng = np.random.default_rng(1)
     pixels = ours.preprocess([rng.integers(0, 256, (300, 400, 3), dtype=np.uint8) for _ in range(2)])
     patches = ours.encode_patches(pixels)

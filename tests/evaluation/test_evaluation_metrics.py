@@ -13,7 +13,7 @@ IMAGE_OF_TEXT = np.array([0, 0, 1, 1])
 def test_text_to_image_recall_by_hand() -> None:
     scores = np.array([[0.9, 0.1], [0.2, 0.7], [0.3, 0.8], [0.1, 0.4]])
     assert metrics.text_to_image_ranks(scores, IMAGE_OF_TEXT).tolist() == [0, 1, 0, 0]
-    assert metrics.text_to_image_recall(scores, IMAGE_OF_TEXT, (1, 2)) == {1: 0.75, 2: 1.0}
+    assert metrics.recall(metrics.text_to_image_ranks(scores, IMAGE_OF_TEXT), (1, 2)) == {1: 0.75, 2: 1.0}
 
 
 def test_any_caption_of_a_picture_is_right_for_image_to_text() -> None:
@@ -30,7 +30,7 @@ def test_a_tie_counts_against_the_relevant_column_but_not_between_relevant_ones(
 def test_a_row_that_was_never_scored_finds_nothing() -> None:
     scores = np.full((1, 20), -100.0)
     scores[0, :5] = 1.0
-    assert metrics.text_to_image_recall(scores, np.array([7]))[10] == 0.0
+    assert metrics.recall(metrics.text_to_image_ranks(scores, np.array([7])))[10] == 0.0
 
 
 def test_interval_covers_the_share_and_narrows_with_more_groups() -> None:

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sightline.blip import load_blip2
+from sightline.blip import load
 from sightline.blip.random_weights import write_random_checkpoint
 from sightline.blip.toy import ToyEncoder
 from sightline.evaluation.protocol import embed, image_to_text, text_to_image
@@ -43,9 +43,7 @@ def filled_table(model: Any, folder: Path) -> TableView:
 
 
 def slow_scores(itc: Tensor, k: int, judge: Callable[[int, int], float]) -> Tensor:
-    """One direction, pair by pair: -100 everywhere but at the k best of each row, which get logit + ITC
-    score.
-    """
+    """One direction, pair by pair: -100 but at the k best of each row, which get logit + ITC score."""
     scores = torch.full(itc.shape, -100.0)
     for row in range(itc.shape[0]):
         best = sorted(range(itc.shape[1]), key=lambda column: -itc[row, column].item())[:k]
@@ -101,7 +99,7 @@ class Stock:
 @pytest.mark.parametrize("k", [3, 5])
 def test_score_matrices_equal_the_lavis_loop_entry_by_entry(tmp_path: Path, k: int) -> None:
     folder = write_random_checkpoint(tmp_path / "model")
-    model = load_blip2(str(folder), device="cpu", dtype="float32")
+    model = load(str(folder), device="cpu", dtype="float32")
     table = filled_table(model, tmp_path)
     features = embed(model, table, TEXTS, batch_size=5)
     similarity = features.similarity()

@@ -14,7 +14,8 @@ from PIL import Image
 from rich.console import Console
 
 from sightline import evaluation
-from sightline.blip import load_blip2
+from sightline.blip import load
+from sightline.blip.checkpoint import DEMO_FOLDER
 from sightline.blip.random_weights import write_random_checkpoint
 from sightline.blip.toy import ToyEncoder
 from sightline.errors import InputError, ModelUnavailableError
@@ -65,13 +66,22 @@ def test_a_checkpoint_folder_is_evaluated_into_table_json_markdown_and_plot(data
     stages: set[str] = set()
     report = evaluation.run(config, lambda stage, done, total: stages.add(stage))
     assert stages == {"encode pictures", "image tokens", "text → image", "image → text"}
-    assert report.fingerprint == load_blip2(str(folder), device="cpu").fingerprint
+    assert report.fingerprint == load(str(folder), device="cpu").fingerprint
     saved = json.loads((data / "out" / "report.json").read_text())
     assert EvalReport.from_json(saved) == report
     assert (data / "out" / "recall.png").stat().st_size > 10_000
     markdown = (data / "out" / "report.md").read_text()
     assert markdown.count("| itm+itc |") == 2
     assert "broken.png: not_an_image" in markdown
+
+
+def test_a_model_is_evaluated_by_the_name_that_it_has_elsewhere(data: Path) -> None:
+    report = evaluation.run(wanted(data))
+    assert (report.model, report.fingerprint) == ("toy", ToyEncoder.fingerprint)
+    assert all(row.text_to_image[1] == 1.0 for row in report.rows)
+    if (DEMO_FOLDER / "model.safetensors").exists():
+        report = evaluation.run(replace(wanted(data), model="demo", ks=(), device="cpu"))
+        assert (report.model, report.fingerprint) == ("demo", load("demo", device="cpu").fingerprint)
 
 
 def test_what_cannot_be_evaluated_is_refused(data: Path) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sightline.blip import load_blip2
+from sightline.blip import load
+from sightline.blip.checkpoint import DEMO_FOLDER
 from sightline.blip.random_weights import write_random_checkpoint
 from sightline.errors import ModelUnavailableError
 from sightline.reranker import Reranker
@@ -19,7 +20,7 @@ TEXTS = ["a red dog on the beach", "two blue cars and a house with a tree on the
 def test_a_checkpoint_ranks_and_predicts_as_its_pairs_alone(tmp_path: Path) -> None:
     folder = str(write_random_checkpoint(tmp_path))
     reranker = Reranker.from_pretrained(folder, device="cpu", dtype="float32")
-    alone = load_blip2(folder, device="cpu", dtype="float32")
+    alone = load(folder, device="cpu", dtype="float32")
     rng = np.random.default_rng(0)
     images = [rng.integers(0, 256, (h, w, 3), dtype=np.uint8) for h, w in ((40, 60), (32, 32), (90, 33))] * 7
     ranked = {one.index: one for one in reranker.rank(TEXTS[0], images)}
@@ -41,3 +42,12 @@ def test_a_checkpoint_ranks_and_predicts_as_its_pairs_alone(tmp_path: Path) -> N
 def test_a_model_that_is_not_there_is_said_to_be_unavailable(tmp_path: Path) -> None:
     with pytest.raises(ModelUnavailableError):
         Reranker.from_pretrained(str(tmp_path / "nowhere"))
+
+
+@pytest.mark.skipif(not (DEMO_FOLDER / "model.safetensors").exists(), reason="the model is not trained yet")
+def test_the_shipped_model_is_loaded_by_its_name() -> None:
+    red, blue = (np.full((64, 64, 3), colour, np.uint8) for colour in ((220, 30, 30), (30, 30, 220)))
+    by_name = Reranker.from_pretrained("demo", device="cpu").rank("a red thing", [red, blue])
+    by_folder = Reranker.from_pretrained(str(DEMO_FOLDER), device="cpu").rank("a red thing", [red, blue])
+    assert by_name == by_folder
+    assert Reranker.from_pretrained("toy").rank("red", [blue, red])[0].index == 1

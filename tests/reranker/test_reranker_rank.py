@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import subprocess
 import sys
 from io import BytesIO
@@ -13,7 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
-from sightline.blip.toy import ToyEncoder
+from sightline.blip.toy import ToyEncoder, ToyMatcher
 from sightline.errors import ImageRejected, InputError, UnavailableError
 from sightline.reranker import Reranker
 
@@ -202,8 +203,45 @@ def test_arguments_that_make_no_sense_are_refused(reranker: Reranker) -> None:
         reranker.predict([("", images[0])])
     with pytest.raises(InputError, match="batch size"):
         Reranker(ToyEncoder(), batch_size=0)
-    with pytest.raises(InputError, match="no encoder"):
-        Reranker(ToyEncoder()).rank("red", images)
+
+
+def test_a_model_that_only_judges_ranks_and_predicts_without_an_encoder() -> None:
+    images = random_pictures(11)
+    judge = Reranker(ToyMatcher(), batch_size=4)
+    ranked = judge.rank("a blue and yellow thing", images)
+    expected = {index: judged_alone("a blue and yellow thing", image) for index, image in enumerate(images)}
+    order = sorted(expected, key=lambda index: (-expected[index][0], index))
+    assert [one.index for one in ranked] == order
+    for one in ranked:
+        logit, probability, _ = expected[one.index]
+        assert one.itc is None
+        assert (one.score, one.itm_logit) == pytest.approx((logit, logit), abs=1e-6)
+        assert one.match_probability == pytest.approx(probability, abs=1e-6)
+    assert judge.rank("a blue and yellow thing", images, score="itm") == ranked
+    predicted = judge.predict([("a blue and yellow thing", image) for image in images])
+    assert predicted.tolist() == pytest.approx([expected[index][1] for index in range(11)], abs=1e-6)
+
+
+@pytest.mark.parametrize("score", ["itc", "itm+itc"])
+def test_scores_with_itc_need_an_encoder_and_say_so(score: str) -> None:
+    with pytest.raises(InputError, match=f"no encoder, which the score {re.escape(score)} needs"):
+        Reranker(ToyMatcher()).rank("red", [halves(RED, RED)], score=score)  # type: ignore[arg-type]
+
+
+def test_the_score_that_nobody_named_is_itm_and_itc_where_both_are_there(reranker: Reranker) -> None:
+    images = random_pictures(5)
+    assert reranker.rank("red", images) == reranker.rank("red", images, score="itm+itc")
+
+
+class OtherToy(ToyEncoder):
+    """The toy as another checkpoint."""
+
+    fingerprint = "toy-2"
+
+
+def test_an_encoder_of_another_checkpoint_is_refused() -> None:
+    with pytest.raises(InputError, match="different checkpoints"):
+        Reranker(ToyMatcher(), encoder=OtherToy())
 
 
 class NanToy(ToyEncoder):
@@ -224,7 +262,7 @@ unwanted = ("sqlalchemy", "alembic", "faiss", "transformers", "celery")
 from sightline.reranker import Reranker
 print([name for name in unwanted if name in sys.modules])
 import numpy
-from sightline.blip.toy import ToyEncoder
+from sightline.blip.toy import ToyEncoder, ToyMatcher
 Reranker(ToyEncoder(), encoder=ToyEncoder()).rank("red", [numpy.zeros((4, 4, 3), numpy.uint8)])
 print([name for name in unwanted if name in sys.modules])
 """

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sightline.serving.models import DEMO_FOLDER
+from sightline.blip.checkpoint import DEMO_FOLDER
 from tests.sightline.conftest import ROOT, picture, save
 
 BIG = '"Salesforce/blip2-itm-vit-g"'

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
+import torch
+from torch import Tensor
 
+from sightline.blip.latents import Latents
+from sightline.blip.protocols import RetrievalModel
 from sightline.blip.toy import ToyEncoder
-from sightline.errors import ConflictError, InputError, NotFoundError
-from sightline.records import InlineImage, RerankRequest, StoredImage
-from sightline.serving.models import Identity, ModelProvider, RetrievalModel
+from sightline.errors import ConflictError, InputError, NotFoundError, UnavailableError
+from sightline.records import InlineImage, Precision, RerankRequest, StoredImage
+from sightline.serving.models import Identity, ModelProvider
 from sightline.settings import Settings
 from sightline.store.records import Collection
 from sightline.wiring import Installation, open_installation
@@ -48,6 +52,20 @@ class TwoModels:
 
     def loaded(self) -> list[str]:
         return []
+
+
+class NanToy(ToyEncoder):
+    """A model that overflows."""
+
+    def match(self, texts: Sequence[str], patches: Tensor | Latents, precision: Precision = "fast") -> Tensor:
+        return torch.full((len(patches), 2), math.nan)
+
+
+class OverflowingModels(TwoModels):
+    """Every name means the model that overflows."""
+
+    def load(self, model: str, revision: str | None = None) -> RetrievalModel:
+        return NanToy()
 
 
 @pytest.fixture
@@ -122,3 +140,11 @@ def test_stored_images_of_two_models_are_a_conflict(two: Installation, tmp_path:
     with pytest.raises(ConflictError, match="not with other"):
         two.documents.rerank(RerankRequest("red", both[:1], model="other"))
     assert two.documents.rerank(RerankRequest("red", both[1:], model="other")).model == "other"
+
+
+def test_logits_that_are_no_numbers_do_not_become_probabilities(settings: Settings) -> None:
+    with (
+        open_installation(settings, models=OverflowingModels(), inline=True) as services,
+        pytest.raises(UnavailableError, match="no number"),
+    ):
+        services.documents.rerank(RerankRequest("red", inline(BLACK, MIXTURE)))

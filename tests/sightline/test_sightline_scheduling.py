@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from sightline.blip import load_blip2
+from sightline.blip import load
 from sightline.blip.blip2 import Blip2
 from sightline.blip.latents import Latents
 from sightline.blip.random_weights import write_random_checkpoint
@@ -65,7 +65,7 @@ def scheduler() -> Iterator[Scheduler]:
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Blip2:
-    return load_blip2(str(write_random_checkpoint(tmp_path_factory.mktemp("small"))))
+    return load(str(write_random_checkpoint(tmp_path_factory.mktemp("small"))))
 
 
 def until(condition: Callable[[], bool]) -> None:
@@ -253,7 +253,7 @@ def test_whoever_still_waits_is_told_when_the_process_stops(pool: ThreadPoolExec
 
 
 def test_the_vit_is_not_loaded_by_texts_and_cached_patches(scheduler: Scheduler, tmp_path: Path) -> None:
-    model = load_blip2(str(write_random_checkpoint(tmp_path / "model")))
+    model = load(str(write_random_checkpoint(tmp_path / "model")))
     with scheduler.admit() as admitted:
         shared = admitted.share(model)
         shared.encode_text(["a dog"])

@@ -1,6 +1,4 @@
-"""The three objectives through real modules: no leak of the future, and losses equal to those of separate
-passes.
-"""
+"""The three objectives through real modules: no leak of the future, and the losses of separate passes."""
 
 from __future__ import annotations
 
@@ -11,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from sightline.blip.masks import additive, multimodal_causal, unimodal, with_padding
+from sightline.blip.masks import additive, multimodal_causal, with_padding
 from sightline.blip.random_weights import write_random_checkpoint
 from sightline.training.learner import Batch, Learner
 from sightline.training.objectives import itc_loss, itg_loss, itm_loss, itm_pairs
@@ -83,14 +81,6 @@ def test_causal_mask_leaks_no_later_word_and_no_text_into_the_queries(forward: A
 
 
 @torch.inference_mode()
-def test_unimodal_mask_keeps_picture_and_text_apart(forward: Any) -> None:
-    mask = with_padding(unimodal(32, IDS.shape[1]), VALID)
-    one, other = forward(batch(0).images, IDS, mask), forward(batch(1).images, IDS, mask)
-    torch.testing.assert_close(one[:, 32:], other[:, 32:], atol=0, rtol=0)
-    assert (one[:, :32] - other[:, :32]).abs().max() > 1e-2
-
-
-@torch.inference_mode()
 def test_losses_of_the_shared_pass_equal_those_of_three_separate_ones(learner: Learner) -> None:
     given, network = batch(), learner.network
     losses = learner(given, 1.0, 5)
@@ -118,8 +108,7 @@ def test_every_trained_part_receives_a_gradient_and_pixels_reach_the_image_encod
     given = Batch(pixels, IDS, VALID, torch.arange(4), torch.arange(4))
     torch.stack(list(learner(given, 0.5, 1).values())).sum().backward()  # type: ignore[no-untyped-call]
     silent = [name for name, p in learner.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
-    # The softmax cancels key biases; positions beyond the longest text are never looked up, but their table
-    # is one.
+    # The softmax cancels key biases; positions beyond the longest text are in a table with those before.
     assert [name for name in silent if "key.bias" not in name] == []
 
 

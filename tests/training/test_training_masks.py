@@ -1,24 +1,10 @@
-"""The three masks against matrices written by hand."""
+"""The mask of ITG against matrices written by hand."""
 
 from __future__ import annotations
 
 import torch
 
 from sightline.blip import masks
-
-
-def test_unimodal_keeps_queries_and_text_apart() -> None:
-    assert masks.unimodal(2, 3).tolist() == [
-        [1, 1, 0, 0, 0],
-        [1, 1, 0, 0, 0],
-        [0, 0, 1, 1, 1],
-        [0, 0, 1, 1, 1],
-        [0, 0, 1, 1, 1],
-    ]
-
-
-def test_bidirectional_hides_nothing() -> None:
-    assert masks.bidirectional(1, 2).tolist() == [[1, 1, 1], [1, 1, 1], [1, 1, 1]]
 
 
 def test_multimodal_causal_lets_text_see_queries_and_its_past_only() -> None:

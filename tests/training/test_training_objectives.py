@@ -110,8 +110,7 @@ def test_sampled_frequencies_match_the_weights() -> None:
 
 
 def test_pairs_are_the_true_ones_then_a_negative_image_per_text_then_a_negative_text_per_image() -> None:
-    # Certain choices: one column dominates each row. Rows of image_to_text are images, of text_to_image
-    # texts.
+    # Certain choices: one column dominates each row. Rows are images in image_to_text, texts in the other.
     image_to_text = torch.tensor([[0.0, 0.0, 99.0], [99.0, 0.0, 0.0], [0.0, 99.0, 0.0]])
     text_to_image = torch.tensor([[0.0, 99.0, 0.0], [0.0, 0.0, 99.0], [0.0, 99.0, 0.0]])
     pairs = objectives.itm_pairs(
@@ -128,10 +127,8 @@ def test_a_row_of_duplicates_brings_no_negative() -> None:
     assert pairs.label.tolist() == [1, 1]
 
 
-def test_itm_loss_averages_logits_over_queries_before_the_softmax() -> None:
-    logits = torch.tensor([[[0.0, 2.0], [0.0, 4.0]], [[1.0, 0.0], [3.0, 0.0]]])
-    averaged = objectives.average_over_queries(logits)
-    assert averaged.tolist() == [[0.0, 3.0], [2.0, 0.0]]
+def test_itm_loss_is_the_mean_of_minus_log_probability_by_one_softmax() -> None:
+    averaged = torch.tensor([[0.0, 3.0], [2.0, 0.0]])
     expected = (math.log(1 + math.exp(-3.0)) + math.log(1 + math.exp(2.0))) / 2
     loss = objectives.itm_loss(averaged, torch.tensor([1, 1]))
     assert math.isclose(loss.item(), expected, rel_tol=1e-6)

@@ -18,7 +18,8 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from sightline import training
-from sightline.blip import load_blip2
+from sightline.blip import load
+from sightline.blip.checkpoint import DEMO_FOLDER
 from sightline.blip.random_weights import small_config, write_random_checkpoint
 from sightline.errors import ConflictError, InputError
 from sightline.training.config import TrainConfig
@@ -106,13 +107,23 @@ def test_bad_input_is_listed_in_the_report_and_skipped(
     assert "gone.png: missing" in (wanted.out / "report.md").read_text()
 
 
+@pytest.mark.skipif(not (DEMO_FOLDER / "model.safetensors").exists(), reason="the model is not trained yet")
+def test_the_shipped_model_is_trained_by_its_name_and_the_toy_is_refused(data: Path, tmp_path: Path) -> None:
+    wanted = replace(config(DEMO_FOLDER, data, tmp_path / "out"), model="demo", epochs=1, eval_ks=())
+    report = training.run(wanted)
+    assert report.before.fingerprint == load("demo", device="cpu").fingerprint
+    assert report.settings["model"] == "demo"
+    with pytest.raises(InputError, match="toy is formulas without files"):
+        training.run(replace(wanted, model="toy", out=tmp_path / "other"))
+
+
 def test_the_folder_loads_in_stock_transformers_with_identical_scores(
     finished: tuple[TrainConfig, Any],
 ) -> None:
     from transformers import AutoProcessor, Blip2ForImageTextRetrieval
 
     out = str(finished[0].out)
-    ours = load_blip2(out, device="cpu", dtype="float32")
+    ours = load(out, device="cpu", dtype="float32")
     loader: Any = Blip2ForImageTextRetrieval
     stock, info = loader.from_pretrained(out, output_loading_info=True)
     assert not info["missing_keys"]

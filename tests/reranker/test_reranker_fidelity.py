@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from sightline.errors import InputError
-from sightline.evaluation.fidelity import FidelityMeter, kendall_tau, top_overlap
+from sightline.reranker.fidelity import FidelityMeter, kendall_tau, top_overlap
 
 
 def brute_tau(exact: np.ndarray, found: np.ndarray) -> float:

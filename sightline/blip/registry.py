@@ -1,0 +1,109 @@
+"""Which kinds of checkpoint there are: one entry each, by the ``model_type`` of their ``config.json``.
+
+A new family is one entry here and the two things that it names: what reads its configuration, without torch,
+and the class that its weights become.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from sightline.blip import checkpoint
+from sightline.blip.checkpoint import Dimensions
+from sightline.blip.config import MODEL_TYPES, read_config
+from sightline.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from sightline.blip.protocols import Matcher
+
+
+class Loader(Protocol):
+    """Makes a model of a folder's files; ``sightline.blip.load`` says what the arguments mean."""
+
+    def __call__(
+        self,
+        folder: Path,
+        *,
+        device: str | None = None,
+        dtype: str | None = None,
+        match_dtype: str = "float32",
+        fingerprint: str | None = None,
+    ) -> Matcher: ...
+
+
+@dataclass(frozen=True)
+class Family:
+    """One kind of checkpoint."""
+
+    dimensions: Callable[[Path], Dimensions]
+    """Reads the configuration in a folder; imports no torch."""
+    loader: Callable[[], Loader]
+    """Imports the code that loads the weights, and torch with it."""
+
+
+def _blip2_dimensions(folder: Path) -> Dimensions:
+    return read_config(folder).dimensions
+
+
+def _blip2() -> Loader:
+    from sightline.blip.blip2 import Blip2
+
+    return Blip2
+
+
+FAMILIES: dict[str, Family] = {
+    **dict.fromkeys(MODEL_TYPES, Family(_blip2_dimensions, _blip2)),
+}
+
+
+@dataclass(frozen=True)
+class Description:
+    """A model without its weights in memory. ``folder`` is None for the toy, which has no files."""
+
+    fingerprint: str
+    dimensions: Dimensions
+    folder: Path | None
+
+
+def family_of(folder: Path) -> Family:
+    """The family of a checkpoint.
+
+    Raises:
+        CheckpointError: no readable ``config.json``, or one of a family that is not known here.
+    """
+    found = checkpoint.read_config_json(folder).get("model_type")
+    if not isinstance(found, str) or found not in FAMILIES:
+        known = ", ".join(FAMILIES)
+        raise CheckpointError(
+            f"{folder} holds a model of type {found!r}; the types that Sightline loads are {known}."
+        )
+    return FAMILIES[found]
+
+
+def describe(
+    model: str,
+    *,
+    revision: str | None = None,
+    cache_dir: Path | None = None,
+    digest: Callable[[Path], str] | None = None,
+) -> Description:
+    """Fingerprint and dimensions of a model by name, from its files; imports no torch (the toy does: it is
+    code and no files).
+
+    ``digest`` gives the SHA-256 of one file, for those who remember it; None reads the file.
+
+    Raises:
+        ModelUnavailableError: neither a folder nor reachable on the hub.
+        CheckpointError: the folder holds no usable checkpoint of a known family.
+    """
+    if model == checkpoint.TOY:
+        from sightline.blip.toy import ToyEncoder as Toy
+
+        dimensions = Dimensions(Toy.patch_shape, Toy.num_query_tokens, Toy.joint_dim)
+        return Description(Toy.fingerprint, dimensions, None)
+    folder = checkpoint.resolve(model, revision, cache_dir)
+    dimensions = family_of(folder).dimensions(folder)
+    return Description(checkpoint.fingerprint(folder, digest), dimensions, folder)
