@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import importlib
 import json
 import os
 import statistics
@@ -226,11 +227,11 @@ def _indexed(root: Path, folder: Path) -> Path:
 def _over_http(tracer: Tracer, data: Path) -> dict[str, list[str]]:
     from fastapi.testclient import TestClient
 
-    from sightline.settings import Settings
-    from sightline.wiring import build_services
-
     create_app = _first("sightline.api.app", "api.app").create_app
-    with build_services(Settings(data=data)) as services, TestClient(create_app(services)) as client:
+    with (
+        _installation(data) as installed,
+        TestClient(create_app(getattr(installed, "api_parts", installed))) as client,
+    ):
 
         def search() -> None:
             answer = client.post("/v1/collections/pictures/search", json={"text": "red blue"})
@@ -244,12 +245,18 @@ def _over_http(tracer: Tracer, data: Path) -> dict[str, list[str]]:
 
 
 def _as_a_call(tracer: Tracer, data: Path) -> dict[str, list[str]]:
-    from sightline.settings import Settings
-    from sightline.wiring import build_services
-
     request = _first("sightline.records", "base.search").SearchRequest("pictures", "red blue")
-    with build_services(Settings(data=data)) as services:
-        return _cold_and_warm("as a call", tracer, lambda: services.search(request))
+    with _installation(data) as installed:
+        find = getattr(installed.search, "find", installed.search)
+        return _cold_and_warm("as a call", tracer, lambda: find(request))
+
+
+def _installation(data: Path) -> Any:
+    """The parts of an installation, whatever a checkout calls the function that wires them."""
+    settings = _first("sightline.settings").Settings(data=data)
+    wiring = _first("sightline.wiring")
+    wire = wiring.open_installation if hasattr(wiring, "open_installation") else wiring.build_services
+    return wire(settings)
 
 
 def _cold_and_warm(way: str, tracer: Tracer, search: Callable[[], object]) -> dict[str, list[str]]:
@@ -261,15 +268,12 @@ def _cold_and_warm(way: str, tracer: Tracer, search: Callable[[], object]) -> di
 
 def _first(*names: str) -> Any:
     """The first of the modules that exists: checkouts differ in where a thing lies."""
-    import importlib
-
     for name in names:
-        if importlib.util.find_spec(name.split(".")[0]) is not None:
-            try:
-                return importlib.import_module(name)
-            except ModuleNotFoundError as error:
-                if not name.startswith(str(error.name)):
-                    raise
+        try:
+            return importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            if not name.startswith(str(error.name)):
+                raise
     raise ModuleNotFoundError(f"None of {', '.join(names)} exists.")
 
 
