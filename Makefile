@@ -7,9 +7,11 @@ FAISS  ?= faiss-cpu
 # `make demo ONCE=1` exits after printing the table instead of serving the page.
 ONCE   ?=
 PORT   ?= 8000
+# How many processes run the tests, each with one thread of its own; 0 runs them in this one.
+JOBS   ?= 2
 DEMO_DATA ?= build/demo
 STAMP  := $(VENV)/.setup-stamp
-PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest
+PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest -n $(JOBS) --dist loadscope
 ifeq ($(PY),$(VENV)/bin/python)
 NEEDS  := $(STAMP)
 endif

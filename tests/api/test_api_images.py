@@ -99,7 +99,7 @@ def test_uploads_are_limited(make_client: MakeClient) -> None:
 def test_the_list_is_complete_page_by_page(library: TestClient) -> None:
     seen: list[str] = []
     cursor = None
-    while True:
+    for _ in range(len(SHADES)):
         page = library.get(IMAGES, params={"limit": 4} | ({"cursor": cursor} if cursor else {})).json()
         assert len(page["items"]) <= 4
         seen += [item["id"] for item in page["items"]]

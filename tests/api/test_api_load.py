@@ -40,14 +40,16 @@ def held(settings: Settings, api_decoder: IsolatedDecoder) -> Iterator[tuple[Ins
     busy.start()
     yield services, release
     release.set()
-    busy.join()
+    busy.join(timeout=20)
     services.scheduler.close()
     services.catalog.close()  # not the decoder, which all tests share
 
 
 def until_all_wait(services: Installation, requests: list[Future[httpx.Response]]) -> None:
     """Until every request stands in the line."""
+    deadline = time.monotonic() + 20
     while services.queue_figures().turns < len(requests):
+        assert time.monotonic() < deadline, "not all requests came to wait"
         assert not any(request.done() for request in requests)
         time.sleep(0.005)
 
@@ -76,7 +78,7 @@ def test_beyond_the_queue_requests_are_refused_at_once_and_the_others_answered(
         assert f"sightline_model_queue_length {float(WAITING)}" in text
         assert "sightline_model_requests_refused_total 1.0" in text
         release.set()
-        assert [future.result().status_code for future in waiting] == [200] * WAITING
+        assert [future.result(20).status_code for future in waiting] == [200] * WAITING
         text = client.get("/metrics").text
         assert re.search(r"^sightline_model_requests 0.0$", text, re.M)
         assert f"sightline_model_wait_duration_seconds_count {float(WAITING)}" in text

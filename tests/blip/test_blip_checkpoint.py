@@ -168,5 +168,5 @@ def test_loading_imports_no_compiler(tmp_path: Path) -> None:
         "print([name for name in ('torch._dynamo', 'sympy', 'transformers') if name in sys.modules])"
     )
     command = [sys.executable, "-c", program, str(folder)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=120)
     assert done.stdout.strip() == "[]"

@@ -20,6 +20,7 @@ import yaml
 from sightline.blip.toy import COLOURS
 from sightline.store.catalog import Catalog, open_catalog
 from sightline.store.records import Progress
+from tests.children import kill
 from tests.services import free_port
 from tests.sightline.conftest import save
 from tests.sightline.http import finished, request, upload, wait
@@ -88,8 +89,7 @@ def composed(
         yield composed
     finally:
         for process in composed.processes:
-            process.kill()
-            process.wait()
+            kill(process)
 
 
 @pytest.fixture
@@ -145,8 +145,7 @@ def test_every_picture_exactly_once_while_workers_are_killed_and_stopped(
     until(lambda: job().indexed > 0)
     sleeper.send_signal(signal.SIGSTOP)
     for _ in range(2):
-        victim.kill()
-        victim.wait()
+        kill(victim)
         victim = composed.start("worker")
         time.sleep(LEASE_SECONDS)
     sleeper.send_signal(signal.SIGCONT)

@@ -22,6 +22,7 @@ from PIL import Image
 from sightline.errors import ImageRejected, UnavailableError
 from sightline.imaging import Decoded, IsolatedDecoder, Limits, decode
 from sightline.imaging.wire import receive, send
+from tests.children import kill, read_line
 from tests.imaging.odd_files import encoded, make_odd_files, noise, quarters
 
 ROOT = Path(__file__).parents[2]
@@ -244,31 +245,39 @@ def start_script(tmp_path: Path, then: str) -> tuple[subprocess.Popen[str], int]
     process = subprocess.Popen(
         [sys.executable, str(script), "picture.png"],
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        # Without threads of NumPy, so that the script may fork.
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,
         text=True,
     )
-    assert process.stdout is not None
-    return process, int(process.stdout.readline())
+    return process, int(read_line(process, PATIENCE))
+
+
+def ended(process: subprocess.Popen[str]) -> int:
+    try:
+        return process.wait(PATIENCE)
+    finally:
+        kill(process)
+        process.communicate(timeout=20)
 
 
 def test_works_from_a_plain_script_and_leaves_no_process_behind(tmp_path: Path) -> None:
     process, child = start_script(tmp_path, "")
-    assert process.wait(PATIENCE) == 0
+    assert ended(process) == 0
     assert eventually(lambda: not alive(child))
 
 
 def test_decode_processes_end_when_their_parent_is_killed(tmp_path: Path) -> None:
     process, child = start_script(tmp_path, "time.sleep(600)")
-    process.kill()
-    process.wait(PATIENCE)
+    kill(process)
+    process.communicate(timeout=20)
     assert eventually(lambda: not alive(child))
 
 
 def test_a_forked_copy_does_not_disturb_the_original(tmp_path: Path) -> None:
     fork = "import os\npid = os.fork()\ndecoder.decode(data)\nif pid: assert os.waitpid(pid, 0)[1] == 0"
     process, child = start_script(tmp_path, fork)
-    assert process.wait(PATIENCE) == 0
+    assert ended(process) == 0
     assert eventually(lambda: not alive(child))
 
 

@@ -46,13 +46,15 @@ def take_all(broker: BrokerSettings) -> list[int]:
     taken: list[int] = []
     with connection(broker) as link:
         queue = link.SimpleQueue(Queue(broker.queue, Exchange(broker.queue), broker.queue))
-        while True:
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
             try:
                 message = queue.get_nowait()
             except queue.Empty:
                 return taken
             taken.append(json.loads(message.body)[0][0])
             message.ack()
+    raise AssertionError("the queue was never empty")
 
 
 @pytest.fixture
@@ -96,7 +98,7 @@ def test_each_message_has_one_taker_among_several(broker: BrokerSettings) -> Non
     send, _ = sender(broker)
     send(list(range(200)))
     with ThreadPoolExecutor(4) as pool:
-        taken = [n for part in pool.map(lambda _: take_all(broker), range(4)) for n in part]
+        taken = [n for part in pool.map(lambda _: take_all(broker), range(4), timeout=60) for n in part]
     assert Counter(taken) == Counter(range(200))
 
 

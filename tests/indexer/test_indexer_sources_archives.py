@@ -60,7 +60,7 @@ def test_members_are_listed_and_can_be_read_later_in_any_order(name: str, tmp_pa
     assert [item.image_id for item in listed] == [f"{name}!/{member}" for member in PICTURES]
     assert [item.uri for item in listed] == [f"{path}!/{member}" for member in PICTURES]
     with ThreadPoolExecutor(4) as pool:
-        read = list(pool.map(lambda item: item.read(), reversed(listed)))
+        read = list(pool.map(lambda item: item.read(), reversed(listed), timeout=60))
     assert read == list(reversed(PICTURES.values()))
     assert [read_uri(item.uri) for item in listed] == list(PICTURES.values())
     assert problems(path) == {}
@@ -105,7 +105,7 @@ def test_many_threads_read_one_zip(tmp_path: Path) -> None:
     members = {f"{number}.jpg": os.urandom(2000) for number in range(300)}
     listed = items(make_zip(tmp_path / "a.zip", members))
     with ThreadPoolExecutor(8) as pool:
-        assert list(pool.map(lambda item: item.read(), listed)) == list(members.values())
+        assert list(pool.map(lambda item: item.read(), listed, timeout=60)) == list(members.values())
 
 
 def test_large_members_of_a_compressed_tar_come_back(tmp_path: Path) -> None:

@@ -263,7 +263,12 @@ def test_without_pyarrow_a_parquet_manifest_says_what_to_do(tmp_path: Path) -> N
     script = f"from sightline.indexer.sources.listing import iter_source\nlist(iter_source({str(path)!r}))"
     environment = {**os.environ, "PYTHONPATH": f"{hidden.parent}{os.pathsep}{ROOT}"}
     run = subprocess.run(
-        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False
+        [sys.executable, "-c", script],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
     )
     assert "pip install pyarrow" in run.stderr.splitlines()[-1]
 

@@ -216,12 +216,13 @@ class World:
     def live(self) -> list[Image]:
         images: list[Image] = []
         cursor: str | None = None
-        while True:
+        for _ in range(1000):
             page = self.catalog.images(COLLECTION, cursor=cursor, limit=500)
             images += page.items
             cursor = page.next_cursor
             if cursor is None:
                 return images
+        raise AssertionError("the list never ended")
 
     # --- processes ---------------------------------------------------------------------------------
 

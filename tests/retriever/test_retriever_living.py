@@ -142,7 +142,7 @@ def test_a_view_is_made_once_for_each_version(tmp_path: Path) -> None:
         retriever = Retriever(counting, living.reader, living.generations)  # type: ignore[arg-type]
         vector = random_vector(living.rng)
         with ThreadPoolExecutor(8) as pool:
-            list(pool.map(lambda _: retriever.retrieve("pictures", vector, 3), range(40)))
+            list(pool.map(lambda _: retriever.retrieve("pictures", vector, 3), range(40), timeout=60))
         assert counting.snapshots == 1
         living.put(["b"])
         retriever.retrieve("pictures", vector, 3)

@@ -31,7 +31,7 @@ def test_identifying_reads_files_and_imports_no_torch(checkpoint: Path) -> None:
         "print(ModelProvider().identify(sys.argv[1]).fingerprint, 'torch' in sys.modules)"
     )
     command = [sys.executable, "-c", program, str(checkpoint)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=120)
     fingerprint, torch_there = done.stdout.split()
     assert torch_there == "False"
     loaded = ModelProvider().load(str(checkpoint))

@@ -17,6 +17,7 @@ import pytest
 from sightline.errors import UnavailableError
 from sightline.processes.supervisor import Supervisor
 from sightline.settings import Settings, environment
+from tests.children import kill, read_line
 
 ROOT = Path(__file__).parents[2]
 # Starts a builder under a supervisor, says its process id, and waits to be killed.
@@ -56,7 +57,7 @@ def test_a_process_that_dies_is_started_again(settings: Settings, tmp_path: Path
         child = supervisor.start("builder", "builder")
         first = child.process
         first.kill()
-        first.wait()
+        first.wait(timeout=20)
         supervisor.check()
         assert child.process.pid != first.pid
         assert child.process.poll() is None
@@ -82,9 +83,9 @@ def test_a_supervisor_that_is_killed_leaves_nothing_behind(settings: Settings, t
         stdout=subprocess.PIPE,
         text=True,
     )
-    assert parent.stdout is not None
-    child = psutil.Process(int(parent.stdout.readline()))
-    with parent.stdout:
-        parent.kill()
-        parent.wait()
+    try:
+        child = psutil.Process(int(read_line(parent)))
+    finally:
+        kill(parent)
+        parent.communicate(timeout=20)
     until(lambda: not child.is_running())

@@ -15,6 +15,8 @@ import pytest
 
 from sightline.processes.serve import listen
 from sightline.settings import Settings, environment
+from tests.children import kill
+from tests.services import free_port
 from tests.sightline.conftest import ROOT, Run
 from tests.sightline.http import finished, request, upload, wait
 
@@ -22,8 +24,7 @@ from tests.sightline.http import finished, request, upload, wait
 @pytest.fixture
 def service(settings: Settings) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     """A running ``sightline up`` with the toy model; ended hard if a test did not end it."""
-    with listen("127.0.0.1", 0) as listener:
-        port = listener.getsockname()[1]
+    port = free_port()
     process = subprocess.Popen(
         [sys.executable, "-m", "sightline", "up", "--port", str(port)],
         cwd=ROOT,
@@ -33,8 +34,7 @@ def service(settings: Settings) -> Iterator[tuple[str, subprocess.Popen[bytes]]]
         wait(f"http://127.0.0.1:{port}/readyz")
         yield f"http://127.0.0.1:{port}", process
     finally:
-        process.kill()
-        process.wait()
+        kill(process)
 
 
 @pytest.mark.timeout(600)

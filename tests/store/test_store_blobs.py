@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import signal
 import subprocess
 import sys
 import uuid
@@ -15,6 +14,7 @@ import pytest
 
 from sightline.errors import NotFoundError, UnavailableError
 from sightline.store.blobs import BlobStore
+from tests.children import kill, read_line
 
 ROOT = Path(__file__).parents[2]
 ABC = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
@@ -119,7 +119,7 @@ def test_a_blob_of_the_wrong_length_is_written_again(tmp_path: Path) -> None:
 def test_writers_of_the_same_blob_do_not_meet(tmp_path: Path) -> None:
     data = os.urandom(200_000)
     with ThreadPoolExecutor(8) as pool:
-        shas = set(pool.map(lambda _: BlobStore(tmp_path).put(data), range(40)))
+        shas = set(pool.map(lambda _: BlobStore(tmp_path).put(data), range(40), timeout=60))
     assert len(shas) == 1
     assert BlobStore(tmp_path).get(shas.pop()) == data
     assert list((tmp_path / "aside").iterdir()) == []
@@ -128,9 +128,9 @@ def test_writers_of_the_same_blob_do_not_meet(tmp_path: Path) -> None:
 WRITER = """
 import os, sys
 from sightline.store.blobs import BlobStore
-store = BlobStore(sys.argv[1])
+store, parent = BlobStore(sys.argv[1]), os.getppid()
 print("ready", flush=True)
-while True:
+while os.getppid() == parent:
     store.put(os.urandom(400_000))
 """
 
@@ -140,13 +140,11 @@ def test_a_killed_writer_leaves_only_whole_blobs_and_its_remains_can_be_cleaned(
     for _ in range(3):
         arguments = [sys.executable, "-c", WRITER, str(tmp_path)]
         writer = subprocess.Popen(arguments, env=environment, stdout=subprocess.PIPE)
-        assert writer.stdout is not None
-        writer.stdout.readline()
+        assert read_line(writer) == "ready"
         with pytest.raises(subprocess.TimeoutExpired):
             writer.wait(0.15)
-        writer.send_signal(signal.SIGKILL)
-        writer.wait()
-        writer.stdout.close()
+        kill(writer)
+        writer.communicate(timeout=20)
     store = BlobStore(tmp_path)
     for sha256 in store:
         assert hashlib.sha256(store.get(sha256)).hexdigest() == sha256

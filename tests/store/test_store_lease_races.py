@@ -38,7 +38,7 @@ def world(shared: World) -> Iterator[World]:
 
 def together(*calls: Callable[[], Result]) -> list[Result]:
     """All calls at the same moment, each in a thread of its own."""
-    barrier = threading.Barrier(len(calls))
+    barrier = threading.Barrier(len(calls), timeout=60)
 
     def run(call: Callable[[], Result]) -> Result:
         barrier.wait(timeout=60)

@@ -116,7 +116,7 @@ def test_readers_in_many_threads_see_the_same(tmp_path: Path) -> None:
         return np.array_equal(reader.gather(asked)[0].patches, expected)
 
     with ThreadPoolExecutor(8) as pool:
-        assert all(pool.map(check, range(100)))
+        assert all(pool.map(check, range(100), timeout=60))
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,41 +14,34 @@ from sightline.store.durable import ASIDE
 from sightline.store.generations import open_generation
 from sightline.store.segments import SegmentReader
 from sightline.store.tensorfile import open_tensors
+from tests.children import kill, read_line
 from tests.store.writer_process import arrays
 
+ROOT = Path(__file__).parents[2]
+
 KILLS = 20
+Writer = subprocess.Popen[bytes]
 
 
-@pytest.fixture(scope="module")
-def writers() -> Iterator[subprocess.Popen[str]]:
-    command = [sys.executable, "-m", "tests.store.writer_process"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
-        yield server
-        assert server.stdin is not None
-        server.stdin.close()
+def start_writer(kind: str, folder: Path) -> Writer:
+    """A fresh interpreter for each kill: a fork of one that has loaded FAISS and NumPy may hang."""
+    command = [sys.executable, "-m", "tests.store.writer_process", kind, str(folder)]
+    return subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
 
-def kill_while_writing(
-    writers: subprocess.Popen[str], kind: str, folder: Path, delay: float
-) -> list[tuple[str, ...]]:
+def kill_while_writing(writer: Writer, delay: float) -> list[tuple[str, ...]]:
     """(file, sha256) that a writer said were finished before it was killed ``delay`` after the first."""
-    assert writers.stdin is not None
-    assert writers.stdout is not None
-    writers.stdin.write(f"{kind} {folder}\n")
-    writers.stdin.flush()
-    process, lines = None, []
-    # The process id and the first file come in any order.
-    for line in iter(writers.stdout.readline, "end\n"):
-        if line.strip().isdigit():
-            process = int(line)
-        else:
-            lines.append(line)
-        if process is not None and lines:
-            time.sleep(delay)
-            os.kill(process, signal.SIGKILL)
-            process = None
-    # The kill may have cut the last line short.
-    return [tuple(line.split()) for line in lines if len(line.split()) == 2 and len(line.split()[1]) == 64]
+    try:
+        assert read_line(writer) == "ready"
+        assert writer.stdin is not None
+        writer.stdin.write(b"\n")
+        writer.stdin.flush()
+        first = read_line(writer)
+        time.sleep(delay)
+    finally:
+        kill(writer)
+    rest, _ = writer.communicate(timeout=20)
+    return [tuple(line.split()) for line in (first, *rest.decode().splitlines())]
 
 
 def check_segments(folder: Path, finished: list[tuple[str, ...]]) -> None:
@@ -74,18 +64,22 @@ def check_generations(folder: Path, finished: list[tuple[str, ...]]) -> None:
 
 
 @pytest.mark.parametrize("kind", ["segment", "generation"])
-def test_twenty_kills_leave_only_whole_files(
-    tmp_path: Path, kind: str, writers: subprocess.Popen[str]
-) -> None:
+def test_twenty_kills_leave_only_whole_files(tmp_path: Path, kind: str) -> None:
     delays = np.random.default_rng(0).uniform(0, 0.06, KILLS)
+    folders = [tmp_path / str(number) for number in range(KILLS)]
     unfinished = 0
-    for kill, delay in enumerate(delays):
-        folder = tmp_path / str(kill)
-        finished = kill_while_writing(writers, kind, folder, float(delay))
-        assert finished
-        if kind == "segment":
-            check_segments(folder / "segments", finished)
-        else:
-            check_generations(folder / "generations", finished)
-        unfinished += any(path.name.startswith(ASIDE) for path in (folder / f"{kind}s").iterdir())
+    ahead = start_writer(kind, folders[0])
+    try:
+        for folder, following, delay in zip(folders, [*folders[1:], None], delays, strict=True):
+            # The next interpreter starts meanwhile.
+            writer, ahead = ahead, ahead if following is None else start_writer(kind, following)
+            finished = kill_while_writing(writer, float(delay))
+            if kind == "segment":
+                check_segments(folder / "segments", finished)
+            else:
+                check_generations(folder / "generations", finished)
+            unfinished += any(path.name.startswith(ASIDE) for path in (folder / f"{kind}s").iterdir())
+    finally:
+        kill(ahead)
+        ahead.communicate(timeout=20)
     assert unfinished, "no kill came in the middle of a write, so nothing was shown"

@@ -272,14 +272,14 @@ def test_searches_in_many_threads_are_all_exact() -> None:
     parts = [Part(segment_index(keys, tokens), rng.random(400) < 0.8)]
     allowed = set(keys[parts[0].allowed].tolist())
     vectors = [random_vector(rng) for _ in range(64)]
-    start = threading.Barrier(8)
+    start = threading.Barrier(8, timeout=10)
 
     def answer(worker: int) -> list[list[tuple[int, float]]]:
         start.wait(10)
         return [found(parts, vector, 9) for vector in vectors[worker::8]]
 
     with ThreadPoolExecutor(8) as pool:
-        answers = list(pool.map(answer, range(8)))
+        answers = list(pool.map(answer, range(8), timeout=60))
     for worker, lists in enumerate(answers):
         for vector, hits in zip(vectors[worker::8], lists, strict=True):
             check(hits, brute_force(keys, tokens, vector, 9, allowed))

@@ -1,8 +1,7 @@
-"""Forks writers on request, which write the same files for ever; the crash tests kill them.
+"""A writer that writes the same file for ever; the crash tests kill it.
 
-For each line "KIND FOLDER" on stdin it prints the writer's process id, then the writer prints "FILE SHA256"
-for every file that is finished, and when it was killed this prints "end". One process that has imported
-everything forks them all: twenty interpreters would take a minute to start.
+``python -m tests.store.writer_process KIND FOLDER`` says "ready", waits for a line on stdin, and then says
+"FILE SHA256" for every file that is finished.
 """
 
 from __future__ import annotations
@@ -27,31 +26,27 @@ def arrays() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return keys, tokens, patches
 
 
-def write_for_ever(kind: str, folder: Path) -> None:
+def say(*words: str) -> None:
+    """One whole line in one system call: a kill leaves all of it or nothing."""
+    os.write(sys.stdout.fileno(), f"{' '.join(words)}\n".encode())
+
+
+def write_until_killed(kind: str, folder: Path) -> None:
     keys, tokens, patches = arrays()
     segments, generations = folder / "segments", folder / "generations"
     file = write_segment(segments, keys, tokens, None, "none").file if kind == "generation" else ""
-    reader = SegmentReader(segments)
-    while True:
+    reader, parent = SegmentReader(segments), os.getppid()
+    load_faiss()
+    say("ready")
+    sys.stdin.read(1)
+    while os.getppid() == parent:
         if kind == "segment":
             written = write_segment(segments, keys, tokens, patches, "fp16")
-            print(written.file, written.sha256, flush=True)
+            say(written.file, written.sha256)
         else:
             built = build_generation(generations, reader, [Published(1, file)], np.empty(0, np.int64))
-            print(built.file, built.sha256, flush=True)
-
-
-def main() -> None:
-    load_faiss()
-    for line in sys.stdin:
-        kind, folder = line.split()
-        process = os.fork()
-        if process == 0:
-            write_for_ever(kind, Path(folder))
-        print(process, flush=True)
-        os.waitpid(process, 0)
-        print("end", flush=True)
+            say(built.file, built.sha256)
 
 
 if __name__ == "__main__":
-    main()
+    write_until_killed(sys.argv[1], Path(sys.argv[2]))

@@ -25,6 +25,8 @@ from sightline.errors import ConflictError, InputError
 from sightline.training.config import TrainConfig
 from sightline.training.errors import TrainingDivergedError
 from sightline.training.losses import read_losses
+from tests.children import kill
+from tests.services import free_port
 
 COLOURS = {"red": (255, 0, 0), "blue": (0, 0, 255), "green": (0, 255, 0), "two": (255, 255, 0)}
 
@@ -240,8 +242,9 @@ def test_unusable_wishes_are_refused_in_a_sentence(checkpoint: Path, data: Path,
 
 
 KILLED = """
-import sys, training
+import sys
 from pathlib import Path
+from sightline import training
 from sightline.training.config import TrainConfig
 model, data, out = sys.argv[1:4]
 training.run(TrainConfig(model=model, data=Path(data, "captions.jsonl"), images=Path(data), out=Path(out),
@@ -261,16 +264,16 @@ def test_kill_9_changes_no_loss(checkpoint: Path, data: Path, tmp_path: Path) ->
         deadline = time.monotonic() + 120
         while len(losses(tmp_path / "killed")) < steps and time.monotonic() < deadline:
             time.sleep(0.02)
-        process.kill()
-        process.wait()
+        kill(process)
         assert not (tmp_path / "killed" / "model.safetensors").exists()
     assert start(tmp_path / "killed").wait(timeout=200) == 0
     assert losses(tmp_path / "killed") == losses(tmp_path / "whole")
 
 
 RANKS = """
-import sys, training
+import sys
 from pathlib import Path
+from sightline import training
 from sightline.training.config import TrainConfig
 model, data, out, batch_size = sys.argv[1:5]
 training.run(TrainConfig(model=model, data=Path(data, "captions.jsonl"), images=Path(data), out=Path(out),
@@ -287,7 +290,7 @@ def test_two_ranks_with_half_a_batch_each_learn_what_one_learns(data: Path, tmp_
     model = write_random_checkpoint(
         tmp_path / "start", replace(small_config(), qformer_config=without_dropout)
     )
-    torchrun = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29653"]
+    torchrun = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", str(free_port())]
     (tmp_path / "ranks.py").write_text(RANKS)
     for name, size, launcher in (("one", "4", []), ("two", "2", torchrun)):
         command = [sys.executable, *launcher, str(tmp_path / "ranks.py")]
