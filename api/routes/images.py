@@ -34,7 +34,7 @@ from sightline.api.schemas.images import (
 )
 from sightline.api.urls import job_url
 from sightline.errors import FilterError, NotFoundError
-from sightline.indexer import Upload, UploadLine
+from sightline.indexer import Upload
 from sightline.store.filters import Filter, parse_filter
 from sightline.store.records import UNSET
 
@@ -70,7 +70,10 @@ def upload_images(
     metrics.upload_bytes.inc(sum(len(upload.data) for upload in uploads))
     for line in lines:
         metrics.uploaded.labels(line.status).inc()
-    answers = [_line(line, file.filename) for line, file in zip(lines, files, strict=True)]
+    answers = [
+        UploadLineAnswer.of(line, filename=file.filename or None)
+        for line, file in zip(lines, files, strict=True)
+    ]
     return UploadAnswer(job=answer_of(services, job, root), files=answers)
 
 
@@ -191,14 +194,3 @@ def parse_filter_text(text: str | None) -> Filter | None:
         raise FilterError("The filter nests too deeply.") from error
     except ValueError as error:
         raise FilterError(str(error)) from error
-
-
-def _line(line: UploadLine, filename: str | None) -> UploadLineAnswer:
-    return UploadLineAnswer(
-        index=line.index,
-        filename=filename or None,
-        id=line.id,
-        status=line.status,
-        reason=line.reason,
-        detail=line.detail,
-    )

@@ -65,15 +65,12 @@ def run_rerank(services: Services, settings: ApiSettings, body: RerankBody, requ
     asked = RerankRequest(body.query, documents, body.top_n, body.model)
     response = services.rerank_documents(asked)
     results = [
-        RerankedAnswer(
-            index=result.index,
-            relevance_score=result.match_probability,
-            itm_logit=result.itm_logit,
-            document=_echo(body, result.index),
+        RerankedAnswer.of(
+            result, relevance_score=result.match_probability, document=_echo(body, result.index)
         )
         for result in response.results
     ]
-    return RerankAnswer(id=request_id, model=response.model, results=results, truncated=response.truncated)
+    return RerankAnswer.of(response, id=request_id, results=results)
 
 
 def check_candidates(candidates: int, settings: ApiSettings) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 INT64 = 2**63
 MAX_DEPTH = 32
@@ -20,9 +20,16 @@ class Request(BaseModel):
 
 
 class Answer(BaseModel):
-    """A response body."""
+    """A response body, made from the attributes of a record: fields that are called the same, nested too."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, from_attributes=True)
+
+    @classmethod
+    def of(cls, record: object, **made: Any) -> Self:
+        """From a record; ``made`` are the fields that it does not have under their names."""
+        return cls.model_validate(
+            {name: getattr(record, name) for name in cls.model_fields if name not in made} | made
+        )
 
 
 def storable_text(text: str) -> str:
@@ -66,9 +73,12 @@ CollectionName = Annotated[
 ImageId = Annotated[Text, Field(min_length=1, max_length=1024)]
 
 
-def moment(seconds: float) -> datetime:
-    """UTC epoch seconds, as the catalog keeps them, to what JSON shows (RFC 3339)."""
-    return datetime.fromtimestamp(seconds, UTC)
+def _moment(value: Any) -> Any:
+    return datetime.fromtimestamp(value, UTC) if isinstance(value, float) else value
+
+
+Moment = Annotated[datetime, BeforeValidator(_moment)]
+"""A time: UTC epoch seconds, as the catalog keeps them, become what JSON shows (RFC 3339)."""
 
 
 class FieldProblem(Answer):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Self
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from sightline.api.schemas.common import Answer, JsonObject, Request, Text
 from sightline.api.urls import file_url, thumbnail_url
@@ -95,13 +95,16 @@ class HitAnswer(Answer):
     file_url: str
 
 
+Milliseconds = Annotated[float, AfterValidator(lambda value: round(value, 3))]
+
+
 class TimingsAnswer(Answer):
     """Milliseconds."""
 
-    encode_ms: float
-    retrieve_ms: float
-    rerank_ms: float
-    total_ms: float
+    encode_ms: Milliseconds
+    retrieve_ms: Milliseconds
+    rerank_ms: Milliseconds
+    total_ms: Milliseconds
 
 
 class SearchAnswer(Answer):
@@ -149,37 +152,10 @@ class SearchAnswer(Answer):
 
 def hit_answer(hit: SearchHit, collection: str, root: str = "") -> HitAnswer:
     """One hit as JSON."""
-    return HitAnswer(
-        id=hit.id,
-        uri=hit.uri,
-        rank=hit.rank,
-        score=hit.score,
-        itc=hit.itc,
-        itc_rank=hit.itc_rank,
-        itm_logit=hit.itm_logit,
-        match_probability=hit.match_probability,
-        caption=hit.caption,
-        metadata=dict(hit.metadata),
-        width=hit.width,
-        height=hit.height,
-        thumbnail_url=thumbnail_url(collection, hit.id, hit.sha256, root),
-        file_url=file_url(collection, hit.id, hit.sha256, root),
-    )
+    place = (collection, hit.id, hit.sha256, root)
+    return HitAnswer.of(hit, file_url=file_url(*place), thumbnail_url=thumbnail_url(*place))
 
 
 def search_answer(response: SearchResponse, collection: str, root: str = "") -> SearchAnswer:
-    """The roof's answer as JSON."""
-    timings = response.timings
-    return SearchAnswer(
-        results=[hit_answer(hit, collection, root) for hit in response.results],
-        truncated=response.truncated,
-        timings=TimingsAnswer(
-            encode_ms=round(timings.encode_ms, 3),
-            retrieve_ms=round(timings.retrieve_ms, 3),
-            rerank_ms=round(timings.rerank_ms, 3),
-            total_ms=round(timings.total_ms, 3),
-        ),
-        generation=response.generation,
-        images=response.images,
-        scored=response.scored,
-    )
+    """An answer as JSON."""
+    return SearchAnswer.of(response, results=[hit_answer(hit, collection, root) for hit in response.results])

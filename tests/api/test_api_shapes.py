@@ -162,7 +162,8 @@ def test_a_search(library: TestClient, body: dict[str, Any], judged: bool) -> No
             {
                 "id": "green", "uri": f"blob:{sha256('green')}", "rank": 1, "itc_rank": 1, "itc": GREEN_ITC,
                 "score": pytest.approx(sqrt(3 / 3.125) + 4 * judged, abs=1e-3), **numbers,
-                "caption": "all green", "metadata": {"length": 5}, "width": 8, "height": 8, **addresses("green", sha256("green")),
+                "caption": "all green", "metadata": {"length": 5}, "width": 8, "height": 8,
+                **addresses("green", sha256("green")),
             }
         ],
         "truncated": False, "generation": 0, "images": 6, "scored": 6 if judged else 0,
