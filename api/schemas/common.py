@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import MISSING, fields
 from datetime import UTC, datetime
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, create_model
+
+from sightline.records import Doc, parameters
 
 INT64 = 2**63
 MAX_DEPTH = 32
@@ -17,6 +20,23 @@ class Request(BaseModel):
     """A body: unknown fields are errors, and a string is no number."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+def body_of(
+    record: type, name: str, *, without: Container[str], stricter: Mapping[str, Sequence[Any]]
+) -> type[Request]:
+    """The fields of a record as those of a body: their types, bounds, defaults and descriptions.
+
+    ``without`` are the fields that come from elsewhere; ``stricter`` are checks that HTTP adds to them.
+    """
+    made: dict[str, Any] = {}
+    for field in (one for one in fields(record) if one.name not in without):
+        kind, own = parameters(record)[field.name]
+        description = next((one.text for one in own if isinstance(one, Doc)), None)
+        default = ... if field.default is MISSING else field.default
+        limits = (*own, *stricter.get(field.name, ()))
+        made[field.name] = (Annotated[(kind, *limits)], Field(default, description=description))
+    return create_model(name, __base__=Request, **made)
 
 
 class Answer(BaseModel):

@@ -4,14 +4,27 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Self
 
+from annotated_types import Le
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
-from sightline.api.schemas.common import Answer, JsonObject, Request, Text
+from sightline.api.schemas.common import Answer, body_of, storable_json, storable_text
 from sightline.api.urls import file_url, thumbnail_url
-from sightline.records import MAX_CANDIDATES, Precision, ScoreName, SearchHit, SearchRequest, SearchResponse
+from sightline.records import MAX_CANDIDATES, SearchHit, SearchRequest, SearchResponse
+
+SearchFields = body_of(
+    SearchRequest,
+    "SearchFields",
+    without={"collection"},
+    stricter={
+        "text": (AfterValidator(storable_text), Field(min_length=1, max_length=10_000, pattern=r"\S")),
+        "limit": (Le(1000),),
+        "filter": (AfterValidator(storable_json),),
+        "deadline_ms": (Le(3_600_000),),
+    },
+)
 
 
-class SearchBody(Request):
+class SearchBody(SearchFields):  # type: ignore[misc, valid-type]  # mypy knows no class that is made by a call
     """One sentence to find pictures by."""
 
     model_config = ConfigDict(
@@ -29,51 +42,19 @@ class SearchBody(Request):
         }
     )
 
-    text: Annotated[Text, Field(min_length=1, max_length=10_000, pattern=r"\S")]
-    limit: int = Field(10, ge=1, le=1000)
-    offset: int = Field(0, ge=0, le=MAX_CANDIDATES)
-    candidates: int = Field(100, ge=1, le=MAX_CANDIDATES, description="How many ITC candidates ITM scores.")
-    rerank: bool = True
-    score: ScoreName = Field("itm+itc", description="What orders the candidates that ITM scored.")
-    filter: JsonObject | None = Field(
-        None, description="must / should / must_not of conditions: see docs/http.md."
-    )
-    min_probability: float | None = Field(
-        None, ge=0, le=1, description="Needs rerank; applies before offset."
-    )
-    precision: Precision = Field(
-        "fast", description="exact: the best 2 · (offset + limit) are scored again in float32."
-    )
-    deadline_ms: float | None = Field(
-        None,
-        gt=0,
-        le=3_600_000,
-        description="What ITM could not score by then keeps its ITC order below the rest.",
-    )
-
     @model_validator(mode="after")
     def _fits(self) -> Self:
         if self.min_probability is not None and not self.rerank:
-            raise ValueError("min_probability needs rerank: without ITM there is no match probability.")
+            raise ValueError(
+                "The parameter min_probability needs rerank: without ITM there is no match probability."
+            )
         if self.offset + self.limit > MAX_CANDIDATES:
-            raise ValueError(f"offset + limit may be at most {MAX_CANDIDATES:,}.")
+            raise ValueError(f"The sum offset + limit may be at most {MAX_CANDIDATES:,}.")
         return self
 
     def to_request(self, collection: str) -> SearchRequest:
-        """The same as the roof takes it."""
-        return SearchRequest(
-            collection=collection,
-            text=self.text,
-            limit=self.limit,
-            offset=self.offset,
-            candidates=self.candidates,
-            rerank=self.rerank,
-            score=self.score,
-            filter=self.filter,
-            min_probability=self.min_probability,
-            precision=self.precision,
-            deadline_ms=self.deadline_ms,
-        )
+        """The same for one collection."""
+        return SearchRequest(collection, **dict(self))
 
 
 class HitAnswer(Answer):

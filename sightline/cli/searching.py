@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
 from sightline.cli.options import CollectionName, Data, Filter, Json
+from sightline.records import Precision, ScoreName, SearchRequest, SearchResponse
 
-if TYPE_CHECKING:
-    from sightline.records import SearchResponse
-
-# records.ScoreName and Precision, which would import numpy for every command's help; mypy holds them
-# together.
-ScoreName = Literal["itm+itc", "itm", "itc"]
-Precision = Literal["fast", "exact"]
 Score = Annotated[ScoreName, typer.Option("--score", help="What orders the judged candidates.")]
 
 
@@ -48,17 +42,14 @@ def search(
     json: Json = False,
 ) -> None:
     """Find pictures in words."""
+    given = locals()  # the options: one for each field of the record, by its name
     from sightline.cli.console import print_json
     from sightline.cli.filters import read_filter
-    from sightline.records import SearchRequest
     from sightline.settings import load_settings
     from sightline.wiring import build_services
 
-    request = SearchRequest(
-        collection=collection, text=text, limit=limit, offset=offset, candidates=candidates, rerank=rerank,
-        score=score, filter=read_filter(filter), min_probability=min_probability, precision=precision,
-        deadline_ms=deadline_ms,
-    )  # fmt: skip
+    given["filter"] = read_filter(filter)
+    request = SearchRequest(**{field.name: given[field.name] for field in fields(SearchRequest)})
     with build_services(load_settings(data)) as services:
         response = services.search(request)
     if json:
