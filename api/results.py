@@ -10,7 +10,9 @@ from urllib.parse import quote, urlencode
 
 from sightline.api.settings import ApiSettings
 from sightline.api.urls import file_url, thumbnail_url
+from sightline.errors import FilterError
 from sightline.records import SearchHit, SearchResponse
+from sightline.store.filters import read_filter
 from sightline.store.records import Collection, Image
 
 SIZES = (12, 24, 48, 96)
@@ -227,12 +229,12 @@ def chips_of(query: PageQuery, root: str) -> list[Chip]:
     if not query.filter:
         return []
     try:
-        wanted = json.loads(query.filter)
+        wanted = read_filter(query.filter)
         conditions = wanted["must"]
         if set(wanted) != {"must"}:
             raise ValueError
         labels = [_label(item) for item in conditions]
-    except (ValueError, TypeError, KeyError, RecursionError):
+    except (FilterError, ValueError, TypeError, KeyError):
         return [Chip("custom filter", query.url(root, filter="", cursor=None))]
     chips = []
     for index, label in enumerate(labels):

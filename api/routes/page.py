@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,12 +28,12 @@ from sightline.api.results import (
     tile_of_image,
     tiles_of,
 )
-from sightline.api.routes.images import parse_filter_text
 from sightline.api.routes.search import run_search
 from sightline.api.services import Services
 from sightline.api.settings import ApiSettings
 from sightline.errors import FilterError, NotFoundError, SightlineError
 from sightline.records import SearchRequest, SearchResponse
+from sightline.store.filters import parse_filter, read_filter
 from sightline.store.records import Collection, Image
 
 router = APIRouter(include_in_schema=False)
@@ -123,13 +122,15 @@ def look(
 def _searched(services: Services, settings: ApiSettings, metrics: Metrics, base: View, root: str) -> View:
     query, collection = base.query, base.collection
     assert collection is not None
-    parse_filter_text(query.filter)
+    condition = read_filter(query.filter) if query.filter else None
+    if condition is not None:
+        parse_filter(condition)  # what is wrong with it is told whether the model is there or not
     request = SearchRequest(
         collection=collection.name,
         text=query.text,
         limit=max(query.candidates, query.k),
         candidates=query.candidates,
-        filter=json.loads(query.filter) if query.filter else None,
+        filter=condition,
     )
     response = run_search(services, metrics, request)
     tiles = tiles_of(response, query, collection.name, root)
@@ -154,7 +155,7 @@ def _wall(services: Services, base: View, root: str) -> View:
     """The collection itself, page by page."""
     assert base.collection is not None
     name = base.collection.name
-    wanted = parse_filter_text(base.query.filter)
+    wanted = parse_filter(read_filter(base.query.filter)) if base.query.filter else None
     page = services.catalog.images(name, base.query.cursor, WALL, wanted)
     counts = services.catalog.collection_counts(name)
     tiles = [tile_of_image(image, name, root) for image in page.items]

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Self
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, create_model
 
 from sightline.records import Doc, parameters
+from sightline.store.values import COLLECTION_NAME
 
 INT64 = 2**63
 MAX_DEPTH = 32
@@ -88,7 +89,7 @@ def _check(value: Any, depth: int) -> None:
 Text = Annotated[str, AfterValidator(storable_text)]
 JsonObject = Annotated[dict[str, Any], AfterValidator(storable_json)]
 CollectionName = Annotated[
-    str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$", description="Letters, digits, '.', '_' and '-'.")
+    str, Field(pattern=COLLECTION_NAME, description="Letters, digits, '.', '_' and '-'.")
 ]
 ImageId = Annotated[Text, Field(min_length=1, max_length=1024)]
 

@@ -86,16 +86,14 @@ def delete(
 ) -> None:
     """Delete images by id or filter, or (--all) the collection. They are gone from the very next search."""
     from sightline.cli.console import answers, print_json
-    from sightline.cli.filters import read_filter
     from sightline.errors import InputError
     from sightline.settings import load_settings
-    from sightline.store.filters import parse_filter
+    from sightline.store.filters import parse_filter, read_filter
     from sightline.wiring import build_services
 
     if sum((bool(id), filter is not None, all)) != 1:
         raise InputError("Say what to delete: --id ID (several times), --filter JSON, or --all.")
-    condition = read_filter(filter)
-    parsed = None if condition is None else parse_filter(condition)
+    parsed = None if filter is None else parse_filter(read_filter(filter))
     with build_services(load_settings(data)) as services:
         found = services.catalog.collection(collection)
         if all:

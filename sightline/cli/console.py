@@ -6,10 +6,10 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
@@ -22,15 +22,15 @@ from sightline.errors import (
     UnavailableError,
 )
 
+if TYPE_CHECKING:
+    from sightline.types import OnProgress
+
 OK = 0
 PARTLY_FAILED = 1
 BAD_INPUT = 2
 NOT_FOUND = 3
 CONFLICT = 4
 UNAVAILABLE = 5
-
-OnProgress = Callable[[str, int, int], None]
-"""(stage, done, total)."""
 
 _EXIT_CODES: tuple[tuple[type[SightlineError], int], ...] = (
     (InputError, BAD_INPUT),

@@ -14,13 +14,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from sightline.cli.console import remarks
 from sightline.indexer.queue.presence import worker_is_alive
+from sightline.store.records import ENDED
 
 if TYPE_CHECKING:
     from sightline.processes.supervisor import Supervisor
     from sightline.store.records import Progress as Counts
     from sightline.wiring import Services
 
-ENDED = frozenset({"done", "cancelled", "failed"})
 POLL_SECONDS = 0.2
 PRESENCE_SECONDS = 5.0
 ERRORS_SHOWN = 1000

@@ -44,11 +44,11 @@ def search(
     """Find pictures in words."""
     given = locals()  # the options: one for each field of the record, by its name
     from sightline.cli.console import print_json
-    from sightline.cli.filters import read_filter
     from sightline.settings import load_settings
+    from sightline.store.filters import read_filter
     from sightline.wiring import build_services
 
-    given["filter"] = read_filter(filter)
+    given["filter"] = None if filter is None else read_filter(filter)
     request = SearchRequest(**{field.name: given[field.name] for field in fields(SearchRequest)})
     with build_services(load_settings(data)) as services:
         response = services.search(request)

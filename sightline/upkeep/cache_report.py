@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
     from sightline.blip.latents import Latents
     from sightline.blip.patch_codec import PatchCodec
-    from sightline.cli.console import OnProgress
     from sightline.serving.models import RetrievalModel
     from sightline.store.records import Collection
+    from sightline.types import OnProgress
     from sightline.wiring import Services
 
 CANDIDATES = 100
