@@ -41,7 +41,7 @@ def report(
     json: Json = False,
 ) -> None:
     """Measure on this collection how much of the order each level of the patch cache keeps."""
-    from sightline.cli.console import print_json, progress
+    from sightline.cli.output import print_json, progress
     from sightline.settings import load_settings
     from sightline.upkeep.cache_report import Request, queries_in
     from sightline.upkeep.cache_report import report as measure
@@ -68,7 +68,8 @@ def fit(
     json: Json = False,
 ) -> None:
     """Fit a codec to a collection now; with SIGHTLINE_INDEXER__PATCH_CODEC=latent it is used from then on."""
-    from sightline.cli.console import answers, print_json, progress
+    from sightline.cli.output import print_json, progress
+    from sightline.console import answers
     from sightline.settings import load_settings
     from sightline.upkeep.cache_report import fitted
     from sightline.upkeep.cache_sample import WholePatches
@@ -98,7 +99,7 @@ def fit(
 def _print(answer: CacheReport) -> None:
     from rich.table import Table
 
-    from sightline.cli.console import answers
+    from sightline.console import answers
 
     table = Table("level", "KB an image", "smaller", "τ", "top 10", "logit error")
     for one in answer.levels:

@@ -28,7 +28,8 @@ def doctor(
     json: Json = False,
 ) -> None:
     """What is installed and reachable, and whether catalog, segments and index agree."""
-    from sightline.cli.console import OK, PARTLY_FAILED, answers, print_json
+    from sightline.cli.output import OK, PARTLY_FAILED, print_json
+    from sightline.console import answers
     from sightline.settings import load_settings
     from sightline.upkeep.doctor import examine
 
@@ -51,7 +52,7 @@ def doctor(
 
 
 def _repair(settings: Settings) -> list[Repair]:
-    from sightline.cli.console import remarks
+    from sightline.console import remarks
     from sightline.upkeep.repair import repair
     from sightline.wiring import build_services
 

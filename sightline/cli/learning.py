@@ -46,7 +46,8 @@ def train(
 ) -> None:
     """Fine-tune a checkpoint on pictures with captions; ends with recall before and after."""
     from sightline import training
-    from sightline.cli.console import answers, print_json, progress
+    from sightline.cli.output import print_json, progress
+    from sightline.console import answers
     from sightline.settings import load_settings
     from sightline.training.config import TrainConfig
 
@@ -87,7 +88,8 @@ def evaluate(
 ) -> None:
     """Recall of text→image and image→text by ITC, by ITM and by their sum."""
     from sightline import evaluation
-    from sightline.cli.console import answers, print_json, progress
+    from sightline.cli.output import print_json, progress
+    from sightline.console import answers
     from sightline.evaluation.config import EvalConfig
     from sightline.settings import load_settings
 

@@ -43,7 +43,7 @@ def search(
 ) -> None:
     """Find pictures in words."""
     given = locals()  # the options: one for each field of the record, by its name
-    from sightline.cli.console import print_json
+    from sightline.cli.output import print_json
     from sightline.settings import load_settings
     from sightline.store.filters import read_filter
     from sightline.wiring import build_services
@@ -72,7 +72,7 @@ def rerank(
     json: Json = False,
 ) -> None:
     """Order picture files by how well they match a text; needs no collection and no server."""
-    from sightline.cli.console import print_json
+    from sightline.cli.output import print_json
     from sightline.reranker import Reranker
     from sightline.settings import load_settings
     from sightline.wiring import build_services
@@ -95,7 +95,7 @@ def _print_hits(response: SearchResponse) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from sightline.cli.console import answers, remarks
+    from sightline.console import answers, remarks
 
     table = Table(
         "rank", "id", "match", "ITC", "moved", "caption", box=None, pad_edge=False, header_style="bold"
@@ -126,7 +126,7 @@ def _print_ranking(rows: list[dict[str, Any]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from sightline.cli.console import answers
+    from sightline.console import answers
 
     table = Table("rank", "image", "match", "ITM", "ITC", box=None, pad_edge=False, header_style="bold")
     for row in rows:

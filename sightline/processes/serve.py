@@ -25,7 +25,7 @@ def serve(settings: Settings) -> None:
 
     from sightline.api.app import create_app
     from sightline.api.logs import add_request_context
-    from sightline.cli.console import remarks
+    from sightline.console import remarks
     from sightline.indexer.logs import log_json_lines
     from sightline.wiring import build_services
 
