@@ -112,7 +112,7 @@ def data_of(uri: str, pointer: str) -> bytes:
     """The bytes of a data URI."""
     head = DATA_URI.match(uri[:200])
     if head is None:
-        raise invalid(pointer, "This data URI has no comma: it reads like data:image/png;base64,iVBOR…")
+        raise invalid(pointer, "This data URI has no comma: it reads like 'data:image/png;base64,iVBOR…'.")
     payload = uri[head.end() :]
     if head[1] is None:
         return unquote_to_bytes(payload)

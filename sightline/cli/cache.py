@@ -125,4 +125,4 @@ def _ranks(text: str) -> list[int]:
     try:
         return [int(part) for part in text.split(",") if part.strip()]
     except ValueError as error:
-        raise InputError(f"--ranks takes whole numbers with commas, not {text!r}.") from error
+        raise InputError(f"The option --ranks takes whole numbers with commas, not {text!r}.") from error

@@ -121,7 +121,7 @@ def _objectives(text: str) -> tuple[Objective, ...]:
     names = tuple(name.strip() for name in text.split(",") if name.strip())
     wrong = [name for name in names if name not in OBJECTIVES]
     if wrong or not names:
-        raise InputError(f"--objectives takes {', '.join(OBJECTIVES)} with commas, not {text!r}.")
+        raise InputError(f"The option --objectives takes {', '.join(OBJECTIVES)} with commas, not {text!r}.")
     return cast("tuple[Objective, ...]", names)
 
 
@@ -129,7 +129,7 @@ def _handling(text: str) -> TextHandling:
     from sightline.errors import InputError
 
     if text not in ("lavis", "transformers"):
-        raise InputError(f"--text is lavis or transformers, not {text!r}.")
+        raise InputError(f"The option --text is lavis or transformers, not {text!r}.")
     return cast("TextHandling", text)
 
 
@@ -139,7 +139,7 @@ def _numbers(text: str) -> tuple[int, ...]:
     try:
         numbers = tuple(int(part) for part in text.split(","))
     except ValueError as error:
-        raise InputError(f"--k takes whole numbers with commas, not {text!r}.") from error
+        raise InputError(f"The option --k takes whole numbers with commas, not {text!r}.") from error
     if min(numbers) < 1:
-        raise InputError("--k takes numbers from 1 on.")
+        raise InputError("The option --k takes numbers from 1 on.")
     return numbers

@@ -32,7 +32,7 @@ def rerank_documents(services: Services, request: RerankRequest) -> RerankRespon
     if not request.query.strip():
         raise InputError("The query is empty; say what the pictures should show.")
     if request.top_n is not None and request.top_n < 1:
-        raise InputError("top_n must be at least 1.")
+        raise InputError("The parameter top_n must be at least 1.")
     with services.scheduler.admit() as admitted:
         collections = _collections(services, request.documents)
         name, bare = _model(services, request.model, list(collections.values()))
