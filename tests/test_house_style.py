@@ -15,10 +15,11 @@ CHECKED = (
     "api", "sightline/cli", "sightline/console.py", "sightline/errors.py", "sightline/processes",
     "sightline/records.py", "sightline/searching", "sightline/serving", "sightline/upkeep",
 )  # fmt: skip
-"""Files and folders whose messages are sentences."""
+"""The files and folders that keep to it."""
 
 MESSAGE_AT = {name: 0 for name, kind in vars(errors).items() if isinstance(kind, type)} | {
     "ImageRejected": 1, "Problem": 1, "invalid": 1, "UploadTooLarge": 0, "_refuse": 0,
+    "FileMissingError": 0, "TrainingDivergedError": 0,
 }  # fmt: skip
 """What is called with a message for a person, and as which argument."""
 AFTER_A_COLON = {"ImageRejected"}
@@ -78,6 +79,18 @@ def ends_with_a_full_stop(text: ast.expr) -> bool:
     return str(getattr(last, "value", "")).endswith(".")
 
 
+def torn_summaries(source: str) -> list[str]:
+    """Docstrings that begin with one long line and leave a word or two for the next."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, Scope | ast.ClassDef):
+            continue
+        lines = (ast.get_docstring(node) or "").split("\n\n")[0].split("\n")
+        if len(lines) == 2 and len(lines[1].split()) < 3:
+            found.append(lines[1])
+    return found
+
+
 def complaints(source: str) -> list[str]:
     """Messages that do not begin with a capital and end with a full stop, each with its line."""
     found = []
@@ -93,6 +106,13 @@ def test_messages_begin_with_a_capital_and_end_with_a_full_stop(place: str) -> N
     found = [
         f"{path.relative_to(ROOT)}:{said}" for path in sources(place) for said in complaints(path.read_text())
     ]
+    assert found == []
+
+
+@pytest.mark.parametrize("place", CHECKED)
+def test_summaries_are_not_torn(place: str) -> None:
+    found = [f"{path.relative_to(ROOT)}: {line}" for path in sources(place)
+             for line in torn_summaries(path.read_text())]  # fmt: skip
     assert found == []
 
 
@@ -116,3 +136,8 @@ def test_messages_begin_with_a_capital_and_end_with_a_full_stop(place: str) -> N
 )
 def test_the_check_can_fail(source: str, fine: bool) -> None:
     assert (complaints(source) == []) is fine
+
+
+def test_the_check_of_summaries_can_fail() -> None:
+    assert torn_summaries('def f():\n    """What this does is too long for one\n    line."""') == ["line."]
+    assert torn_summaries('def f():\n    """What this does.\n\n    Why."""') == []
