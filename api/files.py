@@ -12,6 +12,7 @@ from fastapi import Request, Response
 
 from sightline.api.problems import Problem
 from sightline.errors import ImageRejected, NotFoundError, SourceError
+from sightline.imaging.formats import media_type
 from sightline.store.records import Image
 
 if TYPE_CHECKING:
@@ -19,25 +20,7 @@ if TYPE_CHECKING:
 
 IMMUTABLE = "max-age=31536000, immutable"
 REVALIDATE = "no-cache"
-SIGNATURES: tuple[tuple[bytes, int, str], ...] = (
-    (b"\xff\xd8\xff", 0, "image/jpeg"),
-    (b"\x89PNG\r\n\x1a\n", 0, "image/png"),
-    (b"GIF8", 0, "image/gif"),
-    (b"WEBP", 8, "image/webp"),
-    (b"ftypavif", 4, "image/avif"),
-    (b"ftypheic", 4, "image/heic"),
-    (b"II*\0", 0, "image/tiff"),
-    (b"MM\0*", 0, "image/tiff"),
-    (b"BM", 0, "image/bmp"),
-)
-
-
-def media_type(data: bytes) -> str:
-    """By the first bytes, never by a name: only picture types, so that no page can be served from here."""
-    for mark, at, name in SIGNATURES:
-        if data[at : at + len(mark)] == mark:
-            return name
-    return "application/octet-stream"
+ANY_BYTES = "application/octet-stream"
 
 
 def cache_headers(request: Request, etag: str, sha256: str, private: bool) -> dict[str, str]:
@@ -69,8 +52,9 @@ def read_original(image: Image, originals: Originals) -> bytes:
 
 def file_response(data: bytes, image_id: str, headers: dict[str, str]) -> Response:
     """The original, shown by browsers when it is a picture that they know, else saved."""
-    kind = media_type(data)
-    how = "attachment" if kind == "application/octet-stream" else "inline"
+    # By the first bytes, never by a name: only picture types, so that no page can be served from here.
+    kind = media_type(data) or ANY_BYTES
+    how = "attachment" if kind == ANY_BYTES else "inline"
     name = image_id.rpartition("/")[2]
     headers = {**headers, "Content-Disposition": f"{how}; filename*=UTF-8''{quote(name, safe='')}"}
     return Response(data, headers=headers, media_type=kind)

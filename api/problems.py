@@ -132,15 +132,17 @@ def from_validation(error: RequestValidationError, request: Request) -> Problem:
     """Translate pydantic's list; a body that is no JSON is 400, or 415 when it does not claim to be."""
     found = error.errors()
     if any(item["type"] == "json_invalid" for item in found):
-        return Problem(400, f"The body is not valid JSON: {_sentence(found[0])}", code="malformed-request")
+        first = found[0]
+        detail = f"The body is not valid JSON: {first['ctx']['error']} at character {first['loc'][-1]}."
+        return Problem(400, detail, code="malformed-request")
     media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if any(tuple(item["loc"]) == ("body",) for item in found) and media and not media.endswith("json"):
         return Problem(415, f"Send this body as application/json, not {media[:100]}.")
     errors = [_place(item["loc"]) | {"detail": _sentence(item)} for item in found[:50]]
     where = errors[0].get("pointer") or errors[0].get("parameter") or "body"
-    first = errors[0]["detail"]
+    wrong = errors[0]["detail"].removesuffix(".")
     more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
-    return Problem(422, f"{where}: {first}{more}", code="invalid-input", errors=errors)
+    return Problem(422, f"{where}: {wrong}{more}.", code="invalid-input", errors=errors)
 
 
 def _place(loc: Sequence[int | str]) -> dict[str, str]:
@@ -156,8 +158,6 @@ def _sentence(item: Mapping[str, Any]) -> str:
         return str(item["ctx"]["error"])
     if item["type"] == "extra_forbidden":
         return "There is no such field."
-    if item["type"] == "json_invalid":
-        return f"{item['ctx']['error']} at character {item['loc'][-1]}."
     return str(item["msg"]).rstrip(".") + "."
 
 

@@ -255,7 +255,7 @@ def _installation(data: Path) -> Any:
     """The parts of an installation, whatever a checkout calls the function that wires them."""
     settings = _first("sightline.settings").Settings(data=data)
     wiring = _first("sightline.wiring")
-    wire = wiring.open_installation if hasattr(wiring, "open_installation") else wiring.open_installation
+    wire = wiring.open_installation if hasattr(wiring, "open_installation") else wiring.build_services
     return wire(settings)
 
 

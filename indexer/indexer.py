@@ -24,14 +24,13 @@ from sightline.indexer.registration import Plan, Registrar
 from sightline.indexer.roots import Roots
 from sightline.indexer.tasks import Outcome, TaskRunner
 from sightline.indexer.uploads import Upload, UploadLine
-from sightline.store.records import Registration
+from sightline.store.records import ENDED, Registration
 
 if TYPE_CHECKING:
     from sightline.store.records import Job, Progress
 
 log = logging.getLogger(__name__)
 
-ENDED = frozenset({"done", "cancelled", "failed"})
 PENDING_PAGE = 100
 
 

@@ -1,16 +1,25 @@
-"""What a search asks and answers: plain values between the edges (HTTP, command line) and the roof.
+"""What a search asks and answers: plain values between the edges (HTTP, command line) and the use cases.
 
-The roof implements ``search(SearchRequest) -> SearchResponse`` and
-``rerank_documents(RerankRequest) -> RerankResponse``; the edges translate these records and nothing else.
+``search(SearchRequest) -> SearchResponse`` and ``rerank_documents(RerankRequest) -> RerankResponse`` are what
+the edges call; they translate these records and nothing else. The fields of a ``SearchRequest`` say which
+numbers they take and what they are for: HTTP makes its body, its checks and its documentation of them.
+
+Nothing here may import NumPy or more: the command line reads these names for its help.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from functools import cache
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
-from sightline.types import RGB
+from annotated_types import Ge, Gt, Le
+
+from sightline.errors import InputError
+
+if TYPE_CHECKING:
+    from sightline.types import RGB
 
 ScoreName = Literal["itm+itc", "itm", "itc"]
 """What orders reranked candidates: match logit + ITC cosine (as LAVIS), the logit alone, the cosine alone."""
@@ -23,28 +32,65 @@ MAX_CANDIDATES = 10_000
 
 
 @dataclass(frozen=True)
+class Doc:
+    """One sentence on a field, for whoever fills it in."""
+
+    text: str
+
+
+@dataclass(frozen=True)
 class SearchRequest:
     """One text query against one collection.
 
     ``offset + limit`` may exceed ``candidates``: the rest follow in ITC order with ``itm_logit=None``.
     ``filter`` is the raw JSON object (sightline.store.filters.parse_filter gives it meaning, or FilterError).
     ``min_probability`` needs ``rerank`` (InputError otherwise), applies before ``offset``, and then only
-    candidates that ITM scored can be hits. ``precision``: ``exact`` judges the best 2 · (offset + limit)
-    again in float32. ``deadline_ms`` counts from the start of the search: candidates that ITM could not judge
-    in time keep their ITC order below the rest.
+    candidates that ITM scored can be hits. ``deadline_ms`` counts from the start of the search.
     """
 
     collection: str
-    text: str
-    limit: int = 10
-    offset: int = 0
-    candidates: int = 100
-    rerank: bool = True
-    score: ScoreName = "itm+itc"
-    filter: Mapping[str, Any] | None = None
-    min_probability: float | None = None
-    precision: Precision = "fast"
-    deadline_ms: float | None = None
+    text: Annotated[str, Doc("What the pictures should show.")]
+    limit: Annotated[int, Ge(1), Doc("How many hits.")] = 10
+    offset: Annotated[int, Ge(0), Le(MAX_CANDIDATES), Doc("Hits to pass over.")] = 0
+    candidates: Annotated[int, Ge(1), Le(MAX_CANDIDATES), Doc("How many ITC candidates ITM scores.")] = 100
+    rerank: Annotated[bool, Doc("Whether ITM scores the candidates; else they stay in ITC order.")] = True
+    score: Annotated[ScoreName, Doc("What orders the candidates that ITM scored.")] = "itm+itc"
+    filter: Annotated[
+        Mapping[str, Any] | None, Doc("must / should / must_not of conditions: see docs/http.md.")
+    ] = None
+    min_probability: Annotated[float | None, Ge(0), Le(1), Doc("Needs rerank; applies before offset.")] = None
+    precision: Annotated[
+        Precision, Doc("exact: the best 2 · (offset + limit) are scored again in float32.")
+    ] = "fast"
+    deadline_ms: Annotated[
+        float | None, Gt(0), Doc("What ITM could not score by then keeps its ITC order below the rest.")
+    ] = None
+
+
+def parameters(record: type) -> dict[str, tuple[Any, tuple[Any, ...]]]:
+    """The type of each field of a record, and what its annotation says besides: bounds, a Doc."""
+    plain, whole = get_type_hints(record), get_type_hints(record, include_extras=True)
+    return {name: (plain[name], getattr(hint, "__metadata__", ())) for name, hint in whole.items()}
+
+
+def check_bounds(request: SearchRequest) -> None:
+    """Raises InputError for a number outside of the bounds that its field declares, NaN included."""
+    for name, bound in _bounds():
+        value = getattr(request, name)
+        if value is None:
+            continue
+        if isinstance(bound, Ge) and not value >= bound.ge:
+            raise InputError(f"The parameter {name} must be at least {bound.ge}.")
+        if isinstance(bound, Gt) and not value > bound.gt:
+            raise InputError(f"The parameter {name} must be more than {bound.gt}.")
+        if isinstance(bound, Le) and not value <= bound.le:
+            raise InputError(f"The parameter {name} may be at most {bound.le:,}.")
+
+
+@cache
+def _bounds() -> list[tuple[str, Any]]:
+    """Every bound of a search request with the name of its field."""
+    return [(name, one) for name, (_, said) in parameters(SearchRequest).items() for one in said]
 
 
 @dataclass(frozen=True)

@@ -6,30 +6,30 @@ import logging
 
 from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-from pydantic import BaseModel
 
 from sightline.api.dependencies import MetricsHere, PartsHere
 from sightline.api.parts import ApiParts
+from sightline.api.schemas.common import Answer
 from sightline.errors import SightlineError
 
 router = APIRouter(tags=["health"])
 log = logging.getLogger("sightline.http")
 
 
-class Alive(BaseModel):
+class Alive(Answer):
     """The process answers."""
 
     status: str = "alive"
 
 
-class CheckAnswer(BaseModel):
+class CheckAnswer(Answer):
     """One thing that answering needs."""
 
     ready: bool
     detail: str
 
 
-class Readiness(BaseModel):
+class Readiness(Answer):
     """Whether searches can be answered now, and why not."""
 
     status: str
@@ -45,8 +45,7 @@ async def live() -> Alive:
 @router.get("/readyz", responses={503: {"model": Readiness, "description": "Not ready"}})
 def ready(parts: PartsHere, response: Response) -> Readiness:
     """200 when model, database and generations can answer a search, else 503 with the same body."""
-    model = parts.model_status()
-    checks = {"model": CheckAnswer(ready=model.ready, detail=model.detail)} | _stored(parts)
+    checks = {"model": CheckAnswer.of(parts.model_status())} | _stored(parts)
     good = all(check.ready for check in checks.values())
     response.status_code = 200 if good else 503
     response.headers["Cache-Control"] = "no-store"

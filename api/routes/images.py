@@ -21,7 +21,6 @@ from sightline.api.dependencies import (
 from sightline.api.files import cache_headers, file_response, is_known, read_original
 from sightline.api.problems import Problem, invalid
 from sightline.api.routes.jobs import answer_of
-from sightline.api.schemas.common import storable_json
 from sightline.api.schemas.images import (
     ImageAnswer,
     ImageChange,
@@ -33,9 +32,9 @@ from sightline.api.schemas.images import (
     image_answer,
 )
 from sightline.api.urls import job_url
-from sightline.errors import FilterError, NotFoundError
-from sightline.indexer.uploads import Upload, UploadLine
-from sightline.store.filters import Filter, parse_filter
+from sightline.errors import NotFoundError
+from sightline.indexer.uploads import Upload
+from sightline.store.filters import parse_filter, read_filter
 from sightline.store.records import UNSET
 
 router = APIRouter(prefix="/v1/collections/{name}/images", tags=["images"])
@@ -70,7 +69,10 @@ def upload_images(
     metrics.upload_bytes.inc(sum(len(upload.data) for upload in uploads))
     for line in lines:
         metrics.uploaded.labels(line.status).inc()
-    answers = [_line(line, file.filename) for line, file in zip(lines, files, strict=True)]
+    answers = [
+        UploadLineAnswer.of(line, filename=file.filename or None)
+        for line, file in zip(lines, files, strict=True)
+    ]
     return UploadAnswer(job=answer_of(parts, job, root), files=answers)
 
 
@@ -86,7 +88,8 @@ def list_images(
     filter: Annotated[str | None, Query(max_length=20_000, description="A filter, as JSON.")] = None,
 ) -> ImageList:
     """Live images, oldest first, page by page."""
-    page = parts.catalog.images(name, cursor, limit, parse_filter_text(filter))
+    wanted = parse_filter(read_filter(filter)) if filter is not None and filter.strip() else None
+    page = parts.catalog.images(name, cursor, limit, wanted)
     return ImageList(
         items=[image_answer(item, name, root) for item in page.items], next_cursor=page.next_cursor
     )
@@ -175,30 +178,3 @@ def parse_items(text: str | None, files: int) -> list[UploadItem]:
     if len(set(ids)) != len(ids):
         raise invalid("/items", "Two files of this upload have the same id.")
     return told
-
-
-def parse_filter_text(text: str | None) -> Filter | None:
-    """A filter that came as JSON text; FilterError says what is wrong with it."""
-    if text is None or not text.strip():
-        return None
-    try:
-        return parse_filter(storable_json(json.loads(text)))
-    except json.JSONDecodeError as error:
-        raise FilterError(
-            f"The filter is not valid JSON: {error.msg} at character {error.pos + 1}."
-        ) from error
-    except RecursionError as error:
-        raise FilterError("The filter nests too deeply.") from error
-    except ValueError as error:
-        raise FilterError(str(error)) from error
-
-
-def _line(line: UploadLine, filename: str | None) -> UploadLineAnswer:
-    return UploadLineAnswer(
-        index=line.index,
-        filename=filename or None,
-        id=line.id,
-        status=line.status,
-        reason=line.reason,
-        detail=line.detail,
-    )

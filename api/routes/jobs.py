@@ -19,10 +19,9 @@ from sightline.api.schemas.jobs import JobAnswer, JobList, NewJob, job_answer
 from sightline.api.urls import job_url
 from sightline.errors import NotFoundError
 from sightline.indexer.roots import Roots
-from sightline.store.records import Job
+from sightline.store.records import ENDED, Job
 
 router = APIRouter(prefix="/v1", tags=["jobs"])
-ENDED = frozenset({"done", "cancelled", "failed"})
 KEEP_ALIVE_SECONDS = 15
 log = logging.getLogger("sightline.http")
 

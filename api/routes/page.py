@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import unquote
@@ -16,25 +16,15 @@ from starlette.templating import Jinja2Templates
 from sightline.api.auth import COOKIE, same, session_value
 from sightline.api.dependencies import Everything, EverythingHere, Root, SettingsHere
 from sightline.api.metrics import Metrics
+from sightline.api.page_query import CANDIDATES, SIZES, PageQuery, read_query
+from sightline.api.page_view import State, View, chips_of, duration, percent, tile_of_image, tiles_of
 from sightline.api.parts import ApiParts
 from sightline.api.problems import from_error, sentence
-from sightline.api.results import (
-    CANDIDATES,
-    SIZES,
-    PageQuery,
-    View,
-    chips_of,
-    duration,
-    percent,
-    read_query,
-    tile_of_image,
-    tiles_of,
-)
-from sightline.api.routes.images import parse_filter_text
 from sightline.api.routes.search import run_search
 from sightline.api.settings import ApiSettings
 from sightline.errors import FilterError, NotFoundError, SightlineError
 from sightline.records import SearchRequest, SearchResponse
+from sightline.store.filters import parse_filter, read_filter
 from sightline.store.records import Collection, Image
 
 router = APIRouter(include_in_schema=False)
@@ -43,7 +33,7 @@ templates.env.filters["percent"] = percent
 templates.env.filters["duration"] = duration
 templates.env.trim_blocks = templates.env.lstrip_blocks = True
 log = logging.getLogger("sightline.http")
-WALL = 60
+IMAGES_AT_ONCE = 60
 EXAMPLE_LENGTH = 44
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; style-src-attr 'unsafe-inline'; "
@@ -111,7 +101,7 @@ def look(
         base = View("home", query, collection, listed, chips=chips_of(query, root))
         if query.text:
             return 200, _searched(parts, settings, metrics, base, root)
-        return 200, _wall(parts, base, root)
+        return 200, _browsed(parts, base, root)
     except SightlineError as error:
         return _failed(error, query, listed, root)
     except Exception:
@@ -123,24 +113,27 @@ def look(
 def _searched(parts: ApiParts, settings: ApiSettings, metrics: Metrics, base: View, root: str) -> View:
     query, collection = base.query, base.collection
     assert collection is not None
-    parse_filter_text(query.filter)
+    condition = read_filter(query.filter) if query.filter else None
+    if condition is not None:
+        parse_filter(condition)  # what is wrong with it is told whether the model is there or not
     request = SearchRequest(
         collection=collection.name,
         text=query.text,
         limit=max(query.candidates, query.k),
         candidates=query.candidates,
-        filter=json.loads(query.filter) if query.filter else None,
+        filter=condition,
     )
     response = run_search(parts, metrics, request)
     tiles = tiles_of(response, query, collection.name, root)
     best = max((tile.probability for tile in tiles if tile.probability is not None), default=None)
-    state, title = "results", ""
+    state: State = "results"
+    title = ""
     if not tiles:
         state, title = "none", "Nothing to search"
     elif best is not None and best < settings.low_probability:
         state, title = "low", "Nothing here matches"
     more = query.url(root, k=min(query.k * 2, 200)) if _has_more(response, query) else None
-    return _replace(
+    return replace(
         base, state=state, title=title, tiles=tiles, response=response, best=best, next_url=more,
         total=response.images,
     )  # fmt: skip
@@ -150,27 +143,26 @@ def _has_more(response: SearchResponse, query: PageQuery) -> bool:
     return query.k < min(len(response.results), 200)
 
 
-def _wall(parts: ApiParts, base: View, root: str) -> View:
+def _browsed(parts: ApiParts, base: View, root: str) -> View:
     """The collection itself, page by page."""
     assert base.collection is not None
     name = base.collection.name
-    wanted = parse_filter_text(base.query.filter)
-    page = parts.catalog.images(name, base.query.cursor, WALL, wanted)
+    wanted = parse_filter(read_filter(base.query.filter)) if base.query.filter else None
+    page = parts.catalog.images(name, base.query.cursor, IMAGES_AT_ONCE, wanted)
     counts = parts.catalog.collection_counts(name)
     tiles = [tile_of_image(image, name, root) for image in page.items]
     more = base.query.url(root, cursor=page.next_cursor) if page.next_cursor else None
-    state, title = "home", ""
-    if not tiles:
-        state, title = ("none", "No picture passes this filter") if base.query.filter else ("bare", "")
+    state: State = "home"
+    title = ""
+    if not tiles and base.query.filter:
+        state, title = "none", "No picture passes this filter"
+    elif not tiles:
+        state = "bare"
     examples = _examples(page.items)
-    return _replace(
+    return replace(
         base, state=state, title=title, tiles=tiles, next_url=more, examples=examples,
         total=counts["live"], pending=counts["pending"],
     )  # fmt: skip
-
-
-def _replace(view: View, **changes: Any) -> View:
-    return View(**{**vars(view), **changes})
 
 
 def _examples(images: Sequence[Image]) -> list[str]:

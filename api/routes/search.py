@@ -65,15 +65,12 @@ def run_rerank(parts: ApiParts, settings: ApiSettings, body: RerankBody, request
     asked = RerankRequest(body.query, documents, body.top_n, body.model)
     response = parts.documents.rerank(asked)
     results = [
-        RerankedAnswer(
-            index=result.index,
-            relevance_score=result.match_probability,
-            itm_logit=result.itm_logit,
-            document=_echo(body, result.index),
+        RerankedAnswer.of(
+            result, relevance_score=result.match_probability, document=_echo(body, result.index)
         )
         for result in response.results
     ]
-    return RerankAnswer(id=request_id, model=response.model, results=results, truncated=response.truncated)
+    return RerankAnswer.of(response, id=request_id, results=results)
 
 
 def check_candidates(candidates: int, settings: ApiSettings) -> None:
@@ -115,7 +112,7 @@ def data_of(uri: str, pointer: str) -> bytes:
     """The bytes of a data URI."""
     head = DATA_URI.match(uri[:200])
     if head is None:
-        raise invalid(pointer, "This data URI has no comma: it reads like data:image/png;base64,iVBOR…")
+        raise invalid(pointer, "This data URI has no comma: it reads like 'data:image/png;base64,iVBOR…'.")
     payload = uri[head.end() :]
     if head[1] is None:
         return unquote_to_bytes(payload)

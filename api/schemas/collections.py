@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
 
 from pydantic import ConfigDict, Field
 
-from sightline.api.schemas.common import Answer, CollectionName, Request, Text, moment
+from sightline.api.schemas.common import Answer, CollectionName, Moment, Request, Text
 from sightline.store.records import Collection
 
 
@@ -56,7 +55,7 @@ class CollectionAnswer(Answer):
     failed: int = Field(description="Images that could not be read or decoded.")
     segments: int
     bytes: int = Field(description="Size of its segments on disk.")
-    created_at: datetime
+    created_at: Moment
 
 
 class CollectionList(Answer):
@@ -67,15 +66,5 @@ class CollectionList(Answer):
 
 def collection_answer(collection: Collection, counts: Mapping[str, int]) -> CollectionAnswer:
     """Join a catalog record with its counts."""
-    return CollectionAnswer(
-        name=collection.name,
-        model=collection.model,
-        revision=collection.revision,
-        fingerprint=collection.fingerprint,
-        images=counts["live"],
-        pending=counts["pending"],
-        failed=counts["failed"],
-        segments=counts["segments"],
-        bytes=counts["bytes"],
-        created_at=moment(collection.created_at),
-    )
+    counted = {name: counts[name] for name in ("pending", "failed", "segments", "bytes")}
+    return CollectionAnswer.of(collection, images=counts["live"], **counted)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import MISSING, fields
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, create_model
+
+from sightline.records import Doc, parameters
+from sightline.store.values import COLLECTION_NAME
 
 INT64 = 2**63
 MAX_DEPTH = 32
@@ -19,10 +23,34 @@ class Request(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
-class Answer(BaseModel):
-    """A response body."""
+def body_of(
+    record: type, name: str, *, without: Container[str], stricter: Mapping[str, Sequence[Any]]
+) -> type[Request]:
+    """The fields of a record as those of a body: their types, bounds, defaults and descriptions.
 
-    model_config = ConfigDict(frozen=True)
+    ``without`` are the fields that come from elsewhere; ``stricter`` are checks that HTTP adds to them.
+    """
+    made: dict[str, Any] = {}
+    for field in (one for one in fields(record) if one.name not in without):
+        kind, own = parameters(record)[field.name]
+        description = next((one.text for one in own if isinstance(one, Doc)), None)
+        default = ... if field.default is MISSING else field.default
+        limits = (*own, *stricter.get(field.name, ()))
+        made[field.name] = (Annotated[(kind, *limits)], Field(default, description=description))
+    return create_model(name, __base__=Request, **made)
+
+
+class Answer(BaseModel):
+    """A response body, made from the attributes of a record: fields that are called the same, nested too."""
+
+    model_config = ConfigDict(frozen=True, from_attributes=True)
+
+    @classmethod
+    def of(cls, record: object, **made: Any) -> Self:
+        """From a record; ``made`` are the fields that it does not have under their names."""
+        return cls.model_validate(
+            {name: getattr(record, name) for name in cls.model_fields if name not in made} | made
+        )
 
 
 def storable_text(text: str) -> str:
@@ -61,14 +89,17 @@ def _check(value: Any, depth: int) -> None:
 Text = Annotated[str, AfterValidator(storable_text)]
 JsonObject = Annotated[dict[str, Any], AfterValidator(storable_json)]
 CollectionName = Annotated[
-    str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$", description="Letters, digits, '.', '_' and '-'.")
+    str, Field(pattern=COLLECTION_NAME, description="Letters, digits, '.', '_' and '-'.")
 ]
 ImageId = Annotated[Text, Field(min_length=1, max_length=1024)]
 
 
-def moment(seconds: float) -> datetime:
-    """UTC epoch seconds, as the catalog keeps them, to what JSON shows (RFC 3339)."""
-    return datetime.fromtimestamp(seconds, UTC)
+def _moment(value: Any) -> Any:
+    return datetime.fromtimestamp(value, UTC) if isinstance(value, float) else value
+
+
+Moment = Annotated[datetime, BeforeValidator(_moment)]
+"""A time: UTC epoch seconds, as the catalog keeps them, become what JSON shows (RFC 3339)."""
 
 
 class FieldProblem(Answer):

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, TypeAdapter
 
-from sightline.api.schemas.common import Answer, ImageId, JsonObject, Request, Text, moment
+from sightline.api.schemas.common import Answer, ImageId, JsonObject, Moment, Request, Text
 from sightline.api.schemas.jobs import JobAnswer
 from sightline.api.urls import file_url, thumbnail_url
 from sightline.store.records import Image
@@ -93,8 +92,8 @@ class ImageAnswer(Answer):
     bytes: int
     file_url: str
     thumbnail_url: str
-    created_at: datetime
-    published_at: datetime | None
+    created_at: Moment
+    published_at: Moment | None
 
 
 class ImageList(Answer):
@@ -106,19 +105,11 @@ class ImageList(Answer):
 
 def image_answer(image: Image, collection: str, root: str = "") -> ImageAnswer:
     """One catalog record as JSON."""
-    return ImageAnswer(
+    place = (collection, image.image_id, image.sha256, root)
+    return ImageAnswer.of(
+        image,
         id=image.image_id,
         collection=collection,
-        state=image.state,
-        sha256=image.sha256,
-        uri=image.uri,
-        caption=image.caption,
-        metadata=dict(image.metadata),
-        width=image.width,
-        height=image.height,
-        bytes=image.bytes,
-        file_url=file_url(collection, image.image_id, image.sha256, root),
-        thumbnail_url=thumbnail_url(collection, image.image_id, image.sha256, root),
-        created_at=moment(image.created_at),
-        published_at=None if image.published_at is None else moment(image.published_at),
+        file_url=file_url(*place),
+        thumbnail_url=thumbnail_url(*place),
     )

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Annotated
 
 from pydantic import ConfigDict, Field
 
-from sightline.api.schemas.common import Answer, Request, Text, moment
+from sightline.api.schemas.common import Answer, Moment, Request, Text
 from sightline.api.urls import job_url
 from sightline.store.records import ItemError, Job, JobKind, JobState, Progress
 
@@ -87,8 +86,8 @@ class JobAnswer(Answer):
     errors: list[ErrorLine] = Field(description="The first 100 failures.")
     url: str
     events_url: str
-    created_at: datetime
-    updated_at: datetime
+    created_at: Moment
+    updated_at: Moment
 
 
 class JobList(Answer):
@@ -100,24 +99,6 @@ class JobList(Answer):
 def job_answer(job: Job, progress: Progress, errors: Sequence[ItemError], root: str = "") -> JobAnswer:
     """Join a catalog record with its counts and failures."""
     url = job_url(job.id, root)
-    counts = ProgressAnswer(
-        indexed=progress.indexed,
-        unchanged=progress.unchanged,
-        replaced=progress.replaced,
-        deleted=progress.deleted,
-        failed=progress.failed,
-        pending=progress.pending,
-        total=progress.total,
-    )
-    return JobAnswer(
-        id=job.id,
-        collection=job.collection,
-        kind=job.kind,
-        state=progress.state,
-        progress=counts,
-        errors=[ErrorLine(id=item.id, reason=item.reason, detail=item.detail) for item in errors],
-        url=url,
-        events_url=f"{url}/events",
-        created_at=moment(job.created_at),
-        updated_at=moment(job.updated_at),
+    return JobAnswer.of(
+        job, state=progress.state, progress=progress, errors=errors, url=url, events_url=f"{url}/events"
     )

@@ -4,14 +4,27 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Self
 
-from pydantic import ConfigDict, Field, model_validator
+from annotated_types import Le
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
-from sightline.api.schemas.common import Answer, JsonObject, Request, Text
+from sightline.api.schemas.common import Answer, body_of, storable_json, storable_text
 from sightline.api.urls import file_url, thumbnail_url
-from sightline.records import MAX_CANDIDATES, Precision, ScoreName, SearchHit, SearchRequest, SearchResponse
+from sightline.records import MAX_CANDIDATES, SearchHit, SearchRequest, SearchResponse
+
+SearchFields = body_of(
+    SearchRequest,
+    "SearchFields",
+    without={"collection"},
+    stricter={
+        "text": (AfterValidator(storable_text), Field(min_length=1, max_length=10_000, pattern=r"\S")),
+        "limit": (Le(1000),),
+        "filter": (AfterValidator(storable_json),),
+        "deadline_ms": (Le(3_600_000),),
+    },
+)
 
 
-class SearchBody(Request):
+class SearchBody(SearchFields):  # type: ignore[misc, valid-type]  # mypy knows no class that is made by a call
     """One sentence to find pictures by."""
 
     model_config = ConfigDict(
@@ -29,51 +42,19 @@ class SearchBody(Request):
         }
     )
 
-    text: Annotated[Text, Field(min_length=1, max_length=10_000, pattern=r"\S")]
-    limit: int = Field(10, ge=1, le=1000)
-    offset: int = Field(0, ge=0, le=MAX_CANDIDATES)
-    candidates: int = Field(100, ge=1, le=MAX_CANDIDATES, description="How many ITC candidates ITM scores.")
-    rerank: bool = True
-    score: ScoreName = Field("itm+itc", description="What orders the candidates that ITM scored.")
-    filter: JsonObject | None = Field(
-        None, description="must / should / must_not of conditions: see docs/http.md."
-    )
-    min_probability: float | None = Field(
-        None, ge=0, le=1, description="Needs rerank; applies before offset."
-    )
-    precision: Precision = Field(
-        "fast", description="exact: the best 2 · (offset + limit) are scored again in float32."
-    )
-    deadline_ms: float | None = Field(
-        None,
-        gt=0,
-        le=3_600_000,
-        description="What ITM could not score by then keeps its ITC order below the rest.",
-    )
-
     @model_validator(mode="after")
     def _fits(self) -> Self:
         if self.min_probability is not None and not self.rerank:
-            raise ValueError("min_probability needs rerank: without ITM there is no match probability.")
+            raise ValueError(
+                "The parameter min_probability needs rerank: without ITM there is no match probability."
+            )
         if self.offset + self.limit > MAX_CANDIDATES:
-            raise ValueError(f"offset + limit may be at most {MAX_CANDIDATES:,}.")
+            raise ValueError(f"The sum offset + limit may be at most {MAX_CANDIDATES:,}.")
         return self
 
     def to_request(self, collection: str) -> SearchRequest:
-        """The same as the roof takes it."""
-        return SearchRequest(
-            collection=collection,
-            text=self.text,
-            limit=self.limit,
-            offset=self.offset,
-            candidates=self.candidates,
-            rerank=self.rerank,
-            score=self.score,
-            filter=self.filter,
-            min_probability=self.min_probability,
-            precision=self.precision,
-            deadline_ms=self.deadline_ms,
-        )
+        """The same for one collection."""
+        return SearchRequest(collection, **dict(self))
 
 
 class HitAnswer(Answer):
@@ -95,13 +76,16 @@ class HitAnswer(Answer):
     file_url: str
 
 
+Milliseconds = Annotated[float, AfterValidator(lambda value: round(value, 3))]
+
+
 class TimingsAnswer(Answer):
     """Milliseconds."""
 
-    encode_ms: float
-    retrieve_ms: float
-    rerank_ms: float
-    total_ms: float
+    encode_ms: Milliseconds
+    retrieve_ms: Milliseconds
+    rerank_ms: Milliseconds
+    total_ms: Milliseconds
 
 
 class SearchAnswer(Answer):
@@ -149,37 +133,10 @@ class SearchAnswer(Answer):
 
 def hit_answer(hit: SearchHit, collection: str, root: str = "") -> HitAnswer:
     """One hit as JSON."""
-    return HitAnswer(
-        id=hit.id,
-        uri=hit.uri,
-        rank=hit.rank,
-        score=hit.score,
-        itc=hit.itc,
-        itc_rank=hit.itc_rank,
-        itm_logit=hit.itm_logit,
-        match_probability=hit.match_probability,
-        caption=hit.caption,
-        metadata=dict(hit.metadata),
-        width=hit.width,
-        height=hit.height,
-        thumbnail_url=thumbnail_url(collection, hit.id, hit.sha256, root),
-        file_url=file_url(collection, hit.id, hit.sha256, root),
-    )
+    place = (collection, hit.id, hit.sha256, root)
+    return HitAnswer.of(hit, file_url=file_url(*place), thumbnail_url=thumbnail_url(*place))
 
 
 def search_answer(response: SearchResponse, collection: str, root: str = "") -> SearchAnswer:
-    """The roof's answer as JSON."""
-    timings = response.timings
-    return SearchAnswer(
-        results=[hit_answer(hit, collection, root) for hit in response.results],
-        truncated=response.truncated,
-        timings=TimingsAnswer(
-            encode_ms=round(timings.encode_ms, 3),
-            retrieve_ms=round(timings.retrieve_ms, 3),
-            rerank_ms=round(timings.rerank_ms, 3),
-            total_ms=round(timings.total_ms, 3),
-        ),
-        generation=response.generation,
-        images=response.images,
-        scored=response.scored,
-    )
+    """An answer as JSON."""
+    return SearchAnswer.of(response, results=[hit_answer(hit, collection, root) for hit in response.results])

@@ -24,7 +24,8 @@ def register(app: typer.Typer) -> None:
 
 def collections(data: Data = None, json: Json = False) -> None:
     """List the collections, their models and how many images they hold."""
-    from sightline.cli.console import answers, print_json
+    from sightline.cli.output import print_json
+    from sightline.console import answers
     from sightline.settings import load_settings
     from sightline.wiring import open_installation
 
@@ -85,17 +86,16 @@ def delete(
     json: Json = False,
 ) -> None:
     """Delete images by id or filter, or (--all) the collection. They are gone from the very next search."""
-    from sightline.cli.console import answers, print_json
-    from sightline.cli.filters import read_filter
+    from sightline.cli.output import print_json
+    from sightline.console import answers
     from sightline.errors import InputError
     from sightline.settings import load_settings
-    from sightline.store.filters import parse_filter
+    from sightline.store.filters import parse_filter, read_filter
     from sightline.wiring import open_installation
 
     if sum((bool(id), filter is not None, all)) != 1:
         raise InputError("Say what to delete: --id ID (several times), --filter JSON, or --all.")
-    condition = read_filter(filter)
-    parsed = None if condition is None else parse_filter(condition)
+    parsed = None if filter is None else parse_filter(read_filter(filter))
     with open_installation(load_settings(data)) as services:
         found = services.catalog.collection(collection)
         if all:
@@ -109,13 +109,14 @@ def delete(
     else:
         answers().print(f"{deleted} deleted" + (f", {missing} not found" if missing else ""))
     if id and not deleted:
-        from sightline.cli.console import NOT_FOUND
+        from sightline.cli.output import NOT_FOUND
 
         raise typer.Exit(NOT_FOUND)
 
 
 def _list_jobs(services: Installation, collection: str | None, *, json: bool) -> None:
-    from sightline.cli.console import answers, print_json
+    from sightline.cli.output import print_json
+    from sightline.console import answers
 
     found = services.catalog.jobs(collection, JOBS_SHOWN)
     rows = [asdict(one) | asdict(services.catalog.job_progress(one.id)) for one in found]
@@ -140,8 +141,9 @@ def _list_jobs(services: Installation, collection: str | None, *, json: bool) ->
 
 
 def _show_job(services: Installation, job_id: str, *, json: bool) -> None:
-    from sightline.cli.console import answers, print_json
     from sightline.cli.jobs import report
+    from sightline.cli.output import print_failures, print_json
+    from sightline.console import answers
 
     answer: dict[str, Any] = report(services, job_id)
     if json:
@@ -151,15 +153,14 @@ def _show_job(services: Installation, job_id: str, *, json: bool) -> None:
     for name, value in answer.items():
         if name != "errors":
             console.print(f"{name:>10}  {value}", markup=False)
-    for error in answer["errors"]:
-        console.print(f"  {error['id']}: {error['reason']}: {error['detail']}", markup=False, soft_wrap=True)
+    print_failures(answer["errors"])
 
 
 def _table(columns: tuple[str, ...], rows: list[list[str]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from sightline.cli.console import answers
+    from sightline.console import answers
 
     table = Table(*columns, box=None, pad_edge=False, header_style="bold")
     for row in rows:

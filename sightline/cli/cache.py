@@ -41,7 +41,7 @@ def report(
     json: Json = False,
 ) -> None:
     """Measure on this collection how much of the order each level of the patch cache keeps."""
-    from sightline.cli.console import print_json, progress
+    from sightline.cli.output import print_json, progress
     from sightline.settings import load_settings
     from sightline.upkeep.cache_report import Request, queries_in
     from sightline.wiring import open_installation
@@ -67,7 +67,8 @@ def fit(
     json: Json = False,
 ) -> None:
     """Fit a codec to a collection now; with SIGHTLINE_INDEXER__PATCH_CODEC=latent it is used from then on."""
-    from sightline.cli.console import answers, print_json, progress
+    from sightline.cli.output import print_json, progress
+    from sightline.console import answers
     from sightline.settings import load_settings
     from sightline.wiring import open_installation
 
@@ -91,7 +92,7 @@ def fit(
 def _print(answer: CacheReport) -> None:
     from rich.table import Table
 
-    from sightline.cli.console import answers
+    from sightline.console import answers
 
     table = Table("level", "KB an image", "smaller", "τ", "top 10", "logit error")
     for one in answer.levels:
@@ -117,4 +118,4 @@ def _ranks(text: str) -> list[int]:
     try:
         return [int(part) for part in text.split(",") if part.strip()]
     except ValueError as error:
-        raise InputError(f"--ranks takes whole numbers with commas, not {text!r}.") from error
+        raise InputError(f"The option --ranks takes whole numbers with commas, not {text!r}.") from error

@@ -29,5 +29,5 @@ def demo(
     from sightline.settings import load_settings
 
     if json and not once:
-        raise InputError("--json needs --once: a server has no last word.")
+        raise InputError("The option --json needs --once: a server has no last word.")
     run(listening(load_settings(data), None, port), once=once, as_json=json)

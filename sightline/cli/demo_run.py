@@ -1,21 +1,19 @@
 """``sightline demo``: the shipped pictures through the same pipeline as everything else, searched and shown.
 
-A worker and a builder run as processes of their own; SQL, segments and the FAISS index lie in the data
-folder.
+A worker and a builder run as processes of their own; all that they make lies in the data folder.
 """
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sightline.blip.checkpoint import DEMO
+from sightline.cli.demo_outcomes import SHOWN, Outcome, Query, plain, summary
 from sightline.errors import NotFoundError, UnavailableError
-from sightline.records import SearchHit, SearchRequest
+from sightline.records import SearchRequest
 
 if TYPE_CHECKING:
     from sightline.processes.supervisor import Supervisor
@@ -24,44 +22,14 @@ if TYPE_CHECKING:
 
 COLLECTION = "demo"
 FOLDER = Path(__file__).parents[1] / "data" / "demo-collection"
-SHOWN = 5
 CANDIDATES = 100
-NOTHING_BELOW = 0.5
-"""The best match probability under which the answer is that nothing matches."""
 API_START_SECONDS = 60.0
-
-
-@dataclass(frozen=True)
-class Query:
-    """A shipped query: its text, what it is there to show, and the image ids that are right."""
-
-    text: str
-    shows: str
-    relevant: frozenset[str]
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What the two orders put on top for one query."""
-
-    query: Query
-    by_itc: tuple[SearchHit, ...]
-    after_itm: tuple[SearchHit, ...]
-
-    def right(self, hits: Sequence[SearchHit], k: int) -> int:
-        """How many of the first k are right."""
-        return sum(hit.id in self.query.relevant for hit in hits[:k])
-
-    @property
-    def best_probability(self) -> float:
-        """The highest match probability among the shown hits."""
-        return max((hit.match_probability or 0.0 for hit in self.after_itm), default=0.0)
 
 
 def run(settings: Settings, *, once: bool, as_json: bool = False) -> None:
     """Index, search, print; then serve the page until Ctrl-C unless ``once``. Leaves no process behind."""
-    from sightline.cli.console import print_json
     from sightline.cli.demo_table import show
+    from sightline.cli.output import print_json
     from sightline.processes.supervisor import Supervisor
     from sightline.processes.up import with_port
     from sightline.wiring import open_installation
@@ -73,7 +41,7 @@ def run(settings: Settings, *, once: bool, as_json: bool = False) -> None:
             counts = fill(services, supervisor)
             outcomes = [ask(services, query) for query in queries]
         if as_json:
-            print_json({"indexed": counts, **summary(outcomes), "queries": [_plain(one) for one in outcomes]})
+            print_json({"indexed": counts, **summary(outcomes), "queries": [plain(one) for one in outcomes]})
         else:
             show(outcomes, summary(outcomes))
         if not once:
@@ -95,8 +63,8 @@ def read_queries(folder: Path) -> list[Query]:
 
 def fill(services: Installation, supervisor: Supervisor) -> dict[str, int]:
     """Index the shipped pictures with the shipped model and fold them into the index."""
-    from sightline.cli.console import remarks
     from sightline.cli.jobs import EmbeddedWorker, follow
+    from sightline.console import remarks
 
     console = remarks()
     services.collections.create(COLLECTION, DEMO)
@@ -124,36 +92,9 @@ def ask(services: Installation, query: Query) -> Outcome:
     return Outcome(query, by_itc.results, after_itm.results)
 
 
-def summary(outcomes: Sequence[Outcome]) -> dict[str, int]:
-    """Right answers by ITC and after ITM, over the queries that have any."""
-    answerable = [one for one in outcomes if one.query.relevant]
-    nothing = [one for one in outcomes if not one.query.relevant]
-    return {
-        "answerable": len(answerable),
-        "findable_in_top": sum(min(SHOWN, len(one.query.relevant)) for one in answerable),
-        "right_in_top_by_itc": sum(one.right(one.by_itc, SHOWN) for one in answerable),
-        "right_in_top_after_itm": sum(one.right(one.after_itm, SHOWN) for one in answerable),
-        "first_right_by_itc": sum(one.right(one.by_itc, 1) for one in answerable),
-        "first_right_after_itm": sum(one.right(one.after_itm, 1) for one in answerable),
-        "unanswerable": len(nothing),
-        "said_that_nothing_matches": sum(one.best_probability < NOTHING_BELOW for one in nothing),
-    }
-
-
-def _plain(outcome: Outcome) -> dict[str, Any]:
-    query = outcome.query
-    itc = [{"id": hit.id, "itc": hit.itc, "right": hit.id in query.relevant} for hit in outcome.by_itc]
-    itm = [
-        {"id": hit.id, "match_probability": hit.match_probability, "itc_rank": hit.itc_rank,
-         "right": hit.id in query.relevant}
-        for hit in outcome.after_itm
-    ]  # fmt: skip
-    return {"text": query.text, "shows": query.shows, "relevant": len(query.relevant), "itc": itc, "itm": itm}
-
-
 def _serve(settings: Settings, supervisor: Supervisor) -> None:
     """The page and the API, with the worker and builder that run already, until told to stop."""
-    from sightline.cli.console import remarks
+    from sightline.console import remarks
     from sightline.processes.up import answers, keep_alive, stop_signal, url
 
     with stop_signal() as stop:

@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from sightline.cli.console import answers
-from sightline.cli.demo_run import NOTHING_BELOW, SHOWN, Outcome
+from sightline.cli.demo_outcomes import NOTHING_BELOW, SHOWN, Outcome
+from sightline.console import answers
 from sightline.records import SearchHit
 
 RIGHT, WRONG = "✓", "·"

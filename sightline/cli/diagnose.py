@@ -28,7 +28,8 @@ def doctor(
     json: Json = False,
 ) -> None:
     """What is installed and reachable, and whether catalog, segments and index agree."""
-    from sightline.cli.console import OK, PARTLY_FAILED, answers, print_json
+    from sightline.cli.output import OK, PARTLY_FAILED, print_json
+    from sightline.console import answers
     from sightline.settings import load_settings
     from sightline.wiring import open_installation
 
@@ -52,7 +53,7 @@ def doctor(
 
 
 def _repair(settings: Settings) -> list[Repaired]:
-    from sightline.cli.console import remarks
+    from sightline.console import remarks
     from sightline.wiring import open_installation
 
     done: list[Repaired] = []

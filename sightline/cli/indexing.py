@@ -1,6 +1,4 @@
-"""``sightline index``: from a source to searchable, with whatever workers there are, else with one of our
-own.
-"""
+"""``sightline index``: from a source to searchable, by whatever workers there are, else by our own."""
 
 from __future__ import annotations
 
@@ -48,8 +46,8 @@ def index(
     json: Json = False,
 ) -> None:
     """Index pictures. The same bytes again cost nothing; new bytes under the same id replace the old ones."""
-    from sightline.cli.console import OK, PARTLY_FAILED, print_json
     from sightline.cli.jobs import EmbeddedWorker, report
+    from sightline.cli.output import OK, PARTLY_FAILED, print_json
     from sightline.indexer.estimate import count
     from sightline.processes.supervisor import Supervisor
     from sightline.settings import load_settings
@@ -76,8 +74,8 @@ def index(
 
 def _wait(services: Installation, job_id: str, worker: EmbeddedWorker) -> None:
     """Until the job has ended; who presses Ctrl-C is told that nothing is lost."""
-    from sightline.cli.console import remarks
     from sightline.cli.jobs import follow
+    from sightline.console import remarks
 
     try:
         follow(services, job_id, worker)
@@ -97,7 +95,7 @@ def _did_something(answer: dict[str, Any]) -> bool:
 def _announce(services: Installation, collection: Collection, images: int, originals: int) -> None:
     """Before a big run: how much disk it will take."""
     from sightline.blip.patch_size import image_bytes
-    from sightline.cli.console import remarks
+    from sightline.console import remarks
     from sightline.indexer.estimate import Shape, estimate
 
     settings = services.settings.indexer
@@ -124,13 +122,13 @@ def _gigabytes(size: int) -> str:
 
 
 def _print(answer: dict[str, Any], *, waited: bool) -> None:
-    from sightline.cli.console import answers, remarks
+    from sightline.cli.output import print_failures
+    from sightline.console import answers, remarks
 
     names = ("indexed", "unchanged", "replaced", "deleted", "failed")
     console = answers()
     console.print(", ".join(f"{answer[name]} {name}" for name in names))
-    for error in answer["errors"][:ERRORS_LISTED]:
-        console.print(f"  {error['id']}: {error['reason']}: {error['detail']}", markup=False, soft_wrap=True)
+    print_failures(answer["errors"][:ERRORS_LISTED])
     left_out = answer["failed"] - ERRORS_LISTED
     if left_out > 0:
         console.print(f"  … and {left_out} more; `sightline jobs {answer['job']} --json` lists them")

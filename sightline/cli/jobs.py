@@ -1,6 +1,4 @@
-"""Following a job from the command line: its counts, a bar on a terminal, and a worker when nobody else
-works.
-"""
+"""Following a job from the command line: counts, a bar on a terminal, a worker when nobody else works."""
 
 from __future__ import annotations
 
@@ -12,23 +10,22 @@ from typing import TYPE_CHECKING, Any
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from sightline.cli.console import remarks
+from sightline.console import remarks
 from sightline.indexer.queue.presence import worker_is_alive
+from sightline.store.records import ENDED
 
 if TYPE_CHECKING:
     from sightline.processes.supervisor import Supervisor
     from sightline.store.records import Progress as Counts
     from sightline.wiring import Installation
 
-ENDED = frozenset({"done", "cancelled", "failed"})
 POLL_SECONDS = 0.2
 PRESENCE_SECONDS = 5.0
 ERRORS_SHOWN = 1000
 
 
 class EmbeddedWorker:
-    """Starts a worker and a builder of our own when there is work and no worker; they end with the
-    supervisor.
+    """Starts a worker and a builder when there is work and no worker; they end with the supervisor.
 
     The builder comes along because it is what finds work whose message was lost, or whose worker was killed.
     """

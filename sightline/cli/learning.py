@@ -46,7 +46,8 @@ def train(
 ) -> None:
     """Fine-tune a checkpoint on pictures with captions; ends with recall before and after."""
     from sightline import training
-    from sightline.cli.console import answers, print_json, progress
+    from sightline.cli.output import print_json, progress
+    from sightline.console import answers
     from sightline.settings import load_settings
     from sightline.training.config import TrainConfig
 
@@ -87,7 +88,8 @@ def evaluate(
 ) -> None:
     """Recall of text→image and image→text by ITC, by ITM and by their sum."""
     from sightline import evaluation
-    from sightline.cli.console import answers, print_json, progress
+    from sightline.cli.output import print_json, progress
+    from sightline.console import answers
     from sightline.evaluation.config import EvalConfig
     from sightline.settings import load_settings
 
@@ -112,7 +114,7 @@ def _objectives(text: str) -> tuple[Objective, ...]:
     names = tuple(name.strip() for name in text.split(",") if name.strip())
     wrong = [name for name in names if name not in OBJECTIVES]
     if wrong or not names:
-        raise InputError(f"--objectives takes {', '.join(OBJECTIVES)} with commas, not {text!r}.")
+        raise InputError(f"The option --objectives takes {', '.join(OBJECTIVES)} with commas, not {text!r}.")
     return cast("tuple[Objective, ...]", names)
 
 
@@ -120,7 +122,7 @@ def _handling(text: str) -> TextHandling:
     from sightline.errors import InputError
 
     if text not in ("lavis", "transformers"):
-        raise InputError(f"--text is lavis or transformers, not {text!r}.")
+        raise InputError(f"The option --text is lavis or transformers, not {text!r}.")
     return cast("TextHandling", text)
 
 
@@ -130,7 +132,7 @@ def _numbers(text: str) -> tuple[int, ...]:
     try:
         numbers = tuple(int(part) for part in text.split(","))
     except ValueError as error:
-        raise InputError(f"--k takes whole numbers with commas, not {text!r}.") from error
+        raise InputError(f"The option --k takes whole numbers with commas, not {text!r}.") from error
     if min(numbers) < 1:
-        raise InputError("--k takes numbers from 1 on.")
+        raise InputError("The option --k takes numbers from 1 on.")
     return numbers

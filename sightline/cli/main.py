@@ -13,7 +13,7 @@ from typing import NoReturn
 import typer
 
 from sightline.cli import browse, cache, demo, diagnose, indexing, learning, processes, searching
-from sightline.cli.console import OK, exit_code, print_error
+from sightline.cli.output import OK, exit_code, print_error
 from sightline.errors import SightlineError
 
 app = typer.Typer(

@@ -1,6 +1,4 @@
-"""The long-running processes, each in the foreground: ``serve``, ``worker``, ``builder``, ``up``, and
-``migrate``.
-"""
+"""``serve``, ``worker``, ``builder`` and ``up``, each in the foreground; besides ``migrate`` and ``ping``."""
 
 from __future__ import annotations
 
@@ -82,7 +80,7 @@ def up(host: Host = None, port: Port = None, data: Data = None) -> None:
 
 def migrate(data: Data = None) -> None:
     """Bring the catalog's schema to this version; the other commands do so by themselves."""
-    from sightline.cli.console import remarks
+    from sightline.console import remarks
     from sightline.settings import load_settings
     from sightline.wiring import open_installation
 

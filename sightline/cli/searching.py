@@ -4,19 +4,13 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
 from sightline.cli.options import CollectionName, Data, Filter, Json
+from sightline.records import Precision, ScoreName, SearchRequest, SearchResponse
 
-if TYPE_CHECKING:
-    from sightline.records import SearchResponse
-
-# records.ScoreName and Precision, which would import numpy for every command's help; mypy holds them
-# together.
-ScoreName = Literal["itm+itc", "itm", "itc"]
-Precision = Literal["fast", "exact"]
 Score = Annotated[ScoreName, typer.Option("--score", help="What orders the judged candidates.")]
 
 
@@ -48,16 +42,15 @@ def search(
     json: Json = False,
 ) -> None:
     """Find pictures in words."""
-    from sightline.cli.console import print_json
-    from sightline.cli.filters import read_filter
-    from sightline.records import SearchRequest
+    from sightline.cli.output import print_json
     from sightline.settings import load_settings
+    from sightline.store.filters import read_filter
     from sightline.wiring import open_installation
 
     request = SearchRequest(
         collection=collection, text=text, limit=limit, offset=offset, candidates=candidates, rerank=rerank,
-        score=score, filter=read_filter(filter), min_probability=min_probability, precision=precision,
-        deadline_ms=deadline_ms,
+        score=score, filter=None if filter is None else read_filter(filter), min_probability=min_probability,
+        precision=precision, deadline_ms=deadline_ms,
     )  # fmt: skip
     with open_installation(load_settings(data)) as services:
         response = services.search.find(request)
@@ -81,7 +74,7 @@ def rerank(
     json: Json = False,
 ) -> None:
     """Order picture files by how well they match a text; needs no collection and no server."""
-    from sightline.cli.console import print_json
+    from sightline.cli.output import print_json
     from sightline.reranker import Reranker
     from sightline.settings import load_settings
     from sightline.wiring import open_installation
@@ -104,7 +97,7 @@ def _print_hits(response: SearchResponse) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from sightline.cli.console import answers, remarks
+    from sightline.console import answers, remarks
 
     table = Table(
         "rank", "id", "match", "ITC", "moved", "caption", box=None, pad_edge=False, header_style="bold"
@@ -135,7 +128,7 @@ def _print_ranking(rows: list[dict[str, Any]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from sightline.cli.console import answers
+    from sightline.console import answers
 
     table = Table("rank", "image", "match", "ITM", "ITC", box=None, pad_edge=False, header_style="bold")
     for row in rows:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 from importlib import import_module
-from typing import Final
+from typing import Final, NamedTuple
 
 PLUGINS: Final = {
     "JPEG": "Jpeg",
@@ -34,41 +34,60 @@ PLUGINS: Final = {
 runs Ghostscript), that need a handler of the system (WMF), that are containers for something else (HDF5,
 GRIB, FITS), or that take almost any bytes for a picture."""
 
+
+class Signature(NamedTuple):
+    """How files of a format begin: all ``marks`` (offset, bytes) must be there."""
+
+    name: str
+    media_type: str | None
+    """What browsers show it as; None for what they do not know."""
+    marks: tuple[tuple[int, bytes], ...]
+
+    def fits(self, head: bytes) -> bool:
+        """Whether a file with these first bytes announces this format."""
+        return all(head.startswith(mark, at) for at, mark in self.marks)
+
+
 SIGNATURES: Final = (
-    (b"\xff\xd8\xff", "JPEG"),
-    (b"\x89PNG", "PNG"),
-    (b"GIF8", "GIF"),
-    (b"II*\0", "TIFF"),
-    (b"MM\0*", "TIFF"),
-    (b"II+\0", "TIFF"),
-    (b"MM\0+", "TIFF"),
-    (b"\0\0\0\x0cjP  ", "JPEG 2000"),
-    (b"\xff\x4f\xff\x51", "JPEG 2000"),
-    (b"8BPS", "PSD"),
-    (b"qoif", "QOI"),
-    (b"\0\0\1\0", "ICO"),
-    (b"icns", "ICNS"),
-    (b"DDS ", "DDS"),
+    Signature("JPEG", "image/jpeg", ((0, b"\xff\xd8\xff"),)),
+    Signature("PNG", "image/png", ((0, b"\x89PNG"),)),
+    Signature("GIF", "image/gif", ((0, b"GIF8"),)),
+    Signature("WebP", "image/webp", ((0, b"RIFF"), (8, b"WEBP"))),
+    Signature("AVIF", "image/avif", ((4, b"ftypavif"),)),
+    Signature("AVIF", "image/avif", ((4, b"ftypavis"),)),
+    Signature("BMP", "image/bmp", ((0, b"BM"), (15, b"\0\0\0"))),  # two letters alone could begin any text
+    Signature("TIFF", "image/tiff", ((0, b"II*\0"),)),
+    Signature("TIFF", "image/tiff", ((0, b"MM\0*"),)),
+    Signature("TIFF", "image/tiff", ((0, b"II+\0"),)),
+    Signature("TIFF", "image/tiff", ((0, b"MM\0+"),)),
+    Signature("JPEG 2000", None, ((0, b"\0\0\0\x0cjP  "),)),
+    Signature("JPEG 2000", None, ((0, b"\xff\x4f\xff\x51"),)),
+    Signature("PSD", None, ((0, b"8BPS"),)),
+    Signature("QOI", None, ((0, b"qoif"),)),
+    Signature("ICO", None, ((0, b"\0\0\1\0"),)),
+    Signature("ICNS", None, ((0, b"icns"),)),
+    Signature("DDS", None, ((0, b"DDS "),)),
 )
-"""First bytes of formats that are decoded: when these do not open, the picture is broken."""
+"""Formats that are decoded: when files that begin so do not open, the picture is broken."""
 
 UNSUPPORTED: Final = (
-    (b"%!PS", "PostScript"),
-    (b"\xc5\xd0\xd3\xc6", "PostScript"),
-    (b"\xd7\xcd\xc6\x9a", "WMF"),
-    (b"\xff\x0a", "JPEG XL"),
-    (b"\0\0\0\x0cJXL ", "JPEG XL"),
-    (b"SIMPLE  =", "FITS"),
-    (b"gimp xcf", "XCF"),
-    (b"\x76\x2f\x31\x01", "OpenEXR"),
-    (b"#?RADIANCE", "Radiance HDR"),
-    (b"FUJIFILMCCD-RAW", "camera raw"),
-    (b"AT&TFORM", "DjVu"),
+    *(
+        Signature("HEIF", None, ((4, b"ftyp" + brand),))
+        for brand in (b"heic", b"heix", b"hevc", b"heim", b"heis", b"hevm", b"hevs", b"mif1", b"msf1")
+    ),
+    Signature("PostScript", None, ((0, b"%!PS"),)),
+    Signature("PostScript", None, ((0, b"\xc5\xd0\xd3\xc6"),)),
+    Signature("WMF", None, ((0, b"\xd7\xcd\xc6\x9a"),)),
+    Signature("JPEG XL", None, ((0, b"\xff\x0a"),)),
+    Signature("JPEG XL", None, ((0, b"\0\0\0\x0cJXL "),)),
+    Signature("FITS", None, ((0, b"SIMPLE  ="),)),
+    Signature("XCF", None, ((0, b"gimp xcf"),)),
+    Signature("OpenEXR", None, ((0, b"\x76\x2f\x31\x01"),)),
+    Signature("Radiance HDR", None, ((0, b"#?RADIANCE"),)),
+    Signature("camera raw", None, ((0, b"FUJIFILMCCD-RAW"),)),
+    Signature("DjVu", None, ((0, b"AT&TFORM"),)),
 )
-"""First bytes of pictures in formats that are not decoded."""
-
-_HEIF_BRANDS: Final = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"hevm", b"hevs", b"mif1", b"msf1")
-_AVIF_BRANDS: Final = (b"avif", b"avis")
+"""Formats of pictures that are not decoded."""
 
 
 @cache
@@ -91,25 +110,22 @@ def decodable() -> tuple[str, ...]:
 
 def broken_format(head: bytes) -> str | None:
     """The decodable format that these first bytes announce."""
-    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
-        return "WebP"
-    if head[4:8] == b"ftyp" and head[8:12] in _AVIF_BRANDS:
-        return "AVIF"
-    if head[:2] == b"BM" and head[15:18] == b"\0\0\0":  # two letters alone could begin any text
-        return "BMP"
-    return next((name for magic, name in SIGNATURES if head.startswith(magic)), None)
+    return next((one.name for one in SIGNATURES if one.fits(head)), None)
+
+
+def media_type(head: bytes) -> str | None:
+    """What browsers show a file with these first bytes as; None when it is no picture that they know."""
+    return next((one.media_type for one in SIGNATURES if one.fits(head)), None)
 
 
 def unsupported_format(head: bytes) -> str | None:
     """The picture format that these first bytes announce and that is not decoded."""
-    if head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS:
-        return "HEIF"
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if text.startswith(b"<svg") or (
         text.startswith((b"<?xml", b"<!--", b"<!doctype svg")) and b"<svg" in text
     ):
         return "SVG"
-    return next((name for magic, name in UNSUPPORTED if head.startswith(magic)), None)
+    return next((one.name for one in UNSUPPORTED if one.fits(head)), None)
 
 
 def is_shorter_than_declared(data: bytes) -> bool:

@@ -24,7 +24,7 @@ def serve(settings: Settings) -> None:
     import uvicorn
 
     from sightline.api.app import create_app
-    from sightline.cli.console import remarks
+    from sightline.console import remarks
     from sightline.processes.logs import log_json_lines
     from sightline.wiring import open_installation
 

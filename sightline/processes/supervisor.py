@@ -33,9 +33,7 @@ class Child:
 
 
 class Supervisor:
-    """Runs ``sightline`` commands with the same settings as this process. A context manager: leaving it stops
-    all.
-    """
+    """Runs ``sightline`` commands with the settings of this process; leaving it as a context stops all."""
 
     def __init__(
         self,
@@ -125,7 +123,7 @@ class Supervisor:
         child.quick_deaths = child.quick_deaths + 1 if lived < QUICK_DEATH_SECONDS else 1
         if child.quick_deaths >= self._settings.up.restart_limit:
             raise UnavailableError(
-                f"The {child.name} process keeps ending (last with status {status}).{_last_words(child.log)}"
+                f"The {child.name} process keeps ending (last with status {status}){_last_words(child.log)}."
             )
         if self._on_restart is not None:
             self._on_restart(child.name, status)
@@ -162,4 +160,4 @@ def _last_words(log: Path | None, length: int = 400) -> str:
     if log is None or not log.exists():
         return ""
     text = log.read_text(errors="replace").strip()
-    return f" Its log {log} ends: …{text[-length:]}" if text else ""
+    return f"; its log {log} ends: …{text[-length:].rstrip('.')}" if text else ""

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from sightline.cli.console import remarks
+from sightline.console import remarks
 from sightline.processes.serve import listen
 from sightline.processes.supervisor import Supervisor
 
@@ -33,9 +33,7 @@ def run(settings: Settings) -> None:
 
 @contextmanager
 def start(settings: Settings, logs: Path | None = None) -> Iterator[Supervisor]:
-    """All three processes; leaving stops them. The migration runs first, once, so that they do not race for
-    it.
-    """
+    """All three processes; leaving stops them. The migration runs before, so that they do not race for it."""
     from sightline.wiring import open_installation
 
     with open_installation(settings) as services:

@@ -57,7 +57,7 @@ class Documents:
         if not request.query.strip():
             raise InputError("The query is empty; say what the pictures should show.")
         if request.top_n is not None and request.top_n < 1:
-            raise InputError("top_n must be at least 1.")
+            raise InputError("The parameter top_n must be at least 1.")
         with self._scheduler.admit() as admitted:
             collections = self._collections(request.documents)
             name, bare = self._model(request.model, list(collections.values()))

@@ -8,7 +8,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sightline.errors import InputError
-from sightline.records import MAX_CANDIDATES, SearchHit, SearchRequest, SearchResponse, Timings
+from sightline.records import (
+    MAX_CANDIDATES,
+    SearchHit,
+    SearchRequest,
+    SearchResponse,
+    Timings,
+    check_bounds,
+)
 from sightline.reranker.records import Ranked
 from sightline.reranker.reranker import Reranker
 from sightline.reranker.scores import checked_precision
@@ -129,19 +136,14 @@ def check(request: SearchRequest) -> None:
     """Refuse what no collection could answer."""
     if not request.text.strip():
         raise InputError("The text is empty; say what the pictures should show.")
-    if request.limit < 1 or request.offset < 0 or request.candidates < 1:
-        raise InputError("limit and candidates must be at least 1, offset at least 0.")
-    if max(request.candidates, request.offset + request.limit) > MAX_CANDIDATES:
-        raise InputError(f"Neither candidates nor offset + limit may exceed {MAX_CANDIDATES}.")
+    check_bounds(request)
+    if request.offset + request.limit > MAX_CANDIDATES:
+        raise InputError(f"The sum offset + limit may be at most {MAX_CANDIDATES:,}.")
     checked_precision(request.precision)
-    if request.deadline_ms is not None and not request.deadline_ms > 0:
-        raise InputError("deadline_ms must be positive.")
-    if request.min_probability is None:
-        return
-    if not request.rerank or request.score == "itc":
-        raise InputError("min_probability needs ITM scores: search with rerank and a score other than itc.")
-    if not 0 <= request.min_probability <= 1:
-        raise InputError("min_probability must lie between 0 and 1.")
+    if request.min_probability is not None and (not request.rerank or request.score == "itc"):
+        raise InputError(
+            "The parameter min_probability needs ITM scores: search with rerank and a score other than itc."
+        )
 
 
 def unjudged(candidate: Candidate) -> Ranked:

@@ -20,6 +20,7 @@ that fulfils the condition suffices. What is missing, null, an object or of anot
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -104,6 +105,27 @@ def parse_filter(obj: object) -> Filter:
     if values > MAX_VALUES:
         _refuse(f"A filter compares with at most {MAX_VALUES:,} values, not {values:,}")
     return parsed
+
+
+def read_filter(text: str) -> Mapping[str, Any]:
+    """A filter that came as JSON text, as the object that ``parse_filter`` gives meaning.
+
+    Raises:
+        FilterError: no JSON, or JSON that is no object.
+    """
+    try:
+        found = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise FilterError(
+            f"The filter is not valid JSON: {error.msg} at character {error.pos + 1}."
+        ) from error
+    except RecursionError as error:
+        raise FilterError("The filter nests too deeply.") from error
+    except ValueError as error:
+        raise FilterError("The filter holds a number of too many digits.") from error
+    if not isinstance(found, dict):
+        raise FilterError(f"A filter is a JSON object, not {_name(found)}.")
+    return found
 
 
 def _refuse(sentence: str) -> NoReturn:

@@ -20,6 +20,8 @@ Metadata = Mapping[str, Any]
 ImageState = Literal["pending", "live", "buried", "failed", "discarded"]
 JobKind = Literal["index", "upload", "delete"]
 JobState = Literal["registering", "running", "done", "cancelled", "failed"]
+ENDED: Final[frozenset[JobState]] = frozenset({"done", "cancelled", "failed"})
+"""States of jobs that nothing happens to any more, unless somebody asks for a retry."""
 TaskState = Literal["ready", "leased", "done", "cancelled"]
 SegmentState = Literal["published", "retired"]
 Outcome = Literal["unchanged", "pending"]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from sightline.errors import InputError
 from sightline.store.records import Registration
@@ -12,6 +13,9 @@ from sightline.store.records import Registration
 INT64 = 2**63
 MAX_ID_BYTES = 2048
 """Longest image id: PostgreSQL refuses index entries beyond about 2,700 bytes."""
+
+COLLECTION_NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
+"""Names of collections: one step of an address or of a path, whatever reads it."""
 
 _MAX_DEPTH = 32
 
@@ -31,6 +35,15 @@ def check_text(what: str, value: object) -> None:
 def printable(value: str) -> str:
     """The same text with whatever cannot be stored written as an escape (for messages, never for ids)."""
     return value.encode(errors="backslashreplace").decode().replace("\x00", "\\x00")
+
+
+def check_collection_name(name: str) -> None:
+    """Raises InputError for a name that no new collection may have; those of old may be others."""
+    if not re.fullmatch(COLLECTION_NAME, name):
+        raise InputError(
+            f"A collection cannot be called {name[:100]!a}: a name is up to 63 English letters, digits, '.', "
+            "'_' and '-', and begins with a letter or a digit."
+        )
 
 
 def check_image_id(image_id: object) -> None:

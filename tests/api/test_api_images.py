@@ -190,12 +190,30 @@ def test_a_changed_or_missing_original_is_gone(
     assert client.get(record["thumbnail_url"]).status_code == 200
 
 
-def test_bytes_that_are_no_picture_are_never_shown_as_a_page() -> None:
-    from sightline.api.files import file_response, media_type
+@pytest.mark.parametrize(
+    ("name", "kind", "how"),
+    [
+        ("JPEG", "image/jpeg", "inline"), ("PNG", "image/png", "inline"), ("GIF", "image/gif", "inline"),
+        ("WEBP", "image/webp", "inline"), ("AVIF", "image/avif", "inline"), ("BMP", "image/bmp", "inline"),
+        ("TIFF", "image/tiff", "inline"), ("ICO", "application/octet-stream", "attachment"),
+        ("JPEG2000", "application/octet-stream", "attachment"),
+    ],
+)  # fmt: skip
+def test_pictures_are_sent_as_what_they_are(name: str, kind: str, how: str) -> None:
+    from sightline.api.files import file_response
 
-    page = b"<!doctype html><script>alert(1)</script>"
-    assert media_type(page) == "application/octet-stream"
-    assert media_type(b"<svg xmlns='http://www.w3.org/2000/svg'/>") == "application/octet-stream"
+    buffer = io.BytesIO()
+    Image.new("RGB", (16, 16), "red").save(buffer, name)
+    answer = file_response(buffer.getvalue(), "a.txt", {})
+    assert (answer.media_type, answer.headers["content-disposition"].split(";")[0]) == (kind, how)
+
+
+def test_bytes_that_are_no_picture_are_never_shown_as_a_page() -> None:
+    from sightline.api.files import file_response
+
+    page, drawing = b"<!doctype html><script>alert(1)</script>", b"<svg xmlns='http://www.w3.org/2000/svg'/>"
+    for data in (page, drawing, b"BM is how many texts begin, and this one goes on"):
+        assert file_response(data, "a.png", {}).media_type == "application/octet-stream"
     answer = file_response(page, 'x/"quo\nte".html', {})
     assert answer.headers["content-disposition"].startswith(
         "attachment; filename*=UTF-8''%22quo%0Ate%22.html"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import MISSING, fields
 from math import exp
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 
+from sightline.api.schemas.search import SearchBody
+from sightline.records import SearchRequest
 from tests.api.installation import SHADES, MakeClient, problem
 
 SEARCH = "/v1/collections/pictures/search"
@@ -130,6 +133,18 @@ def test_bodies_that_make_no_sense_are_refused_in_place(
 ) -> None:
     errors = problem(library.post(SEARCH, json=body), 422)["errors"]
     assert [error["pointer"] for error in errors] == [where]
+
+
+def test_the_body_has_every_field_of_the_record_with_its_default() -> None:
+    named = {
+        name: field.default for name, field in SearchBody.model_fields.items() if not field.is_required()
+    }
+    assert named == {one.name: one.default for one in fields(SearchRequest) if one.default is not MISSING}
+    everything: dict[str, Any] = {
+        "text": "a", "limit": 2, "offset": 3, "candidates": 4, "rerank": True, "score": "itm",
+        "filter": {"must": []}, "min_probability": 0.5, "precision": "exact", "deadline_ms": 6.5,
+    }  # fmt: skip
+    assert SearchBody(**everything).to_request("c") == SearchRequest("c", **everything)
 
 
 def test_wrong_filters_are_told_in_a_sentence(library: TestClient) -> None:

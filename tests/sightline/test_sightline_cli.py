@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+from dataclasses import MISSING, fields
 from pathlib import Path
 
 import pytest
 
+from sightline.cli import searching
 from sightline.cli.main import run
+from sightline.records import SearchRequest
 from sightline.settings import Settings
 from tests.sightline.conftest import Ended, Run, processes_of, save
 
@@ -118,6 +122,13 @@ def test_errors_are_one_sentence_and_an_exit_code(
     assert printed.out == ""
     assert "Traceback" not in printed.err
     assert printed.err.strip()
+
+
+def test_search_has_every_field_of_the_record_as_an_option_with_its_default() -> None:
+    options = inspect.signature(searching.search).parameters
+    for field in fields(SearchRequest):
+        default = inspect.Parameter.empty if field.default is MISSING else field.default
+        assert options[field.name].default == default, field.name
 
 
 def test_a_wrong_source_leaves_no_collection(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -40,6 +40,15 @@ def test_help_imports_nothing_of_ours_that_works() -> None:
     assert modules.isdisjoint({*HEAVY, "sqlalchemy", "celery", "fastapi", "PIL", "numpy"})
 
 
+def test_the_records_of_a_search_are_read_without_numpy_and_pydantic() -> None:
+    program = "import sys, sightline.records; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
+    )
+    modules = {name.split(".")[0] for name in done.stdout.split()}
+    assert modules.isdisjoint({*HEAVY, "numpy", "pydantic"})
+
+
 def test_importing_the_reranker_pulls_in_neither_sql_nor_faiss() -> None:
     program = "import sys, sightline.reranker.reranker; print(*sys.modules)"
     done = subprocess.run(

@@ -1,73 +1,20 @@
-"""What the page shows, as plain values: from an address to tiles, chips and one of a few intended states."""
+"""What the page shows, as plain values: tiles, chips and one of a few intended states."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
-from urllib.parse import quote, urlencode
 
-from sightline.api.settings import ApiSettings
+from sightline.api.page_query import PageQuery
 from sightline.api.urls import file_url, thumbnail_url
+from sightline.errors import FilterError
 from sightline.records import SearchHit, SearchResponse
+from sightline.store.filters import read_filter
 from sightline.store.records import Collection, Image
 
-SIZES = (12, 24, 48, 96)
-CANDIDATES = (20, 50, 100, 200, 500, 1000)
-Order = Literal["itm", "itc"]
 State = Literal["home", "results", "low", "none", "bare", "void", "error"]
-
-
-@dataclass(frozen=True)
-class PageQuery:
-    """The address of the page. What makes no sense in it becomes the default: a person may have typed it."""
-
-    text: str = ""
-    collection: str | None = None
-    k: int = 24
-    candidates: int = 100
-    order: Order = "itm"
-    filter: str = ""
-    cursor: str | None = None
-
-    def url(self, root: str = "", **changes: Any) -> str:
-        """This query's address, with changes."""
-        query = replace(self, **changes)
-        plain = PageQuery()
-        names = {
-            "text": "q",
-            "collection": "collection",
-            "filter": "filter",
-            "order": "order",
-            "cursor": "cursor",
-        }
-        names |= {"k": "k", "candidates": "candidates"}
-        values = {
-            name: getattr(query, attribute)
-            for attribute, name in names.items()
-            if getattr(query, attribute) != getattr(plain, attribute)
-        }
-        return f"{root}/?{urlencode(values, quote_via=quote)}" if values else f"{root}/"
-
-
-def read_query(params: Mapping[str, str], settings: ApiSettings) -> PageQuery:
-    """From query parameters."""
-    return PageQuery(
-        text=" ".join(params.get("q", "").split())[:2000],
-        collection=params.get("collection") or None,
-        k=_number(params.get("k"), 24, 200),
-        candidates=_number(params.get("candidates"), 100, settings.max_candidates),
-        order="itc" if params.get("order") == "itc" else "itm",
-        filter=params.get("filter", "").strip()[:20_000],
-        cursor=params.get("cursor") or None,
-    )
-
-
-def _number(text: str | None, default: int, most: int) -> int:
-    if text is None or not text.isdecimal() or len(text) > 6:
-        return min(default, most)
-    return min(max(int(text), 1), most)
 
 
 @dataclass(frozen=True)
@@ -227,12 +174,12 @@ def chips_of(query: PageQuery, root: str) -> list[Chip]:
     if not query.filter:
         return []
     try:
-        wanted = json.loads(query.filter)
+        wanted = read_filter(query.filter)
         conditions = wanted["must"]
         if set(wanted) != {"must"}:
             raise ValueError
         labels = [_label(item) for item in conditions]
-    except (ValueError, TypeError, KeyError, RecursionError):
+    except (FilterError, ValueError, TypeError, KeyError):
         return [Chip("custom filter", query.url(root, filter="", cursor=None))]
     chips = []
     for index, label in enumerate(labels):

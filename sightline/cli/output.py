@@ -1,18 +1,15 @@
-"""How the command line speaks: answers on stdout, everything else on stderr, one JSON document with
-``--json``.
-"""
+"""How a command answers: an exit code, one JSON document with ``--json``, one sentence for an error."""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-
+from sightline.console import answers, remarks
 from sightline.errors import (
     ConflictError,
     InputError,
@@ -21,7 +18,9 @@ from sightline.errors import (
     SightlineError,
     UnavailableError,
 )
-from sightline.types import OnProgress
+
+if TYPE_CHECKING:
+    from sightline.types import OnProgress
 
 OK = 0
 PARTLY_FAILED = 1
@@ -40,20 +39,8 @@ _EXIT_CODES: tuple[tuple[type[SightlineError], int], ...] = (
 
 
 def exit_code(error: SightlineError) -> int:
-    """The exit status that an error ends the command with; whatever is stored wrongly counts as partly
-    failed.
-    """
+    """The exit status that an error ends a command with; what is stored wrongly counts as partly failed."""
     return next((code for kind, code in _EXIT_CODES if isinstance(error, kind)), PARTLY_FAILED)
-
-
-def answers() -> Console:
-    """The console of results: stdout."""
-    return Console(soft_wrap=False, highlight=False)
-
-
-def remarks() -> Console:
-    """The console of progress, hints and errors: stderr."""
-    return Console(stderr=True, highlight=False)
 
 
 def print_json(answer: Any) -> None:
@@ -71,6 +58,12 @@ def print_error(error: SightlineError, *, as_json: bool) -> None:
     console = remarks()
     console.print("[bold red]error:[/]", end=" ")
     console.print(str(error), markup=False, soft_wrap=True)
+
+
+def print_failures(errors: Iterable[Mapping[str, str]]) -> None:
+    """A line for each image that failed, and why."""
+    for one in errors:
+        answers().print(f"  {one['id']}: {one['reason']}: {one['detail']}", markup=False, soft_wrap=True)
 
 
 @contextmanager

@@ -1,0 +1,59 @@
+"""What the page is asked for: its address, read and written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+from urllib.parse import quote, urlencode
+
+from sightline.api.settings import ApiSettings
+
+SIZES = (12, 24, 48, 96)
+CANDIDATES = (20, 50, 100, 200, 500, 1000)
+Order = Literal["itm", "itc"]
+
+
+@dataclass(frozen=True)
+class PageQuery:
+    """The address of the page. What makes no sense in it becomes the default: a person may have typed it."""
+
+    text: str = ""
+    collection: str | None = None
+    k: int = 24
+    candidates: int = 100
+    order: Order = "itm"
+    filter: str = ""
+    cursor: str | None = None
+
+    def url(self, root: str = "", **changes: Any) -> str:
+        """This query's address, with changes."""
+        query = replace(self, **changes)
+        plain = PageQuery()
+        names = {"text": "q", "collection": "collection", "filter": "filter", "order": "order",
+                 "cursor": "cursor", "k": "k", "candidates": "candidates"}  # fmt: skip
+        values = {
+            name: getattr(query, attribute)
+            for attribute, name in names.items()
+            if getattr(query, attribute) != getattr(plain, attribute)
+        }
+        return f"{root}/?{urlencode(values, quote_via=quote)}" if values else f"{root}/"
+
+
+def read_query(params: Mapping[str, str], settings: ApiSettings) -> PageQuery:
+    """From query parameters."""
+    return PageQuery(
+        text=" ".join(params.get("q", "").split())[:2000],
+        collection=params.get("collection") or None,
+        k=_number(params.get("k"), 24, 200),
+        candidates=_number(params.get("candidates"), 100, settings.max_candidates),
+        order="itc" if params.get("order") == "itc" else "itm",
+        filter=params.get("filter", "").strip()[:20_000],
+        cursor=params.get("cursor") or None,
+    )
+
+
+def _number(text: str | None, default: int, most: int) -> int:
+    if text is None or not text.isdecimal() or len(text) > 6:
+        return min(default, most)
+    return min(max(int(text), 1), most)

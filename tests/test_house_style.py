@@ -1,0 +1,143 @@
+"""How our own source is written, where a linter has no rule for it."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sightline import errors
+
+ROOT = Path(__file__).parents[1]
+CHECKED = (
+    "api", "sightline/cli", "sightline/console.py", "sightline/errors.py", "sightline/processes",
+    "sightline/records.py", "sightline/searching", "sightline/serving", "sightline/upkeep",
+)  # fmt: skip
+"""The files and folders that keep to it."""
+
+MESSAGE_AT = {name: 0 for name, kind in vars(errors).items() if isinstance(kind, type)} | {
+    "ImageRejected": 1, "Problem": 1, "invalid": 1, "UploadTooLarge": 0, "_refuse": 0,
+    "FileMissingError": 0, "TrainingDivergedError": 0,
+}  # fmt: skip
+"""What is called with a message for a person, and as which argument."""
+AFTER_A_COLON = {"ImageRejected"}
+"""Their message follows a code: it needs no capital."""
+
+Scope = ast.Module | ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def sources(place: str) -> list[Path]:
+    """The Python files of a folder, or the one file."""
+    path = ROOT / place
+    return [path] if path.suffix == ".py" else sorted(path.rglob("*.py"))
+
+
+def messages(tree: ast.Module) -> Iterator[tuple[str, ast.expr]]:
+    """(what is called, message) wherever the message is written in the call or in the same scope."""
+    for scope in ast.walk(tree):
+        if not isinstance(scope, Scope):
+            continue
+        for call in ast.walk(scope):
+            if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name | ast.Attribute):
+                continue
+            name = call.func.id if isinstance(call.func, ast.Name) else call.func.attr
+            place = MESSAGE_AT.get(name)
+            if place is not None and place < len(call.args):
+                for text in written(call.args[place], scope):
+                    yield name, text
+
+
+def written(value: ast.expr, scope: Scope) -> Iterator[ast.expr]:
+    """The literals and f-strings that an expression may be."""
+    if isinstance(value, ast.IfExp):
+        yield from written(value.body, scope)
+        yield from written(value.orelse, scope)
+    elif isinstance(value, ast.Name):
+        for node in ast.walk(scope):
+            if isinstance(node, ast.Assign) and value.id in map(ast.unparse, node.targets):
+                yield from written(node.value, scope) if not isinstance(node.value, ast.Name) else ()
+    elif isinstance(value, ast.JoinedStr) or isinstance(getattr(value, "value", None), str):
+        yield value
+
+
+def begins_with_a_capital(text: ast.expr) -> bool:
+    """Whether it does, as far as it is written down: what is filled in may be a name."""
+    first = text.values[0] if isinstance(text, ast.JoinedStr) else text
+    return isinstance(first, ast.FormattedValue) or str(getattr(first, "value", ""))[:1].isupper()
+
+
+def ends_with_a_full_stop(text: ast.expr) -> bool:
+    """Whether it does. It may go on with something filled in, or end with the detail of another error."""
+    parts = list(text.values) if isinstance(text, ast.JoinedStr) else [text]
+    last = parts.pop()
+    if isinstance(last, ast.FormattedValue):
+        if ast.unparse(last.value).endswith(".detail"):
+            return True
+        last = parts.pop() if parts else last
+    return str(getattr(last, "value", "")).endswith(".")
+
+
+def torn_summaries(source: str) -> list[str]:
+    """Docstrings that begin with one long line and leave a word or two for the next."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, Scope | ast.ClassDef):
+            continue
+        lines = (ast.get_docstring(node) or "").split("\n\n")[0].split("\n")
+        if len(lines) == 2 and len(lines[1].split()) < 3:
+            found.append(lines[1])
+    return found
+
+
+def complaints(source: str) -> list[str]:
+    """Messages that do not begin with a capital and end with a full stop, each with its line."""
+    found = []
+    for name, text in messages(ast.parse(source)):
+        capital = name in AFTER_A_COLON or begins_with_a_capital(text)
+        if not capital or not ends_with_a_full_stop(text):
+            found.append(f"{text.lineno}: {ast.unparse(text)}")
+    return sorted(set(found))
+
+
+@pytest.mark.parametrize("place", CHECKED)
+def test_messages_begin_with_a_capital_and_end_with_a_full_stop(place: str) -> None:
+    found = [
+        f"{path.relative_to(ROOT)}:{said}" for path in sources(place) for said in complaints(path.read_text())
+    ]
+    assert found == []
+
+
+@pytest.mark.parametrize("place", CHECKED)
+def test_summaries_are_not_torn(place: str) -> None:
+    found = [f"{path.relative_to(ROOT)}: {line}" for path in sources(place)
+             for line in torn_summaries(path.read_text())]  # fmt: skip
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    ("source", "fine"),
+    [
+        ("raise InputError('The text is empty.')", True),
+        ("raise InputError('the text is empty.')", False),
+        ("raise InputError('The text is empty')", False),
+        ("raise errors.InputError(f'{name} is empty.')", True),
+        ("raise InputError(f'This is empty: {name}')", False),
+        ("raise InputError('Fine.' if good else 'Not fine')", False),
+        ("def f():\n    detail = 'not fine.'\n    return Problem(401, detail)", False),
+        ("raise Problem(401, 'Not without a key.')", True),
+        ("raise ImageRejected('empty', 'the file has no bytes.')", True),
+        ("raise ImageRejected('empty', 'the file has no bytes')", False),
+        ("raise InputError(f'Document 3 is no picture: {error.detail}')", True),
+        ("raise InputError(f'The folder lacks a file.{hint}')", True),
+        ("raise FilterError(str(error))", True),
+    ],
+)
+def test_the_check_can_fail(source: str, fine: bool) -> None:
+    assert (complaints(source) == []) is fine
+
+
+def test_the_check_of_summaries_can_fail() -> None:
+    assert torn_summaries('def f():\n    """What this does is too long for one\n    line."""') == ["line."]
+    assert torn_summaries('def f():\n    """What this does.\n\n    Why."""') == []
