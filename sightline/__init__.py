@@ -10,18 +10,24 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sightline.indexer.indexer import Indexer as Indexer
+    from sightline.records import SearchRequest as SearchRequest
     from sightline.reranker.reranker import Reranker as Reranker
     from sightline.retriever.retriever import Retriever as Retriever
     from sightline.searching.search import Search as Search
+    from sightline.settings import Settings as Settings
+    from sightline.wiring import open_installation as open_installation
 
 __version__ = "0.1.0"
-__all__ = ["Indexer", "Reranker", "Retriever", "Search"]
+__all__ = ["Indexer", "Reranker", "Retriever", "Search", "SearchRequest", "Settings", "open_installation"]
 
 _HOMES = {
     "Indexer": "sightline.indexer.indexer",
     "Reranker": "sightline.reranker.reranker",
     "Retriever": "sightline.retriever.retriever",
     "Search": "sightline.searching.search",
+    "SearchRequest": "sightline.records",
+    "Settings": "sightline.settings",
+    "open_installation": "sightline.wiring",
 }
 
 

@@ -8,11 +8,11 @@ import json
 import pytest
 from rich.console import Console
 
+from sightline.blip.checkpoint import DEMO_FOLDER
 from sightline.cli.demo_outcomes import Outcome, Query, summary
 from sightline.cli.demo_run import FOLDER, read_queries
 from sightline.cli.demo_table import show
 from sightline.records import SearchHit
-from sightline.serving.models import DEMO_FOLDER
 from sightline.settings import Settings
 from tests.sightline.conftest import Run, processes_of
 
