@@ -17,13 +17,16 @@ from PIL import Image
 from torch import Tensor
 
 from benchmarks.measuring import Row, Section
+from sightline.blip.patch_formats import PatchFormats
 from sightline.blip.toy import ToyEncoder
 from sightline.imaging import IsolatedDecoder
 from sightline.indexer.indexer import Indexer
+from sightline.indexer.originals import Originals
 from sightline.indexer.parts import IndexerParts
 from sightline.indexer.settings import IndexerSettings
 from sightline.store.blobs import BlobStore
 from sightline.store.catalog import open_catalog
+from sightline.store.codec_files import CodecFiles
 from sightline.store.records import Collection
 from sightline.store.segments import SegmentReader
 
@@ -88,7 +91,17 @@ def _seconds(decoder: IsolatedDecoder, images: int, chunk: int) -> float:
         )
         settings = IndexerSettings(batch_size=BATCH, decode_chunk_images=chunk, encode_batch=chunk)
         blobs, segments = BlobStore(str(data / "blobs")), SegmentReader(data / "segments")
-        indexer = Indexer(IndexerParts(catalog, blobs, segments, decoder, OneModel(), settings))
+        parts = IndexerParts(
+            catalog=catalog,
+            blobs=blobs,
+            originals=Originals(blobs),
+            segments=segments,
+            formats=PatchFormats(CodecFiles(segments.folder)),
+            decoder=decoder,
+            models=OneModel(),
+            settings=settings,
+        )
+        indexer = Indexer(parts)
         job = indexer.index([str(data / "pictures")], "pictures")
         began = time.perf_counter()
         indexer.run_pending()

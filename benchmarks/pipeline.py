@@ -23,18 +23,22 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
+from celery import Celery
 from torch import Tensor
 
 from benchmarks.measuring import Row, Section
 from benchmarks.overlapping import add_overlap
+from sightline.blip.patch_formats import PatchFormats
 from sightline.blip.toy import ToyEncoder
 from sightline.imaging.decoded import Decoded
 from sightline.indexer.indexer import Indexer
+from sightline.indexer.originals import Originals
 from sightline.indexer.parts import IndexerParts
 from sightline.indexer.queue.app import TaskSender, make_app
 from sightline.indexer.settings import BrokerSettings, IndexerSettings
 from sightline.store.blobs import BlobStore
 from sightline.store.catalog import Catalog, open_catalog
+from sightline.store.codec_files import CodecFiles
 from sightline.store.records import Collection
 from sightline.store.segments import SegmentReader
 from sightline.types import RGB
@@ -77,9 +81,6 @@ class NullModels:
     def encoder(self, collection: Collection) -> NullEncoder:
         return self._encoder
 
-    def patch_shape(self, collection: Collection) -> tuple[int, int]:
-        return PATCHES
-
 
 class NullDecoder:
     """One grey pixel for whatever comes."""
@@ -113,17 +114,24 @@ class Installation:
         settings = IndexerSettings(
             batch_size=BATCH, register_batch=BATCH, encode_batch=BATCH, decode_chunk_images=64
         )
+        blobs, segments = NoThumbnails(str(self.data / "blobs")), SegmentReader(self.data / "segments")
         return Indexer(
             IndexerParts(
                 catalog=self.catalog,
-                blobs=NoThumbnails(str(self.data / "blobs")),
-                segments=SegmentReader(self.data / "segments"),
+                blobs=blobs,
+                originals=Originals(blobs),
+                segments=segments,
+                formats=PatchFormats(CodecFiles(segments.folder)),
                 decoder=NullDecoder(),
                 models=NullModels(),
                 settings=settings,
-                send=TaskSender(make_app(self), self.catalog, self.broker),
+                send=TaskSender(self.app, self.catalog, self.broker),
             )
         )
+
+    @cached_property
+    def app(self) -> Celery:
+        return make_app(self.broker, lambda task_id, owner: self.indexer.run_task(task_id, owner))
 
     def register(self, images: int) -> str:
         """Files of 200 bytes as a job; its messages are sent."""
@@ -147,7 +155,8 @@ class Installation:
         cursor: str | None = None
         while True:
             page = self.catalog.images(COLLECTION, cursor=cursor, limit=1000)
-            times |= {image.segment_id or 0: image.published_at or 0.0 for image in page.items}
+            places = self.catalog.locations([image.key for image in page.items])
+            times |= {places[one.key].segment_id: one.published_at or 0.0 for one in page.items}
             cursor = page.next_cursor
             if cursor is None:
                 return sorted(times.values())
@@ -219,7 +228,7 @@ def work(data: Path) -> int:
 
     torch.set_num_threads(1)
     logging.getLogger().setLevel(logging.WARNING)
-    return run_worker(Installation(data), log_level="WARNING")
+    return run_worker(Installation(data).app, log_level="WARNING")
 
 
 def main() -> int:

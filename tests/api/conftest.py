@@ -120,7 +120,7 @@ def make_client(settings: Settings, api_decoder: IsolatedDecoder) -> Iterator[Ma
         changed = settings.model_copy(update={"api": replace(settings.api, **changes)})
         made.append(installation(changed, api_decoder))
         prefix = changes.get("root_path", "")  # the server's business, as with uvicorn
-        return TestClient(create_app(made[-1]), raise_server_exceptions=False, root_path=prefix)
+        return TestClient(create_app(made[-1].api_parts), raise_server_exceptions=False, root_path=prefix)
 
     yield make
     for services in made:

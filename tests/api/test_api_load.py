@@ -48,7 +48,7 @@ def held(settings: Settings, api_decoder: IsolatedDecoder) -> Iterator[tuple[Ins
 def until_all_wait(services: Installation, requests: list[Future[httpx.Response]]) -> None:
     """Until every request stands in the line."""
     deadline = time.monotonic() + 20
-    while services.queue_figures().turns < len(requests):
+    while services.scheduler.figures().turns < len(requests):
         assert time.monotonic() < deadline, "not all requests came to wait"
         assert not any(request.done() for request in requests)
         time.sleep(0.005)

@@ -132,7 +132,7 @@ def test_what_cannot_be_scored_is_refused(
 def test_stored_images_of_two_models_are_a_conflict(two: Installation, tmp_path: Path) -> None:
     save(tmp_path / "p", "a", "red")
     for name in ("toy", "other"):
-        two.create_collection(name, name)
+        two.collections.create(name, name)
         index(two, tmp_path / "p", name)
     both = (StoredImage("toy", "a.png"), StoredImage("other", "a.png"))
     with pytest.raises(ConflictError, match="different models"):

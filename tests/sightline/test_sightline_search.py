@@ -138,7 +138,7 @@ def test_the_least_probability_applies_before_the_offset(filled: Installation, p
     found = filled.search.find(ask).results
     assert {hit.id for hit in found} == {name for name, (_, _, p) in truth.items() if p >= 0.9}
     assert 2 < len(found) < 25
-    second = filled.search(
+    second = filled.search.find(
         SearchRequest("pictures", "red left", limit=25, offset=2, min_probability=0.9)
     ).results
     assert [(hit.id, hit.rank) for hit in second] == [(hit.id, hit.rank) for hit in found[2:]]
@@ -198,7 +198,7 @@ def test_a_text_beyond_the_limit_is_cut_and_said_so(filled: Installation, pictur
 def test_a_request_that_cannot_be_answered_is_refused(services: Installation, wrong: SearchRequest) -> None:
     services.collections.create("pictures")
     with pytest.raises(InputError):
-        services.search(wrong)
+        services.search.find(wrong)
 
 
 def test_unknown_names_are_told_apart(services: Installation) -> None:
