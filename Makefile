@@ -46,6 +46,7 @@ demo-model: $(NEEDS)
 
 lint: $(NEEDS)
 	$(PY) -m ruff check .
+	$(PY) -m ruff format --check --quiet .
 	$(PY) -m mypy
 	$(dir $(PY))lint-imports
 
