@@ -11,7 +11,7 @@ PORT   ?= 8000
 JOBS   ?= 2
 DEMO_DATA ?= build/demo
 STAMP  := $(VENV)/.setup-stamp
-PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest -n $(JOBS) --dist loadscope
+PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest -n $(JOBS) --dist loadscope --no-loadscope-reorder
 ifeq ($(PY),$(VENV)/bin/python)
 NEEDS  := $(STAMP)
 endif
@@ -46,6 +46,7 @@ demo-model: $(NEEDS)
 
 lint: $(NEEDS)
 	$(PY) -m ruff check .
+	$(PY) -m ruff format --check --quiet .
 	$(PY) -m mypy
 	$(dir $(PY))lint-imports
 

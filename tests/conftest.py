@@ -30,8 +30,23 @@ __all__ = [
 ]
 
 
+BEGUN_FIRST = (
+    "test_deploy_services",
+    "test_deploy_foreign_folder",
+    "test_e2e_crash",
+    "test_sightline_demo",
+    "test_indexer_crash",
+    "test_indexer_services",
+    "test_benchmarks_embed",
+    "test_sightline_cli",
+)
+"""Modules that take long. With several processes nobody shall wait at the end for one that began last."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whoever uses a service's fixture is marked ``services``."""
+    """Long modules come first; whoever uses a service's fixture is marked ``services``."""
+    places = {name: place for place, name in enumerate(BEGUN_FIRST)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(places)))
     for item in items:
         if SERVICE_FIXTURES & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.services)

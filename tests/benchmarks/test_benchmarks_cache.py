@@ -11,6 +11,7 @@ from sightline.blip import load
 from sightline.blip.random_weights import write_random_checkpoint
 
 
+@pytest.mark.long
 def test_every_level_is_measured_and_the_figures_are_those_of_the_default_rank(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     model = load(str(write_random_checkpoint(tmp_path / "model")), device="cpu")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -25,6 +26,7 @@ def test_embed_at_toy_size_gives_every_figure() -> None:
     assert all(value > 0 for value in figures.values())
 
 
+@pytest.mark.long
 def test_the_pipeline_at_small_size_indexes_every_image_through_a_worker() -> None:
     figures = pipeline.run(full=False).figures
     assert {"pipeline_images_per_s", "overlap_gain"} <= figures.keys()

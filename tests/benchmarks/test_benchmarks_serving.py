@@ -7,6 +7,7 @@ import pytest
 from benchmarks import http_overhead, serving
 
 
+@pytest.mark.long
 def test_serving_measures_every_number_of_clients_against_the_loop() -> None:
     figures = serving.run(full=False).figures
     for clients in (1, 8):

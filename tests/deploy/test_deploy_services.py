@@ -125,6 +125,7 @@ def test_the_composed_service_indexes_searches_and_stops(composed: Composed, url
     assert [process.wait(timeout=60) for process in processes] == [0, 0, 0]
 
 
+@pytest.mark.long
 @pytest.mark.timeout(900)
 def test_every_picture_exactly_once_while_workers_are_killed_and_stopped(
     composed: Composed, catalog: Catalog, tmp_path: Path

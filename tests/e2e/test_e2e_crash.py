@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,9 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+
+from sightline.settings import Settings
+from sightline.store.catalog import open_catalog
 
 SETTINGS = {
     "SIGHTLINE_MODEL__NAME": "toy",
@@ -106,7 +110,8 @@ def test_a_killed_worker_and_a_killed_builder_lose_nothing(
         process.send_signal(signal.SIGKILL)
         process.wait(timeout=20)
     worker, builder = installation.start("worker"), installation.start("builder")
-    until("the job to end", lambda: installation.run("jobs", told["job"])["state"] == "done")
+    with closing(open_catalog(Settings(data=installation.data).catalog_url, migrate=False)) as catalog:
+        until("the job to end", lambda: catalog.job_progress(told["job"]).state == "done")
 
     counts = installation.run("jobs", told["job"])
     assert (counts["indexed"], counts["failed"], counts["pending"]) == (30, 0, 0)

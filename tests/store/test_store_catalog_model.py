@@ -350,7 +350,7 @@ def shared(module_catalog_url: str) -> Iterator[World]:
         yield world
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.long)])
 def test_whatever_happens_in_whatever_order_the_catalog_does_what_the_model_says(
     shared: World, seed: int
 ) -> None:

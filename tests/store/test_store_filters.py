@@ -196,7 +196,7 @@ def world(shared: World) -> Iterator[World]:
         yield world
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.long)])
 def test_random_filters_mean_on_random_images_what_plain_python_says(world: World, seed: int) -> None:
     draw = random.Random(seed)
     world.add(*(random_registration(draw, number) for number in range(120)), batch_size=120)
