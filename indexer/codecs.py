@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from sightline.errors import CorruptionError, InputError, ModelMismatchError, NotFoundError
 from sightline.store.codec_files import CodecFiles
-from sightline.store.segment_content import FP16, INT8, NO_PATCHES, Codes, Half
+from sightline.store.segment_content import FP16, INT8, NO_PATCHES
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from sightline.indexer.settings import IndexerSettings
     from sightline.store.records import Collection, Snapshot
     from sightline.store.segments import SegmentReader
+    from sightline.types import Codes, Half
 
 log = logging.getLogger(__name__)
 

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from sightline.settings import Settings
     from sightline.store.blobs import BlobStore
     from sightline.store.catalog import Catalog
+    from sightline.store.index import Indexes
     from sightline.store.records import Collection
     from sightline.store.segments import SegmentReader
 
@@ -155,12 +156,18 @@ class Services:
         return Scheduler(self.settings.serving)
 
     @once
+    def indexes(self) -> Indexes:
+        """The index backends."""
+        from sightline.store.backends import open_indexes
+
+        return open_indexes(self.settings.generations_folder, self.settings.retriever.device)
+
+    @once
     def retriever(self) -> Retriever:
         """From a text vector to candidates."""
         from sightline.retriever.retriever import Retriever
 
-        self.settings.generations_folder.mkdir(parents=True, exist_ok=True)
-        return Retriever(self.catalog, self.segments, self.settings.generations_folder)
+        return Retriever(self.catalog, self.segments, self.indexes)
 
     @property
     def broker(self) -> BrokerSettings:
@@ -208,7 +215,7 @@ class Services:
         return Builder(
             self.catalog,
             self.segments,
-            self.settings.generations_folder,
+            self.indexes,
             self.settings.builder,
             queue=self.queue,
             now=self._now,

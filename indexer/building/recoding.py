@@ -16,8 +16,8 @@ from sightline.store.segments import write_segment
 if TYPE_CHECKING:
     from sightline.store.catalog import Catalog
     from sightline.store.records import NewSegment, Segment, Snapshot
-    from sightline.store.segment_content import Codes, Half
     from sightline.store.segments import SegmentReader
+    from sightline.types import Codes, Half
 
 log = logging.getLogger(__name__)
 

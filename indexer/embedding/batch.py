@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from sightline.store.records import Image
-    from sightline.store.segment_content import Codes, Half
+    from sightline.types import Codes, Half
 
 
 @dataclass

@@ -10,7 +10,7 @@ from sightline.errors import ImageRejected, ModelMismatchError
 from sightline.indexer.codecs import Kept, chosen
 from sightline.indexer.embedding.batch import Batch, Picture
 from sightline.indexer.embedding.copies import embedded_before
-from sightline.indexer.embedding.encoding import Half, ModelBatch, encode, finite_rows, to_pixels
+from sightline.indexer.embedding.encoding import ModelBatch, encode, finite_rows, to_pixels
 from sightline.indexer.originals import in_chunks, read_original
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from sightline.indexer.heartbeat import Heartbeat
     from sightline.indexer.services import IndexerServices
     from sightline.store.records import Image, Lease
+    from sightline.types import Half
 
 T = TypeVar("T")
 Pictures = list[tuple[str, Picture]]

@@ -126,7 +126,10 @@ class Segment:
 
 @dataclass(frozen=True)
 class Generation:
-    """The current token index of a collection; ``covered``: the ids of the segments whose keys it holds."""
+    """The current token index of a collection; ``covered``: the ids of the segments whose keys it holds.
+
+    ``kind`` names the backend that knows its file (sightline/store/backends.py).
+    """
 
     collection_id: int
     number: int
@@ -135,6 +138,7 @@ class Generation:
     covered: tuple[int, ...]
     images: int
     created_at: float
+    kind: str = "flat"
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from sightline.errors import SightlineError
 from sightline.settings import Settings, unknown_variables
-from sightline.upkeep.consistency import disagreements
+from sightline.upkeep.consistency import Consistency
 
 if TYPE_CHECKING:
     from sightline.wiring import Services
@@ -158,10 +158,27 @@ def _models(services: Services) -> Iterator[Finding]:
             yield Finding(f"model {model}", "ok", f"reachable, fingerprint {identity.fingerprint[:12]}")
 
 
+class _PatchFormats:
+    """The patch codecs of an installation, as `Consistency` asks for them."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    def of(self, codec: str, fingerprint: str) -> object:
+        from sightline.indexer.codecs import keeping
+
+        return keeping(self._services.codecs, codec, fingerprint)
+
+
+def consistency(services: Services) -> Consistency:
+    """Compares the parts of this installation."""
+    return Consistency(services.catalog, services.segments, services.indexes, _PatchFormats(services))
+
+
 def _collections(services: Services, *, quick: bool) -> Iterator[Finding]:
     for collection in services.catalog.collections():
         counts = services.catalog.collection_counts(collection.name)
-        said = disagreements(services, collection.name, quick=quick)
+        said = consistency(services).disagreements(collection.name, quick=quick)
         subject = f"collection {collection.name}"
         if said:
             more = f" … and {len(said) - 10} more" if len(said) > 10 else ""

@@ -36,8 +36,10 @@ from sightline.indexer.queue.app import TaskSender, make_app
 from sightline.indexer.services import IndexerServices
 from sightline.indexer.settings import BrokerSettings, BuilderSettings, IndexerSettings, PatchLevel
 from sightline.retriever.retriever import Retriever
+from sightline.store.backends import open_indexes
 from sightline.store.blobs import BlobStore
 from sightline.store.catalog import Catalog, open_catalog
+from sightline.store.index import Indexes
 from sightline.store.records import Collection, Image, Task
 from sightline.store.segments import SegmentReader
 
@@ -128,6 +130,10 @@ class World:
     def segments(self) -> SegmentReader:
         return SegmentReader(self.data / "segments")
 
+    @cached_property
+    def indexes(self) -> Indexes:
+        return open_indexes(self.generations)
+
     @property
     def decoder(self) -> IsolatedDecoder:
         return shared_decoder()
@@ -157,7 +163,7 @@ class World:
     def builder(self, patch_codec: PatchLevel = "fp16", **changes: Any) -> Builder:
         settings = BuilderSettings(**(self.knobs.builder | changes))
         queue = self.send if self.knobs.sends else None
-        return Builder(self.catalog, self.segments, self.generations, settings, queue, self.now, patch_codec)
+        return Builder(self.catalog, self.segments, self.indexes, settings, queue, self.now, patch_codec)
 
     def create(self) -> Collection:
         """The collection, bound to the toy."""
@@ -350,7 +356,7 @@ def assert_done_once(world: World, job_id: str, names: Sequence[str]) -> None:
 
 def search_all(world: World) -> list[int]:
     """Keys of everything that a search can find."""
-    retriever = Retriever(world.catalog, world.segments, world.generations)
+    retriever = Retriever(world.catalog, world.segments, world.indexes)
     return [
         hit.key for hit in retriever.retrieve(COLLECTION, np.eye(8, dtype=np.float32)[0], 10_000).candidates
     ]

@@ -13,7 +13,7 @@ from PIL import Image
 from sightline.blip.random_weights import write_random_checkpoint
 from sightline.records import SearchRequest
 from sightline.settings import Settings
-from sightline.upkeep.consistency import disagreements
+from sightline.upkeep.doctor import consistency
 from sightline.upkeep.repair import repair
 from sightline.wiring import Services, build_services
 from tests.sightline.conftest import index
@@ -109,7 +109,7 @@ def test_without_its_codec_the_doctor_names_it_and_searches_use_the_originals(
 ) -> None:
     fill_mixed(mixed, tmp_path / "pictures")
     before = logits(mixed, QUERIES[0])
-    assert disagreements(mixed, "pictures") == []
+    assert consistency(mixed).disagreements("pictures") == []
     (file,) = (mixed.settings.segments_folder / "codecs").rglob("*.safetensors")
     codec = file.name.split(".")[0]
     content = file.read_bytes()
@@ -118,7 +118,7 @@ def test_without_its_codec_the_doctor_names_it_and_searches_use_the_originals(
         if damage is not None:
             file.write_bytes(damage)
         with build_services(latent_settings, inline=True) as fresh:
-            (said,) = disagreements(fresh, "pictures", quick=True)
+            (said,) = consistency(fresh).disagreements("pictures", quick=True)
             assert codec in said
             found = logits(fresh, QUERIES[0])
     assert found.keys() == before.keys()
@@ -128,7 +128,7 @@ def test_without_its_codec_the_doctor_names_it_and_searches_use_the_originals(
         repairs = list(repair(fresh))
         assert [one.problem for one in repairs] == [None] * len(repairs)
         assert sum(one.images for one in repairs) == 8
-        assert disagreements(fresh, "pictures") == []
+        assert consistency(fresh).disagreements("pictures") == []
         assert logits(fresh, QUERIES[0]).keys() == before.keys()
 
 

@@ -9,8 +9,7 @@ import pytest
 
 from sightline.records import SearchRequest
 from sightline.settings import Settings
-from sightline.upkeep.consistency import disagreements
-from sightline.upkeep.doctor import Finding, examine
+from sightline.upkeep.doctor import Finding, consistency, examine
 from sightline.upkeep.repair import repair
 from sightline.wiring import Services
 from tests.sightline.conftest import index, save
@@ -43,7 +42,7 @@ def problems(settings: Settings, *, quick: bool = False) -> list[Finding]:
 
 
 def test_a_sound_installation_has_no_problem(filled: Services) -> None:
-    assert disagreements(filled, "pictures") == []
+    assert consistency(filled).disagreements("pictures") == []
     assert problems(filled.settings) == []
     subjects = {finding.subject: finding.detail for finding in examine(filled.settings)}
     assert subjects["collection pictures"].startswith("5 images; ")

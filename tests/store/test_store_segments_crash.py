@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from sightline.store.durable import ASIDE
-from sightline.store.generations import open_generation
+from sightline.store.flat import FlatBackend
 from sightline.store.segments import SegmentReader
 from sightline.store.tensorfile import open_tensors
 from tests.store.writer_process import arrays
@@ -67,7 +67,7 @@ def check_segments(folder: Path, finished: list[tuple[str, ...]]) -> None:
 
 def check_generations(folder: Path, finished: list[tuple[str, ...]]) -> None:
     for file, sha256 in finished:
-        assert len(open_generation(folder, file, sha256)) == 500
+        assert len(FlatBackend(folder).open(file, sha256).keys) == 500
     for path in folder.iterdir():
         if not path.name.startswith(ASIDE):
             assert np.array_equal(open_tensors(path).arrays["tokens"], arrays()[1]), path.name

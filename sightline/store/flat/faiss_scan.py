@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline.errors import UnavailableError
-from sightline.store.token_index import RowHits
+from sightline.store.flat.token_index import RowHits
 
 if TYPE_CHECKING:
-    from sightline.store.token_index import Half, Vector
+    from sightline.types import Half, Vector
 
 Bytes = NDArray[np.uint8]
 
@@ -45,7 +45,7 @@ class CpuScan:
         return True
 
     def search(self, vector: Vector, count: int, bitmap: Bytes | None) -> RowHits:
-        """See `sightline.store.token_index.RowScan`."""
+        """See `sightline.store.flat.token_index.RowScan`."""
         faiss = load_faiss()
         parameters = None
         if bitmap is not None:
@@ -71,7 +71,7 @@ class GpuScan:
         return not restricted and count <= GPU_MOST_HITS
 
     def search(self, vector: Vector, count: int, bitmap: Bytes | None) -> RowHits:
-        """See `sightline.store.token_index.RowScan`."""
+        """See `sightline.store.flat.token_index.RowScan`."""
         with self._lock:
             scores, rows = self._index.search(vector[None].astype(np.float32), count)
         found = rows[0] >= 0
@@ -116,12 +116,6 @@ def copy_index(tokens: Half) -> Any:
     if len(tokens):
         index.add_sa_codes(np.ascontiguousarray(tokens).view(np.uint8).reshape(-1, 2 * tokens.shape[2]))
     return index
-
-
-def has_gpu() -> bool:
-    """Whether the installed FAISS sees a GPU."""
-    faiss = load_faiss()
-    return bool(faiss.get_num_gpus() > 0)
 
 
 def _empty_index(dim: int) -> Any:
