@@ -9,9 +9,14 @@ from sightline.errors import UnavailableError
 from sightline.store.flat.faiss_scan import CpuScan, GpuScan, load_faiss
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from sightline.store.flat.faiss_scan import Copy
     from sightline.store.flat.generation_file import GenerationContent
     from sightline.store.flat.token_index import RowScan
     from sightline.store.index import Device
+    from sightline.types import Vector
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +28,7 @@ class Gpu(Protocol):
         """How many there are."""
         ...
 
-    def scan(self, index: Any) -> RowScan:
+    def copy(self, index: Any) -> Copy:
         """A copy of a FAISS index on the first one; `RuntimeError` when it does not fit."""
         ...
 
@@ -36,9 +41,22 @@ class FaissGpu:
         count: int = load_faiss().get_num_gpus()
         return count
 
-    def scan(self, index: Any) -> RowScan:
+    def copy(self, index: Any) -> Copy:
         """See `Gpu`."""
-        return GpuScan(index)
+        return _OnGpu(index)
+
+
+class _OnGpu:
+    """Keeps FAISS's working memory for as long as the index that uses it."""
+
+    def __init__(self, index: Any) -> None:
+        faiss = load_faiss()
+        self._resources = faiss.StandardGpuResources()
+        self._index = faiss.index_cpu_to_gpu(self._resources, 0, index)
+
+    def search(self, vectors: Vector, count: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        scores, rows = self._index.search(vectors, count)
+        return scores, rows
 
 
 def require(device: Device, gpu: Gpu) -> None:
@@ -56,9 +74,9 @@ def scans_of(content: GenerationContent, device: Device, gpu: Gpu) -> tuple[RowS
     if device == "cpu" or not len(content.keys) or not gpu.count():
         return (cpu,)
     try:
-        return gpu.scan(content.index), cpu
+        return GpuScan(gpu.copy(content.index)), cpu
     except RuntimeError as error:
         if device == "cuda":
-            raise UnavailableError(f"The index could not be moved to the GPU: {error}.") from error
+            raise UnavailableError(f"The index could not be copied to the GPU: {error}.") from error
         log.warning("The index is searched on the CPU, because the GPU did not take it: %s.", error)
         return (cpu,)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import struct
 import threading
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,15 +55,21 @@ class CpuScan:
         return RowHits(scores[0][found], rows[0][found])
 
 
+class Copy(Protocol):
+    """A FAISS index somewhere else; FAISS's own search without parameters."""
+
+    def search(self, vectors: Vector, count: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Scores and rows ``[T,count]`` by falling score; row −1 where there are fewer."""
+        ...
+
+
 class GpuScan:
     """The same rows on a GPU: unrestricted searches for few hits only. One search at a time."""
 
     rounding: float = GPU_ROUNDING
 
-    def __init__(self, index: Any) -> None:
-        faiss = load_faiss()
-        self._resources = faiss.StandardGpuResources()
-        self._index = faiss.index_cpu_to_gpu(self._resources, 0, index)
+    def __init__(self, copy: Copy) -> None:
+        self._copy = copy
         self._lock = threading.Lock()
 
     def can_answer(self, count: int, restricted: bool) -> bool:
@@ -73,7 +79,7 @@ class GpuScan:
     def search(self, vector: Vector, count: int, bitmap: Bytes | None) -> RowHits:
         """See `sightline.store.flat.token_index.RowScan`."""
         with self._lock:
-            scores, rows = self._index.search(vector[None].astype(np.float32), count)
+            scores, rows = self._copy.search(vector[None].astype(np.float32), count)
         found = rows[0] >= 0
         return RowHits(scores[0][found], rows[0][found])
 
