@@ -68,7 +68,7 @@ class Folding:
         old = snapshot.generation
         number = old.number if old is not None else 0
         generation = Generation(
-            collection_id=snapshot.collection.id,
+            feature_set_id=snapshot.collection.feature_set_id,
             number=number + 1,
             file=built.file,
             sha256=built.sha256,

@@ -91,7 +91,7 @@ class Living:
         built = build_generation(self.generations, self.reader, segments, snapshot.dead)
         number = snapshot.generation.number if snapshot.generation else 0
         generation = Generation(
-            self.id, number + 1, built.file, built.sha256, built.covered, built.images, 0.0
+            snapshot.collection.feature_set_id, number + 1, built.file, built.sha256, built.covered, built.images, 0.0
         )
         assert self.catalog.publish_generation(self.id, number, generation)
 
