@@ -147,7 +147,8 @@ class Installation:
         cursor: str | None = None
         while True:
             page = self.catalog.images(COLLECTION, cursor=cursor, limit=1000)
-            times |= {image.segment_id or 0: image.published_at or 0.0 for image in page.items}
+            places = self.catalog.locations([image.key for image in page.items])
+            times |= {places[image.key].segment_id: image.published_at or 0.0 for image in page.items}
             cursor = page.next_cursor
             if cursor is None:
                 return sorted(times.values())

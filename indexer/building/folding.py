@@ -41,8 +41,11 @@ class Folding:
         """Generation file → when its checksum was last read in full."""
 
     def due(self, snapshot: Snapshot) -> str | None:
-        """Why a new generation is needed now; None when it is not."""
-        if not snapshot.covered and not snapshot.uncovered:
+        """Why a new generation is needed now; None when it is not.
+
+        One of a kind that this installation does not know is left to those that do.
+        """
+        if not snapshot.segments or self._kind(snapshot) not in self._indexes.backends:
             return None
         if snapshot.generation is not None and not self._sound(snapshot.generation):
             return "the generation is missing or damaged"
@@ -55,34 +58,37 @@ class Folding:
         return None
 
     def fold(self, snapshot: Snapshot) -> bool:
-        """Build and publish the next generation over all segments of the snapshot.
+        """Build and publish the next generation over all segments of the snapshot, of the kind that serves.
 
         False when the catalog has moved on meanwhile; what was built is removed then.
         """
-        backend = self._indexes.of()
+        kind = self._kind(snapshot)
+        backend = self._indexes.of(kind)
         built = backend.build(self._segments, snapshot.segments, snapshot.dead)
         old = snapshot.generation
         number = old.number if old is not None else 0
         generation = Generation(
-            collection_id=snapshot.collection.id,
+            feature_set_id=snapshot.collection.feature_set_id,
             number=number + 1,
             file=built.file,
             sha256=built.sha256,
             covered=built.covered,
             images=built.images,
             created_at=self._now(),
-            kind=self._indexes.default,
+            kind=kind,
         )
-        if old is not None and old.kind in self._indexes.backends:
-            # Searches that began before may still open it for a while.
-            self._indexes.of(old.kind).retire(old.file)
+        if old is not None:
+            backend.retire(old.file)  # searches that began before may still open it for a while
         if not self._catalog.publish_generation(snapshot.collection.id, number, generation):
             backend.remove(built.file)
             return False
         self._verified[built.file] = self._now()
-        told = {"generation": number + 1, "kind": generation.kind, "images": built.images}
+        told = {"generation": number + 1, "kind": kind, "images": built.images}
         log.info("generation published", extra={"collection": snapshot.collection.name, **told})
         return True
+
+    def _kind(self, snapshot: Snapshot) -> str:
+        return self._indexes.default if snapshot.generation is None else snapshot.generation.kind
 
     # --- reasons ----------------------------------------------------------------------------------
 

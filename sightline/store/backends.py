@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from sightline.store.flat import FlatBackend
 from sightline.store.index import Indexes
+from sightline.store.records import FLAT
 
 if TYPE_CHECKING:
     from sightline.store.index import Device
-
-DEFAULT: Final = "flat"
-"""The kind of new generations."""
 
 
 def open_indexes(folder: Path | str, device: Device = "auto") -> Indexes:
@@ -20,4 +18,4 @@ def open_indexes(folder: Path | str, device: Device = "auto") -> Indexes:
 
     ``device`` is where they search. Opens nothing; FAISS is imported when something is searched or built.
     """
-    return Indexes({"flat": FlatBackend(folder, device)}, DEFAULT)
+    return Indexes({FLAT: FlatBackend(folder, device)}, default=FLAT)

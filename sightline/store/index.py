@@ -166,7 +166,7 @@ class IndexBackend(Protocol):
 
 @dataclass(frozen=True)
 class Indexes:
-    """The backends of an installation by kind; new generations are of kind ``default``."""
+    """The backends of an installation by kind. ``default`` is that of a collection's first generation."""
 
     backends: Mapping[str, IndexBackend]
     default: str

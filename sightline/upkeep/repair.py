@@ -88,7 +88,8 @@ def _images_of(services: Services, collection: Collection, segment: Segment) -> 
     found: list[Image] = []
     for start in range(0, len(keys), CHUNK):
         images = services.catalog.describe(collection.id, keys[start : start + CHUNK])
-        found += [image for image in images.values() if image.segment_id == segment.id]
+        places = services.catalog.locations(list(images))
+        found += [image for key, image in images.items() if places[key].segment_id == segment.id]
     return sorted(found, key=lambda image: image.key)
 
 

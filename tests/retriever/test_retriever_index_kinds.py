@@ -140,33 +140,29 @@ def test_what_was_replaced_or_is_nobodys_goes_after_its_time_of_grace(house: Hou
     house.check(20)
 
 
-def test_a_collection_moves_to_another_kind_with_its_next_fold(house: House) -> None:
+def test_a_collection_keeps_the_kind_that_serves_whatever_new_ones_get(house: House) -> None:
     house.use(house.indexes.backends, "flat")
-    house.check(20)  # the old generation still serves, by its own backend
+    house.check(20)
+    assert house.builder.fold("pictures")
+    assert (house.serving.kind, house.serving.number) == ("sampled", 2)
+    house.check(20)
     assert house.said() == []
-    assert house.step().folded == 1
-    assert house.serving.kind == "flat"
-    for _ in range(20):
-        house.living.check(20)
-    assert house.said() == []
-    house.later = 700.0
-    assert house.step().removed == 1
-    assert list(house.folder.iterdir()) == []
 
 
-def test_a_kind_that_this_installation_does_not_know_is_scanned_and_folded_anew(
+def test_a_kind_that_this_installation_does_not_know_is_scanned_exactly_and_left_alone(
     house: House, caplog: pytest.LogCaptureFixture
 ) -> None:
+    before = house.serving
     house.use({"flat": house.indexes.backends["flat"]}, "flat")
     with caplog.at_level(logging.ERROR):
-        house.living.check(20)
-    assert any("no index of kind 'sampled'" in record.message for record in caplog.records)
+        for _ in range(20):
+            house.living.check(20)
+    assert sum("no index of kind 'sampled'" in record.message for record in caplog.records) == 1
     (said,) = house.said()
     assert "no index of kind 'sampled'" in said
-    assert house.step().folded == 1
-    assert house.serving.kind == "flat"
-    house.living.check(20)
-    assert house.said() == []
+    assert house.step().folded == 0
+    assert house.serving == before
+    assert [path.name for path in house.folder.iterdir()] == [before.file]
 
 
 def test_a_fold_that_comes_second_leaves_nothing_of_its_kind(house: House) -> None:

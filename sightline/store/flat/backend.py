@@ -17,6 +17,7 @@ from sightline.store.flat.faiss_scan import CpuScan, copy_index
 from sightline.store.flat.generation_file import SUFFIX, generation_bytes, living_rows, read_generation
 from sightline.store.flat.token_index import TokenIndex
 from sightline.store.index import BuiltIndex, IndexReport
+from sightline.store.records import FLAT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -77,9 +78,9 @@ class FlatBackend:
         path = self._folder / file
         try:
             keys = read_generation(path, sha256).keys
-            return IndexReport("flat", keys, path.stat().st_size)
+            return IndexReport(FLAT, keys, path.stat().st_size)
         except (OSError, SightlineError) as error:
-            return IndexReport("flat", np.empty(0, np.int64), 0, str(error))
+            return IndexReport(FLAT, np.empty(0, np.int64), 0, str(error))
 
     def retire(self, file: str) -> None:
         """Sets the time that `stored` looks at."""
