@@ -1,8 +1,8 @@
-"""Opened snapshots: what one version of a collection looks like to a query. Immutable; a new version gets a
-new one.
+"""Opened snapshots: what one version of a collection looks like to a query.
 
-It holds the opened generation and, for each segment outside of it, the keys and which of them are live. The
-tokens of those segments stay on disk and come through a bounded cache.
+Immutable; a new version gets a new one. It holds the opened generation and, for each segment outside of it,
+the keys and which of them are live. The tokens of those segments stay on disk and come through a bounded
+cache.
 """
 
 from __future__ import annotations

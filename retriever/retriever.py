@@ -127,7 +127,7 @@ class Retriever:
 def _checked(vector: NDArray[np.float32], dim: int) -> Vector:
     checked = np.asarray(vector, np.float32)
     if checked.shape != (dim,):
-        raise InputError(f"The text vector must be [{dim}], not {list(checked.shape)}: another model's?")
+        raise InputError(f"The text vector must be [{dim}], not {list(checked.shape)} of another model.")
     # The bounds that make retrieval exact assume length 1; NaN fails this comparison too.
     if not abs(float(np.linalg.norm(checked)) - 1) < 1e-2:
         raise InputError("The text vector must have length 1.")

@@ -45,8 +45,9 @@ class CandidateIndex(Protocol):
 
     @property
     def exact(self) -> bool:
-        """True: the best token of every wanted image is among the rows of `candidates`. False: they only say
-        which images may be wanted, and all Q tokens of these are scored.
+        """Whether the best token of every wanted image is among the rows of `candidates`.
+
+        If not, they only say which images may be wanted, and all Q tokens of these are scored.
         """
         ...
 
@@ -101,8 +102,9 @@ class CoveredSegment(Protocol):
 
 
 class BuiltIndex(NamedTuple):
-    """A finished generation that no row names yet: ``covered`` are the ids of its segments, ``images`` how
-    many it holds, ``bytes`` what it takes on disk.
+    """A finished generation that no row of the catalog names yet.
+
+    ``covered`` are the ids of its segments, ``images`` how many it holds, ``bytes`` what it takes on disk.
     """
 
     file: str
@@ -114,8 +116,9 @@ class BuiltIndex(NamedTuple):
 
 @dataclass(frozen=True)
 class IndexReport:
-    """What a generation holds: keys ``[N]``. ``problem`` is the sentence that says why it cannot be searched
-    (None: it is sound); its keys are empty then.
+    """What a generation holds: keys ``[N]``, bytes on disk, and whether it is sound.
+
+    ``problem`` is the sentence that says why it cannot be searched (None: it can); its keys are empty then.
     """
 
     kind: str

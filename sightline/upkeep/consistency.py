@@ -24,8 +24,10 @@ class Formats(Protocol):
     """The ways in which patches are kept."""
 
     def of(self, codec: str, fingerprint: str) -> object:
-        """The one that a segment names; `NotFoundError`, `CorruptionError` or `ModelMismatchError` when its
-        file is gone, damaged or of another model.
+        """The one that a segment names.
+
+        `NotFoundError`, `CorruptionError` or `ModelMismatchError` when its file is gone, damaged or another
+        model's.
         """
         ...
 

@@ -29,8 +29,10 @@ if TYPE_CHECKING:
 
 
 class FlatBackend:
-    """See `sightline.store.index.IndexBackend`. ``device`` is where opened generations are searched; tails
-    are small and stay on the CPU. ``gpu`` replaces the GPUs that FAISS sees.
+    """See `sightline.store.index.IndexBackend`.
+
+    ``device`` is where opened generations are searched; tails are small and stay on the CPU. ``gpu`` replaces
+    the GPUs that FAISS sees.
     """
 
     def __init__(self, folder: Path | str, device: Device = "auto", gpu: Gpu | None = None) -> None:
