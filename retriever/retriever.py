@@ -3,30 +3,30 @@
 from __future__ import annotations
 
 import threading
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 
 from sightline.errors import InputError, NotFoundError
+from sightline.retriever.max_sim import ImageHits, search
+from sightline.retriever.opened import OpenedSnapshot, SnapshotOpener, Tails
 from sightline.retriever.records import Candidate, Retrieved
-from sightline.retriever.views import View, ViewBuilder
 from sightline.store.durable import FileMissingError
-from sightline.store.token_index import ImageHits, search
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sightline.store.filters import Filter
+    from sightline.store.index import Indexes
     from sightline.store.records import Snapshot
     from sightline.store.segments import SegmentReader
-    from sightline.store.token_index import Keys, Vector
+    from sightline.types import Keys, Vector
 
 _TRIES: Final = 4
-"""How often a query starts again because its filter was read from a newer version than its view."""
+"""How often a query starts again because its filter was read from a newer version than its snapshot."""
 _MISSES: Final = 4
-"""So often in a row the same file must be missing to be gone for good: a view that another thread began
-before the file was replaced may still name it.
+"""So often in a row the same file must be missing to be gone for good: a snapshot that another thread began
+to open before the file was replaced may still name it.
 """
 
 
@@ -42,18 +42,17 @@ class CatalogReader(Protocol):
 
 
 class Retriever:
-    """Exact max-sim over everything that is live in a collection, in the generation or not yet. Thread-safe.
+    """Max-sim over everything that is live in a collection, in the generation or not yet. Thread-safe.
 
-    Each query reads the collection's version. When it changed, one thread makes a new view while the others
-    wait for it, because an answer must never be older than what its query could know.
+    Each query reads the collection's version. When it changed, one thread opens a new snapshot while the
+    others wait for it, because an answer must never be older than what its query could know.
     """
 
-    def __init__(
-        self, catalog: CatalogReader, segments: SegmentReader, generations: Path | str, *, gpu: bool = False
-    ) -> None:
+    def __init__(self, catalog: CatalogReader, segments: SegmentReader, indexes: Indexes) -> None:
         self._catalog = catalog
-        self._builder = ViewBuilder(segments, Path(generations), gpu)
-        self._views: dict[str, View] = {}
+        self._opener = SnapshotOpener(segments, indexes)
+        self._tails = Tails(segments, indexes)
+        self._opened: dict[str, OpenedSnapshot] = {}
         self._locks: dict[str, threading.Lock] = {}
         self._lock = threading.Lock()
 
@@ -63,74 +62,80 @@ class Retriever:
         """The best ``candidates`` live images that pass ``filter`` for a unit text vector fp32 ``[D]``.
 
         `NotFoundError` without such a collection, `InputError` for a vector of another model or fewer than
-        one candidate, `FileMissingError` when a published segment is gone for good.
+        one candidate, `FileMissingError` when a published segment is gone for good, `UnavailableError` when a
+        GPU is asked for and cannot be had.
         """
         if candidates < 1:
             raise InputError(f"At least one candidate must be asked for, not {candidates}.")
         for left in reversed(range(_TRIES)):
-            view, hits = self._consistent(collection, text_vector, candidates, filter)
-            # The filter is read after the view: an image that was replaced in between would be in neither.
-            if filter is None or not left or view.is_at_least(*self._catalog.version(collection)):
+            opened, hits = self._consistent(collection, text_vector, candidates, filter)
+            # The filter is read after the snapshot: an image replaced in between would be in neither.
+            if filter is None or not left or opened.is_at_least(*self._catalog.version(collection)):
                 break
-        return _retrieved(hits, view)
+        return _retrieved(hits, opened)
 
     def _consistent(
         self, collection: str, vector: Vector, candidates: int, filter: Filter | None
-    ) -> tuple[View, ImageHits]:
-        """One search over one view, whose segments the builder may merge and remove meanwhile.
+    ) -> tuple[OpenedSnapshot, ImageHits]:
+        """One search over one snapshot, whose segments the builder may merge and remove meanwhile.
 
         It starts again as long as other files are missing each time: then it is the builder that goes on.
         """
         missing, misses = "", 0
         while True:
             try:
-                view = self._view(collection)
-                return view, self._search(view, vector, candidates, filter)
+                opened = self._open(collection)
+                return opened, self._search(opened, vector, candidates, filter)
             except FileMissingError as error:
                 missing, misses = str(error), misses + 1 if str(error) == missing else 1
                 if misses == _MISSES:
                     raise
                 self._forget(collection)  # the catalog knows better by now
 
-    def _search(self, view: View, vector: Vector, candidates: int, filter: Filter | None) -> ImageHits:
-        wanted = None if filter is None else np.sort(self._catalog.filter_keys(view.collection_id, filter))
-        return search(self._builder.parts(view, wanted), _checked(vector, view.joint_dim), candidates)
+    def _search(
+        self, opened: OpenedSnapshot, vector: Vector, candidates: int, filter: Filter | None
+    ) -> ImageHits:
+        checked = _checked(vector, opened.joint_dim)
+        wanted = None if filter is None else np.sort(self._catalog.filter_keys(opened.collection_id, filter))
+        tails = self._tails.parts(opened, wanted)
+        return search(opened.generation_part(wanted), tails, checked, candidates)
 
-    def _view(self, collection: str) -> View:
+    def _open(self, collection: str) -> OpenedSnapshot:
         try:
             collection_id, version = self._catalog.version(collection)
         except NotFoundError:
             self._forget(collection)
             raise
-        view = self._views.get(collection)
-        if view is not None and view.is_at_least(collection_id, version):
-            return view
+        opened = self._opened.get(collection)
+        if opened is not None and opened.is_at_least(collection_id, version):
+            return opened
         with self._lock_of(collection):
-            view = self._views.get(collection)
-            if view is None or not view.is_at_least(collection_id, version):
-                view = self._builder.build(self._catalog.snapshot(collection), view)
-                self._views[collection] = view
-            return view
+            opened = self._opened.get(collection)
+            if opened is None or not opened.is_at_least(collection_id, version):
+                opened = self._opener.open(self._catalog.snapshot(collection), opened)
+                self._opened[collection] = opened
+            return opened
 
     def _lock_of(self, collection: str) -> threading.Lock:
         with self._lock:
             return self._locks.setdefault(collection, threading.Lock())
 
     def _forget(self, collection: str) -> None:
-        self._views.pop(collection, None)
+        self._opened.pop(collection, None)
 
 
 def _checked(vector: NDArray[np.float32], dim: int) -> Vector:
     checked = np.asarray(vector, np.float32)
     if checked.shape != (dim,):
-        raise InputError(f"The text vector must be [{dim}], not {list(checked.shape)}: another model's?")
+        raise InputError(f"The text vector must be [{dim}], not {list(checked.shape)} of another model.")
     # The bounds that make retrieval exact assume length 1; NaN fails this comparison too.
     if not abs(float(np.linalg.norm(checked)) - 1) < 1e-2:
         raise InputError("The text vector must have length 1.")
     return checked
 
 
-def _retrieved(hits: ImageHits, view: View) -> Retrieved:
+def _retrieved(hits: ImageHits, opened: OpenedSnapshot) -> Retrieved:
     pairs = zip(hits.keys.tolist(), hits.scores.tolist(), strict=True)
     candidates = [Candidate(key, itc, rank) for rank, (key, itc) in enumerate(pairs, start=1)]
-    return Retrieved(candidates, view.generation, hits.searched)
+    number = 0 if opened.generation is None else opened.generation.number
+    return Retrieved(candidates, number, hits.searched)

@@ -20,6 +20,7 @@ from sightline.api.settings import ApiSettings
 from sightline.errors import InputError
 from sightline.imaging.limits import Limits
 from sightline.indexer.settings import BrokerSettings, BuilderSettings, IndexerSettings
+from sightline.retriever.settings import RetrieverSettings
 from sightline.serving.settings import ModelSettings, ServingSettings
 
 PREFIX = "SIGHTLINE_"
@@ -80,6 +81,7 @@ class Settings(BaseSettings):
     decoding: DecodingSettings = Field(default_factory=DecodingSettings)
     indexer: IndexerSettings = Field(default_factory=IndexerSettings)
     builder: BuilderSettings = Field(default_factory=BuilderSettings)
+    retriever: RetrieverSettings = Field(default_factory=RetrieverSettings)
     broker: BrokerSettings = Field(default_factory=BrokerSettings)
     api: ApiSettings = Field(default_factory=ApiSettings)
     serving: ServingSettings = Field(default_factory=ServingSettings)

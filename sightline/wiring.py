@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from sightline.settings import Settings
     from sightline.store.blobs import BlobStore
     from sightline.store.catalog import Catalog
+    from sightline.store.index import Indexes
     from sightline.store.segments import SegmentReader
     from sightline.upkeep.cache_report import CacheMeasurement
     from sightline.upkeep.consistency import Consistency
@@ -155,6 +156,13 @@ class Installation:
 
         return PatchFormats(CodecFiles(self.settings.segments_folder))
 
+    @once
+    def indexes(self) -> Indexes:
+        """The index backends."""
+        from sightline.store.backends import open_indexes
+
+        return open_indexes(self.settings.generations_folder, self.settings.retriever.device)
+
     # what computes
 
     @once
@@ -245,7 +253,7 @@ class Installation:
         return Builder(
             self.catalog,
             self.segments,
-            self.settings.generations_folder,
+            self.indexes,
             self.formats,
             self.settings.builder,
             queue=self.queue,
@@ -269,8 +277,7 @@ class Installation:
         """From a text vector to candidates."""
         from sightline.retriever.retriever import Retriever
 
-        self.settings.generations_folder.mkdir(parents=True, exist_ok=True)
-        return Retriever(self.catalog, self.segments, self.settings.generations_folder)
+        return Retriever(self.catalog, self.segments, self.indexes)
 
     @once
     def reencoding(self) -> Reencoding:
@@ -328,7 +335,7 @@ class Installation:
         """Whether catalog, segments and index say the same."""
         from sightline.upkeep.consistency import Consistency
 
-        return Consistency(self.catalog, self.segments, self.settings.generations_folder, self.formats)
+        return Consistency(self.catalog, self.segments, self.indexes, self.formats)
 
     @once
     def doctor(self) -> Doctor:

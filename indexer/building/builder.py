@@ -11,7 +11,6 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sightline.errors import LeaseLostError, NotFoundError, SightlineError
@@ -30,6 +29,7 @@ from sightline.types import PatchLevel
 if TYPE_CHECKING:
     from sightline.blip.patch_formats import PatchFormats
     from sightline.store.catalog import Catalog
+    from sightline.store.index import Indexes
     from sightline.store.records import Snapshot
     from sightline.store.segments import SegmentReader
 
@@ -61,7 +61,7 @@ class Builder:
         self,
         catalog: Catalog,
         segments: SegmentReader,
-        generations: Path,
+        indexes: Indexes,
         formats: PatchFormats,
         settings: BuilderSettings | None = None,
         queue: Queue | None = None,
@@ -73,10 +73,10 @@ class Builder:
         self._now = now
         self._owner = worker_name()
         self._sweeper = Sweeper(catalog, queue, settings, now)
-        self._folding = Folding(catalog, segments, generations, settings, now)
+        self._folding = Folding(catalog, segments, indexes, settings, now)
         self._compaction = Compaction(catalog, segments, settings)
         self._recoding = Recoding(catalog, segments, formats, patch_codec)
-        self._cleaning = Cleaning(catalog, segments, generations, settings, now)
+        self._cleaning = Cleaning(catalog, segments, indexes, settings, now)
         self._snapshots: dict[str, Snapshot] = {}
         """By collection name, to be read again only when the version has changed."""
         self._settled: dict[int, int] = {}

@@ -11,27 +11,26 @@ from sightline.indexer.settings import BuilderSettings
 
 if TYPE_CHECKING:
     from sightline.store.catalog import Catalog
+    from sightline.store.index import Indexes
     from sightline.store.segments import SegmentReader
 
 log = logging.getLogger(__name__)
 
 
 class Cleaning:
-    """Compares the two folders with the catalog. A file is looked at only once it is old enough to be
-    nobody's.
-    """
+    """Compares what is stored with the catalog, and looks only at what is old enough to be nobody's."""
 
     def __init__(
         self,
         catalog: Catalog,
         segments: SegmentReader,
-        generations: Path,
+        indexes: Indexes,
         settings: BuilderSettings,
         now: Callable[[], float],
     ) -> None:
         self._catalog = catalog
         self._segments = segments
-        self._generations = generations
+        self._indexes = indexes
         self._settings = settings
         self._now = now
 
@@ -46,18 +45,27 @@ class Cleaning:
         return len(retired)
 
     def remove_orphans(self) -> int:
-        """Files that no row names. Listed before the rows are read, so what is published meanwhile is
-        named.
-        """
-        replaced_or_lost = min(self._settings.orphan_seconds, self._settings.retired_seconds)
+        """Files that no row names. Listed before the rows are read: what is published meanwhile is named."""
         segments = self._old_files(self._segments.folder, self._settings.orphan_seconds)
-        generations = self._old_files(self._generations, replaced_or_lost)
         orphans = _unnamed(segments, self._catalog.segment_files)
-        orphans += _unnamed(generations, self._catalog.generation_files)
         for path in orphans:
             log.info("removed a file that no row names", extra={"file": path.name})
             path.unlink(missing_ok=True)
-        return len(orphans)
+        return len(orphans) + self._remove_generations()
+
+    def _remove_generations(self) -> int:
+        """Those that were replaced, lost or never finished."""
+        age = min(self._settings.orphan_seconds, self._settings.retired_seconds)
+        removed: set[str] = set()
+        for kind, backend in self._indexes.backends.items():
+            stored = backend.stored(self._now() - age)
+            # Kinds may share a folder: what one of them removed is not there for the next.
+            unnamed = stored - self._catalog.generation_files() if stored else stored
+            for file in sorted(unnamed):
+                log.info("removed a generation that no row names", extra={"file": file, "kind": kind})
+                backend.remove(file)
+            removed |= unnamed
+        return len(removed)
 
     def _old_files(self, folder: Path, seconds: float) -> list[Path]:
         if not folder.is_dir():

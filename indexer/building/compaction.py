@@ -37,11 +37,9 @@ class Compaction:
         return sum(self._replace(snapshot, [segment]) for segment in worst)
 
     def merge_small(self, snapshot: Snapshot) -> int:
-        """One merge for each kind of segment that has enough small ones; how many segments went into
-        them.
+        """One merge for each kind of segment that has enough small ones; how many segments were merged.
 
-        Covered and uncovered segments never mix: the generation covers a whole segment or nothing of
-        it.
+        Covered and uncovered segments never mix: the generation covers a whole segment or nothing of it.
         """
         merged = 0
         for half in (snapshot.covered, snapshot.uncovered):

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable
-from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from sightline.errors import CorruptionError, NotFoundError
 from sightline.indexer.settings import BuilderSettings
-from sightline.store.durable import publish_or_remove
 from sightline.store.records import Generation
 
 if TYPE_CHECKING:
     from sightline.store.catalog import Catalog
+    from sightline.store.index import Indexes
     from sightline.store.records import Snapshot
     from sightline.store.segments import SegmentReader
 
@@ -31,21 +28,24 @@ class Folding:
         self,
         catalog: Catalog,
         segments: SegmentReader,
-        folder: Path,
+        indexes: Indexes,
         settings: BuilderSettings,
         now: Callable[[], float],
     ) -> None:
         self._catalog = catalog
         self._segments = segments
-        self._folder = folder
+        self._indexes = indexes
         self._settings = settings
         self._now = now
         self._verified: dict[str, float] = {}
         """Generation file → when its checksum was last read in full."""
 
     def due(self, snapshot: Snapshot) -> str | None:
-        """Why a new generation is needed now; None when it is not."""
-        if not snapshot.covered and not snapshot.uncovered:
+        """Why a new generation is needed now; None when it is not.
+
+        One of a kind that this installation does not know is left to those that do.
+        """
+        if not snapshot.segments or self._kind(snapshot) not in self._indexes.backends:
             return None
         if snapshot.generation is not None and not self._sound(snapshot.generation):
             return "the generation is missing or damaged"
@@ -58,40 +58,37 @@ class Folding:
         return None
 
     def fold(self, snapshot: Snapshot) -> bool:
-        """Build and publish the next generation over all segments of the snapshot.
+        """Build and publish the next generation over all segments of the snapshot, of the kind that serves.
 
-        False when the catalog has moved on meanwhile (the file is removed) or nothing is alive.
+        False when the catalog has moved on meanwhile; what was built is removed then.
         """
-        from sightline.store.generations import build_generation
-
-        built = build_generation(self._folder, self._segments, snapshot.segments, snapshot.dead)
+        kind = self._kind(snapshot)
+        backend = self._indexes.of(kind)
+        built = backend.build(self._segments, snapshot.segments, snapshot.dead)
         old = snapshot.generation
         number = old.number if old is not None else 0
         generation = Generation(
-            collection_id=snapshot.collection.id,
+            feature_set_id=snapshot.collection.feature_set_id,
             number=number + 1,
             file=built.file,
             sha256=built.sha256,
-            covered=tuple(built.covered),
+            covered=built.covered,
             images=built.images,
             created_at=self._now(),
+            kind=kind,
         )
         if old is not None:
-            # Its age counts from now on: searches that began before may still open it for a while.
-            with suppress(FileNotFoundError):
-                os.utime(self._folder / old.file)
-        published = publish_or_remove(
-            self._folder / built.file,
-            lambda: self._catalog.publish_generation(snapshot.collection.id, number, generation),
-        )
-        if not published:
+            backend.retire(old.file)  # searches that began before may still open it for a while
+        if not self._catalog.publish_generation(snapshot.collection.id, number, generation):
+            backend.remove(built.file)
             return False
         self._verified[built.file] = self._now()
-        log.info(
-            "generation published",
-            extra={"collection": snapshot.collection.name, "generation": number + 1, "images": built.images},
-        )
+        told = {"generation": number + 1, "kind": kind, "images": built.images}
+        log.info("generation published", extra={"collection": snapshot.collection.name, **told})
         return True
+
+    def _kind(self, snapshot: Snapshot) -> str:
+        return self._indexes.default if snapshot.generation is None else snapshot.generation.kind
 
     # --- reasons ----------------------------------------------------------------------------------
 
@@ -124,18 +121,14 @@ class Folding:
         return int(np.isin(keys, snapshot.dead, invert=True).sum())
 
     def _sound(self, generation: Generation) -> bool:
-        """Whether the file is there; now and then also whether it is what was written."""
-        from sightline.store.generations import verify_generation
-
-        if not (self._folder / generation.file).exists():
-            return False
+        """Whether it is there; now and then also whether it is what was built."""
         checked = self._verified.get(generation.file)
-        if checked is not None and self._now() - checked < self._settings.verify_seconds:
-            return True
+        quick = checked is not None and self._now() - checked < self._settings.verify_seconds
         try:
-            verify_generation(self._folder, generation.file, generation.sha256)
+            self._indexes.of(generation.kind).verify(generation.file, generation.sha256, quick=quick)
         except (CorruptionError, NotFoundError) as error:
             log.error("%s", error, extra={"generation": generation.number})
             return False
-        self._verified = {generation.file: self._now()} | self._verified
+        if not quick:
+            self._verified[generation.file] = self._now()
         return True

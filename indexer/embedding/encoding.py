@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sightline.store.halves import finite_rows as finite_in_store
 
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
 
     from sightline.blip.patch_formats import PackedPatches, PatchFormat
     from sightline.blip.protocols import Encoder
-    from sightline.types import RGB, Half
+    from sightline.types import RGB, Half, Mask
 
 log = logging.getLogger(__name__)
 
@@ -33,9 +32,7 @@ def to_pixels(encoder: Encoder, images: Sequence[RGB]) -> Tensor:
 
 
 def encode(encoder: Encoder, pixels: Sequence[Tensor], format: PatchFormat) -> tuple[Half, PackedPatches]:
-    """Query tokens ``[B,Q,D]`` in fp16 and patches as they are kept, of pixels given as pieces
-    ``[b,3,S,S]``.
-    """
+    """Query tokens ``[B,Q,D]`` in fp16 and packed patches, of pixels in pieces ``[b,3,S,S]``."""
     import torch
 
     with torch.inference_mode():
@@ -44,7 +41,7 @@ def encode(encoder: Encoder, pixels: Sequence[Tensor], format: PatchFormat) -> t
         return tokens.to("cpu", torch.float16).numpy(), format.pack(patches)
 
 
-def finite_rows(tokens: Half, packed: PackedPatches) -> NDArray[np.bool_]:
+def finite_rows(tokens: Half, packed: PackedPatches) -> Mask:
     """``[B]``: which images came out without an infinity or a NaN (fp16 ends at 65504).
 
     Codes cannot hold either; the scale of such a patch is infinite.

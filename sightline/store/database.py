@@ -48,8 +48,8 @@ def make_engine(url: str) -> Engine:
                 max_overflow=24,
             )
     except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
-        raise InputError(f"The catalog url cannot be used: {error}") from error
-    raise InputError(f"The catalog is SQLite or PostgreSQL, not {parsed.get_backend_name()!r}")
+        raise InputError(f"The catalog url cannot be used: {error}.") from error
+    raise InputError(f"The catalog is SQLite or PostgreSQL, not {parsed.get_backend_name()!r}.")
 
 
 def dump_json(value: object) -> str:
@@ -79,7 +79,7 @@ def _with_driver(url: URL) -> URL:
 
 def _sqlite_engine(url: URL) -> Engine:
     if not url.database or url.database == ":memory:":
-        raise InputError("The catalog needs a file: several connections share it")
+        raise InputError("The catalog needs a file: several connections share it.")
     Path(url.database).parent.mkdir(parents=True, exist_ok=True)
     engine = create_engine(
         url,
@@ -131,9 +131,7 @@ class Database:
             )
 
     def read(self, work: Callable[[Connection], Result]) -> Result:
-        """All that ``work`` selects is of one instant. Raises UnavailableError when the database is not
-        there.
-        """
+        """All that ``work`` selects is of one instant. UnavailableError: the database is not there."""
         try:
             with self._readers.begin() as connection:
                 return work(connection)
@@ -165,4 +163,4 @@ class Database:
 
 def _unavailable(error: DBAPIError) -> UnavailableError:
     lines = str(error.orig).strip().splitlines() or [type(error.orig).__name__]
-    return UnavailableError(f"The catalog database cannot be used now: {lines[0]}")
+    return UnavailableError(f"The catalog database cannot be used now: {lines[0].rstrip('.')}.")

@@ -8,10 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline.errors import InputError
-from sightline.store.segment_content import Codes, Half, SegmentContent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from sightline.store.segment_content import SegmentContent
+    from sightline.types import Codes, Half
 
 
 class GatheredPatches(NamedTuple):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from sightline.types import Half, Mask
 
 _INFINITE: Final = 0xF800
 """The exponent of infinities and NaNs, all ones, after the sign is shifted out."""
@@ -13,7 +15,7 @@ _AT_ONCE: Final = 1 << 17
 """Numbers that are looked at together: their copy stays in the cache."""
 
 
-def finite_rows(array: NDArray[np.float16]) -> NDArray[np.bool_]:
+def finite_rows(array: Half) -> Mask:
     """``[N]``: which rows of ``[N, …]`` (fp16, not empty) hold neither an infinity nor a NaN."""
     bits = np.ascontiguousarray(array).view(np.uint16).reshape(len(array), -1)
     step = max(1, _AT_ONCE // max(1, bits.shape[1]))

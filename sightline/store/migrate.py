@@ -1,6 +1,4 @@
-"""Brings a catalog to the newest schema. Safe when several processes start at once: one migrates, the
-others wait.
-"""
+"""Brings a catalog to the newest schema. Of several processes that start together, one migrates."""
 
 from __future__ import annotations
 
@@ -11,7 +9,7 @@ from sqlalchemy import Connection, inspect, text
 from sightline.errors import UnavailableError
 from sightline.store.database import Database
 
-HEAD = "0001"
+HEAD = "0002"
 """The newest migration: known here so that a start without work need not import Alembic (a test compares)."""
 
 _ADVISORY_LOCK = 0x5167_4C49  # any constant that is ours: "SigL"
@@ -40,7 +38,7 @@ def _upgrade(connection: Connection) -> None:
         return
     if found is not None and found > HEAD:
         raise UnavailableError(
-            f"The catalog has schema {found}, newer than {HEAD} of this program: upgrade sightline"
+            f"The catalog has schema {found}, newer than {HEAD} of this program: upgrade sightline."
         )
     _run_alembic(connection)
 

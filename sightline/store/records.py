@@ -18,7 +18,10 @@ Metadata = Mapping[str, Any]
 """JSON object that the user attached to an image."""
 
 ImageState = Literal["pending", "live", "buried", "failed", "discarded"]
-JobKind = Literal["index", "upload", "delete"]
+JobKind = str
+"""``index``, ``upload``, or what its tasks do, such as ``caption``."""
+TaskKind = str
+"""``embed``, or the kind of a job that reads live images, such as ``caption``."""
 JobState = Literal["registering", "running", "done", "cancelled", "failed"]
 ENDED: Final[frozenset[JobState]] = frozenset({"done", "cancelled", "failed"})
 """States of jobs that nothing happens to any more, unless somebody asks for a retry."""
@@ -35,10 +38,20 @@ class Unset(Enum):
 
 UNSET: Final = Unset.UNSET
 
+EMBED: Final = "embed"
+"""The kind of task that makes pending images searchable."""
+FLAT: Final = "flat"
+"""The kind of generation that holds all tokens as they are."""
+UPLOADED: Final = "upload:"
+"""The source of what was uploaded."""
+
 
 @dataclass(frozen=True)
 class Collection:
-    """A named set of images bound to one model; ``version`` changes with everything that a search can see."""
+    """A named set of images; ``version`` changes with everything that a search can see.
+
+    The model is that of ``feature_set_id``, the feature set that serves.
+    """
 
     id: int
     name: str
@@ -49,11 +62,12 @@ class Collection:
     joint_dim: int
     version: int
     created_at: float
+    feature_set_id: int
 
 
 @dataclass(frozen=True)
 class Image:
-    """One version of one image. ``segment_id`` and ``row`` say where its tokens are once it was published."""
+    """One version of one image. ``source`` is unknown (None) when it came before sources were kept."""
 
     key: int
     collection_id: int
@@ -69,18 +83,17 @@ class Image:
     job_id: str | None
     task_id: int | None
     replaces_key: int | None
-    segment_id: int | None
-    row: int | None
     reason: str | None
     detail: str | None
     created_at: float
     published_at: float | None
     buried_at: float | None
+    source: str | None
 
 
 @dataclass(frozen=True)
 class Job:
-    """One request to index, upload or delete. ``collection`` is the collection's name."""
+    """One request to index, to upload, or to do something with images. ``collection`` is its name."""
 
     id: str
     collection_id: int
@@ -97,7 +110,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Task:
-    """One batch of a job's images: the unit that is leased, embedded and published."""
+    """One batch of a job's images: the unit that is leased, worked on and finished."""
 
     id: int
     job_id: str
@@ -108,14 +121,14 @@ class Task:
     lease_expires_at: float | None
     sent_at: float | None
     created_at: float
+    kind: TaskKind
 
 
 @dataclass(frozen=True)
 class Segment:
-    """An immutable segment file of ``count`` rows."""
+    """An immutable segment file of ``count`` rows, of one feature set."""
 
     id: int
-    collection_id: int
     file: str
     sha256: str
     count: int
@@ -124,19 +137,22 @@ class Segment:
     state: SegmentState
     created_at: float
     retired_at: float | None
+    feature_set_id: int
 
 
 @dataclass(frozen=True)
 class Generation:
-    """The current token index of a collection; ``covered``: the ids of the segments whose keys it holds."""
+    """A token index of a feature set; ``covered``: the ids of the segments whose keys it holds."""
 
-    collection_id: int
+    feature_set_id: int
     number: int
     file: str
     sha256: str
     covered: tuple[int, ...]
     images: int
     created_at: float
+    kind: str = FLAT
+    parameters: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -152,7 +168,9 @@ class ImageLocation:
 
 @dataclass(frozen=True)
 class Registration:
-    """One image to register. No caption (None) and empty metadata mean "not given": what is stored stays."""
+    """One image to register. No caption, no source (None) and empty metadata mean "not given": what is stored
+    stays. ``source``: the address of the source that it came from.
+    """
 
     image_id: str
     sha256: str
@@ -160,6 +178,7 @@ class Registration:
     bytes: int
     caption: str | None = None
     metadata: Metadata = field(default_factory=dict)
+    source: str | None = None
 
 
 @dataclass(frozen=True)
@@ -173,7 +192,10 @@ class Registered:
 
 @dataclass(frozen=True)
 class Lease:
-    """The right to publish one task until ``expires_at``; ``images``: its pending ones, perhaps none."""
+    """The right to finish one task until ``expires_at``.
+
+    ``images``: those that still wait, perhaps none: pending ones to embed, live ones for any other kind.
+    """
 
     task_id: int
     owner: str
@@ -181,7 +203,7 @@ class Lease:
     expires_at: float
     collection: Collection
     images: list[Image]
-    kind: str = "embed"
+    kind: TaskKind = EMBED
 
 
 @dataclass(frozen=True)
@@ -206,7 +228,10 @@ class ItemError:
 
 @dataclass(frozen=True)
 class Progress:
-    """Counts of one job, disjoint: ``indexed`` are new ids only. ``total`` is the sum of all others."""
+    """Counts of one job, disjoint: ``indexed`` are new ids only. ``total`` is the sum of all others.
+
+    ``processed``: images that tasks of another kind than ``embed`` are done with.
+    """
 
     indexed: int
     unchanged: int
@@ -216,6 +241,7 @@ class Progress:
     pending: int
     total: int
     state: JobState
+    processed: int = 0
 
 
 @dataclass(frozen=True)
@@ -230,8 +256,9 @@ class Page:
 class Snapshot:
     """All that a query needs to know, read at one instant.
 
-    ``covered`` and ``uncovered`` are the published segments inside and outside of the generation; ``dead``
-    are the keys (sorted) that may still occur in these segments or in the generation and must not be found.
+    All of it is of the feature set that serves, and of its generation that serves. ``covered`` and
+    ``uncovered`` are the published segments inside and outside of the generation; ``dead`` are the keys
+    (sorted) that may still occur in these segments or in the generation and must not be found.
     """
 
     collection: Collection

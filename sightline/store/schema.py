@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Double, ForeignKey, Index, Integer, MetaData, Text, false, text
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    Text,
+    UniqueConstraint,
+    false,
+    text,
+)
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -16,6 +28,11 @@ Time: Double[float] = Double()
 # AUTOINCREMENT: an id is never given twice, not even after the newest row was deleted.
 NEVER_REUSED = {"sqlite_autoincrement": True}
 WITHOUT_ROWID = {"sqlite_with_rowid": False}
+
+REFERRING = "state IN ('live', 'pending', 'failed')"
+"""The images whose bytes are still wanted. Written out in queries too: SQLite uses a partial index only where
+its very condition stands."""
+OTHER_KINDS = "kind <> 'embed'"
 
 
 def _where(condition: str) -> dict[str, Any]:
@@ -40,12 +57,40 @@ class CollectionRow(Base):
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
     name: Mapped[str] = mapped_column(Text, unique=True)
+    version: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    created_at: Mapped[float] = mapped_column(Time)
+
+
+class FeatureSetRow(Base):
+    """What one model made of a collection's images; one set of each collection serves."""
+
+    __tablename__ = "feature_sets"
+    __table_args__ = (
+        UniqueConstraint("collection_id", "fingerprint"),
+        Index("uq_feature_sets_serving", "collection_id", unique=True, **_where("serving")),
+        NEVER_REUSED,
+    )
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    collection_id: Mapped[int] = mapped_column(Id, ForeignKey("collections.id"))
     model: Mapped[str] = mapped_column(Text)
     revision: Mapped[str | None] = mapped_column(Text)
     fingerprint: Mapped[str] = mapped_column(Text)
     num_query_tokens: Mapped[int] = mapped_column(Integer)
     joint_dim: Mapped[int] = mapped_column(Integer)
-    version: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    serving: Mapped[bool] = mapped_column(server_default=false())
+    created_at: Mapped[float] = mapped_column(Time)
+
+
+class SourceRow(Base):
+    """An address that images of a collection came from."""
+
+    __tablename__ = "sources"
+    __table_args__ = (UniqueConstraint("collection_id", "address"), NEVER_REUSED)
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    collection_id: Mapped[int] = mapped_column(Id, ForeignKey("collections.id"))
+    address: Mapped[str] = mapped_column(Text)
     created_at: Mapped[float] = mapped_column(Time)
 
 
@@ -66,9 +111,7 @@ class JobRow(Base):
 
 
 class JobSeenRow(Base):
-    """Image ids that an unsealed job has met in its source: what ``prune`` spares. Emptied when the job is
-    sealed.
-    """
+    """Image ids that an unsealed job has met in its source: what ``prune`` spares; sealing empties it."""
 
     __tablename__ = "job_seen"
     __table_args__ = WITHOUT_ROWID
@@ -84,6 +127,7 @@ class TaskRow(Base):
         Index(None, "collection_id"),
         Index("ix_tasks_leased", "lease_expires_at", **_where("state = 'leased'")),
         Index("ix_tasks_ready", "sent_at", **_where("state = 'ready'")),
+        Index("ix_tasks_other", "job_id", **_where(OTHER_KINDS)),
         NEVER_REUSED,
     )
 
@@ -96,14 +140,27 @@ class TaskRow(Base):
     lease_expires_at: Mapped[float | None] = mapped_column(Time)
     sent_at: Mapped[float | None] = mapped_column(Time)
     created_at: Mapped[float] = mapped_column(Time)
+    kind: Mapped[str] = mapped_column(Text, server_default=text("'embed'"))
+
+
+class TaskItemRow(Base):
+    """One live image in a task that does not embed. An embedding task's images name it themselves."""
+
+    __tablename__ = "task_items"
+    __table_args__ = (Index(None, "key"), WITHOUT_ROWID)
+
+    task_id: Mapped[int] = mapped_column(Id, ForeignKey("tasks.id"), primary_key=True, autoincrement=False)
+    key: Mapped[int] = mapped_column(Id, ForeignKey("images.key"), primary_key=True, autoincrement=False)
+    state: Mapped[str] = mapped_column(Text)
+    reason: Mapped[str | None] = mapped_column(Text)
+    detail: Mapped[str | None] = mapped_column(Text)
 
 
 class SegmentRow(Base):
     __tablename__ = "segments"
-    __table_args__ = (Index(None, "collection_id", "state"), NEVER_REUSED)
+    __table_args__ = (Index(None, "feature_set_id", "state"), NEVER_REUSED)
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
-    collection_id: Mapped[int] = mapped_column(Id, ForeignKey("collections.id"))
     file: Mapped[str] = mapped_column(Text, unique=True)
     sha256: Mapped[str] = mapped_column(Text)
     count: Mapped[int] = mapped_column(Integer)
@@ -112,30 +169,22 @@ class SegmentRow(Base):
     state: Mapped[str] = mapped_column(Text)
     created_at: Mapped[float] = mapped_column(Time)
     retired_at: Mapped[float | None] = mapped_column(Time)
+    feature_set_id: Mapped[int] = mapped_column(Id, ForeignKey("feature_sets.id"))
 
 
 class ImageRow(Base):
-    """One version of one image; ``key`` names it in segments and generations for ever.
-
-    A row that is not live but has a ``segment_id`` is *dead*: its key still occurs in a published segment
-    or (then ``row`` may be null) in the current generation.
-    """
+    """One version of one image; ``key`` names it in segments and generations for ever."""
 
     __tablename__ = "images"
     __table_args__ = (
         Index("uq_images_live", "collection_id", "image_id", unique=True, **_where("state = 'live'")),
         Index("uq_images_pending", "collection_id", "image_id", unique=True, **_where("state = 'pending'")),
         Index("ix_images_failed", "collection_id", "image_id", **_where("state = 'failed'")),
-        Index("ix_images_sha256", "collection_id", "sha256", **_where("state = 'live'")),
-        Index(
-            "ix_images_dead",
-            "collection_id",
-            **_where("state IN ('buried', 'discarded') AND segment_id IS NOT NULL"),
-        ),
+        Index("ix_images_sha256", "sha256", "collection_id", **_where(REFERRING)),
+        Index("ix_images_source_id", "source_id", **_where("source_id IS NOT NULL")),
         Index(None, "collection_id", "state", "key"),
         Index(None, "job_id", "state", "replaces_key"),
         Index(None, "task_id"),
-        Index(None, "segment_id"),
         NEVER_REUSED,
     )
 
@@ -153,27 +202,70 @@ class ImageRow(Base):
     job_id: Mapped[str | None] = mapped_column(ForeignKey("jobs.id"))
     task_id: Mapped[int | None] = mapped_column(Id, ForeignKey("tasks.id"))
     replaces_key: Mapped[int | None] = mapped_column(Id)
-    segment_id: Mapped[int | None] = mapped_column(Id, ForeignKey("segments.id"))
-    row: Mapped[int | None] = mapped_column(Integer)
     reason: Mapped[str | None] = mapped_column(Text)
     detail: Mapped[str | None] = mapped_column(Text)
     created_at: Mapped[float] = mapped_column(Time)
     published_at: Mapped[float | None] = mapped_column(Time)
     buried_at: Mapped[float | None] = mapped_column(Time)
+    source_id: Mapped[int | None] = mapped_column(Id, ForeignKey("sources.id"))
+
+
+class PlacementRow(Base):
+    """Where a feature set keeps one key: a row of a segment.
+
+    ``dead``: the image is not live, and its key still occurs in that segment, or (then ``segment_id`` and
+    ``row`` are null) only in generations, none newer than ``generation_id``. A key without a placement
+    occurs nowhere.
+    """
+
+    __tablename__ = "placements"
+    __table_args__ = (
+        Index("ix_placements_dead", "feature_set_id", "key", **_where("dead")),
+        Index(None, "segment_id"),
+        WITHOUT_ROWID,
+    )
+
+    key: Mapped[int] = mapped_column(Id, ForeignKey("images.key"), primary_key=True, autoincrement=False)
+    feature_set_id: Mapped[int] = mapped_column(
+        Id, ForeignKey("feature_sets.id"), primary_key=True, autoincrement=False
+    )
+    segment_id: Mapped[int | None] = mapped_column(Id, ForeignKey("segments.id"))
+    row: Mapped[int | None] = mapped_column(Integer)
+    dead: Mapped[bool] = mapped_column(server_default=false())
+    generation_id: Mapped[int | None] = mapped_column(Id)
 
 
 class GenerationRow(Base):
-    __tablename__ = "generations"
+    """A token index of a feature set; one of them serves."""
 
-    collection_id: Mapped[int] = mapped_column(
-        Id, ForeignKey("collections.id"), primary_key=True, autoincrement=False
+    __tablename__ = "generations"
+    __table_args__ = (
+        UniqueConstraint("feature_set_id", "kind", "number"),
+        Index("uq_generations_serving", "feature_set_id", unique=True, **_where("serving")),
+        NEVER_REUSED,
     )
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    feature_set_id: Mapped[int] = mapped_column(Id, ForeignKey("feature_sets.id"))
+    kind: Mapped[str] = mapped_column(Text)
     number: Mapped[int] = mapped_column(BigInteger)
+    parameters: Mapped[dict[str, Any]] = mapped_column(Json)
+    serving: Mapped[bool] = mapped_column(server_default=false())
     file: Mapped[str] = mapped_column(Text)
     sha256: Mapped[str] = mapped_column(Text)
     covered: Mapped[list[int]] = mapped_column(Json)
     images: Mapped[int] = mapped_column(BigInteger)
     created_at: Mapped[float] = mapped_column(Time)
+
+
+class ReleasedBlobRow(Base):
+    """Bytes that some image referred to until ``since``; whether another one still does is asked later."""
+
+    __tablename__ = "released_blobs"
+    __table_args__ = (Index(None, "since"), WITHOUT_ROWID)
+
+    sha256: Mapped[str] = mapped_column(Text, primary_key=True)
+    since: Mapped[float] = mapped_column(Time)
 
 
 class SingletonRow(Base):

@@ -13,10 +13,7 @@ from sightline.store.halves import finite_rows
 
 if TYPE_CHECKING:
     from sightline.store.tensorfile import TensorFile
-
-Keys = NDArray[np.int64]
-Half = NDArray[np.float16]
-Codes = NDArray[np.int8]
+    from sightline.types import Codes, Half, Keys
 
 NO_PATCHES: Final = "none"
 FP16: Final = "fp16"
@@ -36,9 +33,7 @@ _KEPT: Final[dict[str, tuple[str, ...]]] = {NO_PATCHES: (), FP16: ("patches",)}
 
 
 class SegmentContent(NamedTuple):
-    """Views into one mapped segment; ``patches`` is None with codec ``none``, codes with ``scales`` or fp16
-    without.
-    """
+    """Views into one mapped segment. ``patches`` are None with codec ``none``, codes beside ``scales``."""
 
     keys: Keys
     tokens: Half

@@ -23,21 +23,14 @@ from sightline.errors import CorruptionError, InputError, NotFoundError
 from sightline.store.durable import verify_file, write_durably
 from sightline.store.gathering import GatheredPatches, WantedRows, gathered
 from sightline.store.records import NewSegment
-from sightline.store.segment_content import (
-    KIND,
-    Codes,
-    Half,
-    Keys,
-    SegmentContent,
-    check_content,
-    parse_content,
-)
+from sightline.store.segment_content import KIND, SegmentContent, check_content, parse_content
 from sightline.store.tensorfile import TensorSpec, encode_header, open_tensors, raw
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from sightline.store.records import ImageLocation
+    from sightline.types import Codes, Half, Keys
 
 _COPY_ROWS: Final = 256
 """Rows that are copied at a time when segments are merged: 185 MB of ViT-g patches in fp16."""

@@ -20,16 +20,35 @@ COLLECTION_NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
 _MAX_DEPTH = 32
 
 
+_KIND = re.compile(r"[a-z][a-z0-9_-]{0,31}")
+
+
+def check_collection_name(name: object) -> None:
+    """Raises InputError unless the name can stand in an address: 1 to 63 letters, digits, dots, _ and -."""
+    check_text("The collection's name", name)
+    if not isinstance(name, str) or not re.fullmatch(COLLECTION_NAME, name):
+        raise InputError(
+            f"A collection cannot be called {name!a:.100}: a name is up to 63 English letters, digits, '.', "
+            "'_' and '-', and begins with a letter or a digit."
+        )
+
+
+def check_kind(kind: str) -> None:
+    """Raises InputError unless it can name a kind of jobs and tasks: one lower-case word."""
+    if not _KIND.fullmatch(kind):
+        raise InputError(f"The kind of a job or task is a lower-case word, not {kind!a:.100}.")
+
+
 def check_text(what: str, value: object) -> None:
     """Raises InputError unless ``value`` is text without NUL and without broken surrogates."""
     if not isinstance(value, str):
-        raise InputError(f"{what} must be text, not {type(value).__name__}")
+        raise InputError(f"{what} must be text, not {type(value).__name__}.")
     if "\x00" in value:
-        raise InputError(f"{what} contains a NUL character, which no database stores")
+        raise InputError(f"{what} contains a NUL character, which no database stores.")
     try:
         value.encode()
     except UnicodeEncodeError as error:
-        raise InputError(f"{what} is not valid Unicode: {value!a}") from error
+        raise InputError(f"{what} is not valid Unicode: {value!a}.") from error
 
 
 def printable(value: str) -> str:
@@ -37,21 +56,13 @@ def printable(value: str) -> str:
     return value.encode(errors="backslashreplace").decode().replace("\x00", "\\x00")
 
 
-def check_collection_name(name: str) -> None:
-    """Raises InputError for a name that no new collection may have; those of old may be others."""
-    if not re.fullmatch(COLLECTION_NAME, name):
-        raise InputError(
-            f"A collection cannot be called {name[:100]!a}: a name is up to 63 English letters, digits, '.', "
-            "'_' and '-', and begins with a letter or a digit."
-        )
-
-
 def check_image_id(image_id: object) -> None:
+    """Raises InputError unless it is text that can be stored and indexed."""
     check_text("An image id", image_id)
     if not isinstance(image_id, str) or not image_id:
-        raise InputError("An image id cannot be empty")
+        raise InputError("An image id cannot be empty.")
     if len(image_id.encode()) > MAX_ID_BYTES:
-        raise InputError(f"The image id {image_id[:60]!r}… is longer than {MAX_ID_BYTES} bytes")
+        raise InputError(f"The image id {image_id[:60]!r}… is longer than {MAX_ID_BYTES} bytes.")
 
 
 def check_registration(item: Registration) -> None:
@@ -59,6 +70,12 @@ def check_registration(item: Registration) -> None:
     check_image_id(item.image_id)
     check_text("An image's uri", item.uri)
     check_text("An image's sha256", item.sha256)
+    if item.source is not None:
+        check_text("The address of a source", item.source)
+        if len(item.source.encode()) > MAX_ID_BYTES:
+            raise InputError(
+                f"The address {item.source[:60]!r}… of a source is longer than {MAX_ID_BYTES} bytes."
+            )
     if item.caption is not None:
         check_text(f"The caption of {item.image_id!r}", item.caption)
     check_metadata(item.metadata, f"metadata of {item.image_id!r}")
@@ -67,13 +84,13 @@ def check_registration(item: Registration) -> None:
 def check_metadata(metadata: Mapping[str, Any], what: str = "metadata") -> None:
     """Raises InputError unless it is a JSON object of finite numbers, 64-bit integers and storable text."""
     if not isinstance(metadata, Mapping):
-        raise InputError(f"The {what} must be a JSON object, not {type(metadata).__name__}")
+        raise InputError(f"The {what} must be a JSON object, not {type(metadata).__name__}.")
     _check_json(metadata, what, _MAX_DEPTH)
 
 
 def _check_json(value: object, what: str, depth: int) -> None:
     if depth == 0:
-        raise InputError(f"The {what} is nested more than {_MAX_DEPTH} levels deep")
+        raise InputError(f"The {what} is nested more than {_MAX_DEPTH} levels deep.")
     if isinstance(value, Mapping):
         for name, member in value.items():
             check_text(f"A name in the {what}", name)
@@ -91,11 +108,11 @@ def _check_scalar(value: object, what: str) -> None:
     if value is None or isinstance(value, bool):
         return
     if isinstance(value, int) and not -INT64 <= value < INT64:
-        raise InputError(f"The {what} holds an integer beyond 64 bits: store it as text")
+        raise InputError(f"The {what} holds an integer beyond 64 bits: store it as text.")
     if isinstance(value, float) and not math.isfinite(value):
-        raise InputError(f"The {what} holds {value}, which JSON cannot express: leave it out")
+        raise InputError(f"The {what} holds {value}, which JSON cannot express: leave it out.")
     if not isinstance(value, int | float):
-        raise InputError(f"The {what} holds a {type(value).__name__}, which is no JSON value")
+        raise InputError(f"The {what} holds a {type(value).__name__}, which is no JSON value.")
 
 
 def plain_json(value: Any) -> Any:

@@ -3,56 +3,64 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sightline.errors import CorruptionError, ModelMismatchError, NotFoundError
 from sightline.store.filters import Filter
 
 if TYPE_CHECKING:
-    from sightline.blip.patch_formats import PatchFormats
     from sightline.store.catalog import Catalog
+    from sightline.store.index import Indexes
     from sightline.store.records import ImageLocation, Segment, Snapshot
     from sightline.store.segments import SegmentReader
+    from sightline.types import Keys
 
-Keys = NDArray[np.int64]
 CHUNK = 10_000
 
 
-class Consistency:
-    """Compares what the catalog, the segments and the index of a collection say."""
+class Formats(Protocol):
+    """The ways in which patches are kept."""
 
-    def __init__(
-        self, catalog: Catalog, segments: SegmentReader, generations: Path, formats: PatchFormats
-    ) -> None:
+    def of(self, codec: str, fingerprint: str) -> object:
+        """The one that a segment names.
+
+        `NotFoundError`, `CorruptionError` or `ModelMismatchError` when its file is gone, damaged or another
+        model's.
+        """
+        ...
+
+
+class Consistency:
+    """Compares what the parts of an installation say."""
+
+    def __init__(self, catalog: Catalog, segments: SegmentReader, indexes: Indexes, formats: Formats) -> None:
         self._catalog = catalog
         self._segments = segments
-        self._generations = generations
+        self._indexes = indexes
         self._formats = formats
 
     def disagreements(self, collection: str, *, quick: bool = False) -> list[str]:
         """One sentence for each; empty when all is well.
 
-        ``quick`` compares keys only; else every segment and the generation are read in full against their
-        SHA-256. A builder or worker that publishes in the middle can make a healthy collection look torn: the
-        state is read again then, and only what holds for one version counts.
+        ``quick`` compares keys only; otherwise every segment is read in full against its SHA-256, as the
+        generation always is. A builder or worker that publishes in the middle can make a healthy collection
+        look torn: the state is read again then, and only what holds for one version counts.
         """
         for _ in range(3):
             before = self._catalog.version(collection)
-            said = list(self._look(collection, quick=quick))
+            said = list(self._look(collection, quick))
             if not said or self._catalog.version(collection) == before:
                 return said
         return said
 
-    def _look(self, collection: str, *, quick: bool) -> Iterator[str]:
+    def _look(self, collection: str, quick: bool) -> Iterator[str]:
         snapshot = self._catalog.snapshot(collection)
         live = self._live(snapshot)
         found: list[Keys] = []
         for segment in snapshot.segments:
-            yield from self._segment(segment, live, quick=quick, keys=found)
+            yield from self._segment(segment, live, quick, found)
         yield from self._codecs(snapshot)
         yield from _missing("no published segment", live, _joined(found), snapshot.dead)
         yield from self._index(snapshot, live)
@@ -66,22 +74,24 @@ class Consistency:
         return places
 
     def _segment(
-        self, segment: Segment, live: dict[int, ImageLocation], *, quick: bool, keys: list[Keys]
+        self, segment: Segment, live: dict[int, ImageLocation], quick: bool, found: list[Keys]
     ) -> Iterator[str]:
+        """What is wrong with one segment; its keys are added to ``found``."""
         try:
             if not quick:
                 self._segments.verify(segment.file, segment.sha256)
-            rows, _ = self._segments.tokens(segment.file)
+            keys, _ = self._segments.tokens(segment.file)
         except (OSError, NotFoundError, CorruptionError) as error:
             yield str(error)
             return
-        keys.append(np.asarray(rows))
+        found.append(keys)
         wrong = [
-            key for row, key in enumerate(rows.tolist())
+            key for row, key in enumerate(keys.tolist())
             if key in live and (live[key].segment_id, live[key].row) != (segment.id, row)
         ]  # fmt: skip
         if wrong:
-            yield f"The catalog places {len(wrong)} images of {segment.file} elsewhere (key {wrong[0]})."
+            places = f"{len(wrong)} images of segment {segment.file} elsewhere (key {wrong[0]})"
+            yield f"The catalog places {places}."
 
     def _codecs(self, snapshot: Snapshot) -> Iterator[str]:
         """Whether the patch codec of every segment is there."""
@@ -93,27 +103,30 @@ class Consistency:
 
     def _index(self, snapshot: Snapshot, live: dict[int, ImageLocation]) -> Iterator[str]:
         """What a search can find: the generation and the segments outside of it, without the dead."""
-        from sightline.store.generations import open_generation
-
-        parts: list[Keys] = []
-        generation = snapshot.generation
         try:
-            if generation is not None:
-                folder = self._generations
-                parts.append(open_generation(folder, generation.file, generation.sha256).keys)
-            parts += [np.asarray(self._segments.tokens(segment.file)[0]) for segment in snapshot.uncovered]
+            parts = [self._segments.tokens(segment.file)[0] for segment in snapshot.uncovered]
+            serving = snapshot.generation
+            if serving is not None:
+                report = self._indexes.of(serving.kind).report(serving.file, serving.sha256)
+                if report.problem is not None:
+                    yield report.problem
+                    return
+                parts.append(report.keys)
         except (OSError, NotFoundError, CorruptionError) as error:
             yield str(error)
             return
-        keys = _joined(parts)
-        findable = keys[~np.isin(keys, snapshot.dead)]
-        unique, counts = np.unique(findable, return_counts=True)
-        if (counts > 1).any():
-            yield f"{int((counts > 1).sum())} images can be found twice (key {int(unique[counts > 1][0])})."
-        yield from _missing("neither the index nor an unfolded segment", live, keys, snapshot.dead)
-        phantoms = unique[~np.isin(unique, np.fromiter(live, np.int64, len(live)))]
-        if len(phantoms):
-            yield f"{len(phantoms)} images that are not live can be found (key {int(phantoms[0])})."
+        yield from _findable(_joined(parts), live, snapshot.dead)
+
+
+def _findable(keys: Keys, live: dict[int, ImageLocation], dead: Keys) -> Iterator[str]:
+    """What is wrong with the keys that generation and tail hold together."""
+    unique, counts = np.unique(keys[~np.isin(keys, dead)], return_counts=True)
+    if (counts > 1).any():
+        yield f"{int((counts > 1).sum())} images can be found twice (key {int(unique[counts > 1][0])})."
+    yield from _missing("neither the index nor an unfolded segment", live, keys, dead)
+    phantoms = unique[~np.isin(unique, np.fromiter(live, np.int64, len(live)))]
+    if len(phantoms):
+        yield f"{len(phantoms)} images that are not live can be found (key {int(phantoms[0])})."
 
 
 def _missing(where: str, live: dict[int, ImageLocation], keys: Keys, dead: Keys) -> Iterator[str]:

@@ -110,7 +110,7 @@ def names(count: int, first: int = 0) -> list[str]:
 
 def found(world: World, seed: int = 0) -> list[int]:
     """All keys by falling ITC score, by the retriever."""
-    retriever = Retriever(world.catalog, world.segments, world.generations)
+    retriever = Retriever(world.catalog, world.segments, world.indexes)
     return [hit.key for hit in retriever.retrieve(COLLECTION, vector(seed), 10_000).candidates]
 
 
@@ -326,7 +326,7 @@ def test_files_that_no_row_names_go_after_an_hour_and_not_before(world: World, c
 
 def sweeping(world: World, clock: Clock) -> tuple[Builder, Queue]:
     queue = Queue(world)
-    builder = Builder(world.catalog, world.segments, world.generations, BuilderSettings(), queue, clock)
+    builder = Builder(world.catalog, world.segments, world.indexes, BuilderSettings(), queue, clock)
     return builder, queue
 
 

@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sightline.store.generations import verify_generation
 from tests.indexer.world import (
     COLLECTION,
     SHORT,
@@ -134,7 +133,7 @@ def builder_kills(tmp_path: Path, processes: Processes, delays: list[float]) -> 
         fold_and_kill(world, processes, delay, number)
         generation = world.catalog.snapshot(COLLECTION).generation
         if generation is not None:
-            verify_generation(world.generations, generation.file, generation.sha256)
+            world.indexes.of(generation.kind).verify(generation.file, generation.sha256)
         assert problems(world, names) == []
     last = world.builder(lease_seconds=60.0, orphan_seconds=0.0, retired_seconds=0.0)
     until("the dead builder's lease to end", lambda: last.step() is not None)

@@ -39,9 +39,11 @@ from sightline.indexer.queue.app import TaskSender, make_app
 from sightline.indexer.settings import BrokerSettings, BuilderSettings, IndexerSettings
 from sightline.processes.logs import log_json_lines
 from sightline.retriever.retriever import Retriever
+from sightline.store.backends import open_indexes
 from sightline.store.blobs import BlobStore
 from sightline.store.catalog import Catalog, open_catalog
 from sightline.store.codec_files import CodecFiles
+from sightline.store.index import Indexes
 from sightline.store.records import Collection, Image, Task
 from sightline.store.segments import SegmentReader
 from sightline.types import PatchLevel
@@ -133,6 +135,10 @@ class World:
     def segments(self) -> SegmentReader:
         return SegmentReader(self.data / "segments")
 
+    @cached_property
+    def indexes(self) -> Indexes:
+        return open_indexes(self.generations)
+
     @property
     def decoder(self) -> IsolatedDecoder:
         return shared_decoder()
@@ -177,7 +183,7 @@ class World:
         return Builder(
             self.catalog,
             self.segments,
-            self.generations,
+            self.indexes,
             self.formats,
             settings,
             queue,
@@ -377,7 +383,7 @@ def assert_done_once(world: World, job_id: str, names: Sequence[str]) -> None:
 
 def search_all(world: World) -> list[int]:
     """Keys of everything that a search can find."""
-    retriever = Retriever(world.catalog, world.segments, world.generations)
+    retriever = Retriever(world.catalog, world.segments, world.indexes)
     return [
         hit.key for hit in retriever.retrieve(COLLECTION, np.eye(8, dtype=np.float32)[0], 10_000).candidates
     ]

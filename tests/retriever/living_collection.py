@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from sightline.retriever import Retriever
+from sightline.store.backends import open_indexes
 from sightline.store.catalog import Catalog, open_catalog
 from sightline.store.filters import parse_filter
-from sightline.store.generations import build_generation
 from sightline.store.records import Generation, Registration
 from sightline.store.segments import SegmentReader, rewrite_segment, write_segment
 from tests.store.token_world import brute_force, random_tokens, random_vector
@@ -44,7 +44,8 @@ class Living:
         )  # fmt: skip
         self.reader = SegmentReader(self.folder / "segments", max_open=8)
         self.generations = self.folder / "generations"
-        self.retriever = Retriever(self.catalog, self.reader, self.generations)
+        self.indexes = open_indexes(self.generations)
+        self.retriever = Retriever(self.catalog, self.reader, self.indexes)
 
     @property
     def id(self) -> int:
@@ -88,10 +89,11 @@ class Living:
         """Build the next generation over all segments, as the builder does."""
         snapshot = self.catalog.snapshot("pictures")
         segments = snapshot.segments
-        built = build_generation(self.generations, self.reader, segments, snapshot.dead)
+        built = self.indexes.of().build(self.reader, segments, snapshot.dead)
         number = snapshot.generation.number if snapshot.generation else 0
+        features = snapshot.collection.feature_set_id
         generation = Generation(
-            self.id, number + 1, built.file, built.sha256, built.covered, built.images, 0.0
+            features, number + 1, built.file, built.sha256, built.covered, built.images, 0.0
         )
         assert self.catalog.publish_generation(self.id, number, generation)
 

@@ -13,9 +13,9 @@ import pytest
 
 from sightline.errors import InputError, NotFoundError
 from sightline.retriever import Retriever
+from sightline.retriever.max_sim import ImageHits
 from sightline.store.durable import FileMissingError
 from sightline.store.filters import Filter, parse_filter
-from sightline.store.token_index import ImageHits
 from tests.retriever.living_collection import Living, living_collection
 from tests.store.token_world import brute_force, random_vector
 
@@ -50,8 +50,8 @@ def test_segments_that_were_merged_and_removed_are_looked_for_in_the_catalog_aga
         living.check(10)
         snapshot = living.catalog.snapshot("pictures")
         living.merge(covered=False, count=10)  # the files are gone at once
-        # A query that had read its version just before the merge: it gets the old view, whose files are gone.
-        stale = Retriever(_OneStaleSnapshot(living, snapshot), living.reader, living.generations)  # type: ignore[arg-type]
+        # A query that had read its version just before the merge gets the old snapshot, whose files are gone.
+        stale = Retriever(_OneStaleSnapshot(living, snapshot), living.reader, living.indexes)  # type: ignore[arg-type]
         vector = random_vector(living.rng)
         found = stale.retrieve("pictures", vector, 10)
         ids = sorted(living.keys)
@@ -74,10 +74,10 @@ class _OneStaleSnapshot:
         return self._stale.pop() if self._stale else self._catalog.snapshot(collection)
 
 
-def test_an_image_that_is_replaced_between_view_and_filter_is_still_found(tmp_path: Path) -> None:
+def test_an_image_that_is_replaced_between_snapshot_and_filter_is_still_found(tmp_path: Path) -> None:
     with living_collection(tmp_path, 7) as living:
         living.put([f"a{n}" for n in range(30)])
-        retriever = Retriever(_ReplacingFilter(living), living.reader, living.generations)  # type: ignore[arg-type]
+        retriever = Retriever(_ReplacingFilter(living), living.reader, living.indexes)  # type: ignore[arg-type]
         everything = parse_filter({"field": "metadata.year", "exists": True})
         found = retriever.retrieve("pictures", random_vector(living.rng), 30, everything)
         assert sorted(c.key for c in found.candidates) == sorted(living.keys.values())
@@ -135,11 +135,11 @@ def test_what_is_no_query_is_refused(tmp_path: Path) -> None:
         assert len(living.retriever.retrieve("pictures", good, 1).candidates) == 1
 
 
-def test_a_view_is_made_once_for_each_version(tmp_path: Path) -> None:
+def test_a_snapshot_is_opened_once_for_each_version(tmp_path: Path) -> None:
     with living_collection(tmp_path, 5) as living:
         living.put([f"a{n}" for n in range(20)])
         counting = _Counting(living)
-        retriever = Retriever(counting, living.reader, living.generations)  # type: ignore[arg-type]
+        retriever = Retriever(counting, living.reader, living.indexes)  # type: ignore[arg-type]
         vector = random_vector(living.rng)
         with ThreadPoolExecutor(8) as pool:
             list(pool.map(lambda _: retriever.retrieve("pictures", vector, 3), range(40), timeout=60))

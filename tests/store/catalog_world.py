@@ -162,10 +162,18 @@ class Builder:
         file = f"generation-{number + 1}-{sha_of(str(keys))[:8]}"
         self.files[file] = keys
         ids = tuple(segment.id for segment in segments) if covered is None else tuple(covered)
-        made = Generation(
-            snapshot.collection.id, number + 1, file, sha_of(file), ids, len(keys), self.world.time
+        feature_set = snapshot.collection.feature_set_id
+        made = Generation(feature_set, number + 1, file, sha_of(file), ids, len(keys), self.world.time)
+        return self.world.catalog.publish_generation(snapshot.collection.id, number, made)
+
+    def generation(
+        self, kind: str, number: int, covered: Sequence[int], parameters: dict[str, Any] | None = None
+    ) -> Generation:
+        """A generation that is not published, of any kind."""
+        feature_set, file = self.world.collection.feature_set_id, uuid.uuid4().hex
+        return Generation(
+            feature_set, number, file, sha_of(file), tuple(covered), 1, 0.0, kind, parameters or {}
         )
-        return self.world.catalog.publish_generation(made.collection_id, number, made)
 
     def merge(self, old_ids: Sequence[int], keep: Sequence[int] | None = None) -> bool:
         """Rewrites these segments without their dead keys, or with exactly ``keep``."""

@@ -90,7 +90,7 @@ def test_an_added_image_is_live_with_size_and_place(world: World) -> None:
         "a red car",
         {"year": 2020},
     )
-    assert (image.width, image.height, image.row, image.published_at) == (40, 30, 0, 1000.0)
+    assert (image.width, image.height, image.published_at) == (40, 30, 1000.0)
     [segment] = world.catalog.snapshot("pictures").uncovered
     location = world.catalog.locations([image.key])[image.key]
     assert (location.segment_id, location.file, location.row, location.codec) == (

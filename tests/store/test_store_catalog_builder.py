@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from sqlalchemy import Connection, text
 
 from sightline.errors import ConflictError
 from sightline.store.records import Generation
+from sightline.store.sql.health import problems
 from tests.store.catalog_world import Builder, World, emptied, item, opened, sizes_of
 
 
@@ -43,9 +45,9 @@ def test_a_generation_covers_its_segments_and_later_ones_stay_uncovered(builder:
 def test_of_two_builders_that_publish_the_same_number_one_wins(builder: Builder) -> None:
     first = builder.add("a")
     assert builder.fold()
-    collection = builder.world.collection.id
-    late = Generation(collection, 1, "late", "0", (first,), 1, 0.0)
-    assert not builder.world.catalog.publish_generation(collection, 0, late)
+    collection = builder.world.collection
+    late = Generation(collection.feature_set_id, 1, "late", "0", (first,), 1, 0.0)
+    assert not builder.world.catalog.publish_generation(collection.id, 0, late)
     builder.expect_exactly_the_live()
 
 
@@ -153,19 +155,83 @@ def test_rows_of_superseded_images_are_dead_from_the_start(builder: Builder) -> 
     builder.expect_exactly_the_live()
 
 
-def test_the_doctor_sees_a_row_that_somebody_changed_by_hand(builder: Builder) -> None:
-    from sqlalchemy import text
+BY_HAND = {
+    "UPDATE placements SET row = 0": "Two images in one row of a segment",
+    "UPDATE placements SET row = 7 WHERE row = 1": "Images in a row that their segment does not have",
+    "UPDATE placements SET segment_id = NULL": "Live images without a segment",
+    "DELETE FROM placements WHERE row = 0": "Segments whose count differs",
+    "UPDATE placements SET dead = true": "Keys dead by one table only",
+    "UPDATE placements SET row = NULL": "Keys that are neither in a row nor only in a generation",
+    "UPDATE images SET state = 'pending'": "Pending images without an open task",
+    "UPDATE images SET state = 'failed'": "Pending or failed images with a segment",
+    "UPDATE segments SET state = 'retired'": "Images in a segment that is not published here",
+    "UPDATE feature_sets SET serving = false": "Collections without a feature set that serves",
+    "UPDATE generations SET serving = false": "have generations of which none serves",
+    "UPDATE generations SET covered = '[12345]'": "covers unpublished segments [12345]",
+    "UPDATE tasks SET state = 'leased'": "Leased tasks without an owner or an end",
+    "UPDATE tasks SET state = 'ready'": "Open tasks of a job that has ended",
+    "UPDATE jobs SET state = 'running'": "Running jobs without an open task",
+}
 
-    from sightline.store.catalog import Catalog
 
+@pytest.mark.parametrize("statement", BY_HAND)
+def test_the_doctor_sees_what_somebody_changed_by_hand(builder: Builder, statement: str) -> None:
     builder.add("a", "b")
-    catalog: Catalog = builder.world.catalog
-    assert catalog.check() == []
-    catalog._write(lambda c: c.execute(text("UPDATE images SET row = 0 WHERE state = 'live'")))
-    assert any("Two images in one row" in problem for problem in catalog.check())
-    catalog._write(lambda c: c.execute(text("UPDATE images SET segment_id = NULL WHERE state = 'live'")))
-    problems = catalog.check()
-    assert any("Live images without a segment" in problem for problem in problems)
-    assert any("count differs" in problem for problem in problems)
-    delete(builder, "a", "b")
-    catalog._write(lambda c: c.execute(text("UPDATE segments SET state = 'retired'")))
+    assert builder.fold()
+    database = builder.world.catalog.database
+
+    def changed(connection: Connection) -> list[str]:
+        before = connection.begin_nested()
+        connection.execute(text(statement))
+        found = problems(connection)
+        before.rollback()
+        return found
+
+    assert any(BY_HAND[statement] in problem for problem in database.write(changed))
+    assert builder.world.catalog.check() == []
+
+
+def test_generations_of_two_kinds_stand_beside_each_other_and_one_serves(builder: Builder) -> None:
+    first = builder.add("a", "gone")
+    assert builder.fold()
+    other = builder.generation("ivf", 1, [first], {"lists": 4})
+    assert builder.world.catalog.publish_generation(builder.world.collection.id, 0, other)
+    files = builder.world.catalog.generation_files()
+    served = builder.world.catalog.snapshot("pictures").generation
+    assert served is not None
+    assert (served.kind, served.parameters, files) == ("flat", {}, {served.file, other.file})
+    second = builder.add("b")
+    assert builder.fold()
+    assert builder.world.catalog.snapshot("pictures").generation != served
+    assert other.file in builder.world.catalog.generation_files()
+    assert served.file not in builder.world.catalog.generation_files()
+    late = builder.generation("ivf", 1, [first, second])
+    assert not builder.world.catalog.publish_generation(builder.world.collection.id, 0, late)
+    builder.expect_exactly_the_live()
+
+
+def test_a_dead_key_is_known_as_long_as_any_generation_may_hold_it(builder: Builder) -> None:
+    first = builder.add("a", "gone")
+    catalog, collection = builder.world.catalog, builder.world.collection.id
+    assert builder.fold()
+    assert catalog.publish_generation(collection, 0, builder.generation("ivf", 1, [first]))
+    gone = builder.world.live()["gone"]
+    delete(builder, "gone")
+    assert builder.merge([first])
+    assert builder.world.dead() == {gone}
+    assert builder.fold()
+    assert builder.world.dead() == {gone}  # the other generation was built before the merge
+    [merged] = catalog.snapshot("pictures").covered
+    assert catalog.publish_generation(collection, 1, builder.generation("ivf", 2, [merged.id]))
+    assert builder.world.dead() == set()
+    builder.expect_exactly_the_live()
+
+
+def test_a_generation_of_another_collection_is_refused(builder: Builder) -> None:
+    segment = builder.add("a")
+    other = builder.world.catalog.create_collection(
+        "other", model="toy", revision=None, fingerprint="f1", num_query_tokens=4, joint_dim=8
+    )
+    made = builder.generation("flat", 1, [segment])
+    with pytest.raises(ValueError, match="another collection"):
+        builder.world.catalog.publish_generation(other.id, 0, made)

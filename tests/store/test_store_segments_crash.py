@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from sightline.store.durable import ASIDE
-from sightline.store.generations import open_generation
+from sightline.store.flat import FlatBackend
 from sightline.store.segments import SegmentReader
 from sightline.store.tensorfile import open_tensors
 from tests.children import kill, read_line
@@ -57,7 +57,7 @@ def check_segments(folder: Path, finished: list[tuple[str, ...]]) -> None:
 
 def check_generations(folder: Path, finished: list[tuple[str, ...]]) -> None:
     for file, sha256 in finished:
-        assert len(open_generation(folder, file, sha256)) == 500
+        assert len(FlatBackend(folder).open(file, sha256).keys) == 500
     for path in folder.iterdir():
         if not path.name.startswith(ASIDE):
             assert np.array_equal(open_tensors(path).arrays["tokens"], arrays()[1]), path.name

@@ -11,17 +11,26 @@ import numpy as np
 import pytest
 
 from sightline.errors import CorruptionError, InputError
+from sightline.retriever.max_sim import Part, TailPart, search
 from sightline.store.durable import FileMissingError
-from sightline.store.faiss_scan import CpuScan, copy_index
-from sightline.store.generations import build_generation, open_generation, segment_index, verify_generation
-from sightline.store.token_index import Mask, Part, RowHits, TokenIndex, kth_best, row_bitmap, search
+from sightline.store.flat import FlatBackend
+from sightline.store.flat.faiss_scan import CpuScan, copy_index
+from sightline.store.flat.token_index import RowHits, TokenIndex, kth_best, row_bitmap
+from sightline.types import Mask
 from tests.store.token_world import Published, brute_force, random_tokens, random_vector, write_segments
 
 NONE = np.empty(0, np.int64)
 
 
-def found(parts: list[Part], vector: np.ndarray, images: int) -> list[tuple[int, float]]:
-    hits = search(parts, vector, images)
+def segment_index(keys: np.ndarray, tokens: np.ndarray) -> TokenIndex:
+    return FlatBackend("nowhere").tail(keys, tokens)
+
+
+def found(parts: list[TailPart], vector: np.ndarray, images: int) -> list[tuple[int, float]]:
+    """The first part is searched as a generation, the others as segments."""
+    first = Part(parts[0].index, parts[0].allowed) if parts else None
+    hits = search(first, parts[1:], vector, images)
+    assert hits.searched == sum(len(p.index.keys) if p.allowed is None else p.allowed.sum() for p in parts)
     return list(zip(hits.keys.tolist(), hits.scores.tolist(), strict=True))
 
 
@@ -40,7 +49,7 @@ def test_two_hundred_queries_over_one_index_equal_brute_force() -> None:
     index = segment_index(keys, tokens)
     for query in range(200):
         vector, images = random_vector(rng), (1, 5, 40, 700, 900)[query % 5]
-        check(found([Part(index)], vector, images), brute_force(keys, tokens, vector, images))
+        check(found([TailPart(index)], vector, images), brute_force(keys, tokens, vector, images))
 
 
 def test_two_hundred_queries_over_generation_and_segments_with_selections_equal_brute_force(
@@ -49,24 +58,23 @@ def test_two_hundred_queries_over_generation_and_segments_with_selections_equal_
     rng = np.random.default_rng(1)
     keys, tokens = shuffled_keys(rng, 800), random_tokens(rng, 800)
     reader, segments = write_segments(tmp_path, keys, tokens, 50)
-    built = build_generation(tmp_path, reader, segments[:11], NONE)
-    indexes = [open_generation(tmp_path, built.file, built.sha256)]
+    built = FlatBackend(tmp_path).build(reader, segments[:11], NONE)
+    indexes = [FlatBackend(tmp_path).open(built.file, built.sha256)]
     indexes += [segment_index(*reader.tokens(segment.file)) for segment in segments[11:]]
     for query in range(200):
         vector, images = random_vector(rng), int(rng.integers(1, 60))
         share = (1.0, 0.9, 0.1, 0.01, 0.0)[query % 5]
         allowed = set(keys[rng.random(800) < share].tolist())
-        parts = [Part(i, None if share == 1 else np.isin(i.keys, list(allowed))) for i in indexes]
+        parts = [TailPart(i, None if share == 1 else np.isin(i.keys, list(allowed))) for i in indexes]
         expected = brute_force(keys, tokens, vector, images, None if share == 1 else allowed)
         check(found(parts, vector, images), expected)
-        assert search(parts, vector, images).searched == (800 if share == 1 else len(allowed))
 
 
 def test_the_split_into_parts_does_not_change_a_single_bit(tmp_path: Path) -> None:
     rng = np.random.default_rng(2)
     keys, tokens = shuffled_keys(rng, 300), random_tokens(rng, 300, queries=3, dim=48)
-    whole = [Part(segment_index(keys, tokens))]
-    pieces = [Part(segment_index(keys[i : i + 70], tokens[i : i + 70])) for i in range(0, 300, 70)]
+    whole = [TailPart(segment_index(keys, tokens))]
+    pieces = [TailPart(segment_index(keys[i : i + 70], tokens[i : i + 70])) for i in range(0, 300, 70)]
     for _ in range(50):
         vector = random_vector(rng, 48)
         assert found(whole, vector, 30) == found(pieces, vector, 30)
@@ -80,7 +88,7 @@ def test_one_image_that_owns_all_the_best_tokens_does_not_hide_the_others() -> N
     vector = random_vector(rng)
     tokens[0] = vector.astype(np.float16)
     keys = np.arange(60)
-    check(found([Part(segment_index(keys, tokens))], vector, 10), brute_force(keys, tokens, vector, 10))
+    check(found([TailPart(segment_index(keys, tokens))], vector, 10), brute_force(keys, tokens, vector, 10))
 
 
 class RoughScan:
@@ -112,8 +120,10 @@ def test_a_scan_that_rounds_and_gives_few_hits_changes_nothing() -> None:
     everything = np.concatenate([keys, keys + 1]), np.concatenate([tokens, rest.tokens])
     for query in range(100):
         vector, images = random_vector(rng), (1, 4, 15, 100)[query % 4]
-        check(found([Part(index)], vector, images), brute_force(keys, tokens, vector, images))
-        check(found([Part(index), Part(rest)], vector, images), brute_force(*everything, vector, images))
+        check(found([TailPart(index)], vector, images), brute_force(keys, tokens, vector, images))
+        check(
+            found([TailPart(index), TailPart(rest)], vector, images), brute_force(*everything, vector, images)
+        )
     assert rough.asked > 100
 
 
@@ -130,21 +140,24 @@ def test_a_score_that_was_rounded_up_does_not_hide_a_better_image_in_the_next_pa
     vector = np.array([1, 0, 0, 0], np.float32)
     worse, better = (np.array([[[x, 0, 0, 0]]], np.float16) for x in (0.5, 0.501))
     index = TokenIndex(np.array([1]), worse, (HighScan(worse), CpuScan(copy_index(worse))))
-    parts = [Part(index), Part(segment_index(np.array([2]), better))]
+    parts = [TailPart(index), TailPart(segment_index(np.array([2]), better))]
     assert [key for key, _ in found(parts, vector, 1)] == [2]
 
 
 def test_a_key_in_two_parts_is_found_once() -> None:
     rng = np.random.default_rng(13)
     tokens, vector = random_tokens(rng, 6), random_vector(rng)
-    parts = [Part(segment_index(np.arange(4), tokens[:4])), Part(segment_index(np.arange(2, 6), tokens[2:]))]
+    parts = [
+        TailPart(segment_index(np.arange(4), tokens[:4])),
+        TailPart(segment_index(np.arange(2, 6), tokens[2:])),
+    ]
     check(found(parts, vector, 5), brute_force(np.arange(6), tokens, vector, 5))
 
 
 def test_equal_images_come_in_the_order_of_their_keys() -> None:
     tokens = np.repeat(random_tokens(np.random.default_rng(5), 1), 9, axis=0)
     keys = np.array([5, 3, 9, 1, 7, 2, 8, 6, 4])
-    parts = [Part(segment_index(keys[:4], tokens[:4])), Part(segment_index(keys[4:], tokens[4:]))]
+    parts = [TailPart(segment_index(keys[:4], tokens[:4])), TailPart(segment_index(keys[4:], tokens[4:]))]
     assert [key for key, _ in found(parts, random_vector(np.random.default_rng(6)), 5)] == [1, 2, 3, 4, 5]
 
 
@@ -152,7 +165,7 @@ def test_negative_scores_are_found_too() -> None:
     vector = random_vector(np.random.default_rng(7))
     tokens = np.tile(-vector.astype(np.float16), (3, 2, 1))
     tokens[1] *= np.float16(0.5)
-    hits = found([Part(segment_index(np.array([1, 2, 3]), tokens))], vector, 2)
+    hits = found([TailPart(segment_index(np.array([1, 2, 3]), tokens))], vector, 2)
     assert [key for key, _ in hits] == [2, 1]
     assert [score for _, score in hits] == pytest.approx([-0.5, -1], abs=1e-3)
 
@@ -161,8 +174,8 @@ def test_nothing_to_search_gives_nothing() -> None:
     index = segment_index(np.arange(3), random_tokens(np.random.default_rng(0), 3))
     vector = random_vector(np.random.default_rng(0))
     assert found([], vector, 5) == []
-    assert found([Part(index, np.zeros(3, np.bool_))], vector, 5) == []
-    assert found([Part(segment_index(NONE, np.empty((0, 4, 16), np.float16)))], vector, 5) == []
+    assert found([TailPart(index, np.zeros(3, np.bool_))], vector, 5) == []
+    assert found([TailPart(segment_index(NONE, np.empty((0, 4, 16), np.float16)))], vector, 5) == []
 
 
 @pytest.mark.parametrize("queries", [1, 3, 8, 32])
@@ -177,24 +190,17 @@ def test_kth_best_counts_images_not_tokens() -> None:
     assert [kth_best(scores, images, k) for k in (1, 2, 3, 4)] == [0.9, 0.7, 0.6, -np.inf]
 
 
-def test_positions_of_keys_that_are_not_there_are_left_out() -> None:
-    index = segment_index(np.array([30, 10, 20]), random_tokens(np.random.default_rng(0), 3))
-    assert sorted(index.positions_of(np.array([5, 10, 15, 30, 99])).tolist()) == [0, 1]
-    assert index.mask_of(np.array([20, 21])).tolist() == [False, False, True]
-    assert index.mask_of(NONE).tolist() == [False, False, False]
-
-
 def test_a_generation_holds_the_living_keys_once_and_says_what_it_covers(tmp_path: Path) -> None:
     rng = np.random.default_rng(8)
     keys, tokens = shuffled_keys(rng, 90), random_tokens(rng, 90)
     reader, segments = write_segments(tmp_path / "segments", keys, tokens, 40, first_id=7)
     dead = np.sort(rng.choice(keys, 20, replace=False))
     # The first segment is named twice, as after a merge that was not folded yet.
-    built = build_generation(tmp_path, reader, [*segments, Published(12, segments[0].file)], dead)
-    index = open_generation(tmp_path, built.file, built.sha256)
+    built = FlatBackend(tmp_path).build(reader, [*segments, Published(12, segments[0].file)], dead)
+    index = FlatBackend(tmp_path).open(built.file, built.sha256)
     alive = ~np.isin(keys, dead)
     assert built.covered == (7, 8, 9, 12)
-    assert built.images == len(index) == 70
+    assert built.images == len(index.keys) == 70
     assert np.array_equal(index.keys, keys[alive])
     assert np.array_equal(index.tokens, tokens[alive])
     assert (tmp_path / built.file).stat().st_size == built.bytes
@@ -203,23 +209,23 @@ def test_a_generation_holds_the_living_keys_once_and_says_what_it_covers(tmp_pat
 def test_a_generation_of_nothing_but_dead_images_is_empty_and_opens(tmp_path: Path) -> None:
     keys, tokens = np.arange(5), random_tokens(np.random.default_rng(0), 5)
     reader, segments = write_segments(tmp_path, keys, tokens, 5)
-    built = build_generation(tmp_path, reader, segments, keys)
-    index = open_generation(tmp_path, built.file, built.sha256)
-    assert (built.images, len(index)) == (0, 0)
-    assert found([Part(index)], random_vector(np.random.default_rng(0)), 3) == []
+    built = FlatBackend(tmp_path).build(reader, segments, keys)
+    index = FlatBackend(tmp_path).open(built.file, built.sha256)
+    assert (built.images, len(index.keys)) == (0, 0)
+    assert found([TailPart(index)], random_vector(np.random.default_rng(0)), 3) == []
 
 
 def test_a_generation_is_searched_in_its_file_without_a_copy(tmp_path: Path) -> None:
     rng = np.random.default_rng(9)
     keys, tokens = np.arange(50), random_tokens(rng, 50)
     reader, segments = write_segments(tmp_path, keys, tokens, 50)
-    built = build_generation(tmp_path, reader, segments, NONE)
-    index = open_generation(tmp_path, built.file, built.sha256)
+    built = FlatBackend(tmp_path).build(reader, segments, NONE)
+    index = FlatBackend(tmp_path).open(built.file, built.sha256)
     assert isinstance(index.scans[0], CpuScan)
     assert not index.scans[0].owns_its_codes
     (tmp_path / built.file).unlink()  # the map outlives the name
     vector = random_vector(rng)
-    check(found([Part(index)], vector, 7), brute_force(keys, tokens, vector, 7))
+    check(found([TailPart(index)], vector, 7), brute_force(keys, tokens, vector, 7))
 
 
 def test_builds_that_cannot_be_right_are_refused(tmp_path: Path) -> None:
@@ -227,21 +233,21 @@ def test_builds_that_cannot_be_right_are_refused(tmp_path: Path) -> None:
     reader, segments = write_segments(tmp_path, np.arange(4), random_tokens(rng, 4), 4)
     _, other = write_segments(tmp_path, np.arange(10, 14), random_tokens(rng, 4, queries=5), 4, first_id=2)
     with pytest.raises(InputError, match="no segments"):
-        build_generation(tmp_path, reader, [], NONE)
+        FlatBackend(tmp_path).build(reader, [], NONE)
     with pytest.raises(InputError, match="different models"):
-        build_generation(tmp_path, reader, [*segments, *other], NONE)
+        FlatBackend(tmp_path).build(reader, [*segments, *other], NONE)
     with pytest.raises(FileMissingError):
-        build_generation(tmp_path, reader, [Published(9, "gone")], NONE)
+        FlatBackend(tmp_path).build(reader, [Published(9, "gone")], NONE)
     path = tmp_path / segments[0].file
     path.write_bytes(path.read_bytes()[:-1] + b"\x55")
     with pytest.raises(CorruptionError, match="not what was written"):
-        build_generation(tmp_path, reader, segments, NONE)
+        FlatBackend(tmp_path).build(reader, segments, NONE)
 
 
 def test_two_hundred_flipped_bytes_in_a_generation_are_all_found(tmp_path: Path) -> None:
     rng = np.random.default_rng(11)
     reader, segments = write_segments(tmp_path, np.arange(40), random_tokens(rng, 40), 40)
-    built = build_generation(tmp_path, reader, segments, NONE)
+    built = FlatBackend(tmp_path).build(reader, segments, NONE)
     path = tmp_path / built.file
     original = path.read_bytes()
     header = int.from_bytes(original[:8], "little") + 8
@@ -252,24 +258,24 @@ def test_two_hundred_flipped_bytes_in_a_generation_are_all_found(tmp_path: Path)
         mutated[position] ^= int(rng.integers(1, 256))
         path.write_bytes(mutated)
         with pytest.raises(CorruptionError):
-            open_generation(tmp_path, built.file, built.sha256)
+            FlatBackend(tmp_path).open(built.file, built.sha256)
     path.write_bytes(original)
-    verify_generation(tmp_path, built.file, built.sha256)
+    FlatBackend(tmp_path).verify(built.file, built.sha256)
 
 
 def test_a_generation_that_is_missing_or_something_else_is_refused(tmp_path: Path) -> None:
     _, segments = write_segments(tmp_path, np.arange(4), random_tokens(np.random.default_rng(0), 4), 4)
     with pytest.raises(FileMissingError):
-        open_generation(tmp_path, "gone", "0" * 64)
+        FlatBackend(tmp_path).open("gone", "0" * 64)
     sha256 = hashlib.sha256((tmp_path / segments[0].file).read_bytes()).hexdigest()
     with pytest.raises(CorruptionError, match="no generation"):
-        open_generation(tmp_path, segments[0].file, sha256)
+        FlatBackend(tmp_path).open(segments[0].file, sha256)
 
 
 def test_searches_in_many_threads_are_all_exact() -> None:
     rng = np.random.default_rng(12)
     keys, tokens = np.arange(400), random_tokens(rng, 400)
-    parts = [Part(segment_index(keys, tokens), rng.random(400) < 0.8)]
+    parts = [TailPart(segment_index(keys, tokens), rng.random(400) < 0.8)]
     allowed = set(keys[parts[0].allowed].tolist())
     vectors = [random_vector(rng) for _ in range(64)]
     start = threading.Barrier(8, timeout=10)

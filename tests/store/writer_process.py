@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from sightline.store.faiss_scan import load_faiss
-from sightline.store.generations import build_generation
+from sightline.store.flat import FlatBackend
+from sightline.store.flat.faiss_scan import load_faiss
 from sightline.store.segments import SegmentReader, write_segment
 from tests.store.token_world import Published
 
@@ -44,7 +44,7 @@ def write_until_killed(kind: str, folder: Path) -> None:
             written = write_segment(segments, keys, tokens, patches, "fp16")
             say(written.file, written.sha256)
         else:
-            built = build_generation(generations, reader, [Published(1, file)], np.empty(0, np.int64))
+            built = FlatBackend(generations).build(reader, [Published(1, file)], np.empty(0, np.int64))
             say(built.file, built.sha256)
 
 

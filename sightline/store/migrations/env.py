@@ -1,6 +1,4 @@
-"""Alembic's entry point. ``store.migrate`` hands over a connection inside the transaction that holds the
-lock.
-"""
+"""Alembic's entry point. ``store.migrate`` hands over a connection whose transaction holds the lock."""
 
 from alembic import context
 

@@ -1,94 +1,94 @@
-"""What only the builder does: the singleton lease, generations, merging and forgetting of segments."""
+"""What only the builder does: generations, merging and forgetting of segments."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
-from sqlalchemy import Connection, delete, exists, insert, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import ColumnElement, Connection, bindparam, delete, exists, func, insert, select, update
 
 from sightline.errors import ConflictError
 from sightline.store.records import Generation, NewSegment, Segment
-from sightline.store.schema import GenerationRow, ImageRow, SegmentRow, SingletonRow
-from sightline.store.sql.publishing import insert_segment, place, plain_segment
-from sightline.store.sql.queries import current_generation
+from sightline.store.schema import FeatureSetRow, GenerationRow, PlacementRow, SegmentRow
+from sightline.store.sql.publishing import insert_segment, plain_segment
 from sightline.store.sql.rows import (
     GENERATIONS,
-    SEGMENTS,
+    PLACEMENTS,
+    SELECT_SEGMENTS,
     bump_version,
     chunks,
     lock_collection,
     plain_keys,
     segment_record,
+    update_many,
 )
+from sightline.store.values import plain_json
 
 
-def acquire_singleton(connection: Connection, now: float, name: str, owner: str, seconds: float) -> bool:
-    """Takes a lease that is free, run out, or already the caller's."""
-    upsert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    statement = upsert(SingletonRow).values(name=name, owner=owner, expires_at=now + seconds)
-    taken = statement.on_conflict_do_update(
-        index_elements=["name"],
-        set_={"owner": owner, "expires_at": now + seconds},
-        where=or_(SingletonRow.expires_at <= now, SingletonRow.owner == owner),
-    )
-    return connection.execute(taken.returning(SingletonRow.name)).first() is not None
+def publish_generation(
+    connection: Connection, collection_id: int, expected_number: int, generation: Generation
+) -> bool:
+    """Puts a generation in the place of those of its kind; others stay. The first of a feature set serves.
 
-
-def renew_singleton(connection: Connection, now: float, name: str, owner: str, seconds: float) -> bool:
-    mine = (SingletonRow.name == name, SingletonRow.owner == owner, SingletonRow.expires_at > now)
-    statement = update(SingletonRow).where(*mine).values(expires_at=now + seconds)
-    return connection.execute(statement).rowcount == 1
-
-
-def release_singleton(connection: Connection, name: str, owner: str) -> None:
-    mine = (SingletonRow.name == name, SingletonRow.owner == owner)
-    connection.execute(delete(SingletonRow).where(*mine))
-
-
-def publish_generation(connection: Connection, expected_number: int, generation: Generation) -> bool:
-    """False when another generation came first, or a segment that it was built from is retired meanwhile.
-
-    The second matters: keys that a merge dropped would be in the index, and nobody would know them as dead.
+    ``expected_number``: of the one of this kind that it was built after (0: none yet). False when another
+    one came first, or a segment that it was built from is retired meanwhile. The second matters: keys that a
+    merge dropped would be in the index, and nobody would know them as dead.
     """
-    collection_id = generation.collection_id
+    feature_set_id = generation.feature_set_id
     if not lock_collection(connection, collection_id):
         return False
-    current = current_generation(connection, collection_id)
-    if (current.number if current is not None else 0) != expected_number:
-        return False
+    if not _is_of(connection, feature_set_id, collection_id):
+        raise ValueError("The generation is of another collection.")
+    rivals = (GenerationRow.feature_set_id == feature_set_id, GenerationRow.kind == generation.kind)
+    current = connection.scalar(select(func.max(GenerationRow.number)).where(*rivals)) or 0
     covered = sorted(set(plain_keys(generation.covered)))
-    if _published(connection, collection_id, covered) != covered:
+    if current != expected_number or _published(connection, feature_set_id, covered) != covered:
         return False
-    connection.execute(delete(GenerationRow).where(GenerationRow.collection_id == collection_id))
-    values = {**vars(generation), "covered": covered, "images": int(generation.images)}
-    connection.execute(insert(GENERATIONS).values(values))
-    _forget_dropped(connection, collection_id)
+    connection.execute(delete(GenerationRow).where(*rivals))
+    _insert_generation(connection, generation, covered)
+    _forget_dropped(connection, feature_set_id)
     bump_version(connection, collection_id)
     return True
 
 
-def _published(connection: Connection, collection_id: int, segment_ids: Sequence[int]) -> list[int]:
+def _is_of(connection: Connection, feature_set_id: int, collection_id: int) -> bool:
+    owner = select(FeatureSetRow.collection_id).where(FeatureSetRow.id == feature_set_id)
+    return connection.scalar(owner) == collection_id
+
+
+def _insert_generation(connection: Connection, generation: Generation, covered: list[int]) -> None:
+    """It serves unless one of another kind does."""
+    serving = (GenerationRow.feature_set_id == generation.feature_set_id, GenerationRow.serving)
+    taken = connection.scalar(select(GenerationRow.id).where(*serving)) is not None
+    values = {
+        **vars(generation),
+        "covered": covered,
+        "images": int(generation.images),
+        "parameters": plain_json(generation.parameters),
+        "serving": not taken,
+    }
+    connection.execute(insert(GENERATIONS).values(values))
+
+
+def _published(connection: Connection, feature_set_id: int, segment_ids: Sequence[int]) -> list[int]:
     found: list[int] = []
     for chunk in chunks(segment_ids):
         query = select(SegmentRow.id).where(
             SegmentRow.id.in_(chunk),
-            SegmentRow.collection_id == collection_id,
+            SegmentRow.feature_set_id == feature_set_id,
             SegmentRow.state == "published",
         )
         found.extend(connection.scalars(query))
     return sorted(found)
 
 
-def _forget_dropped(connection: Connection, collection_id: int) -> None:
-    """Dead keys that no file holds were only in the generation that was just replaced."""
-    statement = update(ImageRow).where(
-        ImageRow.collection_id == collection_id,
-        ImageRow.state.in_(("buried", "discarded")),
-        ImageRow.segment_id.is_not(None),
-        ImageRow.row.is_(None),
+def _forget_dropped(connection: Connection, feature_set_id: int) -> None:
+    """Dead keys that no file holds were only in generations; those that may hold them are replaced by now."""
+    older = exists().where(
+        GenerationRow.feature_set_id == feature_set_id, GenerationRow.id <= PlacementRow.generation_id
     )
-    connection.execute(statement.values(segment_id=None))
+    dropped = (PlacementRow.feature_set_id == feature_set_id, PlacementRow.dead, PlacementRow.row.is_(None))
+    connection.execute(delete(PlacementRow).where(*dropped, ~older))
 
 
 def replace_segments(
@@ -97,65 +97,85 @@ def replace_segments(
     """Moves the keys of ``old_ids`` to ``new`` and retires them; ``new`` is None when nothing in them lives.
 
     False when one of them is not published (any more) or a live key would be lost. Dead keys may be left
-    out; those that the current generation still holds stay known as dead (without a row) until the next
-    generation. ConflictError when the generation covers some of them but not all.
+    out; those that a generation still holds stay known as dead (without a row) until it is replaced.
+    ConflictError when a generation covers some of them but not all.
     """
     old = sorted(set(plain_keys(old_ids)))
     new = plain_segment(new) if new is not None else None
-    if not lock_collection(connection, collection_id) or _published(connection, collection_id, old) != old:
+    feature_set_id = _feature_set_of(connection, collection_id, old)
+    if feature_set_id is None or _published(connection, feature_set_id, old) != old:
         return False
-    generation = current_generation(connection, collection_id)
-    covered = _all_covered(generation, old)
-    states = _states_in(connection, old)
+    holders = _covering(connection, feature_set_id, old)
+    dead = _dead_by_key(connection, old)
     rows = {int(key): row for row, key in enumerate(new.keys)} if new is not None else {}
-    if not rows.keys() <= states.keys() or any(
-        state == "live" and key not in rows for key, state in states.items()
-    ):
+    if not rows.keys() <= dead.keys() or not all(dead[key] or key in rows for key in dead):
         return False
-    new_id = insert_segment(connection, now, collection_id, new) if new is not None else None
-    _move(connection, new_id, rows, [key for key in states if key not in rows], covered)
+    new_id = insert_segment(connection, now, feature_set_id, new) if new is not None else None
+    _move(connection, feature_set_id, new_id, rows)
+    _drop(connection, old, max(holders) if holders else None)
     _retire(connection, now, old)
-    if generation is not None and covered:
-        _cover(connection, generation, old, new_id)
+    for generation_id, covered in holders.items():
+        _cover(connection, generation_id, (covered - set(old)) | ({new_id} if new_id is not None else set()))
     bump_version(connection, collection_id)
     return True
 
 
-def _all_covered(generation: Generation | None, old: Sequence[int]) -> bool:
-    covered = set(generation.covered) if generation is not None else set()
-    inside = [segment_id for segment_id in old if segment_id in covered]
-    if inside and len(inside) < len(old):
-        raise ConflictError(
-            "Segments that the generation covers cannot be merged with ones that it does not: "
-            "their keys would be searched twice"
-        )
-    return bool(inside)
-
-
-def _states_in(connection: Connection, segment_ids: Sequence[int]) -> dict[int, str]:
-    """key → state of every image that lies in these segments."""
-    found: dict[int, str] = {}
+def _feature_set_of(connection: Connection, collection_id: int, segment_ids: Sequence[int]) -> int | None:
+    """That of these segments, with the collection locked; None when it is not one set of the collection."""
+    if not lock_collection(connection, collection_id):
+        return None
+    found: set[int] = set()
     for chunk in chunks(segment_ids):
-        query = select(ImageRow.key, ImageRow.state).where(
-            ImageRow.segment_id.in_(chunk), ImageRow.row.is_not(None)
-        )
-        found.update((key, state) for key, state in connection.execute(query))
+        sets = select(SegmentRow.feature_set_id).join(FeatureSetRow).where(SegmentRow.id.in_(chunk))
+        found.update(connection.scalars(sets.where(FeatureSetRow.collection_id == collection_id).distinct()))
+    return found.pop() if len(found) == 1 else None
+
+
+def _covering(connection: Connection, feature_set_id: int, old: Sequence[int]) -> dict[int, set[int]]:
+    """Generation id → the segments that it covers, of every generation that holds the keys of ``old``."""
+    query = select(GenerationRow.id, GenerationRow.covered).where(
+        GenerationRow.feature_set_id == feature_set_id
+    )
+    found: dict[int, set[int]] = {}
+    for generation_id, covered in connection.execute(query):
+        inside = set(old) & set(covered)
+        if inside and len(inside) < len(old):
+            raise ConflictError(
+                "Segments that the generation covers cannot be merged with ones that it does not: "
+                "their keys would be searched twice."
+            )
+        if inside:
+            found[generation_id] = set(covered)
     return found
 
 
-def _move(
-    connection: Connection, new_id: int | None, rows: dict[int, int], dropped: Sequence[int], covered: bool
-) -> None:
-    if new_id is not None:
-        place(connection, new_id, list(rows.items()))
-    for chunk in chunks(dropped):
-        statement = update(ImageRow).where(ImageRow.key.in_(chunk))
-        if not covered:
-            connection.execute(statement.values(segment_id=None, row=None))
-        elif new_id is None:
-            connection.execute(statement.values(row=None))
+def _dead_by_key(connection: Connection, segment_ids: Sequence[int]) -> dict[int, bool]:
+    """key → whether it is dead, of every key that lies in these segments."""
+    found: dict[int, bool] = {}
+    for chunk in chunks(segment_ids):
+        query = select(PlacementRow.key, PlacementRow.dead).where(PlacementRow.segment_id.in_(chunk))
+        found.update((key, dead) for key, dead in connection.execute(query))
+    return found
+
+
+def _move(connection: Connection, feature_set_id: int, new_id: int | None, rows: dict[int, int]) -> None:
+    statement = update(PLACEMENTS).where(
+        PLACEMENTS.c.key == bindparam("the_key"), PLACEMENTS.c.feature_set_id == feature_set_id
+    )
+    values: dict[str, Any] = {"segment_id": new_id, "row": bindparam("the_row")}
+    parameters = [{"the_key": key, "the_row": row} for key, row in rows.items()]
+    update_many(connection, statement.values(values), parameters)
+
+
+def _drop(connection: Connection, old: Sequence[int], held_by: int | None) -> None:
+    """What is still placed in the old segments did not move: dead keys, which at most generations hold."""
+    for chunk in chunks(old):
+        left: ColumnElement[bool] = PlacementRow.segment_id.in_(chunk)
+        if held_by is None:
+            connection.execute(delete(PlacementRow).where(left))
         else:
-            connection.execute(statement.values(segment_id=new_id, row=None))
+            nowhere = {"segment_id": None, "row": None, "generation_id": held_by}
+            connection.execute(update(PlacementRow).where(left).values(nowhere))
 
 
 def _retire(connection: Connection, now: float, segment_ids: Sequence[int]) -> None:
@@ -164,29 +184,29 @@ def _retire(connection: Connection, now: float, segment_ids: Sequence[int]) -> N
         connection.execute(statement.values(state="retired", retired_at=now))
 
 
-def _cover(connection: Connection, generation: Generation, old: Sequence[int], new_id: int | None) -> None:
+def _cover(connection: Connection, generation_id: int, covered: set[int]) -> None:
     """The generation holds the keys of the merged segment already."""
-    covered = sorted((set(generation.covered) - set(old)) | ({new_id} if new_id is not None else set()))
-    statement = update(GENERATIONS).where(GENERATIONS.c.collection_id == generation.collection_id)
-    connection.execute(statement.values(covered=covered))
+    statement = update(GENERATIONS).where(GENERATIONS.c.id == generation_id)
+    connection.execute(statement.values(covered=sorted(covered)))
 
 
 def retired_segments(connection: Connection, before: float) -> list[Segment]:
-    query = select(SEGMENTS).where(SegmentRow.state == "retired", SegmentRow.retired_at < before)
-    return [segment_record(row) for row in connection.execute(query.order_by(SegmentRow.id))]
+    """Segments retired before that time (epoch seconds): delete their files, then forget them."""
+    query = SELECT_SEGMENTS.where(SegmentRow.state == "retired", SegmentRow.retired_at < before)
+    return [segment_record(row) for row in connection.execute(query.order_by(SegmentRow.id)).all()]
 
 
 def forget_segments(connection: Connection, segment_ids: Sequence[int]) -> None:
-    """Retired ones only. One that still names dead keys of the current generation stays until the next."""
-    named = exists().where(ImageRow.segment_id == SegmentRow.id)
+    """Removes the rows of retired segments once their files are gone; published ones stay."""
     for chunk in chunks(segment_ids):
-        retired = (SegmentRow.id.in_(chunk), SegmentRow.state == "retired")
-        connection.execute(delete(SegmentRow).where(*retired, ~named))
+        connection.execute(delete(SegmentRow).where(SegmentRow.id.in_(chunk), SegmentRow.state == "retired"))
 
 
 def segment_files(connection: Connection) -> set[str]:
+    """File names of all published and retired segments."""
     return set(connection.scalars(select(SegmentRow.file)))
 
 
 def generation_files(connection: Connection) -> set[str]:
+    """File names of all generations, serving or not."""
     return set(connection.scalars(select(GenerationRow.file)))

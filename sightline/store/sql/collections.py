@@ -2,59 +2,93 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from sqlalchemy import Connection, delete, func, select
+from sqlalchemy import Connection, Select, delete, func, insert, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from sightline.errors import InputError, ModelMismatchError
+from sightline.errors import ModelMismatchError
 from sightline.store.records import Collection
 from sightline.store.schema import (
     CollectionRow,
+    FeatureSetRow,
     GenerationRow,
     ImageRow,
     JobRow,
     JobSeenRow,
+    PlacementRow,
     SegmentRow,
+    SourceRow,
+    TaskItemRow,
     TaskRow,
 )
-from sightline.store.sql.rows import COLLECTIONS, collection_named, collection_record
-from sightline.store.values import check_text
+from sightline.store.sql.releasing import release
+from sightline.store.sql.rows import (
+    COLLECTIONS,
+    FEATURE_SETS,
+    SELECT_COLLECTIONS,
+    collection_named,
+    collection_record,
+)
+from sightline.store.values import check_collection_name
 
 
-@dataclass(frozen=True)
-class NewCollection:
-    name: str
-    model: str
-    revision: str | None
-    fingerprint: str
-    num_query_tokens: int
-    joint_dim: int
+def create(
+    connection: Connection,
+    now: float,
+    name: str,
+    *,
+    model: str,
+    revision: str | None,
+    fingerprint: str,
+    num_query_tokens: int,
+    joint_dim: int,
+) -> Collection:
+    """Creates it, or returns the existing one with the same fingerprint.
 
-
-def create(connection: Connection, now: float, new: NewCollection) -> Collection:
-    if not new.name:
-        raise InputError("A collection needs a name")
-    check_text("The collection's name", new.name)
-    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    values = {**vars(new), "version": 0, "created_at": now}
-    connection.execute(insert(COLLECTIONS).values(values).on_conflict_do_nothing(index_elements=["name"]))
-    found = collection_named(connection, new.name)
-    if found.fingerprint != new.fingerprint:
+    Raises InputError for a name that breaks the rule, and ModelMismatchError when the collection that has it
+    is bound to another model.
+    """
+    model_of_it = {
+        "model": model,
+        "revision": revision,
+        "fingerprint": fingerprint,
+        "num_query_tokens": num_query_tokens,
+        "joint_dim": joint_dim,
+    }
+    if not _exists(connection, name):
+        check_collection_name(name)
+        _insert(connection, now, name, model_of_it)
+    found = collection_named(connection, name)
+    if found.fingerprint != fingerprint:
         raise ModelMismatchError(
-            f"Collection {new.name!r} was made with model {found.model!r} ({found.fingerprint[:12]}), "
-            f"not with {new.model!r} ({new.fingerprint[:12]}): use that model or another collection"
+            f"Collection {name!r} was made with model {found.model!r} ({found.fingerprint[:12]}), "
+            f"not with {model!r} ({fingerprint[:12]}): use that model or another collection."
         )
     return found
 
 
+def _exists(connection: Connection, name: str) -> bool:
+    return connection.scalar(select(CollectionRow.id).where(CollectionRow.name == name)) is not None
+
+
+def _insert(connection: Connection, now: float, name: str, model: dict[str, str | int | None]) -> None:
+    """With the feature set that serves; nothing when somebody else was faster."""
+    upsert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    new = upsert(COLLECTIONS).values(name=name, version=0, created_at=now)
+    made = new.on_conflict_do_nothing(index_elements=["name"]).returning(COLLECTIONS.c.id)
+    collection_id = connection.scalar(made)
+    if collection_id is not None:
+        values = {**model, "collection_id": collection_id, "serving": True, "created_at": now}
+        connection.execute(insert(FEATURE_SETS).values(values))
+
+
 def every(connection: Connection) -> list[Collection]:
-    return [
-        collection_record(row) for row in connection.execute(select(COLLECTIONS).order_by(CollectionRow.name))
-    ]
+    """All collections, by name."""
+    rows = connection.execute(SELECT_COLLECTIONS.order_by(CollectionRow.name)).all()
+    return [collection_record(row) for row in rows]
 
 
 def counts(connection: Connection, name: str) -> dict[str, int]:
+    """live, pending, failed, buried (images), segments (published), bytes (of published segments)."""
     collection = collection_named(connection, name)
     states = (
         select(ImageRow.state, func.count())
@@ -63,19 +97,38 @@ def counts(connection: Connection, name: str) -> dict[str, int]:
     )
     found: dict[str, int] = dict(connection.execute(states).all())
     segments = select(func.count(), func.coalesce(func.sum(SegmentRow.bytes), 0)).where(
-        SegmentRow.collection_id == collection.id, SegmentRow.state == "published"
+        SegmentRow.feature_set_id.in_(_feature_sets(collection)), SegmentRow.state == "published"
     )
     number, size = connection.execute(segments).one()
     images = {state: found.get(state, 0) for state in ("live", "pending", "failed", "buried")}
     return {**images, "segments": number, "bytes": int(size)}
 
 
-def remove(connection: Connection, name: str) -> None:
-    """Rows only, children first. A worker that holds a lease finds its task gone and publishes nothing."""
+def remove(connection: Connection, now: float, name: str) -> None:
+    """Removes all its rows; its files are left to the builder's sweep.
+
+    A worker that holds a lease finds its task gone and publishes nothing.
+    """
     collection = collection_named(connection, name)
     connection.execute(select(CollectionRow.id).where(CollectionRow.id == collection.id).with_for_update())
-    jobs = select(JobRow.id).where(JobRow.collection_id == collection.id)
-    connection.execute(delete(JobSeenRow).where(JobSeenRow.job_id.in_(jobs)))
-    for table in (GenerationRow, ImageRow, SegmentRow, TaskRow, JobRow):
+    release(connection, now, [ImageRow.collection_id == collection.id])
+    _remove_children(connection, collection)
+    for table in (ImageRow, SourceRow, TaskRow, JobRow, FeatureSetRow):
         connection.execute(delete(table).where(table.collection_id == collection.id))
     connection.execute(delete(CollectionRow).where(CollectionRow.id == collection.id))
+
+
+def _remove_children(connection: Connection, collection: Collection) -> None:
+    """Rows that know the collection only through what they belong to."""
+    keys = select(ImageRow.key).where(ImageRow.collection_id == collection.id)
+    jobs = select(JobRow.id).where(JobRow.collection_id == collection.id)
+    tasks = select(TaskRow.id).where(TaskRow.collection_id == collection.id)
+    connection.execute(delete(JobSeenRow).where(JobSeenRow.job_id.in_(jobs)))
+    connection.execute(delete(TaskItemRow).where(TaskItemRow.task_id.in_(tasks)))
+    connection.execute(delete(PlacementRow).where(PlacementRow.key.in_(keys)))
+    for table in (GenerationRow, SegmentRow):
+        connection.execute(delete(table).where(table.feature_set_id.in_(_feature_sets(collection))))
+
+
+def _feature_sets(collection: Collection) -> Select[int]:
+    return select(FeatureSetRow.id).where(FeatureSetRow.collection_id == collection.id)

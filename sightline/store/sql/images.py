@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, bindparam, case, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, case, select, text, update
 
 from sightline.errors import InputError, NotFoundError
 from sightline.store.filters import Filter
 from sightline.store.records import UNSET, Image, ImageLocation, ImageState, Metadata, Page, Unset
-from sightline.store.schema import ImageRow, JobRow, SegmentRow
+from sightline.store.schema import REFERRING, FeatureSetRow, ImageRow, JobRow, PlacementRow, SegmentRow
 from sightline.store.sql.filter_sql import condition
+from sightline.store.sql.releasing import bury, bury_keys, discard
 from sightline.store.sql.rows import (
     IMAGES,
+    PLACEMENTS,
+    SELECT_IMAGES,
     bump_version,
     chunks,
     collection_named,
@@ -27,46 +29,44 @@ from sightline.store.values import check_metadata, check_text, plain_json
 MAX_PAGE = 1_000
 
 
-@dataclass(frozen=True)
-class Selection:
-    """Which page of which images."""
-
-    cursor: str | None
-    limit: int
-    filter: Filter | None
-    state: ImageState
-
-
 def one(connection: Connection, collection: str, image_id: str) -> Image:
-    """The live version; else the pending one, else the failed one."""
+    """The live version, else the pending one, else the failed one; NotFoundError."""
     found = collection_named(connection, collection)
     rank = case({"live": 0, "pending": 1}, value=ImageRow.state, else_=2)
     query = (
-        select(IMAGES)
-        .where(ImageRow.collection_id == found.id, ImageRow.image_id == image_id)
+        SELECT_IMAGES.where(ImageRow.collection_id == found.id, ImageRow.image_id == image_id)
         .where(ImageRow.state.in_(("live", "pending", "failed")))
         .order_by(rank, ImageRow.key.desc())
         .limit(1)
     )
     row = connection.execute(query).one_or_none()
     if row is None:
-        raise NotFoundError(f"Collection {collection!r} has no image {image_id!r}")
+        raise NotFoundError(f"Collection {collection!r} has no image {image_id!r}.")
     return image_record(row)
 
 
-def page(connection: Connection, collection: str, selection: Selection) -> Page:
-    """By key, so that a page stays valid while images come and go. Raises InputError for a foreign cursor."""
-    limit = selection.limit
+def page(
+    connection: Connection,
+    collection: str,
+    cursor: str | None = None,
+    limit: int = 50,
+    filter: Filter | None = None,
+    state: ImageState = "live",
+) -> Page:
+    """A page by key, so that it stays valid while images come and go.
+
+    ``cursor``: where the page before ended. Raises InputError for a foreign cursor or a wrong limit.
+    """
     if not 1 <= limit <= MAX_PAGE:
-        raise InputError(f"A page has 1 to {MAX_PAGE} images, not {limit}")
+        raise InputError(f"A page has 1 to {MAX_PAGE} images, not {limit}.")
     where = [
         ImageRow.collection_id == collection_named(connection, collection).id,
-        ImageRow.state == selection.state,
-        ImageRow.key > _after(selection.cursor),
+        ImageRow.state == state,
+        ImageRow.key > _after(cursor),
     ]
-    if selection.filter is not None:
-        where.append(condition(selection.filter, connection.dialect.name))
-    query = select(IMAGES).where(*where).order_by(ImageRow.key).limit(limit + 1)
+    if filter is not None:
+        where.append(condition(filter, connection.dialect.name))
+    query = SELECT_IMAGES.where(*where).order_by(ImageRow.key).limit(limit + 1)
     items = [image_record(row) for row in connection.execute(query).all()]
     return Page(items[:limit], str(items[limit - 1].key) if len(items) > limit else None)
 
@@ -75,7 +75,7 @@ def _after(cursor: str | None) -> int:
     if cursor is None:
         return 0
     if not (cursor.isascii() and cursor.isdigit() and len(cursor) <= 18):
-        raise InputError(f"{cursor!r} is not a cursor that this listing gave")
+        raise InputError(f"{cursor!r} is not a cursor that this listing gave.")
     return int(cursor)
 
 
@@ -83,10 +83,13 @@ def change(
     connection: Connection,
     collection: str,
     image_id: str,
-    caption: str | Unset | None,
-    metadata: Metadata | Unset,
+    caption: str | Unset | None = UNSET,
+    metadata: Metadata | Unset = UNSET,
 ) -> Image:
-    """Changes the live version and, so that the change outlives a replacement under way, a pending one."""
+    """Sets the caption and/or the whole metadata of the live image; NotFoundError.
+
+    And of a pending version, so that the change outlives a replacement that is under way.
+    """
     values: dict[str, Any] = {}
     if caption is not UNSET:
         if caption is not None:
@@ -118,13 +121,16 @@ def delete(
     connection: Connection,
     now: float,
     collection_id: int,
-    ids: Sequence[str] | None,
-    filter: Filter | None,
-    job_id: str | None,
+    ids: Sequence[str] | None = None,
+    filter: Filter | None = None,
+    job_id: str | None = None,
 ) -> int:
-    """How many ids lost a version. A filter speaks of live images; ids may be pending or failed ones too."""
+    """Buries live images by id and/or filter and discards other versions of them; how many ids lost one.
+
+    A filter speaks of live images; ids may be pending or failed ones too. ``job_id``: the job that counts it.
+    """
     if ids is None and filter is None:
-        raise InputError("Say which images to delete: ids, a filter, or both")
+        raise InputError("Say which images to delete: ids, a filter, or both.")
     require_collection(connection, collection_id)
     gone = _delete(connection, now, collection_id, ids, filter)
     if job_id is not None:
@@ -136,51 +142,71 @@ def delete(
 def _delete(
     connection: Connection, now: float, collection_id: int, ids: Sequence[str] | None, filter: Filter | None
 ) -> set[str]:
-    match = [] if filter is None else [condition(filter, connection.dialect.name)]
     gone: set[str] = set()
-    if ids is None:
-        live = [ImageRow.collection_id == collection_id, ImageRow.state == "live"]
-        gone.update(_bury_where(connection, now, [*live, *match]))
+    if filter is not None:
+        # Its keys first: burying asks three times, and a filter may be slow.
+        gone.update(bury_keys(connection, now, _matching(connection, collection_id, ids, filter)))
     else:
-        for chunk in chunks(sorted(set(ids))):
-            gone.update(_bury_where(connection, now, [*_by_ids(collection_id, "live", chunk), *match]))
+        for chunk in chunks(sorted(set(ids or ()))):
+            gone.update(bury(connection, now, _by_ids(collection_id, "live", chunk)))
     others = sorted(gone) if filter is not None else sorted(set(ids or ()))
     if gone:
         bump_version(connection, collection_id)
-    gone.update(_discard(connection, collection_id, others))
+    gone.update(_discard(connection, now, collection_id, others))
     return gone
 
 
-def _bury_where(connection: Connection, now: float, where: Sequence[ColumnElement[bool]]) -> list[str]:
-    statement = update(ImageRow).where(*where).values(state="buried", buried_at=now)
-    return list(connection.scalars(statement.returning(ImageRow.image_id)))
+def _matching(
+    connection: Connection, collection_id: int, ids: Sequence[str] | None, filter: Filter
+) -> list[int]:
+    """Keys of the live images, all or those with these ids, that the filter matches."""
+    match = condition(filter, connection.dialect.name)
+    if ids is None:
+        live = (ImageRow.collection_id == collection_id, ImageRow.state == "live")
+        return list(connection.scalars(select(ImageRow.key).where(*live, match)))
+    named = (_by_ids(collection_id, "live", chunk) for chunk in chunks(sorted(set(ids))))
+    return [key for one in named for key in connection.scalars(select(ImageRow.key).where(*one, match))]
 
 
-def _discard(connection: Connection, collection_id: int, image_ids: Sequence[str]) -> set[str]:
+def _discard(connection: Connection, now: float, collection_id: int, image_ids: Sequence[str]) -> set[str]:
     """Pending and failed versions of these ids; the ids that had one."""
     found: set[str] = set()
     for chunk in chunks(image_ids):
         for state in ("pending", "failed"):
-            statement = update(ImageRow).where(*_by_ids(collection_id, state, chunk))
-            found.update(connection.scalars(statement.values(state="discarded").returning(ImageRow.image_id)))
+            found.update(discard(connection, now, _by_ids(collection_id, state, chunk)))
     return found
 
 
 # What every search asks is put together once: that takes longer than running it.
-_DESCRIBED = select(IMAGES).where(
+_DESCRIBED = SELECT_IMAGES.where(
     ImageRow.key.in_(bindparam("keys", expanding=True)),
     ImageRow.collection_id == bindparam("collection"),
     ImageRow.state == "live",
 )
 _LOCATION = (
-    select(ImageRow.key, ImageRow.sha256, SegmentRow.id, SegmentRow.file, IMAGES.c.row, SegmentRow.codec)
-    .join(SegmentRow, SegmentRow.id == ImageRow.segment_id)
-    .where(ImageRow.row.is_not(None))
+    select(PlacementRow.key, SegmentRow.id, SegmentRow.file, PLACEMENTS.c.row, SegmentRow.codec)
+    .join(SegmentRow, SegmentRow.id == PlacementRow.segment_id)
+    .join(FeatureSetRow, FeatureSetRow.id == PlacementRow.feature_set_id)
+    .where(FeatureSetRow.serving)
 )
-_LOCATED = _LOCATION.where(ImageRow.key.in_(bindparam("keys", expanding=True)))
+_LOCATED = _LOCATION.where(PlacementRow.key.in_(bindparam("keys", expanding=True)))
+
+
+_BY_SHA = (
+    _LOCATION.add_columns(ImageRow.sha256)
+    .join(ImageRow, ImageRow.key == PlacementRow.key)
+    .where(
+        ImageRow.collection_id == bindparam("collection"),
+        ImageRow.state == "live",
+        text(f"images.{REFERRING}"),
+        ImageRow.sha256.in_(bindparam("shas", expanding=True)),
+    )
+    .order_by(ImageRow.key)
+)
 
 
 def describe(connection: Connection, collection_id: int, keys: Sequence[int]) -> dict[int, Image]:
+    """Live images by key; what was buried meanwhile is absent."""
     found: dict[int, Image] = {}
     for chunk in chunks(plain_keys(keys)):
         rows = connection.execute(_DESCRIBED, {"keys": chunk, "collection": collection_id}).all()
@@ -190,11 +216,14 @@ def describe(connection: Connection, collection_id: int, keys: Sequence[int]) ->
 
 
 def locations(connection: Connection, keys: Sequence[int]) -> dict[int, ImageLocation]:
-    """Of live and of dead keys: a search that began before a replacement can still read what it found."""
+    """Where the feature set that serves has these keys.
+
+    Live and dead ones: a search that began before a replacement can still read what it found.
+    """
     found: dict[int, ImageLocation] = {}
     for chunk in chunks(plain_keys(keys)):
-        for key, _, segment, file, row, codec in connection.execute(_LOCATED, {"keys": chunk}):
-            found[key] = ImageLocation(key, segment, file, row, codec)
+        for row in connection.execute(_LOCATED, {"keys": chunk}).all():
+            found[row[0]] = ImageLocation(*row)
     return found
 
 
@@ -202,9 +231,7 @@ def live_by_sha(connection: Connection, collection_id: int, shas: Sequence[str])
     """One live location per SHA-256: bytes that are embedded already, under whatever id."""
     found: dict[str, ImageLocation] = {}
     for chunk in chunks(sorted(set(shas))):
-        query = _LOCATION.where(
-            ImageRow.collection_id == collection_id, ImageRow.state == "live", ImageRow.sha256.in_(chunk)
-        )
-        for key, sha, segment, file, row, codec in connection.execute(query.order_by(ImageRow.key)):
-            found.setdefault(sha, ImageLocation(key, segment, file, row, codec))
+        rows = connection.execute(_BY_SHA, {"collection": collection_id, "shas": chunk}).all()
+        for *place, sha256 in rows:
+            found.setdefault(sha256, ImageLocation(*place))
     return found

@@ -10,8 +10,10 @@ from sqlalchemy import Connection, bindparam, exists, func, insert, select, upda
 
 from sightline.errors import ConflictError
 from sightline.store.records import ItemError, Job, JobKind, Progress
-from sightline.store.schema import CollectionRow, ImageRow, JobRow, TaskRow
-from sightline.store.sql.registration import find_job, forget_seen, insert_tasks
+from sightline.store.schema import ImageRow, JobRow, TaskRow
+from sightline.store.sql import items
+from sightline.store.sql.registration import SELECT_JOBS, find_job, forget_seen, insert_tasks, locked_job
+from sightline.store.sql.releasing import discard
 from sightline.store.sql.rows import (
     IMAGES,
     JOBS,
@@ -21,7 +23,7 @@ from sightline.store.sql.rows import (
     require_collection,
     update_many,
 )
-from sightline.store.values import check_metadata, plain_json
+from sightline.store.values import check_kind, check_metadata, plain_json
 
 OPEN = ("ready", "leased")
 """The states of a task that still owes an outcome."""
@@ -30,6 +32,11 @@ OPEN = ("ready", "leased")
 def create(
     connection: Connection, now: float, collection_id: int, kind: JobKind, request: Mapping[str, Any]
 ) -> Job:
+    """A new job, to which images are registered or tasks added until it is sealed.
+
+    ``kind``: ``index``, ``upload``, or that of its tasks.
+    """
+    check_kind(kind)
     check_metadata(request, "request of a job")
     require_collection(connection, collection_id)
     values = {
@@ -46,9 +53,9 @@ def create(
     return find_job(connection, str(values["id"]))
 
 
-def recent(connection: Connection, collection: str | None, limit: int) -> list[Job]:
-    """The newest first."""
-    query = select(JOBS, CollectionRow.name.label("collection")).join(CollectionRow)
+def recent(connection: Connection, collection: str | None = None, limit: int = 50) -> list[Job]:
+    """The newest first, of one collection or of all."""
+    query = SELECT_JOBS
     if collection is not None:
         query = query.where(JobRow.collection_id == collection_named(connection, collection).id)
     newest = query.order_by(JobRow.created_at.desc(), JobRow.id).limit(limit)
@@ -57,7 +64,7 @@ def recent(connection: Connection, collection: str | None, limit: int) -> list[J
 
 def seal(connection: Connection, now: float, job_id: str) -> None:
     """All items are registered. Sealing again, or after a cancel, changes nothing."""
-    job = find_job(connection, job_id, lock=True)
+    job = locked_job(connection, job_id)
     forget_seen(connection, job_id)
     if job.state != "registering":
         return
@@ -75,31 +82,46 @@ def finish_if_last(connection: Connection, now: float, job_id: str) -> None:
     connection.execute(statement.values(state="done", updated_at=now))
 
 
-def stop(connection: Connection, now: float, job_id: str, state: Literal["cancelled", "failed"]) -> None:
+def cancel(connection: Connection, now: float, job_id: str) -> None:
     """Ends a job early: open tasks, leased or not, are cancelled and their pending images discarded.
 
-    A worker that holds one of the leases learns it at its next renew or publish. A finished job stays.
+    A worker that holds one of the leases learns it: its next renew, publish or finish returns False. A
+    finished job stays as it is.
     """
-    job = find_job(connection, job_id, lock=True)
+    _stop(connection, now, job_id, "cancelled")
+
+
+def fail(connection: Connection, now: float, job_id: str) -> None:
+    """As a cancel, but the job ends as ``failed``: its source could not be listed to the end."""
+    _stop(connection, now, job_id, "failed")
+
+
+def _stop(connection: Connection, now: float, job_id: str, state: Literal["cancelled", "failed"]) -> None:
+    job = locked_job(connection, job_id)
     if job.state not in ("registering", "running"):
         return
     tasks = update(TaskRow).where(TaskRow.job_id == job_id, TaskRow.state.in_(OPEN))
     connection.execute(tasks.values(state="cancelled", owner=None, lease_expires_at=None))
-    images = update(ImageRow).where(ImageRow.job_id == job_id, ImageRow.state == "pending")
-    connection.execute(images.values(state="discarded"))
+    discard(connection, now, [ImageRow.job_id == job_id, ImageRow.state == "pending"])
+    items.drop_pending(connection, job_id)
     values = {"state": state, "sealed": True, "updated_at": now}
     connection.execute(update(JobRow).where(JobRow.id == job_id).values(values))
     forget_seen(connection, job_id)
 
 
-def retry(connection: Connection, now: float, job_id: str, batch_size: int) -> list[int]:
-    """Failures of the source (no SHA-256: its bytes were never read) cannot be retried here."""
-    job = find_job(connection, job_id, lock=True)
+def retry(connection: Connection, now: float, job_id: str, batch_size: int = 64) -> list[int]:
+    """Failed images go into new tasks, whose ids are returned.
+
+    Failures of the source (no SHA-256: its bytes were never read) cannot be retried here. Raises
+    ConflictError when the job was cancelled or has failed.
+    """
+    job = locked_job(connection, job_id)
     if job.state in ("cancelled", "failed"):
-        raise ConflictError(f"Job {job_id} was {job.state}: index the source again instead")
+        raise ConflictError(f"Job {job_id} was {job.state}: start it again instead.")
     batches = list(chunks(_retriable(connection, job_id), batch_size))
     tasks = insert_tasks(connection, now, job, len(batches))
     _reopen(connection, job.collection_id, list(zip(tasks, batches, strict=True)))
+    tasks += items.retry(connection, now, job, batch_size)
     if tasks and job.sealed:
         running = {"state": "running", "updated_at": now}
         connection.execute(update(JobRow).where(JobRow.id == job_id).values(running))
@@ -142,7 +164,7 @@ def _reopen(connection: Connection, collection_id: int, batches: Sequence[tuple[
 
 
 def progress(connection: Connection, job_id: str) -> Progress:
-    """One scan of an index. Only what was live can be buried: the two together are the published images."""
+    """How far a job is: one scan of an index for each of the two kinds of items."""
     job = find_job(connection, job_id)
     replaces = ImageRow.replaces_key.is_not(None)
     query = (
@@ -152,16 +174,23 @@ def progress(connection: Connection, job_id: str) -> Progress:
     )
     found: dict[tuple[str, bool], int] = {}
     for state, replacing, count in connection.execute(query):
+        # Only what was live can be buried: the two together are the published images.
         state = "published" if state in ("live", "buried") else state
         key = (state, bool(replacing) and state == "published")
         found[key] = found.get(key, 0) + count
     indexed, replaced = found.get(("published", False), 0), found.get(("published", True), 0)
     failed, pending = found.get(("failed", False), 0), found.get(("pending", False), 0)
-    total = indexed + replaced + failed + pending + job.unchanged + job.deleted
-    return Progress(indexed, job.unchanged, replaced, job.deleted, failed, pending, total, job.state)
+    others = items.counts(connection, job_id)
+    processed = others.get("done", 0)
+    failed, pending = failed + others.get("failed", 0), pending + others.get("pending", 0)
+    total = indexed + replaced + failed + pending + job.unchanged + job.deleted + processed
+    return Progress(
+        indexed, job.unchanged, replaced, job.deleted, failed, pending, total, job.state, processed
+    )
 
 
-def errors(connection: Connection, job_id: str, limit: int) -> list[ItemError]:
+def errors(connection: Connection, job_id: str, limit: int = 100) -> list[ItemError]:
+    """Why images of this job failed, in the order of their keys."""
     find_job(connection, job_id)
     query = (
         select(ImageRow.image_id, ImageRow.reason, ImageRow.detail)
@@ -169,4 +198,6 @@ def errors(connection: Connection, job_id: str, limit: int) -> list[ItemError]:
         .order_by(ImageRow.key)
         .limit(limit)
     )
-    return [ItemError(name, reason or "", detail or "") for name, reason, detail in connection.execute(query)]
+    found = connection.execute(query).all()
+    images = [ItemError(name, reason or "", detail or "") for name, reason, detail in found]
+    return images + items.errors(connection, job_id, limit - len(images))

@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from sqlalchemy import ColumnElement, Connection, and_, or_, select, update
 
 from sightline.errors import NotFoundError
-from sightline.store.records import Lease, Task
-from sightline.store.schema import CollectionRow, ImageRow, TaskRow
+from sightline.store.records import EMBED, Lease, Task
+from sightline.store.schema import ImageRow, TaskRow
+from sightline.store.sql.items import waiting
 from sightline.store.sql.rows import (
     COLLECTIONS,
-    IMAGES,
+    SELECT_COLLECTIONS,
+    SELECT_IMAGES,
     TASKS,
     chunks,
     collection_record,
@@ -27,17 +29,17 @@ def acquire(connection: Connection, now: float, task_id: int, owner: str, second
         update(TaskRow)
         .where(TaskRow.id == task_id, free)
         .values(state="leased", owner=owner, attempt=TaskRow.attempt + 1, lease_expires_at=now + seconds)
-        .returning(TaskRow.attempt, TaskRow.collection_id)
+        .returning(TaskRow.attempt, TaskRow.collection_id, TaskRow.kind)
     )
     taken = connection.execute(statement).one_or_none()
     if taken is None:
         return None
-    collection = connection.execute(select(COLLECTIONS).where(CollectionRow.id == taken.collection_id)).one()
-    pending = (
-        select(IMAGES).where(ImageRow.task_id == task_id, ImageRow.state == "pending").order_by(ImageRow.key)
-    )
-    images = [image_record(row) for row in connection.execute(pending).all()]
-    return Lease(task_id, owner, taken.attempt, now + seconds, collection_record(collection), images)
+    collection = connection.execute(SELECT_COLLECTIONS.where(COLLECTIONS.c.id == taken.collection_id)).one()
+    mine = (ImageRow.task_id == task_id, ImageRow.state == "pending")
+    query = SELECT_IMAGES.where(*mine) if taken.kind == EMBED else waiting(task_id)
+    images = [image_record(row) for row in connection.execute(query.order_by(ImageRow.key)).all()]
+    found = collection_record(collection)
+    return Lease(task_id, owner, taken.attempt, now + seconds, found, images, taken.kind)
 
 
 def held(lease: Lease, now: float) -> ColumnElement[bool]:
@@ -79,12 +81,14 @@ def expire(connection: Connection, now: float) -> list[int]:
 
 
 def mark_sent(connection: Connection, now: float, task_ids: Sequence[int]) -> None:
+    """A queue has taken messages about these tasks."""
     for chunk in chunks(sorted(set(task_ids))):
         ready = update(TaskRow).where(TaskRow.id.in_(chunk), TaskRow.state == "ready")
         connection.execute(ready.values(sent_at=now))
 
 
 def unsent(connection: Connection, now: float, older_than: float, limit: int) -> list[int]:
+    """Ready tasks never sent, or last sent at least ``older_than`` seconds ago (0: all ready tasks)."""
     query = (
         select(TaskRow.id)
         .where(TaskRow.state == "ready", or_(TaskRow.sent_at.is_(None), TaskRow.sent_at <= now - older_than))
@@ -95,7 +99,8 @@ def unsent(connection: Connection, now: float, older_than: float, limit: int) ->
 
 
 def find_task(connection: Connection, task_id: int) -> Task:
+    """The task with this number; NotFoundError."""
     row = connection.execute(select(TASKS).where(TaskRow.id == task_id)).one_or_none()
     if row is None:
-        raise NotFoundError(f"There is no task {task_id}")
+        raise NotFoundError(f"There is no task {task_id}.")
     return task_record(row)

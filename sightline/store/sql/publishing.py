@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, insert, select, update
 
-from sightline.store.records import Lease, NewSegment
+from sightline.store.records import EMBED, Lease, NewSegment
 from sightline.store.schema import ImageRow, SegmentRow, TaskRow
 from sightline.store.sql.jobs import finish_if_last
 from sightline.store.sql.leases import held
-from sightline.store.sql.rows import IMAGES, bump_version, chunks, lock_collection, plain_keys, update_many
+from sightline.store.sql.releasing import bury_keys
+from sightline.store.sql.rows import (
+    IMAGES,
+    PLACEMENTS,
+    bump_version,
+    lock_collection,
+    plain_keys,
+    update_many,
+)
 from sightline.store.values import printable
 
 Failures = Sequence[tuple[int, str, str]]
@@ -26,13 +35,18 @@ def publish(
     now: float,
     lease: Lease,
     segment: NewSegment | None,
-    failures: Failures,
-    sizes: Sizes,
+    failures: Failures = (),
+    sizes: Sizes = MappingProxyType({}),
 ) -> bool:
-    """False, and nothing written, when the lease was lost or the task cancelled.
+    """Makes the images of ``segment`` live, in place of the versions that they replace, and ends the task.
 
-    A repeated call that finds this very segment published says True: its caller must not remove the file.
+    Every pending image of the task is in ``segment.keys`` or in ``failures`` (else ValueError).
+    ``failures``: (key, reason, detail). ``sizes``: key → width and height of each picture in the segment.
+    False, and nothing written, when the lease was lost or the task cancelled. A repeated call that finds
+    this very segment published says True: its caller must not remove the file.
     """
+    if lease.kind != EMBED:
+        raise ValueError(f"A task of kind {lease.kind!r} is finished, not published.")
     if not lock_collection(connection, lease.collection.id):
         return False
     task = select(TaskRow.job_id).where(held(lease, now)).with_for_update(key_share=True)
@@ -71,11 +85,11 @@ def _check_complete(images: dict[int, Any], segment: NewSegment | None, failures
     stored = list(segment.keys) if segment is not None else []
     answered = stored + [failure[0] for failure in failures]
     if len(set(answered)) != len(answered):
-        raise ValueError("A key is answered twice")
+        raise ValueError("A key is answered twice.")
     if strangers := set(answered) - images.keys():
-        raise ValueError(f"Keys {sorted(strangers)} are not of this task")
+        raise ValueError(f"Keys {sorted(strangers)} are not of this task.")
     if missing := {key for key, image in images.items() if image.state == "pending"} - set(answered):
-        raise ValueError(f"Pending keys {sorted(missing)} are neither in the segment nor among the failures")
+        raise ValueError(f"Pending keys {sorted(missing)} are neither in the segment nor among the failures.")
 
 
 def _publish_rows(
@@ -86,33 +100,34 @@ def _publish_rows(
     images: dict[int, Any],
     sizes: Sizes,
 ) -> None:
-    segment_id = insert_segment(connection, now, lease.collection.id, segment)
+    feature_set_id = lease.collection.feature_set_id
+    segment_id = insert_segment(connection, now, feature_set_id, segment)
     rows = [(int(key), row) for row, key in enumerate(segment.keys)]
     alive = [(key, row) for key, row in rows if images[key].state == "pending"]
     replaced = [images[key].replaces_key for key, _ in alive]
-    bury(connection, now, (key for key in replaced if key is not None))
+    bury_keys(connection, now, (key for key in replaced if key is not None))
     parameters = [
-        {"the_key": key, "the_row": row, "the_width": int(sizes[key][0]), "the_height": int(sizes[key][1])}
-        for key, row in alive
+        {"the_key": key, "the_width": int(sizes[key][0]), "the_height": int(sizes[key][1])}
+        for key, _ in alive
     ]
     statement = update(IMAGES).where(IMAGES.c.key == bindparam("the_key"))
     values = {
         "state": "live",
-        "segment_id": segment_id,
-        "row": bindparam("the_row"),
         "width": bindparam("the_width"),
         "height": bindparam("the_height"),
         "published_at": now,
     }
     update_many(connection, statement.values(values), parameters)
-    place(connection, segment_id, [(key, row) for key, row in rows if images[key].state != "pending"])
+    placed = {"feature_set_id": feature_set_id, "segment_id": segment_id}
+    places = [{**placed, "key": key, "row": row, "dead": images[key].state != "pending"} for key, row in rows]
+    update_many(connection, insert(PLACEMENTS), places)
     bump_version(connection, lease.collection.id)
 
 
-def insert_segment(connection: Connection, now: float, collection_id: int, new: NewSegment) -> int:
+def insert_segment(connection: Connection, now: float, feature_set_id: int, new: NewSegment) -> int:
     """Its id."""
     values = {
-        "collection_id": collection_id,
+        "feature_set_id": feature_set_id,
         "file": new.file,
         "sha256": new.sha256,
         "count": len(new.keys),
@@ -122,19 +137,6 @@ def insert_segment(connection: Connection, now: float, collection_id: int, new: 
         "created_at": now,
     }
     return connection.scalars(insert(SegmentRow).values(values).returning(SegmentRow.id)).one()
-
-
-def bury(connection: Connection, now: float, keys: Iterable[int]) -> None:
-    for chunk in chunks(keys):
-        statement = update(ImageRow).where(ImageRow.key.in_(chunk), ImageRow.state == "live")
-        connection.execute(statement.values(state="buried", buried_at=now))
-
-
-def place(connection: Connection, segment_id: int, rows: Sequence[tuple[int, int]]) -> None:
-    """Says in which (segment, row) a key lies. If the key is not live, it is dead there."""
-    statement = update(IMAGES).where(IMAGES.c.key == bindparam("the_key"))
-    values = {"segment_id": segment_id, "row": bindparam("the_row")}
-    update_many(connection, statement.values(values), [{"the_key": key, "the_row": row} for key, row in rows])
 
 
 def _fail(connection: Connection, failures: Failures) -> None:

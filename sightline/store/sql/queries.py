@@ -11,11 +11,11 @@ from sqlalchemy import Connection, bindparam, select
 from sightline.errors import NotFoundError
 from sightline.store.filters import Filter
 from sightline.store.records import Generation, Segment, Snapshot
-from sightline.store.schema import CollectionRow, GenerationRow, ImageRow, SegmentRow
+from sightline.store.schema import CollectionRow, GenerationRow, ImageRow, PlacementRow, SegmentRow
 from sightline.store.sql.filter_sql import condition
 from sightline.store.sql.rows import (
-    GENERATIONS,
-    SEGMENTS,
+    SELECT_GENERATIONS,
+    SELECT_SEGMENTS,
     collection_named,
     generation_record,
     segment_record,
@@ -25,48 +25,47 @@ _VERSION = select(CollectionRow.id, CollectionRow.version).where(CollectionRow.n
 
 
 def version(connection: Connection, name: str) -> tuple[int, int]:
+    """(collection id, version): one row, cheap. NotFoundError."""
     row = connection.execute(_VERSION, {"name": name}).one_or_none()
     if row is None:
-        raise NotFoundError(f"There is no collection {name!r}")
+        raise NotFoundError(f"There is no collection {name!r}.")
     return row.id, row.version
 
 
 def snapshot(connection: Connection, name: str) -> Snapshot:
+    """What a search of this collection goes by, read at one instant. NotFoundError."""
     collection = collection_named(connection, name)
-    generation = current_generation(connection, collection.id)
+    generation = _serving_generation(connection, collection.feature_set_id)
     covered = set(generation.covered) if generation is not None else set()
-    segments = published_segments(connection, collection.id)
+    segments = _published_segments(connection, collection.feature_set_id)
     return Snapshot(
         collection=collection,
         generation=generation,
         uncovered=[segment for segment in segments if segment.id not in covered],
         covered=[segment for segment in segments if segment.id in covered],
-        dead=_dead_keys(connection, collection.id),
+        dead=_dead_keys(connection, collection.feature_set_id),
     )
 
 
-def current_generation(connection: Connection, collection_id: int) -> Generation | None:
-    row = connection.execute(
-        select(GENERATIONS).where(GenerationRow.collection_id == collection_id)
-    ).one_or_none()
+def _serving_generation(connection: Connection, feature_set_id: int) -> Generation | None:
+    serving = (GenerationRow.feature_set_id == feature_set_id, GenerationRow.serving)
+    row = connection.execute(SELECT_GENERATIONS.where(*serving)).one_or_none()
     return None if row is None else generation_record(row)
 
 
-def published_segments(connection: Connection, collection_id: int) -> list[Segment]:
-    query = select(SEGMENTS).where(SegmentRow.collection_id == collection_id, SegmentRow.state == "published")
-    return [segment_record(row) for row in connection.execute(query.order_by(SegmentRow.id))]
+def _published_segments(connection: Connection, feature_set_id: int) -> list[Segment]:
+    here = (SegmentRow.feature_set_id == feature_set_id, SegmentRow.state == "published")
+    rows = connection.execute(SELECT_SEGMENTS.where(*here).order_by(SegmentRow.id)).all()
+    return [segment_record(row) for row in rows]
 
 
-def _dead_keys(connection: Connection, collection_id: int) -> NDArray[np.int64]:
-    query = select(ImageRow.key).where(
-        ImageRow.collection_id == collection_id,
-        ImageRow.state.in_(("buried", "discarded")),
-        ImageRow.segment_id.is_not(None),
-    )
+def _dead_keys(connection: Connection, feature_set_id: int) -> NDArray[np.int64]:
+    query = select(PlacementRow.key).where(PlacementRow.feature_set_id == feature_set_id, PlacementRow.dead)
     return _sorted_keys(connection.scalars(query))
 
 
 def filter_keys(connection: Connection, collection_id: int, filter: Filter) -> NDArray[np.int64]:
+    """Sorted keys of the live images that match."""
     query = select(ImageRow.key).where(
         ImageRow.collection_id == collection_id,
         ImageRow.state == "live",

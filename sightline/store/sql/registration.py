@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, delete, exists, insert, select, update
+from sqlalchemy import Connection, Row, Select, bindparam, delete, exists, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 
 from sightline.errors import ConflictError, NotFoundError
-from sightline.store.records import Job, Outcome, Registered, Registration
+from sightline.store.records import EMBED, Job, Outcome, Registered, Registration, TaskKind
 from sightline.store.schema import CollectionRow, ImageRow, JobRow, JobSeenRow, TaskRow
+from sightline.store.sql.releasing import bury, discard
 from sightline.store.sql.rows import (
     IMAGES,
     JOBS,
+    SOURCES,
     bump_version,
     chunks,
     job_record,
@@ -22,40 +25,49 @@ from sightline.store.sql.rows import (
 from sightline.store.values import check_image_id, check_registration, plain_json, printable, same_json
 
 LiveRows = dict[str, Row[Any]]
-"""image id → (image_id, key, sha256, caption, metadata) of its live version."""
+"""image id → (image_id, key, sha256, caption, metadata, source_id) of its live version."""
 
 
-def find_job(connection: Connection, job_id: str, lock: bool = False) -> Job:
-    """The job with its collection's name. ``lock`` takes the collection's row first, then the job's."""
-    if lock:
-        owner = select(JobRow.collection_id).where(JobRow.id == job_id)
-        collection_id = connection.scalar(owner)
-        if collection_id is not None:
-            lock_collection(connection, collection_id)
-    query = (
-        select(JOBS, CollectionRow.name.label("collection")).join(CollectionRow).where(JobRow.id == job_id)
-    )
-    if lock:
-        query = query.with_for_update(of=JobRow, key_share=True)
-    row = connection.execute(query).one_or_none()
+SELECT_JOBS: Select[Any] = select(JOBS, CollectionRow.name.label("collection")).join(CollectionRow)
+
+
+def find_job(connection: Connection, job_id: str) -> Job:
+    """The job; NotFoundError."""
+    return _job(connection, job_id, SELECT_JOBS)
+
+
+def locked_job(connection: Connection, job_id: str) -> Job:
+    """The job, for the rest of the transaction nobody else's: the collection's row first, then the job's."""
+    collection_id = connection.scalar(select(JobRow.collection_id).where(JobRow.id == job_id))
+    if collection_id is not None:
+        lock_collection(connection, collection_id)
+    return _job(connection, job_id, SELECT_JOBS.with_for_update(of=JobRow, key_share=True))
+
+
+def _job(connection: Connection, job_id: str, query: Select[Any]) -> Job:
+    row = connection.execute(query.where(JobRow.id == job_id)).one_or_none()
     if row is None:
-        raise NotFoundError(f"There is no job {job_id!r}")
+        raise NotFoundError(f"There is no job {job_id!r}.")
     return job_record(row)
 
 
 def open_job(connection: Connection, job_id: str) -> Job:
     """The locked job, which still takes images; else ConflictError."""
-    job = find_job(connection, job_id, lock=True)
+    job = locked_job(connection, job_id)
     if job.state != "registering":
         how = "was cancelled" if job.state == "cancelled" else f"is {job.state}"
-        raise ConflictError(f"Job {job_id} {how}: it takes no more images")
+        raise ConflictError(f"Job {job_id} {how}: it takes no more images.")
     return job
 
 
 def register(
-    connection: Connection, now: float, job_id: str, items: Sequence[Registration], batch_size: int
+    connection: Connection, now: float, job_id: str, items: Sequence[Registration], *, batch_size: int
 ) -> Registered:
-    """Of several items with one id the last counts. Older pending and failed rows of an id are discarded."""
+    """New and changed images become pending, in tasks of at most ``batch_size``.
+
+    Of several items with one id the last counts. Older pending and failed rows of an id are discarded.
+    Raises ConflictError when the job is sealed or cancelled, InputError for what SQL cannot store.
+    """
     for item in items:
         check_registration(item)
     job = open_job(connection, job_id)
@@ -65,10 +77,18 @@ def register(
     same = {item.image_id for item in unchanged}
     fresh = [item for name, item in latest.items() if name not in same]
 
-    _supersede(connection, job.collection_id, latest)
+    sources = _source_ids(connection, now, job.collection_id, items)
+    _supersede(connection, now, job.collection_id, latest)
     newly_unchanged = same - mark_seen(connection, job_id, latest)
-    _update_in_place(connection, job.collection_id, unchanged, live)
-    tasks = _insert_pending(connection, now, job, fresh, live, batch_size)
+    _update_in_place(connection, job.collection_id, unchanged, live, sources)
+    batches = list(chunks(fresh, batch_size))
+    tasks = insert_tasks(connection, now, job, len(batches))
+    rows = [
+        _pending_row(now, job, task_id, item, live.get(item.image_id), sources)
+        for task_id, batch in zip(tasks, batches, strict=True)
+        for item in batch
+    ]
+    update_many(connection, insert(IMAGES), rows)
     counted = {"unchanged": JobRow.unchanged + len(newly_unchanged), "updated_at": now}
     connection.execute(update(JobRow).where(JobRow.id == job_id).values(counted))
     outcomes: list[tuple[str, Outcome]] = [
@@ -78,9 +98,8 @@ def register(
 
 
 def _live_rows(connection: Connection, collection_id: int, image_ids: Iterable[str]) -> LiveRows:
-    query = select(
-        ImageRow.image_id, ImageRow.key, ImageRow.sha256, ImageRow.caption, ImageRow.meta.label("metadata")
-    )
+    columns = (ImageRow.image_id, ImageRow.key, ImageRow.sha256, ImageRow.caption, ImageRow.source_id)
+    query = select(*columns, ImageRow.meta.label("metadata"))
     found: LiveRows = {}
     for chunk in chunks(image_ids):
         where = (
@@ -92,14 +111,28 @@ def _live_rows(connection: Connection, collection_id: int, image_ids: Iterable[s
     return found
 
 
-def _supersede(connection: Connection, collection_id: int, image_ids: Iterable[str]) -> None:
+def _source_ids(
+    connection: Connection, now: float, collection_id: int, items: Sequence[Registration]
+) -> dict[str, int]:
+    """address → id of every source that the items name; new ones are written down."""
+    addresses = sorted({item.source for item in items if item.source is not None})
+    upsert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    new = [{"collection_id": collection_id, "address": name, "created_at": now} for name in addresses]
+    update_many(connection, upsert(SOURCES).on_conflict_do_nothing(), new)
+    found: dict[str, int] = {}
+    for chunk in chunks(addresses):
+        where = (SOURCES.c.collection_id == collection_id, SOURCES.c.address.in_(chunk))
+        query = select(SOURCES.c.address, SOURCES.c.id).where(*where)
+        found.update((address, number) for address, number in connection.execute(query))
+    return found
+
+
+def _supersede(connection: Connection, now: float, collection_id: int, image_ids: Iterable[str]) -> None:
     """Two statements, so that each finds its partial index."""
     for chunk in chunks(image_ids):
         for state in ("pending", "failed"):
-            statement = update(ImageRow).where(
-                ImageRow.collection_id == collection_id, ImageRow.state == state, ImageRow.image_id.in_(chunk)
-            )
-            connection.execute(statement.values(state="discarded"))
+            named = (ImageRow.collection_id == collection_id, ImageRow.image_id.in_(chunk))
+            discard(connection, now, [*named, ImageRow.state == state])
 
 
 def mark_seen(connection: Connection, job_id: str, image_ids: Iterable[str]) -> set[str]:
@@ -115,52 +148,48 @@ def mark_seen(connection: Connection, job_id: str, image_ids: Iterable[str]) -> 
 
 
 def _update_in_place(
-    connection: Connection, collection_id: int, unchanged: Sequence[Registration], live: LiveRows
+    connection: Connection,
+    collection_id: int,
+    unchanged: Sequence[Registration],
+    live: LiveRows,
+    sources: Mapping[str, int],
 ) -> None:
-    """Caption and metadata of unchanged bytes, where they are given and differ."""
+    """Caption, metadata and source of unchanged bytes, where they are given and differ."""
     changes = []
     for item in unchanged:
         row = live[item.image_id]
-        caption, metadata = _inherit(item, row)
-        if caption != row.caption or not same_json(metadata, row.metadata):
-            changes.append({"the_key": row.key, "the_caption": caption, "the_metadata": metadata})
+        new = _inherit(item, row, sources)
+        same = (new["caption"], new["source_id"]) == (row.caption, row.source_id)
+        if not same or not same_json(new["metadata"], row.metadata):
+            changes.append({"the_key": row.key, **{f"the_{name}": value for name, value in new.items()}})
     statement = update(IMAGES).where(IMAGES.c.key == bindparam("the_key"))
-    values: dict[str, Any] = {"caption": bindparam("the_caption"), "metadata": bindparam("the_metadata")}
+    values: dict[str, Any] = {
+        "caption": bindparam("the_caption"),
+        "metadata": bindparam("the_metadata"),
+        "source_id": bindparam("the_source_id"),
+    }
     update_many(connection, statement.values(values), changes)
     if changes:
         bump_version(connection, collection_id)
 
 
-def _inherit(item: Registration, row: Row[Any] | None) -> tuple[str | None, dict[str, Any]]:
-    """(caption, metadata): what is not given stays as it was."""
+def _inherit(item: Registration, row: Row[Any] | None, sources: Mapping[str, int]) -> dict[str, Any]:
+    """Caption, metadata and source: what is not given stays as it was."""
     caption, metadata = item.caption, plain_json(item.metadata)
-    if row is None:
-        return caption, metadata
-    return (row.caption if caption is None else caption), (metadata or row.metadata)
+    source_id = None if item.source is None else sources[item.source]
+    if row is not None:
+        caption = row.caption if caption is None else caption
+        source_id = row.source_id if source_id is None else source_id
+        metadata = metadata or row.metadata
+    return {"caption": caption, "metadata": metadata, "source_id": source_id}
 
 
-def _insert_pending(
-    connection: Connection,
-    now: float,
-    job: Job,
-    fresh: Sequence[Registration],
-    live: LiveRows,
-    batch_size: int,
+def insert_tasks(
+    connection: Connection, now: float, job: Job, count: int, kind: TaskKind = EMBED
 ) -> list[int]:
-    batches = list(chunks(fresh, batch_size))
-    tasks = insert_tasks(connection, now, job, len(batches))
-    rows = [
-        _pending_row(now, job, task_id, item, live.get(item.image_id))
-        for task_id, batch in zip(tasks, batches, strict=True)
-        for item in batch
-    ]
-    update_many(connection, insert(IMAGES), rows)
-    return tasks
-
-
-def insert_tasks(connection: Connection, now: float, job: Job, count: int) -> list[int]:
     """Their ids, ascending."""
     values = {
+        "kind": kind,
         "job_id": job.id,
         "collection_id": job.collection_id,
         "state": "ready",
@@ -173,16 +202,19 @@ def insert_tasks(connection: Connection, now: float, job: Job, count: int) -> li
 
 
 def _pending_row(
-    now: float, job: Job, task_id: int, item: Registration, live: Row[Any] | None
+    now: float,
+    job: Job,
+    task_id: int,
+    item: Registration,
+    live: Row[Any] | None,
+    sources: Mapping[str, int],
 ) -> dict[str, Any]:
-    caption, metadata = _inherit(item, live)
     return {
+        **_inherit(item, live, sources),
         "collection_id": job.collection_id,
         "image_id": item.image_id,
         "sha256": item.sha256,
         "uri": item.uri,
-        "caption": caption,
-        "metadata": metadata,
         "bytes": item.bytes,
         "state": "pending",
         "job_id": job.id,
@@ -193,17 +225,14 @@ def _pending_row(
 
 
 def record_failure(
-    connection: Connection, now: float, job_id: str, failure: tuple[str, str, str, str]
+    connection: Connection, now: float, job_id: str, image_id: str, uri: str, reason: str, detail: str
 ) -> None:
-    """(image id, uri, reason, detail). A live version goes on serving; a pending one of another job stays."""
-    image_id, uri, reason, detail = failure
+    """One failure line of a job. A live version goes on serving; a pending one of another job stays."""
     image_id = printable(image_id)
     check_image_id(image_id)
     job = open_job(connection, job_id)
-    older = update(ImageRow).where(
-        ImageRow.collection_id == job.collection_id, ImageRow.state == "failed", ImageRow.image_id == image_id
-    )
-    connection.execute(older.values(state="discarded"))
+    named = (ImageRow.collection_id == job.collection_id, ImageRow.image_id == image_id)
+    discard(connection, now, [*named, ImageRow.state == "failed"])
     mark_seen(connection, job_id, [image_id])
     row = {
         "collection_id": job.collection_id,
@@ -222,13 +251,13 @@ def record_failure(
 
 
 def prune(connection: Connection, now: float, job_id: str) -> int:
-    """Buries the live images whose id this job has not met. What another job has pending stays."""
+    """Buries the live images whose id this job has not met; how many. What another job has pending stays.
+
+    Only before the job is sealed (else ConflictError).
+    """
     job = open_job(connection, job_id)
     seen = exists().where(JobSeenRow.job_id == job_id, JobSeenRow.image_id == ImageRow.image_id)
-    statement = update(ImageRow).where(
-        ImageRow.collection_id == job.collection_id, ImageRow.state == "live", ~seen
-    )
-    buried = connection.execute(statement.values(state="buried", buried_at=now)).rowcount
+    buried = len(bury(connection, now, [ImageRow.collection_id == job.collection_id, ~seen]))
     values = {"deleted": JobRow.deleted + buried, "updated_at": now}
     connection.execute(update(JobRow).where(JobRow.id == job_id).values(values))
     if buried:

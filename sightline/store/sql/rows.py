@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import fields
 from itertools import islice
 from typing import Any, SupportsInt, TypeVar, cast
 
-from sqlalchemy import Connection, Row, Table, bindparam, select, update
+from sqlalchemy import Connection, Row, Select, Table, bindparam, select, update
 
 from sightline.errors import NotFoundError
 from sightline.store.records import Collection, Generation, Image, Job, Segment, Task
-from sightline.store.schema import CollectionRow, GenerationRow, ImageRow, JobRow, SegmentRow, TaskRow
+from sightline.store.schema import (
+    CollectionRow,
+    FeatureSetRow,
+    GenerationRow,
+    ImageRow,
+    JobRow,
+    PlacementRow,
+    ReleasedBlobRow,
+    SegmentRow,
+    SourceRow,
+    TaskItemRow,
+    TaskRow,
+)
 
 CHUNK = 900
 """Values in one IN list: below the 999 parameters that the oldest SQLite builds allow."""
@@ -18,10 +31,15 @@ CHUNK = 900
 Item = TypeVar("Item")
 
 COLLECTIONS = cast("Table", CollectionRow.__table__)
+FEATURE_SETS = cast("Table", FeatureSetRow.__table__)
 GENERATIONS = cast("Table", GenerationRow.__table__)
 IMAGES = cast("Table", ImageRow.__table__)
 JOBS = cast("Table", JobRow.__table__)
+PLACEMENTS = cast("Table", PlacementRow.__table__)
+RELEASED_BLOBS = cast("Table", ReleasedBlobRow.__table__)
 SEGMENTS = cast("Table", SegmentRow.__table__)
+SOURCES = cast("Table", SourceRow.__table__)
+TASK_ITEMS = cast("Table", TaskItemRow.__table__)
 TASKS = cast("Table", TaskRow.__table__)
 
 
@@ -36,12 +54,31 @@ def plain_keys(keys: Iterable[SupportsInt]) -> list[int]:
     return [int(key) for key in keys]
 
 
-def collection_record(row: Row[Any]) -> Collection:
-    return Collection(**row._mapping)
+# What is selected for a record: columns in the order of its fields, so that a row needs no names.
+SELECT_COLLECTIONS: Select[Any] = select(
+    COLLECTIONS.c.id,
+    COLLECTIONS.c.name,
+    FEATURE_SETS.c.model,
+    FEATURE_SETS.c.revision,
+    FEATURE_SETS.c.fingerprint,
+    FEATURE_SETS.c.num_query_tokens,
+    FEATURE_SETS.c.joint_dim,
+    COLLECTIONS.c.version,
+    COLLECTIONS.c.created_at,
+    FEATURE_SETS.c.id,
+).join(FEATURE_SETS, (FEATURE_SETS.c.collection_id == COLLECTIONS.c.id) & FEATURE_SETS.c.serving)
+SELECT_IMAGES: Select[Any] = select(
+    *(IMAGES.c[field.name] for field in fields(Image) if field.name != "source"), SOURCES.c.address
+).outerjoin(SOURCES, SOURCES.c.id == IMAGES.c.source_id)
+SELECT_SEGMENTS: Select[Any] = select(*(SEGMENTS.c[field.name] for field in fields(Segment)))
+SELECT_GENERATIONS: Select[Any] = select(*(GENERATIONS.c[field.name] for field in fields(Generation)))
+
+
+def collection_record(row: Row[*tuple[Any, ...]]) -> Collection:
+    return Collection(*row)
 
 
 def image_record(row: Row[*tuple[Any, ...]]) -> Image:
-    """From a row of the whole table, whose columns stand in the order of the record's fields (tested)."""
     return Image(*row)
 
 
@@ -53,8 +90,8 @@ def task_record(row: Row[Any]) -> Task:
     return Task(**row._mapping)
 
 
-def segment_record(row: Row[Any]) -> Segment:
-    return Segment(**row._mapping)
+def segment_record(row: Row[*tuple[Any, ...]]) -> Segment:
+    return Segment(*row)
 
 
 def generation_record(row: Row[Any]) -> Generation:
@@ -62,13 +99,14 @@ def generation_record(row: Row[Any]) -> Generation:
     return Generation(**{**values, "covered": tuple(values["covered"])})
 
 
-_NAMED = select(COLLECTIONS).where(CollectionRow.name == bindparam("name"))
+_NAMED = SELECT_COLLECTIONS.where(COLLECTIONS.c.name == bindparam("name"))
 
 
 def collection_named(connection: Connection, name: str) -> Collection:
+    """The collection with this name; NotFoundError."""
     row = connection.execute(_NAMED, {"name": name}).one_or_none()
     if row is None:
-        raise NotFoundError(f"There is no collection {name!r}")
+        raise NotFoundError(f"There is no collection {name!r}.")
     return collection_record(row)
 
 
@@ -80,7 +118,7 @@ def lock_collection(connection: Connection, collection_id: int) -> bool:
 
 def require_collection(connection: Connection, collection_id: int) -> None:
     if not lock_collection(connection, collection_id):
-        raise NotFoundError(f"There is no collection with number {collection_id}")
+        raise NotFoundError(f"There is no collection with number {collection_id}.")
 
 
 def bump_version(connection: Connection, collection_id: int) -> None:

@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import struct
 import threading
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sightline.errors import UnavailableError
-from sightline.store.token_index import RowHits
+from sightline.store.flat.token_index import RowHits
 
 if TYPE_CHECKING:
-    from sightline.store.token_index import Half, Vector
+    from sightline.types import Half, Vector
 
 Bytes = NDArray[np.uint8]
 
@@ -45,7 +45,7 @@ class CpuScan:
         return True
 
     def search(self, vector: Vector, count: int, bitmap: Bytes | None) -> RowHits:
-        """See `sightline.store.token_index.RowScan`."""
+        """See `sightline.store.flat.token_index.RowScan`."""
         faiss = load_faiss()
         parameters = None
         if bitmap is not None:
@@ -55,15 +55,21 @@ class CpuScan:
         return RowHits(scores[0][found], rows[0][found])
 
 
+class Copy(Protocol):
+    """A FAISS index somewhere else; FAISS's own search without parameters."""
+
+    def search(self, vectors: Vector, count: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Scores and rows ``[T,count]`` by falling score; row −1 where there are fewer."""
+        ...
+
+
 class GpuScan:
     """The same rows on a GPU: unrestricted searches for few hits only. One search at a time."""
 
     rounding: float = GPU_ROUNDING
 
-    def __init__(self, index: Any) -> None:
-        faiss = load_faiss()
-        self._resources = faiss.StandardGpuResources()
-        self._index = faiss.index_cpu_to_gpu(self._resources, 0, index)
+    def __init__(self, copy: Copy) -> None:
+        self._copy = copy
         self._lock = threading.Lock()
 
     def can_answer(self, count: int, restricted: bool) -> bool:
@@ -71,9 +77,9 @@ class GpuScan:
         return not restricted and count <= GPU_MOST_HITS
 
     def search(self, vector: Vector, count: int, bitmap: Bytes | None) -> RowHits:
-        """See `sightline.store.token_index.RowScan`."""
+        """See `sightline.store.flat.token_index.RowScan`."""
         with self._lock:
-            scores, rows = self._index.search(vector[None].astype(np.float32), count)
+            scores, rows = self._copy.search(vector[None].astype(np.float32), count)
         found = rows[0] >= 0
         return RowHits(scores[0][found], rows[0][found])
 
@@ -116,12 +122,6 @@ def copy_index(tokens: Half) -> Any:
     if len(tokens):
         index.add_sa_codes(np.ascontiguousarray(tokens).view(np.uint8).reshape(-1, 2 * tokens.shape[2]))
     return index
-
-
-def has_gpu() -> bool:
-    """Whether the installed FAISS sees a GPU."""
-    faiss = load_faiss()
-    return bool(faiss.get_num_gpus() > 0)
 
 
 def _empty_index(dim: int) -> Any:

@@ -1,0 +1,16 @@
+"""What the retriever can be told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class RetrieverSettings:
+    """Searching the index."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where the index is searched: ``auto``, a GPU when the installed FAISS sees one; ``cpu``; or ``cuda``,
+    which refuses to search without a GPU.
+    """

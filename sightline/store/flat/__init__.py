@@ -1,0 +1,6 @@
+"""Flat files: the exact index. One file for each generation, scanned in its memory map by FAISS."""
+
+from sightline.store.flat.backend import FlatBackend
+from sightline.store.flat.devices import FaissGpu, Gpu
+
+__all__ = ["FaissGpu", "FlatBackend", "Gpu"]

@@ -1,0 +1,183 @@
+"""The contract for indexes: what a backend (flat files, IVF files, Milvus) does, and what it must keep to.
+
+An index is derived from segments. A *generation* is one immutable state of it, named by a row of the catalog
+(`sightline.store.records.Generation`: kind, file, SHA-256, the segments whose live keys it holds). Each kind
+of generation has one backend, registered in `sightline.store.backends`; nobody else knows its files.
+
+What every backend keeps to (`tests/store/test_store_index_contract.py` runs over all that are registered):
+
+- **Membership may be approximate, scores never are.** A backend only names candidates. The images found are
+  scored from their fp16 tokens in fp64 by common code (`sightline.retriever.max_sim`), ties by key, so that
+  an image scores the same folded or not, whatever the kind.
+- **Dead keys and filters are a selector.** ``allowed`` is applied while searching, never to what was found:
+  the few that are allowed are found however many others score better.
+- **Immutable, and readers undisturbed.** A generation is written under a name that was never used, complete
+  and durable before `build` returns. What is open stays usable, from any thread, after `remove`.
+- **Nothing is trusted.** `open` raises rather than answer from bytes that are not what was written.
+
+Shapes: N images · Q tokens of an image · D joint dim · T texts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sightline.errors import NotFoundError
+
+if TYPE_CHECKING:
+    from sightline.store.segments import SegmentReader
+    from sightline.types import Half, Keys, Mask, Vector
+
+Device = Literal["auto", "cpu", "cuda"]
+"""Where an index may search. ``auto``: a GPU where there is one; ``cuda``: a GPU or an error."""
+
+Rows = NDArray[np.int64]
+"""Token rows: row r is token r % Q of the image whose key is ``keys[r // Q]``. In any order."""
+
+
+class CandidateIndex(Protocol):
+    """An opened generation: membership only."""
+
+    @property
+    def exact(self) -> bool:
+        """Whether the best token of every wanted image is among the rows of `candidates`.
+
+        If not, they only say which images may be wanted, and all Q tokens of these are scored.
+        """
+        ...
+
+    @property
+    def keys(self) -> Keys:
+        """int64 ``[N]``: the images that it holds, each once."""
+        ...
+
+    @property
+    def queries(self) -> int:
+        """Q."""
+        ...
+
+    def candidates(
+        self, vectors_TD: Vector, wanted: int, allowed: Mask | None, probes: int | None
+    ) -> Sequence[Rows]:
+        """For each unit vector, rows of what may be its ``wanted`` best images, of those allowed only.
+
+        ``allowed`` is ``[N]`` (None: all). ``probes`` is how hard an approximate index looks (None: as it
+        sees fit); an exact one ignores it.
+        """
+        ...
+
+    def tokens_at(self, rows: Rows) -> Half:
+        """fp16 ``[len(rows), D]``: the tokens as the segments hold them, bit by bit."""
+        ...
+
+
+class Wanted(NamedTuple):
+    """The best ``images`` images that score at least ``floor``; ``expected`` of them are likely here."""
+
+    images: int
+    floor: float
+    expected: int
+
+
+class Tail(CandidateIndex, Protocol):
+    """One segment that is published but not covered by the generation. Always exact."""
+
+    def best_rows(self, vector_D: Vector, wanted: Wanted, allowed: Mask | None) -> Rows:
+        """As `candidates` for one vector; images below the floor may be left out."""
+        ...
+
+
+class CoveredSegment(Protocol):
+    """What a build needs to know of a published segment: `sightline.store.records.Segment` fits."""
+
+    @property
+    def id(self) -> int: ...
+    @property
+    def file(self) -> str: ...
+
+
+class BuiltIndex(NamedTuple):
+    """A finished generation that no row of the catalog names yet.
+
+    ``covered`` are the ids of its segments, ``images`` how many it holds, ``bytes`` what it takes on disk.
+    """
+
+    file: str
+    sha256: str
+    bytes: int
+    covered: tuple[int, ...]
+    images: int
+
+
+@dataclass(frozen=True)
+class IndexReport:
+    """What a generation holds: keys ``[N]``, bytes on disk, and whether it is sound.
+
+    ``problem`` is the sentence that says why it cannot be searched (None: it can); its keys are empty then.
+    """
+
+    kind: str
+    keys: Keys
+    bytes: int
+    problem: str | None = None
+
+
+class IndexBackend(Protocol):
+    """One kind of index. Thread-safe. ``file`` is the name that `build` gave, whatever it names."""
+
+    def build(self, reader: SegmentReader, segments: Sequence[CoveredSegment], dead: Keys) -> BuiltIndex:
+        """Everything in ``segments`` but the ``dead`` keys, each key once, as one new generation.
+
+        `InputError` without segments or when they are of different models, `CorruptionError` when the tokens
+        of a segment are not what was written, `FileMissingError` when one is gone; nothing is left then.
+        """
+        ...
+
+    def open(self, file: str, sha256: str) -> CandidateIndex:
+        """`FileMissingError` or `CorruptionError` unless it is there and is what was built."""
+        ...
+
+    def tail(self, keys: Keys, tokens_NQD: Half) -> Tail:
+        """An exact scan of one segment, which holds its tokens in memory and no file open."""
+        ...
+
+    def verify(self, file: str, sha256: str, *, quick: bool = False) -> None:
+        """As `open`, without opening. ``quick``: only whether it is there, which costs next to nothing."""
+        ...
+
+    def report(self, file: str, sha256: str) -> IndexReport:
+        """What it holds, after looking at all of it; raises nothing for what is missing or damaged."""
+        ...
+
+    def retire(self, file: str) -> None:
+        """Another generation takes its place: its age counts from now on. Nothing when it is gone."""
+        ...
+
+    def stored(self, before: float) -> set[str]:
+        """Names of all that is stored, finished or not, and untouched since ``before`` (seconds, UTC)."""
+        ...
+
+    def remove(self, file: str) -> None:
+        """Delete it; nothing when it is gone. Whoever has it open may go on."""
+        ...
+
+
+@dataclass(frozen=True)
+class Indexes:
+    """The backends of an installation by kind. ``default`` is that of a collection's first generation."""
+
+    backends: Mapping[str, IndexBackend]
+    default: str
+
+    def of(self, kind: str | None = None) -> IndexBackend:
+        """The backend of a kind (None: the default); `NotFoundError` for one that is not registered."""
+        kind = self.default if kind is None else kind
+        if kind not in self.backends:
+            known = ", ".join(sorted(self.backends))
+            raise NotFoundError(f"There is no index of kind {kind!r} here; known are {known}.")
+        return self.backends[kind]

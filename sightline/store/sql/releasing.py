@@ -1,0 +1,82 @@
+"""The end of images, and what becomes of their bytes.
+
+A row never goes alone: in the same transaction its key becomes dead wherever it is placed, and its bytes are
+released. Whether another row still wants the bytes is asked when the builder comes for them, not here: two
+transactions that end the last two rows of the same bytes would each see the other's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from sqlalchemy import ColumnElement, Connection, bindparam, delete, exists, literal, select, text, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from sightline.store.schema import REFERRING, ImageRow, PlacementRow, ReleasedBlobRow
+from sightline.store.sql.rows import IMAGES, RELEASED_BLOBS, chunks
+
+Where = Sequence[ColumnElement[bool]]
+"""Conditions on ``images``."""
+
+
+def bury(connection: Connection, now: float, where: Where) -> list[str]:
+    """The live images that match are live no more; their ids."""
+    live = [*where, ImageRow.state == "live"]
+    release(connection, now, live)
+    placed = update(PlacementRow).where(PlacementRow.key.in_(select(ImageRow.key).where(*live)))
+    connection.execute(placed.values(dead=True))
+    buried = update(ImageRow).where(*live).values(state="buried", buried_at=now)
+    return list(connection.scalars(buried.returning(ImageRow.image_id)))
+
+
+def bury_keys(connection: Connection, now: float, keys: Iterable[int]) -> list[str]:
+    return [name for chunk in chunks(keys) for name in bury(connection, now, [ImageRow.key.in_(chunk)])]
+
+
+def discard(connection: Connection, now: float, where: Where) -> list[str]:
+    """The pending and failed images that match are given up; their ids. ``where`` names the state."""
+    release(connection, now, where)
+    statement = update(ImageRow).where(*where).values(state="discarded")
+    return list(connection.scalars(statement.returning(ImageRow.image_id)))
+
+
+def release(connection: Connection, now: float, where: Where) -> None:
+    """Notes the bytes of these images as released now. In order, so that two transactions seldom deadlock."""
+    upsert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    shas = select(ImageRow.sha256, literal(now)).where(*where, ImageRow.sha256 != "")
+    statement = upsert(RELEASED_BLOBS).from_select(
+        ["sha256", "since"], shas.distinct().order_by(ImageRow.sha256)
+    )
+    again = {"since": statement.excluded.since}
+    connection.execute(statement.on_conflict_do_update(index_elements=["sha256"], set_=again))
+
+
+def _wanted(sha256: ColumnElement[str]) -> ColumnElement[bool]:
+    """Whether any row of any collection refers to these bytes."""
+    return exists().where(IMAGES.c.sha256 == sha256, text(f"images.{REFERRING}"))
+
+
+_IS_WANTED = select(_wanted(bindparam("sha256")))
+
+
+def is_referenced(connection: Connection, sha256: str) -> bool:
+    """Whether a live, pending or failed image of any collection has these bytes."""
+    return bool(connection.scalar(_IS_WANTED, {"sha256": sha256}))
+
+
+def releasable(connection: Connection, before: float, limit: int) -> list[str]:
+    """SHA-256 of bytes released before that time (epoch seconds) that no image has any more, oldest first.
+
+    What is wanted again, or still, is struck off the list of the released first.
+    """
+    old = ReleasedBlobRow.since < before
+    connection.execute(delete(ReleasedBlobRow).where(old, _wanted(RELEASED_BLOBS.c.sha256)))
+    query = select(ReleasedBlobRow.sha256).where(old).order_by(ReleasedBlobRow.since, ReleasedBlobRow.sha256)
+    return list(connection.scalars(query.limit(limit)))
+
+
+def forget(connection: Connection, shas: Sequence[str], before: float) -> None:
+    """Their files are gone. What was released again since then stays on the list."""
+    for chunk in chunks(sorted(shas)):
+        gone = (ReleasedBlobRow.sha256.in_(chunk), ReleasedBlobRow.since < before)
+        connection.execute(delete(ReleasedBlobRow).where(*gone))
