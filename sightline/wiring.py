@@ -207,6 +207,7 @@ class Services:
 
         return Builder(
             self.catalog,
+            self.blobs,
             self.segments,
             self.settings.generations_folder,
             self.settings.builder,

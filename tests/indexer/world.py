@@ -157,7 +157,9 @@ class World:
     def builder(self, patch_codec: PatchLevel = "fp16", **changes: Any) -> Builder:
         settings = BuilderSettings(**(self.knobs.builder | changes))
         queue = self.send if self.knobs.sends else None
-        return Builder(self.catalog, self.segments, self.generations, settings, queue, self.now, patch_codec)
+        return Builder(
+            self.catalog, self.blobs, self.segments, self.generations, settings, queue, self.now, patch_codec
+        )
 
     def create(self) -> Collection:
         """The collection, bound to the toy."""

@@ -90,8 +90,9 @@ class Living:
         segments = snapshot.segments
         built = build_generation(self.generations, self.reader, segments, snapshot.dead)
         number = snapshot.generation.number if snapshot.generation else 0
+        feature_set = snapshot.collection.feature_set_id
         generation = Generation(
-            snapshot.collection.feature_set_id, number + 1, built.file, built.sha256, built.covered, built.images, 0.0
+            feature_set, number + 1, built.file, built.sha256, built.covered, built.images, 0.0
         )
         assert self.catalog.publish_generation(self.id, number, generation)
 
