@@ -25,7 +25,7 @@ from sightline.indexer.registration import Plan, Registrar
 from sightline.indexer.roots import Roots
 from sightline.indexer.services import IndexerServices
 from sightline.indexer.uploads import Upload, UploadLine
-from sightline.store.records import Registration
+from sightline.store.records import UPLOADED, Registration
 
 if TYPE_CHECKING:
     from sightline.store.records import Job, Progress
@@ -157,7 +157,8 @@ class Indexer:
             if problem is None:
                 self._services.blobs.put(upload.data)
                 size = len(upload.data)
-                accepted[index] = Registration(image_id, sha256, uri, size, upload.caption, upload.metadata)
+                given = (upload.caption, upload.metadata, UPLOADED)
+                accepted[index] = Registration(image_id, sha256, uri, size, *given)
             else:
                 lines[index] = UploadLine(index, image_id, "failed", *problem)
                 registrar.fail(f"{image_id}#{index}", uri, *problem)

@@ -214,6 +214,7 @@ class Services:
 
         return Builder(
             self.catalog,
+            self.blobs,
             self.segments,
             self.indexes,
             self.settings.builder,

@@ -26,6 +26,7 @@ from sightline.indexer.settings import BuilderSettings, PatchLevel
 from sightline.store.durable import FileMissingError
 
 if TYPE_CHECKING:
+    from sightline.store.blobs import BlobStore
     from sightline.store.catalog import Catalog
     from sightline.store.index import Indexes
     from sightline.store.records import Snapshot
@@ -45,6 +46,7 @@ class StepReport:
     merged: int = 0
     rewritten: int = 0
     removed: int = 0
+    released: int = 0
 
     @property
     def busy(self) -> bool:
@@ -58,6 +60,7 @@ class Builder:
     def __init__(
         self,
         catalog: Catalog,
+        blobs: BlobStore,
         segments: SegmentReader,
         indexes: Indexes,
         settings: BuilderSettings | None = None,
@@ -73,7 +76,7 @@ class Builder:
         self._folding = Folding(catalog, segments, indexes, settings, now)
         self._compaction = Compaction(catalog, segments, settings)
         self._recoding = Recoding(catalog, segments, patch_codec)
-        self._cleaning = Cleaning(catalog, segments, indexes, settings, now)
+        self._cleaning = Cleaning(catalog, blobs, segments, indexes, settings, now)
         self._snapshots: dict[str, Snapshot] = {}
         """By collection name, to be read again only when the version has changed."""
         self._settled: dict[int, int] = {}
@@ -191,4 +194,5 @@ class Builder:
         if self._now() - self._cleaned_at < self._settings.clean_seconds:
             return
         report.removed = self._cleaning.remove_retired() + self._cleaning.remove_orphans()
+        report.released = self._cleaning.remove_released()
         self._cleaned_at = self._now()

@@ -163,7 +163,9 @@ class World:
     def builder(self, patch_codec: PatchLevel = "fp16", **changes: Any) -> Builder:
         settings = BuilderSettings(**(self.knobs.builder | changes))
         queue = self.send if self.knobs.sends else None
-        return Builder(self.catalog, self.segments, self.indexes, settings, queue, self.now, patch_codec)
+        return Builder(
+            self.catalog, self.blobs, self.segments, self.indexes, settings, queue, self.now, patch_codec
+        )
 
     def create(self) -> Collection:
         """The collection, bound to the toy."""
