@@ -24,7 +24,7 @@ from sightline.indexer.registration import Plan, Registrar
 from sightline.indexer.roots import Roots
 from sightline.indexer.tasks import Outcome, TaskRunner
 from sightline.indexer.uploads import Upload, UploadLine
-from sightline.store.records import ENDED, Registration
+from sightline.store.records import ENDED, UPLOADED, Registration
 
 if TYPE_CHECKING:
     from sightline.store.records import Job, Progress
@@ -155,7 +155,8 @@ class Indexer:
             if problem is None:
                 self._parts.blobs.put(upload.data)
                 size = len(upload.data)
-                accepted[index] = Registration(image_id, sha256, uri, size, upload.caption, upload.metadata)
+                given = (upload.caption, upload.metadata, UPLOADED)
+                accepted[index] = Registration(image_id, sha256, uri, size, *given)
             else:
                 lines[index] = UploadLine(index, image_id, "failed", *problem)
                 registrar.fail(f"{image_id}#{index}", uri, *problem)

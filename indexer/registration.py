@@ -1,28 +1,30 @@
-"""From a source to rows: list, hash, register in batches, tell the workers, while the listing still
-goes on.
-"""
+"""From a source to rows: list, hash, register in batches, tell the workers, while the listing goes on."""
 
 from __future__ import annotations
 
 import hashlib
 import logging
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sightline.errors import ImageRejected, InputError, SourceError, UnavailableError
+from sightline.indexer.items import SourceItem, SourceProblem
 from sightline.indexer.parts import IndexerParts
 from sightline.indexer.roots import ARCHIVE_MARK, Roots
-from sightline.indexer.sources.listing import SourceItem, SourceProblem, iter_source
+from sightline.indexer.sources.listing import address_of, iter_source
 from sightline.store.records import Registration
 
 if TYPE_CHECKING:
     from sightline.store.records import Outcome
 
 log = logging.getLogger(__name__)
+
+Hashed = Registration | SourceProblem
 
 AHEAD = 4
 """Items that are read ahead for each hashing thread."""
@@ -139,7 +141,8 @@ class Registrar:
         with ThreadPoolExecutor(self._settings.hash_threads, "hash") as pool:
             ahead = AHEAD * self._settings.hash_threads
             # Closing the generator drops what was read ahead when a registration fails.
-            with closing(_in_order(pool, self._hash, allowed, plan.copy, ahead)) as hashed:
+            hash_item = partial(self._hash, source=address_of(source), copy=plan.copy)
+            with closing(_in_order(pool, hash_item, allowed, ahead)) as hashed:
                 for outcome in hashed:
                     if isinstance(outcome, SourceProblem):
                         self.fail(outcome.image_id, outcome.uri, outcome.reason, outcome.detail)
@@ -167,7 +170,7 @@ class Registrar:
     def _is_new(self, image_id: str) -> bool:
         return hash(image_id) not in self._taken
 
-    def _hash(self, item: SourceItem | SourceProblem, copy: bool) -> Registration | SourceProblem:
+    def _hash(self, item: SourceItem | SourceProblem, *, source: str, copy: bool) -> Hashed:
         """Read one item (in a thread), note its SHA-256, copy it when asked or when its archive may go."""
         if isinstance(item, SourceProblem):
             return item
@@ -180,22 +183,22 @@ class Registrar:
         uri, sha256 = item.uri, hashlib.sha256(data).hexdigest()
         if copy or ARCHIVE_MARK in uri:
             uri = f"blob:{self._parts.blobs.put(data)}"
-        return Registration(item.image_id, sha256, uri, len(data), item.caption, item.metadata)
+        return Registration(item.image_id, sha256, uri, len(data), item.caption, item.metadata, source)
 
 
 def _in_order(
-    pool: ThreadPoolExecutor, hash_item: Any, items: Iterator[Any], copy: bool, ahead: int
-) -> Generator[Registration | SourceProblem]:
+    pool: ThreadPoolExecutor, hash_item: Callable[[Any], Hashed], items: Iterator[Any], ahead: int
+) -> Generator[Hashed]:
     """``hash_item`` over ``items`` in their order, at most ``ahead`` of them in memory.
 
     When the listing breaks off, what was listed before it still comes first.
     """
-    running: deque[Future[Registration | SourceProblem]] = deque()
+    running: deque[Future[Hashed]] = deque()
     broken: SourceError | None = None
     try:
         try:
             for item in items:
-                running.append(pool.submit(hash_item, item, copy))
+                running.append(pool.submit(hash_item, item))
                 if len(running) >= ahead:
                     yield running.popleft().result()
         except SourceError as error:

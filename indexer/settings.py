@@ -97,6 +97,10 @@ class BuilderSettings:
     """A file that no row names is removed once it is this old."""
     retired_seconds: float = 600.0
     """A replaced segment or generation stays this long for searches that began before."""
+    released_seconds: float = 7 * 86_400.0
+    """The copied original and the thumbnail of a deleted or replaced picture stay this long, unless another
+    picture has the same bytes. Pictures that were indexed where they are keep their files, of course.
+    """
     clean_seconds: float = 60.0
     """How often folders are compared with the catalog."""
     stale_registration_seconds: float = 6 * 3600.0

@@ -252,6 +252,7 @@ class Installation:
 
         return Builder(
             self.catalog,
+            self.blobs,
             self.segments,
             self.indexes,
             self.formats,

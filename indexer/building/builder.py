@@ -28,6 +28,7 @@ from sightline.types import PatchLevel
 
 if TYPE_CHECKING:
     from sightline.blip.patch_formats import PatchFormats
+    from sightline.store.blobs import BlobStore
     from sightline.store.catalog import Catalog
     from sightline.store.index import Indexes
     from sightline.store.records import Snapshot
@@ -47,6 +48,7 @@ class StepReport:
     merged: int = 0
     rewritten: int = 0
     removed: int = 0
+    released: int = 0
 
     @property
     def busy(self) -> bool:
@@ -60,6 +62,7 @@ class Builder:
     def __init__(
         self,
         catalog: Catalog,
+        blobs: BlobStore,
         segments: SegmentReader,
         indexes: Indexes,
         formats: PatchFormats,
@@ -76,7 +79,7 @@ class Builder:
         self._folding = Folding(catalog, segments, indexes, settings, now)
         self._compaction = Compaction(catalog, segments, settings)
         self._recoding = Recoding(catalog, segments, formats, patch_codec)
-        self._cleaning = Cleaning(catalog, segments, indexes, settings, now)
+        self._cleaning = Cleaning(catalog, blobs, segments, indexes, settings, now)
         self._snapshots: dict[str, Snapshot] = {}
         """By collection name, to be read again only when the version has changed."""
         self._settled: dict[int, int] = {}
@@ -194,4 +197,5 @@ class Builder:
         if self._now() - self._cleaned_at < self._settings.clean_seconds:
             return
         report.removed = self._cleaning.remove_retired() + self._cleaning.remove_orphans()
+        report.released = self._cleaning.remove_released()
         self._cleaned_at = self._now()

@@ -1,15 +1,18 @@
-"""Files that nobody needs any more: late workers' segments, unfinished writes, what was replaced."""
+"""Files that nobody needs: of late workers, of unfinished writes, of what was replaced or deleted."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sightline.errors import SightlineError
 from sightline.indexer.settings import BuilderSettings
 
 if TYPE_CHECKING:
+    from sightline.store.blobs import BlobStore
     from sightline.store.catalog import Catalog
     from sightline.store.index import Indexes
     from sightline.store.segments import SegmentReader
@@ -17,18 +20,24 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
+RELEASED_AT_ONCE = 1000
+"""Originals that one pass removes, at most."""
+
+
 class Cleaning:
-    """Compares what is stored with the catalog, and looks only at what is old enough to be nobody's."""
+    """Compares what is stored with the catalog. A file is looked at once it is old enough to be nobody's."""
 
     def __init__(
         self,
         catalog: Catalog,
+        blobs: BlobStore,
         segments: SegmentReader,
         indexes: Indexes,
         settings: BuilderSettings,
         now: Callable[[], float],
     ) -> None:
         self._catalog = catalog
+        self._blobs = blobs
         self._segments = segments
         self._indexes = indexes
         self._settings = settings
@@ -65,6 +74,28 @@ class Cleaning:
                 log.info("removed a generation that no row names", extra={"file": file, "kind": kind})
                 backend.remove(file)
             removed |= unnamed
+        return len(removed)
+
+    def remove_released(self) -> int:
+        """Originals and thumbnails that no image has any more, after their time of grace; how many.
+
+        First the files, then the row that says that they are released: only hashes that this catalog once
+        held are named, so nothing else in the folder can go. A store that cannot be reached is tried again.
+        """
+        before = self._now() - self._settings.released_seconds
+        removed: list[str] = []
+        try:
+            self._blobs.put_back_taken()
+            self._blobs.clean(self._settings.orphan_seconds)
+            for sha256 in self._catalog.releasable_blobs(before, RELEASED_AT_ONCE):
+                wanted = partial(self._catalog.is_referenced, sha256)
+                if self._blobs.remove_released(sha256, before, wanted):
+                    removed.append(sha256)
+        except (SightlineError, OSError) as error:
+            log.warning("%s", error)
+        self._catalog.forget_blobs(removed, before)
+        if removed:
+            log.info("removed originals and thumbnails of deleted pictures", extra={"pictures": len(removed)})
         return len(removed)
 
     def _old_files(self, folder: Path, seconds: float) -> list[Path]:

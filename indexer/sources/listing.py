@@ -65,6 +65,13 @@ def iter_source(source: str, *, max_bytes: int = MAX_BYTES, allow_remote: bool =
         raise SourceError(f"there is no file or folder {readable(source)}.")
 
 
+def address_of(source: str) -> str:
+    """What a source is known by wherever it is named from: a URL as it is, else the absolute path."""
+    if scheme_of(source) not in (None, "file"):
+        return source
+    return readable(absolute(os.path.expanduser(local_path(source))))
+
+
 def read_uri(
     uri: str, blobs: BlobStore | None = None, *, max_bytes: int = MAX_BYTES, allow_remote: bool = False
 ) -> bytes:

@@ -1,22 +1,44 @@
-"""The two kinds of file system under a blob store: a local folder, and anything that fsspec reaches."""
+"""What a blob store needs of a file system, and a local folder that does it."""
 
 from __future__ import annotations
 
 import os
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol, cast
+from typing import BinaryIO, Literal, Protocol
 
-from sightline.errors import UnavailableError
 from sightline.store.durable import sync_folder
+
+Taken = Literal["taken", "absent", "young"]
+"""What came of taking a file: it is aside now, there was none, or it stays because it is too new."""
+TAKEN = "taken"
+"""The folder in which files stand that were taken and not yet dropped, under their own paths."""
 
 
 class Files(Protocol):
-    """Whole files by their relative POSIX path. A missing one is a FileNotFoundError, or None as a size."""
+    """Whole files by their relative POSIX path. A missing one is a FileNotFoundError, or None as a size.
+
+    A file is removed in two steps, so that the decision can be taken back: ``take`` it from its path, then
+    ``drop`` it or ``put_back``. ``keep`` and ``take`` agree on who wins: see BlobStore.
+    """
 
     def write(self, path: str, data: bytes) -> None: ...
+
+    def keep(self, path: str, data: bytes) -> None:
+        """The file is there when this returns, and new to whoever would take it from now on."""
+
+    def take(self, path: str, before: float | None) -> Taken:
+        """Take it from its path, unless it was written or kept at ``before`` (epoch seconds) or later."""
+
+    def put_back(self, path: str) -> None: ...
+
+    def drop(self, path: str) -> bool:
+        """Whether it was still there: somebody else may have put it back."""
+
+    def taken(self) -> Iterator[str]:
+        """The paths of files that somebody took and neither dropped nor put back."""
 
     def read(self, path: str) -> bytes: ...
 
@@ -67,6 +89,48 @@ class LocalFiles:
         except (FileNotFoundError, NotADirectoryError):
             return None
 
+    def keep(self, path: str, data: bytes) -> None:
+        """Touch the file; write it when there is none (any more) or it is not whole."""
+        try:
+            os.utime(self._root / path)
+        except (FileNotFoundError, NotADirectoryError):
+            self.write(path, data)
+            return
+        if self.size(path) != len(data):
+            self.write(path, data)
+
+    def take(self, path: str, before: float | None) -> Taken:
+        """By a rename: a ``keep`` comes before it (then the file is young) or misses the file, and writes."""
+        aside = self._root / TAKEN / path
+        aside.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            (self._root / path).rename(aside)
+        except (FileNotFoundError, NotADirectoryError):
+            return "absent"
+        if before is not None and aside.stat().st_mtime >= before:
+            self.put_back(path)
+            return "young"
+        return "taken"
+
+    def put_back(self, path: str) -> None:
+        """Over whatever was written there meanwhile: the same bytes."""
+        target = self._root / path
+        with suppress(FileNotFoundError):
+            (self._root / TAKEN / path).rename(target)
+            sync_folder(target.parent)
+
+    def drop(self, path: str) -> bool:
+        try:
+            (self._root / TAKEN / path).unlink()
+        except FileNotFoundError:
+            return False
+        return True
+
+    def taken(self) -> Iterator[str]:
+        for folder in _entries(self._root / TAKEN):
+            for fan in _entries(Path(folder.path)):
+                yield from (f"{folder.name}/{fan.name}/{entry.name}" for entry in _entries(Path(fan.path)))
+
     def remove(self, path: str) -> None:
         (self._root / path).unlink(missing_ok=True)
 
@@ -97,83 +161,9 @@ class LocalFiles:
             sync_folder(parent)
 
 
-class RemoteFiles:
-    """Any other fsspec URL; its credentials and options come from fsspec's own configuration."""
-
-    def __init__(self, url: str) -> None:
-        import fsspec.core
-
-        try:
-            self._fs, root = fsspec.core.url_to_fs(url)
-        except (ImportError, ValueError) as error:
-            raise UnavailableError(f"The address {url} of the originals cannot be used: {error}") from error
-        self._root = str(root).rstrip("/")
-
-    def write(self, path: str, data: bytes) -> None:
-        full = f"{self._root}/{path}"
-        with _translated(full):
-            self._fs.makedirs(full.rpartition("/")[0], exist_ok=True)
-            self._fs.pipe_file(full, data)
-
-    def read(self, path: str) -> bytes:
-        full = f"{self._root}/{path}"
-        with _translated(full):
-            return bytes(self._fs.cat_file(full))
-
-    def open(self, path: str) -> BinaryIO:
-        full = f"{self._root}/{path}"
-        with _translated(full):
-            return cast(BinaryIO, self._fs.open(full, "rb"))
-
-    def size(self, path: str) -> int | None:
-        full = f"{self._root}/{path}"
-        try:
-            with _translated(full):
-                info: dict[str, Any] = self._fs.info(full)
-        except FileNotFoundError:
-            return None
-        return int(info.get("size") or 0)
-
-    def remove(self, path: str) -> None:
-        full = f"{self._root}/{path}"
-        try:
-            with _translated(full):
-                self._fs.rm_file(full)
-        except FileNotFoundError:
-            return
-
-    def names(self, folder: str) -> Iterator[str]:
-        """Base names below ``folder``, one fan-out folder in memory at a time."""
-        full = f"{self._root}/{folder}"
-        with _translated(full):
-            for fan in self._list(full):
-                yield from (name.rpartition("/")[2] for name in self._list(fan))
-
-    def clean(self, before: float) -> int:
-        """Nothing is ever aside."""
-        return 0
-
-    def _list(self, full: str) -> list[str]:
-        try:
-            return [str(name).rstrip("/") for name in self._fs.ls(full, detail=False, refresh=True)]
-        except (FileNotFoundError, NotADirectoryError):
-            return []
-
-
 def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as entries:
             yield from entries
     except FileNotFoundError:
         return
-
-
-@contextmanager
-def _translated(path: str) -> Iterator[None]:
-    """Errors of a driver that are no OSError (each has its own) become UnavailableError."""
-    try:
-        yield
-    except (OSError, UnavailableError):
-        raise
-    except Exception as error:
-        raise UnavailableError(f"{path} cannot be reached: {type(error).__name__}: {error}") from error

@@ -1,4 +1,4 @@
-"""Originals and thumbnails by the SHA-256 of the original: ``originals/ab/<sha>``,
+"""Originals and thumbnails by the SHA-256 of the original: ``originals/ab/<sha>`` and
 ``thumbnails/ab/<sha>.webp``.
 
 In a local folder every file appears whole or not at all and survives a power cut: written aside, fsynced,
@@ -11,12 +11,13 @@ from __future__ import annotations
 import hashlib
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 from sightline.errors import NotFoundError
-from sightline.store.blob_files import Files, LocalFiles, RemoteFiles
+from sightline.store.blob_files import Files, LocalFiles
+from sightline.store.blob_files_remote import RemoteFiles
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -38,11 +39,12 @@ class BlobStore:
     # --- originals -----------------------------------------------------------------------------------------
 
     def put(self, data: bytes) -> str:
-        """Keep ``data``; its SHA-256. What is there already is not written again."""
+        """Keep ``data``; its SHA-256. From now on it is new to ``remove_released``.
+
+        In a local folder what is there already is touched, not written again; elsewhere it is written.
+        """
         sha256 = hashlib.sha256(data).hexdigest()
-        path = _original(sha256)
-        if self._files.size(path) != len(data):
-            self._files.write(path, data)
+        self._files.keep(_original(sha256), data)
         return sha256
 
     def get(self, sha256: str) -> bytes:
@@ -101,10 +103,44 @@ class BlobStore:
 
     # --- housekeeping --------------------------------------------------------------------------------------
 
-    def clean(self, older_than: float = 3600.0) -> int:
-        """Remove what writers that died left unfinished more than ``older_than`` seconds ago; how many
-        files.
+    def remove_released(self, sha256: str, before: float, is_referenced: Callable[[], bool]) -> bool:
+        """Remove an original and its thumbnail that no row refers to; False when they stay.
+
+        ``before`` (epoch seconds): an original that ``put`` met at that time or later stays, for the row that
+        is to refer to it may not be written yet. ``is_referenced`` asks the catalog, once both files are
+        taken from their places. Whoever registers the same bytes at the same time puts them first, then
+        writes the row; the thumbnail comes after the row. So, whenever that happens here:
+
+        1. put, take, …: the file is young when it is taken: it goes back at once.
+        2. take, put, …: there is nothing to touch, so put writes it anew; what was taken is not that file.
+        3. put long ago, row before the question: ``is_referenced`` says so, and both go back.
+        4. put long ago, row after the question: cannot be, as a row follows its put at once, and an original
+           put less than the time of grace ago is young.
+        5. row and thumbnail between the question and the end: they are new files, see 2.
+
+        A process that dies in between leaves the files aside; ``put_back_taken`` undoes that.
         """
+        original, thumbnail = _original(sha256), _thumbnail(sha256)
+        taken = self._files.take(original, before)
+        if taken == "young":
+            return False
+        self._files.take(thumbnail, None)
+        if is_referenced():
+            self._files.put_back(original)
+            self._files.put_back(thumbnail)
+            return False
+        self._files.drop(thumbnail)
+        return self._files.drop(original) or taken == "absent"
+
+    def put_back_taken(self) -> int:
+        """Undo the removals that a process did not live to end; how many files. Call it before removing."""
+        paths = list(self._files.taken())
+        for path in paths:
+            self._files.put_back(path)
+        return len(paths)
+
+    def clean(self, older_than: float = 3600.0) -> int:
+        """Remove what writers that died left unfinished for that many seconds; how many files."""
         return self._files.clean(time.time() - older_than)
 
     def _read(self, path: str, missing: str) -> bytes:

@@ -40,6 +40,11 @@ def _where(condition: str) -> dict[str, Any]:
     return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
 
 
+def _flagged(column: str) -> dict[str, Any]:
+    """Makes an index partial: as SQLAlchemy writes the condition in queries, for SQLite compares the text."""
+    return {"sqlite_where": text(f"{column} = 1"), "postgresql_where": text(column)}
+
+
 class Base(DeclarativeBase):
     metadata = MetaData(
         naming_convention={
@@ -67,7 +72,7 @@ class FeatureSetRow(Base):
     __tablename__ = "feature_sets"
     __table_args__ = (
         UniqueConstraint("collection_id", "fingerprint"),
-        Index("uq_feature_sets_serving", "collection_id", unique=True, **_where("serving")),
+        Index("uq_feature_sets_serving", "collection_id", unique=True, **_flagged("serving")),
         NEVER_REUSED,
     )
 
@@ -220,7 +225,7 @@ class PlacementRow(Base):
 
     __tablename__ = "placements"
     __table_args__ = (
-        Index("ix_placements_dead", "feature_set_id", "key", **_where("dead")),
+        Index("ix_placements_dead", "feature_set_id", "key", **_flagged("dead")),
         Index(None, "segment_id"),
         WITHOUT_ROWID,
     )
@@ -241,7 +246,7 @@ class GenerationRow(Base):
     __tablename__ = "generations"
     __table_args__ = (
         UniqueConstraint("feature_set_id", "kind", "number"),
-        Index("uq_generations_serving", "feature_set_id", unique=True, **_where("serving")),
+        Index("uq_generations_serving", "feature_set_id", unique=True, **_flagged("serving")),
         NEVER_REUSED,
     )
 

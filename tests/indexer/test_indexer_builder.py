@@ -326,7 +326,16 @@ def test_files_that_no_row_names_go_after_an_hour_and_not_before(world: World, c
 
 def sweeping(world: World, clock: Clock) -> tuple[Builder, Queue]:
     queue = Queue(world)
-    builder = Builder(world.catalog, world.segments, world.indexes, BuilderSettings(), queue, clock)
+    builder = Builder(
+        world.catalog,
+        world.blobs,
+        world.segments,
+        world.indexes,
+        world.formats,
+        BuilderSettings(),
+        queue,
+        clock,
+    )
     return builder, queue
 
 

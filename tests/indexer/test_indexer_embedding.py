@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -276,8 +277,7 @@ def test_work_is_done_while_the_source_is_still_being_listed(tmp_path: Path) -> 
             registering.append(world.catalog.jobs()[0].state)
 
     registering: list[str] = []
-    services = world.indexer._services
-    eager = Indexer(type(services)(**{**vars(services), "send": Immediately()}))
+    eager = Indexer(replace(world.parts, send=Immediately()))
     job = eager.index([str(world.pictures)], COLLECTION)
     assert len(done) == 5
     assert registering == ["registering"] * 3

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from sightline.errors import InputError, NotFoundError, SourceError
+from sightline.indexer.estimate import Shape, count, estimate
 from sightline.indexer.roots import Roots
 from sightline.indexer.uploads import Upload
 from tests.indexer.world import COLLECTION, Knobs, World, picture, problems
@@ -247,12 +248,14 @@ def test_uploads_answer_line_by_line_and_are_embedded(world: World) -> None:
 
 def test_the_estimate_is_the_arithmetic_of_the_shapes_and_reads_no_picture(world: World) -> None:
     names = world.draw(10)
-    estimate = world.indexer.estimate([str(world.pictures)], COLLECTION, copy=True)
+    shape = Shape(num_query_tokens=4, joint_dim=8, patch_bytes=5 * 6 * 2)
+    listed = count([str(world.pictures)], copy=True)
+    guess = estimate(*listed, shape, 16_000, world.segments.folder)
     sizes = sum((world.pictures / name).stat().st_size for name in names)
-    assert estimate.images == 10
-    assert estimate.patches == 10 * 5 * 6 * 2
-    assert estimate.tokens == estimate.index == 10 * 4 * 8 * 2
-    assert estimate.originals == sizes
-    assert estimate.fits
-    assert world.indexer.estimate([str(world.pictures)], COLLECTION).originals == 0
+    assert guess.images == 10
+    assert guess.patches == 10 * 5 * 6 * 2
+    assert guess.tokens == guess.index == 10 * 4 * 8 * 2
+    assert guess.originals == sizes
+    assert guess.fits
+    assert count([str(world.pictures)], copy=False) == (10, 0)
     assert world.models.loads == 0

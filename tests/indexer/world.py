@@ -182,6 +182,7 @@ class World:
         queue = self.send if self.knobs.sends else None
         return Builder(
             self.catalog,
+            self.blobs,
             self.segments,
             self.indexes,
             self.formats,

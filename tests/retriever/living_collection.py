@@ -91,9 +91,9 @@ class Living:
         segments = snapshot.segments
         built = self.indexes.of().build(self.reader, segments, snapshot.dead)
         number = snapshot.generation.number if snapshot.generation else 0
-        features = snapshot.collection.feature_set_id
+        feature_set = snapshot.collection.feature_set_id
         generation = Generation(
-            features, number + 1, built.file, built.sha256, built.covered, built.images, 0.0
+            feature_set, number + 1, built.file, built.sha256, built.covered, built.images, 0.0
         )
         assert self.catalog.publish_generation(self.id, number, generation)
 

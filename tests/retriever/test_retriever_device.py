@@ -16,7 +16,7 @@ from sightline.store.backends import open_indexes
 from sightline.store.filters import parse_filter
 from sightline.store.flat import FlatBackend
 from sightline.store.index import Device, Indexes
-from sightline.wiring import build_services
+from sightline.wiring import open_installation
 from tests.retriever.living_collection import Living, living_collection
 from tests.store.token_world import random_tokens, random_vector
 
@@ -151,7 +151,7 @@ def test_an_empty_generation_is_not_copied(tmp_path: Path) -> None:
 def test_the_setting_reaches_the_index(tmp_path: Path, device: Device) -> None:
     settings = Settings(data=tmp_path, retriever=RetrieverSettings(device))
     tokens = random_tokens(np.random.default_rng(0), 3)
-    with build_services(settings) as services:
+    with open_installation(settings) as services:
         backend = services.indexes.of()
         if device == "cuda" and not _has_gpu():
             with pytest.raises(UnavailableError, match="SIGHTLINE_RETRIEVER__DEVICE"):

@@ -13,6 +13,8 @@ import pytest
 from sightline.indexer.building.builder import Builder, StepReport
 from sightline.indexer.settings import BuilderSettings
 from sightline.retriever import Retriever
+from sightline.store.blobs import BlobStore
+from sightline.store.codec_files import CodecFiles
 from sightline.store.filters import parse_filter
 from sightline.store.index import Indexes
 from sightline.store.records import Generation
@@ -45,7 +47,11 @@ class House:
             Retriever(living.catalog, living.reader, self.indexes),
         )
         settings = BuilderSettings(merge_at_least=10_000, rewrite_dead_fraction=1.0, fold_idle_seconds=0.0)
-        self.builder = Builder(living.catalog, living.reader, self.indexes, settings, now=self.now)
+        blobs = BlobStore(str(living.folder / "originals"))
+        formats = PatchFormats(CodecFiles(living.reader.folder))
+        self.builder = Builder(
+            living.catalog, blobs, living.reader, self.indexes, formats, settings, now=self.now
+        )
 
     def now(self) -> float:
         return time.time() + self.later

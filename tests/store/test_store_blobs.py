@@ -6,13 +6,17 @@ import hashlib
 import os
 import subprocess
 import sys
+import time
 import uuid
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from sightline.errors import NotFoundError, UnavailableError
+from sightline.store.blob_files import Files, LocalFiles
+from sightline.store.blob_files_remote import RemoteFiles
 from sightline.store.blobs import BlobStore
 from tests.children import kill, read_line
 
@@ -100,12 +104,16 @@ def test_the_layout_is_the_documented_one(tmp_path: Path) -> None:
     assert (tmp_path / "thumbnails" / "ba" / f"{ABC}.webp").read_bytes() == b"small"
 
 
-def test_a_second_put_writes_nothing(tmp_path: Path) -> None:
+def test_a_second_put_touches_the_file_and_writes_nothing(tmp_path: Path) -> None:
     store = BlobStore(tmp_path)
     store.put(b"abc")
-    before = (tmp_path / "originals" / "ba" / ABC).stat()
+    file = tmp_path / "originals" / "ba" / ABC
+    os.utime(file, (1.0, 1.0))
+    before = file.stat()
     store.put(b"abc")
-    assert (tmp_path / "originals" / "ba" / ABC).stat() == before
+    after = file.stat()
+    assert after.st_ino == before.st_ino
+    assert after.st_mtime > before.st_mtime == 1.0
 
 
 def test_a_blob_of_the_wrong_length_is_written_again(tmp_path: Path) -> None:
@@ -127,6 +135,8 @@ def test_writers_of_the_same_blob_do_not_meet(tmp_path: Path) -> None:
 
 WRITER = """
 import os, sys
+from sightline.store.blob_files import Files, LocalFiles
+from sightline.store.blob_files_remote import RemoteFiles
 from sightline.store.blobs import BlobStore
 store, parent = BlobStore(sys.argv[1]), os.getppid()
 print("ready", flush=True)
@@ -157,3 +167,143 @@ def test_a_killed_writer_leaves_only_whole_blobs_and_its_remains_can_be_cleaned(
 def test_an_unknown_file_system_is_one_clear_sentence() -> None:
     with pytest.raises(UnavailableError, match="nosuchscheme"):
         BlobStore("nosuchscheme://bucket/folder")
+
+
+# removing what is released
+
+LATER = time.time() + 1e6
+"""A time of grace that every file of these tests is older than."""
+PATH = f"originals/ba/{ABC}"
+
+
+@pytest.fixture(params=["local", "memory"])
+def files(request: pytest.FixtureRequest, tmp_path: Path) -> Files:
+    if request.param == "local":
+        return LocalFiles(tmp_path / "blobs")
+    return RemoteFiles(f"memory://{uuid.uuid4().hex}/blobs")
+
+
+def nobody() -> bool:
+    return False
+
+
+def test_what_nobody_refers_to_goes_with_its_thumbnail(store: BlobStore) -> None:
+    store.put(b"abc")
+    store.put_thumbnail(ABC, b"small")
+    assert store.remove_released(ABC, LATER, nobody)
+    assert not store.has(ABC)
+    assert not store.has_thumbnail(ABC)
+    assert store.put_back_taken() == 0
+
+
+def test_a_thumbnail_without_an_original_goes_alone(store: BlobStore) -> None:
+    store.put_thumbnail(ABC, b"small")
+    assert store.remove_released(ABC, LATER, nobody)
+    assert not store.has_thumbnail(ABC)
+    assert store.remove_released(ABC, LATER, nobody)
+
+
+def test_what_was_put_within_the_time_of_grace_stays(store: BlobStore) -> None:
+    store.put(b"abc")
+    store.put_thumbnail(ABC, b"small")
+    assert not store.remove_released(ABC, time.time() - 3600, nobody)
+    assert store.get(ABC) == b"abc"
+    assert store.get_thumbnail(ABC) == b"small"
+
+
+def test_what_is_referred_to_again_is_put_back(store: BlobStore) -> None:
+    store.put(b"abc")
+    store.put_thumbnail(ABC, b"small")
+    asked_with_both_aside: list[bool] = []
+
+    def somebody() -> bool:
+        asked_with_both_aside.append(store.has(ABC) or store.has_thumbnail(ABC))
+        return True
+
+    assert not store.remove_released(ABC, LATER, somebody)
+    assert asked_with_both_aside == [False]
+    assert store.get(ABC) == b"abc"
+    assert store.get_thumbnail(ABC) == b"small"
+
+
+def test_bytes_that_are_put_while_the_catalog_is_asked_are_there_afterwards(tmp_path: Path) -> None:
+    store = BlobStore(tmp_path)
+    store.put(b"abc")
+    store.put_thumbnail(ABC, b"small")
+
+    def registers_just_after_the_question() -> bool:
+        store.put(b"abc")
+        store.put_thumbnail(ABC, b"new")
+        return False
+
+    assert store.remove_released(ABC, LATER, registers_just_after_the_question)
+    assert store.get(ABC) == b"abc"
+    assert store.get_thumbnail(ABC) == b"new"
+
+
+REMOVAL: dict[str, Callable[[Files], object]] = {
+    "take": lambda files: files.take(PATH, time.time() - 3600),
+    "drop": lambda files: files.drop(PATH),
+    "put back": lambda files: files.put_back(PATH),
+}
+
+
+@pytest.mark.parametrize("end", ["drop", "put back"])
+@pytest.mark.parametrize("when", [0, 1, 2])
+def test_a_local_put_before_between_or_after_the_steps_of_a_removal_keeps_the_bytes(
+    tmp_path: Path, when: int, end: str
+) -> None:
+    files = LocalFiles(tmp_path)
+    files.write(PATH, b"abc")
+    os.utime(tmp_path / PATH, (1.0, 1.0))
+    steps: list[Callable[[Files], object]] = [REMOVAL["take"], REMOVAL[end]]
+    steps.insert(when, lambda files: files.keep(PATH, b"abc"))
+    for step in steps:
+        step(files)
+    assert files.read(PATH) == b"abc"
+    assert list(files.taken()) == []
+
+
+def test_a_put_into_a_remote_store_waits_for_the_removal_that_has_begun(tmp_path: Path) -> None:
+    files = RemoteFiles(f"memory://{uuid.uuid4().hex}/blobs")
+    files.write(PATH, b"abc")
+    assert files.take(PATH, LATER) == "taken"
+    with ThreadPoolExecutor(1) as pool:
+        put = pool.submit(files.keep, PATH, b"abc")
+        with pytest.raises(TimeoutError):
+            put.result(timeout=0.3)
+        files.remove(PATH)  # the removal's last request, which a put that did not wait would lose to
+        files.drop(PATH)
+        put.result(timeout=20)
+    assert files.read(PATH) == b"abc"
+
+
+def test_a_file_is_young_to_a_removal_after_it_was_kept(files: Files) -> None:
+    files.write(PATH, b"abc")
+    assert files.take(PATH, LATER) == "taken"
+    assert files.size(PATH) is None
+    files.put_back(PATH)
+    moment = time.time() - 1.0
+    files.keep(PATH, b"abc")
+    assert files.take(PATH, moment) == "young"
+    assert files.read(PATH) == b"abc"
+    assert files.take("originals/no/thing", LATER) == "absent"
+
+
+def test_a_removal_that_was_killed_is_undone(files: Files) -> None:
+    files.write(PATH, b"abc")
+    assert files.take(PATH, LATER) == "taken"
+    assert list(files.taken()) == [PATH]
+    files.put_back(PATH)
+    assert files.read(PATH) == b"abc"
+    assert list(files.taken()) == []
+    assert not files.drop(PATH)
+
+
+def test_the_next_builder_puts_back_what_a_killed_one_took(tmp_path: Path) -> None:
+    store, files = BlobStore(tmp_path), LocalFiles(tmp_path)
+    store.put(b"abc")
+    files.take(PATH, LATER)
+    assert not store.has(ABC)
+    assert store.put_back_taken() == 1
+    assert store.get(ABC) == b"abc"

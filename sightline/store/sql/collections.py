@@ -28,7 +28,7 @@ from sightline.store.sql.rows import (
     collection_named,
     collection_record,
 )
-from sightline.store.values import check_collection_name
+from sightline.store.values import check_collection_name, check_text
 
 
 def create(
@@ -54,6 +54,7 @@ def create(
         "num_query_tokens": num_query_tokens,
         "joint_dim": joint_dim,
     }
+    check_text("The collection's name", name)
     if not _exists(connection, name):
         check_collection_name(name)
         _insert(connection, now, name, model_of_it)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, bindparam, case, select, text, update
+from sqlalchemy import ColumnElement, Connection, bindparam, select, text, update
 
 from sightline.errors import InputError, NotFoundError
 from sightline.store.filters import Filter
@@ -32,17 +32,12 @@ MAX_PAGE = 1_000
 def one(connection: Connection, collection: str, image_id: str) -> Image:
     """The live version, else the pending one, else the failed one; NotFoundError."""
     found = collection_named(connection, collection)
-    rank = case({"live": 0, "pending": 1}, value=ImageRow.state, else_=2)
-    query = (
-        SELECT_IMAGES.where(ImageRow.collection_id == found.id, ImageRow.image_id == image_id)
-        .where(ImageRow.state.in_(("live", "pending", "failed")))
-        .order_by(rank, ImageRow.key.desc())
-        .limit(1)
-    )
-    row = connection.execute(query).one_or_none()
-    if row is None:
-        raise NotFoundError(f"Collection {collection!r} has no image {image_id!r}.")
-    return image_record(row)
+    for state in ("live", "pending", "failed"):  # one at a time: each has an index of its own
+        query = SELECT_IMAGES.where(*_by_ids(found.id, state, [image_id]))
+        row = connection.execute(query.order_by(ImageRow.key.desc()).limit(1)).one_or_none()
+        if row is not None:
+            return image_record(row)
+    raise NotFoundError(f"Collection {collection!r} has no image {image_id!r}.")
 
 
 def page(

@@ -23,6 +23,16 @@ IMAGE = (
     " task_id, replaces_key, reason, detail, created_at, published_at, buried_at"
 )
 SEGMENT = "id, file, sha256, count, codec, bytes, state, created_at, retired_at"
+LARGE = {
+    "uq_images_live": "500000 100000 1",
+    "uq_images_pending": "100000 100000 1",
+    "ix_images_failed": "1000 1000 1",
+    "ix_images_sha256": "600000 2 1",
+    "ix_images_source_id": "600000 10000",
+    "ix_images_collection_id_state_key": "1000000 300000 100000 1",
+    "ix_images_job_id_state_replaces_key": "1000000 10000 5000 1000",
+    "ix_images_task_id": "1000000 32",
+}
 REFERRING = "state IN ('live', 'pending', 'failed')"
 
 
@@ -46,6 +56,8 @@ def upgrade() -> None:
         op.drop_column("images", "row")
     _tasks()
     _released_blobs()
+    if sqlite:
+        _tell_the_planner()
     for column in MODEL.split(", "):
         op.drop_column("collections", column)
 
@@ -77,6 +89,11 @@ def _partial(name: str, table: str, columns: list[str], where: str, unique: bool
     op.create_index(name, table, columns, unique=unique, sqlite_where=condition, postgresql_where=condition)
 
 
+def _flagged(name: str, table: str, columns: list[str], flag: str, unique: bool = False) -> None:
+    on_sqlite, on_postgres = sa.text(f"{flag} = 1"), sa.text(flag)
+    op.create_index(name, table, columns, unique=unique, sqlite_where=on_sqlite, postgresql_where=on_postgres)
+
+
 def _feature_sets() -> None:
     """One for each collection, of the model that it had."""
     op.create_table(
@@ -95,7 +112,7 @@ def _feature_sets() -> None:
         sa.UniqueConstraint("collection_id", "fingerprint", name="uq_feature_sets_collection_id_fingerprint"),
         sqlite_autoincrement=True,
     )
-    _partial("uq_feature_sets_serving", "feature_sets", ["collection_id"], "serving", unique=True)
+    _flagged("uq_feature_sets_serving", "feature_sets", ["collection_id"], "serving", unique=True)
     op.execute(
         f"INSERT INTO feature_sets (collection_id, {MODEL}, serving, created_at)"
         f" SELECT id, {MODEL}, true, created_at FROM collections ORDER BY id"
@@ -245,7 +262,7 @@ def _generations() -> None:
         ),
         sqlite_autoincrement=True,
     )
-    _partial("uq_generations_serving", "generations", ["feature_set_id"], "serving", unique=True)
+    _flagged("uq_generations_serving", "generations", ["feature_set_id"], "serving", unique=True)
     op.bulk_insert(table, [{**row, "kind": "flat", "parameters": {}, "serving": True} for row in rows])
 
 
@@ -276,7 +293,7 @@ def _placements(images: str) -> None:
         f" SELECT i.key, f.id, true, g.id {of} JOIN generations g ON g.feature_set_id = f.id"
         ' WHERE i.segment_id IS NOT NULL AND i."row" IS NULL ORDER BY i.key'
     )
-    _partial("ix_placements_dead", "placements", ["feature_set_id", "key"], "dead")
+    _flagged("ix_placements_dead", "placements", ["feature_set_id", "key"], "dead")
     op.create_index("ix_placements_segment_id", "placements", ["segment_id"])
 
 
@@ -311,3 +328,15 @@ def _released_blobs() -> None:
         "INSERT INTO released_blobs (sha256, since) SELECT sha256, max(coalesce(buried_at, created_at))"
         " FROM images WHERE state IN ('buried', 'discarded') AND sha256 <> '' GROUP BY sha256"
     )
+
+
+def _tell_the_planner() -> None:
+    """SQLite takes ten rows for all that a collection has, and would read them all to find a few by id.
+
+    So it is told once what a large catalog looks like: rows of an index, then rows for each prefix.
+    """
+    op.execute("ANALYZE images")
+    op.execute("DELETE FROM sqlite_stat1")
+    for index, rows in LARGE.items():
+        op.execute(f"INSERT INTO sqlite_stat1 (tbl, idx, stat) VALUES ('images', '{index}', '{rows}')")
+    op.execute("ANALYZE sqlite_master")

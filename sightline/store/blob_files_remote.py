@@ -1,0 +1,147 @@
+"""Anything that fsspec reaches as the file system under a blob store."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, BinaryIO, cast
+
+from sightline.errors import UnavailableError
+from sightline.store.blob_files import TAKEN, Taken
+
+MARK_SECONDS = 30.0
+"""A removal takes a few requests: one that takes longer than this has died."""
+
+
+class RemoteFiles:
+    """Any other fsspec URL; its credentials and options come from fsspec's own configuration."""
+
+    def __init__(self, url: str) -> None:
+        import fsspec.core
+
+        try:
+            self._fs, root = fsspec.core.url_to_fs(url)
+        except (ImportError, ValueError) as error:
+            raise UnavailableError(f"The address {url} of the originals cannot be used: {error}.") from error
+        self._root = str(root).rstrip("/")
+
+    def write(self, path: str, data: bytes) -> None:
+        full = f"{self._root}/{path}"
+        with _translated(full):
+            self._fs.makedirs(full.rpartition("/")[0], exist_ok=True)
+            self._fs.pipe_file(full, data)
+
+    def read(self, path: str) -> bytes:
+        full = f"{self._root}/{path}"
+        with _translated(full):
+            return bytes(self._fs.cat_file(full))
+
+    def open(self, path: str) -> BinaryIO:
+        full = f"{self._root}/{path}"
+        with _translated(full):
+            return cast(BinaryIO, self._fs.open(full, "rb"))
+
+    def size(self, path: str) -> int | None:
+        full = f"{self._root}/{path}"
+        try:
+            with _translated(full):
+                info: dict[str, Any] = self._fs.info(full)
+        except FileNotFoundError:
+            return None
+        return int(info.get("size") or 0)
+
+    def keep(self, path: str, data: bytes) -> None:
+        """Write it, for a store has no touch; then again, if a removal that began before went on after it.
+
+        A removal leaves a mark before it looks how old the file is: without a mark, either it has not looked
+        yet (and will see a new file), or it is over (and the file is there or not).
+        """
+        self.write(path, data)
+        patience = time.monotonic() + MARK_SECONDS
+        while True:
+            while self.size(f"{TAKEN}/{path}") is not None and time.monotonic() < patience:
+                time.sleep(0.05)
+            if self.size(path) is not None:
+                return
+            self.write(path, data)
+
+    def take(self, path: str, before: float | None) -> Taken:
+        """By a copy, which is the mark, and a deletion: a store does not rename."""
+        full, mark = f"{self._root}/{path}", f"{self._root}/{TAKEN}/{path}"
+        try:
+            with _translated(full):
+                self._fs.makedirs(mark.rpartition("/")[0], exist_ok=True)
+                self._fs.cp_file(full, mark)
+                if before is not None and self._modified(full) >= before:
+                    self._fs.rm_file(mark)
+                    return "young"
+                self._fs.rm_file(full)
+        except FileNotFoundError:
+            self.drop(path)
+            return "absent"
+        return "taken"
+
+    def put_back(self, path: str) -> None:
+        full, mark = f"{self._root}/{path}", f"{self._root}/{TAKEN}/{path}"
+        with suppress(FileNotFoundError), _translated(full):
+            self._fs.cp_file(mark, full)
+            self._fs.rm_file(mark)
+
+    def drop(self, path: str) -> bool:
+        try:
+            with _translated(path):
+                self._fs.rm_file(f"{self._root}/{TAKEN}/{path}")
+        except FileNotFoundError:
+            return False
+        return True
+
+    def taken(self) -> Iterator[str]:
+        root = f"{self._root}/{TAKEN}"
+        with _translated(root):
+            for folder in self._list(root):
+                for fan in self._list(folder):
+                    yield from (name.removeprefix(f"{root}/") for name in self._list(fan))
+
+    def _modified(self, full: str) -> float:
+        """Seconds since the epoch; a store that does not tell the time has only new files."""
+        try:
+            return float(self._fs.modified(full).timestamp())
+        except NotImplementedError:
+            return float("inf")
+
+    def remove(self, path: str) -> None:
+        full = f"{self._root}/{path}"
+        try:
+            with _translated(full):
+                self._fs.rm_file(full)
+        except FileNotFoundError:
+            return
+
+    def names(self, folder: str) -> Iterator[str]:
+        """Base names below ``folder``, one fan-out folder in memory at a time."""
+        full = f"{self._root}/{folder}"
+        with _translated(full):
+            for fan in self._list(full):
+                yield from (name.rpartition("/")[2] for name in self._list(fan))
+
+    def clean(self, before: float) -> int:
+        """Nothing is ever aside."""
+        return 0
+
+    def _list(self, full: str) -> list[str]:
+        try:
+            return [str(name).rstrip("/") for name in self._fs.ls(full, detail=False, refresh=True)]
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+
+
+@contextmanager
+def _translated(path: str) -> Iterator[None]:
+    """Errors of a driver that are no OSError (each has its own) become UnavailableError."""
+    try:
+        yield
+    except (OSError, UnavailableError):
+        raise
+    except Exception as error:
+        raise UnavailableError(f"{path} cannot be reached: {type(error).__name__}: {error}.") from error

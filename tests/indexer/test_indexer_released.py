@@ -1,0 +1,136 @@
+"""Originals and thumbnails of deleted and replaced pictures go after their time of grace, and no others."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sightline.indexer.building.builder import Builder
+from sightline.indexer.indexer import Upload
+from sightline.indexer.settings import BuilderSettings
+from sightline.store.blobs import BlobStore
+from tests.indexer.test_indexer_builder import Clock
+from tests.indexer.world import COLLECTION, Knobs, World, picture
+
+DAYS = 86_400.0
+GRACE = BuilderSettings().released_seconds
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture(params=["folder", "memory"])
+def world(tmp_path: Path, clock: Clock, request: pytest.FixtureRequest) -> Iterator[World]:
+    world = World(tmp_path, Knobs(), clock)
+    if request.param == "memory":
+        world.blobs = BlobStore(f"memory://{uuid.uuid4().hex}/originals")
+    world.create()
+    yield world
+    assert world.catalog.check() == []
+    world.catalog.close()
+
+
+def stored(world: World) -> tuple[set[str], set[str]]:
+    return set(world.blobs), set(world.blobs.thumbnails())
+
+
+def released(builder: Builder) -> int:
+    report = builder.step()
+    assert report is not None
+    return report.released
+
+
+def index(world: World, **options: object) -> None:
+    job = world.index(**options)
+    world.indexer.wait(job.id, timeout=120)
+
+
+def test_pictures_of_a_deleted_collection_stay_for_their_time_of_grace_and_go(
+    world: World, clock: Clock
+) -> None:
+    world.draw(12)
+    index(world, copy=True)
+    shas = {image.sha256 for image in world.live()}
+    assert (len(shas), stored(world)) == (12, (shas, shas))
+    clock.time += 100 * DAYS
+    world.catalog.delete_collection(COLLECTION)
+    builder = world.builder()
+    clock.time += GRACE - 60.0
+    assert released(builder) == 0
+    assert stored(world) == (shas, shas)
+    clock.time += 61.0
+    assert released(builder) == 12
+    assert stored(world) == (set(), set())
+    assert world.catalog.releasable_blobs(clock.time + DAYS, 100) == []
+
+
+def test_the_bytes_of_a_replaced_picture_go_and_the_new_ones_stay(world: World, clock: Clock) -> None:
+    [name] = world.draw(1)
+    index(world, copy=True)
+    [old] = world.live()
+    (world.pictures / name).write_bytes(picture(7))
+    index(world, copy=True)
+    [new] = world.live()
+    assert new.sha256 != old.sha256
+    clock.time += GRACE + 1.0
+    assert released(world.builder()) == 1
+    assert stored(world) == ({new.sha256}, {new.sha256})
+
+
+def test_bytes_that_another_collection_holds_stay_until_it_lets_go_too(world: World, clock: Clock) -> None:
+    world.draw(3)
+    index(world, copy=True)
+    shas = {image.sha256 for image in world.live()}
+    first = world.catalog.collection(COLLECTION)
+    other = world.catalog.create_collection(
+        "other",
+        model=first.model,
+        revision=first.revision,
+        fingerprint=first.fingerprint,
+        num_query_tokens=first.num_query_tokens,
+        joint_dim=first.joint_dim,
+    )
+    job, _ = world.indexer.add("other", [Upload(picture(0)), Upload(picture(1))])
+    world.indexer.wait(job.id, timeout=120)
+    kept = {image.sha256 for image in world.catalog.images("other").items}
+    assert kept < shas
+    assert {image.source for image in world.catalog.images("other").items} == {"upload:"}
+    world.catalog.delete_collection(COLLECTION)
+    builder = world.builder()
+    clock.time += GRACE + 1.0
+    assert released(builder) == 1
+    assert stored(world) == (kept, kept)
+    world.catalog.delete_images(other.id, ids=sorted(kept))
+    clock.time += GRACE + 1.0
+    assert released(builder) == 2
+    assert stored(world) == (set(), set())
+
+
+def test_a_picture_that_comes_back_within_the_time_of_grace_keeps_its_bytes(
+    world: World, clock: Clock
+) -> None:
+    world.draw(2)
+    index(world, copy=True)
+    first, second = world.live()
+    world.catalog.delete_images(first.collection_id, ids=[first.image_id, second.image_id])
+    clock.time += GRACE / 2
+    (world.pictures / second.image_id).unlink()
+    index(world, copy=True)
+    clock.time += GRACE
+    assert released(world.builder()) == 1
+    assert stored(world) == ({first.sha256}, {first.sha256})
+
+
+def test_what_the_catalog_never_held_is_never_touched(world: World, clock: Clock) -> None:
+    foreign = world.blobs.put(b"somebody else's")
+    world.draw(1)
+    index(world, copy=True)
+    world.catalog.delete_collection(COLLECTION)
+    clock.time += GRACE + 1.0
+    assert released(world.builder()) == 1
+    assert stored(world) == ({foreign}, set())

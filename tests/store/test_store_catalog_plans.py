@@ -1,0 +1,101 @@
+"""How SQLite finds rows: a few images are never looked for among all of their collection."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import event
+
+from sightline.store.catalog import Catalog, open_catalog
+from tests.store.catalog_world import World, item, opened, sha_of
+
+NAMES = [f"{number:03}" for number in range(200)]
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Any:
+    with opened(f"sqlite:///{tmp_path}/catalog.sqlite") as world:
+        world.catalog.create_collection(
+            "pictures", model="toy", revision=None, fingerprint="f1", num_query_tokens=4, joint_dim=8
+        )
+        yield world
+
+
+def plans(catalog: Catalog, action: Callable[[], object]) -> list[str]:
+    """One line for each table that a statement of this action goes through, with its parameters bound."""
+    found: list[str] = []
+
+    def explain(connection: Any, _: Any, statement: str, parameters: Any, __: Any, many: bool) -> None:
+        if not many and statement.split()[0] in ("SELECT", "UPDATE", "DELETE", "INSERT"):
+            cursor = connection.connection.cursor()
+            found.extend(row[3] for row in cursor.execute(f"EXPLAIN QUERY PLAN {statement}", parameters))
+
+    engines = (catalog.database._readers, catalog.database._writers)
+    for engine in engines:
+        event.listen(engine, "before_cursor_execute", explain)
+    action()
+    for engine in engines:
+        event.remove(engine, "before_cursor_execute", explain)
+    return found
+
+
+def wide(plan: str) -> bool:
+    """Goes through all images or placements, or all images of one state."""
+    whole = plan.startswith(("SCAN images", "SCAN placements", "SCAN task_items"))
+    return whole or plan.endswith("ix_images_collection_id_state_key (collection_id=? AND state=?)")
+
+
+ACTIONS: dict[str, Callable[[World], object]] = {
+    "register": lambda world: world.job(*map(item, NAMES)),
+    "register again": lambda world: world.job(*(item(name, f"new {name}") for name in NAMES)),
+    "publish": lambda world: world.add(*(item(name, f"newer {name}") for name in NAMES[:3])),
+    "failure": lambda world: fail(world),
+    "image": lambda world: world.catalog.image("pictures", "150"),
+    "describe": lambda world: world.catalog.describe(world.collection.id, list(range(1, 100))),
+    "locations": lambda world: world.catalog.locations(list(range(1, 100))),
+    "by sha": lambda world: world.catalog.find_live_by_sha(world.collection.id, list(map(sha_of, NAMES))),
+    "snapshot": lambda world: world.catalog.snapshot("pictures"),
+    "delete": lambda world: world.catalog.delete_images(world.collection.id, ids=NAMES[5:9]),
+    "released": lambda world: world.catalog.releasable_blobs(1e9, 10),
+    "referenced": lambda world: world.catalog.is_referenced(sha_of("000")),
+    "caption": lambda world: caption(world),
+}
+
+
+def fail(world: World) -> None:
+    job = world.catalog.create_job(world.collection.id, "index", {})
+    world.catalog.record_failure(job.id, "broken", "/broken", "unreadable", "no")
+
+
+def caption(world: World) -> None:
+    job = world.catalog.create_job(world.collection.id, "caption", {})
+    [task] = world.catalog.add_tasks(job.id, "caption", list(world.live().values())[:4], 9)
+    assert world.catalog.finish(world.lease(task))
+    world.catalog.job_errors(job.id)
+    world.catalog.retry_job(job.id)
+    world.catalog.cancel_job(job.id)
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_a_few_images_are_found_by_an_index_of_their_own(world: World, action: str) -> None:
+    world.add(*map(item, NAMES), batch_size=50)
+    found = plans(world.catalog, lambda: ACTIONS[action](world))
+    assert found
+    assert [plan for plan in found if wide(plan)] == []
+
+
+def test_a_catalog_that_was_upgraded_is_told_the_same(tmp_path: Path) -> None:
+    from sqlalchemy import text
+
+    catalog = open_catalog(f"sqlite:///{tmp_path}/catalog.sqlite")
+    told = catalog.database.read(lambda c: c.scalar(text("SELECT count(*) FROM sqlite_stat1")))
+    indexes = catalog.database.read(
+        lambda c: c.scalar(
+            text("SELECT count(*) FROM sqlite_master WHERE type = 'index' AND tbl_name = 'images'")
+        )
+    )
+    assert told == indexes == 8
+    catalog.close()
