@@ -212,7 +212,7 @@ def test_a_worker_of_another_model_embeds_nothing(world: World) -> None:
     world.models.toy.fingerprint = "another"
     world.indexer.run_pending()
     [line] = world.catalog.job_errors(job.id)
-    assert "this worker's model is not that of the collection pictures" in line.detail
+    assert "This worker's model is not that of the collection pictures" in line.detail
 
 
 class Clock:

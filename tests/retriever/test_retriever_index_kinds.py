@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sightline.blip.patch_formats import PatchFormats
 from sightline.indexer.building.builder import Builder, StepReport
 from sightline.indexer.settings import BuilderSettings
 from sightline.retriever import Retriever
