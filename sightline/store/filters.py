@@ -100,10 +100,10 @@ def parse_filter(obj: object) -> Filter:
     parsed = clause if isinstance(clause, Filter) else Filter(must=(clause,))
     conditions = list(_conditions(parsed))
     if len(conditions) > MAX_CONDITIONS:
-        _refuse(f"A filter has at most {MAX_CONDITIONS} conditions, not {len(conditions)}")
+        _refuse(f"A filter has at most {MAX_CONDITIONS} conditions, not {len(conditions)}.")
     values = sum(len(condition.values) for condition in conditions if isinstance(condition, In))
     if values > MAX_VALUES:
-        _refuse(f"A filter compares with at most {MAX_VALUES:,} values, not {values:,}")
+        _refuse(f"A filter compares with at most {MAX_VALUES:,} values, not {values:,}.")
     return parsed
 
 
@@ -142,14 +142,14 @@ def _conditions(parsed: Filter) -> Iterator[Condition]:
 
 def _clause(obj: object, depth: int) -> Condition | Filter:
     if not isinstance(obj, Mapping):
-        _refuse(f"A filter is a JSON object, not {_name(obj)}")
+        _refuse(f"A filter is a JSON object, not {_name(obj)}.")
     if depth == 0:
-        _refuse(f"Filters nest at most {MAX_DEPTH} levels deep")
+        _refuse(f"Filters nest at most {MAX_DEPTH} levels deep.")
     if "field" in obj:
         return _condition(obj)
     if unknown := [name for name in obj if name not in _GROUPS]:
         _refuse(
-            f"A filter has the keys must, should and must_not, or field for a condition; not {unknown[0]!r}"
+            f"A filter has the keys must, should and must_not, or field for a condition; not {unknown[0]!r}."
         )
     groups = {name: _group(name, obj[name], depth) for name in _GROUPS if name in obj}
     return Filter(**groups)
@@ -159,7 +159,7 @@ def _group(name: str, clauses: object, depth: int) -> tuple[Condition | Filter, 
     if isinstance(clauses, Mapping):
         clauses = [clauses]
     if not isinstance(clauses, list | tuple):
-        _refuse(f"{name!r} is a list of conditions, not {_name(clauses)}")
+        _refuse(f"The part {name!r} is a list of conditions, not {_name(clauses)}.")
     return tuple(_clause(clause, depth - 1) for clause in clauses)
 
 
@@ -168,7 +168,7 @@ def _condition(obj: Mapping[Any, Any]) -> Condition:
     if len(operators) != 1 or operators[0] not in _OPERATORS:
         _refuse(
             f"The condition on {obj['field']!r} needs exactly one of {', '.join(_OPERATORS)}; "
-            f"it has {', '.join(map(repr, operators)) or 'none'}"
+            f"it has {', '.join(map(repr, operators)) or 'none'}."
         )
     operator, field = operators[0], _field(obj["field"])
     value = obj[operator]
@@ -183,28 +183,28 @@ def _condition(obj: Mapping[Any, Any]) -> Condition:
 
 def _field(name: object) -> Field:
     if not isinstance(name, str) or not name:
-        _refuse(f"A field is named by a text, not {_name(name)}")
+        _refuse(f"A field is named by a text, not {_name(name)}.")
     if name in TEXT_FIELDS:
         return Field(name, "text")
     if name in NUMBER_FIELDS:
         return Field(name, "number")
     path = tuple(name.removeprefix("metadata.").split("."))
     if not all(path):
-        _refuse(f"The field name {name!r} has an empty part")
+        _refuse(f"The field name {name!r} has an empty part.")
     if name == "metadata":
-        _refuse("Name a field of the metadata, such as 'metadata.year'")
+        _refuse("Name a field of the metadata, such as 'metadata.year'.")
     if any(character in '"\\' or character < " " for character in name):
-        _refuse(f"The field name {name!a} has a quote, a backslash or a control character")
+        _refuse(f"The field name {name!a} has a quote, a backslash or a control character.")
     _check_storable(f"The field name {name!a}", name)
     return Field(name, "metadata", path)
 
 
 def _scalar(field: Field, value: object) -> Scalar:
     if value is None:
-        _refuse(f'Field {field.name!r} cannot be compared with null: use "exists": false')
+        _refuse(f'Field {field.name!r} cannot be compared with null: use "exists": false.')
     if not isinstance(value, str | bool | int | float):
         _refuse(
-            f"Field {field.name!r} can be compared with text, number or true/false, not with {_name(value)}"
+            f"Field {field.name!r} can be compared with text, number or true/false, not with {_name(value)}."
         )
     if isinstance(value, str):
         _check_storable(f"The text for {field.name!r}", value)
@@ -212,7 +212,7 @@ def _scalar(field: Field, value: object) -> Scalar:
         value = _number(field, value)
     is_number = not isinstance(value, str | bool)
     if (field.kind == "text" and not isinstance(value, str)) or (field.kind == "number" and not is_number):
-        _refuse(f"Field {field.name!r} is a {field.kind}: it cannot be compared with {_name(value)}")
+        _refuse(f"Field {field.name!r} is a {field.kind}: it cannot be compared with {_name(value)}.")
     return value
 
 
@@ -225,9 +225,9 @@ def _check_storable(what: str, value: str) -> None:
 
 def _number(field: Field, value: int | float) -> int | float:
     if isinstance(value, float) and not math.isfinite(value):
-        _refuse(f"Field {field.name!r} cannot be compared with {value}")
+        _refuse(f"Field {field.name!r} cannot be compared with {value}.")
     if not -INT64 <= value < INT64 and isinstance(value, int):
-        _refuse(f"Field {field.name!r} cannot be compared with an integer beyond 64 bits")
+        _refuse(f"Field {field.name!r} cannot be compared with an integer beyond 64 bits.")
     if isinstance(value, float) and value.is_integer() and -INT64 <= value < INT64:
         return int(value)
     return value
@@ -235,37 +235,37 @@ def _number(field: Field, value: int | float) -> int | float:
 
 def _values(field: Field, values: object) -> tuple[Scalar, ...]:
     if not isinstance(values, list | tuple):
-        _refuse(f"'in' takes a list of values for {field.name!r}, not {_name(values)}")
+        _refuse(f"The condition 'in' takes a list of values for {field.name!r}, not {_name(values)}.")
     return tuple(_scalar(field, value) for value in values)
 
 
 def _bounds(field: Field, bounds: object) -> tuple[tuple[str, Bound], ...]:
     if not isinstance(bounds, Mapping) or not bounds or any(name not in _BOUNDS for name in bounds):
-        _refuse(f"'range' takes an object with some of {', '.join(_BOUNDS)} for {field.name!r}")
+        _refuse(f"The condition 'range' takes an object with {', '.join(_BOUNDS)} for {field.name!r}.")
     found: list[tuple[str, Bound]] = []
     for name, bound in bounds.items():
         value = _scalar(field, bound)
         if isinstance(value, bool):
-            _refuse(f"The range of {field.name!r} cannot have {_name(value)} as a bound")
+            _refuse(f"The range of {field.name!r} cannot have {_name(value)} as a bound.")
         found.append((name, value))
     if len({isinstance(bound, str) for _, bound in found}) == 2:
-        _refuse(f"The range of {field.name!r} mixes text and numbers")
+        _refuse(f"The range of {field.name!r} mixes text and numbers.")
     return tuple(found)
 
 
 def _exists(field: Field, wanted: object) -> Exists:
     if not isinstance(wanted, bool):
-        _refuse(f"'exists' takes true or false for {field.name!r}, not {_name(wanted)}")
+        _refuse(f"The condition 'exists' takes true or false for {field.name!r}, not {_name(wanted)}.")
     return Exists(field, wanted)
 
 
 def _contains(field: Field, text: object) -> Contains:
     if not isinstance(text, str) or not text:
-        _refuse(f"'contains' takes a text for {field.name!r}, not {_name(text)}")
+        _refuse(f"The condition 'contains' takes a text for {field.name!r}, not {_name(text)}.")
     if field.kind == "number":
-        _refuse(f"Field {field.name!r} is a number: it contains no text")
+        _refuse(f"Field {field.name!r} is a number: it contains no text.")
     if len(text) > MAX_TEXT:
-        _refuse(f"'contains' takes at most {MAX_TEXT:,} characters for {field.name!r}")
+        _refuse(f"The condition 'contains' takes at most {MAX_TEXT:,} characters for {field.name!r}.")
     _check_storable(f"The text for {field.name!r}", text)
     return Contains(field, text)
 

@@ -87,15 +87,12 @@ def test_a_few_images_are_found_by_an_index_of_their_own(world: World, action: s
     assert [plan for plan in found if wide(plan)] == []
 
 
-def test_a_catalog_that_was_upgraded_is_told_the_same(tmp_path: Path) -> None:
+def test_the_planner_is_told_of_every_index_of_images(tmp_path: Path) -> None:
     from sqlalchemy import text
 
     catalog = open_catalog(f"sqlite:///{tmp_path}/catalog.sqlite")
     told = catalog.database.read(lambda c: c.scalar(text("SELECT count(*) FROM sqlite_stat1")))
-    indexes = catalog.database.read(
-        lambda c: c.scalar(
-            text("SELECT count(*) FROM sqlite_master WHERE type = 'index' AND tbl_name = 'images'")
-        )
-    )
+    ask = text("SELECT count(*) FROM sqlite_master WHERE type = 'index' AND tbl_name = 'images'")
+    indexes = catalog.database.read(lambda c: c.scalar(ask))
     assert told == indexes == 8
     catalog.close()

@@ -82,9 +82,8 @@ def test_bytes_are_released_when_their_last_row_ends(world: World) -> None:
     world.add(item("a"), item("b", "shared"), item("c", "shared"))
     world.catalog.delete_images(world.collection.id, ids=["a", "b"])
     assert released(world) == {sha_of("a")}
-    world.catalog.delete_images(
-        world.collection.id, filter=parse_filter({"must": [{"field": "id", "in": ["c"]}]})
-    )
+    last = parse_filter({"must": [{"field": "id", "in": ["c"]}]})
+    world.catalog.delete_images(world.collection.id, filter=last)
     assert released(world) == {sha_of("a"), sha_of("shared")}
 
 

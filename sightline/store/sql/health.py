@@ -50,7 +50,8 @@ def _feature_sets(connection: Connection) -> Iterator[str]:
 def _images(connection: Connection) -> Iterator[str]:
     key = select(ImageRow.key)
     placed = exists().where(
-        PlacementRow.key == ImageRow.key, PlacementRow.row.is_not(None), ~PlacementRow.dead,
+        PlacementRow.key == ImageRow.key, ~PlacementRow.dead,
+        PlacementRow.segment_id.is_not(None), PlacementRow.row.is_not(None),
         FeatureSetRow.id == PlacementRow.feature_set_id, FeatureSetRow.serving,
     )  # fmt: skip
     homeless = key.where(ImageRow.state == "live", ~placed)
