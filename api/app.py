@@ -12,13 +12,12 @@ from starlette.staticfiles import StaticFiles
 
 from sightline.api import problems
 from sightline.api.auth import Guard
-from sightline.api.dependencies import PROBLEM_SCHEMA
+from sightline.api.dependencies import PROBLEM_SCHEMA, ModelThreads
 from sightline.api.metrics import Metrics
 from sightline.api.middleware import BodyLimit, ImagePaths, RequestScope
 from sightline.api.parts import ApiParts
 from sightline.api.routes import collections, health, images, jobs, page, search
 from sightline.api.settings import ApiSettings
-from sightline.api.threads import ModelThreads
 
 HERE = Path(__file__).parent
 DESCRIPTION = (

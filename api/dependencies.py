@@ -1,20 +1,29 @@
-"""What routes are given: the parts, the prefix, and the collection that an address names."""
+"""What routes are given: the parts, the prefix, the collection that an address names, and threads.
+
+Requests that may wait for the model have threads apart from those that serve pictures and health: the
+framework's own pool has 40 for everything, and forty waiting searches would hold up every thumbnail and
+``/readyz``. Here there are as many as may wait, and a few that find the queue full and say so at once.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from threading import Event
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
+from anyio import CapacityLimiter, to_thread
 from fastapi import Depends, Path, Request
 from pydantic import AfterValidator
+from starlette.types import Receive
 
 from sightline.api.metrics import Metrics
 from sightline.api.parts import ApiParts
 from sightline.api.schemas.common import ProblemDocument
 from sightline.api.settings import ApiSettings
-from sightline.api.threads import ModelThreads
 from sightline.api.urls import unescape
+from sightline.serving.scheduler import client_gone
 
 if TYPE_CHECKING:
     from sightline.store.records import Image
@@ -93,3 +102,34 @@ def live_image(parts: ApiParts, collection: str, image_id: str) -> Image:
 
 
 PROBLEM_SCHEMA = ProblemDocument.model_json_schema(ref_template="#/components/schemas/{model}")
+
+
+Result = TypeVar("Result")
+
+SPARE = 8
+
+
+class ModelThreads:
+    """Runs the work of routes; ``waiting`` is how many requests may wait for the model."""
+
+    def __init__(self, waiting: int) -> None:
+        self._limiter = CapacityLimiter(waiting + SPARE)
+
+    async def run(self, receive: Receive, work: Callable[[], Result]) -> Result:
+        """``work()`` in a thread, with this request's context: its id in log lines, its client's presence.
+
+        The body must have been read: what ``receive`` brings from now on is that the client has hung up.
+        """
+        gone = Event()
+        client_gone.set(gone)  # every request is a task with a context of its own
+        watcher = asyncio.create_task(_watch(receive, gone))
+        try:
+            return await to_thread.run_sync(work, limiter=self._limiter)
+        finally:
+            watcher.cancel()
+
+
+async def _watch(receive: Receive, gone: Event) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    gone.set()

@@ -12,7 +12,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from sightline.records import Timings
-from sightline.serving.figures import WAIT_SECONDS, QueueFigures
+from sightline.serving.queue import WAIT_SECONDS, QueueFigures
 
 if TYPE_CHECKING:
     from sightline.store.catalog import Catalog

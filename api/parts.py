@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from sightline.searching.documents import Documents
     from sightline.searching.search import Search
     from sightline.serving.collections import Collections
-    from sightline.serving.figures import QueueFigures
+    from sightline.serving.queue import QueueFigures
     from sightline.serving.warm_up import ModelStatus
     from sightline.store.blobs import BlobStore
     from sightline.store.catalog import Catalog

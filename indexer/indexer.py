@@ -24,7 +24,7 @@ from sightline.indexer.registration import Plan, Registrar
 from sightline.indexer.roots import Roots
 from sightline.indexer.tasks import Outcome, TaskRunner
 from sightline.indexer.uploads import Upload, UploadLine
-from sightline.store.records import ENDED, UPLOADED, Registration
+from sightline.store.records import EMBED, ENDED, UPLOADED, Registration
 
 if TYPE_CHECKING:
     from sightline.store.records import Job, Progress
@@ -40,7 +40,7 @@ class Indexer:
     def __init__(self, parts: IndexerParts) -> None:
         self._parts = parts
         self._catalog = parts.catalog
-        self._tasks = TaskRunner(parts.catalog, parts.settings, {"embed": Embedder(parts)})
+        self._tasks = TaskRunner(parts.catalog, parts.settings, {EMBED: Embedder(parts)})
 
     # --- sources ----------------------------------------------------------------------------------
 

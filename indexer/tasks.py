@@ -31,7 +31,7 @@ class Outcome(enum.Enum):
     LOST = "lost"
     """Another worker has it, or it was cancelled: what was computed is gone."""
     NOT_OURS = "not ours"
-    """Nothing to do: done, cancelled or leased by another."""
+    """Nothing to do: done, cancelled, leased by another, or of a kind that this worker cannot do."""
 
 
 class Handler(Protocol):
@@ -47,7 +47,10 @@ class Handler(Protocol):
 
 
 class TaskRunner:
-    """Does tasks, one at a time for each thread that calls it. ``handlers``: by kind of task."""
+    """Does tasks, one at a time for each thread that calls it.
+
+    ``handlers`` by kind of task; a task of any other kind is left to a worker that has its handler.
+    """
 
     def __init__(self, catalog: Catalog, settings: IndexerSettings, handlers: Mapping[str, Handler]) -> None:
         self._catalog = catalog
@@ -58,7 +61,7 @@ class TaskRunner:
         """Lease the task and do it. Expected trouble ends in an outcome; nothing is raised but what stops us
         too.
         """
-        lease = self._catalog.acquire(task_id, owner, self._settings.lease_seconds)
+        lease = self._catalog.acquire(task_id, owner, self._settings.lease_seconds, self._handlers.keys())
         if lease is None:
             return Outcome.NOT_OURS
         began = time.monotonic()

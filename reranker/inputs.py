@@ -24,15 +24,6 @@ ImageInput = Union[str, "PathLike[str]", bytes, "Image", "RGB"]
 _URL = re.compile(r"^([a-z][a-z0-9+.-]*://|data:)", re.IGNORECASE)
 
 
-def checked_text(text: object) -> str:
-    """The text itself; `InputError` unless it is a string with something in it."""
-    if not isinstance(text, str):
-        raise InputError(f"The text must be a string, not {type(text).__name__}.")
-    if not text.strip():
-        raise InputError("The text is empty.")
-    return text
-
-
 def checked_images(images: Iterable[ImageInput]) -> list[ImageInput]:
     """The images as a list; `InputError` when there are none or when one image came without a list."""
     if isinstance(images, (str, bytes, PathLike)) or (isinstance(images, np.ndarray) and images.ndim < 4):

@@ -10,11 +10,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sightline.errors import ImageRejected, InputError
-from sightline.reranker.inputs import ImageInput, checked_images, checked_text, identity, read_rgb
-from sightline.reranker.judging import Judge, Scored
-from sightline.reranker.pace import Pace
+from sightline.reranker.inputs import ImageInput, checked_images, identity, read_rgb
+from sightline.reranker.judging import Judge, Pace, Scored
 from sightline.reranker.records import Candidate, PatchSource, Ranked, RankedImage
-from sightline.reranker.scores import checked_precision, checked_score, match_scores, ranking_score
+from sightline.reranker.scores import (
+    checked_precision,
+    checked_score,
+    checked_text,
+    match_scores,
+    ranking_score,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -11,6 +11,15 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+def checked_text(text: object) -> str:
+    """The text itself; `InputError` unless it is a string with something in it."""
+    if not isinstance(text, str):
+        raise InputError(f"The text must be a string, not {type(text).__name__}.")
+    if not text.strip():
+        raise InputError("The text is empty.")
+    return text
+
+
 def checked_score(score: str) -> ScoreName:
     """The name itself; `InputError` unless it is one of the three."""
     for name in get_args(ScoreName):

@@ -13,17 +13,21 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from sightline.errors import CorruptionError, NotFoundError
 from sightline.retriever.max_sim import Part, TailPart
-from sightline.retriever.selection import Positions, both, in_sorted, without
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from numpy.typing import NDArray
 
     from sightline.store.index import CandidateIndex, Indexes, Tail
     from sightline.store.records import Generation, Segment, Snapshot
     from sightline.store.segments import SegmentReader
     from sightline.types import Keys, Mask
+
 
 log = logging.getLogger(__name__)
 
@@ -162,3 +166,46 @@ class SnapshotOpener:
             # Copied, so that no map is held open: there may be more segments than file descriptors.
             keys = old.keys if old is not None else self._reader.tokens(segment.file)[0].copy()
             yield LiveSegment(segment.file, keys, without(in_sorted(keys, dead)))
+
+
+class Positions:
+    """Where keys are among the keys ``[N]`` of an index. Immutable."""
+
+    def __init__(self, keys: Keys) -> None:
+        self._keys = keys
+        self._order = np.argsort(keys, kind="stable")
+
+    def of(self, keys: Keys) -> NDArray[np.intp]:
+        """The positions of those of ``keys`` that are there."""
+        if len(self._keys) == 0 or len(keys) == 0:
+            return np.empty(0, np.intp)
+        places = np.searchsorted(self._keys, keys, sorter=self._order)
+        positions = self._order[np.minimum(places, len(self._keys) - 1)]
+        held: NDArray[np.intp] = positions[self._keys[positions] == keys]
+        return held
+
+    def mask(self, keys: Keys) -> Mask:
+        """``[N]``: whether each image is one of ``keys``."""
+        mask = np.zeros(len(self._keys), np.bool_)
+        mask[self.of(keys)] = True
+        return mask
+
+
+def in_sorted(keys: Keys, among: Keys) -> Mask:
+    """``[N]``: which of ``keys`` are in ``among``, which is sorted. For few keys and many among."""
+    if len(among) == 0:
+        return np.zeros(len(keys), np.bool_)
+    found: Mask = among[np.minimum(np.searchsorted(among, keys), len(among) - 1)] == keys
+    return found
+
+
+def without(hidden: Mask) -> Mask | None:
+    """All but the hidden ones."""
+    return ~hidden if hidden.any() else None
+
+
+def both(first: Mask | None, second: Mask | None) -> Mask | None:
+    """What both allow."""
+    if first is None or second is None:
+        return second if first is None else first
+    return first & second

@@ -17,9 +17,8 @@ if TYPE_CHECKING:
     from sightline.reranker.records import PatchGroup
     from sightline.searching.reencoding import Reencoding
     from sightline.store.catalog import Catalog
-    from sightline.store.gathering import GatheredPatches
     from sightline.store.records import Collection, ImageLocation
-    from sightline.store.segments import SegmentReader
+    from sightline.store.segments import GatheredPatches, SegmentReader
 
 
 class PatchCache:

@@ -16,8 +16,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from sightline.errors import AbandonedError, DeadlineError, OverloadedError, UnavailableError
-from sightline.serving.figures import WaitCounter
-from sightline.serving.queue import Text, Ticket, Turn, TurnQueue
+from sightline.serving.queue import Text, Ticket, Turn, TurnQueue, WaitCounter
 
 if TYPE_CHECKING:
     import torch
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from sightline.blip.latents import Latents
     from sightline.blip.protocols import RetrievalModel
     from sightline.records import Precision
-    from sightline.serving.figures import QueueFigures
+    from sightline.serving.queue import QueueFigures
     from sightline.serving.settings import ServingSettings
     from sightline.types import RGB
 

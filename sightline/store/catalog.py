@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from sightline.store.database import Database, make_engine
+from sightline.store.database import Database, make_engine, named, read, read_at, write, write_at
 from sightline.store.migrate import migrate as bring_to_head
 from sightline.store.sql import (
     builder,
@@ -24,7 +24,6 @@ from sightline.store.sql import (
     singletons,
 )
 from sightline.store.sql.rows import collection_named
-from sightline.store.transactions import named, read, read_at, write, write_at
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine

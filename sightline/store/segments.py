@@ -4,7 +4,7 @@ A segment is a safetensors file: ``keys`` int64 ``[N]``, ``tokens`` fp16 ``[N,Q,
 of the patches. ``none``: nothing. ``fp16``: ``patches`` fp16 ``[N,P,V]``. ``int8`` and ``latent-…`` (the id
 of a patch codec, whose file says what the numbers mean): ``codes`` int8 ``[N,P,C]`` and ``scales`` fp16
 ``[N,P]``. The metadata names the codec and the SHA-256 of keys and tokens; a reader refuses codecs that it
-does not know.
+does not know. Patches of several segments are gathered in the order that somebody asked for.
 """
 
 from __future__ import annotations
@@ -14,14 +14,13 @@ import threading
 import uuid
 from collections import OrderedDict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sightline.errors import CorruptionError, InputError, NotFoundError
 from sightline.store.durable import verify_file, write_durably
-from sightline.store.gathering import GatheredPatches, WantedRows, gathered
 from sightline.store.records import NewSegment
 from sightline.store.segment_content import KIND, SegmentContent, check_content, parse_content
 from sightline.store.tensorfile import TensorSpec, encode_header, open_tensors, raw
@@ -200,3 +199,51 @@ def _checked_rows(file: str, content: SegmentContent, wanted: list[Any]) -> NDAr
     if rows.min() < 0 or rows.max() >= len(content.keys) or (content.keys[rows] != keys).any():
         raise CorruptionError(f"The catalog and the segment {file} disagree about what is in which row.")
     return rows
+
+
+class GatheredPatches(NamedTuple):
+    """Images whose patches one codec keeps. Image i is the one at ``positions[i]`` of those asked for."""
+
+    positions: list[int]
+    """Ascending."""
+    codec: str
+    patches: Half | Codes
+    """fp16 ``[K,P,V]``, or int8 codes ``[K,P,C]``."""
+    scales: Half | None
+    """fp16 ``[K,P]`` of codes."""
+
+
+class WantedRows(NamedTuple):
+    """What is wanted of one segment, and for which places of the answer."""
+
+    positions: list[int]
+    content: SegmentContent
+    rows: NDArray[np.intp]
+
+
+def gathered(codec: str, parts: Sequence[WantedRows]) -> GatheredPatches:
+    """The rows of all parts in the order of their positions."""
+    if len({part.content.layout for part in parts}) > 1:
+        raise InputError("Patches of different models cannot be read together.")
+    positions = np.concatenate([np.array(part.positions, np.intp) for part in parts])
+    order = np.argsort(positions)
+    joined = [_joined([(part.content.kept()[which][1], part.rows) for part in parts], order)
+              for which in range(len(parts[0].content.kept()))]  # fmt: skip
+    return GatheredPatches(
+        positions[order].tolist(), codec, joined[0], joined[1] if len(joined) > 1 else None
+    )
+
+
+def _joined(parts: Sequence[tuple[NDArray[Any], NDArray[np.intp]]], order: NDArray[np.intp]) -> NDArray[Any]:
+    """Rows of one tensor of several files, each file gathered once; result i is the row at ``order[i]``."""
+    if len(parts) == 1:
+        array, rows = parts[0]
+        return np.asarray(array[rows[order]])
+    places = np.empty(len(order), np.intp)
+    places[order] = np.arange(len(order))
+    out = np.empty((len(order), *parts[0][0].shape[1:]), parts[0][0].dtype)
+    done = 0
+    for array, rows in parts:
+        out[places[done : done + len(rows)]] = array[rows]
+        done += len(rows)
+    return out

@@ -15,8 +15,8 @@ import pytest
 from starlette.types import Message
 
 from sightline.api.app import create_app
+from sightline.api.dependencies import ModelThreads
 from sightline.api.server import running
-from sightline.api.threads import ModelThreads
 from sightline.errors import OverloadedError
 from sightline.imaging import IsolatedDecoder
 from sightline.serving.queue import Ticket

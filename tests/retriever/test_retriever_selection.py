@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sightline.retriever.selection import Positions, both, in_sorted, without
+from sightline.retriever.opened import Positions, both, in_sorted, without
 
 NONE = np.empty(0, np.int64)
 

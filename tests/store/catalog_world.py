@@ -66,7 +66,8 @@ class World:
         return job, tasks
 
     def lease(self, task: int, owner: str = "worker", seconds: float = 60.0) -> Lease:
-        lease = self.catalog.acquire(task, owner, seconds)
+        kinds = [self.catalog.task(task).kind]
+        lease = self.catalog.acquire(task, owner, seconds, kinds)
         assert lease is not None
         return lease
 

@@ -74,14 +74,14 @@ def test_of_two_workers_each_task_has_one(world: World) -> None:
     def work(owner: str) -> list[str]:
         done: list[str] = []
         for task in tasks:
-            lease = world.catalog.acquire(task, owner, 60)
+            lease = world.catalog.acquire(task, owner, 60, ["caption"])
             if lease is not None:
                 assert world.catalog.finish(lease)
                 done += ids(lease)
         return done
 
     with ThreadPoolExecutor(2) as pool:
-        one, two = pool.map(work, ["one", "two"])
+        one, two = pool.map(work, ["one", "two"], timeout=60)
     assert sorted(one + two) == NAMES
     assert progress(world, job) == (10, 0, 0, "done")
 
@@ -117,7 +117,7 @@ def test_a_cancelled_job_owes_nothing_and_its_leases_are_lost(world: World) -> N
     world.catalog.cancel_job(job.id)
     assert not world.catalog.renew(lease, 60)
     assert not world.catalog.finish(lease)
-    assert world.catalog.acquire(tasks[2], "late", 60) is None
+    assert world.catalog.acquire(tasks[2], "late", 60, ["caption"]) is None
     assert progress(world, job) == (4, 0, 0, "cancelled")
     assert len(world.live()) == 10
     with pytest.raises(ConflictError, match="cancelled"):

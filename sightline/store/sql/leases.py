@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from sqlalchemy import ColumnElement, Connection, and_, or_, select, update
 
 from sightline.errors import NotFoundError
-from sightline.store.records import EMBED, Lease, Task
+from sightline.store.records import EMBED, Lease, Task, TaskKind
 from sightline.store.schema import ImageRow, TaskRow
 from sightline.store.sql.items import waiting
 from sightline.store.sql.rows import (
@@ -22,12 +22,21 @@ from sightline.store.sql.rows import (
 )
 
 
-def acquire(connection: Connection, now: float, task_id: int, owner: str, seconds: float) -> Lease | None:
-    """Takes a ready task, or one whose lease has run out; None when it is taken, finished or gone."""
+def acquire(
+    connection: Connection,
+    now: float,
+    task_id: int,
+    owner: str,
+    seconds: float,
+    kinds: Collection[TaskKind] = (EMBED,),
+) -> Lease | None:
+    """Takes a ready task, or one whose lease has run out; None when it is taken, finished, gone, or of a kind
+    that is not among ``kinds``: those that the caller can do.
+    """
     free = or_(TaskRow.state == "ready", and_(TaskRow.state == "leased", TaskRow.lease_expires_at <= now))
     statement = (
         update(TaskRow)
-        .where(TaskRow.id == task_id, free)
+        .where(TaskRow.id == task_id, TaskRow.kind.in_(kinds), free)
         .values(state="leased", owner=owner, attempt=TaskRow.attempt + 1, lease_expires_at=now + seconds)
         .returning(TaskRow.attempt, TaskRow.collection_id, TaskRow.kind)
     )
