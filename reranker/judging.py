@@ -1,4 +1,4 @@
-"""Scores the candidates of one text in batches that fit the time that is left, from the patches of their keys."""
+"""Scores the candidates of one text in batches, from the patches of their keys, in the time that there is."""
 
 from __future__ import annotations
 
