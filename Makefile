@@ -20,9 +20,10 @@ endif
 
 setup: $(NEEDS)
 
+# --no-compile: most of what is installed is never imported; Python compiles the rest at first use.
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --quiet -c constraints.txt -e '.[$(FAISS),dev]'
+	$(VENV)/bin/python -m pip install --quiet --no-compile -c constraints.txt -e '.[$(FAISS),dev]'
 	touch $@
 
 demo: $(NEEDS)
