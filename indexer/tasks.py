@@ -55,9 +55,7 @@ class TaskRunner:
         self._handlers = handlers
 
     def run(self, task_id: int, owner: str) -> Outcome:
-        """Lease the task and do it. Expected trouble ends in an outcome; nothing is raised but what stops us
-        too.
-        """
+        """Lease the task and do it. Expected trouble is an outcome; nothing is raised but what stops us."""
         lease = self._catalog.acquire(task_id, owner, self._settings.lease_seconds)
         if lease is None:
             return Outcome.NOT_OURS

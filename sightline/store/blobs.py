@@ -1,5 +1,6 @@
-"""Originals and thumbnails by the SHA-256 of the original: ``originals/ab/<sha>`` and
-``thumbnails/ab/<sha>.webp``.
+"""Originals and thumbnails by the SHA-256 of the original.
+
+``originals/ab/<sha>`` and ``thumbnails/ab/<sha>.webp``.
 
 In a local folder every file appears whole or not at all and survives a power cut: written aside, fsynced,
 renamed, folder fsynced. Any other fsspec file system gets one plain write for each file, which object stores
