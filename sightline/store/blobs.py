@@ -98,10 +98,6 @@ class BlobStore:
         names = (name.removesuffix(".webp") for name in self._files.names("thumbnails"))
         return (name for name in names if _SHA256.fullmatch(name))
 
-    def delete_thumbnail(self, sha256: str) -> None:
-        """Remove the thumbnail alone."""
-        self._files.remove(_thumbnail(sha256))
-
     # --- housekeeping --------------------------------------------------------------------------------------
 
     def remove_released(self, sha256: str, before: float, is_referenced: Callable[[], bool]) -> bool:
