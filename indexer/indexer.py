@@ -218,7 +218,7 @@ class Indexer:
 
 def _upload_problem(upload: Upload, taken: bool) -> tuple[str, str] | None:
     if not upload.data:
-        return "empty", "the file has no bytes."
+        return "empty", "The file has no bytes."
     if taken:
-        return "duplicate", "another file of this request has the same id."
+        return "duplicate", "Another file of this request has the same id."
     return None

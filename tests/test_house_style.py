@@ -91,7 +91,7 @@ def own_errors(scope: Scope) -> set[str]:
 
 
 def torn_summaries(source: str) -> list[str]:
-    """Docstrings whose first sentence is one long line that leaves a few words for the next."""
+    """Docstrings whose first sentence is one long line that leaves a word or three for the next."""
     found = []
     for node in ast.walk(ast.parse(source)):
         if not isinstance(node, Scope | ast.ClassDef):
