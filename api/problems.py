@@ -85,11 +85,6 @@ class UploadTooLarge(HTTPException):
         super().__init__(413, detail)
 
 
-def sentence(text: str) -> str:
-    """With the full stop that messages from below may lack."""
-    return text if text.endswith((".", "!", "?", "…")) else f"{text}."
-
-
 def invalid(pointer: str, detail: str) -> Problem:
     """422 for one value of the body at an RFC 6901 ``pointer`` such as ``/documents/3``."""
     return Problem(422, detail, code="invalid-input", errors=[{"pointer": f"#{pointer}", "detail": detail}])
@@ -101,7 +96,7 @@ def respond(problem: Problem, path: str, request_id: str | None) -> Response:
         "type": TYPE_PREFIX + problem.code,
         "title": HTTPStatus(problem.status).phrase,
         "status": problem.status,
-        "detail": sentence(problem.detail),
+        "detail": problem.detail,
         "instance": path,
         "request_id": request_id,
     }
@@ -125,7 +120,7 @@ def from_http(error: HTTPException) -> Problem:
         return Problem(404, "There is nothing at this address.", code="no-such-address")
     if code == 405:
         return Problem(405, "This address does not answer that method.", headers=error.headers)
-    return Problem(code, str(error.detail), headers=error.headers)
+    return Problem(code, f"{str(error.detail).rstrip('.')}.", headers=error.headers)
 
 
 def from_validation(error: RequestValidationError, request: Request) -> Problem:

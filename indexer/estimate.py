@@ -18,9 +18,7 @@ ROW_BYTES = 1_500
 
 @dataclass(frozen=True)
 class Estimate:
-    """Bytes that a run will write when all its images are new. ``originals``: copies of files whose
-    size is known.
-    """
+    """Bytes that a run writes when all its images are new; ``originals``: copies of files of known size."""
 
     images: int
     patches: int
@@ -55,9 +53,7 @@ class Shape:
 
 
 def count(sources: Sequence[str], *, copy: bool) -> tuple[int, int]:
-    """Images in the sources, and the bytes of those that will be copied as far as their size is cheap
-    to know.
-    """
+    """Images in the sources, and the bytes to be copied of those whose size is cheap to know."""
     images = bytes_to_copy = 0
     for source in sources:
         for item in iter_source(source, allow_remote=True):

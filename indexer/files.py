@@ -19,9 +19,7 @@ _SYSTEM_FILES: Final = frozenset(
 
 
 def is_ignored(name: str) -> bool:
-    """Hidden files and folders, and those that systems leave beside pictures: never listed, not even as
-    problems.
-    """
+    """Hidden files and folders, and those that systems leave beside pictures: never listed or reported."""
     return (name.startswith(".") and name not in (".", "..")) or name.lower() in _SYSTEM_FILES
 
 
@@ -34,8 +32,7 @@ def scheme_of(address: str) -> str | None:
 
 
 def absolute(path: str, base: str = "") -> str:
-    """``path`` (relative to ``base``, or to the current folder) made absolute, without changing what it leads
-    to.
+    """``path`` (relative to ``base`` or the current folder) made absolute, leading to where it led.
 
     Where it climbs with ``..`` its symlinks are resolved: removing the dots alone could lead elsewhere.
     """

@@ -14,8 +14,7 @@ log = logging.getLogger(__name__)
 
 
 class Heartbeat:
-    """A thread that calls ``renew`` every ``interval`` seconds until the block ends or the lease is
-    gone.
+    """A thread that calls ``renew`` every ``interval`` seconds until the block or the lease ends.
 
     A renewal that raises (the database restarts) is tried again for as long as the lease lasts: after
     ``lease`` seconds without a renewal it counts as lost.

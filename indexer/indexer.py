@@ -70,7 +70,7 @@ class Indexer:
         manifest must not lead out. What does is a failure line with the reason ``forbidden``.
         """
         if not sources:
-            raise InputError("no source was given; name a file, a folder, an archive or a manifest.")
+            raise InputError("No source was given; name a file, a folder, an archive or a manifest.")
         allowed = Roots(roots)
         for source in sources:
             if not allowed.allow(source):
@@ -79,8 +79,7 @@ class Indexer:
         return self._catalog.create_job(self._catalog.collection(collection).id, "index", plan.to_json())
 
     def register(self, job_id: str) -> Job:
-        """Read the sources of a job that was begun, register what is new, tell the workers, seal,
-        prune.
+        """Read the sources of a begun job, register what is new, tell the workers, seal and prune.
 
         Whatever ends it early, what was registered until then is embedded.
         """
@@ -107,11 +106,11 @@ class Indexer:
     def _prune(self, job_id: str, registrar: Registrar) -> None:
         """Delete what the sources no longer have, unless that is only because they could not be read."""
         if not registrar.whole:
-            detail = "not every source could be listed, so nothing was deleted."
+            detail = "Not every source could be listed, so nothing was deleted."
             registrar.fail("(prune)", "", "not-pruned", detail)
         elif not registrar.listed:
             raise SourceError(
-                "the source holds no picture at all; to delete everything, delete the collection."
+                "The source holds no picture at all; to delete everything, delete the collection."
             )
         else:
             self._catalog.prune(job_id)
@@ -201,9 +200,7 @@ class Indexer:
         return self._tasks.run(task_id, owner) is Outcome.PUBLISHED
 
     def run_pending(self, *, most: int | None = None) -> int:
-        """Do open tasks in this process until none is free (or ``most`` are done); how many were
-        finished.
-        """
+        """Do open tasks in this process until none is free (or ``most`` are done); returns how many."""
         owner = worker_name()
         finished = 0
         while most is None or finished < most:
@@ -221,7 +218,7 @@ class Indexer:
 
 def _upload_problem(upload: Upload, taken: bool) -> tuple[str, str] | None:
     if not upload.data:
-        return "empty", "the file has no bytes."
+        return "empty", "The file has no bytes."
     if taken:
-        return "duplicate", "another file of this request has the same id."
+        return "duplicate", "Another file of this request has the same id."
     return None

@@ -164,7 +164,7 @@ class Registrar:
                 yield item
             elif self._taken[hash(item.image_id)] != hash(item.uri):
                 # Under its uri: a failure line under the shared id would speak of the other one.
-                detail = f"another picture of this job has the id {item.image_id}; this one was left out."
+                detail = f"Another picture of this job has the id {item.image_id}; this one was left out."
                 yield SourceProblem(item.uri, item.uri, "duplicate", detail)
 
     def _is_new(self, image_id: str) -> bool:

@@ -1,6 +1,4 @@
-"""Every number that the indexer can be told. Plain frozen dataclasses: the roof maps its settings onto
-them.
-"""
+"""Every number that the indexer can be told: plain frozen dataclasses, onto which the roof maps settings."""
 
 from __future__ import annotations
 

@@ -58,10 +58,9 @@ class TaskRunner:
         self._handlers = handlers
 
     def run(self, task_id: int, owner: str) -> Outcome:
-        """Lease the task and do it. Expected trouble ends in an outcome; nothing is raised but what stops us
-        too.
-        """
-        lease = self._catalog.acquire(task_id, owner, self._settings.lease_seconds, self._handlers.keys())
+        """Lease the task and do it. Expected trouble is an outcome; nothing is raised but what stops us."""
+        kinds = self._handlers.keys()
+        lease = self._catalog.acquire(task_id, owner, self._settings.lease_seconds, kinds)
         if lease is None:
             return Outcome.NOT_OURS
         began = time.monotonic()

@@ -9,9 +9,7 @@ from typing import Any, Literal
 
 @dataclass(frozen=True)
 class Upload:
-    """One picture. ``image_id`` None: its SHA-256. ``caption`` None and empty ``metadata`` mean "not
-    given".
-    """
+    """One picture. Without an ``image_id`` its SHA-256; no caption, no metadata: not given."""
 
     data: bytes
     image_id: str | None = None
@@ -21,9 +19,7 @@ class Upload:
 
 @dataclass(frozen=True)
 class UploadLine:
-    """The answer to the upload at ``index``: ``pending`` in a job, ``unchanged`` (nothing to do) or
-    ``failed``.
-    """
+    """The answer to the upload at ``index``: ``pending`` in a job, ``unchanged`` or ``failed``."""
 
     index: int
     id: str

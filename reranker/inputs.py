@@ -57,7 +57,7 @@ def read_rgb(image: ImageInput, limits: Limits) -> RGB:
 
 def _read(path: str | PathLike[str]) -> bytes:
     if isinstance(path, str) and _URL.match(path):
-        raise InputError(f"URLs are not fetched; pass the path or the bytes of a picture, not {path[:80]}")
+        raise InputError(f"URLs are not fetched; pass the path or the bytes of a picture, not {path[:80]}.")
     try:
         return Path(path).read_bytes()
     except OSError as error:

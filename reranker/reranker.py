@@ -93,7 +93,7 @@ class Reranker:
         """
         text, listed, name = checked_text(text), checked_images(images), self._possible_score(score)
         if top_k is not None and top_k < 1:
-            raise InputError(f"top_k must be at least 1, not {top_k}.")
+            raise InputError(f"The number top_k must be at least 1, not {top_k}.")
         import torch
 
         ranked: list[RankedImage] = []
@@ -151,7 +151,7 @@ class Reranker:
         """
         text, name = checked_text(text), checked_score(score)
         if k < 0:
-            raise InputError(f"k must not be negative, as {k} is.")
+            raise InputError(f"The number k must not be negative, as {k} is.")
         exact_top = k if exact_top is None else exact_top
         again = 2 * exact_top if checked_precision(precision) == "exact" else 0
         ordered = sorted(candidates, key=lambda candidate: (candidate.itc_rank, candidate.key))
@@ -209,7 +209,7 @@ def _read(image: ImageInput, position: int, limits: Limits | None) -> NDArray[np
     try:
         return read_rgb(image, limits or Limits())
     except ImageRejected as error:
-        raise ImageRejected(error.reason, f"image {position}: {error.detail}") from error
+        raise ImageRejected(error.reason, f"Image {position}: {error.detail}") from error
     except InputError as error:
         raise InputError(f"Image {position}: {error}") from error
 

@@ -123,8 +123,7 @@ class SnapshotOpener:
     def open(self, snapshot: Snapshot, previous: OpenedSnapshot | None) -> OpenedSnapshot:
         """What ``previous`` has opened already is used again.
 
-        A generation that is missing, corrupt or of an unknown kind is reported, and all segments are scanned
-        in its place.
+        A missing, corrupt or unknown generation is reported, and all segments are scanned in its place.
         """
         collection = snapshot.collection
         generation = self._generation(snapshot, previous)

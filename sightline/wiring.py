@@ -1,23 +1,22 @@
 """The one composition root: from settings to an installation's parts. Every part is made on first use, once.
 
-So ``sightline collections`` opens a catalog and nothing else, and a test hands in the parts that it wants to
-decide.
+So ``sightline collections`` opens a catalog and nothing else, and a test hands in what it wants to decide.
+What all parts stand on is made in `sightline.pillars`; this module alone knows everybody.
 """
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from sightline.lazy import is_made, once
+from sightline.pillars import Given, Pillars
 
 if TYPE_CHECKING:
     from celery import Celery
 
     from sightline.api.parts import ApiParts
-    from sightline.blip.patch_formats import PatchFormats
     from sightline.imaging import IsolatedDecoder
     from sightline.indexer.building.builder import Builder
     from sightline.indexer.indexer import Indexer
@@ -34,10 +33,7 @@ if TYPE_CHECKING:
     from sightline.serving.scheduler import Scheduler
     from sightline.serving.warm_up import WarmUp
     from sightline.settings import Settings
-    from sightline.store.blobs import BlobStore
     from sightline.store.catalog import Catalog
-    from sightline.store.index import Indexes
-    from sightline.store.segments import SegmentReader
     from sightline.upkeep.cache_report import CacheMeasurement
     from sightline.upkeep.consistency import Consistency
     from sightline.upkeep.doctor import Doctor
@@ -61,8 +57,7 @@ def open_installation(
     is called whenever workers were told about tasks. ``inline``: there are no workers, and
     ``indexer.wait`` does their work in this process.
     """
-    return Installation(
-        settings,
+    given = Given(
         models=models,
         catalog=catalog,
         decoder=decoder,
@@ -71,32 +66,11 @@ def open_installation(
         inline=inline,
         now=now,
     )
+    return Installation(settings, given)
 
 
-class Installation:
+class Installation(Pillars):
     """What the API, the worker, the builder and the command line take their parts from. Thread-safe."""
-
-    def __init__(
-        self,
-        settings: Settings,
-        *,
-        models: Models | None,
-        catalog: Catalog | None,
-        decoder: IsolatedDecoder | None,
-        send: Send | None,
-        after_send: Callable[[], None] | None,
-        inline: bool,
-        now: Callable[[], float],
-    ) -> None:
-        self.settings = settings
-        self.lock = threading.RLock()
-        self._given_models = models
-        self._given_catalog = catalog
-        self._given_decoder = decoder
-        self._given_send = send
-        self._after_send = after_send
-        self._inline = inline
-        self._now = now
 
     def __enter__(self) -> Installation:
         return self
@@ -108,80 +82,15 @@ class Installation:
         """Give back what this made: the model's thread, decoder processes and database connections."""
         if is_made(self, "scheduler"):
             self.scheduler.close()
-        if is_made(self, "decoder") and self._given_decoder is None:
-            self.decoder.close()
-        if is_made(self, "catalog") and self._given_catalog is None:
-            self.catalog.close()
-
-    # what outlives the process
-
-    @once
-    def catalog(self) -> Catalog:
-        """The catalog, migrated to this version's schema."""
-        if self._given_catalog is not None:
-            return self._given_catalog
-        from sightline.store.catalog import open_catalog
-
-        if not self.settings.database_url:
-            self.settings.data_folder.mkdir(parents=True, exist_ok=True)
-        return open_catalog(self.settings.catalog_url, migrate=True, now=self._now)
-
-    @once
-    def blobs(self) -> BlobStore:
-        """Copied originals and thumbnails."""
-        from sightline.store.blobs import BlobStore
-
-        return BlobStore(self.settings.originals_url)
-
-    @once
-    def originals(self) -> Originals:
-        """The bytes of registered images, wherever they lie."""
-        from sightline.indexer.originals import Originals
-
-        return Originals(self.blobs, self.settings.imaging.max_bytes)
-
-    @once
-    def segments(self) -> SegmentReader:
-        """Reads published segments."""
-        from sightline.store.segments import SegmentReader
-
-        self.settings.segments_folder.mkdir(parents=True, exist_ok=True)
-        return SegmentReader(self.settings.segments_folder)
-
-    @once
-    def formats(self) -> PatchFormats:
-        """The forms in which segments store patches, with the fitted codecs that they name."""
-        from sightline.blip.patch_formats import PatchFormats
-        from sightline.store.codec_files import CodecFiles
-
-        return PatchFormats(CodecFiles(self.settings.segments_folder))
-
-    @once
-    def indexes(self) -> Indexes:
-        """The index backends."""
-        from sightline.store.backends import open_indexes
-
-        return open_indexes(self.settings.generations_folder, self.settings.retriever.device)
+        super().close()
 
     # what computes
 
     @once
-    def decoder(self) -> IsolatedDecoder:
-        """Bytes to pixels, in processes of their own that start with the first picture."""
-        if self._given_decoder is not None:
-            return self._given_decoder
-        from sightline.imaging import IsolatedDecoder
-
-        decoding = self.settings.decoding
-        return IsolatedDecoder(
-            self.settings.imaging, processes=decoding.processes, max_tries=decoding.max_tries
-        )
-
-    @once
     def models(self) -> Models:
         """Models by name or collection, each loaded once."""
-        if self._given_models is not None:
-            return self._given_models
+        if self.given.models is not None:
+            return self.given.models
         from sightline.serving.models import ModelProvider
 
         return ModelProvider(self.settings.model, self.settings.data_folder / "cache" / "digests.json")
@@ -201,6 +110,13 @@ class Installation:
         return WarmUp(self.catalog, self.models, self.scheduler)
 
     # from sources to searchable
+
+    @once
+    def originals(self) -> Originals:
+        """The bytes of registered images, wherever they lie."""
+        from sightline.indexer.originals import Originals
+
+        return Originals(self.blobs, self.settings.imaging.max_bytes)
 
     @once
     def app(self) -> Celery:
@@ -241,7 +157,7 @@ class Installation:
                 models=self.models,
                 settings=self.settings.indexer,
                 max_bytes=self.settings.imaging.max_bytes,
-                send=None if self._inline else self.send,
+                send=None if self.given.inline else self.send,
             )
         )
 
@@ -258,18 +174,18 @@ class Installation:
             self.formats,
             self.settings.builder,
             queue=self.queue,
-            now=self._now,
+            now=self.given.now,
             patch_codec=self.settings.indexer.patch_codec,
         )
 
     def send(self, task_ids: Sequence[int]) -> None:
         """Tell the workers about tasks; raises UnavailableError when the broker cannot be reached."""
-        if self._given_send is not None:
-            self._given_send(task_ids)
+        if self.given.send is not None:
+            self.given.send(task_ids)
         else:
             self.queue(task_ids)
-        if self._after_send is not None:
-            self._after_send()
+        if self.given.after_send is not None:
+            self.given.after_send()
 
     # from a query to an answer
 

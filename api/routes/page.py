@@ -19,7 +19,7 @@ from sightline.api.metrics import Metrics
 from sightline.api.page_query import CANDIDATES, SIZES, PageQuery, read_query
 from sightline.api.page_view import State, View, chips_of, duration, percent, tile_of_image, tiles_of
 from sightline.api.parts import ApiParts
-from sightline.api.problems import from_error, sentence
+from sightline.api.problems import from_error
 from sightline.api.routes.search import run_search
 from sightline.api.settings import ApiSettings
 from sightline.errors import FilterError, NotFoundError, SightlineError
@@ -217,8 +217,8 @@ def _failed(
         collections=listed,
         chips=chips_of(query, root),
         title=title,
-        detail=sentence(problem.detail),
-        filter_error=sentence(problem.detail) if wrong_filter else None,
+        detail=problem.detail,
+        filter_error=problem.detail if wrong_filter else None,
     )
     return problem.status, view
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import MISSING, fields
 from datetime import UTC, datetime
@@ -10,11 +9,9 @@ from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, create_model
 
+from sightline.errors import InputError
 from sightline.records import Doc, parameters
-from sightline.store.values import COLLECTION_NAME
-
-INT64 = 2**63
-MAX_DEPTH = 32
+from sightline.store.values import COLLECTION_NAME, check_json, check_text
 
 
 class Request(BaseModel):
@@ -54,36 +51,21 @@ class Answer(BaseModel):
 
 
 def storable_text(text: str) -> str:
-    """Refuse what PostgreSQL or UTF-8 cannot hold."""
-    if "\0" in text:
-        raise ValueError("Text may not contain a NUL character.")
-    if any("\ud800" <= char <= "\udfff" for char in text):
-        raise ValueError("Text may not contain half of a surrogate pair.")
+    """Refuse what the catalog cannot hold: NUL and half of a surrogate pair."""
+    try:
+        check_text("The text", text)
+    except InputError as error:
+        raise ValueError(str(error)) from error
     return text
 
 
 def storable_json(value: Any) -> Any:
-    """Refuse JSON that a database cannot hold or compare: NaN, huge integers, NUL, too deep nesting."""
-    _check(value, 0)
+    """Refuse JSON that the catalog cannot hold or compare: NaN, huge integers, NUL, too deep nesting."""
+    try:
+        check_json(value, "JSON")
+    except InputError as error:
+        raise ValueError(str(error)) from error
     return value
-
-
-def _check(value: Any, depth: int) -> None:
-    if depth > MAX_DEPTH:
-        raise ValueError(f"JSON may nest at most {MAX_DEPTH} levels.")
-    if isinstance(value, str):
-        storable_text(value)
-    elif isinstance(value, float) and not math.isfinite(value):
-        raise ValueError("Numbers must be finite.")
-    elif isinstance(value, int) and not -INT64 <= value < INT64:
-        raise ValueError("Integers must fit in 64 bits.")
-    elif isinstance(value, Mapping):
-        for name, item in value.items():
-            storable_text(name)
-            _check(item, depth + 1)
-    elif isinstance(value, list):
-        for item in value:
-            _check(item, depth + 1)
 
 
 Text = Annotated[str, AfterValidator(storable_text)]

@@ -14,10 +14,10 @@ _MOST_GROWTH: Final = 200
 
 @dataclass(frozen=True)
 class Member:
-    """One file of an archive. ``fetch`` gives its bytes, at any time and from any thread, as long as it is
-    held.
+    """One file of an archive.
 
-    ``refusal`` says why it is not to be fetched at all.
+    ``fetch`` gives its bytes, at any time and from any thread, as long as it is held. ``refusal`` says why it
+    is not to be fetched at all.
     """
 
     name: str
@@ -32,7 +32,5 @@ def member_name(raw: str) -> str:
 
 
 def growth_limit(packed_bytes: int) -> int:
-    """Bytes that an archive of that length may unpack to in all: pictures hardly shrink when they are
-    packed.
-    """
+    """Bytes that an archive of that length may unpack to in all: pictures hardly shrink when packed."""
     return max(_FREE_GROWTH, _MOST_GROWTH * packed_bytes)

@@ -1,5 +1,4 @@
-"""Pictures inside of ZIP and TAR archives, read in place: nothing is ever unpacked to disk under its own
-name.
+"""Pictures inside of ZIP and TAR archives, read in place: nothing is unpacked to disk under its own name.
 
 Links, devices, sparse and encrypted members are refused. So is what unpacks to absurd sizes: a member beyond
 the byte limit, and an archive whose members overlap or outgrow it too many times.
@@ -74,7 +73,7 @@ def _refusal(member: Member, max_bytes: int) -> ImageRejected | None:
     if member.refusal is not None:
         return member.refusal
     if ".." in member.name.split("/"):  # harmless here, but not as a part of an image id in a URL
-        return ImageRejected("unsupported", f"the name {member.name} climbs out of its archive.")
+        return ImageRejected("unsupported", f"The name {member.name} climbs out of its archive.")
     if member.size > max_bytes:
         return too_many_bytes(member.name, member.size, max_bytes)
     return None
@@ -87,9 +86,9 @@ def _fetch(member: Member) -> bytes:
     except ImageRejected:
         raise
     except EOFError as error:
-        raise ImageRejected("truncated", f"the archive breaks off inside of {member.name}.") from error
+        raise ImageRejected("truncated", f"The archive breaks off inside of {member.name}.") from error
     except Exception as error:  # BadZipFile, zlib.error, LZMAError, NotImplementedError, struct.error, …
         raise ImageRejected("unreadable", f"{member.name} cannot be unpacked: {error}.") from error
     if len(data) != member.size:
-        raise ImageRejected("truncated", f"the archive breaks off inside of {member.name}.")
+        raise ImageRejected("truncated", f"The archive breaks off inside of {member.name}.")
     return data

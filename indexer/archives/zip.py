@@ -53,7 +53,7 @@ def _open(path: str) -> tuple[zipfile.ZipFile, int]:
         raise SourceError(f"{readable(path)} cannot be opened as a ZIP archive: {error}.") from error
     if sum(info.compress_size for info in archive.infolist()) > packed:
         archive.close()
-        raise SourceError(f"the members of {readable(path)} overlap; it is a ZIP bomb.")
+        raise SourceError(f"The members of {readable(path)} overlap; it is a ZIP bomb.")
     return archive, packed
 
 

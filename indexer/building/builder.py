@@ -105,9 +105,7 @@ class Builder:
             self._catalog.release_singleton(BUILDER, self._owner)
 
     def fold(self, collection: str) -> bool:
-        """Fold everything published so far, due or not; False when there is nothing new (or somebody
-        else did).
-        """
+        """Fold all that is published, due or not; False when there is nothing new (or somebody else did)."""
         snapshot = self._catalog.snapshot(collection)
         return bool(snapshot.uncovered) and self._folding.fold(snapshot)
 

@@ -40,10 +40,9 @@ class Sweeper:
         return len(expired)
 
     def resend(self) -> int:
-        """Send what was never sent; and, once the queue is empty, what was sent long ago and nobody
-        ever took.
+        """Send what was never sent; once the queue is empty, also what was sent long ago and never taken.
 
-        Only once it is empty: behind a long queue a message may wait for hours without being lost, and
+        Not earlier: behind a long queue a message may wait for hours without being lost, and
         sending it again every minute would bury the broker.
         """
         if self._queue is None:

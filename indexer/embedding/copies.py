@@ -43,7 +43,7 @@ def _copy(segments: SegmentReader, place: ImageLocation, image: Image, format: P
     content = segments.read(place.file)
     row = slice(place.row, place.row + 1)
     if content.keys[row].tolist() != [place.key]:
-        raise CorruptionError(f"row {place.row} of {place.file} is not the image that the catalog says.")
+        raise CorruptionError(f"Row {place.row} of {place.file} is not the image that the catalog says.")
     picture = Picture(image.width or 0, image.height or 0, tokens=content.tokens[place.row])
     patches, scales = content.patches, content.scales
     if patches is not None and content.codec != format.codec:

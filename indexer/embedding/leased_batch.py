@@ -112,9 +112,7 @@ class LeasedBatch:
             self._parts.blobs.put_thumbnail(sha256, data)
 
     def _encode(self, waiting: Pictures, *, last: bool) -> None:
-        """Pass full batches through the model, and the rest too when it is the last; what is done leaves
-        ``waiting``.
-        """
+        """Pass full batches through the model, if ``last`` the rest too; what is done leaves ``waiting``."""
         while waiting:
             encoder = self._encoder()
             part = waiting[: self._model_batch.size(encoder)]
@@ -137,7 +135,7 @@ class LeasedBatch:
             picture.pixels = None
             picture.fill(tokens, packed, row)
             if not sound[row]:
-                rejected = ImageRejected("internal", "the model's numbers are not finite.")
+                rejected = ImageRejected("internal", "The model's numbers are not finite.")
                 self._batch.pictures[sha256] = rejected
 
     def _encoder(self) -> Encoder:

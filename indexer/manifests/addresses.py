@@ -23,9 +23,7 @@ class Address:
 
 
 class Addresses:
-    """Resolves addresses against the folder of one manifest; ``read`` gives the bytes behind an absolute
-    one.
-    """
+    """Resolves addresses against the folder of a manifest; ``read`` gives the bytes at an absolute one."""
 
     def __init__(self, folder: str, read: Callable[[str], bytes], *, allow_remote: bool = False) -> None:
         self._folder = folder

@@ -25,8 +25,10 @@ def parquet_rows(path: str) -> Iterator[Row]:
         import pyarrow
         import pyarrow.parquet
     except ImportError:
-        detail = "needs pyarrow, which is not installed: pip install pyarrow, or write the manifest as .jsonl"
-        raise SourceError(f"{readable(path)} {detail}.") from None
+        raise SourceError(
+            f"{readable(path)} needs pyarrow, which is not installed: "
+            "pip install pyarrow, or write the manifest as .jsonl."
+        ) from None
     line = 0
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
@@ -52,7 +54,7 @@ def _check(schema: Any, path: str) -> None:
         kind = column.type
         if any(is_bytes(kind) for is_bytes in (pyarrow.types.is_binary, pyarrow.types.is_large_binary)):
             raise SourceError(
-                f'the column "{column.name}" of {readable(path)} holds bytes, which cannot be metadata.'
+                f'The column "{column.name}" of {readable(path)} holds bytes, which cannot be metadata.'
             )
 
 

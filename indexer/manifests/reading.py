@@ -78,7 +78,7 @@ def _given_id(cells: Mapping[str, Any]) -> str | None:
 def _problem(row: Row, path: str, error: ValueError) -> SourceProblem:
     """Without an id of its own the row is named by its line, and may stand for any picture."""
     named = readable(Path(path).name)
-    detail = f"line {row.line} of {named} cannot be used: {error}."
+    detail = f"Line {row.line} of {named} cannot be used: {error}."
     try:
         given = _given_id(row.cells)
     except ValueError:

@@ -44,8 +44,7 @@ def jsonl_rows(path: str) -> Iterator[Row]:
 
 
 def csv_rows(path: str) -> Iterator[Row]:
-    """Comma-separated, with a header. What looks like a number or a truth value is one; empty cells are left
-    out.
+    """Comma-separated, with a header. Numbers and truth values become such; empty cells are left out.
 
     Raises:
         SourceError: the file cannot be read, or its header has no ``uri`` or names a column twice.
@@ -88,9 +87,7 @@ def _csv_row(line: int, header: list[str], cells: list[str]) -> Row:
 
 
 def _typed(name: str, cell: str) -> str | int | float | bool:
-    """Numbers are compared as numbers by filters; ``007`` and ``1e5`` are names as likely as not, and stay
-    text.
-    """
+    """Numbers are compared as such by filters; ``007`` and ``1e5`` may well be names, and stay text."""
     if name in ("uri", "id", "caption"):
         return cell
     if _INTEGER.fullmatch(cell):

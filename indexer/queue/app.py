@@ -117,9 +117,7 @@ def _without_password(url: str) -> str:
 
 
 class TaskSender:
-    """Sends task ids by name and notes in the catalog that they were sent. Safe to call from several
-    threads.
-    """
+    """Sends task ids by name and notes in the catalog that they were sent. Thread-safe."""
 
     def __init__(self, app: Celery, catalog: MarksSent, broker: BrokerSettings) -> None:
         self._app = app

@@ -1,5 +1,4 @@
-"""A folder as message broker: kombu's filesystem transport, made safe against kills and readers that
-come too early.
+"""A folder as message broker: kombu's filesystem transport, safe against kills and hasty readers.
 
 What the stock transport (kombu 5.7) does, and this one does not:
 
@@ -42,9 +41,7 @@ WAIT_SECONDS = 0.5
 
 
 def prepare_folder(folder: Path) -> dict[str, object]:
-    """Create the broker's folders, drop what killed processes left in them; returns kombu's transport
-    options.
-    """
+    """Create the broker's folders and clear what killed processes left; returns kombu's transport options."""
     queue, claimed = folder / QUEUE_FOLDER, folder / CLAIMED_FOLDER
     for each in (queue, claimed):
         each.mkdir(parents=True, exist_ok=True)
@@ -57,9 +54,7 @@ def prepare_folder(folder: Path) -> dict[str, object]:
 
 
 class Channel(filesystem.Channel):
-    """One message is one file ``<time>_<uuid>.<queue>.msg``; written aside and renamed, claimed by a
-    rename.
-    """
+    """One message is one file ``<time>_<uuid>.<queue>.msg``: written aside, renamed, claimed by a rename."""
 
     def get_table(self, exchange: str) -> list[Any]:
         """The one binding of an exchange: the queue of the same name."""

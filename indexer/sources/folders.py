@@ -27,9 +27,7 @@ _MAGIC: Final = frozenset("*?[")
 
 @dataclass(frozen=True)
 class FoundFile:
-    """A regular file: ``name`` is its POSIX path relative to where the walk began, ``path`` its absolute
-    path.
-    """
+    """A regular file: its POSIX path relative to where the walk began, and its absolute path."""
 
     name: str
     path: str
@@ -63,9 +61,9 @@ def walk(
         except OSError as error:
             if not name:
                 raise SourceError(
-                    f"the folder {readable(path)} cannot be listed: {error.strerror}."
+                    f"The folder {readable(path)} cannot be listed: {error.strerror}."
                 ) from error
-            detail = f"the folder {readable(name)} cannot be listed: {error.strerror}."
+            detail = f"The folder {readable(name)} cannot be listed: {error.strerror}."
             yield SourceProblem(readable(name), local_uri(path), "unreadable", detail, hides_more=True)
         else:
             folders += sorted(subfolders, reverse=True)
@@ -114,7 +112,7 @@ def _odd_entry(name: str, entry: os.DirEntry[str]) -> SourceProblem:
     """What is neither file nor folder. Opening it could block for ever."""
     uri = local_uri(entry.path)
     if entry.is_symlink() and not os.path.exists(entry.path):
-        return SourceProblem(readable(name), uri, "unreadable", f"the link {readable(name)} leads nowhere.")
+        return SourceProblem(readable(name), uri, "unreadable", f"The link {readable(name)} leads nowhere.")
     detail = f"{readable(name)} is a pipe, a socket or a device."
     return SourceProblem(readable(name), uri, "not_an_image", detail)
 
@@ -147,7 +145,7 @@ def walk_glob(pattern: str) -> Iterator[FoundFile | SourceProblem]:
             found = True
             yield item
     if not found:
-        raise SourceError(f"no file matches {pattern}.")
+        raise SourceError(f"No file matches {pattern}.")
 
 
 def matches(parts: Sequence[str], pattern: Sequence[str]) -> bool:

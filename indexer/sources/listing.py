@@ -3,8 +3,8 @@
 Image ids are POSIX paths relative to the source (a single file: its name), ``a.zip!/member`` in an archive. A
 folder lists each of its files, whatever they are called, and leaves it to the decoder to say which are no
 pictures: nothing is skipped in silence but hidden files and what systems leave behind
-(`sources_files.is_ignored`). Archives and manifests inside of a folder are named as such and not entered; a
-glob may name them.
+(`sightline.indexer.files.is_ignored`). Archives and manifests inside of a folder are named as such and not
+entered; a glob may name them.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def iter_source(source: str, *, max_bytes: int = MAX_BYTES, allow_remote: bool =
     elif is_glob(source):
         yield from _matching(os.path.expanduser(source), max_bytes, allow_remote)
     else:
-        raise SourceError(f"there is no file or folder {readable(source)}.")
+        raise SourceError(f"There is no file or folder {readable(source)}.")
 
 
 def address_of(source: str) -> str:
@@ -144,11 +144,13 @@ def _one_member(path: str, max_bytes: int) -> SourceItem:
 
 def _read_blob(sha256: str, blobs: BlobStore | None, max_bytes: int) -> bytes:
     if blobs is None:
-        raise ImageRejected("unreadable", "the picture is a stored original, and no store is at hand.")
+        raise ImageRejected("unreadable", "The picture is a stored original, and no store is at hand.")
     try:
         size = blobs.size(sha256)
         if size > max_bytes:
-            raise too_many_bytes(f"the original {sha256}", size, max_bytes)
+            raise too_many_bytes(f"The original {sha256}", size, max_bytes)
         return blobs.get(sha256)
-    except (NotFoundError, UnavailableError, OSError) as error:
-        raise ImageRejected("unreadable", f"the stored original cannot be read: {error}") from error
+    except (NotFoundError, UnavailableError) as error:
+        raise ImageRejected("unreadable", f"The stored original cannot be read. {error}") from error
+    except OSError as error:
+        raise ImageRejected("unreadable", f"The stored original cannot be read: {error}.") from error

@@ -1,6 +1,4 @@
-"""Pictures on other fsspec file systems, for callers that allow them. HTTP is refused: it needs care of its
-own.
-"""
+"""Pictures on other fsspec file systems, for callers that allow them; HTTP needs care of its own: refused."""
 
 from __future__ import annotations
 
@@ -34,7 +32,7 @@ def iter_remote(url: str, max_bytes: int) -> Iterator[Listed]:
     except Exception as error:  # every driver has its own
         raise SourceError(f"{url} cannot be listed: {type(error).__name__}: {error}.") from error
     if not found:
-        raise SourceError(f"there is no file at {url}.")
+        raise SourceError(f"There is no file at {url}.")
 
 
 def read_remote(url: str, max_bytes: int) -> bytes:

@@ -27,8 +27,9 @@ log = logging.getLogger(__name__)
 
 
 class PackedPatches(NamedTuple):
-    """Patches of N images as a segment holds them: nothing, fp16 ``[N,P,V]``, or int8 codes ``[N,P,C]`` with
-    scales ``[N,P]``.
+    """Patches of N images as a segment holds them.
+
+    Nothing, fp16 ``[N,P,V]``, or int8 codes ``[N,P,C]`` with scales ``[N,P]``.
     """
 
     patches: Half | Codes | None

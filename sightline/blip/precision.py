@@ -25,7 +25,7 @@ def vision_dtype(name: str | None, device: torch.device, width: int) -> torch.dt
     if name is None:
         return torch.bfloat16 if _has_bfloat16(device, width) else torch.float32
     if name not in _KNOWN:
-        raise InputError(f"dtype {name!r} is unknown; use one of {', '.join(_KNOWN)}.")
+        raise InputError(f"The dtype {name!r} is unknown; use one of {', '.join(_KNOWN)}.")
     return _KNOWN[name]
 
 

@@ -99,8 +99,9 @@ class Matcher(Vision, _Reader, Protocol):
         ...
 
     def match(self, texts: Sequence[str], patches: Tensor | Latents, precision: Precision = "fast") -> Tensor:
-        """Averaged logits ``[K,2]`` fp32, for 1 or K texts and the patches of K images, ``[K,P,V]`` or as the
-        cache keeps them.
+        """Averaged logits ``[K,2]`` fp32, for 1 or K texts and the patches of K images.
+
+        Patches are ``[K,P,V]`` or as the cache keeps them.
 
         Index 1 is the match logit; the match probability is the softmax over the two, and needs both.
         ``precision``: ``exact`` computes in float32 whatever the model was loaded to match in.

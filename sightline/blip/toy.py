@@ -98,7 +98,7 @@ class ToyMatcher:
         if isinstance(patches, Latents):
             patches = patches.patches()
         if len(texts) not in (1, len(patches)):
-            raise InputError(f"match() takes 1 text or {len(patches)}, one for each image; not {len(texts)}.")
+            raise InputError(f"Matching takes 1 text, or {len(patches)} for the images; not {len(texts)}.")
         wanted = [demands(words(text)[: self.text_limit]) for text in texts]
         if len(texts) == 1:
             wanted *= len(patches)

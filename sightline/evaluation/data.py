@@ -150,7 +150,7 @@ def _karpathy_rows(images: list[Any]) -> Iterator[_Row | DataProblem]:
             image = str(Path(entry.get("filepath", ""), entry["filename"]))
             captions = [sentence["raw"] for sentence in entry["sentences"]]
         except (AttributeError, KeyError, TypeError):
-            yield DataProblem(f"images[{number}]", "row", "needs filename and sentences with raw text")
+            yield DataProblem(f"images[{number}]", "row", "It needs a filename, and sentences with raw text.")
             continue
         split = str(entry.get("split", ""))
         # The 30,504 pictures that COCO's validation set gave back to training (Karpathy & Fei-Fei 2015).
@@ -166,7 +166,7 @@ def _json_lines(raw: str) -> Iterator[_Row | DataProblem]:
             captions = entry["captions"] if "captions" in entry else [entry["caption"]]
             row = _Row(f"line {number}", str(entry["image"]), list(captions), str(entry.get("split") or ""))
         except (ValueError, KeyError, TypeError):
-            yield DataProblem(f"line {number}", "row", 'needs {"image": …, "captions": […]}')
+            yield DataProblem(f"line {number}", "row", 'It needs {"image": …, "captions": […]}.')
             continue
         yield row
 
@@ -179,15 +179,15 @@ def _collect(
         return
     path = _locate(images, row.image)
     if path is None:
-        problems.append(DataProblem(row.image, "missing", f"no such file below {images}"))
+        problems.append(DataProblem(row.image, "missing", f"There is no such file below {images}."))
         return
     captions = [" ".join(text.split()) for text in row.captions if _says_something(text)]
     for _ in range(len(row.captions) - len(captions)):
-        problems.append(DataProblem(row.image, "caption", f"an empty caption ({row.where})"))
+        problems.append(DataProblem(row.image, "caption", f"A caption is empty ({row.where})."))
     if captions:
         found.append(Picture(row.image, path, tuple(captions), row.split))
     elif not row.captions:
-        problems.append(DataProblem(row.image, "caption", f"no caption ({row.where})"))
+        problems.append(DataProblem(row.image, "caption", f"There is no caption ({row.where})."))
 
 
 def _says_something(caption: object) -> bool:

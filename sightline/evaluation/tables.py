@@ -182,7 +182,7 @@ def decode(picture: Picture) -> RGB | DataProblem:
     except ImageRejected as error:
         return DataProblem(picture.name, error.reason, error.detail)
     except OSError as error:
-        return DataProblem(picture.name, "unreadable", str(error))
+        return DataProblem(picture.name, "unreadable", f"The file cannot be read: {error}.")
 
 
 def _chunks(rows: Sequence[int], size: int) -> Iterator[Sequence[int]]:

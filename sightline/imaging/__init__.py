@@ -29,4 +29,4 @@ _WHERE = {
 def __getattr__(name: str) -> object:
     if name in _WHERE:
         return getattr(import_module(_WHERE[name]), name)
-    raise AttributeError(f"module 'imaging' has no attribute {name!r}")
+    raise AttributeError(f"module 'sightline.imaging' has no attribute {name!r}")

@@ -31,9 +31,7 @@ _ALARM_SLACK: Final = 10.0
 
 
 def main() -> None:
-    """Serve the parent; never returns before it is gone. ``sys.argv[1]``: JSON with ``parent`` and
-    ``limits``.
-    """
+    """Serve the parent until it is gone. ``sys.argv[1]``: JSON with ``parent`` and ``limits``."""
     start = json.loads(sys.argv[1])
     limits = Limits(**start["limits"])
     _ignore_polite_signals()
@@ -63,7 +61,7 @@ def _serve_one(link: socket.socket, limits: Limits) -> None:
     except ImageRejected as rejected:
         answer, parts = {"reason": rejected.reason, "detail": rejected.detail}, []
     except MemoryError:
-        answer, parts = {"reason": "crashed", "detail": "the picture needs more memory than it may take."}, []
+        answer, parts = {"reason": "crashed", "detail": "The picture needs more memory than it may take."}, []
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
     result = anonymous_file(parts)
@@ -80,7 +78,7 @@ def _decode(descriptor: int, length: int, limits: Limits) -> tuple[dict[str, Any
         request.seek(0)
         data = request.readall()
     if len(data) != length:
-        raise ImageRejected("unreadable", "the bytes did not arrive whole in the decode process.")
+        raise ImageRejected("unreadable", "The bytes did not arrive whole in the decode process.")
     picture, name = decode_picture(data, limits)
     thumbnail = make_thumbnail(picture, limits.thumbnail_side)
     answer = {"width": picture.width, "height": picture.height, "format": name, "thumbnail": len(thumbnail)}

@@ -158,9 +158,7 @@ def _to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
 
 @lru_cache(maxsize=8)
 def _transform(profile: bytes, mode: str) -> ImageCmsTransform | None:
-    """From ``profile`` (for LAB without one: CIE Lab) to sRGB; None when it is sRGB already, unfit or
-    broken.
-    """
+    """From ``profile`` (LAB without one: CIE Lab) to sRGB; None when it is that already, unfit or broken."""
     if mode not in _PROFILE_SPACE:
         return None
     from PIL import ImageCms

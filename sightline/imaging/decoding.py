@@ -55,8 +55,7 @@ def decode_picture(data: bytes, limits: Limits) -> tuple[Image.Image, str]:
 
 
 def rgb_of(image: Image.Image, limits: Limits | None = None) -> RGB:
-    """The pixels, [H, W, 3], of an image that the caller opened or made with Pillow, treated like a decoded
-    file.
+    """The pixels, [H, W, 3], of an image that the caller opened or made, treated like a decoded file.
 
     Raises:
         ImageRejected: it cannot be loaded, or is too large.
@@ -76,9 +75,9 @@ def rgb_of(image: Image.Image, limits: Limits | None = None) -> RGB:
 def check_bytes(data: bytes, limits: Limits) -> None:
     """Refuse what needs no decoding to be refused."""
     if not data:
-        raise ImageRejected("empty", "the file has no bytes.")
+        raise ImageRejected("empty", "The file has no bytes.")
     if len(data) > limits.max_bytes:
-        detail = f"the file has {len(data):,} bytes; the limit is {limits.max_bytes:,}."
+        detail = f"The file has {len(data):,} bytes; the limit is {limits.max_bytes:,}."
         raise ImageRejected("too_many_bytes", detail)
 
 
@@ -103,7 +102,7 @@ def _check_pixels(opened: Image.Image, limits: Limits) -> None:
     width, height = opened.size
     if width * height > limits.max_pixels:
         detail = (
-            f"the picture is {width} × {height}, {width * height / 1e6:.1f} megapixels; "
+            f"The picture is {width} × {height}, {width * height / 1e6:.1f} megapixels; "
             f"the limit is {limits.max_pixels / 1e6:g}."
         )
         raise ImageRejected("too_many_pixels", detail)
@@ -113,21 +112,21 @@ def _rejection(error: Exception, name: str, data: bytes, limits: Limits) -> Imag
     """The reason code for what Pillow raised; ``name`` is the format, empty when the header did not open."""
     said = " ".join(str(error).split())[:200] or type(error).__name__
     if isinstance(error, (Image.DecompressionBombError, Image.DecompressionBombWarning)):
-        detail = f"the picture is larger than the limit of {limits.max_pixels / 1e6:g} megapixels."
+        detail = f"The picture is larger than the limit of {limits.max_pixels / 1e6:g} megapixels."
         return ImageRejected("too_many_pixels", detail)
     if isinstance(error, MemoryError):
-        return ImageRejected("crashed", "decoding the picture needs more memory than it may take.")
+        return ImageRejected("crashed", "Decoding the picture needs more memory than it may take.")
     if isinstance(error, UnidentifiedImageError) or not name:
         return _unopened(data)
     if (
         name == "TGA" and b"TRUEVISION" not in data[-64:]
     ):  # a format without a signature: more likely none at all
-        return ImageRejected("not_an_image", "the file is no picture in a known format.")
+        return ImageRejected("not_an_image", "The file is no picture in a known format.")
     if isinstance(error, EOFError) or "truncated" in said.lower() or is_shorter_than_declared(data):
-        return ImageRejected("truncated", f"the {name} file ends too early: {said}.")
+        return ImageRejected("truncated", f"The {name} file ends too early: {said}.")
     if isinstance(error, NotImplementedError) or "support" in said.lower():
-        return ImageRejected("unsupported", f"this kind of {name} picture is not supported: {said}.")
-    return ImageRejected("unreadable", f"the {name} file is broken: {said}.")
+        return ImageRejected("unsupported", f"This kind of {name} picture is not supported: {said}.")
+    return ImageRejected("unreadable", f"The {name} file is broken: {said}.")
 
 
 def _unopened(data: bytes) -> ImageRejected:
@@ -137,7 +136,7 @@ def _unopened(data: bytes) -> ImageRejected:
         return ImageRejected("unsupported", f"{unsupported} pictures are not supported.")
     broken = broken_format(head)
     if broken is None:
-        return ImageRejected("not_an_image", "the file is no picture in a known format.")
+        return ImageRejected("not_an_image", "The file is no picture in a known format.")
     if is_shorter_than_declared(data):
-        return ImageRejected("truncated", f"the {broken} file ends before its first pixel.")
-    return ImageRejected("unreadable", f"the file begins like {broken}, but its header makes no sense.")
+        return ImageRejected("truncated", f"The {broken} file ends before its first pixel.")
+    return ImageRejected("unreadable", f"The file begins like {broken}, but its header makes no sense.")

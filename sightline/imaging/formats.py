@@ -94,8 +94,7 @@ UNSUPPORTED: Final = (
 def decodable() -> tuple[str, ...]:
     """Names of the formats that this Pillow can decode; loads the plugins once, and no others.
 
-    Naming only loaded plugins matters: `PIL.Image.open` imports every plugin there is for one that is
-    missing.
+    Naming only loaded plugins matters: for one that is missing, `PIL.Image.open` imports all there are.
     """
     from PIL import Image
 

@@ -30,7 +30,7 @@ class IsolatedDecoder:
 
     def __init__(self, limits: Limits | None = None, processes: int = 1, max_tries: int = 3) -> None:
         if processes < 1 or max_tries < 1:
-            raise InputError("a decoder needs at least one process and one try.")
+            raise InputError("A decoder needs at least one process and one try.")
         self.limits = limits or Limits()
         self._max_tries = max_tries
         self._processes = [DecodeProcess(self.limits) for _ in range(processes)]
@@ -99,7 +99,7 @@ class IsolatedDecoder:
         tries = 0
         while True:
             if self._closed:
-                raise UnavailableError("the picture decoder is closed.")
+                raise UnavailableError("The picture decoder is closed.")
             try:
                 return process.decode(data)
             except ProcessLostError as lost:

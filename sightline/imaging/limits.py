@@ -25,4 +25,4 @@ class Limits:
     def __post_init__(self) -> None:
         for field in fields(self):
             if not getattr(self, field.name) > 0:
-                raise InputError(f"the imaging limit {field.name} must be greater than 0.")
+                raise InputError(f"The imaging limit {field.name} must be greater than 0.")

@@ -65,17 +65,17 @@ class DecodeProcess:
         try:
             request = anonymous_file([data])
         except OSError as error:
-            raise UnavailableError(f"the picture cannot be handed to its decode process: {error}") from error
+            raise UnavailableError(f"The picture cannot be handed to its decode process: {error}.") from error
         try:
             self._ask(link, request, len(data))
             answer, descriptor = receive(link)
         except TimeoutError:
             self.stop()
-            detail = f"decoding did not end within {self._limits.seconds:g} seconds"
+            detail = f"Decoding did not end within {self._limits.seconds:g} seconds"
             raise ProcessLostError("timeout", detail) from None
         except OSError:
             raise ProcessLostError(
-                "crashed", f"the decode process died of {self._cause_of_death()}"
+                "crashed", f"The decode process died of {self._cause_of_death()}"
             ) from None
         if "reason" in answer:
             _discard(descriptor)
@@ -116,7 +116,7 @@ class DecodeProcess:
         except TimeoutError:
             raise
         except OSError:
-            detail = f"an idle decode process died of {self._cause_of_death()}"
+            detail = f"An idle decode process died of {self._cause_of_death()}"
             raise ProcessLostError("crashed", detail, counts=False) from None
         finally:
             os.close(request)
@@ -125,12 +125,12 @@ class DecodeProcess:
         width, height = int(answer["width"]), int(answer["height"])
         if not 0 < width * height <= self._limits.max_pixels:
             self.stop()
-            raise ProcessLostError("crashed", "the decode process gave an impossible answer")
+            raise ProcessLostError("crashed", "The decode process gave an impossible answer")
         rgb = np.empty((height, width, 3), np.uint8)
         thumbnail = bytearray(int(answer["thumbnail"]))
         if descriptor is None or not read_into(descriptor, [rgb.data.cast("B"), memoryview(thumbnail)]):
             self.stop()
-            raise ProcessLostError("crashed", "the decode process gave fewer pixels than it said")
+            raise ProcessLostError("crashed", "The decode process gave fewer pixels than it said")
         return Decoded(rgb, width, height, str(answer["format"]), bytes(thumbnail))
 
     def _start(self) -> socket.socket:
@@ -153,7 +153,7 @@ class DecodeProcess:
             said = error if self._child is None else _tail(complaints) or error
             ours.close()
             self.stop()
-            raise UnavailableError(f"no process for decoding pictures can be started: {said}") from error
+            raise UnavailableError(f"No process for decoding pictures can be started: {said}.") from error
         finally:
             os.close(complaints)
         return ours

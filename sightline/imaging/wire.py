@@ -1,5 +1,4 @@
-"""Messages between the decoder and its processes: small JSON over a stream socket, bulk bytes in anonymous
-files.
+"""Messages between the decoder and its processes: small JSON over a socket, bulk bytes in nameless files.
 
 The descriptor of such a file travels with its message, so that pixels are never squeezed through a pipe.
 """
@@ -66,9 +65,7 @@ def _length(packet: bytes) -> int:
 
 
 def anonymous_file(parts: Iterable[bytes]) -> int:
-    """A descriptor of a nameless file in memory (on disk where the system has none such) that holds
-    ``parts``.
-    """
+    """A descriptor of a nameless file in memory (where the system has none: on disk) with these ``parts``."""
     if hasattr(os, "memfd_create"):
         descriptor = os.memfd_create("sightline", os.MFD_CLOEXEC)
     else:

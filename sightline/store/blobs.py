@@ -1,5 +1,6 @@
-"""Originals and thumbnails by the SHA-256 of the original: ``originals/ab/<sha>`` and
-``thumbnails/ab/<sha>.webp``.
+"""Originals and thumbnails by the SHA-256 of the original.
+
+``originals/ab/<sha>`` and ``thumbnails/ab/<sha>.webp``.
 
 In a local folder every file appears whole or not at all and survives a power cut: written aside, fsynced,
 renamed, folder fsynced. Any other fsspec file system gets one plain write for each file, which object stores
@@ -96,10 +97,6 @@ class BlobStore:
         """The SHA-256 of every original that has a thumbnail."""
         names = (name.removesuffix(".webp") for name in self._files.names("thumbnails"))
         return (name for name in names if _SHA256.fullmatch(name))
-
-    def delete_thumbnail(self, sha256: str) -> None:
-        """Remove the thumbnail alone."""
-        self._files.remove(_thumbnail(sha256))
 
     # --- housekeeping --------------------------------------------------------------------------------------
 

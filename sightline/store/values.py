@@ -18,8 +18,6 @@ COLLECTION_NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
 """Names of collections: one step of an address or of a path, whatever reads it."""
 
 _MAX_DEPTH = 32
-
-
 _KIND = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 
 
@@ -85,19 +83,23 @@ def check_metadata(metadata: Mapping[str, Any], what: str = "metadata") -> None:
     """Raises InputError unless it is a JSON object of finite numbers, 64-bit integers and storable text."""
     if not isinstance(metadata, Mapping):
         raise InputError(f"The {what} must be a JSON object, not {type(metadata).__name__}.")
-    _check_json(metadata, what, _MAX_DEPTH)
+    check_json(metadata, what)
 
 
-def _check_json(value: object, what: str, depth: int) -> None:
+def check_json(value: object, what: str, depth: int = _MAX_DEPTH) -> None:
+    """Raises InputError unless it is JSON of finite numbers, 64-bit integers and storable text.
+
+    ``depth``: how many levels it may nest at the most.
+    """
     if depth == 0:
         raise InputError(f"The {what} is nested more than {_MAX_DEPTH} levels deep.")
     if isinstance(value, Mapping):
         for name, member in value.items():
             check_text(f"A name in the {what}", name)
-            _check_json(member, what, depth - 1)
+            check_json(member, what, depth - 1)
     elif isinstance(value, list | tuple):
         for member in value:
-            _check_json(member, what, depth - 1)
+            check_json(member, what, depth - 1)
     elif isinstance(value, str):
         check_text(f"A text in the {what}", value)
     else:

@@ -1,7 +1,6 @@
 """The pictures of a run: which train, which measure, and the batches made of them.
 
-``N`` pictures · ``B`` pairs · ``P`` patches · ``V`` vision width · ``S`` pixels along one side ·
-``L`` text length.
+``N`` pictures · ``B`` pairs · ``P`` patches · ``V`` vision width · ``S`` pixels a side · ``L`` text length.
 """
 
 from __future__ import annotations

@@ -150,8 +150,8 @@ def itm_loss(logits: Tensor, labels: Tensor) -> Tensor:
 def itg_loss(logits: Tensor, ids: Tensor, text_mask: Tensor, smoothing: float = 0.1) -> Tensor:
     """Caption loss: position t predicts token t + 1; padding is ignored.
 
-    ``logits`` ``[B, L, W]`` are of the text positions, ``ids`` ``[B, L]`` begin with [DEC], ``text_mask`` is
-    ``[B, L]``.
+    ``logits`` ``[B, L, W]`` are of the text positions; ``ids`` ``[B, L]`` begin with [DEC]; ``text_mask``
+    ``[B, L]`` is 0 for padding.
     """
     targets = ids.masked_fill(text_mask == 0, IGNORED)[:, 1:]
     flat = logits[:, :-1].reshape(-1, logits.shape[-1])

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -281,21 +280,6 @@ def _told(level: _Level, fidelity: Fidelity, whole_bytes: int) -> LevelReport:
         times_smaller=whole_bytes / level.bytes_per_image,
         fidelity=fidelity,
     )
-
-
-def queries_in(path: Path) -> list[str]:
-    """The lines of a text file.
-
-    Raises:
-        InputError: the file cannot be read or holds none.
-    """
-    try:
-        lines = [line.strip() for line in path.read_text("utf-8").splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"The queries in {path} cannot be read: {error}.") from error
-    if not any(lines):
-        raise InputError(f"The file {path} holds no queries; write one in a line.")
-    return [line for line in lines if line]
 
 
 def _silent(stage: str, done: int, total: int) -> None:

@@ -26,8 +26,8 @@ class Formats(Protocol):
     def of(self, codec: str, fingerprint: str) -> object:
         """The one that a segment names.
 
-        `NotFoundError`, `CorruptionError` or `ModelMismatchError` when its file is gone, damaged or another
-        model's.
+        `NotFoundError`, `CorruptionError` or `ModelMismatchError` when its file is
+        gone, damaged or another model's.
         """
         ...
 

@@ -114,7 +114,7 @@ def test_an_upload_and_what_becomes_of_its_job(filled: TestClient, services: Ins
     body = upload(filled, {"a/b": png("green"), "red": png("red"), "none": b""})
     job_id = body["job"]["id"]
     line = {"reason": None, "detail": None}
-    why = {"reason": "empty", "detail": "the file has no bytes."}
+    why = {"reason": "empty", "detail": "The file has no bytes."}
     no_bytes = {"id": "none#2"} | why
     assert body == {
         "job": job(job_id, [no_bytes], unchanged=1, failed=1, pending=1, total=3),

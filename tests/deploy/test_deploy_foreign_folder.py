@@ -32,8 +32,8 @@ from tests.sightline.http import finished, request, upload
 SCRIPT = Path(sys.executable).parent / "sightline"
 OURS = {
     "api", "base", "benchmarks", "blip", "captioner", "conftest", "demo", "evaluation", "imaging", "indexer",
-    "reranker", "retriever", "searching", "serving", "settings", "sightline", "store", "tests", "training",
-    "wiring",
+    "pillars", "reranker", "retriever", "searching", "serving", "settings", "sightline", "store", "tests",
+    "training", "wiring",
 }  # fmt: skip
 """Names of this house, also of the past and of its insides."""
 LIBRARIES = {"celeryconfig", "sitecustomize", "usercustomize", "readline", "setup", "__main__", "__mp_main__"}

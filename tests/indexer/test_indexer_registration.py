@@ -107,20 +107,20 @@ def test_prune_refuses_an_empty_source(world: World, tmp_path: Path) -> None:
     names = world.draw(2)
     run(world, world.pictures)
     (tmp_path / "unmounted").mkdir()
-    with pytest.raises(SourceError, match="the source holds no picture"):
+    with pytest.raises(SourceError, match="The source holds no picture"):
         run(world, tmp_path / "unmounted", prune=True)
     assert problems(world, names) == []
 
 
 def test_a_source_that_is_not_there_is_an_error_and_a_failed_job(world: World, tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match="there is no file or folder"):
+    with pytest.raises(SourceError, match="There is no file or folder"):
         run(world, tmp_path / "nowhere")
     [job] = world.catalog.jobs()
     assert job.state == "failed"
     assert lines(world, job) == {str(tmp_path / "nowhere"): "unreadable"}
     with pytest.raises(NotFoundError):
         world.indexer.index([str(tmp_path)], "no such collection")
-    with pytest.raises(InputError, match="no source was given"):
+    with pytest.raises(InputError, match="No source was given"):
         world.indexer.index([], COLLECTION)
 
 

@@ -143,7 +143,7 @@ def test_a_bad_row_is_a_problem_with_its_line_and_the_next_row_counts(
     assert isinstance(problem, SourceProblem)
     assert (problem.reason, problem.hides_more) == ("bad_row", hides_more)
     assert problem.image_id == ("m.jsonl:2" if hides_more else "mine")
-    assert problem.detail.startswith("line 2 of m.jsonl cannot be used: ")
+    assert problem.detail.startswith("Line 2 of m.jsonl cannot be used: ")
     assert [first.image_id, last.image_id] == ["a.jpg", "b.jpg"]
 
 

@@ -184,7 +184,7 @@ def test_what_cannot_be_ranked_is_refused_with_a_sentence(
     ("image", "reason"), [("/nowhere/a.png", "unreadable"), (b"no picture", "not_an_image")]
 )
 def test_a_picture_that_cannot_be_decoded_is_named(reranker: Reranker, image: object, reason: str) -> None:
-    with pytest.raises(ImageRejected, match="image 1") as caught:
+    with pytest.raises(ImageRejected, match="Image 1") as caught:
         reranker.rank("red", [halves(RED, RED), image])  # type: ignore[list-item]
     assert caught.value.reason == reason
 

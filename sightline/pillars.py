@@ -1,0 +1,103 @@
+"""What all parts of an installation stand on: what it is given, and the pillars as its settings want them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sightline.lazy import is_made, once
+
+if TYPE_CHECKING:
+    from sightline.blip.patch_formats import PatchFormats
+    from sightline.imaging import IsolatedDecoder
+    from sightline.indexer.parts import Send
+    from sightline.serving.models import Models
+    from sightline.settings import Settings
+    from sightline.store.blobs import BlobStore
+    from sightline.store.catalog import Catalog
+    from sightline.store.index import Indexes
+    from sightline.store.segments import SegmentReader
+
+
+@dataclass(frozen=True, kw_only=True)
+class Given:
+    """What an installation does not make itself; `sightline.wiring.open_installation` says what each is."""
+
+    models: Models | None
+    catalog: Catalog | None
+    decoder: IsolatedDecoder | None
+    send: Send | None
+    after_send: Callable[[], None] | None
+    inline: bool
+    now: Callable[[], float]
+
+
+class Pillars:
+    """Whatever outlives the process, and the decoder. Thread-safe."""
+
+    def __init__(self, settings: Settings, given: Given) -> None:
+        self.settings = settings
+        self.given = given
+        self.lock = threading.RLock()
+
+    def close(self) -> None:
+        """Give back what this made: decoder processes and database connections."""
+        if is_made(self, "decoder") and self.given.decoder is None:
+            self.decoder.close()
+        if is_made(self, "catalog") and self.given.catalog is None:
+            self.catalog.close()
+
+    @once
+    def catalog(self) -> Catalog:
+        """The catalog, migrated to this version's schema."""
+        if self.given.catalog is not None:
+            return self.given.catalog
+        from sightline.store.catalog import open_catalog
+
+        if not self.settings.database_url:
+            self.settings.data_folder.mkdir(parents=True, exist_ok=True)
+        return open_catalog(self.settings.catalog_url, migrate=True, now=self.given.now)
+
+    @once
+    def blobs(self) -> BlobStore:
+        """Copied originals and thumbnails."""
+        from sightline.store.blobs import BlobStore
+
+        return BlobStore(self.settings.originals_url)
+
+    @once
+    def segments(self) -> SegmentReader:
+        """Reads published segments."""
+        from sightline.store.segments import SegmentReader
+
+        self.settings.segments_folder.mkdir(parents=True, exist_ok=True)
+        return SegmentReader(self.settings.segments_folder)
+
+    @once
+    def formats(self) -> PatchFormats:
+        """The forms in which segments store patches, with the fitted codecs that they name."""
+        from sightline.blip.patch_formats import PatchFormats
+        from sightline.store.codec_files import CodecFiles
+
+        return PatchFormats(CodecFiles(self.settings.segments_folder))
+
+    @once
+    def indexes(self) -> Indexes:
+        """The index backends."""
+        from sightline.store.backends import open_indexes
+
+        return open_indexes(self.settings.generations_folder, self.settings.retriever.device)
+
+    @once
+    def decoder(self) -> IsolatedDecoder:
+        """Bytes to pixels, in processes of their own that start with the first picture."""
+        if self.given.decoder is not None:
+            return self.given.decoder
+        from sightline.imaging import IsolatedDecoder
+
+        decoding = self.settings.decoding
+        return IsolatedDecoder(
+            self.settings.imaging, processes=decoding.processes, max_tries=decoding.max_tries
+        )
