@@ -32,7 +32,7 @@ def json_formatter() -> logging.Formatter:
         structlog.stdlib.ProcessorFormatter.remove_processors_meta,
         structlog.processors.format_exc_info,
         structlog.processors.EventRenamer("message"),
-        _name_traceback,
+        _in_order,
         structlog.processors.JSONRenderer(ensure_ascii=False, default=str),
     ]
     return structlog.stdlib.ProcessorFormatter(foreign_pre_chain=gather, processors=write)
@@ -47,7 +47,9 @@ def log_json_lines(level: str = "INFO") -> None:
         logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLogger().level))
 
 
-def _name_traceback(logger: object, method: str, event: EventDict) -> EventDict:
+def _in_order(logger: object, method: str, event: EventDict) -> EventDict:
+    """What every line has comes first; uvicorn's message in colours goes."""
+    event.pop("color_message", None)
     if "exception" in event:
         event["traceback"] = event.pop("exception")
-    return event
+    return {name: event.pop(name) for name in ("time", "level", "logger", "message")} | dict(event)
