@@ -81,7 +81,7 @@ def test_of_two_workers_each_task_has_one(world: World) -> None:
         return done
 
     with ThreadPoolExecutor(2) as pool:
-        one, two = pool.map(work, ["one", "two"])
+        one, two = pool.map(work, ["one", "two"], timeout=60)
     assert sorted(one + two) == NAMES
     assert progress(world, job) == (10, 0, 0, "done")
 
