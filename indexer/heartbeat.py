@@ -39,10 +39,6 @@ class Heartbeat:
         self._ended.set()
         self._thread.join(timeout=self._lease)
 
-    @property
-    def lost(self) -> bool:
-        return self._lost.is_set()
-
     def check(self) -> None:
         """Raise LeaseLostError when the work is somebody else's by now."""
         if self._lost.is_set():

@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO, Literal, Protocol
+from typing import Literal, Protocol
 
 from sightline.store.durable import sync_folder
 
@@ -42,11 +42,7 @@ class Files(Protocol):
 
     def read(self, path: str) -> bytes: ...
 
-    def open(self, path: str) -> BinaryIO: ...
-
     def size(self, path: str) -> int | None: ...
-
-    def remove(self, path: str) -> None: ...
 
     def names(self, folder: str) -> Iterator[str]: ...
 
@@ -79,9 +75,6 @@ class LocalFiles:
 
     def read(self, path: str) -> bytes:
         return (self._root / path).read_bytes()
-
-    def open(self, path: str) -> BinaryIO:
-        return (self._root / path).open("rb")
 
     def size(self, path: str) -> int | None:
         try:
@@ -130,9 +123,6 @@ class LocalFiles:
         for folder in _entries(self._root / TAKEN):
             for fan in _entries(Path(folder.path)):
                 yield from (f"{folder.name}/{fan.name}/{entry.name}" for entry in _entries(Path(fan.path)))
-
-    def remove(self, path: str) -> None:
-        (self._root / path).unlink(missing_ok=True)
 
     def names(self, folder: str) -> Iterator[str]:
         """Base names below ``folder``, two levels deep."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, BinaryIO, cast
+from typing import Any
 
 from sightline.errors import UnavailableError
 from sightline.store.blob_files import TAKEN, Taken
@@ -36,11 +36,6 @@ class RemoteFiles:
         full = f"{self._root}/{path}"
         with _translated(full):
             return bytes(self._fs.cat_file(full))
-
-    def open(self, path: str) -> BinaryIO:
-        full = f"{self._root}/{path}"
-        with _translated(full):
-            return cast(BinaryIO, self._fs.open(full, "rb"))
 
     def size(self, path: str) -> int | None:
         full = f"{self._root}/{path}"
@@ -109,14 +104,6 @@ class RemoteFiles:
             return float(self._fs.modified(full).timestamp())
         except NotImplementedError:
             return float("inf")
-
-    def remove(self, path: str) -> None:
-        full = f"{self._root}/{path}"
-        try:
-            with _translated(full):
-                self._fs.rm_file(full)
-        except FileNotFoundError:
-            return
 
     def names(self, folder: str) -> Iterator[str]:
         """Base names below ``folder``, one fan-out folder in memory at a time."""

@@ -14,7 +14,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Final
+from typing import TYPE_CHECKING, Final
 
 from sightline.errors import NotFoundError
 from sightline.store.blob_files import Files, LocalFiles
@@ -52,13 +52,6 @@ class BlobStore:
         """The whole original. Raises NotFoundError."""
         return self._read(_original(sha256), f"The original {sha256} is not in the store.")
 
-    def open(self, sha256: str) -> BinaryIO:
-        """The original as a seekable file that the caller closes. Raises NotFoundError."""
-        try:
-            return self._files.open(_original(sha256))
-        except FileNotFoundError:
-            raise NotFoundError(f"The original {sha256} is not in the store.") from None
-
     def has(self, sha256: str) -> bool:
         """Whether the original is there."""
         return self._files.size(_original(sha256)) is not None
@@ -69,11 +62,6 @@ class BlobStore:
         if size is None:
             raise NotFoundError(f"The original {sha256} is not in the store.")
         return size
-
-    def delete(self, sha256: str) -> None:
-        """Remove the original and its thumbnail; what is not there is no error."""
-        for path in (_original(sha256), _thumbnail(sha256)):
-            self._files.remove(path)
 
     def __iter__(self) -> Iterator[str]:
         """The SHA-256 of every original, in no particular order, without holding them all."""

@@ -149,5 +149,5 @@ def test_one_text_or_one_for_each_image() -> None:
     each = toy.match(["red", "white"], patches)
     assert torch.equal(each[0], toy.match(["red"], patches)[0])
     assert torch.equal(each[1], toy.match(["white"], patches)[1])
-    with pytest.raises(InputError, match="1 text or 2"):
+    with pytest.raises(InputError, match="1 text, or 2 for the images; not 3"):
         toy.match(["red", "white", "blue"], patches)
