@@ -31,7 +31,7 @@ from demo.world.sentences import plural
 from demo.world.things import COLOURS, KINDS
 from sightline.blip import load
 from sightline.blip.blip2 import Blip2
-from sightline.reranker.scores import match_scores
+from sightline.reranker.judging import match_scores
 
 SEED = 1
 SIDE = 384

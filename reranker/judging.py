@@ -1,18 +1,29 @@
-"""Scores the candidates of one text in batches, from the patches of their keys, in the time that there is."""
+"""From the patches of some keys to scores: candidates of one text judged in batches, in the time that there is.
+
+What turns logits and cosines into scores are pure functions (docs/scoring.md).
+"""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, get_args
 
-from sightline.errors import CorruptionError, DeadlineError, ImageRejected, NotFoundError
+from sightline.errors import (
+    CorruptionError,
+    DeadlineError,
+    ImageRejected,
+    InputError,
+    NotFoundError,
+    UnavailableError,
+)
+from sightline.records import Precision, ScoreName
 from sightline.reranker.records import PatchSource
-from sightline.reranker.scores import match_scores
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from sightline.blip.protocols import Matcher
-    from sightline.records import Precision
 
 log = logging.getLogger(__name__)
 
@@ -100,3 +111,48 @@ class Pace:
         # The latest batch speaks for the next one: the first ones are slower (caches, lazy loading).
         self._probing = False
         self._per_item = (self._clock() - self._batch_started) / items
+
+
+def checked_text(text: object) -> str:
+    """The text itself; `InputError` unless it is a string with something in it."""
+    if not isinstance(text, str):
+        raise InputError(f"The text must be a string, not {type(text).__name__}.")
+    if not text.strip():
+        raise InputError("The text is empty.")
+    return text
+
+
+def checked_score(score: str) -> ScoreName:
+    """The name itself; `InputError` unless it is one of the three."""
+    for name in get_args(ScoreName):
+        if score == name:
+            return name  # type: ignore[no-any-return]
+    raise InputError(f"There is no score named {score!r}; choose itm+itc, itm or itc.")
+
+
+def checked_precision(precision: str) -> Precision:
+    """The name itself; `InputError` unless it is one of the two."""
+    for name in get_args(Precision):
+        if precision == name:
+            return name  # type: ignore[no-any-return]
+    raise InputError(f"There is no precision named {precision!r}; choose fast or exact.")
+
+
+def ranking_score(score: ScoreName, itm_logit: float, itc: float) -> float:
+    """Averaged match logit + ITC cosine is what LAVIS evaluates with; either alone on request."""
+    if score == "itc":
+        return itc
+    return itm_logit + itc if score == "itm+itc" else itm_logit
+
+
+def match_scores(logits: Tensor) -> list[tuple[float, float]]:
+    """(match logit, match probability) of each pair, from logits ``[K,2]`` averaged over the query tokens.
+
+    The probability is the softmax over the two, taken once. `UnavailableError` when a logit is not finite,
+    because an order made from it would mean nothing.
+    """
+    wide = logits.double()
+    if not bool(wide.isfinite().all()):
+        raise UnavailableError("The model gave a match logit that is no number: load it in float32.")
+    probabilities = wide.softmax(dim=1)[:, 1]
+    return list(zip(wide[:, 1].tolist(), probabilities.tolist(), strict=True))

@@ -11,15 +11,17 @@ import numpy as np
 
 from sightline.errors import ImageRejected, InputError
 from sightline.reranker.inputs import ImageInput, checked_images, identity, read_rgb
-from sightline.reranker.judging import Judge, Pace, Scored
-from sightline.reranker.records import Candidate, PatchSource, Ranked, RankedImage
-from sightline.reranker.scores import (
+from sightline.reranker.judging import (
+    Judge,
+    Pace,
+    Scored,
     checked_precision,
     checked_score,
     checked_text,
     match_scores,
     ranking_score,
 )
+from sightline.reranker.records import Candidate, PatchSource, Ranked, RankedImage
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from sightline.errors import ConflictError, InputError, UnavailableError
 from sightline.records import InlineImage, RerankRequest, RerankResponse, RerankResult, StoredImage
+from sightline.reranker.judging import match_scores
 from sightline.reranker.records import PatchGroup
-from sightline.reranker.scores import match_scores
 from sightline.searching.reencoding import ENCODE_AT_ONCE
 
 if TYPE_CHECKING:

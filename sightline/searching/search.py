@@ -16,9 +16,9 @@ from sightline.records import (
     Timings,
     check_bounds,
 )
+from sightline.reranker.judging import checked_precision
 from sightline.reranker.records import Ranked
 from sightline.reranker.reranker import Reranker
-from sightline.reranker.scores import checked_precision
 from sightline.store.filters import parse_filter
 
 if TYPE_CHECKING:
