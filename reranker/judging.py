@@ -1,4 +1,4 @@
-"""From the patches of some keys to scores: candidates of one text judged in batches, in the time that there is.
+"""From the patches of some keys to scores: the candidates of one text, judged in the time that there is.
 
 What turns logits and cosines into scores are pure functions (docs/scoring.md).
 """
