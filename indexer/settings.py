@@ -97,7 +97,8 @@ class BuilderSettings:
     """A replaced segment or generation stays this long for searches that began before."""
     released_seconds: float = 7 * 86_400.0
     """The copied original and the thumbnail of a deleted or replaced picture stay this long, unless another
-    picture has the same bytes. Pictures that were indexed where they are keep their files, of course.
+    picture has the same bytes; and never less than ``orphan_seconds`` after the bytes last came in. Pictures
+    that were indexed where they are keep their files, of course.
     """
     clean_seconds: float = 60.0
     """How often folders are compared with the catalog."""

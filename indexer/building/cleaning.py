@@ -83,13 +83,15 @@ class Cleaning:
         held are named, so nothing else in the folder can go. A store that cannot be reached is tried again.
         """
         before = self._now() - self._settings.released_seconds
+        # A file that was kept a moment ago may be for a row that is not written yet, however short the grace.
+        kept_before = min(before, self._now() - self._settings.orphan_seconds)
         removed: list[str] = []
         try:
             self._blobs.put_back_taken()
             self._blobs.clean(self._settings.orphan_seconds)
             for sha256 in self._catalog.releasable_blobs(before, RELEASED_AT_ONCE):
                 wanted = partial(self._catalog.is_referenced, sha256)
-                if self._blobs.remove_released(sha256, before, wanted):
+                if self._blobs.remove_released(sha256, kept_before, wanted):
                     removed.append(sha256)
         except (SightlineError, OSError) as error:
             log.warning("%s", error)

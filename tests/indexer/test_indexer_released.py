@@ -134,3 +134,17 @@ def test_what_the_catalog_never_held_is_never_touched(world: World, clock: Clock
     clock.time += GRACE + 1.0
     assert released(world.builder()) == 1
     assert stored(world) == ({foreign}, set())
+
+
+def test_without_any_grace_bytes_that_just_came_in_stay_for_the_row_that_is_not_written_yet(
+    world: World, clock: Clock
+) -> None:
+    world.draw(1)
+    index(world, copy=True)
+    [old] = world.live()
+    world.catalog.delete_images(world.catalog.collection(COLLECTION).id, ids=[old.image_id])
+    builder = world.builder(released_seconds=0.0, orphan_seconds=3600.0)
+    clock.time += 10.0
+    assert world.blobs.put((world.pictures / old.image_id).read_bytes()) == old.sha256  # … and now it sleeps
+    assert released(builder) == 0
+    assert old.sha256 in stored(world)[0]
