@@ -14,3 +14,7 @@ class RetrieverSettings:
     """Where the index is searched: ``auto``, a GPU when the installed FAISS sees one; ``cpu``; or ``cuda``,
     which refuses to search without a GPU.
     """
+    index: str = "flat"
+    """The kind of index that a collection's first generation gets; one that has a generation keeps its
+    kind.
+    """

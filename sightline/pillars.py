@@ -88,7 +88,8 @@ class Pillars:
         """The index backends."""
         from sightline.store.backends import open_indexes
 
-        return open_indexes(self.settings.generations_folder, self.settings.retriever.device)
+        asked = self.settings.retriever
+        return open_indexes(self.settings.generations_folder, asked.device, asked.index)
 
     @once
     def decoder(self) -> IsolatedDecoder:

@@ -1,7 +1,8 @@
 """In which form the patches of new images are stored.
 
 ``latent`` needs a codec fitted to the model's patches. Until the collection has a sample to fit one on, new
-images are stored in fp16; the builder rewrites those later (indexer/building/recoding.py).
+images are stored in fp16; the builder rewrites those later (indexer/building/recoding.py). A model that
+cannot say what its cross-attention sees has none: its patches are stored in int8.
 """
 
 from __future__ import annotations
@@ -11,16 +12,13 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from sightline.blip.patch_formats import PatchFormat
-from sightline.errors import InputError
-from sightline.types import FP16, LATENT
+from sightline.types import FP16, INT8, LATENT
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from sightline.blip.patch_codec import PatchCodec
-    from sightline.blip.protocols import Encoder
     from sightline.indexer.parts import IndexerParts
-    from sightline.indexer.settings import IndexerSettings
     from sightline.store.records import Collection, Snapshot
     from sightline.store.segments import SegmentReader
 
@@ -44,29 +42,30 @@ def choose_format(parts: IndexerParts, collection: Collection) -> PatchFormat:
     snapshot = parts.catalog.snapshot(collection.name)
     if sum(segment.count for segment in snapshot.segments if segment.codec == FP16) < settings.codec_sample:
         return PatchFormat(FP16)
-    fitted = fit_latent(parts.segments, snapshot, parts.models.encoder(collection), settings)
+    fitted = _fit_latent(parts, snapshot)
+    if fitted is None:
+        log.warning("no patch codec for this model; int8 is used", extra={"collection": collection.name})
+        return PatchFormat(INT8)
     log.info("patch codec fitted", extra={"codec": fitted.id, "images": fitted.images})
     return parts.formats.add(fitted)
 
 
-def fit_latent(
-    segments: SegmentReader, snapshot: Snapshot, encoder: Encoder, settings: IndexerSettings
-) -> PatchCodec:
+def _fit_latent(parts: IndexerParts, snapshot: Snapshot) -> PatchCodec | None:
     """A codec fitted to at most ``codec_sample`` images that the collection stores in fp16; not yet written.
 
-    Raises:
-        InputError: there are none, or the model cannot say what its cross-attention sees.
+    None: the model cannot say what its cross-attention sees.
     """
     from sightline.blip.patch_codec import PatchMetric, fit
 
+    encoder, settings = parts.models.encoder(snapshot.collection), parts.settings
     if not isinstance(encoder, PatchMetric):
-        raise InputError("This model has no patch metric to fit a latent in; keep its patches in int8.")
-    most, rank, grid = settings.codec_sample, settings.codec_rank, settings.codec_grid
+        return None
 
     def sample() -> Iterator[Tensor]:
-        return fp16_patches(segments, snapshot, most)
+        return fp16_patches(parts.segments, snapshot, settings.codec_sample)
 
-    return fit(sample, encoder.patch_metric(), encoder.fingerprint, rank, grid)
+    metric = encoder.patch_metric()
+    return fit(sample, metric, encoder.fingerprint, settings.codec_rank, settings.codec_grid)
 
 
 def fp16_patches(segments: SegmentReader, snapshot: Snapshot, most: int) -> Iterator[Tensor]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sightline.errors import InputError
 from sightline.store.flat import FlatBackend
 from sightline.store.index import Indexes
 from sightline.store.records import FLAT
@@ -13,9 +14,18 @@ if TYPE_CHECKING:
     from sightline.store.index import Device
 
 
-def open_indexes(folder: Path | str, device: Device = "auto") -> Indexes:
+def open_indexes(folder: Path | str, device: Device = "auto", kind: str = FLAT) -> Indexes:
     """All kinds, whose files lie in ``folder`` (a local or shared POSIX folder, made when first written to).
 
-    ``device`` is where they search. Opens nothing; FAISS is imported when something is searched or built.
+    ``device`` is where they search, ``kind`` that of a collection's first generation. Opens nothing; FAISS is
+    imported when something is searched or built.
+
+    Raises:
+        InputError: no backend of that kind.
     """
-    return Indexes({FLAT: FlatBackend(folder, device)}, default=FLAT)
+    backends = {FLAT: FlatBackend(folder, device)}
+    if kind not in backends:
+        raise InputError(
+            f"SIGHTLINE_RETRIEVER__INDEX must be one of {', '.join(sorted(backends))}; not {kind!r}."
+        )
+    return Indexes(backends, default=kind)

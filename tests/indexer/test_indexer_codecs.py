@@ -12,7 +12,7 @@ import torch
 
 from sightline.blip.patch_formats import PatchFormats
 from sightline.store.codec_files import CodecFiles
-from tests.indexer.world import COLLECTION, Knobs, World, problems
+from tests.indexer.world import COLLECTION, CountingToy, Knobs, World, problems
 
 RANK = 5
 
@@ -86,6 +86,23 @@ def test_the_first_images_stay_fp16_and_the_rest_get_the_latent_that_was_fitted_
     assert read is not None
     assert (read.basis.rank, read.images) == (RANK, 8)
     assert_patches_are_their_own(world, 0.05)  # the toy's sixth number is always 1: rank 5 loses nothing
+    assert problems(world, names) == []
+
+
+class WithoutMetric(CountingToy):
+    """An Encoder of which nobody knows what its cross-attention sees."""
+
+    patch_metric = None  # type: ignore[assignment]
+
+
+def test_a_model_without_a_patch_metric_gets_int8_in_the_place_of_a_latent(world: World) -> None:
+    world.models.toy = WithoutMetric()
+    names = world.draw(8)
+    indexed(world)
+    names += world.draw(6, first=8)
+    indexed(world)
+    assert codecs_of(world) == {"fp16": 8, "int8": 6}
+    assert_patches_are_their_own(world, 0.05)
     assert problems(world, names) == []
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sightline.errors import UnavailableError
+from sightline.errors import InputError, UnavailableError
 from sightline.retriever import Retriever, RetrieverSettings
 from sightline.settings import Settings
 from sightline.store.backends import open_indexes
@@ -145,6 +145,13 @@ def test_an_empty_generation_is_not_copied(tmp_path: Path) -> None:
         gpu = FakeGpu()
         found = retriever(living, "cuda", gpu).retrieve("pictures", random_vector(living.rng), 1)
         assert (found.candidates, gpu.copies) == ([], [])
+
+
+def test_the_kind_of_a_first_generation_is_a_setting_and_an_unknown_one_is_named(tmp_path: Path) -> None:
+    assert open_indexes(tmp_path, kind="flat").default == "flat"
+    settings = Settings(data=tmp_path, retriever=RetrieverSettings(index="flatt"))
+    with open_installation(settings) as services, pytest.raises(InputError, match="one of flat; not 'flatt'"):
+        _ = services.indexes
 
 
 @pytest.mark.parametrize("device", ["auto", "cpu", "cuda"])
