@@ -7,6 +7,9 @@ from pathlib import Path
 
 from sightline.types import PatchLevel
 
+RELEASED_SECONDS = 7 * 86_400.0
+"""How long what was released stays in a place that nobody else uses."""
+
 
 @dataclass(frozen=True)
 class IndexerSettings:
@@ -95,10 +98,12 @@ class BuilderSettings:
     """A file that no row names is removed once it is this old."""
     retired_seconds: float = 600.0
     """A replaced segment or generation stays this long for searches that began before."""
-    released_seconds: float = 7 * 86_400.0
+    released_seconds: float | None = None
     """The copied original and the thumbnail of a deleted or replaced picture stay this long, unless another
-    picture has the same bytes; and never less than ``orphan_seconds`` after the bytes last came in. Pictures
-    that were indexed where they are keep their files, of course.
+    picture has the same bytes; and never less than ``orphan_seconds`` after the bytes last came in. Not
+    given: seven days when the originals lie in the data folder; else they stay, for other installations may
+    share the place that ``SIGHTLINE_ORIGINALS`` names. Pictures that were indexed where they are keep their
+    files.
     """
     clean_seconds: float = 60.0
     """How often folders are compared with the catalog."""

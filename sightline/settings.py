@@ -19,7 +19,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from sightline.api.settings import ApiSettings
 from sightline.errors import InputError
 from sightline.imaging.limits import Limits
-from sightline.indexer.settings import BrokerSettings, BuilderSettings, IndexerSettings
+from sightline.indexer.settings import RELEASED_SECONDS, BrokerSettings, BuilderSettings, IndexerSettings
 from sightline.retriever.settings import RetrieverSettings
 from sightline.serving.settings import ModelSettings, ServingSettings
 
@@ -120,6 +120,12 @@ class Settings(BaseSettings):
     def originals_url(self) -> str:
         """Where copied originals and thumbnails live: a folder or any fsspec URL."""
         return self.originals or str(self.data_folder / "originals")
+
+    @property
+    def builder_settings(self) -> BuilderSettings:
+        """The builder, with the time of grace of what is released filled in where nobody else can need it."""
+        given, own = self.builder.released_seconds, not self.originals
+        return replace(self.builder, released_seconds=RELEASED_SECONDS if given is None and own else given)
 
     @property
     def broker_settings(self) -> BrokerSettings:

@@ -172,7 +172,7 @@ class Installation(Pillars):
             self.segments,
             self.indexes,
             self.formats,
-            self.settings.builder,
+            self.settings.builder_settings,
             queue=self.queue,
             now=self.given.now,
             patch_codec=self.settings.indexer.patch_codec,

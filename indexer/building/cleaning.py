@@ -80,8 +80,10 @@ class Cleaning:
         """Originals and thumbnails that no image has any more, after their time of grace; how many.
 
         First the files, then the row that says that they are released: only hashes that this catalog once
-        held are named, so nothing else in the folder can go. A store that cannot be reached is tried again.
+        held are named, so nothing else in the folder can go. What cannot be removed now is tried again.
         """
+        if self._settings.released_seconds is None:
+            return 0
         before = self._now() - self._settings.released_seconds
         # A file that was kept a moment ago may be for a row that is not written yet, however short the grace.
         kept_before = min(before, self._now() - self._settings.orphan_seconds)
@@ -90,15 +92,25 @@ class Cleaning:
             self._blobs.put_back_taken()
             self._blobs.clean(self._settings.orphan_seconds)
             for sha256 in self._catalog.releasable_blobs(before, RELEASED_AT_ONCE):
-                wanted = partial(self._catalog.is_referenced, sha256)
-                if self._blobs.remove_released(sha256, kept_before, wanted):
+                if self._remove_blob(sha256, kept_before):
                     removed.append(sha256)
-        except (SightlineError, OSError) as error:
+        except (SightlineError, OSError) as error:  # the store cannot be reached
             log.warning("%s", error)
         self._catalog.forget_blobs(removed, before)
         if removed:
             log.info("removed originals and thumbnails of deleted pictures", extra={"pictures": len(removed)})
         return len(removed)
+
+    def _remove_blob(self, sha256: str, kept_before: float) -> bool:
+        try:
+            return self._blobs.remove_released(
+                sha256, kept_before, partial(self._catalog.is_referenced, sha256)
+            )
+        except (ConnectionError, TimeoutError):
+            raise
+        except OSError as error:  # this file's own trouble; the others go
+            log.warning("%s", error)
+            return False
 
     def _old_files(self, folder: Path, seconds: float) -> list[Path]:
         if not folder.is_dir():

@@ -33,6 +33,8 @@ def collections(data: Data = None, json: Json = False) -> None:
         found = services.catalog.collections()
         rows = [asdict(one) | services.catalog.collection_counts(one.name) for one in found]
     if json:
+        for row in rows:
+            del row["feature_set_id"]  # the catalog's own
         print_json({"collections": rows})
         return
     if not rows:

@@ -32,7 +32,8 @@ class Files(Protocol):
     def take(self, path: str, before: float | None) -> Taken:
         """Take it from its path, unless it was written or kept at ``before`` (epoch seconds) or later."""
 
-    def put_back(self, path: str) -> None: ...
+    def put_back(self, path: str) -> None:
+        """To its path, as new."""
 
     def drop(self, path: str) -> bool:
         """Whether it was still there: somebody else may have put it back."""
@@ -83,21 +84,18 @@ class LocalFiles:
             return None
 
     def keep(self, path: str, data: bytes) -> None:
-        """Touch the file; write it when there is none (any more) or it is not whole."""
-        try:
-            os.utime(self._root / path)
-        except (FileNotFoundError, NotADirectoryError):
-            self.write(path, data)
-            return
-        if self.size(path) != len(data):
+        """Touch the file; write it when there is none (any more), it is not whole or it is another user's."""
+        if not _touched(self._root / path) or self.size(path) != len(data):
             self.write(path, data)
 
     def take(self, path: str, before: float | None) -> Taken:
         """By a rename: a ``keep`` comes before it (then the file is young) or misses the file, and writes."""
-        aside = self._root / TAKEN / path
-        aside.parent.mkdir(parents=True, exist_ok=True)
+        target, aside = self._root / path, self._root / TAKEN / path
         try:
-            (self._root / path).rename(aside)
+            if before is not None and target.stat().st_mtime >= before:
+                return "young"  # asked again below, but this way no reader ever misses it
+            aside.parent.mkdir(parents=True, exist_ok=True)
+            target.rename(aside)
         except (FileNotFoundError, NotADirectoryError):
             return "absent"
         if before is not None and aside.stat().st_mtime >= before:
@@ -106,10 +104,16 @@ class LocalFiles:
         return "taken"
 
     def put_back(self, path: str) -> None:
-        """Over whatever was written there meanwhile: the same bytes."""
-        target = self._root / path
+        """Over whatever was written there meanwhile: the same bytes. It is new then: that may have been kept
+        for a row that is not written yet.
+        """
+        target, aside = self._root / path, self._root / TAKEN / path
         with suppress(FileNotFoundError):
-            (self._root / TAKEN / path).rename(target)
+            if not _touched(aside):
+                self.write(path, aside.read_bytes())
+                aside.unlink()
+                return
+            aside.rename(target)
             sync_folder(target.parent)
 
     def drop(self, path: str) -> bool:
@@ -151,9 +155,18 @@ class LocalFiles:
             sync_folder(parent)
 
 
+def _touched(path: Path) -> bool:
+    """Whether it is there, and new from now on: only its owner may say so of a file."""
+    try:
+        os.utime(path)
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return False
+    return True
+
+
 def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as entries:
             yield from entries
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return

@@ -241,7 +241,9 @@ def _values(field: Field, values: object) -> tuple[Scalar, ...]:
 
 def _bounds(field: Field, bounds: object) -> tuple[tuple[str, Bound], ...]:
     if not isinstance(bounds, Mapping) or not bounds or any(name not in _BOUNDS for name in bounds):
-        _refuse(f"The condition 'range' takes an object with {', '.join(_BOUNDS)} for {field.name!r}.")
+        _refuse(
+            f"The condition 'range' takes an object with some of {', '.join(_BOUNDS)} for {field.name!r}."
+        )
     found: list[tuple[str, Bound]] = []
     for name, bound in bounds.items():
         value = _scalar(field, bound)

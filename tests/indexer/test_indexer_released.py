@@ -10,13 +10,12 @@ import pytest
 
 from sightline.indexer.building.builder import Builder
 from sightline.indexer.indexer import Upload
-from sightline.indexer.settings import BuilderSettings
+from sightline.indexer.settings import RELEASED_SECONDS as GRACE
 from sightline.store.blobs import BlobStore
 from tests.indexer.test_indexer_builder import Clock
 from tests.indexer.world import COLLECTION, Knobs, World, picture
 
 DAYS = 86_400.0
-GRACE = BuilderSettings().released_seconds
 
 
 @pytest.fixture
@@ -59,7 +58,7 @@ def test_pictures_of_a_deleted_collection_stay_for_their_time_of_grace_and_go(
     assert (len(shas), stored(world)) == (12, (shas, shas))
     clock.time += 100 * DAYS
     world.catalog.delete_collection(COLLECTION)
-    builder = world.builder()
+    builder = world.builder(released_seconds=GRACE)
     clock.time += GRACE - 60.0
     assert released(builder) == 0
     assert stored(world) == (shas, shas)
@@ -78,7 +77,7 @@ def test_the_bytes_of_a_replaced_picture_go_and_the_new_ones_stay(world: World, 
     [new] = world.live()
     assert new.sha256 != old.sha256
     clock.time += GRACE + 1.0
-    assert released(world.builder()) == 1
+    assert released(world.builder(released_seconds=GRACE)) == 1
     assert stored(world) == ({new.sha256}, {new.sha256})
 
 
@@ -101,7 +100,7 @@ def test_bytes_that_another_collection_holds_stay_until_it_lets_go_too(world: Wo
     assert kept < shas
     assert {image.source for image in world.catalog.images("other").items} == {"upload:"}
     world.catalog.delete_collection(COLLECTION)
-    builder = world.builder()
+    builder = world.builder(released_seconds=GRACE)
     clock.time += GRACE + 1.0
     assert released(builder) == 1
     assert stored(world) == (kept, kept)
@@ -122,7 +121,7 @@ def test_a_picture_that_comes_back_within_the_time_of_grace_keeps_its_bytes(
     (world.pictures / second.image_id).unlink()
     index(world, copy=True)
     clock.time += GRACE
-    assert released(world.builder()) == 1
+    assert released(world.builder(released_seconds=GRACE)) == 1
     assert stored(world) == ({first.sha256}, {first.sha256})
 
 
@@ -132,8 +131,41 @@ def test_what_the_catalog_never_held_is_never_touched(world: World, clock: Clock
     index(world, copy=True)
     world.catalog.delete_collection(COLLECTION)
     clock.time += GRACE + 1.0
-    assert released(world.builder()) == 1
+    assert released(world.builder(released_seconds=GRACE)) == 1
     assert stored(world) == ({foreign}, set())
+
+
+def test_when_no_time_is_given_everything_stays_for_others_who_may_share_the_place(
+    world: World, clock: Clock
+) -> None:
+    world.draw(2)
+    index(world, copy=True)
+    before = stored(world)
+    world.catalog.delete_collection(COLLECTION)
+    clock.time += 100 * DAYS
+    assert released(world.builder()) == 0
+    assert stored(world) == before
+    assert released(world.builder(released_seconds=GRACE)) == 2
+
+
+def test_a_file_that_cannot_be_removed_does_not_hold_up_the_others(tmp_path: Path, clock: Clock) -> None:
+    world = World(tmp_path, Knobs(), clock)
+    world.create()
+    world.draw(5)
+    index(world, copy=True)
+    shas = sorted(image.sha256 for image in world.live())
+    world.catalog.delete_collection(COLLECTION)
+    clock.time += GRACE + 1.0
+    [original] = tmp_path.rglob(f"originals/{shas[0][:2]}/{shas[0]}")
+    obstacle = original.parents[2] / "taken" / "originals" / shas[0][:2]
+    obstacle.parent.mkdir(parents=True)
+    obstacle.write_bytes(b"a file where a folder has to be")
+    assert released(world.builder(released_seconds=GRACE)) == 4
+    assert set(world.blobs) == {shas[0]}
+    obstacle.unlink()
+    clock.time += 100.0
+    assert released(world.builder(released_seconds=GRACE)) == 1
+    world.catalog.close()
 
 
 def test_without_any_grace_bytes_that_just_came_in_stay_for_the_row_that_is_not_written_yet(

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from sightline.errors import InputError
+from sightline.indexer.settings import BuilderSettings
 from sightline.settings import Settings, environment, knobs, load_settings, unknown_variables
 
 PAGE = Path(__file__).parents[2] / "docs" / "settings.md"
@@ -50,6 +51,16 @@ def test_everything_lies_under_the_data_folder_by_default(tmp_path: Path) -> Non
         assert folder is not None
         assert folder.parent == tmp_path
     assert Path(settings.originals_url).parent == tmp_path
+
+
+def test_released_originals_go_only_from_a_place_of_ones_own_or_when_a_time_is_given(tmp_path: Path) -> None:
+    shared = str(tmp_path / "shared")
+    timed = BuilderSettings(released_seconds=5.0)
+    assert Settings(data=tmp_path).builder_settings.released_seconds == 7 * 86_400
+    assert Settings(data=tmp_path, originals=shared).builder_settings.released_seconds is None
+    for originals in ("", shared):
+        given = Settings(data=tmp_path, originals=originals, builder=timed)
+        assert given.builder_settings.released_seconds == 5.0
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import hashlib
 import os
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
 from collections.abc import Callable
@@ -285,6 +286,43 @@ def test_a_removal_that_was_killed_is_undone(files: Files) -> None:
     assert files.read(PATH) == b"abc"
     assert list(files.taken()) == []
     assert not files.drop(PATH)
+
+
+def test_what_is_put_before_a_killed_removal_is_undone_is_young_to_the_next(
+    files: Files, tmp_path: Path
+) -> None:
+    files.write(PATH, b"abc")
+    assert files.take(PATH, LATER) == "taken"
+    moment = time.time() - 1.0
+    for aside in tmp_path.rglob(f"taken/{PATH}"):  # it lay there long before, in a local folder
+        os.utime(aside, (1.0, 1.0))
+        files.keep(PATH, b"abc")
+    files.put_back(PATH)
+    assert files.take(PATH, moment) == "young"
+    assert files.read(PATH) == b"abc"
+    assert list(files.taken()) == []
+
+
+AS_NOBODY = """
+import os, sys
+from sightline.store.blobs import BlobStore
+store = BlobStore(sys.argv[1])
+os.setgroups([]); os.setgid(65534); os.setuid(65534)
+print(store.put(b"abc"))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root has other users")
+def test_bytes_that_another_user_keeps_are_kept_anew() -> None:
+    with tempfile.TemporaryDirectory() as name:
+        store = BlobStore(name)
+        store.put(b"abc")
+        for folder in (Path(name), *Path(name).rglob("*")):
+            folder.chmod(0o777 if folder.is_dir() else 0o644)
+        command = [sys.executable, "-c", AS_NOBODY, name]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        assert (done.stdout.strip(), done.stderr) == (ABC, "")
+        assert store.get(ABC) == b"abc"
 
 
 def test_the_next_builder_puts_back_what_a_killed_one_took(tmp_path: Path) -> None:
