@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 Metadata = Mapping[str, Any]
 """JSON object that the user attached to an image."""
 
-ImageState = Literal["pending", "live", "buried", "failed", "discarded"]
+ImageState = Literal["pending", "live", "trashed", "buried", "failed", "discarded"]
+"""``trashed``: not found by searches, and everything of it is kept, so that it can be restored."""
 JobKind = str
 """``index``, ``upload``, or what its tasks do, such as ``caption``."""
 TaskKind = str
@@ -88,12 +89,14 @@ class Image:
     created_at: float
     published_at: float | None
     buried_at: float | None
+    trashed_at: float | None
     source: str | None
 
 
 @dataclass(frozen=True)
 class Job:
-    """One request to index, to upload, or to do something with images. ``collection`` is its name."""
+    """One request to index, to upload, or to do something with images. ``collection`` is its name, ``detail``
+    why it failed."""
 
     id: str
     collection_id: int
@@ -106,6 +109,7 @@ class Job:
     request: Mapping[str, Any]
     created_at: float
     updated_at: float
+    detail: str | None
 
 
 @dataclass(frozen=True)
@@ -122,6 +126,7 @@ class Task:
     sent_at: float | None
     created_at: float
     kind: TaskKind
+    lease_seconds: float | None
 
 
 @dataclass(frozen=True)

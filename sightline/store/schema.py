@@ -29,10 +29,11 @@ Time: Double[float] = Double()
 NEVER_REUSED = {"sqlite_autoincrement": True}
 WITHOUT_ROWID = {"sqlite_with_rowid": False}
 
-REFERRING = "state IN ('live', 'pending', 'failed')"
+REFERRING = "state IN ('live', 'pending', 'failed', 'trashed')"
 """The images whose bytes are still wanted. Written out in queries too: SQLite uses a partial index only where
 its very condition stands."""
 OTHER_KINDS = "kind <> 'embed'"
+TRASHED = "state = 'trashed'"
 
 
 def _where(condition: str) -> dict[str, Any]:
@@ -56,7 +57,18 @@ class Base(DeclarativeBase):
     )
 
 
+class InstallationRow(Base):
+    """The one row that says whose catalog this is; folders that belong to it carry the same id."""
+
+    __tablename__ = "installation"
+
+    id: Mapped[str] = mapped_column(Text, primary_key=True)
+    created_at: Mapped[float] = mapped_column(Time)
+
+
 class CollectionRow(Base):
+    """In the trash it has another ``name``, which no living one can have, and keeps its own beside it."""
+
     __tablename__ = "collections"
     __table_args__ = NEVER_REUSED
 
@@ -64,6 +76,8 @@ class CollectionRow(Base):
     name: Mapped[str] = mapped_column(Text, unique=True)
     version: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
     created_at: Mapped[float] = mapped_column(Time)
+    trashed_at: Mapped[float | None] = mapped_column(Time)
+    trashed_name: Mapped[str | None] = mapped_column(Text)
 
 
 class FeatureSetRow(Base):
@@ -113,6 +127,8 @@ class JobRow(Base):
     request: Mapped[dict[str, Any]] = mapped_column(Json)
     created_at: Mapped[float] = mapped_column(Time)
     updated_at: Mapped[float] = mapped_column(Time)
+    detail: Mapped[str | None] = mapped_column(Text)
+    """Why it failed, in one sentence."""
 
 
 class JobSeenRow(Base):
@@ -123,6 +139,7 @@ class JobSeenRow(Base):
 
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), primary_key=True)
     image_id: Mapped[str] = mapped_column(Text, primary_key=True)
+    source_id: Mapped[int | None] = mapped_column(Id)
 
 
 class TaskRow(Base):
@@ -146,6 +163,8 @@ class TaskRow(Base):
     sent_at: Mapped[float | None] = mapped_column(Time)
     created_at: Mapped[float] = mapped_column(Time)
     kind: Mapped[str] = mapped_column(Text, server_default=text("'embed'"))
+    lease_seconds: Mapped[float | None] = mapped_column(Time)
+    """Its length: a lease that ends later than that from now was given by a clock that is put back since."""
 
 
 class TaskItemRow(Base):
@@ -187,6 +206,7 @@ class ImageRow(Base):
         Index("ix_images_failed", "collection_id", "image_id", **_where("state = 'failed'")),
         Index("ix_images_sha256", "sha256", "collection_id", **_where(REFERRING)),
         Index("ix_images_source_id", "source_id", **_where("source_id IS NOT NULL")),
+        Index("ix_images_trashed", "collection_id", "trashed_at", **_where(TRASHED)),
         Index(None, "collection_id", "state", "key"),
         Index(None, "job_id", "state", "replaces_key"),
         Index(None, "task_id"),
@@ -213,6 +233,7 @@ class ImageRow(Base):
     published_at: Mapped[float | None] = mapped_column(Time)
     buried_at: Mapped[float | None] = mapped_column(Time)
     source_id: Mapped[int | None] = mapped_column(Id, ForeignKey("sources.id"))
+    trashed_at: Mapped[float | None] = mapped_column(Time)
 
 
 class PlacementRow(Base):
@@ -279,3 +300,5 @@ class SingletonRow(Base):
     name: Mapped[str] = mapped_column(Text, primary_key=True)
     owner: Mapped[str] = mapped_column(Text)
     expires_at: Mapped[float] = mapped_column(Time)
+    seconds: Mapped[float | None] = mapped_column(Time)
+    """Its length, as of a task's lease."""

@@ -94,5 +94,5 @@ def test_the_planner_is_told_of_every_index_of_images(tmp_path: Path) -> None:
     told = catalog.database.read(lambda c: c.scalar(text("SELECT count(*) FROM sqlite_stat1")))
     ask = text("SELECT count(*) FROM sqlite_master WHERE type = 'index' AND tbl_name = 'images'")
     indexes = catalog.database.read(lambda c: c.scalar(ask))
-    assert told == indexes == 8
+    assert told == indexes == 9
     catalog.close()

@@ -67,7 +67,7 @@ def _placements(connection: Connection) -> Iterator[str]:
     key = select(PlacementRow.key).join(ImageRow, ImageRow.key == PlacementRow.key)
     waiting = key.where(ImageRow.state.in_(("pending", "failed")))
     yield from _found(connection, waiting, "Pending or failed images with a segment (keys)")
-    gone = ImageRow.state.in_(("buried", "discarded"))
+    gone = ImageRow.state.in_(("trashed", "buried", "discarded"))
     yield from _found(
         connection,
         key.where(gone != PlacementRow.dead),
