@@ -95,7 +95,9 @@ class BuilderSettings:
     rewrite_dead_fraction: float = 0.30
     """A segment with a larger dead part is rewritten."""
     orphan_seconds: float = 3600.0
-    """A file that no row names is removed once it is this old."""
+    """A file of ours that no row names is set aside once it was seen so for this long …"""
+    aside_seconds: float = 86_400.0
+    """… and deleted once it lay aside for this long."""
     retired_seconds: float = 600.0
     """A replaced segment or generation stays this long for searches that began before."""
     released_seconds: float | None = None

@@ -24,6 +24,8 @@ from sightline.retriever.settings import RetrieverSettings
 from sightline.serving.settings import ModelSettings, ServingSettings
 
 PREFIX = "SIGHTLINE_"
+CATALOG = "catalog.sqlite"
+"""The catalog in a data folder, when no other one is set."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,7 @@ class Settings(BaseSettings):
     @property
     def catalog_url(self) -> str:
         """The SQLAlchemy URL of the catalog: SQLite in the data folder when none is set."""
-        return self.database_url or f"sqlite:///{self.data_folder / 'catalog.sqlite'}"
+        return self.database_url or f"sqlite:///{self.data_folder / CATALOG}"
 
     @property
     def segments_folder(self) -> Path:

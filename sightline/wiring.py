@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from sightline.upkeep.cache_report import CacheMeasurement
     from sightline.upkeep.consistency import Consistency
     from sightline.upkeep.doctor import Doctor
+    from sightline.upkeep.folders import Folders
     from sightline.upkeep.repair import Repair
 
 
@@ -146,6 +147,7 @@ class Installation(Pillars):
         from sightline.indexer.indexer import Indexer
         from sightline.indexer.parts import IndexerParts
 
+        self.claim_folders()
         return Indexer(
             IndexerParts(
                 catalog=self.catalog,
@@ -166,6 +168,7 @@ class Installation(Pillars):
         """Folds, merges, sweeps and cleans."""
         from sightline.indexer.building.builder import Builder
 
+        self.claim_folders()
         return Builder(
             self.catalog,
             self.blobs,
@@ -273,13 +276,22 @@ class Installation(Pillars):
             waiting=lambda: self.queue.depth(),
             models=lambda: self.models,
             consistency=lambda: self.consistency,
+            folders=lambda: self.folders,
         )
+
+    @once
+    def folders(self) -> Folders:
+        """Whose the folders are, and what lies in them."""
+        from sightline.upkeep.folders import Folders
+
+        return Folders(self.catalog, lambda: self.places)
 
     @once
     def repair(self) -> Repair:
         """Makes lost and damaged segments again."""
         from sightline.upkeep.repair import Repair
 
+        self.claim_folders()
         return Repair(self.catalog, self.segments, self.formats, self.models, self.reencoding)
 
     @once
@@ -287,4 +299,5 @@ class Installation(Pillars):
         """Measures levels of the patch cache and fits codecs."""
         from sightline.upkeep.cache_report import CacheMeasurement
 
+        self.claim_folders()
         return CacheMeasurement(self.catalog, self.segments, self.formats, self.models, self.reencoding)

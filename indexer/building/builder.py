@@ -194,6 +194,5 @@ class Builder:
     def _clean(self, report: StepReport) -> None:
         if self._now() - self._cleaned_at < self._settings.clean_seconds:
             return
-        report.removed = self._cleaning.remove_retired() + self._cleaning.remove_orphans()
-        report.released = self._cleaning.remove_released()
+        report.removed, report.released = self._cleaning.run()
         self._cleaned_at = self._now()

@@ -77,8 +77,7 @@ class Folding:
             created_at=self._now(),
             kind=kind,
         )
-        if old is not None:
-            backend.retire(old.file)  # searches that began before may still open it for a while
+        backend.verify(built.file, built.sha256, quick=True)  # FileMissingError: somebody took it away
         if not self._catalog.publish_generation(snapshot.collection.id, number, generation):
             backend.remove(built.file)
             return False

@@ -59,6 +59,7 @@ def index(
         with open_installation(settings, after_send=None if no_wait else worker.ensure) as services:
             worker.attach(services)
             listed = count(source, copy=copy)  # before anything is written: a wrong name leaves no trace
+            services.claim_folders()
             bound = services.collections.create(collection, model, revision)
             _announce(services, bound, *listed)
             job = services.indexer.index(source, collection, copy=copy, prune=prune)

@@ -48,8 +48,10 @@ def worker(data: Data = None) -> None:
     lifeline.watch()
     settings = load_settings(data)
     log_json_lines(settings.log.level)
-    with open_installation(settings) as services, Presence(services.catalog):
-        status = run_worker(services.app, log_level=settings.log.level.upper())
+    with open_installation(settings) as services:
+        services.claim_folders()
+        with Presence(services.catalog):
+            status = run_worker(services.app, log_level=settings.log.level.upper())
     raise typer.Exit(status)
 
 

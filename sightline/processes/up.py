@@ -33,11 +33,11 @@ def run(settings: Settings) -> None:
 
 @contextmanager
 def start(settings: Settings, logs: Path | None = None) -> Iterator[Supervisor]:
-    """All three processes; leaving stops them. The migration runs before, so that they do not race for it."""
+    """All three processes; leaving stops them. The migration runs before, once."""
     from sightline.wiring import open_installation
 
     with open_installation(settings) as services:
-        services.catalog.collections()
+        services.claim_folders()
 
     with Supervisor(settings, logs=logs, on_restart=_say_restart) as supervisor:
         for name in ("builder", "worker"):

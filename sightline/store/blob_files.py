@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 import uuid
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
 from sightline.store.durable import sync_folder
 
 Taken = Literal["taken", "absent", "young"]
 """What came of taking a file: it is aside now, there was none, or it stays because it is too new."""
+_UNFINISHED: Final = re.compile(r"[0-9a-f]{32}")
 TAKEN = "taken"
 """The folder in which files stand that were taken and not yet dropped, under their own paths."""
 
@@ -47,7 +49,13 @@ class Files(Protocol):
 
     def names(self, folder: str) -> Iterator[str]: ...
 
-    def clean(self, before: float) -> int: ...
+    def top(self) -> list[str]:
+        """Names of what lies at the root itself."""
+
+    def unfinished(self) -> list[str]:
+        """Names of what writers began and did not end, yet or ever."""
+
+    def drop_unfinished(self, name: str) -> None: ...
 
 
 class LocalFiles:
@@ -134,17 +142,15 @@ class LocalFiles:
             if fan.is_dir():
                 yield from (entry.name for entry in _entries(Path(fan.path)))
 
-    def clean(self, before: float) -> int:
-        """Remove what lies aside since before that time (seconds since the epoch)."""
-        count = 0
-        for entry in _entries(self._aside):
-            try:
-                if entry.stat().st_mtime < before:
-                    Path(entry.path).unlink()
-                    count += 1
-            except FileNotFoundError:
-                continue
-        return count
+    def top(self) -> list[str]:
+        return [entry.name for entry in _entries(self._root)]
+
+    def unfinished(self) -> list[str]:
+        return [entry.name for entry in _entries(self._aside) if _UNFINISHED.fullmatch(entry.name)]
+
+    def drop_unfinished(self, name: str) -> None:
+        if _UNFINISHED.fullmatch(name):
+            (self._aside / name).unlink(missing_ok=True)
 
     def _make_folder(self, folder: Path) -> None:
         """Create and make it durable; only the first blob of each fan-out folder pays for that."""

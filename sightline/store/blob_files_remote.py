@@ -112,9 +112,16 @@ class RemoteFiles:
             for fan in self._list(full):
                 yield from (name.rpartition("/")[2] for name in self._list(fan))
 
-    def clean(self, before: float) -> int:
+    def top(self) -> list[str]:
+        with _translated(self._root):
+            return [name.rpartition("/")[2] for name in self._list(self._root)]
+
+    def unfinished(self) -> list[str]:
         """Nothing is ever aside."""
-        return 0
+        return []
+
+    def drop_unfinished(self, name: str) -> None:
+        """There is none."""
 
     def _list(self, full: str) -> list[str]:
         try:

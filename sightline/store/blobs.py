@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -19,11 +18,15 @@ from typing import TYPE_CHECKING, Final
 from sightline.errors import NotFoundError
 from sightline.store.blob_files import Files, LocalFiles
 from sightline.store.blob_files_remote import RemoteFiles
+from sightline.store.ownership import MARKER, Marker, marker_text, read_marker
 
 if TYPE_CHECKING:
     from os import PathLike
 
+ORIGINALS: Final = "originals"
+SHARED: Final = "shared originals"
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
+_OURS: Final = re.compile(r"originals/[0-9a-f]{2}/[0-9a-f]{64}|thumbnails/[0-9a-f]{2}/[0-9a-f]{64}\.webp")
 _LOCAL_PREFIXES: Final = ("file://", "local://")
 
 
@@ -119,14 +122,46 @@ class BlobStore:
 
     def put_back_taken(self) -> int:
         """Undo the removals that a process did not live to end; how many files. Call it before removing."""
-        paths = list(self._files.taken())
+        paths = [path for path in self._files.taken() if _OURS.fullmatch(path)]
         for path in paths:
             self._files.put_back(path)
         return len(paths)
 
-    def clean(self, older_than: float = 3600.0) -> int:
-        """Remove what writers that died left unfinished for that many seconds; how many files."""
-        return self._files.clean(time.time() - older_than)
+    def unfinished(self) -> list[str]:
+        """Names of what writers began and did not end, yet or ever."""
+        return self._files.unfinished()
+
+    def drop_unfinished(self, name: str) -> None:
+        """Remove one of these, whose writer is gone."""
+        self._files.drop_unfinished(name)
+
+    # --- whose it is ---------------------------------------------------------------------------------------
+
+    def owners(self) -> set[str]:
+        """The installations that keep their bytes here."""
+        notes = [name for name in self._files.top() if name.startswith(MARKER)]
+        return {marker.installation for name in notes if (marker := self._marker(name)) is not None}
+
+    def is_part_of(self, installation: str) -> bool:
+        """Whether this is not a shared place, but one of the folders of that installation."""
+        return self._marker(MARKER) == Marker(installation, ORIGINALS)
+
+    def claim(self, installation: str) -> None:
+        """This installation keeps bytes here from now on. Each leaves a note of its own, beside that of the
+        first one, so that none overwrites another's.
+        """
+        if installation in self.owners():
+            return
+        note = marker_text(installation, SHARED)
+        self._files.write(f"{MARKER}.{installation}", note)
+        if MARKER not in self._files.top():
+            self._files.write(MARKER, note)
+
+    def _marker(self, name: str) -> Marker | None:
+        try:
+            return read_marker(self._files.read(name), "the originals")
+        except FileNotFoundError:
+            return None
 
     def _read(self, path: str, missing: str) -> bytes:
         try:

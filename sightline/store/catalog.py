@@ -14,9 +14,11 @@ from sightline.store.sql import (
     finishing,
     health,
     images,
+    installation,
     items,
     jobs,
     leases,
+    loose,
     publishing,
     queries,
     registration,
@@ -101,15 +103,30 @@ class Catalog:
     acquire_singleton = write_at(singletons.acquire)
     renew_singleton = write_at(singletons.renew)
     release_singleton = write(singletons.release)
-    publish_generation = write(builder.publish_generation)
+    publish_generation = write_at(builder.publish_generation)
     replace_segments = write_at(builder.replace_segments)
     retired_segments = read(builder.retired_segments)
     forget_segments = write(builder.forget_segments)
     segment_files = read(builder.segment_files)
     generation_files = read(builder.generation_files)
 
+    released_files = read_at(loose.released_files)
+    loose_files = read(loose.loose_files)
+    observe_files = write_at(loose.observe)
+    sweep_files = write_at(loose.sweep_files)
+    forget_files = write(loose.forget_loose)
+
     releasable_blobs = write(releasing.releasable)
     is_referenced = read(releasing.is_referenced)
     forget_blobs = write(releasing.forget)
+    unnamed_blobs = read(releasing.unnamed_blobs)
+    release_blobs = write_at(releasing.release_blobs)
+
+    installation_id = read(installation.installation_id)
+    moment = read_at(installation.moment)
+    stamps = write(installation.stamps)
+    known_stamps = read(installation.known_stamps)
+    stamped = write(installation.stamped)
+    adopt_stamps = write(installation.renew)
 
     check = read(health.problems)

@@ -62,7 +62,13 @@ def publish_or_remove(path: Path | None, publish: Callable[[], bool]) -> bool:
     """Whether ``publish`` made a finished file (None: there is none) known to the catalog; when not, it goes.
 
     When it raises, nobody knows what the catalog took: the file stays, for the sweep of unnamed files.
+
+    Raises:
+        FileMissingError: the file is gone meanwhile. The catalog says the same, in its transaction, of one
+            that the builder has set aside.
     """
+    if path is not None and not path.exists():
+        raise FileMissingError(f"The file {path.name} is gone from {path.parent} before it was published.")
     published = publish()
     if not published and path is not None:
         path.unlink(missing_ok=True)

@@ -58,12 +58,18 @@ class Base(DeclarativeBase):
 
 
 class InstallationRow(Base):
-    """The one row that says whose catalog this is; folders that belong to it carry the same id."""
+    """The one row that says whose catalog this is; folders that belong to it carry the same id.
+
+    ``stamp`` is what the builder last wrote into the folders before it removed something, ``next_stamp`` what
+    it is writing: a copy of this catalog, or an older state of it, finds another one there.
+    """
 
     __tablename__ = "installation"
 
     id: Mapped[str] = mapped_column(Text, primary_key=True)
     created_at: Mapped[float] = mapped_column(Time)
+    stamp: Mapped[str | None] = mapped_column(Text)
+    next_stamp: Mapped[str | None] = mapped_column(Text)
 
 
 class CollectionRow(Base):
@@ -292,6 +298,22 @@ class ReleasedBlobRow(Base):
 
     sha256: Mapped[str] = mapped_column(Text, primary_key=True)
     since: Mapped[float] = mapped_column(Time)
+
+
+class LooseFileRow(Base):
+    """A file of ours that no other row names: ``released`` (one did), ``stray`` (none was seen to),
+    ``swept`` (a stray that was set aside) or ``unfinished``. ``age`` is how long it was seen so, ``seen_at``
+    when last.
+    """
+
+    __tablename__ = "loose_files"
+    __table_args__ = WITHOUT_ROWID
+
+    name: Mapped[str] = mapped_column(Text, primary_key=True)
+    kind: Mapped[str] = mapped_column(Text)
+    state: Mapped[str] = mapped_column(Text)
+    seen_at: Mapped[float] = mapped_column(Time)
+    age: Mapped[float] = mapped_column(Time)
 
 
 class SingletonRow(Base):

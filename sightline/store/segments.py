@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import threading
-import uuid
 from collections import OrderedDict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 
 from sightline.errors import CorruptionError, InputError, NotFoundError
 from sightline.store.durable import verify_file, write_durably
+from sightline.store.own_files import SEGMENT, new_name
 from sightline.store.records import NewSegment
 from sightline.store.segment_content import KIND, SegmentContent, check_content, parse_content
 from sightline.store.tensorfile import TensorSpec, encode_header, open_tensors, raw
@@ -174,7 +174,7 @@ def _write(folder: Path, keys: Keys, parts: Sequence[tuple[SegmentContent, NDArr
                 yield from _chunks(content.kept()[which][1], rows)
 
     # A fresh name for every call: a late worker deletes its own file, which must never be the winner's.
-    written = write_durably(folder, f"{uuid.uuid4().hex}.segment.safetensors", stream())
+    written = write_durably(folder, new_name(SEGMENT), stream())
     return NewSegment(written.file, written.sha256, codec, written.bytes, keys)
 
 

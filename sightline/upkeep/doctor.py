@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from sightline.serving.settings import ModelSettings
     from sightline.store.catalog import Catalog
     from sightline.upkeep.consistency import Consistency
+    from sightline.upkeep.folders import Folders
 
 Status = Literal["ok", "note", "problem"]
 PACKAGES = ("torch", "transformers", "sqlalchemy", "celery", "fastapi", "pillow", "numpy")
@@ -55,12 +56,14 @@ class Doctor:
         waiting: Callable[[], int | None],
         models: Callable[[], Models],
         consistency: Callable[[], Consistency],
+        folders: Callable[[], Folders],
     ) -> None:
         self._facts = facts
         self._open_catalog = catalog
         self._waiting = waiting
         self._open_models = models
         self._open_consistency = consistency
+        self._open_folders = folders
 
     def examine(self, *, quick: bool = False) -> list[Finding]:
         """Everything that was found. ``quick`` leaves out reading every file in full."""
@@ -72,6 +75,7 @@ class Doctor:
         findings += [*catalog, *_guarded("broker", lambda: [self._broker()])]
         if all(finding.status == "ok" for finding in catalog):
             findings += _guarded("processes", lambda: [self._worker()])
+            findings += _guarded("folders", lambda: list(self._folders()))
             findings += _guarded("models", lambda: list(self._models()))
             findings += _guarded("collections", lambda: list(self._collections(quick=quick)))
         return findings
@@ -97,6 +101,10 @@ class Doctor:
         if worker_is_alive(self._open_catalog()):
             return Finding("worker", "ok", "at least one is running")
         return Finding("worker", "ok", "none is running; `sightline index` brings its own, the API needs one")
+
+    def _folders(self) -> Iterator[Finding]:
+        for one in self._open_folders().look():
+            yield Finding(f"folder of {one.holds}", one.status, one.detail)
 
     def _models(self) -> Iterator[Finding]:
         models, chosen = self._open_models(), self._facts.model

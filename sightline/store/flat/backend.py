@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import uuid
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +14,7 @@ from sightline.store.flat.faiss_scan import CpuScan, copy_index
 from sightline.store.flat.generation_file import SUFFIX, generation_bytes, living_rows, read_generation
 from sightline.store.flat.token_index import TokenIndex
 from sightline.store.index import BuiltIndex, IndexReport
+from sightline.store.own_files import OwnFiles, new_name
 from sightline.store.records import FLAT
 
 if TYPE_CHECKING:
@@ -37,6 +35,7 @@ class FlatBackend:
 
     def __init__(self, folder: Path | str, device: Device = "auto", gpu: Gpu | None = None) -> None:
         self._folder = Path(folder)
+        self.files = OwnFiles(self._folder, SUFFIX)
         self._device: Device = device
         self._gpu = FaissGpu() if gpu is None else gpu
 
@@ -52,7 +51,7 @@ class FlatBackend:
         kept = living_rows([keys for keys, _ in sources], dead)
         keys = np.concatenate([keys[mask] for (keys, _), mask in zip(sources, kept, strict=True)])
         chunks = generation_bytes(keys, [tokens for _, tokens in sources], kept)
-        written = write_durably(self._folder, f"{uuid.uuid4().hex}{SUFFIX}", chunks)
+        written = write_durably(self._folder, new_name(SUFFIX), chunks)
         read_generation(self._folder / written.file, written.sha256)
         return BuiltIndex(*written, tuple(segment.id for segment in segments), len(keys))
 
@@ -84,21 +83,6 @@ class FlatBackend:
         except (OSError, SightlineError) as error:
             return IndexReport(FLAT, np.empty(0, np.int64), 0, str(error))
 
-    def retire(self, file: str) -> None:
-        """Sets the time that `stored` looks at."""
-        with suppress(FileNotFoundError):
-            os.utime(self._folder / file)
-
-    def stored(self, before: float) -> set[str]:
-        """All files of the folder, unfinished ones too."""
-        found: set[str] = set()
-        if self._folder.is_dir():
-            for path in self._folder.iterdir():
-                with suppress(FileNotFoundError):
-                    if path.is_file() and path.stat().st_mtime <= before:
-                        found.add(path.name)
-        return found
-
     def remove(self, file: str) -> None:
         """The memory maps of readers outlive the name."""
-        (self._folder / file).unlink(missing_ok=True)
+        self.files.remove(file)

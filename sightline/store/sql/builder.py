@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, Connection, bindparam, delete, exists, fun
 from sightline.errors import ConflictError
 from sightline.store.records import Generation, NewSegment, Segment
 from sightline.store.schema import FeatureSetRow, GenerationRow, PlacementRow, SegmentRow
+from sightline.store.sql.loose import admit, release_files
 from sightline.store.sql.publishing import insert_segment, plain_segment
 from sightline.store.sql.rows import (
     GENERATIONS,
@@ -26,7 +27,7 @@ from sightline.store.values import plain_json
 
 
 def publish_generation(
-    connection: Connection, collection_id: int, expected_number: int, generation: Generation
+    connection: Connection, now: float, collection_id: int, expected_number: int, generation: Generation
 ) -> bool:
     """Puts a generation in the place of those of its kind; others stay. The first of a feature set serves.
 
@@ -44,7 +45,9 @@ def publish_generation(
     covered = sorted(set(plain_keys(generation.covered)))
     if current != expected_number or _published(connection, feature_set_id, covered) != covered:
         return False
-    connection.execute(delete(GenerationRow).where(*rivals))
+    replaced = list(connection.scalars(delete(GenerationRow).where(*rivals).returning(GenerationRow.file)))
+    release_files(connection, now, generation.kind, replaced)
+    admit(connection, generation.file)
     _insert_generation(connection, generation, covered)
     _forget_dropped(connection, feature_set_id)
     bump_version(connection, collection_id)

@@ -20,6 +20,7 @@ from sightline.store.schema import (
     TaskItemRow,
     TaskRow,
 )
+from sightline.store.sql.loose import release_sets
 from sightline.store.sql.releasing import release
 from sightline.store.sql.rows import (
     COLLECTIONS,
@@ -106,13 +107,14 @@ def counts(connection: Connection, name: str) -> dict[str, int]:
 
 
 def remove(connection: Connection, now: float, name: str) -> None:
-    """Removes all its rows; its files are left to the builder's sweep.
+    """Removes all its rows; the builder removes its files after their time of grace.
 
     A worker that holds a lease finds its task gone and publishes nothing.
     """
     collection = collection_named(connection, name)
     connection.execute(select(CollectionRow.id).where(CollectionRow.id == collection.id).with_for_update())
     release(connection, now, [ImageRow.collection_id == collection.id])
+    release_sets(connection, now, _feature_sets(collection))
     _remove_children(connection, collection)
     for table in (ImageRow, SourceRow, TaskRow, JobRow, FeatureSetRow):
         connection.execute(delete(table).where(table.collection_id == collection.id))

@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, Connection, bindparam, delete, exists, lit
 from sqlalchemy.dialects import postgresql, sqlite
 
 from sightline.store.schema import REFERRING, ImageRow, PlacementRow, ReleasedBlobRow
-from sightline.store.sql.rows import IMAGES, RELEASED_BLOBS, chunks
+from sightline.store.sql.rows import IMAGES, RELEASED_BLOBS, chunks, update_many
 
 Where = Sequence[ColumnElement[bool]]
 """Conditions on ``images``."""
@@ -82,3 +82,21 @@ def forget(connection: Connection, shas: Sequence[str], before: float) -> None:
     for chunk in chunks(sorted(shas)):
         gone = (ReleasedBlobRow.sha256.in_(chunk), ReleasedBlobRow.since < before)
         connection.execute(delete(ReleasedBlobRow).where(*gone))
+
+
+def unnamed_blobs(connection: Connection, shas: Sequence[str]) -> list[str]:
+    """Those of these bytes that no image has, and that are not known as released: nobody ever named them."""
+    known: set[str] = set()
+    for chunk in chunks(shas):
+        wanted = select(IMAGES.c.sha256).where(IMAGES.c.sha256.in_(chunk), text(f"images.{REFERRING}"))
+        known.update(connection.scalars(wanted))
+        released = select(ReleasedBlobRow.sha256).where(ReleasedBlobRow.sha256.in_(chunk))
+        known.update(connection.scalars(released))
+    return [sha256 for sha256 in shas if sha256 not in known]
+
+
+def release_blobs(connection: Connection, now: float, shas: Sequence[str]) -> None:
+    """Bytes that were kept for a row that never came: released now, unless they are already."""
+    upsert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    rows = [{"sha256": sha256, "since": now} for sha256 in sorted(shas)]
+    update_many(connection, upsert(RELEASED_BLOBS).on_conflict_do_nothing(), rows)

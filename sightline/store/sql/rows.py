@@ -17,6 +17,7 @@ from sightline.store.schema import (
     GenerationRow,
     ImageRow,
     JobRow,
+    LooseFileRow,
     PlacementRow,
     ReleasedBlobRow,
     SegmentRow,
@@ -35,6 +36,7 @@ FEATURE_SETS = cast("Table", FeatureSetRow.__table__)
 GENERATIONS = cast("Table", GenerationRow.__table__)
 IMAGES = cast("Table", ImageRow.__table__)
 JOBS = cast("Table", JobRow.__table__)
+LOOSE_FILES = cast("Table", LooseFileRow.__table__)
 PLACEMENTS = cast("Table", PlacementRow.__table__)
 RELEASED_BLOBS = cast("Table", ReleasedBlobRow.__table__)
 SEGMENTS = cast("Table", SegmentRow.__table__)

@@ -20,6 +20,7 @@ BEFORE = "state IN ('live', 'pending', 'failed')"
 
 def upgrade() -> None:
     _installation()
+    _loose_files()
     op.add_column("collections", column("trashed_at", sa.Double(), null=True))
     op.add_column("collections", *texts("trashed_name", null=True))
     op.add_column("jobs", *texts("detail", null=True))
@@ -53,6 +54,7 @@ def downgrade() -> None:
         ("collections", "trashed_at"),
     ):
         op.drop_column(table, name)
+    op.drop_table("loose_files")
     op.drop_table("installation")
 
 
@@ -61,9 +63,21 @@ def _installation() -> None:
         "installation",
         *texts("id"),
         column("created_at", sa.Double()),
+        *texts("stamp", "next_stamp", null=True),
         sa.PrimaryKeyConstraint("id", name="pk_installation"),
     )
     op.bulk_insert(table, [{"id": uuid.uuid4().hex, "created_at": time.time()}])
+
+
+def _loose_files() -> None:
+    op.create_table(
+        "loose_files",
+        *texts("name", "kind", "state"),
+        column("seen_at", sa.Double()),
+        column("age", sa.Double()),
+        sa.PrimaryKeyConstraint("name", name="pk_loose_files"),
+        sqlite_with_rowid=False,
+    )
 
 
 def _tell_the_planner(indexes: dict[str, str]) -> None:
