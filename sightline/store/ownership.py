@@ -178,8 +178,8 @@ def _is_signed(place: Place, installation: str) -> bool:
             )
     elif owner != installation:
         raise ConflictError(
-            f"The folder {place.folder} is for {place.holds} of the installation {owner[:12]}, and this catalog "
-            f"is that of {installation[:12]}: {REMEDY}."
+            f"The folder {place.folder} is for {place.holds} of the installation {owner[:12]}, and this "
+            f"catalog is that of {installation[:12]}: {REMEDY}."
         )
     return owner is not None
 

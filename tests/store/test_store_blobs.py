@@ -144,10 +144,12 @@ def test_a_killed_writer_leaves_only_whole_blobs_and_its_remains_can_be_cleaned(
     store = BlobStore(tmp_path)
     for sha256 in store:
         assert hashlib.sha256(store.get(sha256)).hexdigest() == sha256
-    left = len(list((tmp_path / "aside").iterdir()))
-    assert store.clean(older_than=3600) == 0
-    assert store.clean(older_than=-60) == left
-    assert list((tmp_path / "aside").iterdir()) == []
+    foreign = tmp_path / "aside" / "notes.txt"
+    foreign.touch()
+    assert {*store.unfinished(), foreign.name} == {path.name for path in foreign.parent.iterdir()}
+    for name in [*store.unfinished(), foreign.name]:
+        store.drop_unfinished(name)
+    assert list(foreign.parent.iterdir()) == [foreign]
 
 
 def test_an_unknown_file_system_is_one_clear_sentence() -> None:
