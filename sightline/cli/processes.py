@@ -80,15 +80,48 @@ def up(host: Host = None, port: Port = None, data: Data = None) -> None:
     run(listening(load_settings(data), host, port))
 
 
-def migrate(data: Data = None) -> None:
-    """Bring the catalog's schema to this version; the other commands do so by themselves."""
+def migrate(
+    to: Annotated[
+        str | None,
+        typer.Option(
+            "--to", metavar="REVISION", help="An earlier schema, such as 0002; stop everything before."
+        ),
+    ] = None,
+    data: Data = None,
+) -> None:
+    """Bring the catalog's schema to this version; the other commands do so by themselves.
+
+    With --to, take it back for an earlier version of the program: nothing may run meanwhile.
+    """
     from sightline.console import remarks
     from sightline.settings import load_settings
     from sightline.wiring import open_installation
 
+    if to is not None:
+        remarks().print(_migrate_to(load_settings(data), to))
+        return
     with open_installation(load_settings(data)) as services:
         services.catalog.collections()
     remarks().print("The catalog is up to date.")
+
+
+def _migrate_to(settings: Settings, revision: str) -> str:
+    """What was done, in a sentence."""
+    from sightline.store.database import Database, make_engine
+    from sightline.store.migrate import migrate_to
+
+    database = Database(make_engine(settings.catalog_url))
+    try:
+        before = migrate_to(database, revision)
+    finally:
+        database.close()
+    if before == revision:
+        return f"The catalog has schema {revision} already."
+    lost = before is not None and revision < "0002" <= before
+    more = (
+        " The addresses of sources are gone; the next run over each source writes them again." if lost else ""
+    )
+    return f"The catalog has schema {revision} now; it had {before or 'none'}.{more}"
 
 
 def ping(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from sqlalchemy import Connection, inspect, text
 
-from sightline.errors import UnavailableError
+from sightline.errors import InputError, UnavailableError
 from sightline.store.database import Database
 
 HEAD = "0003"
@@ -21,6 +22,20 @@ def migrate(database: Database) -> None:
         database.write(_upgrade)
 
 
+def migrate_to(database: Database, target: str) -> str | None:
+    """Up or down to a schema, in one transaction; which one it was before. All other processes are stopped.
+
+    Raises:
+        InputError: there is no such schema.
+        ConflictError: something would be lost on the way down.
+        UnavailableError: the catalog is newer than this.
+    """
+    known = [f"{number:04d}" for number in range(1, int(HEAD) + 1)]
+    if target not in known:
+        raise InputError(f"There is no schema {target!r}; known are {', '.join(known)}.")
+    return database.write(partial(_move, target=target))
+
+
 def revision(connection: Connection) -> str | None:
     """The schema's revision; None for an empty database."""
     if not inspect(connection).has_table("alembic_version"):
@@ -30,20 +45,26 @@ def revision(connection: Connection) -> str | None:
 
 
 def _upgrade(connection: Connection) -> None:
+    _move(connection, HEAD)
+
+
+def _move(connection: Connection, target: str) -> str | None:
+    """The revision of before."""
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _ADVISORY_LOCK})
     # SQLite: BEGIN IMMEDIATE is the lock. Either way another process may have finished while this one waited.
     found = revision(connection)
-    if found == HEAD:
-        return
+    if found == target:
+        return found
     if found is not None and found > HEAD:
         raise UnavailableError(
             f"The catalog has schema {found}, newer than {HEAD} of this program: upgrade sightline."
         )
-    _run_alembic(connection)
+    _run_alembic(connection, target, down=found is not None and found > target)
+    return found
 
 
-def _run_alembic(connection: Connection) -> None:
+def _run_alembic(connection: Connection, target: str, *, down: bool) -> None:
     from alembic import command
     from alembic.config import Config
 
@@ -51,4 +72,4 @@ def _run_alembic(connection: Connection) -> None:
     folder = Path(__file__).parent / "migrations"
     config.set_main_option("script_location", str(folder).replace("%", "%%"))
     config.attributes["connection"] = connection
-    command.upgrade(config, HEAD)
+    (command.downgrade if down else command.upgrade)(config, target)

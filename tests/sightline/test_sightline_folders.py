@@ -1,4 +1,4 @@
-"""Folders belong to one installation: whoever would write into those of another is refused in one sentence."""
+"""Folders belong to one installation: whoever would write into another one's is refused in one sentence."""
 
 from __future__ import annotations
 

@@ -22,10 +22,19 @@ def make_old(url: str) -> Database:
 
 
 def _first_schema(connection: Connection) -> None:
+    command.upgrade(_config(connection), "0001")
+
+
+def downgrade_to_base(connection: Connection) -> None:
+    """No table is left."""
+    command.downgrade(_config(connection), "base")
+
+
+def _config(connection: Connection) -> Config:
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     config.attributes["connection"] = connection
-    command.upgrade(config, "0001")
+    return config
 
 
 def copy_rows(source: Engine, target: Database) -> None:
