@@ -42,6 +42,7 @@ class StepReport:
     """What one pass did."""
 
     expired: int = 0
+    given_up: int = 0
     resent: int = 0
     sealed: int = 0
     folded: int = 0
@@ -145,6 +146,7 @@ class Builder:
         report.expired = self._sweeper.expire()
         report.resent = self._sweeper.resend()
         report.sealed = self._sweeper.seal_abandoned()
+        report.given_up = self._catalog.expire_trash(self._settings.trash_seconds)
 
     def _tend(self, name: str, report: StepReport, heartbeat: Heartbeat) -> None:
         """Fold, rewrite and merge one collection; a problem with it must not keep the others waiting."""

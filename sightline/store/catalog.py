@@ -22,6 +22,7 @@ from sightline.store.sql import (
     registration,
     releasing,
     singletons,
+    trash,
 )
 from sightline.store.sql.rows import collection_named
 
@@ -59,7 +60,8 @@ class Catalog:
     create_collection = write_at(collections.create)
     collection = read(collection_named)
     collection_counts = read(collections.counts)
-    delete_collection = write_at(collections.remove)
+    delete_collection = write_at(trash.delete_collection)
+    remove_collection = write_at(collections.remove)
     collections = read(collections.every)
 
     create_job = write_at(jobs.create)
@@ -90,9 +92,17 @@ class Catalog:
     update_image = write(images.change)
     delete_images = write_at(images.delete)
     describe = read(images.describe)
+    kept_images = read(images.kept)
     locations = read(images.locations)
     find_live_by_sha = read(images.live_by_sha)
     images = read(images.page)
+
+    restore_images = write(trash.restore)
+    empty_trash = write_at(trash.empty)
+    expire_trash = write_at(trash.expire)
+    trashed_collections = read(trash.trashed)
+    restore_collection = write(trash.restore_collection)
+    empty_collection = write_at(trash.empty_collection)
 
     snapshot = read(queries.snapshot)
     version = read(queries.version)

@@ -13,6 +13,7 @@ from sightline.store.filters import Filter
 from sightline.store.records import Generation, Segment, Snapshot
 from sightline.store.schema import CollectionRow, GenerationRow, ImageRow, PlacementRow, SegmentRow
 from sightline.store.sql.filter_sql import condition
+from sightline.store.sql.releasing import IS_TRASHED
 from sightline.store.sql.rows import (
     SELECT_GENERATIONS,
     SELECT_SEGMENTS,
@@ -21,7 +22,9 @@ from sightline.store.sql.rows import (
     segment_record,
 )
 
-_VERSION = select(CollectionRow.id, CollectionRow.version).where(CollectionRow.name == bindparam("name"))
+_VERSION = select(CollectionRow.id, CollectionRow.version).where(
+    CollectionRow.name == bindparam("name"), CollectionRow.trashed_at.is_(None)
+)
 
 
 def version(connection: Connection, name: str) -> tuple[int, int]:
@@ -44,6 +47,7 @@ def snapshot(connection: Connection, name: str) -> Snapshot:
         uncovered=[segment for segment in segments if segment.id not in covered],
         covered=[segment for segment in segments if segment.id in covered],
         dead=_dead_keys(connection, collection.feature_set_id),
+        trashed=_trashed_keys(connection, collection.id),
     )
 
 
@@ -62,6 +66,11 @@ def _published_segments(connection: Connection, feature_set_id: int) -> list[Seg
 def _dead_keys(connection: Connection, feature_set_id: int) -> NDArray[np.int64]:
     query = select(PlacementRow.key).where(PlacementRow.feature_set_id == feature_set_id, PlacementRow.dead)
     return _sorted_keys(connection.scalars(query))
+
+
+def _trashed_keys(connection: Connection, collection_id: int) -> NDArray[np.int64]:
+    trashed = (ImageRow.collection_id == collection_id, IS_TRASHED)
+    return _sorted_keys(connection.scalars(select(ImageRow.key).where(*trashed)))
 
 
 def filter_keys(connection: Connection, collection_id: int, filter: Filter) -> NDArray[np.int64]:

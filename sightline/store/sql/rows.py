@@ -99,7 +99,9 @@ def generation_record(row: Row[Any]) -> Generation:
     return Generation(**{**values, "covered": tuple(values["covered"])})
 
 
-_NAMED = SELECT_COLLECTIONS.where(COLLECTIONS.c.name == bindparam("name"))
+LIVING = select(COLLECTIONS.c.id).where(COLLECTIONS.c.trashed_at.is_(None))
+"""Ids of the collections that are not in the trash."""
+_NAMED = SELECT_COLLECTIONS.where(COLLECTIONS.c.name == bindparam("name"), COLLECTIONS.c.trashed_at.is_(None))
 
 
 def collection_named(connection: Connection, name: str) -> Collection:
@@ -111,13 +113,20 @@ def collection_named(connection: Connection, name: str) -> Collection:
 
 
 def lock_collection(connection: Connection, collection_id: int) -> bool:
-    """Holds the collection's row until the transaction ends; False when it does not exist (any more)."""
+    """Holds the collection's row until the transaction ends; False when it does not exist (any more).
+
+    One in the trash does: what a worker or the builder had begun goes on there.
+    """
     row = select(CollectionRow.id).where(CollectionRow.id == collection_id)
     return connection.execute(row.with_for_update(key_share=True)).first() is not None
 
 
 def require_collection(connection: Connection, collection_id: int) -> None:
-    if not lock_collection(connection, collection_id):
+    """Locks a collection that is not in the trash; NotFoundError."""
+    living = lock_collection(connection, collection_id) and connection.scalar(
+        LIVING.where(COLLECTIONS.c.id == collection_id)
+    )
+    if not living:
         raise NotFoundError(f"There is no collection with number {collection_id}.")
 
 
