@@ -70,7 +70,8 @@ def _dead_keys(connection: Connection, feature_set_id: int) -> NDArray[np.int64]
 
 def _trashed_keys(connection: Connection, collection_id: int) -> NDArray[np.int64]:
     trashed = (ImageRow.collection_id == collection_id, IS_TRASHED)
-    return _sorted_keys(connection.scalars(select(ImageRow.key).where(*trashed)))
+    query = select(ImageRow.key).where(*trashed).order_by(ImageRow.trashed_at)  # in the order of their index
+    return _sorted_keys(connection.scalars(query))
 
 
 def filter_keys(connection: Connection, collection_id: int, filter: Filter) -> NDArray[np.int64]:
