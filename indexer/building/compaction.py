@@ -38,6 +38,10 @@ class Compaction:
         worst = [segment for segment in snapshot.segments if self._is_mostly_gone(segment, gone)]
         return sum(self._replace(snapshot, [segment]) for segment in worst)
 
+    def drop_gone(self, snapshot: Snapshot, segment: Segment) -> bool:
+        """Rewrite one segment without what is gone; False when the catalog has moved on meanwhile."""
+        return self._replace(snapshot, [segment])
+
     def merge_small(self, snapshot: Snapshot) -> int:
         """One merge for each kind of segment that has enough small ones; how many segments were merged.
 

@@ -18,6 +18,7 @@ from sightline.store.sql import (
     jobs,
     leases,
     publishing,
+    purging,
     queries,
     registration,
     releasing,
@@ -52,6 +53,10 @@ class Catalog:
     def __init__(self, engine: Engine, now: Callable[[], float] = time.time) -> None:
         self.database = Database(engine)
         self.now = now
+
+    def forget_old_pages(self, seconds: float) -> bool:
+        """See `sightline.store.database.Database.forget_old_pages`."""
+        return self.database.forget_old_pages(seconds)
 
     def close(self) -> None:
         """Gives all connections back."""
@@ -104,7 +109,18 @@ class Catalog:
     restore_collection = write(trash.restore_collection)
     empty_collection = write_at(trash.empty_collection)
 
+    begin_purge = write_at(purging.begin)
+    begin_collection_purge = write_at(purging.begin_collection)
+    begin_trashed_purge = write_at(trash.begin_trashed_purge)
+    outstanding_purges = read(purging.outstanding)
+    holders = read(purging.holders)
+    are_placed = read(purging.are_placed)
+    drop_generation = write(purging.drop_generation)
+    scrub_purged = write(purging.scrub)
+    forget_purges = write(purging.forget)
+
     snapshot = read(queries.snapshot)
+    snapshot_of = read(queries.snapshot_of)
     version = read(queries.version)
     filter_keys = read(queries.filter_keys)
 

@@ -162,6 +162,10 @@ class IndexBackend(Protocol):
         """Names of all that is stored, finished or not, and untouched since ``before`` (seconds, UTC)."""
         ...
 
+    def erase(self, keys: Keys) -> None:
+        """Delete all that holds one of these keys, finished or not, named by a row or not."""
+        ...
+
     def remove(self, file: str) -> None:
         """Delete it; nothing when it is gone. Whoever has it open may go on."""
         ...

@@ -258,6 +258,16 @@ class Restored:
 
 
 @dataclass(frozen=True)
+class Purge:
+    """One picture that is to leave no trace. After ``until`` no worker writes anything of it."""
+
+    key: int
+    collection_id: int
+    sha256: str
+    until: float
+
+
+@dataclass(frozen=True)
 class TrashedCollection:
     """A deleted collection, which can be had back whole. ``id`` tells those that had the same name apart."""
 

@@ -24,6 +24,7 @@ from sightline.store.durable import verify_file, write_durably
 from sightline.store.records import NewSegment
 from sightline.store.segment_content import KIND, SegmentContent, check_content, parse_content
 from sightline.store.tensorfile import TensorSpec, encode_header, open_tensors, raw
+from sightline.store.traces import erase_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from sightline.store.records import ImageLocation
     from sightline.types import Codes, Half, Keys
 
+SUFFIX: Final = ".segment.safetensors"
 _COPY_ROWS: Final = 256
 """Rows that are copied at a time when segments are merged: 185 MB of ViT-g patches in fp16."""
 
@@ -125,6 +127,11 @@ class SegmentReader:
         if digest.hexdigest() != content.tokens_sha256:
             raise CorruptionError(f"The tokens in {self.folder / file} are not what was written.")
 
+    def erase(self, keys: Keys) -> None:
+        """Delete all that holds one of these keys, named by a row or not; readers' maps outlive the name."""
+        for file in erase_files(self.folder, SUFFIX, keys):
+            self.forget(file)
+
     def forget(self, file: str) -> None:
         """Drop the map of a file that is about to be deleted."""
         with self._lock:
@@ -174,7 +181,7 @@ def _write(folder: Path, keys: Keys, parts: Sequence[tuple[SegmentContent, NDArr
                 yield from _chunks(content.kept()[which][1], rows)
 
     # A fresh name for every call: a late worker deletes its own file, which must never be the winner's.
-    written = write_durably(folder, f"{uuid.uuid4().hex}.segment.safetensors", stream())
+    written = write_durably(folder, f"{uuid.uuid4().hex}{SUFFIX}", stream())
     return NewSegment(written.file, written.sha256, codec, written.bytes, keys)
 
 

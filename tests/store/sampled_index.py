@@ -114,5 +114,11 @@ class SampledBackend:
         paths = self.folder.iterdir() if self.folder.is_dir() else ()
         return {path.name for path in paths if path.stat().st_mtime <= before}
 
+    def erase(self, keys: Keys) -> None:
+        for file in self.stored(float("inf")):
+            with suppress(OSError, ValueError, KeyError), np.load(self.folder / file) as content:
+                if np.isin(content["keys"], keys).any():
+                    self.remove(file)
+
     def remove(self, file: str) -> None:
         (self.folder / file).unlink(missing_ok=True)

@@ -323,13 +323,15 @@ class Play:
         assert sorted(emptied) == sorted(version.image_id for version in gone)
 
     def expire_trash(self) -> None:
-        old = [v for v in self.model.versions if v.state == "trashed" and v.trashed_at <= self.world.time - 60]
+        old = [
+            v for v in self.model.versions if v.state == "trashed" and v.trashed_at <= self.world.time - 60
+        ]
         for version in old:
             version.state = "buried"
         assert self.catalog.expire_trash(60.0) == len(old)
 
     def away_and_back(self) -> None:
-        """The whole collection is deleted; while it is, nobody leases its tasks, and then all is as it was."""
+        """The whole collection is deleted, nobody leases its tasks meanwhile, and then all is as it was."""
         self.catalog.delete_collection("pictures")
         free = [number for number, task in self.model.tasks.items() if task.state == "ready"]
         assert self.catalog.unsent_tasks(0.0, 1000) == []

@@ -18,6 +18,7 @@ from sightline.store.flat.generation_file import SUFFIX, generation_bytes, livin
 from sightline.store.flat.token_index import TokenIndex
 from sightline.store.index import BuiltIndex, IndexReport
 from sightline.store.records import FLAT
+from sightline.store.traces import erase_files
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -98,6 +99,10 @@ class FlatBackend:
                     if path.is_file() and path.stat().st_mtime <= before:
                         found.add(path.name)
         return found
+
+    def erase(self, keys: Keys) -> None:
+        """The memory maps of readers outlive the names."""
+        erase_files(self._folder, SUFFIX, keys)
 
     def remove(self, file: str) -> None:
         """The memory maps of readers outlive the name."""

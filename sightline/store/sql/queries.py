@@ -10,14 +10,16 @@ from sqlalchemy import Connection, bindparam, select
 
 from sightline.errors import NotFoundError
 from sightline.store.filters import Filter
-from sightline.store.records import Generation, Segment, Snapshot
+from sightline.store.records import Collection, Generation, Segment, Snapshot
 from sightline.store.schema import CollectionRow, GenerationRow, ImageRow, PlacementRow, SegmentRow
 from sightline.store.sql.filter_sql import condition
 from sightline.store.sql.releasing import IS_TRASHED
 from sightline.store.sql.rows import (
+    SELECT_COLLECTIONS,
     SELECT_GENERATIONS,
     SELECT_SEGMENTS,
     collection_named,
+    collection_record,
     generation_record,
     segment_record,
 )
@@ -37,7 +39,16 @@ def version(connection: Connection, name: str) -> tuple[int, int]:
 
 def snapshot(connection: Connection, name: str) -> Snapshot:
     """What a search of this collection goes by, read at one instant. NotFoundError."""
-    collection = collection_named(connection, name)
+    return _snapshot(connection, collection_named(connection, name))
+
+
+def snapshot_of(connection: Connection, collection_id: int) -> Snapshot | None:
+    """The same by number, even of a collection in the trash; None when it is gone."""
+    row = connection.execute(SELECT_COLLECTIONS.where(CollectionRow.id == collection_id)).one_or_none()
+    return None if row is None else _snapshot(connection, collection_record(row))
+
+
+def _snapshot(connection: Connection, collection: Collection) -> Snapshot:
     generation = _serving_generation(connection, collection.feature_set_id)
     covered = set(generation.covered) if generation is not None else set()
     segments = _published_segments(connection, collection.feature_set_id)

@@ -18,6 +18,7 @@ from sightline.store.schema import (
     ImageRow,
     JobRow,
     PlacementRow,
+    PurgeRow,
     ReleasedBlobRow,
     SegmentRow,
     SourceRow,
@@ -36,6 +37,7 @@ GENERATIONS = cast("Table", GenerationRow.__table__)
 IMAGES = cast("Table", ImageRow.__table__)
 JOBS = cast("Table", JobRow.__table__)
 PLACEMENTS = cast("Table", PlacementRow.__table__)
+PURGES = cast("Table", PurgeRow.__table__)
 RELEASED_BLOBS = cast("Table", ReleasedBlobRow.__table__)
 SEGMENTS = cast("Table", SegmentRow.__table__)
 SOURCES = cast("Table", SourceRow.__table__)

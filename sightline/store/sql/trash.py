@@ -15,6 +15,7 @@ from sightline.errors import ConflictError, NotFoundError
 from sightline.store.records import Collection, ItemError, Restored, TrashedCollection
 from sightline.store.schema import CollectionRow, FeatureSetRow, ImageRow, PlacementRow
 from sightline.store.sql.collections import remove
+from sightline.store.sql.purging import begin_collection
 from sightline.store.sql.releasing import IS_TRASHED, bury_trashed
 from sightline.store.sql.rows import (
     bump_version,
@@ -207,3 +208,8 @@ def restore_collection(connection: Connection, name: str, new_name: str | None =
 def empty_collection(connection: Connection, now: float, name: str) -> None:
     """Gives up a deleted collection for good (see ``restore_collection`` for its name); NotFoundError."""
     remove(connection, now, _trashed_number(connection, name)[0])
+
+
+def begin_trashed_purge(connection: Connection, now: float, name: str) -> None:
+    """As ``empty_collection``, and nothing of it is to be left; NotFoundError."""
+    begin_collection(connection, now, _trashed_number(connection, name)[0])
