@@ -51,6 +51,7 @@ class Purging:
         indexes: Indexes,
         settings: BuilderSettings,
         now: Callable[[], float],
+        pause_seconds: float = 0.05,
     ) -> None:
         self._catalog = catalog
         self._blobs = blobs
@@ -59,6 +60,7 @@ class Purging:
         self._compaction = Compaction(catalog, segments, settings)
         self._folding = Folding(catalog, segments, indexes, settings, now)
         self._now = now
+        self._pause = pause_seconds
 
     def images(
         self, collection: str, ids: Sequence[str] | None = None, filter: Filter | None = None
@@ -109,6 +111,7 @@ class Purging:
             self._catalog.forget_purges(through)
             done += len(through)
         if done:
+            self._catalog.forget_old_pages(LOG_SECONDS)  # now the SHA-256 by which the files were found, too
             log.info("purged pictures", extra={"pictures": done})
         return done
 
@@ -138,7 +141,7 @@ class Purging:
         for tried in range(TRIES):
             if not self._catalog.are_placed(keys) or self._rewritten(collection_id, keys):
                 return
-            time.sleep(random.uniform(0.0, 0.05 * tried))
+            time.sleep(random.uniform(0.0, self._pause * tried))
         raise ConflictError(
             "The pictures are not found any more, but the builder kept their files busy; "
             "it erases them soon, or another purge does."

@@ -18,6 +18,7 @@ import random
 import sqlite3
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
@@ -178,14 +179,13 @@ class Database:
         return True
 
     def _is_log_emptied(self) -> bool:
-        connection = self.engine.raw_connection()
-        try:
-            busy = connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
-        except sqlite3.OperationalError:  # locked
-            return False
-        finally:
-            connection.close()
-        return not busy
+        # On a connection that does not wait: while it did, it would keep all writers waiting too.
+        with closing(sqlite3.connect(str(self.engine.url.database), timeout=0.0)) as connection:
+            try:
+                busy, *_ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+                return not busy
+            except sqlite3.OperationalError:  # locked
+                return False
 
     def close(self) -> None:
         self.engine.dispose()
