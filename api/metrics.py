@@ -107,7 +107,7 @@ class CatalogCollector(Collector):
             name = collection.name
             counts = self._catalog.collection_counts(name)
             generation = self._catalog.snapshot(name).generation
-            for state in ("live", "pending", "failed", "buried"):
+            for state in ("live", "pending", "failed", "trashed", "buried"):
                 images.add_metric([name, state], counts[state])
             gauges["segments"].add_metric([name], counts["segments"])
             gauges["bytes"].add_metric([name], counts["bytes"])

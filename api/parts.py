@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from sightline.api.settings import ApiSettings
     from sightline.imaging import Decoded
+    from sightline.indexer.building.purging import Purging
     from sightline.indexer.indexer import Indexer
     from sightline.indexer.originals import Originals
     from sightline.searching.documents import Documents
@@ -40,6 +41,7 @@ class ApiParts:
     originals: Originals
     decoder: Decoder
     indexer: Indexer
+    purging: Purging
     collections: Collections
     search: Search
     documents: Documents

@@ -126,7 +126,9 @@ class Indexer:
         accepted: dict[int, Registration] = {}
         try:
             self._accept(uploads, registrar, lines, accepted)
-            for index, outcome in zip(accepted, registrar.write(list(accepted.values())), strict=True):
+            outcomes = registrar.write(list(accepted.values()))
+            for index, outcome in zip(accepted, outcomes, strict=True):
+                self._keep(uploads[index].data, accepted[index].sha256)
                 image_id = accepted[index].image_id
                 if isinstance(outcome, InputError):
                     lines[index] = UploadLine(index, image_id, "failed", "unsupported", str(outcome))
@@ -135,6 +137,11 @@ class Indexer:
         finally:
             self._catalog.seal_job(job.id)
         return self._catalog.job(job.id), [lines[index] for index in range(len(uploads))]
+
+    def _keep(self, data: bytes, sha256: str) -> None:
+        """Again, now that a row names it: a picture with the same bytes may have been purged in between."""
+        if not self._parts.blobs.has(sha256):
+            self._parts.blobs.put(data)
 
     def _accept(
         self,

@@ -100,12 +100,14 @@ class BuilderSettings:
     """… and deleted once it lay aside for this long."""
     retired_seconds: float = 600.0
     """A replaced segment or generation stays this long for searches that began before."""
+    trash_seconds: float = 30 * 86_400.0
+    """A deleted picture or collection can be restored for this long; 0 gives it up at the next pass."""
     released_seconds: float | None = None
-    """The copied original and the thumbnail of a deleted or replaced picture stay this long, unless another
-    picture has the same bytes; and never less than ``orphan_seconds`` after the bytes last came in. Not
-    given: seven days when the originals lie in the data folder; else they stay, for other installations may
-    share the place that ``SIGHTLINE_ORIGINALS`` names. Pictures that were indexed where they are keep their
-    files.
+    """The copied original and the thumbnail of a picture that was replaced, or has left the trash, stay this
+    long, unless another picture has the same bytes; and never less than ``orphan_seconds`` after the bytes
+    last came in. Not given: seven days when the originals lie in the data folder; else they stay, for other
+    installations may share the place that ``SIGHTLINE_ORIGINALS`` names. Pictures that were indexed where
+    they are keep their files.
     """
     clean_seconds: float = 60.0
     """How often folders are compared with the catalog."""

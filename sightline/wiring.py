@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sightline.api.parts import ApiParts
     from sightline.imaging import IsolatedDecoder
     from sightline.indexer.building.builder import Builder
+    from sightline.indexer.building.purging import Purging
     from sightline.indexer.indexer import Indexer
     from sightline.indexer.originals import Originals
     from sightline.indexer.parts import Send
@@ -181,6 +182,14 @@ class Installation(Pillars):
             patch_codec=self.settings.indexer.patch_codec,
         )
 
+    @once
+    def purging(self) -> Purging:
+        """Erases pictures."""
+        from sightline.indexer.building.purging import Purging
+
+        settings = self.settings.builder_settings
+        return Purging(self.catalog, self.blobs, self.segments, self.indexes, settings, self.given.now)
+
     def send(self, task_ids: Sequence[int]) -> None:
         """Tell the workers about tasks; raises UnavailableError when the broker cannot be reached."""
         if self.given.send is not None:
@@ -241,6 +250,7 @@ class Installation(Pillars):
             originals=self.originals,
             decoder=self.decoder,
             indexer=self.indexer,
+            purging=self.purging,
             collections=self.collections,
             search=self.search,
             documents=self.documents,

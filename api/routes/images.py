@@ -13,6 +13,7 @@ from sightline.api.dependencies import (
     MetricsHere,
     Name,
     PartsHere,
+    Purge,
     Root,
     SettingsHere,
     live_image,
@@ -116,11 +117,14 @@ def change_image(
     return image_answer(image, name, root)
 
 
-@router.delete("/{image_id}", status_code=204, responses=problems(404))
-def delete_image(name: Name, image_id: ImageIdHere, parts: PartsHere) -> None:
-    """Delete one image: no search that begins after this finds it."""
-    collection = parts.catalog.collection(name)
-    if parts.catalog.delete_images(collection.id, ids=[image_id]) == 0:
+@router.delete("/{image_id}", status_code=204, responses=problems(404, 409, 503))
+def delete_image(name: Name, image_id: ImageIdHere, parts: PartsHere, purge: Purge = False) -> None:
+    """Move one image to the trash, or purge it: no search that begins after this finds it."""
+    if purge:
+        count = len(parts.purging.images(name, [image_id]))
+    else:
+        count = parts.catalog.delete_images(parts.catalog.collection(name).id, ids=[image_id])
+    if count == 0:
         raise NotFoundError(f"There is no image {image_id!r} in collection {name!r}.")
 
 

@@ -17,6 +17,7 @@ from sightline.errors import LeaseLostError, NotFoundError, SightlineError
 from sightline.indexer.building.cleaning import Cleaning
 from sightline.indexer.building.compaction import Compaction
 from sightline.indexer.building.folding import Folding
+from sightline.indexer.building.purging import Purging
 from sightline.indexer.building.recoding import Recoding
 from sightline.indexer.building.sweeping import Sweeper
 from sightline.indexer.heartbeat import Heartbeat
@@ -36,12 +37,17 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+PURGES = "~"
+"""Stands for the purges where collections are named; none can have this name."""
+
 
 @dataclass
 class StepReport:
     """What one pass did."""
 
     expired: int = 0
+    given_up: int = 0
+    purged: int = 0
     resent: int = 0
     sealed: int = 0
     folded: int = 0
@@ -79,6 +85,7 @@ class Builder:
         self._folding = Folding(catalog, segments, indexes, settings, now)
         self._compaction = Compaction(catalog, segments, settings)
         self._recoding = Recoding(catalog, segments, formats, patch_codec)
+        self._purging = Purging(catalog, blobs, segments, indexes, settings, now)
         self._cleaning = Cleaning(catalog, blobs, segments, indexes, settings, now)
         self._snapshots: dict[str, Snapshot] = {}
         """By collection name, to be read again only when the version has changed."""
@@ -135,6 +142,7 @@ class Builder:
         report = StepReport()
         with heartbeat:
             self._sweep(report)
+            self._purge(report)
             for collection in self._catalog.collections():
                 heartbeat.check()
                 self._tend(collection.name, report, heartbeat)
@@ -145,6 +153,17 @@ class Builder:
         report.expired = self._sweeper.expire()
         report.resent = self._sweeper.resend()
         report.sealed = self._sweeper.seal_abandoned()
+        report.given_up = self._catalog.expire_trash(self._settings.trash_seconds)
+
+    def _purge(self, report: StepReport) -> None:
+        """End what purges have begun and could not end."""
+        if self._now() < self._rests.get(PURGES, 0.0):
+            return
+        try:
+            report.purged = self._purging.finish(early=False)
+        except (SightlineError, OSError):
+            log.exception("pictures could not be purged")
+            self._rests[PURGES] = self._now() + self._settings.rest_seconds
 
     def _tend(self, name: str, report: StepReport, heartbeat: Heartbeat) -> None:
         """Fold, rewrite and merge one collection; a problem with it must not keep the others waiting."""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from sightline.store.catalog import Catalog
     from sightline.store.records import Segment, Snapshot
     from sightline.store.segments import SegmentReader
+    from sightline.types import Keys
 
 log = logging.getLogger(__name__)
 
@@ -30,11 +31,16 @@ class Compaction:
         self._settings = settings
 
     def rewrite_dead(self, snapshot: Snapshot) -> int:
-        """Rewrite every segment of which too much is dead; how many."""
-        if not len(snapshot.dead):
+        """Rewrite every segment of which too much is gone, the trash not counted; how many."""
+        gone = snapshot.gone
+        if not len(gone):
             return 0
-        worst = [segment for segment in snapshot.segments if self._is_mostly_dead(segment, snapshot)]
+        worst = [segment for segment in snapshot.segments if self._is_mostly_gone(segment, gone)]
         return sum(self._replace(snapshot, [segment]) for segment in worst)
+
+    def drop_gone(self, snapshot: Snapshot, segment: Segment) -> bool:
+        """Rewrite one segment without what is gone; False when the catalog has moved on meanwhile."""
+        return self._replace(snapshot, [segment])
 
     def merge_small(self, snapshot: Snapshot) -> int:
         """One merge for each kind of segment that has enough small ones; how many segments were merged.
@@ -66,20 +72,20 @@ class Compaction:
             return []
         return sorted(chosen, key=lambda segment: segment.id)
 
-    def _is_mostly_dead(self, segment: Segment, snapshot: Snapshot) -> bool:
+    def _is_mostly_gone(self, segment: Segment, gone: Keys) -> bool:
         keys, _ = self._segments.tokens(segment.file)
-        return bool(np.isin(keys, snapshot.dead).mean() > self._settings.rewrite_dead_fraction)
+        return bool(np.isin(keys, gone).mean() > self._settings.rewrite_dead_fraction)
 
     def _replace(self, snapshot: Snapshot, old: Sequence[Segment]) -> bool:
         keys = np.concatenate([self._segments.tokens(segment.file)[0] for segment in old])
-        alive = np.setdiff1d(keys, snapshot.dead)
-        new = rewrite_segment(self._segments, old, alive) if len(alive) else None
+        kept = np.setdiff1d(keys, snapshot.gone)
+        new = rewrite_segment(self._segments, old, kept) if len(kept) else None
         old_ids = [segment.id for segment in old]
         replaced = publish_or_remove(
             self._segments.path(new),
             lambda: self._catalog.replace_segments(snapshot.collection.id, old_ids, new),
         )
         if replaced:
-            counts = {"segments": len(old), "rows_before": len(keys), "rows_after": len(alive)}
+            counts = {"segments": len(old), "rows_before": len(keys), "rows_after": len(kept)}
             log.info("segments replaced", extra={"collection": snapshot.collection.name, **counts})
         return replaced

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from sightline.store.index import Indexes
     from sightline.store.records import Snapshot
     from sightline.store.segments import SegmentReader
+    from sightline.types import Keys
 
 log = logging.getLogger(__name__)
 
@@ -53,8 +54,8 @@ class Folding:
             return "many images are outside of the generation"
         if self._idle(snapshot):
             return "nothing else is going on"
-        if self._many_dead(snapshot):
-            return "much of the generation is dead"
+        if self._much_gone(snapshot):
+            return "much of the generation is gone"
         return None
 
     def fold(self, snapshot: Snapshot) -> bool:
@@ -64,7 +65,7 @@ class Folding:
         """
         kind = self._kind(snapshot)
         backend = self._indexes.of(kind)
-        built = backend.build(self._segments, snapshot.segments, snapshot.dead)
+        built = backend.build(self._segments, snapshot.segments, snapshot.gone)
         old = snapshot.generation
         number = old.number if old is not None else 0
         generation = Generation(
@@ -105,19 +106,20 @@ class Folding:
         quiet = self._now() - newest >= self._settings.fold_idle_seconds
         return quiet and images <= self._settings.fold_idle_max_images
 
-    def _many_dead(self, snapshot: Snapshot) -> bool:
+    def _much_gone(self, snapshot: Snapshot) -> bool:
         generation = snapshot.generation
         if generation is None or generation.images == 0:
             return False
         most = self._settings.fold_dead_fraction * generation.images
-        if len(snapshot.dead) <= most:  # most of the time: no file is opened
+        gone = snapshot.gone
+        if len(gone) <= most:  # most of the time: no file is opened
             return False
-        alive = sum(self._alive(segment.file, snapshot) for segment in snapshot.covered)
-        return generation.images - alive > most
+        kept = sum(self._kept(segment.file, gone) for segment in snapshot.covered)
+        return generation.images - kept > most
 
-    def _alive(self, file: str, snapshot: Snapshot) -> int:
+    def _kept(self, file: str, gone: Keys) -> int:
         keys, _ = self._segments.tokens(file)
-        return int(np.isin(keys, snapshot.dead, invert=True).sum())
+        return int(np.isin(keys, gone, invert=True).sum())
 
     def _sound(self, generation: Generation) -> bool:
         """Whether it is there; now and then also whether it is what was built."""

@@ -58,9 +58,9 @@ class Recoding:
         return replaced
 
     def _rewritten(self, snapshot: Snapshot, old: Segment, target: PatchFormat) -> NewSegment | None:
-        """The living rows in the new codec; None when there are none."""
+        """What is not gone, in the new codec; None when that is nothing."""
         content = self._segments.read(old.file)
-        rows = np.flatnonzero(~np.isin(content.keys, snapshot.dead))
+        rows = np.flatnonzero(~np.isin(content.keys, snapshot.gone))
         if not len(rows) or content.patches is None:
             return None
         parts = [

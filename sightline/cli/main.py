@@ -12,7 +12,18 @@ from typing import NoReturn
 
 import typer
 
-from sightline.cli import adoption, browse, cache, demo, diagnose, indexing, learning, processes, searching
+from sightline.cli import (
+    adoption,
+    browse,
+    cache,
+    demo,
+    diagnose,
+    indexing,
+    learning,
+    processes,
+    searching,
+    trash,
+)
 from sightline.cli.output import OK, exit_code, print_error
 from sightline.errors import SightlineError
 
@@ -24,7 +35,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-for module in (demo, indexing, searching, browse, processes, cache, diagnose, adoption, learning):
+for module in (demo, indexing, searching, browse, trash, processes, cache, diagnose, adoption, learning):
     module.register(app)
 
 

@@ -40,6 +40,9 @@ class Files(Protocol):
     def drop(self, path: str) -> bool:
         """Whether it was still there: somebody else may have put it back."""
 
+    def drop_beginnings(self, path: str, before: float) -> None:
+        """Remove what writers of a file that was taken left behind before that time (epoch seconds)."""
+
     def taken(self) -> Iterator[str]:
         """The paths of files that somebody took and neither dropped nor put back."""
 
@@ -130,6 +133,15 @@ class LocalFiles:
         except FileNotFoundError:
             return False
         return True
+
+    def drop_beginnings(self, path: str, before: float) -> None:
+        """Whatever lies aside and is a beginning of the taken file."""
+        with suppress(FileNotFoundError):
+            whole = (self._root / TAKEN / path).read_bytes()
+            for entry in _entries(self._aside):
+                with suppress(FileNotFoundError):
+                    if entry.stat().st_mtime < before and whole.startswith(Path(entry.path).read_bytes()):
+                        Path(entry.path).unlink()
 
     def taken(self) -> Iterator[str]:
         for folder in _entries(self._root / TAKEN):

@@ -91,6 +91,9 @@ class RemoteFiles:
             return False
         return True
 
+    def drop_beginnings(self, path: str, before: float) -> None:
+        """Nothing is ever aside."""
+
     def taken(self) -> Iterator[str]:
         root = f"{self._root}/{TAKEN}"
         with _translated(root):

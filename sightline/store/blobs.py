@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -28,6 +29,9 @@ SHARED: Final = "shared originals"
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _OURS: Final = re.compile(r"originals/[0-9a-f]{2}/[0-9a-f]{64}|thumbnails/[0-9a-f]{2}/[0-9a-f]{64}\.webp")
 _LOCAL_PREFIXES: Final = ("file://", "local://")
+_ERASING_TRIES: Final = 10
+_UNFINISHED_SECONDS: Final = 60.0
+"""A file aside that was not written to for so long has no writer any more."""
 
 
 class BlobStore:
@@ -119,6 +123,28 @@ class BlobStore:
             return False
         self._files.drop(thumbnail)
         return self._files.drop(original) or taken == "absent"
+
+    def erase(self, sha256: str, is_referenced: Callable[[], bool]) -> bool:
+        """Remove an original and its thumbnail at once, also what was taken or never finished of them.
+
+        Nothing happens when ``is_referenced`` says that some row has these bytes. Whoever registers the same
+        bytes meanwhile keeps them once more after the row: see `remove_released`. False: somebody brought
+        them back again and again.
+        """
+        paths = (_original(sha256), _thumbnail(sha256))
+        for _ in range(_ERASING_TRIES):
+            for path in paths:
+                self._files.take(path, None)
+            if is_referenced():
+                for path in paths:
+                    self._files.put_back(path)
+                return True
+            for path in paths:
+                self._files.drop_beginnings(path, time.time() - _UNFINISHED_SECONDS)
+                self._files.drop(path)
+            if all(self._files.size(path) is None for path in paths):  # no builder put back what was taken
+                return True
+        return False
 
     def put_back_taken(self) -> int:
         """Undo the removals that a process did not live to end; how many files. Call it before removing."""

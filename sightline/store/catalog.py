@@ -20,10 +20,12 @@ from sightline.store.sql import (
     leases,
     loose,
     publishing,
+    purging,
     queries,
     registration,
     releasing,
     singletons,
+    trash,
 )
 from sightline.store.sql.rows import collection_named
 
@@ -54,6 +56,10 @@ class Catalog:
         self.database = Database(engine)
         self.now = now
 
+    def forget_old_pages(self, seconds: float) -> bool:
+        """See `sightline.store.database.Database.forget_old_pages`."""
+        return self.database.forget_old_pages(seconds)
+
     def close(self) -> None:
         """Gives all connections back."""
         self.database.close()
@@ -61,7 +67,8 @@ class Catalog:
     create_collection = write_at(collections.create)
     collection = read(collection_named)
     collection_counts = read(collections.counts)
-    delete_collection = write_at(collections.remove)
+    delete_collection = write_at(trash.delete_collection)
+    remove_collection = write_at(collections.remove)
     collections = read(collections.every)
 
     create_job = write_at(jobs.create)
@@ -92,11 +99,30 @@ class Catalog:
     update_image = write(images.change)
     delete_images = write_at(images.delete)
     describe = read(images.describe)
+    kept_images = read(images.kept)
     locations = read(images.locations)
     find_live_by_sha = read(images.live_by_sha)
     images = read(images.page)
 
+    restore_images = write(trash.restore)
+    empty_trash = write_at(trash.empty)
+    expire_trash = write_at(trash.expire)
+    trashed_collections = read(trash.trashed)
+    restore_collection = write(trash.restore_collection)
+    empty_collection = write_at(trash.empty_collection)
+
+    begin_purge = write_at(purging.begin)
+    begin_collection_purge = write_at(purging.begin_collection)
+    begin_trashed_purge = write_at(trash.begin_trashed_purge)
+    outstanding_purges = read(purging.outstanding)
+    holders = read(purging.holders)
+    are_placed = read(purging.are_placed)
+    drop_generation = write(purging.drop_generation)
+    scrub_purged = write(purging.scrub)
+    forget_purges = write(purging.forget)
+
     snapshot = read(queries.snapshot)
+    snapshot_of = read(queries.snapshot_of)
     version = read(queries.version)
     filter_keys = read(queries.filter_keys)
 

@@ -18,6 +18,7 @@ import random
 import sqlite3
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
@@ -103,6 +104,7 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
     _enter_wal(connection)
     connection.execute("PRAGMA synchronous=FULL")
     connection.execute("PRAGMA foreign_keys=ON")
+    connection.execute("PRAGMA secure_delete=ON")  # what was deleted or replaced is overwritten with zeros
 
 
 def _enter_wal(connection: sqlite3.Connection) -> None:
@@ -161,6 +163,29 @@ class Database:
                 else:
                     raise
         raise AssertionError("unreachable: the last try returns or raises")
+
+    def forget_old_pages(self, seconds: float) -> bool:
+        """Empties SQLite's write-ahead log, which holds what was written before; else there is nothing to do.
+
+        False when others kept it in use for that long.
+        """
+        if self.engine.dialect.name != "sqlite":
+            return True
+        deadline = time.monotonic() + seconds
+        while not self._is_log_emptied():
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(random.uniform(0.005, 0.05))
+        return True
+
+    def _is_log_emptied(self) -> bool:
+        # On a connection that does not wait: while it did, it would keep all writers waiting too.
+        with closing(sqlite3.connect(str(self.engine.url.database), timeout=0.0)) as connection:
+            try:
+                busy, *_ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+                return not busy
+            except sqlite3.OperationalError:  # locked
+                return False
 
     def close(self) -> None:
         self.engine.dispose()

@@ -160,6 +160,10 @@ class IndexBackend(Protocol):
         """What it holds, after looking at all of it; raises nothing for what is missing or damaged."""
         ...
 
+    def erase(self, keys: Keys) -> None:
+        """Delete all that holds one of these keys, finished or not, named by a row or not."""
+        ...
+
     def remove(self, file: str) -> None:
         """Delete it; nothing when it is gone. Whoever has it open may go on."""
         ...

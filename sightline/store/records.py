@@ -250,6 +250,36 @@ class Progress:
 
 
 @dataclass(frozen=True)
+class Restored:
+    """What came back from the trash, and what did not: taken ids, and ids that are not in the trash."""
+
+    restored: list[str]
+    refused: list[ItemError]
+
+
+@dataclass(frozen=True)
+class Purge:
+    """One picture that is to leave no trace. After ``until`` no worker writes anything of it."""
+
+    key: int
+    collection_id: int
+    sha256: str
+    until: float
+
+
+@dataclass(frozen=True)
+class TrashedCollection:
+    """A deleted collection, which can be had back whole. ``id`` tells those that had the same name apart."""
+
+    id: str
+    name: str
+    model: str
+    images: int
+    pending: int
+    trashed_at: float
+
+
+@dataclass(frozen=True)
 class Page:
     """One page of images; ``next_cursor`` is None on the last page."""
 
@@ -263,7 +293,8 @@ class Snapshot:
 
     All of it is of the feature set that serves, and of its generation that serves. ``covered`` and
     ``uncovered`` are the published segments inside and outside of the generation; ``dead`` are the keys
-    (sorted) that may still occur in these segments or in the generation and must not be found.
+    (sorted) that may still occur in these segments or in the generation and must not be found. Of these
+    ``trashed`` may come back: whoever writes a segment or a generation keeps them and leaves out ``gone``.
     """
 
     collection: Collection
@@ -271,6 +302,12 @@ class Snapshot:
     uncovered: list[Segment]
     covered: list[Segment]
     dead: NDArray[np.int64]
+    trashed: NDArray[np.int64]
+
+    @property
+    def gone(self) -> NDArray[np.int64]:
+        """The dead keys that never come back, sorted."""
+        return np.setdiff1d(self.dead, self.trashed, assume_unique=True)
 
     @property
     def segments(self) -> list[Segment]:

@@ -316,6 +316,19 @@ class LooseFileRow(Base):
     age: Mapped[float] = mapped_column(Time)
 
 
+class PurgeRow(Base):
+    """A picture that is to leave no trace, until it has. Its row in ``images`` may be gone already."""
+
+    __tablename__ = "purges"
+    __table_args__ = WITHOUT_ROWID
+
+    key: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=False)
+    collection_id: Mapped[int] = mapped_column(Id)
+    sha256: Mapped[str] = mapped_column(Text)
+    until: Mapped[float] = mapped_column(Time)
+    """Until then a worker that had begun may still write something of it: it is looked for again."""
+
+
 class SingletonRow(Base):
     __tablename__ = "singletons"
 

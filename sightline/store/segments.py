@@ -20,10 +20,11 @@ from numpy.typing import NDArray
 
 from sightline.errors import CorruptionError, InputError, NotFoundError
 from sightline.store.durable import verify_file, write_durably
-from sightline.store.own_files import SEGMENT, new_name
+from sightline.store.own_files import SEGMENT, OwnFiles, new_name
 from sightline.store.records import NewSegment
 from sightline.store.segment_content import KIND, SegmentContent, check_content, parse_content
 from sightline.store.tensorfile import TensorSpec, encode_header, open_tensors, raw
+from sightline.store.traces import erase_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -124,6 +125,11 @@ class SegmentReader:
         digest.update(raw(content.tokens))
         if digest.hexdigest() != content.tokens_sha256:
             raise CorruptionError(f"The tokens in {self.folder / file} are not what was written.")
+
+    def erase(self, keys: Keys) -> None:
+        """Delete all that holds one of these keys, named by a row or not; readers' maps outlive the name."""
+        for file in erase_files(OwnFiles(self.folder, SEGMENT), keys):
+            self.forget(file)
 
     def forget(self, file: str) -> None:
         """Drop the map of a file that is about to be deleted."""

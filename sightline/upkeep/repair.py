@@ -15,7 +15,6 @@ import numpy as np
 from sightline.blip.patch_formats import PackedPatches, PatchFormat
 from sightline.errors import CorruptionError, ImageRejected, ModelMismatchError, NotFoundError
 from sightline.store.durable import publish_or_remove
-from sightline.store.filters import Filter
 from sightline.store.segments import write_segment
 from sightline.types import FP16
 
@@ -28,8 +27,6 @@ if TYPE_CHECKING:
     from sightline.store.records import Collection, Image, NewSegment, Segment
     from sightline.store.segments import SegmentReader
     from sightline.types import Half
-
-CHUNK = 1_000
 
 
 @dataclass(frozen=True)
@@ -98,14 +95,8 @@ class Repair:
         return Repaired(collection.name, segment.file, len(images))
 
     def _images_of(self, collection: Collection, segment: Segment) -> list[Image]:
-        """The live images of a segment, by key."""
-        keys = self._catalog.filter_keys(collection.id, Filter()).tolist()
-        found: list[Image] = []
-        for start in range(0, len(keys), CHUNK):
-            places = self._catalog.locations(keys[start : start + CHUNK])
-            inside = [key for key, place in places.items() if place.segment_id == segment.id]
-            found += self._catalog.describe(collection.id, inside).values()
-        return sorted(found, key=lambda image: image.key)
+        """The images of a segment that are live or in the trash, by key."""
+        return self._catalog.kept_images(collection.id, segment.id)
 
     def _write(self, collection: Collection, segment: Segment, images: Sequence[Image]) -> NewSegment:
         """A segment with the same images, read, decoded and embedded anew.

@@ -133,7 +133,10 @@ def segment_files(world: World) -> list[str]:
 
 
 def delete(world: World, doomed: Sequence[str]) -> None:
-    world.catalog.delete_images(world.catalog.collection(COLLECTION).id, doomed)
+    """For good: what is in the trash is not dropped from any file."""
+    collection_id = world.catalog.collection(COLLECTION).id
+    world.catalog.delete_images(collection_id, doomed)
+    world.catalog.empty_trash(collection_id, doomed)
 
 
 # --- folding -------------------------------------------------------------------------------------------

@@ -101,6 +101,22 @@ class World:
     def dead(self) -> set[int]:
         return {int(key) for key in self.catalog.snapshot("pictures").dead}
 
+    def gone(self) -> set[int]:
+        """The dead keys that are not in the trash."""
+        return {int(key) for key in self.catalog.snapshot("pictures").gone}
+
+    def trashed(self) -> dict[str, int]:
+        """image id → key, of the version that was deleted last."""
+        images = self.catalog.images("pictures", limit=1000, state="trashed").items
+        return {
+            image.image_id: image.key for image in sorted(images, key=lambda one: (one.trashed_at, one.key))
+        }
+
+    def lose(self, *names: str) -> None:
+        """Deletes them, and gives up what is in the trash under these names."""
+        self.catalog.delete_images(self.collection.id, ids=names)
+        self.catalog.empty_trash(self.collection.id, ids=names)
+
     def version(self) -> int:
         return self.catalog.version("pictures")[1]
 
@@ -125,8 +141,10 @@ def opened(url: str) -> Iterator[World]:
 @contextmanager
 def emptied(world: World) -> Iterator[World]:
     """No collection but an empty "pictures"; checks the catalog's invariants when the test is over."""
+    for one in world.catalog.trashed_collections():
+        world.catalog.empty_collection(one.id)
     for collection in world.catalog.collections():
-        world.catalog.delete_collection(collection.name)
+        world.catalog.remove_collection(collection.id)
     world.time = 1_000.0
     create_pictures(world.catalog)
     yield world
@@ -159,7 +177,7 @@ class Builder:
         snapshot = self.world.catalog.snapshot("pictures")
         segments = [s for s in snapshot.segments if covered is None or s.id in covered]
         number = snapshot.generation.number if snapshot.generation else 0
-        keys = sorted({key for segment in segments for key in self.files[segment.file]} - self.world.dead())
+        keys = sorted({key for segment in segments for key in self.files[segment.file]} - self.world.gone())
         file = f"generation-{number + 1}-{sha_of(str(keys))[:8]}"
         self.files[file] = keys
         ids = tuple(segment.id for segment in segments) if covered is None else tuple(covered)
@@ -177,11 +195,11 @@ class Builder:
         )
 
     def merge(self, old_ids: Sequence[int], keep: Sequence[int] | None = None) -> bool:
-        """Rewrites these segments without their dead keys, or with exactly ``keep``."""
+        """Rewrites these segments without the keys that are gone, or with exactly ``keep``."""
         snapshot = self.world.catalog.snapshot("pictures")
         old = [s for s in snapshot.segments if s.id in old_ids]
-        alive = [key for s in old for key in self.files[s.file] if key not in self.world.dead()]
-        keys = alive if keep is None else list(keep)
+        kept = [key for s in old for key in self.files[s.file] if key not in self.world.gone()]
+        keys = kept if keep is None else list(keep)
         new = self.write(keys) if keys else None
         return self.world.catalog.replace_segments(snapshot.collection.id, old_ids, new)
 

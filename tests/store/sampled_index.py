@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -106,6 +107,12 @@ class SampledBackend:
             return IndexReport("sampled", self.open(file, sha256).keys, (self.folder / file).stat().st_size)
         except SightlineError as error:
             return IndexReport("sampled", np.empty(0, np.int64), 0, str(error))
+
+    def erase(self, keys: Keys) -> None:
+        for file in self.files.stored():
+            with suppress(OSError, ValueError, KeyError), np.load(self.folder / file) as content:
+                if np.isin(content["keys"], keys).any():
+                    self.remove(file)
 
     def remove(self, file: str) -> None:
         self.files.remove(file)

@@ -16,6 +16,7 @@ from sightline.store.flat.token_index import TokenIndex
 from sightline.store.index import BuiltIndex, IndexReport
 from sightline.store.own_files import OwnFiles, new_name
 from sightline.store.records import FLAT
+from sightline.store.traces import erase_files
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -82,6 +83,10 @@ class FlatBackend:
             return IndexReport(FLAT, keys, path.stat().st_size)
         except (OSError, SightlineError) as error:
             return IndexReport(FLAT, np.empty(0, np.int64), 0, str(error))
+
+    def erase(self, keys: Keys) -> None:
+        """The memory maps of readers outlive the names."""
+        erase_files(self.files, keys)
 
     def remove(self, file: str) -> None:
         """The memory maps of readers outlive the name."""

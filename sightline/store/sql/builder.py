@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Connection, bindparam, delete, exists, fun
 
 from sightline.errors import ConflictError
 from sightline.store.records import Generation, NewSegment, Segment
-from sightline.store.schema import FeatureSetRow, GenerationRow, PlacementRow, SegmentRow
+from sightline.store.schema import FeatureSetRow, GenerationRow, ImageRow, PlacementRow, SegmentRow
 from sightline.store.sql.loose import admit, release_files
 from sightline.store.sql.publishing import insert_segment, plain_segment
 from sightline.store.sql.rows import (
@@ -99,8 +99,9 @@ def replace_segments(
 ) -> bool:
     """Moves the keys of ``old_ids`` to ``new`` and retires them; ``new`` is None when nothing in them lives.
 
-    False when one of them is not published (any more) or a live key would be lost. Dead keys may be left
-    out; those that a generation still holds stay known as dead (without a row) until it is replaced.
+    False when one of them is not published (any more) or a key would be lost that is live or in the trash.
+    Keys that are gone may be left out; those that a generation still holds stay known as dead (without a row)
+    until it is replaced.
     ConflictError when a generation covers some of them but not all.
     """
     old = sorted(set(plain_keys(old_ids)))
@@ -109,9 +110,9 @@ def replace_segments(
     if feature_set_id is None or _published(connection, feature_set_id, old) != old:
         return False
     holders = _covering(connection, feature_set_id, old)
-    dead = _dead_by_key(connection, old)
+    gone = _gone_by_key(connection, old)
     rows = {int(key): row for row, key in enumerate(new.keys)} if new is not None else {}
-    if not rows.keys() <= dead.keys() or not all(dead[key] or key in rows for key in dead):
+    if not rows.keys() <= gone.keys() or not all(gone[key] or key in rows for key in gone):
         return False
     new_id = insert_segment(connection, now, feature_set_id, new) if new is not None else None
     _move(connection, feature_set_id, new_id, rows)
@@ -152,12 +153,13 @@ def _covering(connection: Connection, feature_set_id: int, old: Sequence[int]) -
     return found
 
 
-def _dead_by_key(connection: Connection, segment_ids: Sequence[int]) -> dict[int, bool]:
-    """key → whether it is dead, of every key that lies in these segments."""
+def _gone_by_key(connection: Connection, segment_ids: Sequence[int]) -> dict[int, bool]:
+    """key → whether it never comes back, of every key that lies in these segments."""
     found: dict[int, bool] = {}
+    placed = select(PlacementRow.key, ImageRow.state).join(ImageRow, ImageRow.key == PlacementRow.key)
     for chunk in chunks(segment_ids):
-        query = select(PlacementRow.key, PlacementRow.dead).where(PlacementRow.segment_id.in_(chunk))
-        found.update((key, dead) for key, dead in connection.execute(query))
+        rows = connection.execute(placed.where(PlacementRow.segment_id.in_(chunk)))
+        found.update((key, state not in ("live", "trashed")) for key, state in rows)
     return found
 
 

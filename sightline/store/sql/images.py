@@ -12,7 +12,7 @@ from sightline.store.filters import Filter
 from sightline.store.records import UNSET, Image, ImageLocation, ImageState, Metadata, Page, Unset
 from sightline.store.schema import REFERRING, FeatureSetRow, ImageRow, JobRow, PlacementRow, SegmentRow
 from sightline.store.sql.filter_sql import condition
-from sightline.store.sql.releasing import bury, bury_keys, discard
+from sightline.store.sql.releasing import discard, to_trash
 from sightline.store.sql.rows import (
     IMAGES,
     PLACEMENTS,
@@ -120,9 +120,10 @@ def delete(
     filter: Filter | None = None,
     job_id: str | None = None,
 ) -> int:
-    """Buries live images by id and/or filter and discards other versions of them; how many ids lost one.
+    """Moves live images by id and/or filter to the trash and discards other versions of them.
 
-    A filter speaks of live images; ids may be pending or failed ones too. ``job_id``: the job that counts it.
+    Returns how many ids lost one. A filter speaks of live images; ids may be pending or failed ones too.
+    ``job_id``: the job that counts it.
     """
     if ids is None and filter is None:
         raise InputError("Say which images to delete: ids, a filter, or both.")
@@ -139,11 +140,12 @@ def _delete(
 ) -> set[str]:
     gone: set[str] = set()
     if filter is not None:
-        # Its keys first: burying asks three times, and a filter may be slow.
-        gone.update(bury_keys(connection, now, _matching(connection, collection_id, ids, filter)))
+        # Its keys first: what follows asks twice, and a filter may be slow.
+        for chunk in chunks(_matching(connection, collection_id, ids, filter)):
+            gone.update(to_trash(connection, now, [ImageRow.key.in_(chunk)]))
     else:
-        for chunk in chunks(sorted(set(ids or ()))):
-            gone.update(bury(connection, now, _by_ids(collection_id, "live", chunk)))
+        for named in chunks(sorted(set(ids or ()))):
+            gone.update(to_trash(connection, now, _by_ids(collection_id, "live", named)))
     others = sorted(gone) if filter is not None else sorted(set(ids or ()))
     if gone:
         bump_version(connection, collection_id)
@@ -192,7 +194,7 @@ _BY_SHA = (
     .join(ImageRow, ImageRow.key == PlacementRow.key)
     .where(
         ImageRow.collection_id == bindparam("collection"),
-        ImageRow.state == "live",
+        ImageRow.state.in_(("live", "trashed")),
         text(f"images.{REFERRING}"),
         ImageRow.sha256.in_(bindparam("shas", expanding=True)),
     )
@@ -201,13 +203,21 @@ _BY_SHA = (
 
 
 def describe(connection: Connection, collection_id: int, keys: Sequence[int]) -> dict[int, Image]:
-    """Live images by key; what was buried meanwhile is absent."""
+    """Live images by key; what was deleted or replaced meanwhile is absent."""
     found: dict[int, Image] = {}
     for chunk in chunks(plain_keys(keys)):
         rows = connection.execute(_DESCRIBED, {"keys": chunk, "collection": collection_id}).all()
         images = [image_record(row) for row in rows]
         found.update((image.key, image) for image in images)
     return found
+
+
+def kept(connection: Connection, collection_id: int, segment_id: int) -> list[Image]:
+    """The images in a segment that are live or in the trash, by key."""
+    here = (ImageRow.collection_id == collection_id, PlacementRow.segment_id == segment_id)
+    query = SELECT_IMAGES.join(PlacementRow, PlacementRow.key == IMAGES.c.key)
+    wanted = query.where(*here, ImageRow.state.in_(("live", "trashed"))).order_by(ImageRow.key)
+    return [image_record(row) for row in connection.execute(wanted)]
 
 
 def locations(connection: Connection, keys: Sequence[int]) -> dict[int, ImageLocation]:
@@ -223,7 +233,7 @@ def locations(connection: Connection, keys: Sequence[int]) -> dict[int, ImageLoc
 
 
 def live_by_sha(connection: Connection, collection_id: int, shas: Sequence[str]) -> dict[str, ImageLocation]:
-    """One live location per SHA-256: bytes that are embedded already, under whatever id."""
+    """One location per SHA-256: bytes that are embedded already, under whatever id, even in the trash."""
     found: dict[str, ImageLocation] = {}
     for chunk in chunks(sorted(set(shas))):
         rows = connection.execute(_BY_SHA, {"collection": collection_id, "shas": chunk}).all()

@@ -174,8 +174,8 @@ def progress(connection: Connection, job_id: str) -> Progress:
     )
     found: dict[tuple[str, bool], int] = {}
     for state, replacing, count in connection.execute(query):
-        # Only what was live can be buried: the two together are the published images.
-        state = "published" if state in ("live", "buried") else state
+        # Only what was live can be trashed or buried: these together are the published images.
+        state = "published" if state in ("live", "trashed", "buried") else state
         key = (state, bool(replacing) and state == "published")
         found[key] = found.get(key, 0) + count
     indexed, replaced = found.get(("published", False), 0), found.get(("published", True), 0)

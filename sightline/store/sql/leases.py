@@ -12,6 +12,7 @@ from sightline.store.schema import ImageRow, TaskRow
 from sightline.store.sql.items import waiting
 from sightline.store.sql.rows import (
     COLLECTIONS,
+    LIVING,
     SELECT_COLLECTIONS,
     SELECT_IMAGES,
     TASKS,
@@ -30,13 +31,13 @@ def acquire(
     seconds: float,
     kinds: Collection[TaskKind] = (EMBED,),
 ) -> Lease | None:
-    """Takes a ready task, or one whose lease has run out; None when it is taken, finished, gone, or of a kind
-    that is not among ``kinds``: those that the caller can do.
+    """Takes a ready task, or one whose lease has run out; None when it is taken, finished, gone, of a kind
+    that is not among ``kinds`` (those that the caller can do), or its collection is in the trash.
     """
     free = or_(TaskRow.state == "ready", and_(TaskRow.state == "leased", TaskRow.lease_expires_at <= now))
     statement = (
         update(TaskRow)
-        .where(TaskRow.id == task_id, TaskRow.kind.in_(kinds), free)
+        .where(TaskRow.id == task_id, TaskRow.kind.in_(kinds), free, TaskRow.collection_id.in_(LIVING))
         .values(state="leased", owner=owner, attempt=TaskRow.attempt + 1, lease_expires_at=now + seconds)
         .returning(TaskRow.attempt, TaskRow.collection_id, TaskRow.kind)
     )
@@ -101,6 +102,7 @@ def unsent(connection: Connection, now: float, older_than: float, limit: int) ->
     query = (
         select(TaskRow.id)
         .where(TaskRow.state == "ready", or_(TaskRow.sent_at.is_(None), TaskRow.sent_at <= now - older_than))
+        .where(TaskRow.collection_id.in_(LIVING))
         .order_by(TaskRow.id)
         .limit(limit)
     )

@@ -11,7 +11,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sightline.errors import ConflictError, NotFoundError
 from sightline.store.records import EMBED, Job, Outcome, Registered, Registration, TaskKind
 from sightline.store.schema import CollectionRow, ImageRow, JobRow, JobSeenRow, TaskRow
-from sightline.store.sql.releasing import bury, discard
+from sightline.store.sql.releasing import discard, to_trash
 from sightline.store.sql.rows import (
     IMAGES,
     JOBS,
@@ -28,7 +28,10 @@ LiveRows = dict[str, Row[Any]]
 """image id → (image_id, key, sha256, caption, metadata, source_id) of its live version."""
 
 
-SELECT_JOBS: Select[Any] = select(JOBS, CollectionRow.name.label("collection")).join(CollectionRow)
+SELECT_JOBS: Select[Any] = select(JOBS, CollectionRow.name.label("collection")).join(
+    CollectionRow, (CollectionRow.id == JOBS.c.collection_id) & CollectionRow.trashed_at.is_(None)
+)
+"""Those of collections in the trash wait there with them."""
 
 
 def find_job(connection: Connection, job_id: str) -> Job:
@@ -251,18 +254,18 @@ def record_failure(
 
 
 def prune(connection: Connection, now: float, job_id: str) -> int:
-    """Buries the live images whose id this job has not met; how many. What another job has pending stays.
+    """Moves the live images whose id this job has not met to the trash; how many.
 
-    Only before the job is sealed (else ConflictError).
+    What another job has pending stays. Only before the job is sealed (else ConflictError).
     """
     job = open_job(connection, job_id)
     seen = exists().where(JobSeenRow.job_id == job_id, JobSeenRow.image_id == ImageRow.image_id)
-    buried = len(bury(connection, now, [ImageRow.collection_id == job.collection_id, ~seen]))
-    values = {"deleted": JobRow.deleted + buried, "updated_at": now}
+    gone = len(to_trash(connection, now, [ImageRow.collection_id == job.collection_id, ~seen]))
+    values = {"deleted": JobRow.deleted + gone, "updated_at": now}
     connection.execute(update(JobRow).where(JobRow.id == job_id).values(values))
-    if buried:
+    if gone:
         bump_version(connection, job.collection_id)
-    return buried
+    return gone
 
 
 def forget_seen(connection: Connection, job_id: str) -> None:

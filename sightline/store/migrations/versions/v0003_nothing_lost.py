@@ -21,6 +21,7 @@ BEFORE = "state IN ('live', 'pending', 'failed')"
 def upgrade() -> None:
     _installation()
     _loose_files()
+    _purges()
     op.add_column("collections", column("trashed_at", sa.Double(), null=True))
     op.add_column("collections", *texts("trashed_name", null=True))
     op.add_column("jobs", *texts("detail", null=True))
@@ -40,6 +41,8 @@ def downgrade() -> None:
     trashed += " + (SELECT count(*) FROM collections WHERE trashed_at IS NOT NULL)"
     if op.get_bind().scalar(sa.text(trashed)):
         raise ConflictError("Schema 0002 has no trash: restore what is in it, or empty it, and go back then.")
+    if op.get_bind().scalar(sa.text("SELECT count(*) FROM purges")):
+        raise ConflictError("Pictures are being purged: let the builder end that, and go back then.")
     op.drop_index("ix_images_sha256", "images")
     partial("ix_images_sha256", "images", ["sha256", "collection_id"], BEFORE)
     _tell_the_planner({"ix_images_sha256": "600000 2 1"})
@@ -55,6 +58,7 @@ def downgrade() -> None:
     ):
         op.drop_column(table, name)
     op.drop_table("loose_files")
+    op.drop_table("purges")
     op.drop_table("installation")
 
 
@@ -76,6 +80,18 @@ def _loose_files() -> None:
         column("seen_at", sa.Double()),
         column("age", sa.Double()),
         sa.PrimaryKeyConstraint("name", name="pk_loose_files"),
+        sqlite_with_rowid=False,
+    )
+
+
+def _purges() -> None:
+    op.create_table(
+        "purges",
+        column("key", ID),
+        column("collection_id", ID),
+        *texts("sha256"),
+        column("until", sa.Double()),
+        sa.PrimaryKeyConstraint("key", name="pk_purges"),
         sqlite_with_rowid=False,
     )
 

@@ -1,0 +1,355 @@
+"""What is purged leaves no trace: its bytes are in no file any more, and those of a neighbour still are."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from sightline.errors import ConflictError, NotFoundError
+from sightline.indexer.building.purging import Purging
+from sightline.indexer.indexer import Upload
+from sightline.indexer.settings import BuilderSettings
+from sightline.store.catalog import Catalog
+from sightline.store.filters import parse_filter
+from sightline.store.records import Image
+from tests.indexer.world import COLLECTION, Knobs, World, picture, search_all
+
+SETTLED = {"merge_at_least": 10_000, "fold_idle_max_images": 0}
+
+
+@pytest.fixture
+def world(tmp_path: Path, catalog_url: str) -> Iterator[World]:
+    """On both databases: the files of PostgreSQL are not looked into."""
+    world = World(tmp_path, Knobs(catalog="" if catalog_url.startswith("sqlite") else catalog_url))
+    world.create()
+    yield world
+    assert world.catalog.check() == []
+    world.close()
+
+
+def purging(world: World, catalog: Catalog | None = None) -> Purging:
+    parts = (catalog or world.catalog, world.blobs, world.segments, world.indexes)
+    return Purging(*parts, BuilderSettings(), world.now)
+
+
+def add(world: World, *numbers: int, first: int = 0) -> None:
+    """Uploads with captions and metadata, embedded; ``first`` draws other pictures under the same ids."""
+    uploads = [
+        Upload(picture(first + number), name(number), caption(number, first), {"note": note(number, first)})
+        for number in numbers
+    ]
+    job, _ = world.indexer.add(COLLECTION, uploads)
+    world.indexer.wait(job.id, timeout=120)
+
+
+def name(number: int) -> str:
+    return f"holiday-of-{number:04d}-{number * 7919 % 10_000:04d}.png"
+
+
+def caption(number: int, first: int = 0) -> str:
+    return f"a caption that only {first + number * 104_729} has"
+
+
+def note(number: int, first: int = 0) -> str:
+    return f"metadata-of-{first + number * 15_485_863}"
+
+
+@dataclass(frozen=True)
+class Traces:
+    """What one picture leaves, by what it is."""
+
+    found: Mapping[str, bytes] = field(default_factory=dict)
+
+    def files(self, folder: Path) -> dict[str, list[str]]:
+        """What it is → the files that hold it."""
+        contents = {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+        return {
+            what: [str(path.relative_to(folder)) for path, content in contents.items() if data in content]
+            for what, data in self.found.items()
+        }
+
+
+def traces_of(world: World, number: int, image: Image, first: int = 0) -> Traces:
+    """Everything of it, read from where it is now."""
+    place = world.catalog.locations([image.key])[image.key]
+    content = world.segments.read(place.file)
+    assert content.patches is not None
+    texts = {"caption": caption(number, first).encode(), "metadata": note(number, first).encode()}
+    if not world.knobs.catalog:
+        texts |= {"id": name(number).encode(), "sha256": image.sha256.encode()}
+    else:
+        texts = {}
+    return Traces(
+        {
+            **texts,
+            "tokens": content.tokens[place.row].tobytes(),
+            "patches": content.patches[place.row].tobytes(),
+            "original": world.blobs.get(image.sha256),
+            "thumbnail": world.blobs.get_thumbnail(image.sha256),
+        }
+    )
+
+
+def by_number(world: World) -> dict[int, Image]:
+    live = {image.image_id: image for image in world.live()}
+    return {number: live[name(number)] for number in range(100) if name(number) in live}
+
+
+def gone(traces: Traces, world: World) -> None:
+    left = {what: files for what, files in traces.files(world.data).items() if files}
+    assert left == {}
+
+
+def there(traces: Traces, world: World) -> None:
+    missing = [what for what, files in traces.files(world.data).items() if not files]
+    assert missing == []
+
+
+def fill(world: World) -> tuple[Traces, Traces]:
+    """Twelve pictures, nine folded, merged once; traces of number 3 and, as a control, of number 4."""
+    for first in range(0, 9, 3):
+        add(world, first, first + 1, first + 2)
+    builder = world.builder(merge_at_least=2, fold_idle_max_images=0)
+    assert builder.fold(COLLECTION)
+    report = builder.step()
+    assert report is not None
+    assert report.merged == 3
+    assert builder.fold(COLLECTION) is False
+    add(world, 9, 10, 11)
+    live = by_number(world)
+    victim, control = traces_of(world, 3, live[3]), traces_of(world, 4, live[4])
+    there(victim, world)
+    there(control, world)
+    return victim, control
+
+
+def test_purged_bytes_are_in_no_file_and_all_others_stay(world: World) -> None:
+    victim, control = fill(world)
+    before = search_all(world)
+    key = by_number(world)[3].key
+    assert purging(world).images(COLLECTION, [name(3)]) == {name(3)}
+    gone(victim, world)
+    there(control, world)
+    assert search_all(world) == [other for other in before if other != key]
+    with pytest.raises(NotFoundError):
+        world.catalog.image(COLLECTION, name(3))
+    assert world.catalog.outstanding_purges(float("inf"), 0, 9) == []
+    assert world.builder(**SETTLED).step() is not None
+
+
+def test_older_versions_and_the_trash_are_purged_with_the_picture(world: World) -> None:
+    add(world, 3, 4)
+    old = traces_of(world, 3, by_number(world)[3])
+    add(world, 3, first=500)
+    replaced = traces_of(world, 3, by_number(world)[3], first=500)
+    world.catalog.delete_images(world.catalog.collection(COLLECTION).id, [name(3)])
+    add(world, 3, first=900)
+    newest, control = by_number(world)[3], traces_of(world, 4, by_number(world)[4])
+    traces = [old, replaced, traces_of(world, 3, newest, first=900)]
+    for one in traces:
+        there(one, world)
+    purging(world).images(COLLECTION, [name(3)])
+    for one in traces:
+        gone(one, world)
+    there(control, world)
+    assert world.catalog.collection_counts(COLLECTION)["trashed"] == 0
+
+
+def test_only_the_trash_is_purged_when_that_is_asked(world: World) -> None:
+    add(world, 3, 4)
+    old = traces_of(world, 3, by_number(world)[3])
+    world.catalog.delete_images(world.catalog.collection(COLLECTION).id, [name(3)])
+    add(world, 3, first=500)
+    newer = traces_of(world, 3, by_number(world)[3], first=500)
+    shared = {what: data for what, data in old.found.items() if data not in newer.found.values()}
+    assert purging(world).trash(COLLECTION) == {name(3)}
+    gone(Traces(shared), world)
+    there(newer, world)
+
+
+def test_bytes_that_another_picture_has_stay_for_it(world: World) -> None:
+    add(world, 3, 4)
+    image = by_number(world)[3]
+    job, _ = world.indexer.add(COLLECTION, [Upload(picture(3), "the same.png")])
+    world.indexer.wait(job.id, timeout=120)
+    traces = traces_of(world, 3, image)
+    purging(world).images(COLLECTION, [name(3)])
+    left = {what for what, files in traces.files(world.data).items() if files}
+    # Its tokens and patches are those of the other one too; its texts are gone.
+    assert left == {"tokens", "patches", "original", "thumbnail"} | ({"sha256"} & traces.found.keys())
+    [same] = [one for one in world.live() if one.image_id == "the same.png"]
+    assert world.blobs.get(same.sha256) == picture(3)
+
+
+def test_the_last_picture_can_be_purged_and_a_filter_says_which(world: World) -> None:
+    add(world, 3)
+    assert world.builder().fold(COLLECTION)
+    victim = traces_of(world, 3, by_number(world)[3])
+    wanted = parse_filter({"must": [{"field": "metadata.note", "equals": note(3)}]})
+    assert purging(world).images(COLLECTION, filter=wanted) == {name(3)}
+    gone(victim, world)
+    assert search_all(world) == []
+    add(world, 4)
+    assert len(search_all(world)) == 1
+
+
+def test_a_whole_collection_leaves_no_trace(world: World) -> None:
+    victim, control = fill(world)
+    files = set(world.catalog.segment_files() | world.catalog.generation_files())
+    assert files
+    purging(world).collection(COLLECTION)
+    gone(victim, world)
+    gone(control, world)
+    assert not {path.name for path in world.data.rglob("*.safetensors")}
+    assert set(world.blobs) == set()
+
+
+def test_replaced_set_aside_and_unfinished_files_are_found_too(world: World) -> None:
+    """Files that the builder has not removed yet, wherever in its folders they wait."""
+    victim, control = fill(world)
+    segment = next(path for path in world.segments.folder.iterdir() if path.name.endswith(".safetensors"))
+    held = [path for path in world.segments.folder.iterdir() if victim.found["tokens"] in path.read_bytes()]
+    assert held
+    (world.segments.folder / ".swept").mkdir()
+    copy = world.segments.folder / ".swept" / f"{'0' * 32}.segment.safetensors"
+    copy.write_bytes(held[0].read_bytes())
+    unfinished = world.segments.folder / f".aside-{'1' * 32}.segment.safetensors"
+    unfinished.write_bytes(held[0].read_bytes()[:-100])
+    aside = world.data / "blobs" / "aside" / "half an upload"
+    aside.write_bytes(victim.found["original"][:-5])
+    os.utime(aside, (time.time() - 100, time.time() - 100))
+    thesis = world.segments.folder / "thesis.odt"
+    thesis.write_bytes(b"not ours")
+    purging(world).images(COLLECTION, [name(3)])
+    gone(victim, world)
+    there(control, world)
+    assert (copy.exists(), unfinished.exists(), aside.exists(), thesis.exists()) == (
+        False,
+        False,
+        False,
+        True,
+    )
+    assert segment.parent.is_dir()
+
+
+class Dying:
+    """A catalog whose process is killed when it is asked for something the n-th time."""
+
+    def __init__(self, catalog: Catalog, calls: int) -> None:
+        self._catalog, self._left = catalog, calls
+
+    def __getattr__(self, wanted: str) -> object:
+        found = getattr(self._catalog, wanted)
+
+        def method(*args: object, **named: object) -> object:
+            self._left -= 1
+            if self._left < 0:
+                raise KilledError
+            return found(*args, **named)
+
+        return method if callable(found) else found
+
+
+class KilledError(BaseException):
+    """What no handler takes for an error."""
+
+
+def test_a_purge_that_is_killed_at_every_step_is_ended_by_the_next(tmp_path: Path) -> None:
+    world = World(tmp_path, Knobs())
+    world.create()
+    victim, control = fill(world)
+    for kills in range(100):
+        # The first looks the collection up, and begins; each of the others comes one step further.
+        dying = cast("Catalog", Dying(world.catalog, kills or 2))
+        one = purging(world, dying)
+        try:
+            one.finish() if kills else one.images(COLLECTION, [name(3)])
+        except KilledError:
+            assert name(3) not in {image.image_id for image in world.live()}, "at once, whatever comes"
+        else:
+            break
+    assert kills >= 8
+    gone(victim, world)
+    there(control, world)
+    assert world.catalog.outstanding_purges(float("inf"), 0, 9) == []
+    assert world.catalog.check() == []
+    world.close()
+
+
+def test_what_a_killed_purge_has_begun_the_builder_ends(world: World) -> None:
+    victim, control = fill(world)
+    with pytest.raises(KilledError):
+        purging(world, cast("Catalog", Dying(world.catalog, 2))).images(COLLECTION, [name(3)])
+    report = world.builder(**SETTLED).step()
+    assert report is not None
+    assert report.purged == 1
+    gone(victim, world)
+    there(control, world)
+
+
+def test_a_worker_that_was_at_it_publishes_nothing_of_it_and_all_else(tmp_path: Path) -> None:
+    """The lease of its batch is taken back, and what it writes all the same is erased when that would end."""
+    ahead = [0.0]
+    world = World(tmp_path, Knobs(), lambda: time.time() + ahead[0])
+    world.create()
+    uploads = [Upload(picture(number), name(number), caption(number)) for number in (3, 4, 5)]
+    job, _ = world.indexer.add(COLLECTION, uploads)
+    traces = Traces({"original": picture(3), "caption": caption(3).encode()})
+    there(traces, world)
+
+    def purge() -> None:
+        world.models.toy.before = lambda: None
+        assert purging(world).images(COLLECTION, [name(3)]) == {name(3)}
+
+    world.models.toy.before = purge
+    world.indexer.wait(job.id, timeout=120)
+    assert sorted(image.image_id for image in world.live()) == [name(4), name(5)]
+    gone(traces, world)
+    ahead[0] = 61.0
+    assert world.builder(**SETTLED).step() is not None
+    live = world.live()
+    files = world.segments.folder.glob("*.safetensors")
+    keys = [int(key) for path in files for key in world.segments.tokens(path.name)[0]]
+    assert sorted(keys) == sorted(image.key for image in live)
+    shas = {image.sha256 for image in live}
+    assert (set(world.blobs), set(world.blobs.thumbnails())) == (shas, shas)
+    assert world.catalog.outstanding_purges(float("inf"), 0, 9) == []
+    world.close()
+
+
+class Second(Purging):
+    """Somebody else is always faster."""
+
+    def _rewritten(self, collection_id: int, keys: Sequence[int]) -> bool:
+        return False
+
+
+def test_who_comes_second_again_and_again_gives_up_with_a_sentence_and_the_builder_ends_it(
+    world: World,
+) -> None:
+    victim, control = fill(world)
+    parts = (world.catalog, world.blobs, world.segments, world.indexes)
+    with pytest.raises(ConflictError, match=r"builder .* soon"):
+        Second(*parts, BuilderSettings(), world.now, pause_seconds=0.0).images(COLLECTION, [name(3)])
+    report = world.builder(**SETTLED).step()
+    assert report is not None
+    assert report.purged == 1
+    gone(victim, world)
+    there(control, world)
+
+
+def test_old_pages_that_somebody_reads_are_not_emptied_and_that_is_said(tmp_path: Path) -> None:
+    world = World(tmp_path, Knobs())
+    world.create()
+    add(world, 3)
+    with world.catalog.database.engine.connect() as reader:
+        reader.exec_driver_sql("SELECT count(*) FROM images").all()
+        assert world.catalog.forget_old_pages(0.0) is False
+    assert world.catalog.forget_old_pages(5.0) is True
+    world.close()
