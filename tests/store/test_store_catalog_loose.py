@@ -138,6 +138,8 @@ def test_replaced_generations_and_deleted_collections_release_their_files(world:
     assert world.catalog.released_files("flat", 1.0) == [first.file]
     files = world.catalog.segment_files()
     world.catalog.delete_collection("pictures")
+    assert not world.catalog.loose_files(SEGMENT_KIND, "released") & files
+    world.catalog.expire_trash(0.0)
     assert world.catalog.loose_files(SEGMENT_KIND, "released") >= files
     assert world.catalog.loose_files("flat", "released") >= {first.file, second.file}
 
