@@ -49,7 +49,13 @@ def worker(data: Data = None) -> None:
     settings = load_settings(data)
     log_json_lines(settings.log.level)
     with open_installation(settings) as services, Presence(services.catalog):
-        status = run_worker(services.app, log_level=settings.log.level.upper())
+        status = run_worker(
+            services.app,
+            services.indexer.tasks,
+            services.work,
+            stall_seconds=settings.indexer.stall_seconds,
+            log_level=settings.log.level.upper(),
+        )
     raise typer.Exit(status)
 
 

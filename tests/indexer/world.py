@@ -36,6 +36,8 @@ from sightline.indexer.indexer import Indexer
 from sightline.indexer.originals import Originals
 from sightline.indexer.parts import IndexerParts
 from sightline.indexer.queue.app import TaskSender, make_app
+from sightline.indexer.queue.stopping import told_to_stop
+from sightline.indexer.queue.work import Work
 from sightline.indexer.settings import BrokerSettings, BuilderSettings, IndexerSettings
 from sightline.processes.logs import log_json_lines
 from sightline.retriever.retriever import Retriever
@@ -49,7 +51,7 @@ from sightline.store.segments import SegmentReader
 from sightline.types import PatchLevel
 
 COLLECTION = "pictures"
-SHORT = {"batch_size": 4, "lease_seconds": 2.0, "heartbeat_seconds": 0.5, "max_leases": 1000}
+SHORT = {"batch_size": 4, "lease_seconds": 2.0, "heartbeat_seconds": 0.5, "max_deaths": 1000}
 """Settings under which a dead worker is noticed soon."""
 QUICK = {"retry_pause_seconds": 0.0, "poll_seconds": 0.05}
 Processes = list[subprocess.Popen[bytes]]
@@ -106,7 +108,10 @@ class Knobs:
 class World:
     """Catalog, blobs, segments, generations, broker and pictures below one folder."""
 
-    def __init__(self, data: Path, knobs: Knobs | None = None, now: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, data: Path, knobs: Knobs | None = None, now: Callable[[], float] | None = None
+    ) -> None:
+        """``now`` replaces the clock of the database, and the one by which the builder measures intervals."""
         self.data = data
         self.now = now
         data.mkdir(parents=True, exist_ok=True)
@@ -153,7 +158,11 @@ class World:
 
     @cached_property
     def app(self) -> Celery:
-        return make_app(self.broker, lambda task_id, owner: self.indexer.run_task(task_id, owner))
+        return make_app(self.broker, lambda task_id: self.work.message(task_id))
+
+    @cached_property
+    def work(self) -> Work:
+        return Work(self.catalog, self.indexer.tasks, self.parts.settings.look_seconds, told_to_stop)
 
     @cached_property
     def formats(self) -> PatchFormats:
@@ -188,7 +197,7 @@ class World:
             self.formats,
             settings,
             queue,
-            self.now,
+            self.now or time.monotonic,
             patch_codec,
         )
 
@@ -397,7 +406,8 @@ def main(role: str, data: str) -> int:
         if role == "worker":
             from sightline.indexer.queue.worker import run_worker
 
-            return run_worker(world.app)
+            stall = world.parts.settings.stall_seconds
+            return run_worker(world.app, world.indexer.tasks, world.work, stall_seconds=stall)
         if role == "index":
             world.indexer.wait(world.index().id)
             return 0

@@ -6,7 +6,18 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from sqlalchemy import Connection, bindparam, exists, func, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    bindparam,
+    case,
+    exists,
+    func,
+    insert,
+    null,
+    select,
+    update,
+)
 
 from sightline.errors import ConflictError
 from sightline.store.records import ItemError, Job, JobKind, Progress
@@ -25,6 +36,11 @@ from sightline.store.sql.rows import (
 )
 from sightline.store.values import check_kind, check_metadata, plain_json, printable
 
+LISTING_ENDED = (
+    "The process that listed this job's sources ended before it was done. What it had found by then is "
+    "indexed; start the same again for the rest: what is there already costs nothing."
+)
+"""Why a job that is broken has failed."""
 OPEN = ("ready", "leased")
 """The states of a task that still owes an outcome."""
 
@@ -88,7 +104,7 @@ def note_progress(connection: Connection, now: float, job_id: str) -> None:
     Callers hold the collection's row: none misses another.
     """
     noted = (JobRow.id == job_id, JobRow.detail.is_not(None))
-    connection.execute(update(JobRow).where(*noted).values(detail=None))
+    connection.execute(update(JobRow).where(*noted).values(detail=_why_broken()))
     finish_if_last(connection, now, job_id)
 
 
@@ -98,7 +114,12 @@ def finish_if_last(connection: Connection, now: float, job_id: str) -> None:
     statement = update(JobRow).where(
         JobRow.id == job_id, JobRow.sealed, JobRow.state == "running", ~open_task
     )
-    connection.execute(statement.values(state="done", updated_at=now, detail=None))
+    ended = case((JobRow.broken, "failed"), else_="done")
+    connection.execute(statement.values(state=ended, updated_at=now, detail=_why_broken()))
+
+
+def _why_broken() -> ColumnElement[str | None]:
+    return case((JobRow.broken, LISTING_ENDED), else_=null())
 
 
 def cancel(connection: Connection, now: float, job_id: str) -> None:

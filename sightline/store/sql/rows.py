@@ -20,6 +20,7 @@ from sightline.store.schema import (
     PlacementRow,
     ReleasedBlobRow,
     SegmentRow,
+    SingletonRow,
     SourceRow,
     TaskItemRow,
     TaskRow,
@@ -38,6 +39,7 @@ JOBS = cast("Table", JobRow.__table__)
 PLACEMENTS = cast("Table", PlacementRow.__table__)
 RELEASED_BLOBS = cast("Table", ReleasedBlobRow.__table__)
 SEGMENTS = cast("Table", SegmentRow.__table__)
+SINGLETONS = cast("Table", SingletonRow.__table__)
 SOURCES = cast("Table", SourceRow.__table__)
 TASK_ITEMS = cast("Table", TaskItemRow.__table__)
 TASKS = cast("Table", TaskRow.__table__)
