@@ -67,6 +67,14 @@ class CountingToy(ToyEncoder):
         self.delay = delay
         self.seen = 0
         self.before: Callable[[], None] = lambda: None
+        self.at: dict[int, Callable[[], object]] = {}
+        """Number of a picture → what happens at its sight."""
+
+    def preprocess(self, images: Sequence[Any]) -> Any:
+        for number, happens in self.at.items():
+            if any(picture_number(rgb) == number for rgb in images):
+                happens()
+        return super().preprocess(images)
 
     def encode_patches(self, pixels: Any) -> Any:
         self.before()
@@ -101,6 +109,10 @@ class Knobs:
     """Seconds that the model takes for a picture."""
     sends: bool = False
     """Whether registering tells a queue (else the work waits for ``run_pending``)."""
+    kills: int = -1
+    """The number of a picture at which the process dies."""
+    hangs: int = -1
+    """The number of a picture at which the process hangs, the first time."""
     indexer: dict[str, Any] = field(default_factory=dict)
     builder: dict[str, Any] = field(default_factory=dict)
 
@@ -121,7 +133,17 @@ class World:
         self.knobs = Knobs(**json.loads(saved.read_text()))
         self.pictures = data / "pictures"
         self.generations = data / "generations"
-        self.models = ToyModels(CountingToy(self.knobs.delay))
+        toy = CountingToy(self.knobs.delay)
+        toy.at[self.knobs.kills] = lambda: os.kill(os.getpid(), signal.SIGKILL)
+        toy.at[self.knobs.hangs] = self._hang_once
+        self.models = ToyModels(toy)
+
+    def _hang_once(self) -> None:
+        try:
+            (self.data / "hung").touch(exist_ok=False)
+        except FileExistsError:
+            return
+        threading.Event().wait(600.0)
 
     @cached_property
     def catalog(self) -> Catalog:
@@ -290,6 +312,11 @@ def picture(number: int) -> bytes:
     return out.getvalue()
 
 
+def picture_number(rgb: Any) -> int:
+    """Which ``picture`` this is."""
+    return int(rgb[0, 7, 0]) + 256 * int(rgb[0, 7, 1])
+
+
 def kill(process: subprocess.Popen[bytes], how: int = signal.SIGKILL) -> int:
     """Signal and wait; the exit status."""
     process.send_signal(how)
@@ -399,8 +426,33 @@ def search_all(world: World) -> list[int]:
     ]
 
 
+def reborn(data: Path, most: int = 100) -> int:
+    """Does all work in children, one after the other, of which some may be killed; returns how many were.
+
+    Nothing is computed here, so that a fork is a whole process, and comes at once.
+    """
+    died = 0
+    for _ in range(most):
+        child = os.fork()
+        if child == 0:
+            world = World(data)
+            world.indexer.run_pending()
+            os._exit(0)
+        died += os.waitpid(child, 0)[1] != 0
+        world = World(data)
+        pending = world.catalog.collection_counts(COLLECTION)["pending"]
+        world.close()
+        if not pending:
+            return died
+        time.sleep(0.1)
+    raise AssertionError("the work never ended")
+
+
 def main(role: str, data: str) -> int:
     log_json_lines()
+    if role == "reborn":
+        print("died", reborn(Path(data)), flush=True)
+        return 0
     world = World(Path(data))
     try:
         if role == "worker":
