@@ -16,11 +16,12 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from sightline.errors import ConflictError, InputError, SourceError
+from sightline.errors import ConflictError, InputError, LeaseLostError, SourceError
 from sightline.indexer.embedding.embedder import Embedder
 from sightline.indexer.names import worker_name
 from sightline.indexer.parts import IndexerParts
 from sightline.indexer.registration import Plan, Registrar
+from sightline.indexer.resuming import listing_lease
 from sightline.indexer.roots import Roots
 from sightline.indexer.tasks import Outcome, TaskRunner
 from sightline.indexer.uploads import Upload, UploadLine
@@ -40,7 +41,7 @@ class Indexer:
     def __init__(self, parts: IndexerParts) -> None:
         self._parts = parts
         self._catalog = parts.catalog
-        self._tasks = TaskRunner(parts.catalog, parts.settings, {EMBED: Embedder(parts)})
+        self.tasks = TaskRunner(parts.catalog, parts.settings, {EMBED: Embedder(parts)})
 
     # --- sources ----------------------------------------------------------------------------------
 
@@ -81,27 +82,37 @@ class Indexer:
     def register(self, job_id: str) -> Job:
         """Read the sources of a begun job, register what is new, tell the workers, seal and prune.
 
-        Whatever ends it early, what was registered until then is embedded.
+        Whatever ends it early, what was registered until then is embedded, and the job says that it ended so.
+        A job whose process died while it listed may be registered again: nothing is counted twice.
+
+        Raises:
+            ConflictError: another process lists the job's sources now.
+            LeaseLostError: another process took over.
         """
-        registrar = Registrar(self._parts, job_id)
+        with listing_lease(self._catalog, job_id, self._parts.settings.lease_seconds) as heartbeat:
+            self._list(job_id, Registrar(self._parts, job_id, heartbeat.check))
+        return self._catalog.job(job_id)
+
+    def _list(self, job_id: str, registrar: Registrar) -> None:
         plan = Plan.from_json(self._catalog.job(job_id).request)
         try:
             registrar.register_sources(plan)
             if plan.prune:
                 self._prune(job_id, registrar)
-        except SourceError:
-            self._catalog.fail_job(job_id)
+        except SourceError as error:
+            self._catalog.fail_job(job_id, str(error))
             raise
         except ConflictError:
             if self._catalog.job(job_id).state != "cancelled":
                 raise
+        except LeaseLostError:
+            raise
         except BaseException:
             with suppress(Exception):
-                self._catalog.seal_job(job_id)
+                self._catalog.end_listing(job_id)
             raise
         else:
             self._catalog.seal_job(job_id)
-        return self._catalog.job(job_id)
 
     def _prune(self, job_id: str, registrar: Registrar) -> None:
         """Delete what the sources no longer have, unless that is only because they could not be read."""
@@ -204,7 +215,7 @@ class Indexer:
 
     def run_task(self, task_id: int, owner: str) -> bool:
         """The whole worker step for one task; True when this call finished it."""
-        return self._tasks.run(task_id, owner) is Outcome.PUBLISHED
+        return self.tasks.run(task_id, owner) is Outcome.PUBLISHED
 
     def run_pending(self, *, most: int | None = None) -> int:
         """Do open tasks in this process until none is free (or ``most`` are done); returns how many."""
@@ -214,7 +225,7 @@ class Indexer:
             self._catalog.expire_leases()
             outcomes = []
             for task_id in self._catalog.unsent_tasks(0, PENDING_PAGE):
-                outcomes.append(self._tasks.run(task_id, owner))
+                outcomes.append(self.tasks.run(task_id, owner))
                 finished += outcomes[-1] is Outcome.PUBLISHED
                 if finished == most:
                     return finished

@@ -57,8 +57,10 @@ class Plan:
 class Registrar:
     """Registers into one job. Not thread-safe; one for each job."""
 
-    def __init__(self, parts: IndexerParts, job_id: str) -> None:
+    def __init__(self, parts: IndexerParts, job_id: str, check: Callable[[], None] = lambda: None) -> None:
+        """``check`` raises when somebody else registers into the job by now."""
         self._parts = parts
+        self._check = check
         self._catalog = parts.catalog
         self._settings = parts.settings
         self._job_id = job_id
@@ -89,6 +91,7 @@ class Registrar:
         """
         if not items:
             return []
+        self._check()
         try:
             registered = self._catalog.register(self._job_id, items, batch_size=self._settings.batch_size)
         except InputError as error:

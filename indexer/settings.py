@@ -25,12 +25,23 @@ class IndexerSettings:
     """How long a batch stays a worker's without a sign of life."""
     heartbeat_seconds: float | None = None
     """How often a lease is renewed; a third of its length when not given."""
+    stall_seconds: float = 900.0
+    """A batch that has not got on for this long hangs, and so does a worker that has done nothing, not even
+    looked for work: its process ends with status 70, so that its supervisor starts it again. Longer than the
+    model takes for one pass of ``encode_batch`` pictures; loading a model does not count.
+    """
     max_attempts: int = 3
-    """An attempt of at least this number that ends in an unexpected error fails the batch for good."""
-    max_leases: int = 10
-    """A batch leased more often than this was killing its workers: it is failed without another try."""
+    """After so many unexpected errors a batch is halved; a picture alone in its batch has failed."""
+    split_deaths: int = 2
+    """A batch is halved when so many workers in a row died while they had it …"""
+    max_deaths: int = 5
+    """… and a picture that is alone in its batch has failed after so many (it can be retried)."""
     retry_pause_seconds: float = 1.0
-    """Pause before a batch that failed unexpectedly is given back; doubled at each attempt."""
+    """Pause before a batch that failed unexpectedly is given back; doubled at each error."""
+    look_seconds: float = 5.0
+    """How often an idle worker looks for work in the catalog, whatever its broker says."""
+    waiting_seconds: float = 300.0
+    """Work that nobody has taken for this long is reported by ``ping worker`` and ``/readyz``."""
     encode_batch: int | None = None
     """Pictures in one pass of the model; 8 on a CPU and 32 on an accelerator when not given. Halved for good
     when the memory does not hold them.
@@ -111,8 +122,14 @@ class BuilderSettings:
     """
     clean_seconds: float = 60.0
     """How often folders are compared with the catalog."""
+    silent_seconds: float = 120.0
+    """A listing by ``sightline index`` without a sign of life for this long has died: its job ends as failed
+    once what it registered is indexed. Longer than ``SIGHTLINE_INDEXER__LEASE_SECONDS``.
+    """
     stale_registration_seconds: float = 6 * 3600.0
-    """A job whose listing stopped this long ago (its process died) is sealed with what it has."""
+    """So does one by an API server, which any API server that may read its sources takes up again before, and
+    any other job that still registers.
+    """
     verify_seconds: float = 86_400.0
     """How often the checksum of a generation is read again in full."""
 

@@ -37,7 +37,7 @@ class Given:
     send: Send | None
     after_send: Callable[[], None] | None
     inline: bool
-    now: Callable[[], float]
+    now: Callable[[], float] | None
 
 
 class Pillars:

@@ -6,7 +6,6 @@ What all parts stand on is made in `sightline.pillars`; this module alone knows 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -24,6 +23,8 @@ if TYPE_CHECKING:
     from sightline.indexer.originals import Originals
     from sightline.indexer.parts import Send
     from sightline.indexer.queue.app import TaskSender
+    from sightline.indexer.queue.work import Work
+    from sightline.indexer.resuming import Resumption
     from sightline.retriever.retriever import Retriever
     from sightline.searching.documents import Documents
     from sightline.searching.patches import PatchCache
@@ -51,12 +52,12 @@ def open_installation(
     send: Send | None = None,
     after_send: Callable[[], None] | None = None,
     inline: bool = False,
-    now: Callable[[], float] = time.time,
+    now: Callable[[], float] | None = None,
 ) -> Installation:
     """All parts of an installation; a context manager that gives back what they hold.
 
-    ``models``, ``catalog``, ``decoder`` and ``send`` replace the real ones, ``now`` the clock; ``after_send``
-    is called whenever workers were told about tasks. ``inline``: there are no workers, and
+    ``models``, ``catalog``, ``decoder`` and ``send`` replace the real ones, ``now`` the database's clock;
+    ``after_send`` is called whenever workers were told about tasks. ``inline``: there are no workers, and
     ``indexer.wait`` does their work in this process.
     """
     given = Given(
@@ -126,7 +127,15 @@ class Installation(Pillars):
         from sightline.indexer.queue.app import make_app
 
         # The indexer is made when the first task runs: whoever only sends needs no model.
-        return make_app(self.settings.broker_settings, lambda task, owner: self.indexer.run_task(task, owner))
+        return make_app(self.settings.broker_settings, lambda task_id: self.work.message(task_id))
+
+    @once
+    def work(self) -> Work:
+        """What a worker process does, one batch at a time."""
+        from sightline.indexer.queue.stopping import told_to_stop
+        from sightline.indexer.queue.work import Work
+
+        return Work(self.catalog, self.indexer.tasks, self.settings.indexer.look_seconds, told_to_stop)
 
     @once
     def queue(self) -> TaskSender:
@@ -165,6 +174,14 @@ class Installation(Pillars):
         )
 
     @once
+    def resumption(self) -> Resumption:
+        """Takes up listings of API servers that died; started by the server only."""
+        from sightline.indexer.resuming import Resumption
+
+        roots, seconds = self.settings.api.source_roots, self.settings.indexer.lease_seconds
+        return Resumption(self.catalog, self.indexer.register, roots, seconds)
+
+    @once
     def builder(self) -> Builder:
         """Folds, merges, sweeps and cleans."""
         from sightline.indexer.building.builder import Builder
@@ -178,7 +195,6 @@ class Installation(Pillars):
             self.formats,
             self.settings.builder_settings,
             queue=self.queue,
-            now=self.given.now,
             patch_codec=self.settings.indexer.patch_codec,
         )
 
@@ -188,7 +204,7 @@ class Installation(Pillars):
         from sightline.indexer.building.purging import Purging
 
         settings = self.settings.builder_settings
-        return Purging(self.catalog, self.blobs, self.segments, self.indexes, settings, self.given.now)
+        return Purging(self.catalog, self.blobs, self.segments, self.indexes, settings)
 
     def send(self, task_ids: Sequence[int]) -> None:
         """Tell the workers about tasks; raises UnavailableError when the broker cannot be reached."""

@@ -17,7 +17,7 @@ from sightline.api.parts import ApiParts
 from sightline.api.problems import Problem
 from sightline.api.schemas.jobs import JobAnswer, JobList, NewJob, job_answer
 from sightline.api.urls import job_url
-from sightline.errors import NotFoundError
+from sightline.errors import ConflictError, NotFoundError
 from sightline.indexer.roots import Roots
 from sightline.store.records import ENDED, Job
 
@@ -120,6 +120,8 @@ def _look(parts: ApiParts, job_id: str, root: str) -> JobAnswer | None:
 def _register(parts: ApiParts, job_id: str) -> None:
     try:
         parts.indexer.register(job_id)
+    except ConflictError as error:
+        log.warning("%s", error, extra={"job_id": job_id})
     except Exception:
         log.exception("A server-side job ended early.", extra={"job_id": job_id})
 

@@ -74,19 +74,20 @@ class Builder:
         formats: PatchFormats,
         settings: BuilderSettings | None = None,
         queue: Queue | None = None,
-        now: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
         patch_codec: PatchLevel = "fp16",
     ) -> None:
+        """``monotonic`` measures intervals; the time of day is the database's, whatever this host thinks."""
         self._catalog = catalog
         self._settings = settings = settings or BuilderSettings()
-        self._now = now
+        self._monotonic = monotonic
         self._owner = worker_name()
-        self._sweeper = Sweeper(catalog, queue, settings, now)
-        self._folding = Folding(catalog, segments, indexes, settings, now)
+        self._sweeper = Sweeper(catalog, queue, settings, monotonic)
+        self._folding = Folding(catalog, segments, indexes, settings, monotonic)
         self._compaction = Compaction(catalog, segments, settings)
         self._recoding = Recoding(catalog, segments, formats, patch_codec)
-        self._purging = Purging(catalog, blobs, segments, indexes, settings, now)
-        self._cleaning = Cleaning(catalog, blobs, segments, indexes, settings, now)
+        self._purging = Purging(catalog, blobs, segments, indexes, settings, monotonic)
+        self._cleaning = Cleaning(catalog, blobs, segments, indexes, settings, catalog.now)
         self._snapshots: dict[str, Snapshot] = {}
         """By collection name, to be read again only when the version has changed."""
         self._settled: dict[int, int] = {}
@@ -152,22 +153,22 @@ class Builder:
     def _sweep(self, report: StepReport) -> None:
         report.expired = self._sweeper.expire()
         report.resent = self._sweeper.resend()
-        report.sealed = self._sweeper.seal_abandoned()
+        report.sealed = self._sweeper.end_abandoned()
         report.given_up = self._catalog.expire_trash(self._settings.trash_seconds)
 
     def _purge(self, report: StepReport) -> None:
         """End what purges have begun and could not end."""
-        if self._now() < self._rests.get(PURGES, 0.0):
+        if self._monotonic() < self._rests.get(PURGES, 0.0):
             return
         try:
             report.purged = self._purging.finish(early=False)
         except (SightlineError, OSError):
             log.exception("pictures could not be purged")
-            self._rests[PURGES] = self._now() + self._settings.rest_seconds
+            self._rests[PURGES] = self._monotonic() + self._settings.rest_seconds
 
     def _tend(self, name: str, report: StepReport, heartbeat: Heartbeat) -> None:
         """Fold, rewrite and merge one collection; a problem with it must not keep the others waiting."""
-        if self._now() < self._rests.get(name, 0.0):
+        if self._monotonic() < self._rests.get(name, -float("inf")):
             return
         try:
             snapshot = self._snapshot(name)
@@ -182,7 +183,7 @@ class Builder:
             if isinstance(error, NotFoundError) and not isinstance(error, FileMissingError):
                 return  # deleted meanwhile
             log.exception("a collection could not be tended", extra={"collection": name})
-            self._rests[name] = self._now() + self._settings.rest_seconds
+            self._rests[name] = self._monotonic() + self._settings.rest_seconds
 
     def _snapshot(self, name: str) -> Snapshot:
         known = self._snapshots.get(name)
@@ -211,7 +212,7 @@ class Builder:
         return folded
 
     def _clean(self, report: StepReport) -> None:
-        if self._now() - self._cleaned_at < self._settings.clean_seconds:
+        if self._monotonic() - self._cleaned_at < self._settings.clean_seconds:
             return
         report.removed, report.released = self._cleaning.run()
-        self._cleaned_at = self._now()
+        self._cleaned_at = self._monotonic()

@@ -31,13 +31,13 @@ class Folding:
         segments: SegmentReader,
         indexes: Indexes,
         settings: BuilderSettings,
-        now: Callable[[], float],
+        monotonic: Callable[[], float],
     ) -> None:
         self._catalog = catalog
         self._segments = segments
         self._indexes = indexes
         self._settings = settings
-        self._now = now
+        self._monotonic = monotonic
         self._verified: dict[str, float] = {}
         """Generation file → when its checksum was last read in full."""
 
@@ -75,14 +75,14 @@ class Folding:
             sha256=built.sha256,
             covered=built.covered,
             images=built.images,
-            created_at=self._now(),
+            created_at=self._catalog.now(),
             kind=kind,
         )
         backend.verify(built.file, built.sha256, quick=True)  # FileMissingError: somebody took it away
         if not self._catalog.publish_generation(snapshot.collection.id, number, generation):
             backend.remove(built.file)
             return False
-        self._verified[built.file] = self._now()
+        self._verified[built.file] = self._monotonic()
         told = {"generation": number + 1, "kind": kind, "images": built.images}
         log.info("generation published", extra={"collection": snapshot.collection.name, **told})
         return True
@@ -103,8 +103,10 @@ class Folding:
             return False
         images = sum(segment.count for segment in snapshot.segments)
         newest = max(segment.created_at for segment in snapshot.uncovered)
-        quiet = self._now() - newest >= self._settings.fold_idle_seconds
-        return quiet and images <= self._settings.fold_idle_max_images
+        if images > self._settings.fold_idle_max_images:
+            return False
+        # Newer than now: the clock was put back since, and how long ago it was is not known.
+        return not 0.0 <= self._catalog.now() - newest < self._settings.fold_idle_seconds
 
     def _much_gone(self, snapshot: Snapshot) -> bool:
         generation = snapshot.generation
@@ -124,12 +126,12 @@ class Folding:
     def _sound(self, generation: Generation) -> bool:
         """Whether it is there; now and then also whether it is what was built."""
         checked = self._verified.get(generation.file)
-        quick = checked is not None and self._now() - checked < self._settings.verify_seconds
+        quick = checked is not None and self._monotonic() - checked < self._settings.verify_seconds
         try:
             self._indexes.of(generation.kind).verify(generation.file, generation.sha256, quick=quick)
         except (CorruptionError, NotFoundError) as error:
             log.error("%s", error, extra={"generation": generation.number})
             return False
         if not quick:
-            self._verified[generation.file] = self._now()
+            self._verified[generation.file] = self._monotonic()
         return True

@@ -50,7 +50,7 @@ class Purging:
         segments: SegmentReader,
         indexes: Indexes,
         settings: BuilderSettings,
-        now: Callable[[], float],
+        monotonic: Callable[[], float] = time.monotonic,
         pause_seconds: float = 0.05,
     ) -> None:
         self._catalog = catalog
@@ -58,8 +58,7 @@ class Purging:
         self._segments = segments
         self._indexes = indexes
         self._compaction = Compaction(catalog, segments, settings)
-        self._folding = Folding(catalog, segments, indexes, settings, now)
-        self._now = now
+        self._folding = Folding(catalog, segments, indexes, settings, monotonic)
         self._pause = pause_seconds
 
     def images(
@@ -103,7 +102,7 @@ class Purging:
             ConflictError, CorruptionError, NotFoundError: a segment cannot be rewritten now.
             UnavailableError: others keep old pages of the catalog in use.
         """
-        now, after, done = self._now(), 0, 0
+        now, after, done = self._catalog.now(), 0, 0
         while purges := self._catalog.outstanding_purges(FOREVER if early else now, after, AT_ONCE):
             self._erase(purges)
             after = purges[-1].key

@@ -15,19 +15,21 @@ from kombu.exceptions import ChannelError, ConnectionError, OperationalError
 from kombu.transport import TRANSPORT_ALIASES
 
 from sightline.errors import InputError, UnavailableError
-from sightline.indexer.names import TASK, worker_name
+from sightline.indexer.names import TASK
 from sightline.indexer.queue.folder_broker import prepare_folder
 from sightline.indexer.settings import BrokerSettings
 
 log = logging.getLogger(__name__)
 
+REQUEST = "sightline.indexer.queue.request:Request"
+"""By name: only workers need it."""
 FOLDER_ALIAS = "sightline-folder"
 REDIS_SCHEMES = {"redis": "redis", "rediss": "rediss", "valkey": "redis", "valkeys": "rediss"}
 AMQP_SCHEMES = {"amqp": "amqp", "amqps": "amqps", "pyamqp": "amqp"}
 
 
-RunTask = Callable[[int, str], object]
-"""(task id, owner of the lease)."""
+RunTask = Callable[[int], object]
+"""Does the task with this id, whatever its kind."""
 
 
 class MarksSent(Protocol):
@@ -39,20 +41,17 @@ class MarksSent(Protocol):
 def make_app(broker: BrokerSettings, run: RunTask) -> Celery:
     """The Celery application: settings, queue and the one task. Opens no connection.
 
-    ``run(task_id, owner)`` does the task, whatever its kind.
-
     Raises:
         InputError: a broker address of a kind that this cannot speak.
     """
     url, options = _transport(broker)
     app = Celery("sightline", broker=url, set_as_current=False, fixups=[])
     app.conf.update(_configuration(broker, options))
-    owner = worker_name()
 
     def task(task_id: int) -> None:
-        run(task_id, owner)
+        run(task_id)
 
-    app.task(task, name=TASK, acks_late=True, reject_on_worker_lost=True, ignore_result=True)
+    app.task(task, name=TASK, acks_late=True, reject_on_worker_lost=True, ignore_result=True, Request=REQUEST)
     return app
 
 

@@ -51,7 +51,13 @@ def worker(data: Data = None) -> None:
     with open_installation(settings) as services:
         services.claim_folders()
         with Presence(services.catalog):
-            status = run_worker(services.app, log_level=settings.log.level.upper())
+            status = run_worker(
+                services.app,
+                services.indexer.tasks,
+                services.work,
+                stall_seconds=settings.indexer.stall_seconds,
+                log_level=settings.log.level.upper(),
+            )
     raise typer.Exit(status)
 
 

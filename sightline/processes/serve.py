@@ -32,6 +32,7 @@ def serve(settings: Settings) -> None:
     log_json_lines(settings.log.level)
     with open_installation(settings) as services, listener:
         services.warm_up.start()
+        services.resumption.start()
         config = uvicorn.Config(
             create_app(services.api_parts), log_config=None, access_log=False,
             timeout_graceful_shutdown=GRACE_SECONDS, root_path=settings.api.root_path,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -18,6 +17,7 @@ from sightline.store.sql import (
     items,
     jobs,
     leases,
+    listings,
     loose,
     publishing,
     purging,
@@ -33,9 +33,10 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
 
-def open_catalog(url: str, migrate: bool = True, now: Callable[[], float] = time.time) -> Catalog:
+def open_catalog(url: str, migrate: bool = True, now: Callable[[], float] | None = None) -> Catalog:
     """The catalog at ``sqlite:////path/catalog.sqlite`` or ``postgresql://…``, migrated to the newest schema.
 
+    ``now`` replaces the database's clock, which all processes share.
     Raises UnavailableError when the database cannot be reached or is newer than this program.
     """
     database = Database(make_engine(url))
@@ -52,9 +53,9 @@ class Catalog:
     the name that hides its module stands last.
     """
 
-    def __init__(self, engine: Engine, now: Callable[[], float] = time.time) -> None:
+    def __init__(self, engine: Engine, now: Callable[[], float] | None = None) -> None:
         self.database = Database(engine)
-        self.now = now
+        self.clock = now
 
     def forget_old_pages(self, seconds: float) -> bool:
         """See `sightline.store.database.Database.forget_old_pages`."""
@@ -63,6 +64,8 @@ class Catalog:
     def close(self) -> None:
         """Gives all connections back."""
         self.database.close()
+
+    now = read_at(queries.now)
 
     create_collection = write_at(collections.create)
     collection = read(collection_named)
@@ -77,11 +80,15 @@ class Catalog:
     add_tasks = write_at(items.add_tasks)
     prune = write_at(registration.prune)
     seal_job = write_at(jobs.seal)
+    unsealed_jobs = read_at(listings.unsealed)
+    note_resumed = write(listings.note_resumed)
+    end_listing = write_at(listings.end_early)
     job = read(registration.find_job)
     job_progress = read(jobs.progress)
     job_errors = read(jobs.errors)
     cancel_job = write_at(jobs.cancel)
     fail_job = write_at(jobs.fail)
+    note_trouble = write(jobs.note_trouble)
     retry_job = write_at(jobs.retry)
     jobs = read(jobs.recent)
 
@@ -91,7 +98,11 @@ class Catalog:
     acquire = write_at(leases.acquire)
     renew = write_at(leases.renew)
     release = write_at(leases.release)
+    survived = write(leases.survived)
+    split = write_at(leases.split)
     expire_leases = write_at(leases.expire)
+    takeable_tasks = read_at(leases.takeable)
+    backlog = read_at(leases.backlog)
     publish = write_at(publishing.publish)
     finish = write_at(finishing.finish)
 
@@ -128,6 +139,7 @@ class Catalog:
 
     acquire_singleton = write_at(singletons.acquire)
     renew_singleton = write_at(singletons.renew)
+    singleton_is_held = read_at(singletons.is_held)
     release_singleton = write(singletons.release)
     publish_generation = write_at(builder.publish_generation)
     replace_segments = write_at(builder.replace_segments)

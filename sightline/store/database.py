@@ -36,6 +36,7 @@ BUSY_SECONDS = 30.0
 _TRIES = 8
 _TRY_AGAIN = frozenset({"40001", "40P01"})  # serialization_failure, deadlock_detected
 _WRITES = "sightline_writes"
+_SERVER_TIME = "SELECT extract(epoch FROM clock_timestamp())::float8"
 
 
 def make_engine(url: str) -> Engine:
@@ -203,10 +204,22 @@ Class = TypeVar("Class", bound=type)
 
 
 class Place(Protocol):
-    """What such a method needs of its object: the database, and the time in seconds since the epoch."""
+    """What such a method needs of its object: the database, and the clock; None is the database's own."""
 
     database: Database
-    now: Callable[[], float]
+    clock: Callable[[], float] | None
+
+
+def _now(place: Place, connection: Connection) -> float:
+    """Seconds since the epoch, by the one clock that all processes share: they only measure what passes.
+
+    SQLite has none of its own: all its processes are on one machine.
+    """
+    if place.clock is not None:
+        return place.clock()
+    if connection.dialect.name == "postgresql":
+        return float(connection.exec_driver_sql(_SERVER_TIME).scalar_one())
+    return time.time()
 
 
 def read(
@@ -227,7 +240,9 @@ def read_at(
     """As ``read``, for a function that is told the time."""
 
     def method(place: Place, /, *args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
-        return place.database.read(lambda connection: statement(connection, place.now(), *args, **kwargs))
+        return place.database.read(
+            lambda connection: statement(connection, _now(place, connection), *args, **kwargs)
+        )
 
     _describe(method, statement, given=2)
     return method
@@ -251,7 +266,9 @@ def write_at(
     """As ``write``, for a function that is told the time."""
 
     def method(place: Place, /, *args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
-        return place.database.write(lambda connection: statement(connection, place.now(), *args, **kwargs))
+        return place.database.write(
+            lambda connection: statement(connection, _now(place, connection), *args, **kwargs)
+        )
 
     _describe(method, statement, given=2)
     return method

@@ -43,6 +43,8 @@ EMBED: Final = "embed"
 """The kind of task that makes pending images searchable."""
 FLAT: Final = "flat"
 """The kind of generation that holds all tokens as they are."""
+LISTING: Final = "register:"
+"""A job's id after this is the name of the lease under which its images are registered."""
 UPLOADED: Final = "upload:"
 """The source of what was uploaded."""
 
@@ -95,8 +97,10 @@ class Image:
 
 @dataclass(frozen=True)
 class Job:
-    """One request to index, to upload, or to do something with images. ``collection`` is its name, ``detail``
-    why it failed."""
+    """One request to index, to upload, or to do something with images. ``collection`` is its name.
+
+    ``detail``: one sentence, or None: why it failed, or while it goes on what its workers run into.
+    """
 
     id: str
     collection_id: int
@@ -110,6 +114,7 @@ class Job:
     created_at: float
     updated_at: float
     detail: str | None
+    broken: bool = False
 
 
 @dataclass(frozen=True)
@@ -127,6 +132,8 @@ class Task:
     created_at: float
     kind: TaskKind
     lease_seconds: float | None
+    deaths: int
+    errors: int
 
 
 @dataclass(frozen=True)
@@ -200,6 +207,8 @@ class Lease:
     """The right to finish one task until ``expires_at``.
 
     ``images``: those that still wait, perhaps none: pending ones to embed, live ones for any other kind.
+    ``deaths``: so many leases of the task in a row, up to now, ran out without a word from their worker.
+    ``errors``: so many attempts ended in an unexpected error.
     """
 
     task_id: int
@@ -209,6 +218,33 @@ class Lease:
     collection: Collection
     images: list[Image]
     kind: TaskKind = EMBED
+    deaths: int = 0
+    errors: int = 0
+
+
+@dataclass(frozen=True)
+class Backlog:
+    """What waits for workers: ages in seconds of the oldest task that owes an outcome (``pending_seconds``)
+    and of the oldest that nobody has in hand (``ready_seconds``); 0 when there is none.
+
+    ``leased``: tasks that somebody has in hand.
+    """
+
+    pending_seconds: float
+    ready_seconds: float
+    leased: int
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A job whose images are still being registered. ``sign`` changes for as long as somebody does it;
+    ``leased``: whether anybody ever said so; ``free``: whether another may take it over now.
+    """
+
+    job: Job
+    sign: float
+    leased: bool
+    free: bool
 
 
 @dataclass(frozen=True)
@@ -235,7 +271,7 @@ class ItemError:
 class Progress:
     """Counts of one job, disjoint: ``indexed`` are new ids only. ``total`` is the sum of all others.
 
-    ``processed``: images that tasks of another kind than ``embed`` are done with.
+    ``processed``: images that tasks of another kind than ``embed`` are done with. ``detail``: the job's.
     """
 
     indexed: int
@@ -247,6 +283,7 @@ class Progress:
     total: int
     state: JobState
     processed: int = 0
+    detail: str | None = None
 
 
 @dataclass(frozen=True)

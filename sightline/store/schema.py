@@ -34,6 +34,7 @@ REFERRING = "state IN ('live', 'pending', 'failed', 'trashed')"
 its very condition stands."""
 OTHER_KINDS = "kind <> 'embed'"
 TRASHED = "state = 'trashed'"
+REGISTERING = "state = 'registering'"
 
 
 def _where(condition: str) -> dict[str, Any]:
@@ -121,7 +122,11 @@ class SourceRow(Base):
 
 class JobRow(Base):
     __tablename__ = "jobs"
-    __table_args__ = (Index(None, "collection_id", "created_at"), Index(None, "created_at"))
+    __table_args__ = (
+        Index(None, "collection_id", "created_at"),
+        Index(None, "created_at"),
+        Index("ix_jobs_registering", "created_at", **_where(REGISTERING)),
+    )
 
     id: Mapped[str] = mapped_column(Text, primary_key=True)
     collection_id: Mapped[int] = mapped_column(Id, ForeignKey("collections.id"))
@@ -134,7 +139,9 @@ class JobRow(Base):
     created_at: Mapped[float] = mapped_column(Time)
     updated_at: Mapped[float] = mapped_column(Time)
     detail: Mapped[str | None] = mapped_column(Text)
-    """Why it failed, in one sentence."""
+    """Why it failed, or what its workers run into, in one sentence."""
+    broken: Mapped[bool] = mapped_column(server_default=false())
+    """Its listing ended early: once what was registered is done, it ends as failed."""
 
 
 class JobSeenRow(Base):
@@ -170,7 +177,11 @@ class TaskRow(Base):
     created_at: Mapped[float] = mapped_column(Time)
     kind: Mapped[str] = mapped_column(Text, server_default=text("'embed'"))
     lease_seconds: Mapped[float | None] = mapped_column(Time)
-    """Its length: a lease that ends later than that from now was given by a clock that is put back since."""
+    """Its length: a lease that ends later than twice that from now was given by a clock put back since."""
+    deaths: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    """Leases in a row that ran out without a word from their worker."""
+    errors: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    """Attempts that ended in an unexpected error."""
 
 
 class TaskItemRow(Base):

@@ -382,15 +382,22 @@ def test_an_expired_lease_is_sent_at_once(world: World, clock: Clock) -> None:
     assert queue.taken() == [task_id]
 
 
-def test_a_job_whose_listing_died_is_sealed_after_a_while(world: World, clock: Clock) -> None:
+def test_a_job_whose_listing_died_ends_after_a_while_as_failed_and_says_why(
+    world: World, clock: Clock
+) -> None:
     job = world.catalog.create_job(world.catalog.collection(COLLECTION).id, "index", {})
     builder = world.builder(stale_registration_seconds=100.0)
+    step(builder)
     clock.time += 99
     step(builder)
     assert world.catalog.job(job.id).state == "registering"
     clock.time += 2
     assert step(builder).sealed == 1
-    assert world.catalog.job(job.id).state == "done"
+    ended = world.catalog.job(job.id)
+    assert (ended.state, str(ended.detail)[:50]) == (
+        "failed",
+        "The process that listed this job's sources ended b",
+    )
 
 
 # --- one at a time -------------------------------------------------------------------------------------

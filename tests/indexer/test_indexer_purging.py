@@ -35,7 +35,7 @@ def world(tmp_path: Path, catalog_url: str) -> Iterator[World]:
 
 def purging(world: World, catalog: Catalog | None = None) -> Purging:
     parts = (catalog or world.catalog, world.blobs, world.segments, world.indexes)
-    return Purging(*parts, BuilderSettings(), world.now)
+    return Purging(*parts, BuilderSettings())
 
 
 def add(world: World, *numbers: int, first: int = 0) -> None:

@@ -36,6 +36,8 @@ from sightline.indexer.indexer import Indexer
 from sightline.indexer.originals import Originals
 from sightline.indexer.parts import IndexerParts
 from sightline.indexer.queue.app import TaskSender, make_app
+from sightline.indexer.queue.stopping import told_to_stop
+from sightline.indexer.queue.work import Work
 from sightline.indexer.settings import BrokerSettings, BuilderSettings, IndexerSettings
 from sightline.processes.logs import log_json_lines
 from sightline.retriever.retriever import Retriever
@@ -49,7 +51,7 @@ from sightline.store.segments import SegmentReader
 from sightline.types import PatchLevel
 
 COLLECTION = "pictures"
-SHORT = {"batch_size": 4, "lease_seconds": 2.0, "heartbeat_seconds": 0.5, "max_leases": 1000}
+SHORT = {"batch_size": 4, "lease_seconds": 2.0, "heartbeat_seconds": 0.5, "max_deaths": 1000}
 """Settings under which a dead worker is noticed soon."""
 QUICK = {"retry_pause_seconds": 0.0, "poll_seconds": 0.05}
 Processes = list[subprocess.Popen[bytes]]
@@ -65,6 +67,14 @@ class CountingToy(ToyEncoder):
         self.delay = delay
         self.seen = 0
         self.before: Callable[[], None] = lambda: None
+        self.at: dict[int, Callable[[], object]] = {}
+        """Number of a picture → what happens at its sight."""
+
+    def preprocess(self, images: Sequence[Any]) -> Any:
+        for number, happens in self.at.items():
+            if any(picture_number(rgb) == number for rgb in images):
+                happens()
+        return super().preprocess(images)
 
     def encode_patches(self, pixels: Any) -> Any:
         self.before()
@@ -99,6 +109,10 @@ class Knobs:
     """Seconds that the model takes for a picture."""
     sends: bool = False
     """Whether registering tells a queue (else the work waits for ``run_pending``)."""
+    kills: int = -1
+    """The number of a picture at which the process dies."""
+    hangs: int = -1
+    """The number of a picture at which the process hangs, the first time."""
     indexer: dict[str, Any] = field(default_factory=dict)
     builder: dict[str, Any] = field(default_factory=dict)
 
@@ -106,7 +120,10 @@ class Knobs:
 class World:
     """Catalog, blobs, segments, generations, broker and pictures below one folder."""
 
-    def __init__(self, data: Path, knobs: Knobs | None = None, now: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, data: Path, knobs: Knobs | None = None, now: Callable[[], float] | None = None
+    ) -> None:
+        """``now`` replaces the clock of the database, and the one by which the builder measures intervals."""
         self.data = data
         self.now = now
         data.mkdir(parents=True, exist_ok=True)
@@ -116,7 +133,17 @@ class World:
         self.knobs = Knobs(**json.loads(saved.read_text()))
         self.pictures = data / "pictures"
         self.generations = data / "generations"
-        self.models = ToyModels(CountingToy(self.knobs.delay))
+        toy = CountingToy(self.knobs.delay)
+        toy.at[self.knobs.kills] = lambda: os.kill(os.getpid(), signal.SIGKILL)
+        toy.at[self.knobs.hangs] = self._hang_once
+        self.models = ToyModels(toy)
+
+    def _hang_once(self) -> None:
+        try:
+            (self.data / "hung").touch(exist_ok=False)
+        except FileExistsError:
+            return
+        threading.Event().wait(600.0)
 
     @cached_property
     def catalog(self) -> Catalog:
@@ -153,7 +180,11 @@ class World:
 
     @cached_property
     def app(self) -> Celery:
-        return make_app(self.broker, lambda task_id, owner: self.indexer.run_task(task_id, owner))
+        return make_app(self.broker, lambda task_id: self.work.message(task_id))
+
+    @cached_property
+    def work(self) -> Work:
+        return Work(self.catalog, self.indexer.tasks, self.parts.settings.look_seconds, told_to_stop)
 
     @cached_property
     def formats(self) -> PatchFormats:
@@ -188,7 +219,7 @@ class World:
             self.formats,
             settings,
             queue,
-            self.now,
+            self.now or time.monotonic,
             patch_codec,
         )
 
@@ -279,6 +310,11 @@ def picture(number: int) -> bytes:
     out = BytesIO()
     Pillow.fromarray(rgb).save(out, "PNG")
     return out.getvalue()
+
+
+def picture_number(rgb: Any) -> int:
+    """Which ``picture`` this is."""
+    return int(rgb[0, 7, 0]) + 256 * int(rgb[0, 7, 1])
 
 
 def kill(process: subprocess.Popen[bytes], how: int = signal.SIGKILL) -> int:
@@ -390,14 +426,40 @@ def search_all(world: World) -> list[int]:
     ]
 
 
+def reborn(data: Path, most: int = 100) -> int:
+    """Does all work in children, one after the other, of which some may be killed; returns how many were.
+
+    Nothing is computed here, so that a fork is a whole process, and comes at once.
+    """
+    died = 0
+    for _ in range(most):
+        child = os.fork()
+        if child == 0:
+            world = World(data)
+            world.indexer.run_pending()
+            os._exit(0)
+        died += os.waitpid(child, 0)[1] != 0
+        world = World(data)
+        pending = world.catalog.collection_counts(COLLECTION)["pending"]
+        world.close()
+        if not pending:
+            return died
+        time.sleep(0.1)
+    raise AssertionError("the work never ended")
+
+
 def main(role: str, data: str) -> int:
     log_json_lines()
+    if role == "reborn":
+        print("died", reborn(Path(data)), flush=True)
+        return 0
     world = World(Path(data))
     try:
         if role == "worker":
             from sightline.indexer.queue.worker import run_worker
 
-            return run_worker(world.app)
+            stall = world.parts.settings.stall_seconds
+            return run_worker(world.app, world.indexer.tasks, world.work, stall_seconds=stall)
         if role == "index":
             world.indexer.wait(world.index().id)
             return 0

@@ -51,8 +51,9 @@ class House:
         blobs = BlobStore(str(living.folder / "originals"))
         formats = PatchFormats(CodecFiles(living.reader.folder))
         self.builder = Builder(
-            living.catalog, blobs, living.reader, self.indexes, formats, settings, now=self.now
+            living.catalog, blobs, living.reader, self.indexes, formats, settings, monotonic=self.now
         )
+        living.catalog.clock = self.now
 
     def now(self) -> float:
         return time.time() + self.later

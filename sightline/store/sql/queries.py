@@ -37,6 +37,11 @@ def version(connection: Connection, name: str) -> tuple[int, int]:
     return row.id, row.version
 
 
+def now(connection: Connection, now: float) -> float:
+    """The time by the database's clock: UTC seconds since the epoch. Ages of what it keeps are told by it."""
+    return now
+
+
 def snapshot(connection: Connection, name: str) -> Snapshot:
     """What a search of this collection goes by, read at one instant. NotFoundError."""
     return _snapshot(connection, collection_named(connection, name))

@@ -22,6 +22,7 @@ from sightline.store.schema import (
     PurgeRow,
     ReleasedBlobRow,
     SegmentRow,
+    SingletonRow,
     SourceRow,
     TaskItemRow,
     TaskRow,
@@ -42,6 +43,7 @@ PLACEMENTS = cast("Table", PlacementRow.__table__)
 PURGES = cast("Table", PurgeRow.__table__)
 RELEASED_BLOBS = cast("Table", ReleasedBlobRow.__table__)
 SEGMENTS = cast("Table", SegmentRow.__table__)
+SINGLETONS = cast("Table", SingletonRow.__table__)
 SOURCES = cast("Table", SourceRow.__table__)
 TASK_ITEMS = cast("Table", TaskItemRow.__table__)
 TASKS = cast("Table", TaskRow.__table__)

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from alembic import op
 
 from sightline.errors import ConflictError
-from sightline.store.migrations.columns import ID, column, partial, texts
+from sightline.store.migrations.columns import ID, column, flag, partial, texts
 
 revision = "0003"
 down_revision = "0002"
@@ -26,7 +26,7 @@ def upgrade() -> None:
     op.add_column("collections", *texts("trashed_name", null=True))
     op.add_column("jobs", *texts("detail", null=True))
     op.add_column("job_seen", column("source_id", ID, null=True))
-    op.add_column("tasks", column("lease_seconds", sa.Double(), null=True))
+    _jobs_and_tasks()
     op.add_column("singletons", column("seconds", sa.Double(), null=True))
     op.add_column("images", column("trashed_at", sa.Double(), null=True))
     partial("ix_images_trashed", "images", ["collection_id", "trashed_at"], "state = 'trashed'")
@@ -47,10 +47,14 @@ def downgrade() -> None:
     partial("ix_images_sha256", "images", ["sha256", "collection_id"], BEFORE)
     _tell_the_planner({"ix_images_sha256": "600000 2 1"})
     op.drop_index("ix_images_trashed", "images")
+    op.drop_index("ix_jobs_registering", "jobs")
     for table, name in (
         ("images", "trashed_at"),
         ("singletons", "seconds"),
+        ("tasks", "errors"),
+        ("tasks", "deaths"),
         ("tasks", "lease_seconds"),
+        ("jobs", "broken"),
         ("job_seen", "source_id"),
         ("jobs", "detail"),
         ("collections", "trashed_name"),
@@ -60,6 +64,14 @@ def downgrade() -> None:
     op.drop_table("loose_files")
     op.drop_table("purges")
     op.drop_table("installation")
+
+
+def _jobs_and_tasks() -> None:
+    op.add_column("jobs", flag("broken"))
+    partial("ix_jobs_registering", "jobs", ["created_at"], "state = 'registering'")
+    op.add_column("tasks", column("lease_seconds", sa.Double(), null=True))
+    for name in ("deaths", "errors"):
+        op.add_column("tasks", sa.Column(name, sa.Integer(), nullable=False, server_default=sa.text("0")))
 
 
 def _installation() -> None:
