@@ -89,8 +89,8 @@ class Indexer:
             registrar.register_sources(plan)
             if plan.prune:
                 self._prune(job_id, registrar)
-        except SourceError:
-            self._catalog.fail_job(job_id)
+        except SourceError as error:
+            self._catalog.fail_job(job_id, str(error))
             raise
         except ConflictError:
             if self._catalog.job(job_id).state != "cancelled":

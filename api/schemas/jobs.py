@@ -59,6 +59,7 @@ class JobAnswer(Answer):
                     "collection": "holidays",
                     "kind": "upload",
                     "state": "running",
+                    "detail": None,
                     "progress": {
                         "indexed": 12,
                         "unchanged": 1,
@@ -82,6 +83,9 @@ class JobAnswer(Answer):
     collection: str
     kind: JobKind
     state: JobState
+    detail: str | None = Field(
+        None, description="Why it failed, or what its workers run into while it goes on; else null."
+    )
     progress: ProgressAnswer
     errors: list[ErrorLine] = Field(description="The first 100 failures.")
     url: str
@@ -100,5 +104,11 @@ def job_answer(job: Job, progress: Progress, errors: Sequence[ItemError], root: 
     """Join a catalog record with its counts and failures."""
     url = job_url(job.id, root)
     return JobAnswer.of(
-        job, state=progress.state, progress=progress, errors=errors, url=url, events_url=f"{url}/events"
+        job,
+        state=progress.state,
+        detail=progress.detail,
+        progress=progress,
+        errors=errors,
+        url=url,
+        events_url=f"{url}/events",
     )

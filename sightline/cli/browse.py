@@ -153,7 +153,7 @@ def _show_job(services: Installation, job_id: str, *, json: bool) -> None:
         return
     console = answers()
     for name, value in answer.items():
-        if name != "errors":
+        if name != "errors" and value is not None:
             console.print(f"{name:>10}  {value}", markup=False)
     print_failures(answer["errors"])
 

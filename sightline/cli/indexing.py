@@ -128,6 +128,8 @@ def _print(answer: dict[str, Any], *, waited: bool) -> None:
     names = ("indexed", "unchanged", "replaced", "deleted", "failed")
     console = answers()
     console.print(", ".join(f"{answer[name]} {name}" for name in names))
+    if answer["detail"] is not None:
+        remarks().print(answer["detail"], style="yellow", markup=False)
     print_failures(answer["errors"][:ERRORS_LISTED])
     left_out = answer["failed"] - ERRORS_LISTED
     if left_out > 0:

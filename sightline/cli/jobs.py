@@ -58,9 +58,13 @@ def follow(services: Installation, job_id: str, worker: EmbeddedWorker | None) -
     """Wait until the job has ended, showing how far it is on a terminal."""
     with _bar() as bar:
         task = bar.add_task("embedding", total=None)
+        said: str | None = None
         while True:
             counts = services.catalog.job_progress(job_id)
             _show(bar, task, counts)
+            if counts.detail is not None and counts.detail != said:
+                remarks().print(counts.detail, style="yellow", markup=False)
+            said = counts.detail
             if counts.state in ENDED:
                 return counts
             if worker is not None:

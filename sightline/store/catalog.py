@@ -73,6 +73,7 @@ class Catalog:
     job_errors = read(jobs.errors)
     cancel_job = write_at(jobs.cancel)
     fail_job = write_at(jobs.fail)
+    note_trouble = write(jobs.note_trouble)
     retry_job = write_at(jobs.retry)
     jobs = read(jobs.recent)
 

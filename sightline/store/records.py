@@ -95,8 +95,10 @@ class Image:
 
 @dataclass(frozen=True)
 class Job:
-    """One request to index, to upload, or to do something with images. ``collection`` is its name, ``detail``
-    why it failed."""
+    """One request to index, to upload, or to do something with images. ``collection`` is its name.
+
+    ``detail``: one sentence, or None: why it failed, or while it goes on what its workers run into.
+    """
 
     id: str
     collection_id: int
@@ -235,7 +237,7 @@ class ItemError:
 class Progress:
     """Counts of one job, disjoint: ``indexed`` are new ids only. ``total`` is the sum of all others.
 
-    ``processed``: images that tasks of another kind than ``embed`` are done with.
+    ``processed``: images that tasks of another kind than ``embed`` are done with. ``detail``: the job's.
     """
 
     indexed: int
@@ -247,6 +249,7 @@ class Progress:
     total: int
     state: JobState
     processed: int = 0
+    detail: str | None = None
 
 
 @dataclass(frozen=True)

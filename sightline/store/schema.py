@@ -128,7 +128,7 @@ class JobRow(Base):
     created_at: Mapped[float] = mapped_column(Time)
     updated_at: Mapped[float] = mapped_column(Time)
     detail: Mapped[str | None] = mapped_column(Text)
-    """Why it failed, in one sentence."""
+    """Why it failed, or what its workers run into, in one sentence."""
 
 
 class JobSeenRow(Base):

@@ -79,7 +79,8 @@ def job(job_id: str, errors: list[Any] = [], **changes: Any) -> dict[str, Any]: 
     """A job as GET answers it: ``changes`` are its counts, kind and state."""
     counts = COUNTS | {name: changes.pop(name) for name in set(changes) & {*COUNTS, "total"}}
     return {
-        "id": job_id, "collection": "pictures", "kind": "upload", "state": "running", "progress": counts,
+        "id": job_id, "collection": "pictures", "kind": "upload", "state": "running", "detail": None,
+        "progress": counts,
         "errors": errors, "url": f"/v1/jobs/{job_id}", "events_url": f"/v1/jobs/{job_id}/events",
         "created_at": LATELY, "updated_at": LATELY,
     } | changes  # fmt: skip

@@ -384,6 +384,26 @@ def test_a_job_whose_source_broke_ends_as_failed(world: World) -> None:
     assert world.catalog.acquire(task, "one", 60) is None
 
 
+def test_a_job_that_failed_says_why(world: World) -> None:
+    job, _ = world.job(item("a"), seal=False)
+    world.catalog.fail_job(job.id, "The folder\x00is gone.")
+    assert world.catalog.job(job.id).detail == "The folder\\x00is gone."
+    world.catalog.note_trouble(job.id, "The disk is full.")  # it has ended: nobody works on it
+    assert world.catalog.job_progress(job.id).detail == "The folder\\x00is gone."
+
+
+def test_whoever_waits_for_a_job_is_told_what_its_workers_run_into_until_they_get_on(world: World) -> None:
+    job, tasks = world.job(item("a"), item("b"), batch_size=1)
+    world.catalog.note_trouble(job.id, "The disk is full.")
+    assert world.catalog.job_progress(job.id).detail == "The disk is full."
+    assert world.publish(world.lease(tasks[0]))
+    assert world.catalog.job_progress(job.id).detail is None
+    world.catalog.note_trouble(job.id, "The disk is full again.")
+    assert world.publish(world.lease(tasks[1]))
+    assert (world.catalog.job(job.id).state, world.catalog.job(job.id).detail) == ("done", None)
+    world.catalog.note_trouble("no such job", "Nobody is told.")
+
+
 def test_retrying_a_job_gives_its_failed_images_another_chance(world: World) -> None:
     world.add(item("b", "old b"))
     job, [task] = world.job(item("a"), item("b", "new b"), item("c"))

@@ -23,7 +23,7 @@ from sightline.store.sql.rows import (
     require_collection,
     update_many,
 )
-from sightline.store.values import check_kind, check_metadata, plain_json
+from sightline.store.values import check_kind, check_metadata, plain_json, printable
 
 OPEN = ("ready", "leased")
 """The states of a task that still owes an outcome."""
@@ -73,13 +73,32 @@ def seal(connection: Connection, now: float, job_id: str) -> None:
     finish_if_last(connection, now, job_id)
 
 
+def note_trouble(connection: Connection, job_id: str, sentence: str) -> None:
+    """What the workers of a job run into, for whoever waits for it; until one gets on, or the job ends.
+
+    Nothing when the job has ended, or is gone.
+    """
+    goes_on = (JobRow.id == job_id, JobRow.state.in_(("registering", "running")))
+    connection.execute(update(JobRow).where(*goes_on).values(detail=printable(sentence)))
+
+
+def note_progress(connection: Connection, now: float, job_id: str) -> None:
+    """A task of the job has ended: what its workers ran into is over, and so is a job with no other task.
+
+    Callers hold the collection's row: none misses another.
+    """
+    noted = (JobRow.id == job_id, JobRow.detail.is_not(None))
+    connection.execute(update(JobRow).where(*noted).values(detail=None))
+    finish_if_last(connection, now, job_id)
+
+
 def finish_if_last(connection: Connection, now: float, job_id: str) -> None:
     """A sealed job without open tasks is done. Callers hold the collection's row: none misses another."""
     open_task = exists().where(TaskRow.job_id == job_id, TaskRow.state.in_(OPEN))
     statement = update(JobRow).where(
         JobRow.id == job_id, JobRow.sealed, JobRow.state == "running", ~open_task
     )
-    connection.execute(statement.values(state="done", updated_at=now))
+    connection.execute(statement.values(state="done", updated_at=now, detail=None))
 
 
 def cancel(connection: Connection, now: float, job_id: str) -> None:
@@ -88,15 +107,21 @@ def cancel(connection: Connection, now: float, job_id: str) -> None:
     A worker that holds one of the leases learns it: its next renew, publish or finish returns False. A
     finished job stays as it is.
     """
-    _stop(connection, now, job_id, "cancelled")
+    _stop(connection, now, job_id, "cancelled", None)
 
 
-def fail(connection: Connection, now: float, job_id: str) -> None:
-    """As a cancel, but the job ends as ``failed``: its source could not be listed to the end."""
-    _stop(connection, now, job_id, "failed")
+def fail(connection: Connection, now: float, job_id: str, detail: str | None = None) -> None:
+    """As a cancel, but the job ends as ``failed``; ``detail`` says why: its source could not be listed."""
+    _stop(connection, now, job_id, "failed", detail)
 
 
-def _stop(connection: Connection, now: float, job_id: str, state: Literal["cancelled", "failed"]) -> None:
+def _stop(
+    connection: Connection,
+    now: float,
+    job_id: str,
+    state: Literal["cancelled", "failed"],
+    detail: str | None,
+) -> None:
     job = locked_job(connection, job_id)
     if job.state not in ("registering", "running"):
         return
@@ -104,7 +129,8 @@ def _stop(connection: Connection, now: float, job_id: str, state: Literal["cance
     connection.execute(tasks.values(state="cancelled", owner=None, lease_expires_at=None))
     discard(connection, now, [ImageRow.job_id == job_id, ImageRow.state == "pending"])
     items.drop_pending(connection, job_id)
-    values = {"state": state, "sealed": True, "updated_at": now}
+    detail = None if detail is None else printable(detail)
+    values = {"state": state, "sealed": True, "updated_at": now, "detail": detail}
     connection.execute(update(JobRow).where(JobRow.id == job_id).values(values))
     forget_seen(connection, job_id)
 
@@ -185,7 +211,16 @@ def progress(connection: Connection, job_id: str) -> Progress:
     failed, pending = failed + others.get("failed", 0), pending + others.get("pending", 0)
     total = indexed + replaced + failed + pending + job.unchanged + job.deleted + processed
     return Progress(
-        indexed, job.unchanged, replaced, job.deleted, failed, pending, total, job.state, processed
+        indexed,
+        job.unchanged,
+        replaced,
+        job.deleted,
+        failed,
+        pending,
+        total,
+        job.state,
+        processed,
+        job.detail,
     )
 
 
