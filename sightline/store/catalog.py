@@ -28,16 +28,23 @@ from sightline.store.sql.rows import collection_named
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
+    from sightline.store.settings import DatabaseSettings
 
-def open_catalog(url: str, migrate: bool = True, now: Callable[[], float] = time.time) -> Catalog:
+
+def open_catalog(
+    url: str,
+    migrate: bool = True,
+    now: Callable[[], float] = time.time,
+    settings: DatabaseSettings | None = None,
+) -> Catalog:
     """The catalog at ``sqlite:////path/catalog.sqlite`` or ``postgresql://…``, migrated to the newest schema.
 
     Raises UnavailableError when the database cannot be reached or is newer than this program.
     """
-    database = Database(make_engine(url))
+    database = Database(make_engine(url, settings), settings)
     if migrate:
         bring_to_head(database)
-    return Catalog(database.engine, now)
+    return Catalog(database.engine, now, settings)
 
 
 @named
@@ -48,8 +55,13 @@ class Catalog:
     the name that hides its module stands last.
     """
 
-    def __init__(self, engine: Engine, now: Callable[[], float] = time.time) -> None:
-        self.database = Database(engine)
+    def __init__(
+        self,
+        engine: Engine,
+        now: Callable[[], float] = time.time,
+        settings: DatabaseSettings | None = None,
+    ) -> None:
+        self.database = Database(engine, settings)
         self.now = now
 
     def close(self) -> None:
