@@ -37,13 +37,13 @@ class BoundedChecks(Generic[Found]):
             future = self._running[name] = Future[Found]()
         future.set_running_or_notify_cancel()  # from now on nobody who waits can cancel it
         context = copy_context()  # the request's id, and that somebody waits
-        run = (lambda: context.run(_answer, future, check))  # fmt: skip
-        Thread(target=run, daemon=True, name=f"check {name}").start()
+        arguments = (context.run, future, check)
+        Thread(target=_answer, args=arguments, daemon=True, name=f"check {name}").start()
         return future
 
 
-def _answer(future: Future[Found], check: Callable[[], Found]) -> None:
+def _answer(run: Callable[..., Found], future: Future[Found], check: Callable[[], Found]) -> None:
     try:
-        future.set_result(check())
+        future.set_result(run(check))
     except BaseException as error:  # it is the asker's
         future.set_exception(error)

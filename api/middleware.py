@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 import tempfile
@@ -16,6 +17,7 @@ from sightline.api.metrics import Metrics
 from sightline.api.problems import Problem, UploadTooLarge, from_error, respond
 from sightline.api.settings import ApiSettings
 from sightline.api.urls import canonical_path
+from sightline.errors import UnavailableError
 from sightline.store.patience import having
 from sightline.store.storage import storage_error
 
@@ -65,6 +67,12 @@ class RequestScope:
 
         try:
             await self._app(scope, receive, send_with_headers)
+        except asyncio.CancelledError:  # the server stops, and its patience is at an end
+            if status:
+                raise
+            detail = "This process is being stopped; ask again once it is back."
+            problem = from_error(UnavailableError(detail))
+            await respond(problem, scope["path"], scope["request_id"])(scope, receive, send_with_headers)
         except Exception as error:
             log.exception("A request failed unexpectedly.", extra={"path": scope["path"]})
             if status:

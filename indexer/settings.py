@@ -127,5 +127,11 @@ class BrokerSettings:
     """Seconds between two looks at an empty folder."""
     connect_seconds: float = 3.0
     """How long one attempt to reach the broker may take."""
+    reply_seconds: float = 10.0
+    """How long the broker may take to answer on a connection; then the connection is given up."""
+    send_seconds: float = 3.0
+    """How long whoever registers work waits for the broker to take a message; then the builder sends it."""
+    rest_seconds: float = 10.0
+    """A broker that did not take a message is left alone so long: nobody else waits for it meanwhile."""
     send_retries: int = 2
     """Attempts to send a message after the first."""

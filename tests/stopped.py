@@ -1,4 +1,4 @@
-"""Servers that hang: a PostgreSQL of our own that is stopped and goes on, and an address that never answers."""
+"""Servers that hang: a PostgreSQL of our own that is stopped and goes on, an address that never answers."""
 
 from __future__ import annotations
 

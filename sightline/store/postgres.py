@@ -1,9 +1,9 @@
 """PostgreSQL: connections on which no wait is without an end. Needs psycopg; imported by ``make_engine``.
 
 A server whose process is stopped keeps its sockets: the kernel acknowledges what we send, so that neither
-keep-alives nor ``tcp_user_timeout`` notice, and such a server cannot enforce its own ``statement_timeout``. So
-every wait is bounded here as well, by closing the connection. A server that lives ends a statement a little
-earlier by itself, which keeps the connection.
+keep-alives nor ``tcp_user_timeout`` notice, and such a server enforces no ``statement_timeout``. So every
+wait is bounded here too, by closing the connection. A server that lives ends a statement a little earlier by
+itself, which keeps the connection.
 """
 
 from __future__ import annotations
