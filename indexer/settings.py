@@ -31,6 +31,10 @@ class IndexerSettings:
     """A batch leased more often than this was killing its workers: it is failed without another try."""
     retry_pause_seconds: float = 1.0
     """Pause before a batch that failed unexpectedly is given back; doubled at each attempt."""
+    trouble_seconds: float = 10.0
+    """While workers can write nothing (a full disk, say): how long ``index`` goes on waiting for them before
+    it stops and says what is wrong. They go on trying.
+    """
     encode_batch: int | None = None
     """Pictures in one pass of the model; 8 on a CPU and 32 on an accelerator when not given. Halved for good
     when the memory does not hold them.

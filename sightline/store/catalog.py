@@ -95,6 +95,7 @@ class Catalog:
     acquire = write_at(leases.acquire)
     renew = write_at(leases.renew)
     release = write_at(leases.release)
+    hand_back = write_at(leases.hand_back)
     expire_leases = write_at(leases.expire)
     publish = write_at(publishing.publish)
     finish = write_at(finishing.finish)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 from sqlalchemy import ColumnElement, Connection, and_, or_, select, update
 
@@ -72,6 +73,12 @@ def release(connection: Connection, now: float, lease: Lease) -> None:
     """Back to ready, to be sent again; nothing when the lease was lost."""
     back = {"state": "ready", "owner": None, "lease_expires_at": None, "sent_at": None}
     connection.execute(update(TaskRow).where(held(lease, now)).values(back))
+
+
+def hand_back(connection: Connection, now: float, lease: Lease) -> None:
+    """As ``release``, and the attempt does not count: it says nothing about the images."""
+    connection.execute(update(TaskRow).where(held(lease, now)).values(attempt=TaskRow.attempt - 1))
+    release(connection, now, replace(lease, attempt=lease.attempt - 1))
 
 
 def expire(connection: Connection, now: float) -> list[int]:
