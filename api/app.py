@@ -12,6 +12,7 @@ from starlette.staticfiles import StaticFiles
 
 from sightline.api import problems
 from sightline.api.auth import Guard
+from sightline.api.bounded_checks import BoundedChecks
 from sightline.api.dependencies import PROBLEM_SCHEMA, ModelThreads
 from sightline.api.metrics import Metrics
 from sightline.api.middleware import BodyLimit, ImagePaths, RequestScope
@@ -40,6 +41,7 @@ def create_app(parts: ApiParts) -> FastAPI:
     )
     app.state.parts = parts
     app.state.threads = ModelThreads(parts.max_waiting)
+    app.state.checks = BoundedChecks[health.Found]()
     app.state.metrics = Metrics(parts.catalog, parts.queue_figures)
     problems.install(app)
     for module in (page, search, images, jobs, trash, collections, health):

@@ -96,6 +96,7 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
         413: "Too large",
         422: "Not understood",
         503: "Something it needs cannot be reached now",
+        507: "A disk is full",
     }
     return {status: {"description": described[status], "content": content} for status in statuses}
 

@@ -16,7 +16,14 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from sightline.errors import ConflictError, InputError, LeaseLostError, SourceError
+from sightline.errors import (
+    ConflictError,
+    InputError,
+    LeaseLostError,
+    SightlineError,
+    SourceError,
+    StorageError,
+)
 from sightline.indexer.embedding.embedder import Embedder
 from sightline.indexer.names import worker_name
 from sightline.indexer.parts import IndexerParts
@@ -24,6 +31,7 @@ from sightline.indexer.registration import Plan, Registrar
 from sightline.indexer.resuming import listing_lease
 from sightline.indexer.roots import Roots
 from sightline.indexer.tasks import Outcome, TaskRunner
+from sightline.indexer.troubles import Waiting
 from sightline.indexer.uploads import Upload, UploadLine
 from sightline.store.records import EMBED, ENDED, UPLOADED, Registration
 
@@ -129,7 +137,11 @@ class Indexer:
     # --- uploads ----------------------------------------------------------------------------------
 
     def add(self, collection: str, uploads: Sequence[Upload]) -> tuple[Job, list[UploadLine]]:
-        """Keep the bytes, register them, tell the workers; one line for each upload, in order."""
+        """Keep the bytes, register them, tell the workers; one line for each upload, in order.
+
+        Raises:
+            StorageError: the bytes cannot be kept; then nothing of this upload is.
+        """
         request = {"uploads": len(uploads)}
         job = self._catalog.create_job(self._catalog.collection(collection).id, "upload", request)
         registrar = Registrar(self._parts, job.id)
@@ -145,6 +157,10 @@ class Indexer:
                     lines[index] = UploadLine(index, image_id, "failed", "unsupported", str(outcome))
                 else:
                     lines[index] = UploadLine(index, image_id, outcome)
+        except StorageError as error:
+            with suppress(SightlineError):
+                self._catalog.fail_job(job.id, str(error))
+            raise
         finally:
             self._catalog.seal_job(job.id)
         return self._catalog.job(job.id), [lines[index] for index in range(len(uploads))]
@@ -196,7 +212,12 @@ class Indexer:
         """Until the job has ended (or the timeout has); without a queue, do the work here.
 
         ``on_progress`` is called whenever the counts changed, and once at the end.
+
+        Raises:
+            UnavailableError: whoever works has met nothing but trouble (a full disk, say) for a while; the
+            rest waits.
         """
+        waiting = Waiting(self._parts.settings.trouble_seconds)
         until = None if timeout is None else time.monotonic() + timeout
         last: Progress | None = None
         while True:
@@ -207,6 +228,7 @@ class Indexer:
                 on_progress(progress)
             if progress.state in ENDED or (until is not None and time.monotonic() >= until):
                 return progress
+            waiting.look(progress)
             if progress == last:
                 time.sleep(self._parts.settings.poll_seconds)
             last = progress
@@ -218,7 +240,10 @@ class Indexer:
         return self.tasks.run(task_id, owner) is Outcome.PUBLISHED
 
     def run_pending(self, *, most: int | None = None) -> int:
-        """Do open tasks in this process until none is free (or ``most`` are done); returns how many."""
+        """Do open tasks in this process until none is free (or ``most`` are done); returns how many.
+
+        A disk that takes nothing ends it too: the job's ``detail`` says so.
+        """
         owner = worker_name()
         finished = 0
         while most is None or finished < most:
@@ -227,7 +252,7 @@ class Indexer:
             for task_id in self._catalog.unsent_tasks(0, PENDING_PAGE):
                 outcomes.append(self.tasks.run(task_id, owner))
                 finished += outcomes[-1] is Outcome.PUBLISHED
-                if finished == most:
+                if finished == most or outcomes[-1] is Outcome.TROUBLED:
                     return finished
             if all(outcome is Outcome.NOT_OURS for outcome in outcomes):
                 return finished

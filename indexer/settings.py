@@ -42,6 +42,10 @@ class IndexerSettings:
     """How often an idle worker looks for work in the catalog, whatever its broker says."""
     waiting_seconds: float = 300.0
     """Work that nobody has taken for this long is reported by ``ping worker`` and ``/readyz``."""
+    trouble_seconds: float = 10.0
+    """While workers can write nothing (a full disk, say): how long ``index`` goes on waiting for them before
+    it stops and says what is wrong. They go on trying.
+    """
     encode_batch: int | None = None
     """Pictures in one pass of the model; 8 on a CPU and 32 on an accelerator when not given. Halved for good
     when the memory does not hold them.
@@ -148,5 +152,11 @@ class BrokerSettings:
     """Seconds between two looks at an empty folder."""
     connect_seconds: float = 3.0
     """How long one attempt to reach the broker may take."""
+    reply_seconds: float = 10.0
+    """How long the broker may take to answer on a connection; then the connection is given up."""
+    send_seconds: float = 3.0
+    """How long whoever registers work waits for the broker to take a message; then the builder sends it."""
+    rest_seconds: float = 10.0
+    """A broker that did not take a message is left alone so long: nobody else waits for it meanwhile."""
     send_retries: int = 2
     """Attempts to send a message after the first."""

@@ -13,8 +13,9 @@ from collections.abc import Collection, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
-from sightline.errors import LeaseLostError
+from sightline.errors import LeaseLostError, SightlineError
 from sightline.indexer.heartbeat import Heartbeat, Pulse
+from sightline.indexer.troubles import Troubles, trouble_of
 
 if TYPE_CHECKING:
     from sightline.indexer.settings import IndexerSettings
@@ -28,6 +29,8 @@ class Outcome(enum.Enum):
     PUBLISHED = "published"
     RELEASED = "released"
     """Something unexpected went wrong; the task is ready again."""
+    TROUBLED = "troubled"
+    """The surroundings did not let it be done (a full disk, say); the task is ready again."""
     LOST = "lost"
     """Another worker has it, or it was cancelled: what was computed is gone."""
     SPLIT = "split"
@@ -58,6 +61,7 @@ class TaskRunner:
         self._catalog = catalog
         self._settings = settings
         self._handlers = handlers
+        self._troubles = Troubles(catalog, settings.retry_pause_seconds)
         self._in_hand: dict[int, Lease] = {}
         self.pulse = Pulse()
         """Beats whenever any of its tasks gets on."""
@@ -109,6 +113,7 @@ class TaskRunner:
         )
         with heartbeat:
             done = self._handlers[lease.kind].work(lease, heartbeat)
+        self._troubles.over()
         return Outcome.PUBLISHED if done else Outcome.LOST
 
     def _interrupted(self, lease: Lease, error: BaseException) -> Outcome:
@@ -118,12 +123,23 @@ class TaskRunner:
             with suppress(Exception):
                 self._catalog.release(lease)
             raise error
+        sentence = trouble_of(error)
+        if sentence is not None:
+            return self._troubled(lease, sentence)
         log.exception("a task went wrong", extra=_ids(lease))
         if lease.errors + 1 >= self._settings.max_attempts:
             return self._halve(lease, "internal", f"{type(error).__name__}: {error}")
         time.sleep(self._settings.retry_pause_seconds * 2**lease.errors)
         self._catalog.release(lease, error=True)
         return Outcome.RELEASED
+
+    def _troubled(self, lease: Lease, sentence: str) -> Outcome:
+        """Not the pictures' fault: given back as if nobody had tried, and tried again after a rest."""
+        self._troubles.tell((image.job_id for image in lease.images), sentence)
+        with suppress(SightlineError):  # else the lease runs out
+            self._catalog.release(lease)
+        self._troubles.rest()
+        return Outcome.TROUBLED
 
     def _halve(self, lease: Lease, reason: str, detail: str) -> Outcome:
         """One picture must not cost its neighbours: a batch is halved until what is wrong stands alone."""

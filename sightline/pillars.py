@@ -67,7 +67,9 @@ class Pillars:
         if not self.settings.database_url:
             self.settings.data_folder.mkdir(parents=True, exist_ok=True)
             require_catalog(self.settings.data_folder, self.settings.data_folder / CATALOG)
-        return open_catalog(self.settings.catalog_url, migrate=True, now=self.given.now)
+        return open_catalog(
+            self.settings.catalog_url, migrate=True, now=self.given.now, settings=self.settings.database
+        )
 
     @once
     def blobs(self) -> BlobStore:

@@ -22,10 +22,12 @@ from sightline.imaging.limits import Limits
 from sightline.indexer.settings import RELEASED_SECONDS, BrokerSettings, BuilderSettings, IndexerSettings
 from sightline.retriever.settings import RetrieverSettings
 from sightline.serving.settings import ModelSettings, ServingSettings
+from sightline.store.settings import DatabaseSettings
 
 PREFIX = "SIGHTLINE_"
 CATALOG = "catalog.sqlite"
 """The catalog in a data folder, when no other one is set."""
+LEVELS = ("debug", "info", "warning", "error")
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,12 @@ class LogSettings:
     level: str = "info"
     """``debug``, ``info``, ``warning`` or ``error``; JSON lines on stderr."""
 
+    def __post_init__(self) -> None:
+        if self.level.lower() not in LEVELS:
+            raise InputError(
+                f"{PREFIX}LOG__LEVEL={self.level!r} cannot be used; it is one of {', '.join(LEVELS)}."
+            )
+
 
 class Settings(BaseSettings):
     """The whole installation. Immutable; every path is absolute."""
@@ -78,6 +86,7 @@ class Settings(BaseSettings):
     originals: str = ""
     """Folder or fsspec URL of copied originals and thumbnails; ``originals`` in the data folder when empty.
     """
+    database: DatabaseSettings = Field(default_factory=DatabaseSettings)
     model: ModelSettings = Field(default_factory=ModelSettings)
     imaging: Limits = Field(default_factory=Limits)
     decoding: DecodingSettings = Field(default_factory=DecodingSettings)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
+from functools import partial
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from sightline.api.bounded_checks import BoundedChecks
 from sightline.api.dependencies import MetricsHere, PartsHere
 from sightline.api.parts import ApiParts
 from sightline.api.schemas.common import Answer
@@ -14,6 +17,8 @@ from sightline.errors import SightlineError
 
 router = APIRouter(tags=["health"])
 log = logging.getLogger("sightline.http")
+CHECK_SECONDS = 1.5
+"""How long what may hang is waited for."""
 
 
 class Alive(Answer):
@@ -36,6 +41,10 @@ class Readiness(Answer):
     checks: dict[str, CheckAnswer]
 
 
+Found = dict[str, CheckAnswer]
+NOT_ANSWERED = CheckAnswer(ready=False, detail=f"Not answered within {CHECK_SECONDS:g} s.")
+
+
 @router.get("/livez")
 async def live() -> Alive:
     """200 while the process answers at all; touches nothing else."""
@@ -43,9 +52,16 @@ async def live() -> Alive:
 
 
 @router.get("/readyz", responses={503: {"model": Readiness, "description": "Not ready"}})
-def ready(parts: PartsHere, response: Response) -> Readiness:
-    """200 when model, database and generations can answer a search, else 503 with the same body."""
-    checks = {"model": CheckAnswer.of(parts.model_status())} | _stored(parts)
+async def ready(parts: PartsHere, request: Request, response: Response) -> Readiness:
+    """200 when model, database and generations can answer a search, else 503 with the same body.
+
+    Answers within two seconds, whatever hangs.
+    """
+    asked: BoundedChecks[Found] = request.app.state.checks
+    found = await asked.found({name: partial(ask, parts) for name, (_, ask) in ASKED.items()}, CHECK_SECONDS)
+    checks = {"model": CheckAnswer.of(parts.model_status())}
+    for name, (answers, _) in ASKED.items():
+        checks |= found.get(name) or dict.fromkeys(answers, NOT_ANSWERED)
     good = all(check.ready for check in checks.values())
     response.status_code = 200 if good else 503
     response.headers["Cache-Control"] = "no-store"
@@ -78,3 +94,9 @@ def _stored(parts: ApiParts) -> dict[str, CheckAnswer]:
 def _generation(parts: ApiParts, name: str) -> int:
     generation = parts.catalog.snapshot(name).generation
     return 0 if generation is None else generation.number
+
+
+ASKED: dict[str, tuple[tuple[str, ...], Callable[[ApiParts], Found]]] = {
+    "stored": (("database", "generation"), _stored),
+}
+"""What may hang: the names of its answers, and what asks. Raises nothing."""

@@ -44,7 +44,7 @@ ITEMS = (
 )
 
 
-@router.post("", status_code=202, responses=problems(404, 413, 422))
+@router.post("", status_code=202, responses=problems(404, 413, 422, 507))
 def upload_images(
     name: Name,
     parts: PartsHere,

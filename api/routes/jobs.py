@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import AsyncIterator, Sequence
 from threading import Thread
 from typing import Annotated
 
+import anyio
 from fastapi import APIRouter, Query, Request, Response
 from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.concurrency import run_in_threadpool
@@ -23,6 +23,8 @@ from sightline.store.records import ENDED, Job
 
 router = APIRouter(prefix="/v1", tags=["jobs"])
 KEEP_ALIVE_SECONDS = 15
+STOP_SECONDS = 2
+"""How long the stream of a server that stops may take to end by itself."""
 log = logging.getLogger("sightline.http")
 
 
@@ -73,8 +75,14 @@ async def follow_job(
 ) -> EventSourceResponse:
     """Server-sent events: ``progress`` (a job, as GET answers it) whenever it changed, at last ``done``."""
     await run_in_threadpool(parts.catalog.job, job_id)
-    events = _events(parts, job_id, root, settings.event_seconds)
-    return EventSourceResponse(events, ping=KEEP_ALIVE_SECONDS, headers={"Cache-Control": "no-store"})
+    stops = anyio.Event()
+    return EventSourceResponse(
+        _events(parts, job_id, root, settings.event_seconds, stops),
+        ping=KEEP_ALIVE_SECONDS,
+        headers={"Cache-Control": "no-store"},
+        shutdown_event=stops,
+        shutdown_grace_period=STOP_SECONDS,
+    )
 
 
 @router.post("/jobs/{job_id}/cancel", responses=problems(404, 409))
@@ -126,9 +134,12 @@ def _register(parts: ApiParts, job_id: str) -> None:
         log.exception("A server-side job ended early.", extra={"job_id": job_id})
 
 
-async def _events(parts: ApiParts, job_id: str, root: str, seconds: float) -> AsyncIterator[ServerSentEvent]:
+async def _events(
+    parts: ApiParts, job_id: str, root: str, seconds: float, stops: anyio.Event
+) -> AsyncIterator[ServerSentEvent]:
+    """Until the job has ended, or the server stops: the stream ends whole, and the client comes again."""
     last = None
-    while True:
+    while not stops.is_set():
         answer = await run_in_threadpool(_look, parts, job_id, root)
         if answer is None:
             return
@@ -139,4 +150,5 @@ async def _events(parts: ApiParts, job_id: str, root: str, seconds: float) -> As
             if ended:
                 return
         last = shown
-        await asyncio.sleep(seconds)
+        with anyio.move_on_after(seconds):
+            await stops.wait()

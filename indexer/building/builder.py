@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sightline.errors import LeaseLostError, NotFoundError, SightlineError
+from sightline.errors import LeaseLostError, NotFoundError, SightlineError, UnavailableError
 from sightline.indexer.building.cleaning import Cleaning
 from sightline.indexer.building.compaction import Compaction
 from sightline.indexer.building.folding import Folding
@@ -24,6 +24,7 @@ from sightline.indexer.heartbeat import Heartbeat
 from sightline.indexer.names import BUILDER, worker_name
 from sightline.indexer.parts import Queue
 from sightline.indexer.settings import BuilderSettings
+from sightline.indexer.troubles import trouble_of
 from sightline.store.durable import FileMissingError
 from sightline.types import PatchLevel
 
@@ -121,7 +122,7 @@ class Builder:
         """Whether there is more to do at once."""
         try:
             report = self._leased()
-        except LeaseLostError as error:
+        except (LeaseLostError, UnavailableError) as error:
             log.warning("%s", error)
             return False
         except Exception:
@@ -182,7 +183,11 @@ class Builder:
             self._snapshots.pop(name, None)
             if isinstance(error, NotFoundError) and not isinstance(error, FileMissingError):
                 return  # deleted meanwhile
-            log.exception("a collection could not be tended", extra={"collection": name})
+            sentence = trouble_of(error)
+            if sentence is None:
+                log.exception("a collection could not be tended", extra={"collection": name})
+            else:
+                log.error("A collection cannot be tended now: %s", sentence, extra={"collection": name})
             self._rests[name] = self._monotonic() + self._settings.rest_seconds
 
     def _snapshot(self, name: str) -> Snapshot:

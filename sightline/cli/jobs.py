@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from sightline.console import remarks
 from sightline.indexer.queue.presence import worker_is_alive
+from sightline.indexer.troubles import Waiting
 from sightline.store.records import ENDED
 
 if TYPE_CHECKING:
@@ -55,7 +56,12 @@ class EmbeddedWorker:
 
 
 def follow(services: Installation, job_id: str, worker: EmbeddedWorker | None) -> Counts:
-    """Wait until the job has ended, showing how far it is on a terminal."""
+    """Wait until the job has ended, showing how far it is on a terminal.
+
+    Raises:
+        UnavailableError: its workers have met nothing but trouble for a while (a full disk, say).
+    """
+    waiting = Waiting(services.settings.indexer.trouble_seconds)
     with _bar() as bar:
         task = bar.add_task("embedding", total=None)
         said: str | None = None
@@ -67,6 +73,7 @@ def follow(services: Installation, job_id: str, worker: EmbeddedWorker | None) -
             said = counts.detail
             if counts.state in ENDED:
                 return counts
+            waiting.look(counts)
             if worker is not None:
                 worker.ensure()
             time.sleep(POLL_SECONDS)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 from collections.abc import Sequence
 from typing import NoReturn
 
@@ -26,6 +27,7 @@ from sightline.cli import (
 )
 from sightline.cli.output import OK, exit_code, print_error
 from sightline.errors import SightlineError
+from sightline.store.storage import storage_error
 
 app = typer.Typer(
     name="sightline",
@@ -58,6 +60,12 @@ def run(arguments: Sequence[str]) -> int:
     except SightlineError as error:
         print_error(error, as_json="--json" in arguments)
         return exit_code(error)
+    except OSError as error:
+        full = storage_error(error, str(error.filename or tempfile.gettempdir()))
+        if full is None:
+            raise
+        print_error(full, as_json="--json" in arguments)
+        return exit_code(full)
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else OK
     return OK

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -106,8 +107,9 @@ class Supervisor:
         output = subprocess.DEVNULL
         errors = None
         if log is not None:
-            log.parent.mkdir(parents=True, exist_ok=True)
-            output = errors = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+            with suppress(OSError):  # a disk that takes no log shall not keep anybody from working
+                log.parent.mkdir(parents=True, exist_ok=True)
+                output = errors = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         try:
             # A session of its own: Ctrl-C reaches this process only, which then stops the children in order.
             return subprocess.Popen(

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final, Literal, Protocol
 
 from sightline.store.durable import sync_folder
+from sightline.store.storage import writing
 
 Taken = Literal["taken", "absent", "young"]
 """What came of taking a file: it is aside now, there was none, or it stays because it is too new."""
@@ -70,6 +71,10 @@ class LocalFiles:
 
     def write(self, path: str, data: bytes) -> None:
         """Atomic and durable; a name of its own aside, so that several writers of one path do not meet."""
+        with writing(self._root):
+            self._write(path, data)
+
+    def _write(self, path: str, data: bytes) -> None:
         target = self._root / path
         aside = self._aside / uuid.uuid4().hex
         self._make_folder(target.parent)

@@ -32,17 +32,24 @@ from sightline.store.sql.rows import collection_named
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
+    from sightline.store.settings import DatabaseSettings
 
-def open_catalog(url: str, migrate: bool = True, now: Callable[[], float] | None = None) -> Catalog:
+
+def open_catalog(
+    url: str,
+    migrate: bool = True,
+    now: Callable[[], float] | None = None,
+    settings: DatabaseSettings | None = None,
+) -> Catalog:
     """The catalog at ``sqlite:////path/catalog.sqlite`` or ``postgresql://…``, migrated to the newest schema.
 
     ``now`` replaces the database's clock, which all processes share.
     Raises UnavailableError when the database cannot be reached or is newer than this program.
     """
-    database = Database(make_engine(url))
+    database = Database(make_engine(url, settings), settings)
     if migrate:
         bring_to_head(database)
-    return Catalog(database.engine, now)
+    return Catalog(database.engine, now, settings)
 
 
 @named
@@ -53,8 +60,13 @@ class Catalog:
     the name that hides its module stands last.
     """
 
-    def __init__(self, engine: Engine, now: Callable[[], float] | None = None) -> None:
-        self.database = Database(engine)
+    def __init__(
+        self,
+        engine: Engine,
+        now: Callable[[], float] | None = None,
+        settings: DatabaseSettings | None = None,
+    ) -> None:
+        self.database = Database(engine, settings)
         self.clock = now
 
     def forget_old_pages(self, seconds: float) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sightline.errors import CorruptionError, NotFoundError
+from sightline.store.storage import writing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -35,7 +36,15 @@ def write_durably(folder: Path, name: str, chunks: Iterable[bytes | memoryview])
     """Write ``chunks`` one after another as ``folder/name``; on any error nothing is left behind.
 
     When this returns, the file survives a power cut. ``name`` must not exist yet: files are immutable.
+
+    Raises:
+        StorageError: the disk is full, or does not take what is written.
     """
+    with writing(folder):
+        return _write(folder, name, chunks)
+
+
+def _write(folder: Path, name: str, chunks: Iterable[bytes | memoryview]) -> WrittenFile:
     folder.mkdir(parents=True, exist_ok=True)
     aside = folder / f"{ASIDE}{name}"
     digest, length = hashlib.sha256(), 0

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, inspect, text
 
 from sightline.errors import InputError, UnavailableError
 from sightline.store.database import Database
+from sightline.store.patience import having
 
 HEAD = "0003"
 """The newest migration: known here so that a start without work need not import Alembic (a test compares)."""
@@ -18,8 +19,11 @@ _ADVISORY_LOCK = 0x5167_4C49  # any constant that is ours: "SigL"
 
 def migrate(database: Database) -> None:
     """Upgrades to HEAD in one transaction, under a lock. UnavailableError: the catalog is newer than this."""
-    if database.read(revision) != HEAD:
-        database.write(_upgrade)
+    with having("request"):
+        found = database.read(revision)
+    if found != HEAD:
+        with having("upkeep"):
+            database.write(_upgrade)
 
 
 def migrate_to(database: Database, target: str) -> str | None:
