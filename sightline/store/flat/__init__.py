@@ -1,4 +1,4 @@
-"""Flat files: the exact index. One file for each generation, scanned in its memory map by FAISS."""
+"""Flat files: the exact index. One file for each generation, scanned in place by FAISS."""
 
 from sightline.store.flat.backend import FlatBackend
 from sightline.store.flat.devices import FaissGpu, Gpu
