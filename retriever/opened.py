@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 from sightline.errors import CorruptionError, NotFoundError
 from sightline.retriever.max_sim import Part
 from sightline.retriever.positions import Positions, both, in_sorted, without
-from sightline.retriever.tails import Losses
+from sightline.retriever.tails import LiveSegment, Losses
 from sightline.store.durable import FileMissingError
 
 if TYPE_CHECKING:
@@ -41,15 +41,6 @@ class OpenedGeneration:
     file: str
     index: CandidateIndex
     positions: Positions
-    live: Mask | None
-
-
-@dataclass(frozen=True)
-class LiveSegment:
-    """A segment outside of the generation: keys ``[N]`` and which of them may be found (None: all)."""
-
-    file: str
-    keys: Keys
     live: Mask | None
 
 
@@ -120,6 +111,20 @@ class SnapshotOpener:
         return OpenedSnapshot(
             collection.id, collection.version, collection.joint_dim, generation, live, lost, self._clock()
         )
+
+    def missing(self, snapshot: Snapshot) -> tuple[str, ...]:
+        """What answers have to do without, as far as the names of files tell."""
+        lost, serving = Losses(), snapshot.generation
+        if serving is not None:
+            try:
+                self._indexes.of(serving.kind).verify(serving.file, serving.sha256, quick=True)
+            except (OSError, NotFoundError, CorruptionError):
+                lost.index = True
+        gone = [one for one in snapshot.segments if not self._reader.exists(one.file)]
+        covered = set() if lost.index else {one.file for one in snapshot.covered}
+        lost.segments = {one.file: one.count for one in gone if one.file not in covered}
+        lost.patches = sum(one.count for one in gone if one.file in covered)
+        return lost.sentences()
 
     def _generation(self, snapshot: Snapshot, previous: OpenedSnapshot | None) -> OpenedGeneration | None:
         serving = snapshot.generation

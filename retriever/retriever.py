@@ -62,7 +62,8 @@ class Retriever:
         self._opener = SnapshotOpener(segments, indexes, clock)
         self._tails = Tails(segments, indexes)
         self._opened: dict[str, OpenedSnapshot] = {}
-        self._degraded: dict[str, tuple[str, ...]] = {}
+        self._degraded: dict[str, tuple[int, tuple[str, ...]]] = {}
+        """By collection: the version that was searched last, and what its answer had to do without."""
         self._locks: dict[str, threading.Lock] = {}
         self._lock = threading.Lock()
 
@@ -82,12 +83,14 @@ class Retriever:
             # The filter is read after the snapshot: an image replaced in between would be in neither.
             if filter is None or not left or opened.is_at_least(*self._catalog.version(collection)):
                 break
-        self._degraded[collection] = lost.sentences()
-        return _retrieved(hits, opened, self._degraded[collection])
+        self._degraded[collection] = opened.version, lost.sentences()
+        return _retrieved(hits, opened, lost.sentences())
 
-    def degraded(self) -> dict[str, tuple[str, ...]]:
-        """What the latest answer of a collection had to do without, of those that lack something."""
-        return {name: said for name, said in list(self._degraded.items()) if said}
+    def degraded(self, snapshot: Snapshot) -> tuple[str, ...]:
+        """What answers have to do without: as the latest one found, and by the names of files. Opens nothing."""
+        version, said = self._degraded.get(snapshot.collection.name, (-1, ()))
+        known = said if version == snapshot.collection.version else ()
+        return known or self._opener.missing(snapshot)
 
     def _consistent(
         self, collection: str, vector: Vector, candidates: int, filter: Filter | None
@@ -118,7 +121,7 @@ class Retriever:
     ) -> ImageHits:
         checked = _checked(vector, opened.joint_dim)
         wanted = None if filter is None else np.sort(self._catalog.filter_keys(opened.collection_id, filter))
-        tails = self._tails.parts(opened, wanted, lost, tolerant=tolerant)
+        tails = self._tails.parts(opened.segments, wanted, lost, tolerant=tolerant)
         return search(opened.generation_part(wanted), tails, checked, candidates)
 
     def _open(self, collection: str, tolerant: bool) -> OpenedSnapshot:
@@ -134,7 +137,7 @@ class Retriever:
         with self._lock_of(collection):
             opened = self._opened.get(collection)
             if opened is None or not self._is_current(opened, collection_id, version):
-                if self._degraded.get(collection):
+                if any(self._degraded.get(collection, ())[1:]):
                     self._tails.forget_partial()
                 snapshot = self._catalog.snapshot(collection)
                 opened = self._opener.open(snapshot, opened, tolerant=tolerant)

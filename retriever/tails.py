@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,12 +17,20 @@ from sightline.retriever.positions import both, in_sorted
 from sightline.store.durable import FileMissingError
 
 if TYPE_CHECKING:
-    from sightline.retriever.opened import LiveSegment, OpenedSnapshot
     from sightline.store.index import Indexes, Tail
     from sightline.store.segments import SegmentReader
     from sightline.types import Keys, Mask
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class LiveSegment:
+    """A segment outside of the generation: keys ``[N]`` and which of them may be found (None: all)."""
+
+    file: str
+    keys: Keys
+    live: Mask | None
 
 
 @dataclass
@@ -33,12 +41,15 @@ class Losses:
     """The generation: every segment was scanned in its place."""
     segments: dict[str, int] = field(default_factory=dict)
     """File → how many images of it could not be found."""
+    patches: int = 0
+    """Images that are found as ever, and whose stored patches are gone."""
 
     def __bool__(self) -> bool:
         return self.index or bool(self.segments)
 
     def __or__(self, other: Losses) -> Losses:
-        return Losses(self.index or other.index, self.segments | other.segments)
+        segments = self.segments | other.segments
+        return Losses(self.index or other.index, segments, self.patches + other.patches)
 
     def sentences(self) -> tuple[str, ...]:
         """For whoever asked."""
@@ -46,11 +57,18 @@ class Losses:
         if self.index:
             said.append("The token index is missing or damaged; every image was compared in its place.")
         images, files = sum(self.segments.values()), len(self.segments)
+        if self.patches:
+            said.append(
+                f"The stored patches of {_many(self.patches)} are missing; originals take their place."
+            )
         if files:
-            many = "1 image" if images == 1 else f"{images:,} images"
             where = "a segment file is" if files == 1 else f"{files:,} segment files are"
-            said.append(f"{many} could not be searched, because {where} missing or damaged.")
+            said.append(f"{_many(images)} could not be searched, because {where} missing or damaged.")
         return tuple(said)
+
+
+def _many(images: int) -> str:
+    return "1 image" if images == 1 else f"{images:,} images"
 
 
 class _Kept(NamedTuple):
@@ -73,14 +91,14 @@ class Tails:
         self._lock = threading.Lock()
 
     def parts(
-        self, opened: OpenedSnapshot, wanted: Keys | None, lost: Losses, *, tolerant: bool = False
+        self, segments: Sequence[LiveSegment], wanted: Keys | None, lost: Losses, *, tolerant: bool = False
     ) -> Iterator[TailPart]:
         """What to search outside of the generation; ``wanted`` is sorted (None: no filter).
 
         Images whose tokens are damaged are left out and counted in ``lost``. A segment that is missing is
         `FileMissingError`: the builder may have removed it; when ``tolerant``, it counts as damaged.
         """
-        for segment in opened.segments:
+        for segment in segments:
             chosen = None if wanted is None else in_sorted(segment.keys, wanted)
             allowed = both(segment.live, chosen)
             if allowed is None or allowed.any():

@@ -21,7 +21,7 @@ Sums = NDArray[np.int64]
 
 def row_sums(array: NDArray[Any]) -> Sums:
     """``[N]``: the checksum of each row of ``[N, …]``, which is not empty."""
-    view = memoryview(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
+    view = np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
     size = len(view) // len(array)
     found = [xxhash.xxh3_64_intdigest(view[start : start + size]) for start in range(0, len(view), size)]
     return np.array(found, np.uint64).view(np.int64)

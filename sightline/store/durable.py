@@ -7,8 +7,9 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from io import FileIO
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sightline.errors import CorruptionError, NotFoundError
 
@@ -90,7 +91,7 @@ class FileIdentity(NamedTuple):
     changed_ns: int
 
     @classmethod
-    def of(cls, handle: BinaryIO) -> FileIdentity:
+    def of(cls, handle: FileIO) -> FileIdentity:
         """Of an open file."""
         return cls._from(os.fstat(handle.fileno()))
 
@@ -108,7 +109,7 @@ class FileIdentity(NamedTuple):
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[BinaryIO]:
+def opened(path: Path) -> Iterator[FileIO]:
     """A file for reading, unbuffered; `FileMissingError` when it is gone."""
     try:
         handle = path.open("rb", buffering=0)
@@ -124,7 +125,7 @@ def verify_file(path: Path, sha256: str) -> None:
         verify_open(path, handle, sha256)
 
 
-def verify_open(path: Path, handle: BinaryIO, sha256: str) -> None:
+def verify_open(path: Path, handle: FileIO, sha256: str) -> None:
     """As `verify_file`, of a file that is open."""
     handle.seek(0)
     if hashlib.file_digest(handle, "sha256").hexdigest() != sha256:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from sightline.store.segment_content import check_layout, row_names
 from sightline.store.tensorfile import TensorLayout, raw, read_into, read_layout
 
 if TYPE_CHECKING:
+    from io import FileIO
     from pathlib import Path
 
     from sightline.types import Keys, Mask
@@ -33,14 +34,14 @@ class SegmentHead:
         """Codec, and the shape of a row of each tensor: what must agree before segments can be merged."""
         return self.codec, {name: self.layout.specs[name].shape[1:] for name in row_names(self.codec)}
 
-    def read_rows(self, handle: BinaryIO, name: str, rows: NDArray[np.intp]) -> NDArray[Any]:
+    def read_rows(self, handle: FileIO, name: str, rows: NDArray[np.intp]) -> NDArray[Any]:
         """Rows of a tensor as they lie there now, unchecked."""
         spec = self.layout.specs[name]
         out = np.empty((len(rows), *spec.shape[1:]), spec.dtype)
         self.read_into(handle, name, rows, out)
         return out
 
-    def read_into(self, handle: BinaryIO, name: str, rows: NDArray[np.intp], out: NDArray[Any]) -> None:
+    def read_into(self, handle: FileIO, name: str, rows: NDArray[np.intp], out: NDArray[Any]) -> None:
         """As `read_rows`; neighbours are read together."""
         spec = self.layout.specs[name]
         size = spec.bytes // max(1, spec.shape[0])
@@ -57,7 +58,7 @@ class SegmentHead:
         return damaged_rows(array, self.sums[rows, row_names(self.codec).index(name)])
 
 
-def read_head(path: Path, handle: BinaryIO) -> SegmentHead:
+def read_head(path: Path, handle: FileIO) -> SegmentHead:
     """The head of an open segment; `CorruptionError` when it is not what was written.
 
     Of version 1 nothing is checked here but that it has the form of a segment.
@@ -76,7 +77,7 @@ def read_head(path: Path, handle: BinaryIO) -> SegmentHead:
     return SegmentHead(layout, str(layout.metadata["codec"]), keys, sums)
 
 
-def _whole(layout: TensorLayout, handle: BinaryIO, name: str) -> NDArray[Any]:
+def _whole(layout: TensorLayout, handle: FileIO, name: str) -> NDArray[Any]:
     spec = layout.specs[name]
     array = np.empty(spec.shape, spec.dtype)
     read_into(layout.path, handle, layout.starts[name], array)

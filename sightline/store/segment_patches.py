@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,8 @@ from sightline.errors import CorruptionError, InputError, NotFoundError, Sightli
 from sightline.store.segment_content import kept_names
 
 if TYPE_CHECKING:
+    from io import FileIO
+
     from sightline.store.records import ImageLocation
     from sightline.store.segment_head import SegmentHead
     from sightline.types import Codes, Half
@@ -48,7 +50,7 @@ class CodecRows:
     arrays: dict[str, NDArray[Any]] = field(default_factory=dict)
     lost: dict[int, SightlineError] = field(default_factory=dict)
 
-    def fill(self, head: SegmentHead, handle: BinaryIO, wanted: Mapping[int, ImageLocation]) -> None:
+    def fill(self, head: SegmentHead, handle: FileIO, wanted: Mapping[int, ImageLocation]) -> None:
         """Read what one segment has of them; `CorruptionError` when catalog and segment disagree."""
         checked_rows(head, self.codec, list(wanted.values()))
         for name in kept_names(self.codec):
@@ -62,7 +64,7 @@ class CodecRows:
             self._fill_one(head, handle, place, position, np.array([location.row]))
 
     def _fill_one(
-        self, head: SegmentHead, handle: BinaryIO, place: int, position: int, row: NDArray[np.intp]
+        self, head: SegmentHead, handle: FileIO, place: int, position: int, row: NDArray[np.intp]
     ) -> None:
         for name, array in self.arrays.items():
             head.read_into(handle, name, row, array[place : place + 1])

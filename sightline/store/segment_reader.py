@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +19,10 @@ from sightline.store.segment_head import SegmentHead, read_head
 from sightline.store.segment_patches import CodecRows, GatheredPatches, Gathering, by_file
 
 if TYPE_CHECKING:
+    from io import FileIO
+
     from sightline.store.records import ImageLocation
-    from sightline.types import Half, Keys
+    from sightline.types import Half, Keys, Mask
 
 Rows = NDArray[np.intp]
 _ROWS_AT_ONCE: Final = 64
@@ -32,6 +34,14 @@ class SegmentFile(Protocol):
 
     @property
     def file(self) -> str: ...
+
+
+class SoundRows(NamedTuple):
+    """A segment as it lies there, and ``[N]`` which rows have sound tokens and which have sound patches."""
+
+    content: SegmentContent
+    tokens: Mask
+    patches: Mask
 
 
 class SegmentReader:
@@ -57,6 +67,10 @@ class SegmentReader:
     def path(self, segment: SegmentFile | None) -> Path | None:
         """Where the file of a segment lies; None for none."""
         return None if segment is None else self.folder / segment.file
+
+    def exists(self, file: str) -> bool:
+        """Whether there is such a file; not whether it is sound."""
+        return (self.folder / file).exists()
 
     def head(self, file: str) -> SegmentHead:
         """Who is in it. `FileMissingError` when the builder removed it, `CorruptionError` when damaged."""
@@ -96,13 +110,29 @@ class SegmentReader:
             return head.keys, tokens
         return np.delete(head.keys, damaged), np.delete(tokens, damaged, axis=0)
 
+    def read_sound(self, file: str) -> SoundRows:
+        """Everything in one segment as it lies there, and what of it can be trusted. Errors as `head`."""
+        with self._opened(file) as (head, handle):
+            arrays: dict[str, NDArray[Any]] = {}
+            sound = {name: np.ones(len(head.keys), np.bool_) for name in row_names(head.codec)}
+            for name in sound:
+                arrays[name], damaged = self._checked(file, head, handle, name, None)
+                sound[name][damaged] = False
+        patches, scales, *_ = [*(arrays[name] for name in kept_names(head.codec)), None, None]
+        content = SegmentContent(head.keys, arrays["tokens"], patches, head.codec, scales)
+        kept = [sound[name] for name in kept_names(head.codec)]
+        return SoundRows(
+            content, sound["tokens"], np.logical_and.reduce([np.ones(len(head.keys), bool), *kept])
+        )
+
     def damaged_rows(self, file: str) -> Rows:
         """Rows of which anything is not what was written, after reading all of them. Errors as `head`."""
-        found: list[Rows] = []
         with self._opened(file) as (head, handle):
-            for name in row_names(head.codec):
-                for rows in portions(np.arange(len(head.keys))):
-                    found.append(self._checked(file, head, handle, name, rows)[1])
+            found = [
+                self._checked(file, head, handle, name, rows)[1]
+                for name in row_names(head.codec)
+                for rows in portions(np.arange(len(head.keys)))
+            ]
         return np.unique(np.concatenate(found))
 
     def gather(self, locations: Sequence[ImageLocation]) -> list[GatheredPatches]:
@@ -131,8 +161,8 @@ class SegmentReader:
             except (SightlineError, OSError) as error:
                 if isinstance(error, InputError):
                     raise
-                lost = error if isinstance(error, SightlineError) else CorruptionError(f"{error}.")
-                rows.lost |= dict.fromkeys(wanted, lost)
+                why = error if isinstance(error, SightlineError) else CorruptionError(f"{error}.")
+                rows.lost |= dict.fromkeys(wanted, why)
         lost = {position: error for rows in codecs.values() for position, error in rows.lost.items()}
         groups = [found for rows in codecs.values() if (found := rows.gathered()) is not None]
         return Gathering(groups, lost)
@@ -142,9 +172,15 @@ class SegmentReader:
         verify_file(self.folder / file, sha256)
 
     def verify_tokens(self, file: str) -> None:
-        """As `verify`, of keys and tokens only: a fiftieth of a file that also holds ViT-g patches."""
+        """As `verify_rows`, of keys and tokens only: a fiftieth of a file that also holds ViT-g patches."""
         for rows in portions(np.arange(len(self.keys(file)))):
             self.rows(file, "tokens", rows)
+
+    def verify_rows(self, file: str) -> None:
+        """As `verify`, by the checksums that the file brings with it; what is found is kept in mind."""
+        damaged = self.damaged_rows(file)
+        if len(damaged):
+            raise CorruptionError(f"{len(damaged)} images in {self.folder / file} are not what was written.")
 
     def is_known_damaged(self, file: str, tokens_only: bool = False) -> bool:
         """Whether something was found damaged in it before, and nobody wrote to it since; reads nothing."""
@@ -164,7 +200,7 @@ class SegmentReader:
             self._damage.pop(file, None)
 
     @contextmanager
-    def _opened(self, file: str) -> Iterator[tuple[SegmentHead, BinaryIO]]:
+    def _opened(self, file: str) -> Iterator[tuple[SegmentHead, FileIO]]:
         path = self.folder / file
         with opened(path) as handle:
             identity = FileIdentity.of(handle)
@@ -186,7 +222,7 @@ class SegmentReader:
             self._heads.move_to_end(file)
             return head
 
-    def _read_head(self, path: Path, handle: BinaryIO) -> SegmentHead | str:
+    def _read_head(self, path: Path, handle: FileIO) -> SegmentHead | str:
         """The head, or the sentence that says what is wrong with it."""
         try:
             head = read_head(path, handle)
@@ -206,7 +242,7 @@ class SegmentReader:
                 self._heads.popitem(last=False)
 
     def _checked(
-        self, file: str, head: SegmentHead, handle: BinaryIO, name: str, rows: Rows | None
+        self, file: str, head: SegmentHead, handle: FileIO, name: str, rows: Rows | None
     ) -> tuple[NDArray[Any], Rows]:
         """Rows as they lie there, and which of them are not what was written."""
         wanted = np.arange(len(head.keys)) if rows is None else rows

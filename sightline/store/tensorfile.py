@@ -12,7 +12,7 @@ import math
 import mmap
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, BinaryIO, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ from sightline.store.durable import opened
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from io import FileIO
     from pathlib import Path
 
 ALIGNMENT: Final = 64
@@ -98,7 +99,7 @@ def raw(array: NDArray[Any]) -> memoryview:
     return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
 
 
-def read_layout(path: Path, handle: BinaryIO) -> TensorLayout:
+def read_layout(path: Path, handle: FileIO) -> TensorLayout:
     """The header of an open file; `CorruptionError` when it makes no sense.
 
     It is checked against the length of the file; whether the tensors hold what was written is for others to
@@ -136,13 +137,13 @@ def open_tensors(path: Path, *, mapped: bool = True) -> TensorFile:
     return TensorFile(layout, arrays, buffer)
 
 
-def read_into(path: Path, handle: BinaryIO, start: int, array: NDArray[Any]) -> None:
+def read_into(path: Path, handle: FileIO, start: int, array: NDArray[Any]) -> None:
     """Fill a contiguous array with the bytes from ``start`` on; `CorruptionError` when there are too few."""
-    view = memoryview(array.reshape(-1).view(np.uint8))
+    view = array.reshape(-1).view(np.uint8).data
     handle.seek(start)
     done = 0
     while done < len(view):
-        count = handle.readinto(view[done : done + _READ_AT_ONCE])  # type: ignore[attr-defined]
+        count = handle.readinto(view[done : done + _READ_AT_ONCE])
         if not count:
             raise CorruptionError(f"The file {path} is shorter than its header says.")
         done += count

@@ -10,8 +10,6 @@ import pytest
 from safetensors.numpy import load_file
 
 from sightline.errors import CorruptionError, InputError
-from sightline.store.codec_files import CodecFiles
-from sightline.store.durable import FileMissingError, write_durably
 from sightline.store.records import ImageLocation
 from sightline.store.segment_content import SegmentContent
 from sightline.store.segments import SegmentReader, rewrite_segment, write_segment

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from sightline.types import Half, Keys
 
 MEMORY_BYTES: Final = 4 << 30
+"""What opened generations may take of memory unless told otherwise."""
 NONE: Final = Memory(0)
 
 

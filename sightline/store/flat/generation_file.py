@@ -84,7 +84,7 @@ def _verify(file: TensorFile, sha256: str) -> None:
     if metadata.get("format") != FORMAT or version not in ("1", VERSION) or shapes != expected:
         raise CorruptionError(f"The file {path.name} is no generation that this version can read.")
     if version == "1":
-        sound = hashlib.sha256(buffer).hexdigest() == sha256
+        sound = hashlib.sha256(buffer.data).hexdigest() == sha256
     else:
         start = file.layout.starts["seal"]
         sound = bool((file.arrays["seal"] == Seal([buffer[:start].data]).array()).all())
