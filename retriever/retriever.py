@@ -87,7 +87,7 @@ class Retriever:
         return _retrieved(hits, opened, lost.sentences())
 
     def degraded(self, snapshot: Snapshot) -> tuple[str, ...]:
-        """What answers have to do without: as the latest one found, and by the names of files. Opens nothing."""
+        """What answers have to do without: as the latest found, else by the names of files. Opens nothing."""
         version, said = self._degraded.get(snapshot.collection.name, (-1, ()))
         known = said if version == snapshot.collection.version else ()
         return known or self._opener.missing(snapshot)
@@ -137,7 +137,8 @@ class Retriever:
         with self._lock_of(collection):
             opened = self._opened.get(collection)
             if opened is None or not self._is_current(opened, collection_id, version):
-                if any(self._degraded.get(collection, ())[1:]):
+                _, said = self._degraded.get(collection, (version, ()))
+                if said:
                     self._tails.forget_partial()
                 snapshot = self._catalog.snapshot(collection)
                 opened = self._opener.open(snapshot, opened, tolerant=tolerant)
