@@ -19,6 +19,12 @@ if TYPE_CHECKING:
 Sums = NDArray[np.int64]
 
 
+def checksum(array: NDArray[Any]) -> int:
+    """Of all bytes of a contiguous array, as an int64 holds it."""
+    digest = xxhash.xxh3_64_intdigest(array.reshape(-1).view(np.uint8).data)
+    return digest if digest < 1 << 63 else digest - (1 << 64)
+
+
 def row_sums(array: NDArray[Any]) -> Sums:
     """``[N]``: the checksum of each row of ``[N, …]``, which is not empty."""
     view = np.ascontiguousarray(array).reshape(-1).view(np.uint8).data

@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline.errors import CorruptionError
-from sightline.store.checksums import Seal, Sums, damaged_rows
+from sightline.store.checksums import Seal, Sums, checksum, damaged_rows
 from sightline.store.segment_content import check_layout, row_names
 from sightline.store.tensorfile import TensorLayout, raw, read_into, read_layout
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from io import FileIO
     from pathlib import Path
 
@@ -51,11 +52,29 @@ class SegmentHead:
             read_into(self.layout.path, handle, start, out[begin:end])
             begin = end
 
+    def read_each(
+        self, handle: FileIO, name: str, rows: Sequence[int], out: Sequence[NDArray[Any]]
+    ) -> list[bool]:
+        """Read single rows of a tensor, each into its place; which of them are not what was written."""
+        spec, start = self.layout.specs[name], self.layout.starts[name]
+        size = spec.bytes // spec.shape[0]
+        sums = None if self.sums is None else self._sums_of(name)[rows].tolist()
+        found = []
+        for row, place in zip(rows, out, strict=True):
+            read_into(self.layout.path, handle, start + row * size, place)
+            found.append(checksum(place) if sums is not None else 0)  # while it is in the processor's cache
+        return [False] * len(rows) if sums is None else [x != y for x, y in zip(found, sums, strict=True)]
+
     def damaged(self, name: str, rows: NDArray[np.intp], array: NDArray[Any]) -> Mask:
         """Which of these rows, read as ``array``, are not what was written."""
         if self.sums is None or not len(rows):  # of version 1 the whole file was verified
             return np.zeros(len(rows), np.bool_)
-        return damaged_rows(array, self.sums[rows, row_names(self.codec).index(name)])
+        return damaged_rows(array, self._sums_of(name)[rows])
+
+    def _sums_of(self, name: str) -> Sums:
+        """``[N]``, of one tensor."""
+        assert self.sums is not None
+        return self.sums[:, row_names(self.codec).index(name)]
 
 
 def read_head(path: Path, handle: FileIO) -> SegmentHead:

@@ -59,21 +59,14 @@ class CodecRows:
                 self.arrays[name] = np.empty((len(self.positions), *shape), head.layout.specs[name].dtype)
             elif self.arrays[name].shape[1:] != shape:
                 raise InputError("Patches of different models cannot be read together.")
-        places = np.searchsorted(self.positions, list(wanted))
-        for place, (position, location) in zip(places.tolist(), wanted.items(), strict=True):
-            self._fill_one(head, handle, place, position, np.array([location.row]))
-
-    def _fill_one(
-        self, head: SegmentHead, handle: FileIO, place: int, position: int, row: NDArray[np.intp]
-    ) -> None:
+        places = np.searchsorted(self.positions, list(wanted)).tolist()
+        rows = [location.row for location in wanted.values()]
         for name, array in self.arrays.items():
-            head.read_into(handle, name, row, array[place : place + 1])
-            # At once, while the row is in the processor's cache.
-            if head.damaged(name, row, array[place : place + 1]).any():
-                file = head.layout.path
-                self.lost[position] = CorruptionError(
-                    f"The {name} of row {int(row[0])} in {file} are not what was written."
-                )
+            damaged = head.read_each(handle, name, rows, [array[place] for place in places])
+            for (position, location), is_damaged in zip(wanted.items(), damaged, strict=True):
+                if is_damaged:
+                    what = f"The {name} of row {location.row} in {head.layout.path}"
+                    self.lost[position] = CorruptionError(f"{what} are not what was written.")
 
     def gathered(self) -> GatheredPatches | None:
         """What was read and is sound; None when nothing is."""
