@@ -42,7 +42,7 @@ def create_app(parts: ApiParts) -> FastAPI:
     app.state.parts = parts
     app.state.threads = ModelThreads(parts.max_waiting)
     app.state.checks = BoundedChecks[health.Found]()
-    app.state.metrics = Metrics(parts.catalog, parts.queue_figures)
+    app.state.metrics = Metrics(parts.catalog, parts.queue_figures, parts.degraded)
     problems.install(app)
     for module in (page, search, images, jobs, trash, collections, health):
         app.include_router(module.router)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sightline.serving.warm_up import ModelStatus
     from sightline.store.blobs import BlobStore
     from sightline.store.catalog import Catalog
+    from sightline.store.records import Snapshot
 
 
 class Decoder(Protocol):
@@ -47,5 +48,7 @@ class ApiParts:
     documents: Documents
     model_status: Callable[[], ModelStatus]
     """Whether the models can answer now; never blocks: asked by /readyz every few seconds."""
+    degraded: Callable[[Snapshot], tuple[str, ...]]
+    """What searches of a collection have to do without, in sentences; opens no file."""
     queue_figures: Callable[[], QueueFigures]
     """The queue in front of the model; never blocks."""

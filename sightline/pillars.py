@@ -84,7 +84,9 @@ class Pillars:
         from sightline.store.segments import SegmentReader
 
         self.settings.segments_folder.mkdir(parents=True, exist_ok=True)
-        return SegmentReader(self.settings.segments_folder)
+        return SegmentReader(
+            self.settings.segments_folder, sha256_of=lambda file: self.catalog.segment_sha256(file)
+        )
 
     @once
     def places(self) -> list[Place]:
@@ -137,7 +139,9 @@ class Pillars:
         from sightline.store.backends import open_indexes
 
         asked = self.settings.retriever
-        return open_indexes(self.settings.generations_folder, asked.device, asked.index)
+        return open_indexes(
+            self.settings.generations_folder, asked.device, asked.index, asked.index_memory_bytes
+        )
 
     @once
     def decoder(self) -> IsolatedDecoder:

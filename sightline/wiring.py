@@ -271,6 +271,7 @@ class Installation(Pillars):
             search=self.search,
             documents=self.documents,
             model_status=self.warm_up.status,
+            degraded=self.retriever.degraded,
             queue_figures=self.scheduler.figures,
         )
 

@@ -14,6 +14,7 @@ from sightline.api.dependencies import MetricsHere, PartsHere
 from sightline.api.parts import ApiParts
 from sightline.api.schemas.common import Answer
 from sightline.errors import SightlineError
+from sightline.store.records import Generation
 
 router = APIRouter(tags=["health"])
 log = logging.getLogger("sightline.http")
@@ -78,21 +79,24 @@ def _stored(parts: ApiParts) -> dict[str, CheckAnswer]:
     """Database and generations. A collection without one yet is answered by an exact scan, and is ready."""
     try:
         names = [collection.name for collection in parts.catalog.collections()]
-        numbers = {name: _generation(parts, name) for name in names}
+        snapshots = {name: parts.catalog.snapshot(name) for name in names}
+        degraded = {name: parts.degraded(one) for name, one in snapshots.items()}
     except Exception as error:
         log.warning("The catalog cannot be read.", exc_info=True)
         detail = str(error) if isinstance(error, SightlineError) else "The catalog cannot be read."
         unread = CheckAnswer(ready=False, detail="Not known while the database is away.")
         return {"database": CheckAnswer(ready=False, detail=detail), "generation": unread}
-    listed = ", ".join(f"{name}: {number}" for name, number in numbers.items()) or "no collections yet"
+    numbers = [f"{name}: {_number(one.generation)}" for name, one in snapshots.items()]
+    lacking = [f"{name}: {' '.join(said)}" for name, said in degraded.items() if said]
     return {
         "database": CheckAnswer(ready=True, detail=f"{len(names)} collections"),
-        "generation": CheckAnswer(ready=True, detail=listed),
+        "generation": CheckAnswer(ready=True, detail=", ".join(numbers) or "no collections yet"),
+        # Searches are answered all the same, and say it too.
+        "files": CheckAnswer(ready=True, detail=f"degraded: {' '.join(lacking)}" if lacking else "complete"),
     }
 
 
-def _generation(parts: ApiParts, name: str) -> int:
-    generation = parts.catalog.snapshot(name).generation
+def _number(generation: Generation | None) -> int:
     return 0 if generation is None else generation.number
 
 

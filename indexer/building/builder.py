@@ -115,8 +115,8 @@ class Builder:
 
     def fold(self, collection: str) -> bool:
         """Fold all that is published, due or not; False when there is nothing new (or somebody else did)."""
-        snapshot = self._catalog.snapshot(collection)
-        return bool(snapshot.uncovered) and self._folding.fold(snapshot)
+        usable = self._folding.usable(self._catalog.snapshot(collection))
+        return usable is not None and bool(usable.uncovered) and self._folding.fold(usable)
 
     def _pass(self) -> bool:
         """Whether there is more to do at once."""
@@ -208,11 +208,14 @@ class Builder:
             self._settled[collection.id] = collection.version
 
     def _folded(self, snapshot: Snapshot, report: StepReport) -> bool:
-        reason = self._folding.due(snapshot)
-        if reason is None:
+        if self._folding.due(snapshot) is None:
+            return False
+        usable = self._folding.usable(snapshot)
+        reason = None if usable is None else self._folding.due(usable)
+        if usable is None or reason is None:
             return False
         log.info("folding: %s", reason, extra={"collection": snapshot.collection.name})
-        folded = self._folding.fold(snapshot)
+        folded = self._folding.fold(usable)
         report.folded += folded
         return folded
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from sightline.errors import CorruptionError, NotFoundError
+from sightline.indexer.building.damage import Damage
 from sightline.indexer.settings import BuilderSettings
+from sightline.store.durable import FileMissingError
 from sightline.store.records import Generation
 
 if TYPE_CHECKING:
@@ -38,6 +41,7 @@ class Folding:
         self._indexes = indexes
         self._settings = settings
         self._monotonic = monotonic
+        self._damage = Damage(segments)
         self._verified: dict[str, float] = {}
         """Generation file → when its checksum was last read in full."""
 
@@ -58,11 +62,34 @@ class Folding:
             return "much of the generation is gone"
         return None
 
+    def usable(self, snapshot: Snapshot) -> Snapshot | None:
+        """Without the segments that are lost or damaged, which are scanned as far as they can be.
+
+        None when nothing better than the generation that serves can be built: it still holds the images of a
+        segment that is lost.
+        """
+        covered = self._damage.spared(snapshot.covered, tokens_only=True)
+        uncovered = self._damage.spared(snapshot.uncovered, tokens_only=True)
+        serving = snapshot.generation
+        fewer = serving is not None and len(covered) < len(snapshot.covered)
+        if not covered + uncovered or (fewer and serving is not None and self._sound(serving)):
+            return None
+        return replace(snapshot, covered=covered, uncovered=uncovered)
+
     def fold(self, snapshot: Snapshot) -> bool:
         """Build and publish the next generation over all segments of the snapshot, of the kind that serves.
 
-        False when the catalog has moved on meanwhile; what was built is removed then.
+        False when the catalog has moved on meanwhile (what was built is removed then), or when a segment
+        proves damaged, which is known from then on.
         """
+        try:
+            return self._fold(snapshot)
+        except (CorruptionError, FileMissingError):
+            if not self._damage.found_in(snapshot.segments, tokens_only=True):
+                raise
+            return False
+
+    def _fold(self, snapshot: Snapshot) -> bool:
         kind = self._kind(snapshot)
         backend = self._indexes.of(kind)
         built = backend.build(self._segments, snapshot.segments, snapshot.gone)
@@ -120,7 +147,10 @@ class Folding:
         return generation.images - kept > most
 
     def _kept(self, file: str, gone: Keys) -> int:
-        keys, _ = self._segments.tokens(file)
+        try:
+            keys = self._segments.keys(file)
+        except (CorruptionError, FileMissingError):
+            return 0  # whether it can be done without is asked later
         return int(np.isin(keys, gone, invert=True).sum())
 
     def _sound(self, generation: Generation) -> bool:
@@ -129,7 +159,7 @@ class Folding:
         quick = checked is not None and self._monotonic() - checked < self._settings.verify_seconds
         try:
             self._indexes.of(generation.kind).verify(generation.file, generation.sha256, quick=quick)
-        except (CorruptionError, NotFoundError) as error:
+        except (OSError, CorruptionError, NotFoundError) as error:
             log.error("%s", error, extra={"generation": generation.number})
             return False
         if not quick:

@@ -123,6 +123,7 @@ class Catalog:
     delete_images = write_at(images.delete)
     describe = read(images.describe)
     kept_images = read(images.kept)
+    describe_found = read(images.describe_found)
     locations = read(images.locations)
     find_live_by_sha = read(images.live_by_sha)
     images = read(images.page)
@@ -158,6 +159,7 @@ class Catalog:
     retired_segments = read(builder.retired_segments)
     forget_segments = write(builder.forget_segments)
     segment_files = read(builder.segment_files)
+    segment_sha256 = read(builder.segment_sha256)
     generation_files = read(builder.generation_files)
 
     released_files = read_at(loose.released_files)

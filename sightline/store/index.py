@@ -76,6 +76,13 @@ class CandidateIndex(Protocol):
         """fp16 ``[len(rows), D]``: the tokens as the segments hold them, bit by bit."""
         ...
 
+    def is_intact(self) -> bool:
+        """Whether what it reads is still what was opened, as far as can be said at next to no cost.
+
+        Asked before each query; when it is not, it is dropped untouched and opened, and verified, anew.
+        """
+        ...
+
 
 class Wanted(NamedTuple):
     """The best ``images`` images that score at least ``floor``; ``expected`` of them are likely here."""

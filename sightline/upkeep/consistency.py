@@ -84,7 +84,7 @@ class Consistency:
         try:
             if not quick:
                 self._segments.verify(segment.file, segment.sha256)
-            keys, _ = self._segments.tokens(segment.file)
+            keys = self._segments.keys(segment.file)
         except (OSError, NotFoundError, CorruptionError) as error:
             yield str(error)
             return
@@ -108,7 +108,7 @@ class Consistency:
     def _index(self, snapshot: Snapshot, live: dict[int, ImageLocation]) -> Iterator[str]:
         """What a search can find: the generation and the segments outside of it, without the dead."""
         try:
-            parts = [self._segments.tokens(segment.file)[0] for segment in snapshot.uncovered]
+            parts = [self._segments.keys(segment.file) for segment in snapshot.uncovered]
             serving = snapshot.generation
             if serving is not None:
                 report = self._indexes.of(serving.kind).report(serving.file, serving.sha256)

@@ -23,7 +23,7 @@ SEARCH = "/v1/collections/pictures/search"
 
 def test_ready_tells_model_database_and_generation(filled: TestClient) -> None:
     answer = filled.get("/readyz")
-    assert set(answer.json()["checks"]) == {"model", "database", "generation"}
+    assert set(answer.json()["checks"]) == {"model", "database", "generation", "files"}
     assert answer.json()["checks"]["database"]["ready"] is True
     assert "pictures: 0" in answer.json()["checks"]["generation"]["detail"]
     assert answer.status_code == (200 if answer.json()["status"] == "ready" else 503)

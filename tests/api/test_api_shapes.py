@@ -167,7 +167,7 @@ def test_a_search(library: TestClient, body: dict[str, Any], judged: bool) -> No
                 **addresses("green", sha256("green")),
             }
         ],
-        "truncated": False, "generation": 0, "images": 6, "scored": 6 if judged else 0,
+        "truncated": False, "generation": 0, "images": 6, "scored": 6 if judged else 0, "degraded": [],
         "timings": dict.fromkeys(("encode_ms", "retrieve_ms", "rerank_ms", "total_ms"), MILLISECONDS),
     }  # fmt: skip
 

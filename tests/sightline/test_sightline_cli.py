@@ -13,7 +13,8 @@ from sightline.cli import searching
 from sightline.cli.main import run
 from sightline.records import SearchRequest
 from sightline.settings import Settings
-from tests.sightline.conftest import Ended, Run, processes_of, save
+from sightline.wiring import open_installation
+from tests.sightline.conftest import Ended, Run, index, processes_of, save
 
 COUNTS = ("indexed", "unchanged", "replaced", "deleted", "failed")
 
@@ -149,3 +150,20 @@ def test_a_collection_keeps_to_its_model(sightline: Run, folder: Path) -> None:
     assert sightline("index", str(folder), "-c", "pictures", "--no-wait").code == 0
     other = sightline("index", str(folder), "-c", "pictures", "--no-wait", "--model", "demo", "--json")
     assert other.code in (2, 4, 5), other.stdout  # 4 with the shipped model, before it is there 5 or 2
+
+
+def test_a_search_over_lost_files_says_what_is_missing(
+    sightline: Run, settings: Settings, folder: Path
+) -> None:
+    search = ("search", "red", "--collection", "pictures")
+    with open_installation(settings, inline=True) as services:
+        index(services, folder)
+    assert sightline(*search, "--json").answer["degraded"] == []
+    for path in settings.segments_folder.glob("*.safetensors"):
+        path.unlink()
+    for path in settings.generations_folder.glob("*.safetensors"):
+        path.unlink()
+    done = sightline(*search, "--json")
+    assert (done.code, done.answer["results"]) == (0, [])
+    assert any(said.startswith("3 images could not be searched") for said in done.answer["degraded"])
+    assert "3 images could not be searched" in " ".join(sightline(*search).stderr.split())

@@ -56,7 +56,7 @@ def test_a_changed_byte_in_a_segment_is_found(filled: Installation) -> None:
     segment = filled.catalog.snapshot("pictures").uncovered[0]
     path = filled.settings.segments_folder / segment.file
     damaged = bytearray(path.read_bytes())
-    damaged[-3] ^= 0x40
+    damaged[-3 - 8 * (2 * segment.count + 1)] ^= 0x40  # in front of the checksums: a patch
     path.unlink()
     path.write_bytes(damaged)
     assert [finding.subject for finding in problems(filled.settings)] == ["collection pictures"]

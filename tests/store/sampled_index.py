@@ -55,6 +55,9 @@ class SampledIndex:
     def tokens_at(self, rows: Rows) -> Half:
         return self.tokens.reshape(-1, self.tokens.shape[2])[rows]
 
+    def is_intact(self) -> bool:
+        return True  # it is all in memory
+
     def best_rows(self, vector_D: Vector, wanted: Wanted, allowed: Mask | None) -> Rows:
         """As a tail: every row of every allowed image."""
         images = np.arange(len(self.keys)) if allowed is None else np.flatnonzero(allowed)

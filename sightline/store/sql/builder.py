@@ -212,6 +212,11 @@ def segment_files(connection: Connection) -> set[str]:
     return set(connection.scalars(select(SegmentRow.file)))
 
 
+def segment_sha256(connection: Connection, file: str) -> str | None:
+    """What a segment file was written as; None when no row names it."""
+    return connection.scalar(select(SegmentRow.sha256).where(SegmentRow.file == file))
+
+
 def generation_files(connection: Connection) -> set[str]:
     """File names of all generations, serving or not."""
     return set(connection.scalars(select(GenerationRow.file)))

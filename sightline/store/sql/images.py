@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, bindparam, select, text, update
+from sqlalchemy.sql.selectable import Select
 
 from sightline.errors import InputError, NotFoundError
 from sightline.store.filters import Filter
@@ -180,6 +181,14 @@ _DESCRIBED = SELECT_IMAGES.where(
     ImageRow.collection_id == bindparam("collection"),
     ImageRow.state == "live",
 )
+# An answer is of one version: what was replaced or deleted since it was found is described as it was. Only
+# what was purged is not: it has no bytes any more.
+_FOUND = SELECT_IMAGES.where(
+    ImageRow.key.in_(bindparam("keys", expanding=True)),
+    ImageRow.collection_id == bindparam("collection"),
+    ImageRow.state.in_(("live", "trashed", "buried")),
+    ImageRow.sha256 != "",
+)
 _LOCATION = (
     select(PlacementRow.key, SegmentRow.id, SegmentRow.file, PLACEMENTS.c.row, SegmentRow.codec)
     .join(SegmentRow, SegmentRow.id == PlacementRow.segment_id)
@@ -204,9 +213,20 @@ _BY_SHA = (
 
 def describe(connection: Connection, collection_id: int, keys: Sequence[int]) -> dict[int, Image]:
     """Live images by key; what was deleted or replaced meanwhile is absent."""
+    return _described(connection, _DESCRIBED, collection_id, keys)
+
+
+def describe_found(connection: Connection, collection_id: int, keys: Sequence[int]) -> dict[int, Image]:
+    """As `describe`, of keys that a search found alive: they may be buried or in the trash by now."""
+    return _described(connection, _FOUND, collection_id, keys)
+
+
+def _described(
+    connection: Connection, query: Select[Any], collection_id: int, keys: Sequence[int]
+) -> dict[int, Image]:
     found: dict[int, Image] = {}
     for chunk in chunks(plain_keys(keys)):
-        rows = connection.execute(_DESCRIBED, {"keys": chunk, "collection": collection_id}).all()
+        rows = connection.execute(query, {"keys": chunk, "collection": collection_id}).all()
         images = [image_record(row) for row in rows]
         found.update((image.key, image) for image in images)
     return found
