@@ -14,6 +14,7 @@ from sightline.store.sql import (
     finishing,
     health,
     images,
+    integrity,
     items,
     jobs,
     leases,
@@ -113,3 +114,4 @@ class Catalog:
     forget_blobs = write(releasing.forget)
 
     check = read(health.problems)
+    damages = read(integrity.damages)

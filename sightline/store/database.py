@@ -25,6 +25,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, NoSuchModuleError, OperationalError
 
 from sightline.errors import InputError, UnavailableError
+from sightline.store.damage import damaged, damaged_value, is_damage
 from sightline.store.values import INT64
 
 Result = TypeVar("Result")
@@ -63,8 +64,14 @@ def dump_json(value: object) -> str:
 
 
 def load_json(text: str | bytes) -> Any:
-    """PostgreSQL writes 1e300 with all its digits: beyond 64 bits it was a float."""
-    return _DECODER.decode(text if isinstance(text, str) else str(text, "utf-8"))
+    """PostgreSQL writes 1e300 with all its digits: beyond 64 bits it was a float.
+
+    Raises CatalogDamagedError for what is no JSON: only `dump_json` writes it.
+    """
+    try:
+        return _DECODER.decode(text if isinstance(text, str) else str(text, "utf-8"))
+    except ValueError as error:
+        raise damaged_value(error) from error
 
 
 def _integer(digits: str) -> int | float:
@@ -140,8 +147,9 @@ class Database:
         try:
             with self._readers.begin() as connection:
                 return work(connection)
-        except (OperationalError, InterfaceError) as error:
-            raise _unavailable(error) from error
+        except (DBAPIError, sqlite3.DatabaseError) as error:
+            self._complain(error)
+            raise
 
     def write(self, work: Callable[[Connection], Result]) -> Result:
         """All or nothing. ``work`` may run several times, so it touches nothing but its connection.
@@ -153,21 +161,30 @@ class Database:
             try:
                 with self._writers.begin() as connection:
                     return work(connection)
-            except DBAPIError as error:
-                if left and getattr(error.orig, "sqlstate", None) in _TRY_AGAIN:
+            except (DBAPIError, sqlite3.DatabaseError) as error:
+                if left and getattr(getattr(error, "orig", None), "sqlstate", None) in _TRY_AGAIN:
                     time.sleep(random.uniform(0.0, 0.02 * (_TRIES - left)))
-                elif isinstance(error, OperationalError | InterfaceError):
-                    raise _unavailable(error) from error
                 else:
+                    self._complain(error)
                     raise
         raise AssertionError("unreachable: the last try returns or raises")
+
+    def _complain(self, error: DBAPIError | sqlite3.DatabaseError) -> None:
+        """Raise what it means for a person; return when it is a mistake of ours. A connection that cannot be
+        made raises the driver's own error, without SQLAlchemy's around it.
+        """
+        cause = error.orig if isinstance(error, DBAPIError) else error
+        if is_damage(cause):
+            raise damaged(self.engine.url, cause) from error
+        if isinstance(error, OperationalError | InterfaceError | sqlite3.OperationalError):
+            raise _unavailable(cause) from error
 
     def close(self) -> None:
         self.engine.dispose()
 
 
-def _unavailable(error: DBAPIError) -> UnavailableError:
-    lines = str(error.orig).strip().splitlines() or [type(error.orig).__name__]
+def _unavailable(cause: object) -> UnavailableError:
+    lines = str(cause).strip().splitlines() or [type(cause).__name__]
     return UnavailableError(f"The catalog database cannot be used now: {lines[0].rstrip('.')}.")
 
 

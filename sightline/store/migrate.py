@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, inspect, text
 
-from sightline.errors import UnavailableError
+from sightline.errors import InputError, UnavailableError
 from sightline.store.database import Database
 
 HEAD = "0003"
@@ -39,6 +39,11 @@ def _upgrade(connection: Connection) -> None:
     if found is not None and found > HEAD:
         raise UnavailableError(
             f"The catalog has schema {found}, newer than {HEAD} of this program: upgrade sightline."
+        )
+    if found is None and connection.dialect.name == "sqlite" and inspect(connection).get_table_names():
+        raise InputError(
+            f"The file {connection.engine.url.database} holds the tables of another program: name another place"
+            " for the catalog, or restore it with `sightline restore`."
         )
     _run_alembic(connection)
 
