@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from sightline.upkeep.consistency import Consistency
     from sightline.upkeep.doctor import Doctor
     from sightline.upkeep.repair import Repair
+    from sightline.upkeep.repair_bytes import BytesRepair
+    from sightline.upkeep.stored_bytes import StoredBytes
 
 
 def open_installation(
@@ -255,32 +257,35 @@ class Installation(Pillars):
         return Consistency(self.catalog, self.segments, self.indexes, self.formats)
 
     @once
+    def stored_bytes(self) -> StoredBytes:
+        """Looks at originals and thumbnails."""
+        from sightline.upkeep.stored_bytes import StoredBytes
+
+        return StoredBytes(self.catalog, self.blobs, self.originals)
+
+    @once
     def doctor(self) -> Doctor:
         """Looks at everything; opens what it looks at one after the other."""
         from sightline.settings import unknown_variables
-        from sightline.upkeep.doctor import Doctor, Facts
+        from sightline.upkeep.doctor import Doctor
 
-        facts = Facts(
-            data_folder=self.settings.data_folder,
-            catalog_url=self.settings.catalog_url,
-            broker_url=self.settings.broker.url,
-            model=self.settings.model,
-            unknown_variables=unknown_variables(),
-        )
-        return Doctor(
-            facts,
-            catalog=lambda: self.catalog,
-            waiting=lambda: self.queue.depth(),
-            models=lambda: self.models,
-            consistency=lambda: self.consistency,
-        )
+        return Doctor(self.settings, self, unknown_variables())
 
     @once
     def repair(self) -> Repair:
-        """Makes lost and damaged segments again."""
+        """Makes lost and damaged segments and generations again."""
+        from sightline.upkeep.remaking import Remaking
         from sightline.upkeep.repair import Repair
 
-        return Repair(self.catalog, self.segments, self.formats, self.models, self.reencoding)
+        remaking = Remaking(self.segments, self.formats, self.models, self.reencoding, self.indexes)
+        return Repair(self.catalog, self.segments, self.indexes, remaking, self.builder.refold)
+
+    @once
+    def bytes_repair(self) -> BytesRepair:
+        """Fetches originals and makes thumbnails again."""
+        from sightline.upkeep.repair_bytes import BytesRepair
+
+        return BytesRepair(self.stored_bytes, self.blobs, self.originals, self.decoder)
 
     @once
     def cache_measurement(self) -> CacheMeasurement:

@@ -109,6 +109,10 @@ class Builder:
         snapshot = self._catalog.snapshot(collection)
         return bool(snapshot.uncovered) and self._folding.fold(snapshot)
 
+    def refold(self, collection: str) -> bool:
+        """Fold all that is published, whatever lies in the place of the generation; False as for `fold`."""
+        return self._folding.fold(self._catalog.snapshot(collection))
+
     def _pass(self) -> bool:
         """Whether there is more to do at once."""
         try:

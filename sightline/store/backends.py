@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from sightline.errors import InputError
 from sightline.store.flat import FlatBackend
+from sightline.store.flat.devices import FaissGpu
 from sightline.store.index import Indexes
 from sightline.store.records import FLAT
 
@@ -29,3 +30,8 @@ def open_indexes(folder: Path | str, device: Device = "auto", kind: str = FLAT) 
             f"SIGHTLINE_RETRIEVER__INDEX must be one of {', '.join(sorted(backends))}; not {kind!r}."
         )
     return Indexes(backends, default=kind)
+
+
+def gpus() -> int:
+    """GPUs that the installed FAISS sees."""
+    return FaissGpu().count()

@@ -55,6 +55,13 @@ class BlobStore:
         """The whole original, as it lies there. Raises NotFoundError."""
         return self._read(_original(sha256), f"The original {sha256} is not in the store.")
 
+    def get_sound(self, sha256: str) -> bytes:
+        """As `get`, compared with its SHA-256. Raises NotFoundError or CorruptionError."""
+        data = self.get(sha256)
+        if hashlib.sha256(data).hexdigest() != sha256:
+            raise CorruptionError(f"The original {sha256} is not what was stored: its SHA-256 differs.")
+        return data
+
     def has(self, sha256: str) -> bool:
         """Whether the original is there."""
         return self._files.size(_original(sha256)) is not None

@@ -18,6 +18,8 @@ from sightline.store.sql import (
     items,
     jobs,
     leases,
+    mending,
+    originals,
     publishing,
     queries,
     registration,
@@ -104,6 +106,10 @@ class Catalog:
     release_singleton = write(singletons.release)
     publish_generation = write(builder.publish_generation)
     replace_segments = write_at(builder.replace_segments)
+    images_in_segment = read(mending.images_in_segment)
+    mend_segment = write_at(mending.mend_segment)
+    lost_images = read(mending.lost_images)
+    bring_back = write_at(mending.bring_back)
     retired_segments = read(builder.retired_segments)
     forget_segments = write(builder.forget_segments)
     segment_files = read(builder.segment_files)
@@ -111,6 +117,8 @@ class Catalog:
 
     releasable_blobs = write(releasing.releasable)
     is_referenced = read(releasing.is_referenced)
+    holders = read(originals.holders)
+    count_holders = read(originals.count_holders)
     forget_blobs = write(releasing.forget)
 
     check = read(health.problems)

@@ -42,8 +42,8 @@ def _upgrade(connection: Connection) -> None:
         )
     if found is None and connection.dialect.name == "sqlite" and inspect(connection).get_table_names():
         raise InputError(
-            f"The file {connection.engine.url.database} holds the tables of another program: name another place"
-            " for the catalog, or restore it with `sightline restore`."
+            f"The file {connection.engine.url.database} holds the tables of another program: name another"
+            " place for the catalog, or put a backup there with `sightline restore`."
         )
     _run_alembic(connection)
 

@@ -43,6 +43,8 @@ EMBED: Final = "embed"
 """The kind of task that makes pending images searchable."""
 FLAT: Final = "flat"
 """The kind of generation that holds all tokens as they are."""
+LOST: Final = "lost"
+"""The reason of a failed image that was indexed, and whose tokens and original both cannot be had now."""
 UPLOADED: Final = "upload:"
 """The source of what was uploaded."""
 
