@@ -1,7 +1,8 @@
 """The one composition root: from settings to an installation's parts. Every part is made on first use, once.
 
 So ``sightline collections`` opens a catalog and nothing else, and a test hands in what it wants to decide.
-What all parts stand on is made in `sightline.pillars`; this module alone knows everybody.
+What all parts stand on is made in `sightline.pillars`, what keeps bytes safe in `sightline.keeping`; this
+module alone knows everybody.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from sightline.keeping import Keeping
 from sightline.lazy import is_made, once
-from sightline.pillars import Given, Pillars
+from sightline.pillars import Given
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
     from sightline.imaging import IsolatedDecoder
     from sightline.indexer.building.builder import Builder
     from sightline.indexer.indexer import Indexer
-    from sightline.indexer.originals import Originals
     from sightline.indexer.parts import Send
     from sightline.indexer.queue.app import TaskSender
     from sightline.retriever.retriever import Retriever
@@ -38,8 +39,6 @@ if TYPE_CHECKING:
     from sightline.upkeep.consistency import Consistency
     from sightline.upkeep.doctor import Doctor
     from sightline.upkeep.repair import Repair
-    from sightline.upkeep.repair_bytes import BytesRepair
-    from sightline.upkeep.stored_bytes import StoredBytes
 
 
 def open_installation(
@@ -71,7 +70,7 @@ def open_installation(
     return Installation(settings, given)
 
 
-class Installation(Pillars):
+class Installation(Keeping):
     """What the API, the worker, the builder and the command line take their parts from. Thread-safe."""
 
     def __enter__(self) -> Installation:
@@ -112,13 +111,6 @@ class Installation(Pillars):
         return WarmUp(self.catalog, self.models, self.scheduler)
 
     # from sources to searchable
-
-    @once
-    def originals(self) -> Originals:
-        """The bytes of registered images, wherever they lie."""
-        from sightline.indexer.originals import Originals
-
-        return Originals(self.blobs, self.settings.imaging.max_bytes)
 
     @once
     def app(self) -> Celery:
@@ -257,13 +249,6 @@ class Installation(Pillars):
         return Consistency(self.catalog, self.segments, self.indexes, self.formats)
 
     @once
-    def stored_bytes(self) -> StoredBytes:
-        """Looks at originals and thumbnails."""
-        from sightline.upkeep.stored_bytes import StoredBytes
-
-        return StoredBytes(self.catalog, self.blobs, self.originals)
-
-    @once
     def doctor(self) -> Doctor:
         """Looks at everything; opens what it looks at one after the other."""
         from sightline.settings import unknown_variables
@@ -279,13 +264,6 @@ class Installation(Pillars):
 
         remaking = Remaking(self.segments, self.formats, self.models, self.reencoding, self.indexes)
         return Repair(self.catalog, self.segments, self.indexes, remaking, self.builder.refold)
-
-    @once
-    def bytes_repair(self) -> BytesRepair:
-        """Fetches originals and makes thumbnails again."""
-        from sightline.upkeep.repair_bytes import BytesRepair
-
-        return BytesRepair(self.stored_bytes, self.blobs, self.originals, self.decoder)
 
     @once
     def cache_measurement(self) -> CacheMeasurement:

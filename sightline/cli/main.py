@@ -12,7 +12,7 @@ from typing import NoReturn
 
 import typer
 
-from sightline.cli import browse, cache, demo, diagnose, indexing, learning, processes, searching
+from sightline.cli import backup, browse, cache, demo, diagnose, indexing, learning, processes, searching
 from sightline.cli.output import OK, exit_code, print_error
 from sightline.errors import SightlineError
 
@@ -24,7 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-for module in (demo, indexing, searching, browse, processes, cache, diagnose, learning):
+for module in (demo, indexing, searching, browse, processes, cache, diagnose, backup, learning):
     module.register(app)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from sightline.store.database import Database, make_engine, named, read, read_at, write, write_at
 from sightline.store.migrate import migrate as bring_to_head
 from sightline.store.sql import (
+    backups,
     builder,
     collections,
     finishing,
@@ -120,6 +121,13 @@ class Catalog:
     holders = read(originals.holders)
     count_holders = read(originals.count_holders)
     forget_blobs = write(releasing.forget)
+
+    named_segments = read(backups.named_segments)
+    fingerprints = read(backups.fingerprints)
+    wanted_shas = read(backups.wanted_shas)
+    installation = read(backups.installation)
+    is_unused = read(backups.is_unused)
+    count_collections = read(backups.count_collections)
 
     check = read(health.problems)
     damages = read(integrity.damages)

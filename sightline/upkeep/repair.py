@@ -74,7 +74,7 @@ class Repair:
         if not remade.encoded and not remade.lost and (remade.bare or remade.unread):
             why = "None of its originals can be read now; its images are found as before. Repair again then."
             return Repaired(collection.name, segment.file, 0, why)
-        lost = {key: why for key, (image, why) in remade.lost.items() if image.state == "live"}
+        lost = {key: why for key, (_, why) in remade.lost.items()}
         made = self._remaking.write(remade)
         replaced = publish_or_remove(
             self._segments.path(made[0]) if made else None,

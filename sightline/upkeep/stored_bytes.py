@@ -77,23 +77,12 @@ class StoredBytes:
         total = self._catalog.count_holders() if show else 0
         done = 0
         with ThreadPoolExecutor(READERS, "doctor") as readers:
-            for group in self._contents():
+            for group in contents(self._catalog):
                 for found in readers.map(partial(self._look, depth=depth, looked=counts), group):
                     yield from (one for one in found if self._still_wanted(one))
                 done += sum(len(holders) for holders in group)
                 if show:
                     show("originals", done, total)
-
-    def _contents(self) -> Iterator[list[tuple[Holder, ...]]]:
-        """Pages of contents, each with all its holders."""
-        last: Holder | None = None
-        waiting: list[Holder] = []
-        while page := self._catalog.holders(last, PAGE):
-            last = page[-1]
-            contents = [tuple(holders) for _, holders in groupby(waiting + page, lambda one: one.sha256)]
-            waiting = list(contents.pop())  # the next page may go on with it
-            yield contents
-        yield [tuple(waiting)] if waiting else []
 
     def _still_wanted(self, damage: Damage) -> bool:
         """What was deleted meanwhile is no damage."""
@@ -144,6 +133,18 @@ class StoredBytes:
         except (OSError, ValueError) as error:
             return f"{holder.uri} cannot be read: {getattr(error, 'strerror', None) or error}."
         return None if size == holder.bytes else f"{holder.uri} has other bytes than when it was registered."
+
+
+def contents(catalog: Catalog) -> Iterator[list[tuple[Holder, ...]]]:
+    """Pages of contents in the order of their SHA-256, each with all images that want it."""
+    last: Holder | None = None
+    waiting: list[Holder] = []
+    while page := catalog.holders(last, PAGE):
+        last = page[-1]
+        whole = [tuple(holders) for _, holders in groupby(waiting + page, lambda one: one.sha256)]
+        waiting = list(whole.pop())  # the next page may go on with it
+        yield whole
+    yield [tuple(waiting)] if waiting else []
 
 
 def _problem(is_there: Callable[[], bool]) -> str | None:
