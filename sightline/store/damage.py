@@ -6,21 +6,25 @@ import sqlite3
 from typing import TYPE_CHECKING, Final
 
 from sightline.errors import CatalogDamagedError
+from sightline.store.row_digest import RAISED
 
 if TYPE_CHECKING:
     from sqlalchemy import URL
 
 _SQLITE: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+_NO_TEXT: Final = ("decode to UTF-8", RAISED)
 _POSTGRES: Final = frozenset({"XX001", "XX002"})  # data_corrupted, index_corrupted
 _HELP: Final = "`sightline doctor` says more, and `sightline restore` puts a backup in its place"
 
 
 def is_damage(error: object) -> bool:
     """Whether a driver's error says that stored bytes are not what was written, rather than out of reach."""
+    if isinstance(error, UnicodeDecodeError):
+        return True
     if isinstance(error, sqlite3.Error):
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         # A text that is no UTF-8 has no code of its own: we store nothing else.
-        return code in _SQLITE or "decode to UTF-8" in str(error)
+        return code in _SQLITE or any(said in str(error) for said in _NO_TEXT)
     return getattr(error, "sqlstate", None) in _POSTGRES
 
 

@@ -25,6 +25,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, NoSuchModuleError, OperationalError
 
 from sightline.errors import InputError, UnavailableError
+from sightline.store import row_digest
 from sightline.store.damage import damaged, damaged_value, is_damage
 from sightline.store.values import INT64
 
@@ -74,6 +75,14 @@ def load_json(text: str | bytes) -> Any:
         raise damaged_value(error) from error
 
 
+def _load_plain_json(text: str) -> Any:
+    """As `load_json`, of what SQLite gives back as it was written."""
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise damaged_value(error) from error
+
+
 def _integer(digits: str) -> int | float:
     if len(digits) < 19:
         return int(digits)
@@ -96,6 +105,7 @@ def _sqlite_engine(url: URL) -> Engine:
     engine = create_engine(
         url,
         json_serializer=dump_json,
+        json_deserializer=_load_plain_json,
         connect_args={"timeout": BUSY_SECONDS},
         pool_size=16,
         max_overflow=48,
@@ -110,6 +120,7 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
     _enter_wal(connection)
     connection.execute("PRAGMA synchronous=FULL")
     connection.execute("PRAGMA foreign_keys=ON")
+    row_digest.install(connection)
 
 
 def _enter_wal(connection: sqlite3.Connection) -> None:
@@ -147,7 +158,7 @@ class Database:
         try:
             with self._readers.begin() as connection:
                 return work(connection)
-        except (DBAPIError, sqlite3.DatabaseError) as error:
+        except (DBAPIError, sqlite3.DatabaseError, UnicodeDecodeError) as error:
             self._complain(error)
             raise
 
@@ -161,7 +172,7 @@ class Database:
             try:
                 with self._writers.begin() as connection:
                     return work(connection)
-            except (DBAPIError, sqlite3.DatabaseError) as error:
+            except (DBAPIError, sqlite3.DatabaseError, UnicodeDecodeError) as error:
                 if left and getattr(getattr(error, "orig", None), "sqlstate", None) in _TRY_AGAIN:
                     time.sleep(random.uniform(0.0, 0.02 * (_TRIES - left)))
                 else:
@@ -169,9 +180,11 @@ class Database:
                     raise
         raise AssertionError("unreachable: the last try returns or raises")
 
-    def _complain(self, error: DBAPIError | sqlite3.DatabaseError) -> None:
-        """Raise what it means for a person; return when it is a mistake of ours. A connection that cannot be
-        made raises the driver's own error, without SQLAlchemy's around it.
+    def _complain(self, error: DBAPIError | sqlite3.DatabaseError | UnicodeDecodeError) -> None:
+        """Raise what it means for a person; return when it is a mistake of ours.
+
+        A connection that cannot be made raises the driver's own error, without SQLAlchemy's around it, and a
+        damaged schema may make SQLite complain in bytes that are no text.
         """
         cause = error.orig if isinstance(error, DBAPIError) else error
         if is_damage(cause):
