@@ -28,8 +28,9 @@ _LOCAL: Final = ("file://", "local://")
 
 
 class Place(Protocol):
-    """A missing file is a FileNotFoundError, or None as a size; what cannot be reached is an OSError or
-    UnavailableError.
+    """Files by their paths. A missing one is a FileNotFoundError.
+
+    What cannot be reached is an OSError or UnavailableError.
     """
 
     def put(self, path: str, chunks: Iterable[bytes], sha256: str | None = None) -> int:

@@ -15,8 +15,10 @@ NAMED = 10
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at. ``names``: each thing that a problem or note is about, where there are
-    several."""
+    """One thing that was looked at.
+
+    ``names``: each thing that a problem or note is about, where there are several.
+    """
 
     subject: str
     status: Status

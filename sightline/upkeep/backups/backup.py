@@ -56,10 +56,15 @@ class BackedUp:
 
 @dataclass(frozen=True)
 class Wish:
-    """How it is to be done. ``keep``: points of this installation that stay."""
+    """How it is to be done."""
 
     with_originals: bool = False
     keep: int = KEEP
+    """Points of this installation that stay."""
+    lease_seconds: float = LEASE_SECONDS
+    """How soon another backup may begin after this process died."""
+    patience: float = LEASE_SECONDS + 1
+    """How many seconds to wait for another backup, which may be a dead one."""
 
 
 class Backup:
@@ -95,7 +100,7 @@ class Backup:
         """
         wish = wish or Wish()
         self._check(place, wish)
-        with self._alone() as heartbeat:
+        with self._alone(wish) as heartbeat:
             try:
                 point, copied = self._copy(place, wish, show)
                 heartbeat.check()
@@ -171,17 +176,18 @@ class Backup:
         return point
 
     @contextmanager
-    def _alone(self) -> Iterator[Heartbeat]:
+    def _alone(self, wish: Wish) -> Iterator[Heartbeat]:
         """No other backup of this installation runs meanwhile, which might remove what this one relies on."""
-        owner, patience = worker_name(), time.monotonic() + LEASE_SECONDS + 1
-        while not self._catalog.acquire_singleton(LEASE, owner, LEASE_SECONDS):
-            if time.monotonic() > patience:
+        owner, lease = worker_name(), wish.lease_seconds
+        until = time.monotonic() + wish.patience
+        while not self._catalog.acquire_singleton(LEASE, owner, lease):
+            if time.monotonic() > until:
                 raise ConflictError("Another backup of this installation is running: wait for its end.")
             time.sleep(0.2)
         heartbeat = Heartbeat(
-            lambda: self._catalog.renew_singleton(LEASE, owner, LEASE_SECONDS),
-            lease=LEASE_SECONDS,
-            interval=LEASE_SECONDS / 4,
+            lambda: self._catalog.renew_singleton(LEASE, owner, lease),
+            lease=lease,
+            interval=lease / 4,
             what="The lease of the backup",
         )
         try:

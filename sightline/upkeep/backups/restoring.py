@@ -12,7 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from sightline.errors import CatalogDamagedError, ConflictError, CorruptionError, UnavailableError
+from sightline.errors import (
+    CatalogDamagedError,
+    ConflictError,
+    CorruptionError,
+    InputError,
+    UnavailableError,
+)
 from sightline.indexer.files import local_path, scheme_of
 from sightline.indexer.queue.presence import builder_is_alive, worker_is_alive
 from sightline.store.catalog import open_catalog
@@ -110,7 +116,10 @@ class Restore:
         file = sqlite_file(self._target.catalog_url)
         if file is not None and not file.exists():
             return
-        with suppress(CatalogDamagedError), closing(open_catalog(self._target.catalog_url)) as catalog:
+        with (
+            suppress(CatalogDamagedError, InputError),
+            closing(open_catalog(self._target.catalog_url)) as catalog,
+        ):
             if worker_is_alive(catalog) or builder_is_alive(catalog):
                 raise ConflictError(
                     "Processes of this installation are running: stop API, workers and builder first."
@@ -120,15 +129,20 @@ class Restore:
         """The catalog has nothing that anybody could miss, and the folder no segments but of this restore."""
         again = "restore into an empty place, or give --replace to put the backup in its place"
         file = sqlite_file(self._target.catalog_url)
-        if file is None or file.exists():
-            with closing(open_catalog(self._target.catalog_url)) as catalog:
-                if not catalog.is_unused():
-                    raise ConflictError(f"The catalog of this installation is not empty: {again}.")
+        if (file is None or file.exists()) and not self._is_unused():
+            raise ConflictError(f"The catalog of this installation is not empty: {again}.")
         folder = self._target.segments
         if self._unfinished() == point.name or not folder.is_dir():
             return
         if any(path.name.endswith(SEGMENT_ENDING) for path in folder.iterdir()):
             raise ConflictError(f"The folder {folder} holds segments already: {again}.")
+
+    def _is_unused(self) -> bool:
+        try:
+            with closing(open_catalog(self._target.catalog_url)) as catalog:
+                return catalog.is_unused()
+        except (CatalogDamagedError, InputError):  # damaged, or another program's
+            return False
 
     def _unfinished(self) -> str | None:
         """The point of a restore that did not end."""
