@@ -13,6 +13,7 @@ translate the classes once; nothing below them knows status or exit codes.
     ├── ConflictError          the request contradicts what is stored
     │   └── ModelMismatchError the collection is bound to another model
     ├── UnavailableError       something this needs cannot be reached now
+    │   ├── CatalogDamagedError the database's file is not what was written
     │   ├── ModelUnavailableError
     │   ├── OverloadedError   too many requests wait already
     │   ├── DeadlineError      the time that a request had is up
@@ -93,6 +94,12 @@ class UnavailableError(SightlineError):
     """Something this needs cannot be reached now."""
 
     code = "unavailable"
+
+
+class CatalogDamagedError(UnavailableError):
+    """The database's file is not what was written; only a backup helps."""
+
+    code = "catalog-damaged"
 
 
 class ModelUnavailableError(UnavailableError):

@@ -1,7 +1,8 @@
 """The one composition root: from settings to an installation's parts. Every part is made on first use, once.
 
 So ``sightline collections`` opens a catalog and nothing else, and a test hands in what it wants to decide.
-What all parts stand on is made in `sightline.pillars`; this module alone knows everybody.
+What all parts stand on is made in `sightline.pillars`, what keeps bytes safe in `sightline.keeping`; this
+module alone knows everybody.
 """
 
 from __future__ import annotations
@@ -9,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from sightline.keeping import Keeping
 from sightline.lazy import is_made, once
-from sightline.pillars import Given, Pillars
+from sightline.pillars import Given
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
     from sightline.indexer.building.builder import Builder
     from sightline.indexer.building.purging import Purging
     from sightline.indexer.indexer import Indexer
-    from sightline.indexer.originals import Originals
     from sightline.indexer.parts import Send
     from sightline.indexer.queue.app import TaskSender
     from sightline.indexer.queue.work import Work
@@ -72,7 +73,7 @@ def open_installation(
     return Installation(settings, given)
 
 
-class Installation(Pillars):
+class Installation(Keeping):
     """What the API, the worker, the builder and the command line take their parts from. Thread-safe."""
 
     def __enter__(self) -> Installation:
@@ -113,13 +114,6 @@ class Installation(Pillars):
         return WarmUp(self.catalog, self.models, self.scheduler)
 
     # from sources to searchable
-
-    @once
-    def originals(self) -> Originals:
-        """The bytes of registered images, wherever they lie."""
-        from sightline.indexer.originals import Originals
-
-        return Originals(self.blobs, self.settings.imaging.max_bytes)
 
     @once
     def app(self) -> Celery:
@@ -288,23 +282,9 @@ class Installation(Pillars):
     def doctor(self) -> Doctor:
         """Looks at everything; opens what it looks at one after the other."""
         from sightline.settings import unknown_variables
-        from sightline.upkeep.doctor import Doctor, Facts
+        from sightline.upkeep.doctor import Doctor
 
-        facts = Facts(
-            data_folder=self.settings.data_folder,
-            catalog_url=self.settings.catalog_url,
-            broker_url=self.settings.broker.url,
-            model=self.settings.model,
-            unknown_variables=unknown_variables(),
-        )
-        return Doctor(
-            facts,
-            catalog=lambda: self.catalog,
-            waiting=lambda: self.queue.depth(),
-            models=lambda: self.models,
-            consistency=lambda: self.consistency,
-            folders=lambda: self.folders,
-        )
+        return Doctor(self.settings, self, unknown_variables())
 
     @once
     def folders(self) -> Folders:
@@ -315,11 +295,13 @@ class Installation(Pillars):
 
     @once
     def repair(self) -> Repair:
-        """Makes lost and damaged segments again."""
+        """Makes lost and damaged segments and generations again."""
+        from sightline.upkeep.remaking import Remaking
         from sightline.upkeep.repair import Repair
 
         self.claim_folders()
-        return Repair(self.catalog, self.segments, self.formats, self.models, self.reencoding)
+        remaking = Remaking(self.segments, self.formats, self.models, self.reencoding, self.indexes)
+        return Repair(self.catalog, self.segments, self.indexes, remaking, self.builder.refold)
 
     @once
     def cache_measurement(self) -> CacheMeasurement:

@@ -33,7 +33,7 @@ from sightline.api.schemas.images import (
     image_answer,
 )
 from sightline.api.urls import job_url
-from sightline.errors import NotFoundError
+from sightline.errors import CorruptionError, NotFoundError
 from sightline.indexer.uploads import Upload
 from sightline.store.filters import parse_filter, read_filter
 from sightline.store.records import UNSET
@@ -159,7 +159,7 @@ def get_thumbnail(
         return Response(status_code=304, headers=headers)
     try:
         data = parts.blobs.get_thumbnail(image.sha256)
-    except (OSError, NotFoundError) as error:
+    except (OSError, NotFoundError, CorruptionError) as error:
         raise NotFoundError(f"There is no thumbnail of {image_id!r} (yet).") from error
     return Response(data, headers=headers, media_type="image/webp")
 

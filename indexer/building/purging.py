@@ -151,7 +151,7 @@ class Purging:
         snapshot = self._catalog.snapshot_of(collection_id)
         if snapshot is None:
             return True
-        for segment in self._catalog.holders(collection_id, keys):
+        for segment in self._catalog.holding_segments(collection_id, keys):
             if not self._compaction.drop_gone(snapshot, segment):
                 return False
         if not self._catalog.are_placed(keys):

@@ -15,6 +15,7 @@ import typer
 
 from sightline.cli import (
     adoption,
+    backup,
     browse,
     cache,
     demo,
@@ -37,7 +38,20 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-for module in (demo, indexing, searching, browse, trash, processes, cache, diagnose, adoption, learning):
+MODULES = (
+    demo,
+    indexing,
+    searching,
+    browse,
+    trash,
+    processes,
+    cache,
+    diagnose,
+    backup,
+    adoption,
+    learning,
+)
+for module in MODULES:
     module.register(app)
 
 

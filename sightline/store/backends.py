@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from sightline.errors import InputError
 from sightline.store.flat import MEMORY_BYTES, FlatBackend
+from sightline.store.flat.devices import FaissGpu
 from sightline.store.index import Indexes
 from sightline.store.records import FLAT
 
@@ -32,3 +33,8 @@ def open_indexes(
             f"SIGHTLINE_RETRIEVER__INDEX must be one of {', '.join(sorted(backends))}; not {kind!r}."
         )
     return Indexes(backends, default=kind)
+
+
+def gpus() -> int:
+    """GPUs that the installed FAISS sees."""
+    return FaissGpu().count()

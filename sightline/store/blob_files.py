@@ -100,9 +100,21 @@ class LocalFiles:
             return None
 
     def keep(self, path: str, data: bytes) -> None:
-        """Touch the file; write it when there is none (any more), it is not whole or it is another user's."""
-        if not _touched(self._root / path) or self.size(path) != len(data):
+        """Touch the file; write it when there is none (any more), it is another user's or holds other bytes.
+
+        Its bytes are compared, not its size: the same address means the same content, and disks rot.
+        """
+        if not _touched(self._root / path) or not self._holds(path, data):
             self.write(path, data)
+
+    def _holds(self, path: str, data: bytes) -> bool:
+        """Whether the file has these bytes; one that cannot be read does not."""
+        if self.size(path) != len(data):
+            return False
+        try:
+            return self.read(path) == data
+        except OSError:
+            return False
 
     def take(self, path: str, before: float | None) -> Taken:
         """By a rename: a ``keep`` comes before it (then the file is young) or misses the file, and writes."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import Any
 
-from sightline.errors import UnavailableError
 from sightline.store.blob_files import TAKEN, Taken
+from sightline.store.remote import file_system
+from sightline.store.remote import translated as _translated
 
 MARK_SECONDS = 30.0
 """A removal takes a few requests: one that takes longer than this has died."""
@@ -18,13 +19,7 @@ class RemoteFiles:
     """Any other fsspec URL; its credentials and options come from fsspec's own configuration."""
 
     def __init__(self, url: str) -> None:
-        import fsspec.core
-
-        try:
-            self._fs, root = fsspec.core.url_to_fs(url)
-        except (ImportError, ValueError) as error:
-            raise UnavailableError(f"The address {url} of the originals cannot be used: {error}.") from error
-        self._root = str(root).rstrip("/")
+        self._fs, self._root = file_system(url, "of the originals")
 
     def write(self, path: str, data: bytes) -> None:
         full = f"{self._root}/{path}"
@@ -131,14 +126,3 @@ class RemoteFiles:
             return [str(name).rstrip("/") for name in self._fs.ls(full, detail=False, refresh=True)]
         except (FileNotFoundError, NotADirectoryError):
             return []
-
-
-@contextmanager
-def _translated(path: str) -> Iterator[None]:
-    """Errors of a driver that are no OSError (each has its own) become UnavailableError."""
-    try:
-        yield
-    except (OSError, UnavailableError):
-        raise
-    except Exception as error:
-        raise UnavailableError(f"{path} cannot be reached: {type(error).__name__}: {error}.") from error

@@ -1,6 +1,7 @@
 """Originals and thumbnails by the SHA-256 of the original.
 
-``originals/ab/<sha>`` and ``thumbnails/ab/<sha>.webp``.
+``originals/ab/<sha>`` and ``thumbnails/ab/<sha>.webp``. A thumbnail ends with a seal that is no part of the
+picture (`sightline.store.thumbnail_seal`).
 
 In a local folder every file appears whole or not at all and survives a power cut: written aside, fsynced,
 renamed, folder fsynced. Any other fsspec file system gets one plain write for each file, which object stores
@@ -16,10 +17,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from sightline.errors import NotFoundError
+from sightline.errors import CorruptionError, NotFoundError
 from sightline.store.blob_files import Files, LocalFiles
 from sightline.store.blob_files_remote import RemoteFiles
 from sightline.store.ownership import MARKER, Marker, marker_text, read_marker
+from sightline.store.thumbnail_seal import opened, sealed
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -49,15 +51,23 @@ class BlobStore:
     def put(self, data: bytes) -> str:
         """Keep ``data``; its SHA-256. From now on it is new to ``remove_released``.
 
-        In a local folder what is there already is touched, not written again; elsewhere it is written.
+        In a local folder what is there already is touched, and written again only when its bytes differ (a
+        disk rots); elsewhere it is always written.
         """
         sha256 = hashlib.sha256(data).hexdigest()
         self._files.keep(_original(sha256), data)
         return sha256
 
     def get(self, sha256: str) -> bytes:
-        """The whole original. Raises NotFoundError."""
+        """The whole original, as it lies there. Raises NotFoundError."""
         return self._read(_original(sha256), f"The original {sha256} is not in the store.")
+
+    def get_sound(self, sha256: str) -> bytes:
+        """As `get`, compared with its SHA-256. Raises NotFoundError or CorruptionError."""
+        data = self.get(sha256)
+        if hashlib.sha256(data).hexdigest() != sha256:
+            raise CorruptionError(f"The original {sha256} is not what was stored: its SHA-256 differs.")
+        return data
 
     def has(self, sha256: str) -> bool:
         """Whether the original is there."""
@@ -78,11 +88,12 @@ class BlobStore:
 
     def put_thumbnail(self, sha256: str, data: bytes) -> None:
         """Keep the WebP thumbnail of the original ``sha256``, in place of any earlier one."""
-        self._files.write(_thumbnail(sha256), data)
+        self._files.write(_thumbnail(sha256), sealed(data, sha256))
 
     def get_thumbnail(self, sha256: str) -> bytes:
-        """The thumbnail of the original ``sha256``. Raises NotFoundError."""
-        return self._read(_thumbnail(sha256), f"There is no thumbnail of {sha256} in the store.")
+        """The thumbnail of the original ``sha256``. Raises NotFoundError, CorruptionError when damaged."""
+        path = _thumbnail(sha256)
+        return opened(self._read(path, f"There is no thumbnail of {sha256} in the store."), sha256)
 
     def has_thumbnail(self, sha256: str) -> bool:
         """Whether the thumbnail is there."""

@@ -8,17 +8,21 @@ from typing import TYPE_CHECKING
 from sightline.store.database import Database, make_engine, named, read, read_at, write, write_at
 from sightline.store.migrate import migrate as bring_to_head
 from sightline.store.sql import (
+    backups,
     builder,
     collections,
     finishing,
     health,
     images,
     installation,
+    integrity,
     items,
     jobs,
     leases,
     listings,
     loose,
+    mending,
+    originals,
     publishing,
     purging,
     queries,
@@ -139,7 +143,7 @@ class Catalog:
     begin_collection_purge = write_at(purging.begin_collection)
     begin_trashed_purge = write_at(trash.begin_trashed_purge)
     outstanding_purges = read(purging.outstanding)
-    holders = read(purging.holders)
+    holding_segments = read(purging.holding_segments)
     are_placed = read(purging.are_placed)
     drop_generation = write(purging.drop_generation)
     scrub_purged = write(purging.scrub)
@@ -156,6 +160,10 @@ class Catalog:
     release_singleton = write(singletons.release)
     publish_generation = write_at(builder.publish_generation)
     replace_segments = write_at(builder.replace_segments)
+    images_in_segment = read(mending.images_in_segment)
+    mend_segment = write_at(mending.mend_segment)
+    lost_images = read(mending.lost_images)
+    bring_back = write_at(mending.bring_back)
     retired_segments = read(builder.retired_segments)
     forget_segments = write(builder.forget_segments)
     segment_files = read(builder.segment_files)
@@ -170,6 +178,8 @@ class Catalog:
 
     releasable_blobs = write(releasing.releasable)
     is_referenced = read(releasing.is_referenced)
+    holders = read(originals.holders)
+    count_holders = read(originals.count_holders)
     forget_blobs = write(releasing.forget)
     unnamed_blobs = read(releasing.unnamed_blobs)
     release_blobs = write_at(releasing.release_blobs)
@@ -181,4 +191,12 @@ class Catalog:
     stamped = write(installation.stamped)
     adopt_stamps = write(installation.renew)
 
+    named_segments = read(backups.named_segments)
+    fingerprints = read(backups.fingerprints)
+    wanted_shas = read(backups.wanted_shas)
+    installation = read(backups.installation)
+    is_unused = read(backups.is_unused)
+    count_collections = read(backups.count_collections)
+
     check = read(health.problems)
+    damages = read(integrity.damages)

@@ -15,6 +15,7 @@ from __future__ import annotations
 import inspect
 import json
 import random
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from sightline.circuit import Circuit
 from sightline.errors import InputError, NoRoomError, OverloadedError, UnavailableError
+from sightline.store.damage import damaged, damaged_value, is_damage
 from sightline.store.patience import patience, waiting_at_most
 from sightline.store.settings import DatabaseSettings
 from sightline.store.sqlite import WRITES, is_log_emptied, sqlite_engine
@@ -44,7 +46,7 @@ def make_engine(url: str, settings: DatabaseSettings | None = None) -> Engine:
     try:
         parsed = _with_driver(make_url(url))
         if parsed.get_backend_name() == "sqlite":
-            return sqlite_engine(parsed, settings, dump_json)
+            return sqlite_engine(parsed, settings, dump_json, _load_plain_json)
         if parsed.get_backend_name() == "postgresql":
             from sightline.store.postgres import postgres_engine
 
@@ -60,8 +62,22 @@ def dump_json(value: object) -> str:
 
 
 def load_json(text: str | bytes) -> Any:
-    """PostgreSQL writes 1e300 with all its digits: beyond 64 bits it was a float."""
-    return _DECODER.decode(text if isinstance(text, str) else str(text, "utf-8"))
+    """PostgreSQL writes 1e300 with all its digits: beyond 64 bits it was a float.
+
+    Raises CatalogDamagedError for what is no JSON: only `dump_json` writes it.
+    """
+    try:
+        return _DECODER.decode(text if isinstance(text, str) else str(text, "utf-8"))
+    except ValueError as error:
+        raise damaged_value(error) from error
+
+
+def _load_plain_json(text: str) -> Any:
+    """As `load_json`, of what SQLite gives back as it was written."""
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise damaged_value(error) from error
 
 
 def _integer(digits: str) -> int | float:
@@ -106,8 +122,9 @@ class Database:
         try:
             with self._begun(self._readers) as connection:
                 return work(connection)
-        except (OperationalError, InterfaceError) as error:
-            raise _unavailable(error) from error
+        except (DBAPIError, sqlite3.DatabaseError, UnicodeDecodeError) as error:
+            self._complain(error)
+            raise
 
     def write(self, work: Callable[[Connection], Result]) -> Result:
         """All or nothing. ``work`` may run several times, so it touches nothing but its connection.
@@ -119,12 +136,11 @@ class Database:
             try:
                 with self._begun(self._writers) as connection:
                     return work(connection)
-            except DBAPIError as error:
-                if left and getattr(error.orig, "sqlstate", None) in _TRY_AGAIN:
+            except (DBAPIError, sqlite3.DatabaseError, UnicodeDecodeError) as error:
+                if left and getattr(getattr(error, "orig", None), "sqlstate", None) in _TRY_AGAIN:
                     time.sleep(random.uniform(0.0, 0.02 * (_TRIES - left)))
-                elif isinstance(error, OperationalError | InterfaceError):
-                    raise _unavailable(error) from error
                 else:
+                    self._complain(error)
                     raise
         raise AssertionError("unreachable: the last try returns or raises")
 
@@ -141,6 +157,18 @@ class Database:
                 return False
             time.sleep(random.uniform(0.005, 0.05))
         return True
+
+    def _complain(self, error: DBAPIError | sqlite3.DatabaseError | UnicodeDecodeError) -> None:
+        """Raise what it means for a person; return when it is a mistake of ours.
+
+        A connection that cannot be made raises the driver's own error, without SQLAlchemy's around it, and a
+        damaged schema may make SQLite complain in bytes that are no text.
+        """
+        cause = error.orig if isinstance(error, DBAPIError) else error
+        if is_damage(cause):
+            raise damaged(self.engine.url, cause) from error
+        if isinstance(error, OperationalError | InterfaceError | sqlite3.OperationalError):
+            raise _unavailable(cause) from error
 
     def close(self) -> None:
         self.engine.dispose()
@@ -172,8 +200,8 @@ _FULL = ("database or disk is full", "no space left on device")
 _LOCKED = "database is locked"
 
 
-def _unavailable(error: DBAPIError) -> UnavailableError:
-    lines = str(error.orig).strip().splitlines() or [type(error.orig).__name__]
+def _unavailable(cause: object) -> UnavailableError:
+    lines = str(cause).strip().splitlines() or [type(cause).__name__]
     said = lines[0].strip().rstrip(".")
     if any(words in said.lower() for words in _FULL):
         return NoRoomError(

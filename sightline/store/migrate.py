@@ -64,6 +64,11 @@ def _move(connection: Connection, target: str) -> str | None:
         raise UnavailableError(
             f"The catalog has schema {found}, newer than {HEAD} of this program: upgrade sightline."
         )
+    if found is None and connection.dialect.name == "sqlite" and inspect(connection).get_table_names():
+        raise InputError(
+            f"The file {connection.engine.url.database} holds the tables of another program: name another"
+            " place for the catalog, or put a backup there with `sightline restore`."
+        )
     _run_alembic(connection, target, down=found is not None and found > target)
     return found
 

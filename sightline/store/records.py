@@ -45,6 +45,8 @@ FLAT: Final = "flat"
 """The kind of generation that holds all tokens as they are."""
 LISTING: Final = "register:"
 """A job's id after this is the name of the lease under which its images are registered."""
+LOST: Final = "lost"
+"""The reason of a failed image that was indexed, and whose tokens and original both cannot be had now."""
 UPLOADED: Final = "upload:"
 """The source of what was uploaded."""
 

@@ -13,6 +13,7 @@ from typing import Any, Final
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 
 from sightline.errors import InputError
+from sightline.store import row_digest
 from sightline.store.patience import patience
 from sightline.store.settings import DatabaseSettings
 
@@ -20,14 +21,17 @@ WRITES: Final = "sightline_writes"
 """The execution option of connections whose transactions write."""
 
 
-def sqlite_engine(url: URL, settings: DatabaseSettings, dump: Callable[[Any], str]) -> Engine:
-    """An engine on a file; ``dump`` writes the JSON of its columns."""
+def sqlite_engine(
+    url: URL, settings: DatabaseSettings, dump: Callable[[Any], str], load: Callable[[str], Any]
+) -> Engine:
+    """An engine on a file; ``dump`` and ``load`` write and read the JSON of its columns."""
     if not url.database or url.database == ":memory:":
         raise InputError("The catalog needs a file: several connections share it.")
     Path(url.database).parent.mkdir(parents=True, exist_ok=True)
     engine = create_engine(
         url,
         json_serializer=dump,
+        json_deserializer=load,
         connect_args={"timeout": settings.lock_seconds},
         pool_size=16,
         max_overflow=48,
@@ -56,6 +60,7 @@ def _prepare_sqlite(connection: Any, settings: DatabaseSettings) -> None:
     _enter_wal(connection, settings.lock_seconds)
     connection.execute("PRAGMA synchronous=FULL")
     connection.execute("PRAGMA foreign_keys=ON")
+    row_digest.install(connection)
     connection.execute("PRAGMA secure_delete=ON")  # what was deleted or replaced is overwritten with zeros
 
 

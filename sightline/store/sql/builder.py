@@ -95,31 +95,41 @@ def _forget_dropped(connection: Connection, feature_set_id: int) -> None:
 
 
 def replace_segments(
-    connection: Connection, now: float, collection_id: int, old_ids: Sequence[int], new: NewSegment | None
+    connection: Connection,
+    now: float,
+    collection_id: int,
+    old_ids: Sequence[int],
+    new: NewSegment | None,
+    others: Sequence[NewSegment] = (),
+    lost: Sequence[int] = (),
 ) -> bool:
     """Moves the keys of ``old_ids`` to ``new`` and retires them; ``new`` is None when nothing in them lives.
 
     False when one of them is not published (any more) or a key would be lost that is live or in the trash.
     Keys that are gone may be left out; those that a generation still holds stay known as dead (without a row)
-    until it is replaced.
-    ConflictError when a generation covers some of them but not all.
+    until it is replaced. ConflictError when a generation covers some of them but not all. ``others``: the
+    keys may be spread over these too. ``lost``: keys that may be left out, because the caller ends them in
+    this transaction.
     """
     old = sorted(set(plain_keys(old_ids)))
-    new = plain_segment(new) if new is not None else None
+    made = [plain_segment(one) for one in (new, *others) if one is not None]
     feature_set_id = _feature_set_of(connection, collection_id, old)
     if feature_set_id is None or _published(connection, feature_set_id, old) != old:
         return False
     holders = _covering(connection, feature_set_id, old)
-    gone = _gone_by_key(connection, old)
-    rows = {int(key): row for row, key in enumerate(new.keys)} if new is not None else {}
-    if not rows.keys() <= gone.keys() or not all(gone[key] or key in rows for key in gone):
+    gone = _gone_by_key(connection, old) | dict.fromkeys(plain_keys(lost), True)
+    moved = {int(key) for one in made for key in one.keys}
+    if not moved <= gone.keys() or not all(gone[key] or key in moved for key in gone):
         return False
-    new_id = insert_segment(connection, now, feature_set_id, new) if new is not None else None
-    _move(connection, feature_set_id, new_id, rows)
+    new_ids: set[int] = set()
+    for one in made:
+        new_id = insert_segment(connection, now, feature_set_id, one)
+        _move(connection, feature_set_id, new_id, {int(key): row for row, key in enumerate(one.keys)})
+        new_ids.add(new_id)
     _drop(connection, old, max(holders) if holders else None)
     _retire(connection, now, old)
     for generation_id, covered in holders.items():
-        _cover(connection, generation_id, (covered - set(old)) | ({new_id} if new_id is not None else set()))
+        _cover(connection, generation_id, (covered - set(old)) | new_ids)
     bump_version(connection, collection_id)
     return True
 

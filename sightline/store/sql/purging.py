@@ -163,7 +163,7 @@ def outstanding(connection: Connection, until: float, after: int, limit: int) ->
     return [Purge(*row) for row in connection.execute(due)]
 
 
-def holders(connection: Connection, collection_id: int, keys: Sequence[int]) -> list[Segment]:
+def holding_segments(connection: Connection, collection_id: int, keys: Sequence[int]) -> list[Segment]:
     """The published segments of a collection that hold one of these keys."""
     found: set[int] = set()
     for chunk in chunks(keys):

@@ -5,11 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, bindparam, delete, exists, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    and_,
+    bindparam,
+    delete,
+    exists,
+    insert,
+    select,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 
 from sightline.errors import ConflictError, NotFoundError
-from sightline.store.records import EMBED, Job, Outcome, Registered, Registration, TaskKind
+from sightline.store.records import EMBED, LOST, Job, Outcome, Registered, Registration, TaskKind
 from sightline.store.schema import CollectionRow, ImageRow, JobRow, JobSeenRow, TaskRow
 from sightline.store.sql.releasing import discard, to_trash
 from sightline.store.sql.rows import (
@@ -81,13 +93,17 @@ def register(
     fresh = [item for name, item in latest.items() if name not in same]
 
     sources = _source_ids(connection, now, job.collection_id, items)
+    known = _lost_rows(connection, job.collection_id, latest) | live
     _supersede(connection, now, job.collection_id, latest)
     newly_unchanged = same - mark_seen(connection, job_id, latest)
     _update_in_place(connection, job.collection_id, unchanged, live, sources)
     batches = list(chunks(fresh, batch_size))
     tasks = insert_tasks(connection, now, job, len(batches))
     rows = [
-        _pending_row(now, job, task_id, item, live.get(item.image_id), sources)
+        {
+            **_inherit(item, known.get(item.image_id), sources),
+            **_pending_row(now, job, task_id, item, live.get(item.image_id)),
+        }
         for task_id, batch in zip(tasks, batches, strict=True)
         for item in batch
     ]
@@ -101,15 +117,23 @@ def register(
 
 
 def _live_rows(connection: Connection, collection_id: int, image_ids: Iterable[str]) -> LiveRows:
+    return _known_rows(connection, collection_id, image_ids, ImageRow.state == "live")
+
+
+def _lost_rows(connection: Connection, collection_id: int, image_ids: Iterable[str]) -> LiveRows:
+    """Images that a repair could not make again, whose caption and metadata wait for them to come back."""
+    lost = and_(ImageRow.state == "failed", ImageRow.reason == LOST)
+    return _known_rows(connection, collection_id, image_ids, lost)
+
+
+def _known_rows(
+    connection: Connection, collection_id: int, image_ids: Iterable[str], which: ColumnElement[bool]
+) -> LiveRows:
     columns = (ImageRow.image_id, ImageRow.key, ImageRow.sha256, ImageRow.caption, ImageRow.source_id)
     query = select(*columns, ImageRow.meta.label("metadata"))
     found: LiveRows = {}
     for chunk in chunks(image_ids):
-        where = (
-            ImageRow.collection_id == collection_id,
-            ImageRow.state == "live",
-            ImageRow.image_id.in_(chunk),
-        )
+        where = (ImageRow.collection_id == collection_id, which, ImageRow.image_id.in_(chunk))
         found.update((row.image_id, row) for row in connection.execute(query.where(*where)))
     return found
 
@@ -210,10 +234,8 @@ def _pending_row(
     task_id: int,
     item: Registration,
     live: Row[Any] | None,
-    sources: Mapping[str, int],
 ) -> dict[str, Any]:
     return {
-        **_inherit(item, live, sources),
         "collection_id": job.collection_id,
         "image_id": item.image_id,
         "sha256": item.sha256,

@@ -2,18 +2,39 @@
 
 import time
 import uuid
+from typing import Literal
 
 import sqlalchemy as sa
 from alembic import op
 
 from sightline.errors import ConflictError
 from sightline.store.migrations.columns import ID, column, flag, partial, texts
+from sightline.store.row_digest import statements
 
 revision = "0003"
 down_revision = "0002"
 branch_labels = None
 depends_on = None
 
+DIGESTS = {
+    "images": (
+        "uri", "caption", "metadata", "width", "height", "bytes", "replaces_key", "reason", "detail",
+        "created_at", "published_at", "buried_at", "trashed_at",
+    ),
+    "collections": ("version", "created_at", "trashed_at", "trashed_name"),
+    "feature_sets": ("model", "revision", "num_query_tokens", "joint_dim", "created_at"),
+    "sources": ("created_at",),
+    "jobs": ("kind", "state", "sealed", "unchanged", "deleted", "request", "updated_at", "detail",
+             "broken"),
+    "tasks": ("kind", "state", "owner", "attempt", "lease_expires_at", "lease_seconds", "sent_at",
+              "created_at", "errors", "deaths"),
+    "segments": ("sha256", "count", "codec", "bytes", "created_at", "retired_at"),
+    "generations": ("parameters", "sha256", "covered", "images", "file", "created_at"),
+    "job_seen": ("image_id", "source_id"),
+    "released_blobs": ("sha256", "since"),
+    "task_items": ("key", "state", "reason", "detail"),
+}  # fmt: skip
+"""Table → the columns whose bytes no other index holds."""
 REFERRING = "state IN ('live', 'pending', 'failed', 'trashed')"
 BEFORE = "state IN ('live', 'pending', 'failed')"
 
@@ -33,6 +54,7 @@ def upgrade() -> None:
     op.drop_index("ix_images_sha256", "images")
     partial("ix_images_sha256", "images", ["sha256", "collection_id"], REFERRING)
     _tell_the_planner({"ix_images_sha256": "600000 2 1", "ix_images_trashed": "10000 100 2"})
+    _digests("CREATE")
 
 
 def downgrade() -> None:
@@ -43,6 +65,7 @@ def downgrade() -> None:
         raise ConflictError("Schema 0002 has no trash: restore what is in it, or empty it, and go back then.")
     if op.get_bind().scalar(sa.text("SELECT count(*) FROM purges")):
         raise ConflictError("Pictures are being purged: let the builder end that, and go back then.")
+    _digests("DROP")
     op.drop_index("ix_images_sha256", "images")
     partial("ix_images_sha256", "images", ["sha256", "collection_id"], BEFORE)
     _tell_the_planner({"ix_images_sha256": "600000 2 1"})
@@ -106,6 +129,14 @@ def _purges() -> None:
         sa.PrimaryKeyConstraint("key", name="pk_purges"),
         sqlite_with_rowid=False,
     )
+
+
+def _digests(what: Literal["CREATE", "DROP"]) -> None:
+    """On SQLite alone: PostgreSQL has checksums of its pages (see `store.row_digest`)."""
+    if op.get_context().dialect.name != "sqlite":
+        return
+    for table, statement in zip(DIGESTS, statements(DIGESTS), strict=True):
+        op.execute(statement if what == "CREATE" else f"DROP INDEX ix_{table}_digest")
 
 
 def _tell_the_planner(indexes: dict[str, str]) -> None:
