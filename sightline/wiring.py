@@ -157,6 +157,7 @@ class Installation(Pillars):
                 models=self.models,
                 settings=self.settings.indexer,
                 max_bytes=self.settings.imaging.max_bytes,
+                own_folders=self.settings.own_folders,
                 send=None if self.given.inline else self.send,
             )
         )

@@ -17,11 +17,13 @@ from sightline.store.sql import (
     items,
     jobs,
     leases,
+    pruning,
     publishing,
     queries,
     registration,
     releasing,
     singletons,
+    sources,
 )
 from sightline.store.sql.rows import collection_named
 
@@ -66,11 +68,16 @@ class Catalog:
     register = write_at(registration.register)
     record_failure = write_at(registration.record_failure)
     add_tasks = write_at(items.add_tasks)
-    prune = write_at(registration.prune)
+    count_duplicates = write_at(registration.count_duplicates)
+    prunable = write(pruning.prunable)
+    prune = write_at(pruning.prune)
+    move_source = write_at(sources.move)
+    sources = read(sources.known)
     seal_job = write_at(jobs.seal)
     job = read(registration.find_job)
     job_progress = read(jobs.progress)
     job_errors = read(jobs.errors)
+    job_reasons = read(jobs.reasons)
     cancel_job = write_at(jobs.cancel)
     fail_job = write_at(jobs.fail)
     retry_job = write_at(jobs.retry)

@@ -129,17 +129,26 @@ class JobRow(Base):
     updated_at: Mapped[float] = mapped_column(Time)
     detail: Mapped[str | None] = mapped_column(Text)
     """Why it failed, in one sentence."""
+    refreshed: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    """Of the unchanged, those that were met at another address than before."""
+    duplicates: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    """What its sources named once more."""
 
 
 class JobSeenRow(Base):
-    """Image ids that an unsealed job has met in its source: what ``prune`` spares; sealing empties it."""
+    """Image ids that an unsealed job has met, each in its source: what ``prune`` spares; sealing empties it.
+
+    ``source_id`` is 0 where no source was given.
+    """
 
     __tablename__ = "job_seen"
     __table_args__ = WITHOUT_ROWID
 
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), primary_key=True)
     image_id: Mapped[str] = mapped_column(Text, primary_key=True)
-    source_id: Mapped[int | None] = mapped_column(Id)
+    source_id: Mapped[int] = mapped_column(
+        Id, primary_key=True, autoincrement=False, server_default=text("0")
+    )
 
 
 class TaskRow(Base):

@@ -36,7 +36,8 @@ def released(world: World) -> set[str]:
 
 def test_an_image_knows_the_source_that_it_came_from(world: World) -> None:
     world.add(
-        replace(item("a"), source="/photos"), replace(item("b"), source="upload:"), item("c"),
+        replace(item("a"), source="/photos"), replace(item("b"), source="upload:"),
+        replace(item("c"), source=None),
         replace(item("d"), source="/photos"),
     )  # fmt: skip
     images = world.catalog.images("pictures").items
@@ -92,7 +93,7 @@ def test_bytes_are_released_by_replacing_pruning_cancelling_and_superseding(worl
     world.add(item("a", "new"))
     assert released(world) == {sha_of("old")}
     job, _ = world.job(item("a", "new"), seal=False)
-    assert world.catalog.prune(job.id) == 1
+    assert world.prune(job) == 1
     assert released(world) == {sha_of("old"), sha_of("pruned")}
     cancelled, _ = world.job(item("x", "cancelled"), item("y", "superseded"), seal=False)
     world.catalog.register(cancelled.id, [item("y", "pending")], batch_size=5)

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from alembic import op
 
 from sightline.errors import ConflictError
-from sightline.store.migrations.columns import ID, column, partial, texts
+from sightline.store.migrations.columns import ID, column, foreign, partial, texts
 
 revision = "0003"
 down_revision = "0002"
@@ -15,6 +15,7 @@ branch_labels = None
 depends_on = None
 
 REFERRING = "state IN ('live', 'pending', 'failed', 'trashed')"
+COUNTERS = ("refreshed", "duplicates")
 BEFORE = "state IN ('live', 'pending', 'failed')"
 
 
@@ -23,7 +24,9 @@ def upgrade() -> None:
     op.add_column("collections", column("trashed_at", sa.Double(), null=True))
     op.add_column("collections", *texts("trashed_name", null=True))
     op.add_column("jobs", *texts("detail", null=True))
-    op.add_column("job_seen", column("source_id", ID, null=True))
+    for name in COUNTERS:
+        op.add_column("jobs", sa.Column(name, sa.BigInteger(), nullable=False, server_default=sa.text("0")))
+    _seen(("job_id", "image_id", "source_id"), "job_id, image_id, 0 AS source_id")
     op.add_column("tasks", column("lease_seconds", sa.Double(), null=True))
     op.add_column("singletons", column("seconds", sa.Double(), null=True))
     op.add_column("images", column("trashed_at", sa.Double(), null=True))
@@ -47,13 +50,33 @@ def downgrade() -> None:
         ("images", "trashed_at"),
         ("singletons", "seconds"),
         ("tasks", "lease_seconds"),
-        ("job_seen", "source_id"),
+        *(("jobs", name) for name in COUNTERS),
         ("jobs", "detail"),
         ("collections", "trashed_name"),
         ("collections", "trashed_at"),
     ):
         op.drop_column(table, name)
+    _seen(("job_id", "image_id"), "DISTINCT job_id, image_id")
     op.drop_table("installation")
+
+
+def _seen(key: tuple[str, ...], rows: str) -> None:
+    """``job_seen`` under another key: a new table, for SQLite changes no key. It holds little, never long."""
+    op.rename_table("job_seen", "job_seen_before")
+    if op.get_context().dialect.name == "postgresql":  # names of keys are of the whole schema there
+        op.drop_constraint("pk_job_seen", "job_seen_before")
+        op.drop_constraint("fk_job_seen_job_id_jobs", "job_seen_before")
+    source = [sa.Column("source_id", ID, nullable=False, server_default=sa.text("0"), autoincrement=False)]
+    op.create_table(
+        "job_seen",
+        *texts("job_id", "image_id"),
+        *(source if "source_id" in key else ()),
+        sa.PrimaryKeyConstraint(*key, name="pk_job_seen"),
+        foreign("job_seen", "job_id", "jobs"),
+        sqlite_with_rowid=False,
+    )
+    op.execute(f"INSERT INTO job_seen ({', '.join(key)}) SELECT {rows} FROM job_seen_before")
+    op.drop_table("job_seen_before")
 
 
 def _installation() -> None:
