@@ -54,7 +54,7 @@ def test_an_image_knows_the_source_that_it_came_from(world: World) -> None:
 
 def test_a_source_that_is_not_given_stays_and_one_that_is_given_counts(world: World) -> None:
     world.add(replace(item("same"), source="/old"), replace(item("other"), source="/old"))
-    world.add(item("same"), item("other", "new bytes"))
+    world.add(*(replace(one, source=None) for one in (item("same"), item("other", "new bytes"))))
     assert [image.source for image in world.catalog.images("pictures").items] == ["/old", "/old"]
     key = world.live()["same"]
     world.add(replace(item("same"), source="/new"), replace(item("other", "newer bytes"), source="/new"))

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import Connection, Row, select
+from sqlalchemy.dialects import postgresql, sqlite
 
 from sightline.store.records import COPIED, UPLOADED, Registration
 from sightline.store.schema import ImageRow
-from sightline.store.sql.rows import IMAGES, SOURCES, chunks
+from sightline.store.sql.rows import IMAGES, RELEASED_BLOBS, SOURCES, chunks, update_many
 
 Rows = dict[str, Row[Any]]
 """image id → its version of one state, with the address of its source."""
@@ -92,3 +93,13 @@ Seen = Mapping[str, frozenset[int]]
 def met_elsewhere(row: Row[Any], source_id: int | None, before: Seen) -> bool:
     """Whether the job has met this version in its own source already, and now in another."""
     return row.source_id != source_id and (row.source_id or 0) in before.get(row.image_id, frozenset())
+
+
+def release_refused(connection: Connection, now: float, refused: Sequence[Registration]) -> None:
+    """Copies of bytes that were not registered go, unless some image has the same ones."""
+    shas = sorted({item.sha256 for item in refused if item.uri.startswith(COPIED)})
+    upsert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    statement = upsert(RELEASED_BLOBS)
+    again = {"since": statement.excluded.since}
+    statement = statement.on_conflict_do_update(index_elements=["sha256"], set_=again)
+    update_many(connection, statement, [{"sha256": sha, "since": now} for sha in shas])

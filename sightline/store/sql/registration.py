@@ -10,7 +10,16 @@ from sqlalchemy import Connection, Row, Select, bindparam, delete, insert, selec
 from sightline.errors import ConflictError, NotFoundError
 from sightline.store.records import EMBED, Job, Outcome, Registered, Registration, TaskKind
 from sightline.store.schema import CollectionRow, ImageRow, JobRow, JobSeenRow, TaskRow
-from sightline.store.sql.holders import Holders, Rows, Seen, address_after, holders, is_taken, met_elsewhere
+from sightline.store.sql.holders import (
+    Holders,
+    Rows,
+    Seen,
+    address_after,
+    holders,
+    is_taken,
+    met_elsewhere,
+    release_refused,
+)
 from sightline.store.sql.releasing import discard
 from sightline.store.sql.rows import (
     IMAGES,
@@ -73,6 +82,7 @@ def register(
     held = holders(connection, job.collection_id, latest)
     taken = {name: held.of(name) for name, item in latest.items() if is_taken(item, held.of(name))}
     before = mark_seen(connection, job_id, {name: _source_of(latest[name], sources) for name in latest})
+    release_refused(connection, now, [latest[name] for name in taken])
     owned = {name: item for name, item in latest.items() if name not in taken}
     known = _already(job, owned, held, sources, before)
     fresh = [item for name, item in owned.items() if name not in known]
