@@ -133,10 +133,18 @@ def _leads_to(entry: os.DirEntry[str], kind: Callable[[os.DirEntry[str]], bool])
 
 
 def _odd_entry(name: str, entry: os.DirEntry[str]) -> SourceProblem:
-    """What is neither file nor folder. Opening it could block for ever."""
+    """What is neither file nor folder. Opening it could block for ever.
+
+    What a link leads to, or what cannot be looked at, may be a folder on a disk that is not there now.
+    """
     uri = local_uri(entry.path)
-    if entry.is_symlink() and not os.path.exists(entry.path):
-        return SourceProblem(readable(name), uri, "unreadable", f"The link {readable(name)} leads nowhere.")
+    try:
+        os.stat(entry.path)
+    except OSError as error:
+        detail = f"{readable(name)} cannot be looked at: {error.strerror}."
+        if entry.is_symlink():
+            detail = f"The link {readable(name)} leads nowhere."
+        return SourceProblem(readable(name), uri, "unreadable", detail, hides_more=True)
     detail = f"{readable(name)} is a pipe, a socket or a device."
     return SourceProblem(readable(name), uri, "not_an_image", detail)
 
@@ -165,7 +173,8 @@ def walk_glob(pattern: str, *, own: OwnFolders | None = None) -> Iterator[FoundF
     found = False
     for item in walk(top, enter=lambda folder: may_hold(folder, wanted), own=own):
         named = item.name if isinstance(item, FoundFile) else item.image_id
-        if matches(named.split("/"), wanted) or (isinstance(item, SourceProblem) and item.hides_more):
+        hides = isinstance(item, SourceProblem) and item.hides_more and may_hold(named.split("/"), wanted)
+        if hides or matches(named.split("/"), wanted):
             found = True
             yield item
     if not found:

@@ -1,4 +1,4 @@
-"""Pruning: a source takes along what it no longer has, nothing of another, nothing that is only unreadable."""
+"""Pruning: a source takes along what it no longer has, and nothing of another, or that is only unreadable."""
 
 from __future__ import annotations
 
@@ -117,6 +117,18 @@ def test_a_part_that_cannot_be_read_keeps_all_of_its_source(world: World, tmp_pa
     assert "0.png" in ids(world)
     assert "20.png" not in ids(world)
     assert reasons(world, job) == ["not-pruned", "unreadable"]
+
+
+def test_a_link_to_a_disk_that_is_not_there_keeps_all_of_its_source(world: World, tmp_path: Path) -> None:
+    photos, disk = fill(tmp_path / "photos", *range(9)), fill(tmp_path / "disk", 20)
+    (photos / "disk").symlink_to(disk)
+    run(world, photos)
+    disk.rename(tmp_path / "unmounted")
+    (photos / "0.png").unlink()
+    job = run(world, photos, prune=True, prune_limit="100%")
+    assert {"0.png", "disk/20.png"} <= set(ids(world))
+    assert reasons(world, job) == ["not-pruned", "unreadable"]
+    assert reasons(world, run(world, f"{photos}/*.png", prune=True)) == [], "no such link can match"
 
 
 def test_a_rejection_by_the_disk_hides_more_and_one_by_the_picture_does_not() -> None:
