@@ -133,6 +133,18 @@ class Settings(BaseSettings):
         return self.originals or str(self.data_folder / "originals")
 
     @property
+    def own_folders(self) -> tuple[str, ...]:
+        """Wherever files of this installation lie: no source ever takes them for pictures."""
+        stores = (f"{self.originals_url.rstrip('/')}/{name}" for name in ("originals", "thumbnails"))
+        folders = (
+            self.data_folder,
+            self.segments_folder,
+            self.generations_folder,
+            self.broker_settings.folder,
+        )
+        return (*map(str, folders), *stores)
+
+    @property
     def builder_settings(self) -> BuilderSettings:
         """The builder, with the time of grace of what is released filled in where nobody else can need it."""
         given, own = self.builder.released_seconds, not self.originals

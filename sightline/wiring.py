@@ -163,6 +163,7 @@ class Installation(Keeping):
                 models=self.models,
                 settings=self.settings.indexer,
                 max_bytes=self.settings.imaging.max_bytes,
+                own_folders=self.settings.own_folders,
                 send=None if self.given.inline else self.send,
             )
         )

@@ -42,7 +42,14 @@ def start_job(
     parts.catalog.collection(name)
     check_sources(body.sources, settings.source_roots)
     job = parts.indexer.begin(
-        body.sources, name, copy=body.copy_originals, prune=body.prune, roots=settings.source_roots
+        body.sources,
+        name,
+        copy=body.copy_originals,
+        prune=body.prune,
+        prune_limit=body.limit(),
+        id_prefix=body.id_prefix,
+        moved_from=body.moved_from,
+        roots=settings.source_roots,
     )
     request.scope["job_id"] = job.id
     response.headers["Location"] = job_url(job.id, root)

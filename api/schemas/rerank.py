@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, Tag
 
-from sightline.api.schemas.common import Answer, CollectionName, ImageId, Request, Text
+from sightline.api.schemas.common import Answer, CollectionName, Request, Text
 
 URL_LIKE = re.compile(r"\s*(?:[a-z][a-z0-9+.-]*://|data:|//|www\.)", re.IGNORECASE)
 REMOTE = (
@@ -85,7 +85,7 @@ class ContentDocument(Request):
 class StoredDocument(Request):
     """A picture of a collection."""
 
-    id: ImageId
+    id: Annotated[Text, Field(min_length=1)]
     collection: CollectionName
 
 

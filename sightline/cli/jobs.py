@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from sightline.console import remarks
+from sightline.indexer.pruning import NOT_PRUNED
 from sightline.indexer.queue.presence import worker_is_alive
+from sightline.indexer.registration import ID_TAKEN
 from sightline.indexer.troubles import Waiting
 from sightline.store.records import ENDED
 
@@ -96,10 +98,13 @@ def report(services: Installation, job_id: str) -> dict[str, Any]:
     job = services.catalog.job(job_id)
     counts = asdict(services.catalog.job_progress(job_id))
     errors = services.catalog.job_errors(job_id, ERRORS_SHOWN)
+    reasons = services.catalog.job_reasons(job_id)
     return {
         "job": job.id,
         "kind": job.kind,
         "collection": job.collection,
         **counts,
+        "id_taken": reasons.get(ID_TAKEN, 0),
+        "not_pruned": reasons.get(NOT_PRUNED, 0),
         "errors": [asdict(e) for e in errors],
     }

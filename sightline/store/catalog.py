@@ -23,12 +23,14 @@ from sightline.store.sql import (
     loose,
     mending,
     originals,
+    pruning,
     publishing,
     purging,
     queries,
     registration,
     releasing,
     singletons,
+    sources,
     trash,
 )
 from sightline.store.sql.rows import collection_named
@@ -94,7 +96,11 @@ class Catalog:
     register = write_at(registration.register)
     record_failure = write_at(registration.record_failure)
     add_tasks = write_at(items.add_tasks)
-    prune = write_at(registration.prune)
+    count_duplicates = write_at(registration.count_duplicates)
+    prunable = write(pruning.prunable)
+    prune = write_at(pruning.prune)
+    move_source = write_at(sources.move)
+    sources = read(sources.known)
     seal_job = write_at(jobs.seal)
     unsealed_jobs = read_at(listings.unsealed)
     note_resumed = write(listings.note_resumed)
@@ -102,6 +108,7 @@ class Catalog:
     job = read(registration.find_job)
     job_progress = read(jobs.progress)
     job_errors = read(jobs.errors)
+    job_reasons = read(jobs.reasons)
     cancel_job = write_at(jobs.cancel)
     fail_job = write_at(jobs.fail)
     note_trouble = write(jobs.note_trouble)

@@ -28,7 +28,8 @@ ENDED: Final[frozenset[JobState]] = frozenset({"done", "cancelled", "failed"})
 """States of jobs that nothing happens to any more, unless somebody asks for a retry."""
 TaskState = Literal["ready", "leased", "done", "cancelled"]
 SegmentState = Literal["published", "retired"]
-Outcome = Literal["unchanged", "pending"]
+Outcome = Literal["unchanged", "pending", "id_taken"]
+"""``id_taken``: other bytes have the id, and they came from another source; nothing was done."""
 
 
 class Unset(Enum):
@@ -49,6 +50,10 @@ LOST: Final = "lost"
 """The reason of a failed image that was indexed, and whose tokens and original both cannot be had now."""
 UPLOADED: Final = "upload:"
 """The source of what was uploaded."""
+UNKNOWN: Final = "unknown:"
+"""Stands for the source of what came before sources were kept."""
+COPIED: Final = "blob:"
+"""What the address of a copy in our own store begins with; its SHA-256 follows."""
 
 
 @dataclass(frozen=True)
@@ -117,6 +122,8 @@ class Job:
     updated_at: float
     detail: str | None
     broken: bool = False
+    refreshed: int = 0
+    duplicates: int = 0
 
 
 @dataclass(frozen=True)
@@ -197,11 +204,28 @@ class Registration:
 
 @dataclass(frozen=True)
 class Registered:
-    """What came of a registration; ``outcomes`` has one (image id, outcome) per item, in order."""
+    """What came of a registration; ``outcomes`` has one (image id, outcome) per item, in order.
+
+    ``holders``: of every id that was taken, the source of the picture that has it (None: unknown).
+    """
 
     unchanged: int
     task_ids: list[int]
     outcomes: list[tuple[str, Outcome]]
+    holders: Mapping[str, str | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Pruning:
+    """What a job would prune: of ``images`` live ones of a source it has not met ``gone``.
+
+    ``examples`` are the first few ids of these.
+    """
+
+    source: str
+    images: int
+    gone: int
+    examples: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -274,6 +298,8 @@ class Progress:
     """Counts of one job, disjoint: ``indexed`` are new ids only. ``total`` is the sum of all others.
 
     ``processed``: images that tasks of another kind than ``embed`` are done with. ``detail``: the job's.
+    Beside the sum: of the unchanged ``refreshed`` were met at another address than before, and
+    ``duplicates`` were named once more.
     """
 
     indexed: int
@@ -286,6 +312,8 @@ class Progress:
     state: JobState
     processed: int = 0
     detail: str | None = None
+    refreshed: int = 0
+    duplicates: int = 0
 
 
 @dataclass(frozen=True)

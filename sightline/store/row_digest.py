@@ -28,7 +28,7 @@ DIGESTED: Final[Mapping[str, Sequence[str]]] = {
     "feature_sets": ("model", "revision", "num_query_tokens", "joint_dim", "created_at"),
     "sources": ("created_at",),
     "jobs": ("kind", "state", "sealed", "unchanged", "deleted", "request", "updated_at", "detail",
-             "broken"),
+             "broken", "refreshed", "duplicates"),
     "tasks": ("kind", "state", "owner", "attempt", "lease_expires_at", "lease_seconds", "sent_at",
               "created_at", "errors", "deaths"),
     "segments": ("sha256", "count", "codec", "bytes", "created_at", "retired_at"),

@@ -142,17 +142,26 @@ class JobRow(Base):
     """Why it failed, or what its workers run into, in one sentence."""
     broken: Mapped[bool] = mapped_column(server_default=false())
     """Its listing ended early: once what was registered is done, it ends as failed."""
+    refreshed: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    """Of the unchanged, those that were met at another address than before."""
+    duplicates: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    """What its sources named once more."""
 
 
 class JobSeenRow(Base):
-    """Image ids that an unsealed job has met in its source: what ``prune`` spares; sealing empties it."""
+    """Image ids that an unsealed job has met, each in its source: what ``prune`` spares; sealing empties it.
+
+    ``source_id`` is 0 where no source was given.
+    """
 
     __tablename__ = "job_seen"
     __table_args__ = WITHOUT_ROWID
 
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), primary_key=True)
     image_id: Mapped[str] = mapped_column(Text, primary_key=True)
-    source_id: Mapped[int | None] = mapped_column(Id)
+    source_id: Mapped[int] = mapped_column(
+        Id, primary_key=True, autoincrement=False, server_default=text("0")
+    )
 
 
 class TaskRow(Base):

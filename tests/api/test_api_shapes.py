@@ -18,7 +18,9 @@ from sightline.wiring import Installation
 from tests.api.installation import SHADES, MakeClient, png, problem, upload
 
 COLLECTION = "/v1/collections/pictures"
-COUNTS = dict.fromkeys(("indexed", "unchanged", "replaced", "deleted", "failed", "pending"), 0)
+COUNTS = dict.fromkeys(
+    ("indexed", "unchanged", "replaced", "deleted", "failed", "pending", "refreshed", "duplicates"), 0
+)
 
 
 class Lately:

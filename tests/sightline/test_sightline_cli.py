@@ -51,7 +51,8 @@ def test_the_life_of_a_collection(sightline: Run, settings: Settings, folder: Pa
 
     save(folder, "b", "red")
     (folder / "c.png").unlink()
-    assert counts(sightline(*index, "--prune")) == {"unchanged": 1, "replaced": 1, "deleted": 1}
+    pruned = sightline(*index, "--prune", "--prune-limit", "1")
+    assert counts(pruned) == {"unchanged": 1, "replaced": 1, "deleted": 1}
 
     found = sightline("search", "red", "--collection", "pictures", "--json").answer
     assert {hit["id"]: hit["itm_logit"] for hit in found["results"]} == {"a.png": 4.0, "b.png": 4.0}

@@ -12,15 +12,18 @@ from typing import Any
 from sightline.store.catalog import Catalog, open_catalog
 from sightline.store.records import Collection, Generation, Job, Lease, NewSegment, Registration
 
+SOURCE = "/pictures"
+
 
 def sha_of(content: str) -> str:
     return hashlib.sha256(content.encode()).hexdigest()
 
 
 def item(image_id: str, content: str = "", caption: str | None = None, **metadata: Any) -> Registration:
-    """An image whose bytes are ``content`` (its id when left out)."""
+    """An image whose bytes are ``content`` (its id when left out), from the source ``/pictures``."""
     content = content or image_id
-    return Registration(image_id, sha_of(content), f"/pictures/{image_id}", len(content), caption, metadata)
+    uri = f"{SOURCE}/{image_id}"
+    return Registration(image_id, sha_of(content), uri, len(content), caption, metadata, SOURCE)
 
 
 def sizes_of(lease: Lease) -> dict[int, tuple[int, int]]:
@@ -93,6 +96,10 @@ class World:
         for task in tasks:
             assert self.publish(self.lease(task))
         return self.catalog.job(job.id)
+
+    def prune(self, job: Job) -> int:
+        """Whatever the job has not met in its source."""
+        return self.catalog.prune(job.id, SOURCE, most=1_000_000)
 
     def live(self) -> dict[str, int]:
         """image id → key."""

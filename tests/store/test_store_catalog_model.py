@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from sightline.store.records import Lease, Progress
-from tests.store.catalog_world import Builder, World, emptied, item, opened, sizes_of
+from tests.store.catalog_world import SOURCE, Builder, World, emptied, item, opened, sizes_of
 
 IDS = [f"image {number}" for number in range(7)]
 CONTENTS = ["red", "green", "blue"]
@@ -178,7 +178,7 @@ class Play:
     def record_failure(self) -> None:
         if job_id := self.job("registering"):
             name = self.draw.choice(IDS)
-            self.catalog.record_failure(job_id, name, "/x", "unreadable", "no")
+            self.catalog.record_failure(job_id, name, "/x", "unreadable", "no", SOURCE)
             self.model.turn(name, "discarded", "failed")
             self.model.jobs[job_id].seen.add(name)
             self.model.versions.append(Version(name, "", None, job_id, "failed", known_bytes=False))
@@ -190,7 +190,7 @@ class Play:
             for version in gone:
                 version.state, version.trashed_at = "trashed", self.world.time
             job.deleted += len(gone)
-            assert self.catalog.prune(job_id) == len(gone)
+            assert self.catalog.prune(job_id, SOURCE, most=len(gone)) == len(gone)
 
     def seal(self) -> None:
         if job_id := self.job("registering"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,7 @@ ACTIONS: dict[str, Callable[[World], object]] = {
     "by sha": lambda world: world.catalog.find_live_by_sha(world.collection.id, list(map(sha_of, NAMES))),
     "snapshot": lambda world: world.catalog.snapshot("pictures"),
     "delete": lambda world: world.catalog.delete_images(world.collection.id, ids=NAMES[5:9]),
+    "prune": lambda world: prune(world),
     "released": lambda world: world.catalog.releasable_blobs(1e9, 10),
     "referenced": lambda world: world.catalog.is_referenced(sha_of("000")),
     "caption": lambda world: caption(world),
@@ -68,6 +70,13 @@ ACTIONS: dict[str, Callable[[World], object]] = {
 def fail(world: World) -> None:
     job = world.catalog.create_job(world.collection.id, "index", {})
     world.catalog.record_failure(job.id, "broken", "/broken", "unreadable", "no")
+
+
+def prune(world: World) -> None:
+    world.add(*(replace(item(f"other {name}"), source="/other") for name in NAMES[:5]))
+    job = world.catalog.create_job(world.collection.id, "index", {})
+    assert world.catalog.prunable(job.id, "/other").gone == 5
+    assert world.catalog.prune(job.id, "/other", most=5) == 5
 
 
 def caption(world: World) -> None:

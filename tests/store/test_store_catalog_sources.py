@@ -36,7 +36,8 @@ def released(world: World) -> set[str]:
 
 def test_an_image_knows_the_source_that_it_came_from(world: World) -> None:
     world.add(
-        replace(item("a"), source="/photos"), replace(item("b"), source="upload:"), item("c"),
+        replace(item("a"), source="/photos"), replace(item("b"), source="upload:"),
+        replace(item("c"), source=None),
         replace(item("d"), source="/photos"),
     )  # fmt: skip
     images = world.catalog.images("pictures").items
@@ -53,7 +54,7 @@ def test_an_image_knows_the_source_that_it_came_from(world: World) -> None:
 
 def test_a_source_that_is_not_given_stays_and_one_that_is_given_counts(world: World) -> None:
     world.add(replace(item("same"), source="/old"), replace(item("other"), source="/old"))
-    world.add(item("same"), item("other", "new bytes"))
+    world.add(*(replace(one, source=None) for one in (item("same"), item("other", "new bytes"))))
     assert [image.source for image in world.catalog.images("pictures").items] == ["/old", "/old"]
     key = world.live()["same"]
     world.add(replace(item("same"), source="/new"), replace(item("other", "newer bytes"), source="/new"))
@@ -94,7 +95,7 @@ def test_bytes_are_released_by_replacing_pruning_cancelling_and_superseding(worl
     world.add(item("a", "new"))
     assert released(world) == {sha_of("old")}
     job, _ = world.job(item("a", "new"), seal=False)
-    assert world.catalog.prune(job.id) == 1
+    assert world.prune(job) == 1
     world.catalog.empty_trash(world.collection.id)
     assert released(world) == {sha_of("old"), sha_of("pruned")}
     cancelled, _ = world.job(item("x", "cancelled"), item("y", "superseded"), seal=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, Select, delete, func, insert, select
+from sqlalchemy import Connection, Select, delete, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from sightline.errors import ModelMismatchError
@@ -26,6 +26,7 @@ from sightline.store.sql.rows import (
     COLLECTIONS,
     FEATURE_SETS,
     SELECT_COLLECTIONS,
+    bump_version,
     collection_named,
     collection_record,
 )
@@ -43,7 +44,7 @@ def create(
     num_query_tokens: int,
     joint_dim: int,
 ) -> Collection:
-    """Creates it, or returns the existing one with the same fingerprint.
+    """Creates it, or returns the existing one with the same fingerprint, whose model now has this name.
 
     Raises InputError for a name that breaks the rule, and ModelMismatchError when the collection that has it
     is bound to another model.
@@ -65,7 +66,17 @@ def create(
             f"Collection {name!r} was made with model {found.model!r} ({found.fingerprint[:12]}), "
             f"not with {model!r} ({fingerprint[:12]}): use that model or another collection."
         )
-    return found
+    if (found.model, found.revision) == (model, revision):
+        return found
+    _moved(connection, found, model, revision)
+    return collection_named(connection, name)
+
+
+def _moved(connection: Connection, collection: Collection, model: str, revision: str | None) -> None:
+    """The same weights under another name: that is where they are from now on."""
+    here = update(FEATURE_SETS).where(FEATURE_SETS.c.id == collection.feature_set_id)
+    connection.execute(here.values(model=model, revision=revision))
+    bump_version(connection, collection.id)
 
 
 def _exists(connection: Connection, name: str) -> bool:

@@ -242,11 +242,24 @@ def progress(connection: Connection, job_id: str) -> Progress:
         job.state,
         processed,
         job.detail,
+        job.refreshed,
+        job.duplicates,
     )
 
 
-def errors(connection: Connection, job_id: str, limit: int = 100) -> list[ItemError]:
-    """Why images of this job failed, in the order of their keys."""
+def reasons(connection: Connection, job_id: str) -> dict[str, int]:
+    """reason → how many images of this job failed for it."""
+    find_job(connection, job_id)
+    failed = (ImageRow.job_id == job_id, ImageRow.state == "failed")
+    query = select(func.coalesce(ImageRow.reason, ""), func.count()).where(*failed).group_by(ImageRow.reason)
+    found: dict[str, int] = dict(connection.execute(query).all())
+    return found
+
+
+def errors(
+    connection: Connection, job_id: str, limit: int = 100, reason: str | None = None
+) -> list[ItemError]:
+    """Why images of this job failed, in the order of their keys; with a reason, only those with it."""
     find_job(connection, job_id)
     query = (
         select(ImageRow.image_id, ImageRow.reason, ImageRow.detail)
@@ -254,6 +267,9 @@ def errors(connection: Connection, job_id: str, limit: int = 100) -> list[ItemEr
         .order_by(ImageRow.key)
         .limit(limit)
     )
+    if reason is not None:
+        query = query.where(ImageRow.reason == reason)
     found = connection.execute(query).all()
     images = [ItemError(name, reason or "", detail or "") for name, reason, detail in found]
-    return images + items.errors(connection, job_id, limit - len(images))
+    others = [] if reason is not None else items.errors(connection, job_id, limit - len(images))
+    return images + others

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from alembic import op
 
 from sightline.errors import ConflictError
-from sightline.store.migrations.columns import ID, column, flag, partial, texts
+from sightline.store.migrations.columns import ID, column, flag, foreign, partial, texts
 from sightline.store.row_digest import statements
 
 revision = "0003"
@@ -25,7 +25,7 @@ DIGESTS = {
     "feature_sets": ("model", "revision", "num_query_tokens", "joint_dim", "created_at"),
     "sources": ("created_at",),
     "jobs": ("kind", "state", "sealed", "unchanged", "deleted", "request", "updated_at", "detail",
-             "broken"),
+             "broken", "refreshed", "duplicates"),
     "tasks": ("kind", "state", "owner", "attempt", "lease_expires_at", "lease_seconds", "sent_at",
               "created_at", "errors", "deaths"),
     "segments": ("sha256", "count", "codec", "bytes", "created_at", "retired_at"),
@@ -36,6 +36,7 @@ DIGESTS = {
 }  # fmt: skip
 """Table → the columns whose bytes no other index holds."""
 REFERRING = "state IN ('live', 'pending', 'failed', 'trashed')"
+COUNTERS = ("refreshed", "duplicates")
 BEFORE = "state IN ('live', 'pending', 'failed')"
 
 
@@ -46,7 +47,9 @@ def upgrade() -> None:
     op.add_column("collections", column("trashed_at", sa.Double(), null=True))
     op.add_column("collections", *texts("trashed_name", null=True))
     op.add_column("jobs", *texts("detail", null=True))
-    op.add_column("job_seen", column("source_id", ID, null=True))
+    for name in COUNTERS:
+        op.add_column("jobs", sa.Column(name, sa.BigInteger(), nullable=False, server_default=sa.text("0")))
+    _seen(("job_id", "image_id", "source_id"), "job_id, image_id, 0 AS source_id")
     _jobs_and_tasks()
     op.add_column("singletons", column("seconds", sa.Double(), null=True))
     op.add_column("images", column("trashed_at", sa.Double(), null=True))
@@ -78,12 +81,13 @@ def downgrade() -> None:
         ("tasks", "deaths"),
         ("tasks", "lease_seconds"),
         ("jobs", "broken"),
-        ("job_seen", "source_id"),
+        *(("jobs", name) for name in COUNTERS),
         ("jobs", "detail"),
         ("collections", "trashed_name"),
         ("collections", "trashed_at"),
     ):
         op.drop_column(table, name)
+    _seen(("job_id", "image_id"), "DISTINCT job_id, image_id")
     op.drop_table("loose_files")
     op.drop_table("purges")
     op.drop_table("installation")
@@ -95,6 +99,25 @@ def _jobs_and_tasks() -> None:
     op.add_column("tasks", column("lease_seconds", sa.Double(), null=True))
     for name in ("deaths", "errors"):
         op.add_column("tasks", sa.Column(name, sa.Integer(), nullable=False, server_default=sa.text("0")))
+
+
+def _seen(key: tuple[str, ...], rows: str) -> None:
+    """``job_seen`` under another key: a new table, for SQLite changes no key. It holds little, never long."""
+    op.rename_table("job_seen", "job_seen_before")
+    if op.get_context().dialect.name == "postgresql":  # names of keys are of the whole schema there
+        op.drop_constraint("pk_job_seen", "job_seen_before")
+        op.drop_constraint("fk_job_seen_job_id_jobs", "job_seen_before")
+    source = [sa.Column("source_id", ID, nullable=False, server_default=sa.text("0"), autoincrement=False)]
+    op.create_table(
+        "job_seen",
+        *texts("job_id", "image_id"),
+        *(source if "source_id" in key else ()),
+        sa.PrimaryKeyConstraint(*key, name="pk_job_seen"),
+        foreign("job_seen", "job_id", "jobs"),
+        sqlite_with_rowid=False,
+    )
+    op.execute(f"INSERT INTO job_seen ({', '.join(key)}) SELECT {rows} FROM job_seen_before")
+    op.drop_table("job_seen_before")
 
 
 def _installation() -> None:
