@@ -13,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sightline.errors import ImageRejected, InputError, SourceError, UnavailableError
+from sightline.faultpoint import faultpoint
 from sightline.indexer.items import SourceItem, SourceProblem
 from sightline.indexer.parts import IndexerParts
 from sightline.indexer.roots import ARCHIVE_MARK, Roots
@@ -97,6 +98,7 @@ class Registrar:
                 return self.write(items[:middle]) + self.write(items[middle:])
             self.fail(items[0].image_id, items[0].uri, "unsupported", str(error))
             return [error]
+        faultpoint("register.registered")
         self.send(registered.task_ids)
         return [outcome for _, outcome in registered.outcomes]
 

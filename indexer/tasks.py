@@ -14,6 +14,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
 from sightline.errors import LeaseLostError
+from sightline.faultpoint import faultpoint
 from sightline.indexer.heartbeat import Heartbeat
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ class TaskRunner:
         lease = self._catalog.acquire(task_id, owner, self._settings.lease_seconds, kinds)
         if lease is None:
             return Outcome.NOT_OURS
+        faultpoint("embed.leased")
         began = time.monotonic()
         try:
             outcome = self._leased(lease)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sightline.errors import SightlineError
+from sightline.faultpoint import faultpoint
 from sightline.indexer.settings import BuilderSettings
 
 if TYPE_CHECKING:
@@ -49,8 +50,10 @@ class Cleaning:
         for segment in retired:
             self._segments.forget(segment.file)
             (self._segments.folder / segment.file).unlink(missing_ok=True)
+            faultpoint("clean.unlinked")
         if retired:
             self._catalog.forget_segments([segment.id for segment in retired])
+            faultpoint("clean.forgotten")
         return len(retired)
 
     def remove_orphans(self) -> int:
@@ -94,6 +97,7 @@ class Cleaning:
             for sha256 in self._catalog.releasable_blobs(before, RELEASED_AT_ONCE):
                 if self._remove_blob(sha256, kept_before):
                     removed.append(sha256)
+                    faultpoint("release.removed")
         except (SightlineError, OSError) as error:  # the store cannot be reached
             log.warning("%s", error)
         self._catalog.forget_blobs(removed, before)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sightline.faultpoint import faultpoint
 from sightline.indexer.settings import BuilderSettings
 from sightline.store.durable import publish_or_remove
 from sightline.store.segments import rewrite_segment
@@ -79,6 +80,7 @@ class Compaction:
             self._segments.path(new),
             lambda: self._catalog.replace_segments(snapshot.collection.id, old_ids, new),
         )
+        faultpoint("compact.published")
         if replaced:
             counts = {"segments": len(old), "rows_before": len(keys), "rows_after": len(alive)}
             log.info("segments replaced", extra={"collection": snapshot.collection.name, **counts})

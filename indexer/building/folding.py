@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sightline.errors import CorruptionError, NotFoundError
+from sightline.faultpoint import faultpoint
 from sightline.indexer.settings import BuilderSettings
 from sightline.store.records import Generation
 
@@ -65,6 +66,7 @@ class Folding:
         kind = self._kind(snapshot)
         backend = self._indexes.of(kind)
         built = backend.build(self._segments, snapshot.segments, snapshot.dead)
+        faultpoint("fold.built")
         old = snapshot.generation
         number = old.number if old is not None else 0
         generation = Generation(
@@ -79,9 +81,11 @@ class Folding:
         )
         if old is not None:
             backend.retire(old.file)  # searches that began before may still open it for a while
+        faultpoint("fold.retired")
         if not self._catalog.publish_generation(snapshot.collection.id, number, generation):
             backend.remove(built.file)
             return False
+        faultpoint("fold.published")
         self._verified[built.file] = self._now()
         told = {"generation": number + 1, "kind": kind, "images": built.images}
         log.info("generation published", extra={"collection": snapshot.collection.name, **told})

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sightline.blip.patch_formats import PackedPatches, PatchFormat, PatchFormats
+from sightline.faultpoint import faultpoint
 from sightline.store.durable import publish_or_remove
 from sightline.store.segments import write_segment
 from sightline.types import FP16, INT8, LATENT, PatchLevel
@@ -52,6 +53,7 @@ class Recoding:
             self._segments.path(new),
             lambda: self._catalog.replace_segments(snapshot.collection.id, [old.id], new),
         )
+        faultpoint("recode.published")
         if replaced:
             told = {"collection": snapshot.collection.name, "codec": target.codec, "images": old.count}
             log.info("segment compressed", extra=told)

@@ -15,6 +15,7 @@ from kombu.exceptions import ChannelError, ConnectionError, OperationalError
 from kombu.transport import TRANSPORT_ALIASES
 
 from sightline.errors import InputError, UnavailableError
+from sightline.faultpoint import faultpoint
 from sightline.indexer.names import TASK, worker_name
 from sightline.indexer.queue.folder_broker import prepare_folder
 from sightline.indexer.settings import BrokerSettings
@@ -135,10 +136,12 @@ class TaskSender:
         try:
             for task_id in task_ids:
                 self._send(task_id)
+                faultpoint("queue.sent")
                 sent.append(task_id)
         finally:
             if sent:
                 self._catalog.mark_sent(sent)
+                faultpoint("queue.noted")
 
     def depth(self) -> int | None:
         """Messages waiting in the queue; None when the broker cannot say."""

@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Literal, Protocol
 
+from sightline.faultpoint import faultpoint
 from sightline.store.durable import sync_folder
 
 Taken = Literal["taken", "absent", "young"]
@@ -68,10 +69,12 @@ class LocalFiles:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
+            faultpoint("blob.aside")
             aside.rename(target)
         except BaseException:
             aside.unlink(missing_ok=True)
             raise
+        faultpoint("blob.renamed")
         sync_folder(target.parent)
 
     def read(self, path: str) -> bytes:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from sightline.errors import NotFoundError
+from sightline.faultpoint import faultpoint
 from sightline.store.blob_files import Files, LocalFiles
 from sightline.store.blob_files_remote import RemoteFiles
 
@@ -46,6 +47,7 @@ class BlobStore:
         """
         sha256 = hashlib.sha256(data).hexdigest()
         self._files.keep(_original(sha256), data)
+        faultpoint("original.kept")
         return sha256
 
     def get(self, sha256: str) -> bytes:
@@ -72,6 +74,7 @@ class BlobStore:
     def put_thumbnail(self, sha256: str, data: bytes) -> None:
         """Keep the WebP thumbnail of the original ``sha256``, in place of any earlier one."""
         self._files.write(_thumbnail(sha256), data)
+        faultpoint("thumbnail.kept")
 
     def get_thumbnail(self, sha256: str) -> bytes:
         """The thumbnail of the original ``sha256``. Raises NotFoundError."""
@@ -110,10 +113,12 @@ class BlobStore:
         if taken == "young":
             return False
         self._files.take(thumbnail, None)
+        faultpoint("release.taken")
         if is_referenced():
             self._files.put_back(original)
             self._files.put_back(thumbnail)
             return False
+        faultpoint("release.asked")
         self._files.drop(thumbnail)
         return self._files.drop(original) or taken == "absent"
 

@@ -25,6 +25,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, NoSuchModuleError, OperationalError
 
 from sightline.errors import InputError, UnavailableError
+from sightline.faultpoint import faultpoint
 from sightline.store.values import INT64
 
 Result = TypeVar("Result")
@@ -152,7 +153,10 @@ class Database:
         for left in reversed(range(_TRIES)):
             try:
                 with self._writers.begin() as connection:
-                    return work(connection)
+                    result = work(connection)
+                    faultpoint("catalog.committing")
+                faultpoint("catalog.committed")
+                return result
             except DBAPIError as error:
                 if left and getattr(error.orig, "sqlstate", None) in _TRY_AGAIN:
                     time.sleep(random.uniform(0.0, 0.02 * (_TRIES - left)))

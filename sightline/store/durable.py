@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sightline.errors import CorruptionError, NotFoundError
+from sightline.faultpoint import faultpoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -50,10 +51,12 @@ def write_durably(folder: Path, name: str, chunks: Iterable[bytes | memoryview])
                 hashed = hasher.submit(digest.update, chunk)
             handle.flush()
             os.fsync(handle.fileno())
+        faultpoint("file.aside")
         aside.rename(folder / name)
     except BaseException:
         aside.unlink(missing_ok=True)
         raise
+    faultpoint("file.renamed")
     sync_folder(folder)
     return WrittenFile(name, digest.hexdigest(), length)
 

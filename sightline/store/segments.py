@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline.errors import CorruptionError, InputError, NotFoundError
+from sightline.faultpoint import faultpoint
 from sightline.store.durable import verify_file, write_durably
 from sightline.store.records import NewSegment
 from sightline.store.segment_content import KIND, SegmentContent, check_content, parse_content
@@ -175,6 +176,7 @@ def _write(folder: Path, keys: Keys, parts: Sequence[tuple[SegmentContent, NDArr
 
     # A fresh name for every call: a late worker deletes its own file, which must never be the winner's.
     written = write_durably(folder, f"{uuid.uuid4().hex}.segment.safetensors", stream())
+    faultpoint("segment.written")
     return NewSegment(written.file, written.sha256, codec, written.bytes, keys)
 
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from sightline.blip.patch_formats import PackedPatches, PatchFormat
 from sightline.errors import CorruptionError, ImageRejected, ModelMismatchError, NotFoundError
+from sightline.faultpoint import faultpoint
 from sightline.store.durable import publish_or_remove
 from sightline.store.filters import Filter
 from sightline.store.segments import write_segment
@@ -91,6 +92,7 @@ class Repair:
             self._segments.path(new),
             lambda: self._catalog.replace_segments(collection.id, [segment.id], new),
         )
+        faultpoint("repair.published")
         if not replaced:
             problem = "Its images changed meanwhile; try again."
             return Repaired(collection.name, segment.file, len(images), problem)
