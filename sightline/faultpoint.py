@@ -1,9 +1,9 @@
 """Places where a process can be made to die, so that tests can show what a crash there leaves.
 
-``SIGHTLINE_FAULTPOINT=segment.written`` kills the process with SIGKILL when it comes by ``segment.written`` for
-the first time, ``segment.written:3`` at the third. Without the variable a call costs a dictionary's look-up.
-Nobody but tests sets it. A new step gets a name here, ``area.step`` for what has just been done, and a
-scenario in ``tests/crash`` that comes by.
+``SIGHTLINE_FAULTPOINT=segment.written`` kills the process with SIGKILL when it comes by ``segment.written``
+for the first time, ``segment.written:3`` at the third. Without the variable a call costs a dictionary's
+look-up. Nobody but tests sets it. A new step gets a name here, ``area.step`` for what has just been done, and
+a scenario in ``tests/crash`` that comes by.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.crash.servers import Postgres, RabbitMQ, Redis, Server
+from tests.crash.shim import Shim
 from tests.services import free_port
 
 ROOT = Path(__file__).parents[2]
@@ -71,8 +72,8 @@ class Installation:
         workers = ["worker-1"] if setup == "sqlite" else ["worker-1", "worker-2"]
         self.roles = [Role(name, ("worker",)) for name in workers]
         self.roles += [Role("builder", ("builder",)), Role("api", ("serve", "--port", str(self.port)))]
-        self.environments: dict[str, dict[str, str]] = {}
-        """Variables of single roles."""
+        self.shims: dict[str, Shim] = {}
+        """Of single roles: see ``shimmed``."""
         self._ended = threading.Event()
         self._watcher = threading.Thread(target=self._watch, daemon=True, name="watcher")
         (folder / "logs").mkdir(parents=True)
@@ -92,10 +93,22 @@ class Installation:
         variables = {f"SIGHTLINE_{name}": value for name, value in self._settings.items()}
         variables["SIGHTLINE_DATA"] = str(self.data)
         variables["OMP_NUM_THREADS"] = "1"
+        shim = self.shims[role].environment if role in self.shims else {}
         for server in self.servers:
             name = "DATABASE_URL" if isinstance(server, Postgres) else "BROKER__URL"
             variables[f"SIGHTLINE_{name}"] = server.url
-        return os.environ | variables | self.environments.get(role, {})
+        return os.environ | variables | shim
+
+    def shimmed(self) -> dict[str, Shim]:
+        """Have every process started below a shim of its own; to be called before the first is."""
+        self.shims = {name: Shim(self.folder / f"shim-{name}") for name in (*self.names(), "index")}
+        for shim in self.shims.values():
+            shim.watch(self.data)
+        return self.shims
+
+    def names(self) -> list[str]:
+        """Of the roles."""
+        return [role.name for role in self.roles]
 
     def command(self, *words: str) -> list[str]:
         return [sys.executable, "-m", "sightline", *words]

@@ -23,13 +23,20 @@ class Entry:
 
     content: Content = None
     doubts: set[Content] = field(default_factory=set)
+    earlier: set[Content] = field(default_factory=set)
+    """What it was before: serves until the new one has been found, and not at the end."""
     confirmed: bool = False
     """Whether a search has found it, and nobody asked since to remove it: then every search must."""
 
     @property
     def allowed(self) -> set[Content]:
-        """What it may be now."""
+        """What it may be once nothing is left to do."""
         return {self.content} | self.doubts
+
+    @property
+    def meanwhile(self) -> set[Content]:
+        """What it may be now."""
+        return self.allowed | self.earlier
 
 
 @dataclass(frozen=True)
@@ -76,18 +83,22 @@ class Ledger:
         """Everything is known to be so by now, whatever was in doubt: a later answer covers it."""
         self._write("settle", contents)
 
-    def confirm(self, names: Iterable[str]) -> None:
-        """A search has found them. Not those that somebody may have removed meanwhile."""
+    def confirm(self, found: Mapping[str, Content]) -> None:
+        """A search has found them so. It does not count where somebody asked for something else meanwhile."""
         with self._lock:
-            for name in names:
+            for name, content in found.items():
                 entry = self.entries[name]
+                if content != entry.content:
+                    continue
                 entry.confirmed = None not in entry.allowed
+                entry.earlier.clear()
 
     def now(self) -> dict[str, Entry]:
         """A copy of all entries."""
         with self._lock:
             return {
-                name: Entry(one.content, set(one.doubts), one.confirmed) for name, one in self.entries.items()
+                name: Entry(one.content, set(one.doubts), set(one.earlier), one.confirmed)
+                for name, one in self.entries.items()
             }
 
     def verdict(self, found: Iterable[tuple[str, str]]) -> Verdict:
@@ -131,5 +142,10 @@ class Ledger:
                 entry.doubts.discard(content)
                 if step == "settle":
                     entry.doubts.clear()
-                if step != "refused":
-                    entry.content = content
+                if step == "refused" or content == entry.content:
+                    continue
+                if entry.content is not None and content is not None:
+                    entry.earlier.add(entry.content)
+                if content is None:
+                    entry.earlier.clear()
+                entry.content = content

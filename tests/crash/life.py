@@ -7,6 +7,7 @@ the product's own parts, in this process; ``recover`` is what a restart does.
 from __future__ import annotations
 
 import hashlib
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,7 +20,7 @@ from sightline.indexer.uploads import Upload
 from sightline.settings import Settings
 from sightline.wiring import Installation, open_installation
 from tests.crash.ledger import Ledger
-from tests.indexer.world import COLLECTION, empty_catalog, picture
+from tests.indexer.world import COLLECTION, empty_catalog, picture, shared_decoder
 
 INDEXER = {"batch_size": 2, "lease_seconds": 0.6, "retry_pause_seconds": 0.0, "poll_seconds": 0.02}
 BUILDER = {
@@ -55,7 +56,8 @@ class Life:
         settings = self.settings(**builder)
         raw = {"patch_codec": codec, "codec_sample": 2, "codec_rank": 2}
         indexer = type(settings.indexer)(**(INDEXER | raw))  # type: ignore[arg-type]
-        with open_installation(settings.model_copy(update={"indexer": indexer})) as installation:
+        settings = settings.model_copy(update={"indexer": indexer})
+        with open_installation(settings, decoder=shared_decoder()) as installation:
             yield installation
 
     def begin(self) -> None:
@@ -223,3 +225,23 @@ STAGES: dict[str, Callable[[Life], None]] = {
 """In their order; each begins where the one before it ended."""
 BEFORE: dict[str, Callable[[Life], None]] = {"repair": damage}
 """What happens to the world between two stages."""
+
+
+def worlds(folder: Path) -> dict[str, Path]:
+    """Stage → a folder as it is before that stage; made by living once without any fault."""
+    life = Life(folder / "now")
+    life.begin()
+    before: dict[str, Path] = {}
+    for stage, run in STAGES.items():
+        BEFORE.get(stage, lambda life: None)(life)
+        before[stage] = folder / stage
+        shutil.copytree(life.folder, before[stage])
+        run(life)
+    assert life.problems() == []
+    return before
+
+
+def born(worlds: dict[str, Path], stage: str, folder: Path) -> Life:
+    """Another life, as it is before a stage."""
+    shutil.copytree(worlds[stage], folder)
+    return Life(folder)

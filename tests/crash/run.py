@@ -126,7 +126,7 @@ def run(plan: Plan, folder: Path, say: Say) -> Result:
     notes = Notes(tell)
     with Installation(plan.setup, folder, tell) as installation:
         users = Users(plan, installation, notes)
-        ready = wait_until(lambda: _answers(users.clients["uploads"]), READY_SECONDS)
+        ready = wait_until(lambda: answers(users.clients["uploads"]), READY_SECONDS)
         assert ready is not None, "the installation never answered"
         users.start()
         killer = Killer(plan.seed, notes, installation, users.keeper, plan.every, plan.kills)
@@ -162,7 +162,7 @@ def _pass_time(plan: Plan, killer: Killer) -> None:
         time.sleep(0.2)
 
 
-def _answers(client: Client) -> bool:
+def answers(client: Client) -> bool:
     try:
         client.create()
     except (ConnectionRefusedError, Silence):
@@ -204,7 +204,7 @@ def _verdict(users: Users, collection: str) -> Verdict:
     )
     listed = client.images()
     verdict = ledger.verdict(listed)
-    ledger.confirm(name for name, _ in listed if name in ledger.entries)
+    ledger.confirm({name: sha256 for name, sha256 in listed if name in ledger.entries})
     for text in TEXTS:
         hits = client.search(text, 1000, rerank=text == TEXTS[0])
         searcher.check(text, hits, ledger.now())

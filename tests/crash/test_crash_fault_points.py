@@ -8,14 +8,14 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from sightline import faultpoint
 from tests.crash import nursery
-from tests.crash.life import BEFORE, STAGES, Life
+from tests.crash.life import STAGES, Life, born, worlds
 
 ROOT = Path(__file__).parents[2]
 STAGE_OF = {
@@ -32,34 +32,15 @@ STAGE_OF = {
     "release.taken": "clean", "release.asked": "clean", "release.removed": "clean",
 }  # fmt: skip
 """Fault point → the stage in which a process comes by."""
-Begun = Callable[[str], Life]
 
 
 @pytest.fixture(scope="module")
-def worlds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Path]]:
+def before(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Path]]:
     """Stage → a folder as it is before that stage."""
     nursery.start()
     folder = tmp_path_factory.mktemp("worlds")
-    life = Life(folder / "now")
-    life.begin()
-    before: dict[str, Path] = {}
-    for stage, run in STAGES.items():
-        BEFORE.get(stage, lambda life: None)(life)
-        before[stage] = folder / stage
-        shutil.copytree(life.folder, before[stage])
-        run(life)
-    assert life.problems() == []
-    yield before
+    yield worlds(folder)
     shutil.rmtree(folder)
-
-
-@pytest.fixture
-def begun(worlds: dict[str, Path], tmp_path: Path) -> Begun:
-    def copy(stage: str) -> Life:
-        shutil.copytree(worlds[stage], tmp_path / "world")
-        return Life(tmp_path / "world")
-
-    return copy
 
 
 def killed_at(point: str, life: Life, stage: str) -> int:
@@ -73,9 +54,11 @@ def assert_nothing_lost(life: Life) -> None:
 
 
 @pytest.mark.parametrize("point", sorted(faultpoint.POINTS))
-def test_killed_there_a_process_loses_doubles_and_invents_nothing(point: str, begun: Begun) -> None:
+def test_killed_there_a_process_loses_doubles_and_invents_nothing(
+    point: str, before: dict[str, Path], tmp_path: Path
+) -> None:
     stage = STAGE_OF[point]
-    life = begun(stage)
+    life = born(before, stage, tmp_path / "world")
     assert killed_at(point, life, stage) == -signal.SIGKILL, "nobody came by"
     assert_nothing_lost(life)
 
@@ -87,11 +70,10 @@ def test_killed_there_a_process_loses_doubles_and_invents_nothing(point: str, be
     ["catalog.committing", "catalog.committed", "file.aside", "file.renamed", "blob.aside", "blob.renamed"],
 )
 def test_killed_at_every_single_commit_and_rename(
-    point: str, stage: str, worlds: dict[str, Path], tmp_path: Path
+    point: str, stage: str, before: dict[str, Path], tmp_path: Path
 ) -> None:
     for number in range(1, 200):
-        life = Life(tmp_path / str(number))
-        shutil.copytree(worlds[stage], life.folder)
+        life = born(before, stage, tmp_path / str(number))
         if killed_at(f"{point}:{number}", life, stage) == 0:
             return
         assert_nothing_lost(life)

@@ -13,8 +13,8 @@ from tests.crash.actors import Actor, FolderKeeper, Notes
 from tests.crash.installation import LEASE_SECONDS, Installation, Role
 from tests.crash.servers import Server
 
-WAYS = {"SIGKILL": 5, "SIGSTOP": 3, "SIGTERM": 2}
-WEIGHTS = {"worker": 4, "builder": 2, "api": 1}
+WAYS = {"SIGKILL": 4, "SIGSTOP": 3, "SIGTERM": 2}
+WEIGHTS = {"worker": 2, "builder": 2, "api": 1}
 INDEX_WEIGHT = 2
 
 
