@@ -1,6 +1,7 @@
 """``make crash``: a real installation is killed for minutes while it is used; nothing may be lost.
 
-    python -m tests.crash --minutes 10 --setup sqlite|postgres-redis|postgres-rabbitmq|all --seed 1 --services
+    python -m tests.crash --minutes 10 --setup sqlite|postgres-redis|postgres-rabbitmq|all --seed 1
+        --services --faults
 
 One line for each kill, then what was done, then ``kept N lost N duplicated N phantom N``. The exit status is
 0 when the last three are 0 and nothing came late. See docs/reliability.md.
@@ -27,13 +28,14 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--every", type=float, default=3.0, help="seconds between kills, on the average")
     parser.add_argument("--kills", type=int, default=100_000, help="at most so many")
     parser.add_argument("--services", action="store_true", help="kill, freeze and restart the servers too")
+    parser.add_argument("--faults", action="store_true", help="let disks fail and clocks jump too")
     parser.add_argument("--keep", type=Path, help="an empty folder that is left behind")
     given = parser.parse_args(arguments)
     seed = random.randrange(10**6) if given.seed is None else given.seed
     setups = [*SETUPS] if given.setup == "all" else [given.setup]
     sound = True
     for setup in setups:
-        plan = Plan(setup, given.minutes * 60, seed, given.every, given.kills, given.services)
+        plan = Plan(setup, given.minutes * 60, seed, given.every, given.kills, given.services, given.faults)
         folder = Path(given.keep or tempfile.mkdtemp(prefix="sightline-crash-")) / setup
         result = run(plan, folder, lambda line: print(line, flush=True))
         sound = sound and result.sound

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sightline.settings import Settings
+from sightline.wiring import open_installation
 from tests.crash.servers import Postgres, RabbitMQ, Redis, Server
 from tests.crash.shim import Shim
 from tests.services import free_port
@@ -82,11 +84,11 @@ class Installation:
     def data(self) -> Path:
         return self.folder / "data"
 
-    @property
-    def database_url(self) -> str:
-        """Of the catalog."""
-        found = [server.url for server in self.servers if isinstance(server, Postgres)]
-        return found[0] if found else f"sqlite:///{self.data / 'catalog.sqlite'}"
+    def settings(self) -> Settings:
+        """For a look at it from this process."""
+        urls = {isinstance(server, Postgres): server.url for server in self.servers}
+        broker = {"url": urls[False]} if False in urls else {}
+        return Settings(data=self.data, database_url=urls.get(True, ""), model={"name": "toy"}, broker=broker)
 
     def environment(self, role: str = "") -> dict[str, str]:
         """Of a process of this installation."""
@@ -116,10 +118,8 @@ class Installation:
     def __enter__(self) -> Installation:
         for server in self.servers:
             server.start()
-        done = subprocess.run(
-            self.command("migrate"), env=self.environment(), cwd=ROOT, timeout=120, capture_output=True
-        )
-        assert done.returncode == 0, done.stderr.decode()
+        with open_installation(self.settings()) as services:
+            services.catalog.collections()  # migrated, before they all want to be the first
         for role in self.roles:
             self.start(role)
         self._watcher.start()

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from sightline.store.catalog import open_catalog
+from sightline.wiring import open_installation
 from tests.crash.actors import TEXTS, Actor, FolderKeeper, Notes, Pictures, Searcher, Uploader
 from tests.crash.client import Client, Silence
-from tests.crash.installation import LEASE_SECONDS, ROOT, Installation, wait_until
+from tests.crash.installation import LEASE_SECONDS, Installation, wait_until
 from tests.crash.ledger import Ledger, Verdict
 from tests.crash.violence import Killer, ServerKiller
 
@@ -34,6 +32,8 @@ class Plan:
     kills: int = 100_000
     services: bool = False
     """Whether the servers are killed too."""
+    faults: bool = False
+    """Whether disks fail and clocks jump too."""
     pause: float = 0.25
     """An uploader rests so long between two requests, at most."""
     uploaders: int = 2
@@ -102,6 +102,8 @@ class Users:
 
         def there() -> bool:
             for collection, names in wanted.items():
+                if not names:
+                    continue
                 now = self.ledgers[collection].now()
                 same = {name for name, allowed in names.items() if now[name].allowed == allowed}
                 try:
@@ -124,7 +126,10 @@ def run(plan: Plan, folder: Path, say: Say) -> Result:
 
     tell(f"setup {plan.setup} seed {plan.seed} seconds {plan.seconds:g} folder {folder}")
     notes = Notes(tell)
-    with Installation(plan.setup, folder, tell) as installation:
+    installation = Installation(plan.setup, folder, tell)
+    if plan.faults:
+        installation.shimmed()
+    with installation:
         users = Users(plan, installation, notes)
         ready = wait_until(lambda: answers(users.clients["uploads"]), READY_SECONDS)
         assert ready is not None, "the installation never answered"
@@ -217,17 +222,7 @@ def _verdict(users: Users, collection: str) -> Verdict:
 
 def _problems(installation: Installation) -> list[str]:
     """What the catalog and the doctor find."""
-    catalog = open_catalog(installation.database_url, migrate=False)
-    try:
-        found = list(catalog.check())
-    finally:
-        catalog.close()
-    done = subprocess.run(
-        installation.command("doctor", "--json"),
-        cwd=ROOT, env=installation.environment(), capture_output=True, timeout=300,
-    )  # fmt: skip
-    try:
-        findings = json.loads(done.stdout)["findings"]
-    except (ValueError, KeyError):
-        return [*found, f"the doctor said {done.stdout[-500:]!r} {done.stderr[-500:]!r}"]
-    return found + [f"doctor: {one['detail']}" for one in findings if one["status"] == "problem"]
+    with open_installation(installation.settings()) as services:
+        found = list(services.catalog.check())
+        findings = services.doctor.examine(quick=False)
+    return found + [f"doctor: {one.detail}" for one in findings if one.status == "problem"]

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 
 from tests.crash.actors import Actor, FolderKeeper, Notes
 from tests.crash.installation import LEASE_SECONDS, Installation, Role
 from tests.crash.servers import Server
 
 WAYS = {"SIGKILL": 4, "SIGSTOP": 3, "SIGTERM": 2}
+FAULTS = {"ENOSPC": 1, "EIO": 1, "CLOCK": 1}
+"""What happens to one process besides, below the shim: a full disk, one write that fails, a wrong clock."""
+HOURS = 3 * 3600
 WEIGHTS = {"worker": 2, "builder": 2, "api": 1}
 INDEX_WEIGHT = 2
+FoundWithin = Callable[[float], float | None]
 
 
 class Killer(Actor):
@@ -42,13 +48,14 @@ class Killer(Actor):
         roles = self._installation.roles
         weights = [WEIGHTS[role.kind] for role in roles]
         victim = self.random.choices([*roles, None], [*weights, INDEX_WEIGHT])[0]
-        way = self.random.choices([*WAYS], [*WAYS.values()])[0]
+        ways = WAYS | (FAULTS if self._installation.shims else {})
+        way = self.random.choices([*ways], [*ways.values()])[0]
         seconds = self.random.uniform(0.3, 2.5) * LEASE_SECONDS
         with self.peace:
             if self.ended.is_set() or sum(self.kills.values()) >= self._most:
                 return
             if victim is None:
-                self._kill_index(way, seconds)
+                self._spoil("index", way, seconds) if way in FAULTS else self._kill_index(way, seconds)
             elif victim.lock.acquire(blocking=False):  # not one that is frozen
                 victim.lock.release()
                 self._kill(victim, way, seconds)
@@ -57,9 +64,13 @@ class Killer(Actor):
         """Nobody is frozen any more."""
         for thread in self._thawing:
             thread.join(timeout=60)
+        for shim in self._installation.shims.values():
+            shim.lift()
 
     def _kill(self, victim: Role, way: str, seconds: float) -> None:
-        if way == "SIGKILL":
+        if way in FAULTS:
+            self._spoil(victim.name, way, seconds)
+        elif way == "SIGKILL":
             self._note(victim.name, way)
             self._installation.kill(victim)
         elif way == "SIGTERM":
@@ -68,6 +79,24 @@ class Killer(Actor):
         else:
             self._note(victim.name, f"{way} for {seconds:.1f} s")
             self._later(lambda: self._freeze(victim, seconds))
+
+    def _spoil(self, victim: str, way: str, seconds: float) -> None:
+        shim = self._installation.shims[victim]
+        if way == "EIO":
+            nth = self.random.randint(1, 60)
+            self._note(victim, f"{way} at write {nth}")
+            shim.fail(errno.EIO, nth)
+            return
+        hours = self.random.choice([-HOURS, HOURS])
+        self._note(victim, f"{way} {f'{hours:+d} s ' if way == 'CLOCK' else ''}for {seconds:.1f} s")
+
+        def spoil() -> None:
+            shim.fail(errno.ENOSPC, sticky=True) if way == "ENOSPC" else shim.shift_clock(hours)
+            self.ended.wait(seconds)
+            shim.lift()
+            shim.shift_clock(0)
+
+        self._later(spoil)
 
     def _freeze(self, victim: Role, seconds: float) -> None:
         with self._installation.frozen(victim):
@@ -93,8 +122,8 @@ class Killer(Actor):
             finally:
                 os.kill(pid, signal.SIGCONT)
 
-    def _later(self, work: object) -> None:
-        thread = threading.Thread(target=work, daemon=True)  # type: ignore[arg-type]
+    def _later(self, work: Callable[[], None]) -> None:
+        thread = threading.Thread(target=work, daemon=True)
         thread.start()
         self._thawing.append(thread)
         time.sleep(0.05)
@@ -110,7 +139,13 @@ class ServerKiller(Actor):
     BOUND_SECONDS = 60.0
 
     def __init__(
-        self, seed: int, notes: Notes, servers: list[Server], killer: Killer, waits_for: object, every: float
+        self,
+        seed: int,
+        notes: Notes,
+        servers: list[Server],
+        killer: Killer,
+        waits_for: FoundWithin,
+        every: float,
     ) -> None:
         super().__init__("server-killer", seed, notes)
         self._servers, self._killer, self._every = servers, killer, every
@@ -137,7 +172,7 @@ class ServerKiller(Actor):
         server.start()
         with self._killer.peace:
             self._killer.settle()
-            took = self._waits_for(self.BOUND_SECONDS)  # type: ignore[operator]
+            took = self._waits_for(self.BOUND_SECONDS)
         if took is None:
             self.late += 1
             self.notes.say(
