@@ -10,13 +10,20 @@ PORT   ?= 8000
 # How many processes run the tests, each with one thread of its own; 0 runs them in this one.
 JOBS   ?= 2
 DEMO_DATA ?= build/demo
+# `make crash`: for how long, on what (sqlite, postgres-redis, postgres-rabbitmq, all), with which random numbers;
+# SERVICES=1 takes the servers away too, FAULTS=1 lets disks fail and clocks jump.
+MINUTES  ?= 10
+SETUP    ?= sqlite
+SEED     ?=
+SERVICES ?=
+FAULTS   ?=
 STAMP  := $(VENV)/.setup-stamp
 PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest -n $(JOBS) --dist loadscope --no-loadscope-reorder
 ifeq ($(PY),$(VENV)/bin/python)
 NEEDS  := $(STAMP)
 endif
 
-.PHONY: setup demo test test-long bench bench-quality demo-model lint clean
+.PHONY: setup demo test test-long crash bench bench-quality demo-model lint clean
 
 setup: $(NEEDS)
 
@@ -35,6 +42,10 @@ test: $(NEEDS)
 
 test-long: $(NEEDS)
 	$(PYTEST) -m long
+
+crash: $(NEEDS)
+	OMP_NUM_THREADS=1 $(PY) -m tests.crash --minutes $(MINUTES) --setup $(SETUP) $(if $(SEED),--seed $(SEED)) \
+	  $(if $(SERVICES),--services) $(if $(FAULTS),--faults)
 
 bench: $(NEEDS)
 	$(PY) -m benchmarks.run

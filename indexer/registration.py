@@ -13,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sightline.errors import ImageRejected, InputError, SourceError, UnavailableError
+from sightline.faultpoint import faultpoint
 from sightline.indexer.items import DUPLICATE, SourceItem, SourceProblem
 from sightline.indexer.parts import IndexerParts
 from sightline.indexer.plan import Plan
@@ -88,6 +89,7 @@ class Registrar:
             [item] = items
             self.fail(item.image_id, item.uri, "unsupported", str(error), item.source)
             return [error]
+        faultpoint("register.registered")
         self.send(registered.task_ids)
         outcomes = zip(items, registered.outcomes, strict=True)
         return [

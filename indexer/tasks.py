@@ -14,6 +14,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
 from sightline.errors import LeaseLostError, SightlineError
+from sightline.faultpoint import faultpoint
 from sightline.indexer.heartbeat import Heartbeat, Pulse
 from sightline.indexer.troubles import Troubles, trouble_of
 
@@ -76,6 +77,7 @@ class TaskRunner:
         lease = self._catalog.acquire(task_id, owner, self._settings.lease_seconds, self.kinds)
         if lease is None:
             return Outcome.NOT_OURS
+        faultpoint("embed.leased")
         began = time.monotonic()
         self._in_hand[task_id] = lease
         try:

@@ -16,6 +16,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from sightline import faultpoint
 from sightline.api.settings import ApiSettings
 from sightline.errors import InputError
 from sightline.imaging.limits import Limits
@@ -215,7 +216,7 @@ def environment(settings: Settings) -> dict[str, str]:
 
 def unknown_variables(names: Mapping[str, str] | None = None) -> list[str]:
     """Variables with our prefix that no setting reads: usually a typing error."""
-    known = {knob.variable for knob in knobs()} | {f"{PREFIX}REQUIRE_SERVICES"}
+    known = {knob.variable for knob in knobs()} | {f"{PREFIX}REQUIRE_SERVICES", faultpoint.VARIABLE}
     return sorted(name for name in (names or os.environ) if name.startswith(PREFIX) and name not in known)
 
 

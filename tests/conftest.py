@@ -33,7 +33,10 @@ __all__ = [
 BEGUN_FIRST = (
     "test_deploy_services",
     "test_deploy_foreign_folder",
-    "test_e2e_crash",
+    "test_crash_run",
+    "test_crash_clocks",
+    "test_crash_failing_disk",
+    "test_crash_fault_points",
     "test_sightline_demo",
     "test_indexer_crash",
     "test_indexer_services",

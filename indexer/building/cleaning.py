@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from sightline.errors import SightlineError
+from sightline.faultpoint import faultpoint
 from sightline.indexer.building.releasing import Releasing
 from sightline.indexer.settings import BuilderSettings
 from sightline.store.own_files import SEGMENT_KIND, OwnFiles, Shelf, is_doubtful
@@ -95,8 +96,10 @@ class Cleaning:
         before = self._catalog.moment() - self._settings.retired_seconds
         retired = self._catalog.retired_segments(before)
         self._remove(files, [segment.file for segment in retired])
+        faultpoint("clean.unlinked")
         if retired:
             self._catalog.forget_segments([segment.id for segment in retired])
+            faultpoint("clean.forgotten")
         return len(retired)
 
     def _remove_released(self, shelf: Shelf) -> int:
@@ -133,10 +136,12 @@ class Cleaning:
         settings, files = self._settings, shelf.files
         old = self._catalog.observe_files(shelf.kind, "stray", strays, settings.orphan_seconds)
         going = self._catalog.sweep_files(old)
+        faultpoint("clean.noted")
         for name in going:
             log.info("set aside a file that no row names", extra={"file": name, "kind": shelf.kind})
             self._segments.forget(name)
             files.set_aside(name)
+            faultpoint("clean.aside")
         swept = self._catalog.observe_files(shelf.kind, "swept", files.swept(), settings.aside_seconds)
         self._delete(shelf, swept)
         return len(going) + len(swept)
@@ -147,6 +152,7 @@ class Cleaning:
             if name not in named:
                 log.info("removed a file that no row names", extra={"file": name, "kind": shelf.kind})
                 shelf.files.remove_swept(name)
+                faultpoint("clean.deleted")
         self._catalog.forget_files(swept)
 
     def _put_back(self, files: OwnFiles, names: set[str]) -> None:

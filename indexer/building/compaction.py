@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sightline.errors import CorruptionError
+from sightline.faultpoint import faultpoint
 from sightline.indexer.building.damage import Damage
 from sightline.indexer.settings import BuilderSettings
 from sightline.store.durable import FileMissingError, publish_or_remove
@@ -98,6 +99,7 @@ class Compaction:
             self._segments.path(new),
             lambda: self._catalog.replace_segments(snapshot.collection.id, old_ids, new),
         )
+        faultpoint("compact.published")
         if replaced:
             counts = {"segments": len(old), "rows_before": len(keys), "rows_after": len(kept)}
             log.info("segments replaced", extra={"collection": snapshot.collection.name, **counts})

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sightline.errors import CorruptionError, NotFoundError
+from sightline.faultpoint import faultpoint
 from sightline.indexer.building.damage import Damage
 from sightline.indexer.settings import BuilderSettings
 from sightline.store.durable import FileMissingError
@@ -93,6 +94,7 @@ class Folding:
         kind = self._kind(snapshot)
         backend = self._indexes.of(kind)
         built = backend.build(self._segments, snapshot.segments, snapshot.gone)
+        faultpoint("fold.built")
         old = snapshot.generation
         number = old.number if old is not None else 0
         generation = Generation(
@@ -109,6 +111,7 @@ class Folding:
         if not self._catalog.publish_generation(snapshot.collection.id, number, generation):
             backend.remove(built.file)
             return False
+        faultpoint("fold.published")
         self._verified[built.file] = self._monotonic()
         told = {"generation": number + 1, "kind": kind, "images": built.images}
         log.info("generation published", extra={"collection": snapshot.collection.name, **told})

@@ -9,6 +9,7 @@ import numpy as np
 
 from sightline.blip.patch_formats import PackedPatches, PatchFormat, PatchFormats
 from sightline.errors import CorruptionError
+from sightline.faultpoint import faultpoint
 from sightline.indexer.building.damage import Damage
 from sightline.store.durable import FileMissingError, publish_or_remove
 from sightline.store.segments import write_segment
@@ -63,6 +64,7 @@ class Recoding:
             self._segments.path(new),
             lambda: self._catalog.replace_segments(snapshot.collection.id, [old.id], new),
         )
+        faultpoint("recode.published")
         if replaced:
             told = {"collection": snapshot.collection.name, "codec": target.codec, "images": old.count}
             log.info("segment compressed", extra=told)

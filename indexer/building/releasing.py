@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from sightline.errors import SightlineError
+from sightline.faultpoint import faultpoint
 from sightline.indexer.settings import BuilderSettings
 from sightline.store.own_files import is_doubtful
 from sightline.store.sql.rows import chunks
@@ -57,6 +58,7 @@ class Releasing:
             for sha256 in self._catalog.releasable_blobs(before, RELEASED_AT_ONCE):
                 if self._remove(sha256, kept_before):
                     removed.append(sha256)
+                    faultpoint("release.removed")
         except (SightlineError, OSError) as error:  # the store cannot be reached
             log.warning("%s", error)
         self._catalog.forget_blobs(removed, before)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from sightline.errors import UnavailableError
+from sightline.faultpoint import faultpoint
 from sightline.indexer.parts import Queue
 from sightline.indexer.settings import BuilderSettings
 
@@ -36,6 +37,7 @@ class Sweeper:
     def expire(self) -> int:
         """Tasks whose worker is gone become free again and are sent at once."""
         expired = self._catalog.expire_leases()
+        faultpoint("sweep.expired")
         if expired:
             log.warning("leases expired", extra={"task_ids": expired})
             self._send(expired)

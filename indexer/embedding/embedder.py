@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sightline.faultpoint import faultpoint
 from sightline.indexer.embedding.batch import Batch, Picture, stacked
 from sightline.indexer.embedding.encoding import ModelBatch
 from sightline.indexer.embedding.leased_batch import LeasedBatch
@@ -56,10 +57,12 @@ class Embedder:
         rows, failures = batch.outcome()
         segment = self._write(rows, batch.format.codec) if rows else None
         sizes = {image.key: (picture.width, picture.height) for image, picture in rows}
-        return publish_or_remove(
+        published = publish_or_remove(
             self._parts.segments.path(segment),
             lambda: self._catalog.publish(lease, segment, failures, sizes),
         )
+        faultpoint("embed.published")
+        return published
 
     def _write(self, rows: Sequence[tuple[Image, Picture]], codec: str) -> NewSegment:
         tokens, (patches, scales) = stacked(rows)

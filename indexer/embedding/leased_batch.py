@@ -7,6 +7,7 @@ from concurrent.futures import Executor, Future
 from typing import TYPE_CHECKING, TypeVar
 
 from sightline.errors import ImageRejected, ModelMismatchError
+from sightline.faultpoint import faultpoint
 from sightline.indexer.embedding.batch import Batch, Picture
 from sightline.indexer.embedding.copies import embedded_before
 from sightline.indexer.embedding.encoding import ModelBatch, encode, finite_rows, to_pixels
@@ -76,6 +77,7 @@ class LeasedBatch:
         for chunk in in_chunks(self._batch.images, most=most, most_bytes=most_bytes):
             self._heartbeat.check()
             fresh = self._read(chunk)
+            faultpoint("embed.read")
             yield self._decode(fresh) if fresh else []
 
     def _read(self, chunk: Sequence[Image]) -> dict[str, bytes]:
@@ -94,6 +96,7 @@ class LeasedBatch:
     def _decode(self, fresh: dict[str, bytes]) -> Pictures:
         encoder = self._encoder()
         decoded = self._parts.decoder.decode_many(list(fresh.values()))
+        faultpoint("embed.decoded")
         pictures: Pictures = []
         thumbnails: list[tuple[str, bytes]] = []
         for sha256, found in zip(fresh, decoded, strict=True):
@@ -126,6 +129,7 @@ class LeasedBatch:
                 if not self._model_batch.shrink(error, len(part)):
                     raise
                 continue
+            faultpoint("embed.encoded")
             self._fill(part, tokens, packed)
             del waiting[: len(part)]
 

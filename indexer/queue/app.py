@@ -18,6 +18,7 @@ from kombu.transport import TRANSPORT_ALIASES
 
 from sightline.circuit import Circuit
 from sightline.errors import InputError, UnavailableError
+from sightline.faultpoint import faultpoint
 from sightline.indexer.names import TASK
 from sightline.indexer.queue.folder_broker import prepare_folder
 from sightline.indexer.settings import BrokerSettings
@@ -160,6 +161,7 @@ class TaskSender:
         finally:
             if sent:
                 self._catalog.mark_sent(list(sent))
+                faultpoint("queue.noted")
         self._circuit.succeeded()
 
     def depth(self) -> int | None:
@@ -174,6 +176,7 @@ class TaskSender:
         policy = {"max_retries": self._broker.send_retries, "interval_start": 0.1, "interval_max": 1.0}
         for task_id in task_ids:
             self._app.send_task(TASK, args=[task_id], retry=True, retry_policy=policy)
+            faultpoint("queue.sent")
             sent.append(task_id)
 
     def _depth(self) -> int:

@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, Literal, Protocol
 
+from sightline.faultpoint import faultpoint
 from sightline.store.durable import sync_folder
 from sightline.store.storage import writing
 
@@ -84,10 +85,12 @@ class LocalFiles:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
+            faultpoint("blob.aside")
             aside.rename(target)
         except BaseException:
             aside.unlink(missing_ok=True)
             raise
+        faultpoint("blob.renamed")
         sync_folder(target.parent)
 
     def read(self, path: str) -> bytes:

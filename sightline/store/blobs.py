@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from sightline.errors import CorruptionError, NotFoundError
+from sightline.faultpoint import faultpoint
 from sightline.store.blob_files import Files, LocalFiles
 from sightline.store.blob_files_remote import RemoteFiles
 from sightline.store.ownership import MARKER, Marker, marker_text, read_marker
@@ -56,6 +57,7 @@ class BlobStore:
         """
         sha256 = hashlib.sha256(data).hexdigest()
         self._files.keep(_original(sha256), data)
+        faultpoint("original.kept")
         return sha256
 
     def get(self, sha256: str) -> bytes:
@@ -89,6 +91,7 @@ class BlobStore:
     def put_thumbnail(self, sha256: str, data: bytes) -> None:
         """Keep the WebP thumbnail of the original ``sha256``, in place of any earlier one."""
         self._files.write(_thumbnail(sha256), sealed(data, sha256))
+        faultpoint("thumbnail.kept")
 
     def get_thumbnail(self, sha256: str) -> bytes:
         """The thumbnail of the original ``sha256``. Raises NotFoundError, CorruptionError when damaged."""
@@ -128,10 +131,12 @@ class BlobStore:
         if taken == "young":
             return False
         self._files.take(thumbnail, None)
+        faultpoint("release.taken")
         if is_referenced():
             self._files.put_back(original)
             self._files.put_back(thumbnail)
             return False
+        faultpoint("release.asked")
         self._files.drop(thumbnail)
         return self._files.drop(original) or taken == "absent"
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import uuid
 from pathlib import Path
 
+from sightline.faultpoint import faultpoint
 from sightline.store.durable import FileMissingError, sync_folder, write_durably
 
 FOLDER = "codecs"
@@ -33,6 +34,7 @@ class CodecFiles:
         sync_folder(path.parent)
         sync_folder(self._folder)
         sync_folder(self._folder.parent)
+        faultpoint("codec.kept")
 
     def read(self, fingerprint: str, codec: str) -> bytes:
         """The bytes that were written.

@@ -27,6 +27,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from sightline.circuit import Circuit
 from sightline.errors import InputError, NoRoomError, OverloadedError, UnavailableError
+from sightline.faultpoint import faultpoint
 from sightline.store.damage import damaged, damaged_value, is_damage
 from sightline.store.patience import patience, waiting_at_most
 from sightline.store.settings import DatabaseSettings
@@ -135,7 +136,10 @@ class Database:
         for left in reversed(range(_TRIES)):
             try:
                 with self._begun(self._writers) as connection:
-                    return work(connection)
+                    result = work(connection)
+                    faultpoint("catalog.committing")
+                faultpoint("catalog.committed")
+                return result
             except (DBAPIError, sqlite3.DatabaseError, UnicodeDecodeError) as error:
                 if left and getattr(getattr(error, "orig", None), "sqlstate", None) in _TRY_AGAIN:
                     time.sleep(random.uniform(0.0, 0.02 * (_TRIES - left)))

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sightline.errors import CorruptionError, NotFoundError
+from sightline.faultpoint import faultpoint
 from sightline.store.storage import writing
 
 if TYPE_CHECKING:
@@ -62,10 +63,12 @@ def _write(folder: Path, name: str, chunks: Iterable[bytes | memoryview]) -> Wri
                 hashed = hasher.submit(digest.update, chunk)
             handle.flush()
             os.fsync(handle.fileno())
+        faultpoint("file.aside")
         aside.rename(folder / name)
     except BaseException:
         aside.unlink(missing_ok=True)
         raise
+    faultpoint("file.renamed")
     sync_folder(folder)
     return WrittenFile(name, digest.hexdigest(), length)
 

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline.errors import InputError
+from sightline.faultpoint import faultpoint
 from sightline.store.checksums import Seal, row_sums
 from sightline.store.durable import write_durably
 from sightline.store.own_files import SEGMENT, new_name
@@ -125,4 +126,5 @@ def _write(
         yield raw(Seal([header, raw(keys), raw(sums)]).array())
 
     written = write_durably(folder, file, stream())
+    faultpoint("segment.written")
     return NewSegment(written.file, written.sha256, codec, written.bytes, keys)

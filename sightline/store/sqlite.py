@@ -17,6 +17,7 @@ from sightline.store import row_digest
 from sightline.store.patience import patience
 from sightline.store.settings import DatabaseSettings
 
+_LOCKED: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 WRITES: Final = "sightline_writes"
 """The execution option of connections whose transactions write."""
 
@@ -71,8 +72,8 @@ def _enter_wal(connection: sqlite3.Connection, seconds: float) -> None:
         try:
             connection.execute("PRAGMA journal_mode=WAL")
             return
-        except sqlite3.OperationalError:
-            if time.monotonic() > deadline:
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF not in _LOCKED or time.monotonic() > deadline:
                 raise
             time.sleep(random.uniform(0.005, 0.05))
 

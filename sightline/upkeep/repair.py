@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from sightline.errors import SightlineError
+from sightline.faultpoint import faultpoint
 from sightline.store.durable import publish_or_remove
 
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ class Repair:
             self._segments.path(made[0]) if made else None,
             lambda: self._catalog.mend_segment(collection.id, segment.id, made, lost),
         )
+        faultpoint("repair.published")
         if not replaced:
             for one in made[1:]:
                 (self._segments.folder / one.file).unlink(missing_ok=True)
