@@ -18,7 +18,7 @@ from sightline.errors import ConflictError, UnavailableError
 from sightline.indexer.building.builder import Builder
 from sightline.indexer.settings import BuilderSettings
 from sightline.store.blobs import ORIGINALS
-from sightline.store.durable import FileMissingError
+from sightline.store.durable import FileMissingError, publish_or_remove
 from sightline.store.ownership import MARKER, Place, adopt, claim_all, places_of
 from sightline.store.records import Lease, NewSegment
 from sightline.store.segments import write_segment
@@ -358,6 +358,16 @@ def test_a_file_that_was_set_aside_is_not_published_and_its_batch_is_done_again(
     again = written(world, lease)
     assert publish_late(world, lease, again)
     assert world.catalog.image(COLLECTION, "late").state == "live"
+
+
+def test_a_file_that_is_gone_is_not_published(world: World) -> None:
+    lease = leased(world)
+    segment = written(world, lease)
+    path = world.segments.folder / segment.file
+    path.unlink()
+    with pytest.raises(FileMissingError, match="before it was published"):
+        publish_or_remove(path, lambda: publish_late(world, lease, segment))
+    assert world.catalog.segment_files() == set()
 
 
 # --- originals -----------------------------------------------------------------------------------------

@@ -149,3 +149,15 @@ def test_a_collection_keeps_to_its_model(sightline: Run, folder: Path) -> None:
     assert sightline("index", str(folder), "-c", "pictures", "--no-wait").code == 0
     other = sightline("index", str(folder), "-c", "pictures", "--no-wait", "--model", "demo", "--json")
     assert other.code in (2, 4, 5), other.stdout  # 4 with the shipped model, before it is there 5 or 2
+
+
+def test_the_schema_is_taken_back_and_comes_again(sightline: Run, folder: Path) -> None:
+    assert sightline("index", str(folder), "-c", "colours").code == 0
+    ended = sightline("migrate", "--to", "0001")
+    assert ended.code == 0
+    assert "has schema 0001 now" in ended.stderr
+    assert "addresses of sources are gone" in ended.stderr
+    assert "has schema 0001 already" in sightline("migrate", "--to", "0001").stderr
+    assert sightline("migrate").code == 0
+    assert sightline("search", "red", "-c", "colours", "--json").answer["results"]
+    assert sightline("migrate", "--to", "9").code == 2
