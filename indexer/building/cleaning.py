@@ -56,11 +56,12 @@ class Cleaning:
     def _may_remove(self) -> bool:
         """Whether the folders are this installation's, and no other copy of its catalog cleans them."""
         try:
-            claim_all(self._places, self._catalog.installation_id())
+            places = [place for place in self._places if place.folder.is_dir()]
+            claim_all(places, self._catalog.installation_id())
             stamps = self._catalog.stamps()
-            strange = strange_stamps(self._places, stamps.known)
+            strange = strange_stamps(places, stamps.known)
             if not strange:
-                stamp(self._places, stamps.next)
+                stamp(places, stamps.next)
                 self._catalog.stamped(stamps.next)
         except (SightlineError, OSError) as error:
             self._say(str(error))
