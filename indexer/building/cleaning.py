@@ -8,8 +8,9 @@ or of which the catalog knows little. Ages are of the catalog, never of a file o
 
 from __future__ import annotations
 
+import errno
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from sightline.errors import SightlineError
@@ -17,7 +18,7 @@ from sightline.faultpoint import faultpoint
 from sightline.indexer.building.releasing import Releasing
 from sightline.indexer.settings import BuilderSettings
 from sightline.store.own_files import SEGMENT_KIND, OwnFiles, Shelf, is_doubtful
-from sightline.store.ownership import REMEDY, claim_all, places_of, stamp, strange_stamps
+from sightline.store.ownership import REMEDY, Place, claim_all, places_of, stamp, strange_stamps
 
 if TYPE_CHECKING:
     from sightline.store.blobs import BlobStore
@@ -52,17 +53,17 @@ class Cleaning:
         if not self._may_remove():
             return 0, 0
         shelves = [shelf for place in self._places for shelf in place.shelves]
-        return sum(self._tend(shelf) for shelf in shelves), self._releasing.run()
+        return sum(self._tended(shelf) for shelf in shelves), self._releasing.run()
 
     def _may_remove(self) -> bool:
         """Whether the folders are this installation's, and no other copy of its catalog cleans them."""
         try:
-            claim_all(self._places, self._catalog.installation_id())
+            places = [place for place in self._places if place.folder.is_dir()]
+            claim_all(places, self._catalog.installation_id())
             stamps = self._catalog.stamps()
-            strange = strange_stamps(self._places, stamps.known)
+            strange = strange_stamps(places, stamps.known)
             if not strange:
-                stamp(self._places, stamps.next)
-                self._catalog.stamped(stamps.next)
+                self._stamp(places, stamps.next)
         except (SightlineError, OSError) as error:
             self._say(str(error))
             return False
@@ -72,6 +73,24 @@ class Cleaning:
                 f"it, so nothing is removed from it: {REMEDY}."
             )
         return not strange
+
+    def _stamp(self, places: Sequence[Place], text: str) -> None:
+        """On a full disk the old one stays: who removes files makes room."""
+        try:
+            stamp(places, text)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+        else:
+            self._catalog.stamped(text)
+
+    def _tended(self, shelf: Shelf) -> int:
+        """One shelf's trouble holds up no other."""
+        try:
+            return self._tend(shelf)
+        except OSError as error:
+            log.warning("%s", error)
+            return 0
 
     def _tend(self, shelf: Shelf) -> int:
         """Files are listed before the names are read: what is published meanwhile is named."""

@@ -53,7 +53,7 @@ class OwnFiles:
 
     def swept(self) -> set[str]:
         """Names of those that were set aside."""
-        return set(self._ours_in(self.folder / SWEPT))
+        return set() if self._leads_away() else set(self._ours_in(self.folder / SWEPT))
 
     def set_aside(self, name: str) -> None:
         """Out of the way, in a rename. Nothing when it is not there or not ours."""
@@ -70,11 +70,11 @@ class OwnFiles:
 
     def remove_swept(self, name: str) -> None:
         """Deletes one that was set aside. Nothing when it is not there or not ours."""
-        if self._is_file(self.folder / SWEPT, name):
+        if not self._leads_away() and self._is_file(self.folder / SWEPT, name):
             (self.folder / SWEPT / name).unlink(missing_ok=True)
 
     def _move(self, name: str, here: Path, there: Path) -> None:
-        if not self._is_file(here, name) or os.path.lexists(there / name):
+        if not self._is_file(here, name) or os.path.lexists(there / name) or self._leads_away():
             return
         there.mkdir(exist_ok=True)
         with suppress(FileNotFoundError):
@@ -84,7 +84,11 @@ class OwnFiles:
 
     def _is_file(self, folder: Path, name: str) -> bool:
         path = folder / name
-        return self.is_ours(name) and not folder.is_symlink() and path.is_file() and not path.is_symlink()
+        return self.is_ours(name) and path.is_file() and not path.is_symlink()
+
+    def _leads_away(self) -> bool:
+        """Whether somebody made a link of our own folder: what it leads to is theirs."""
+        return (self.folder / SWEPT).is_symlink()
 
     def _ours_in(self, folder: Path) -> Iterator[str]:
         try:

@@ -149,10 +149,9 @@ def strange_stamps(places: Iterable[Place], known: Iterable[str]) -> list[Path]:
 
 
 def stamp(places: Iterable[Place], text: str) -> None:
-    """Write it into all folders that are there."""
+    """Write it into the folders."""
     for place in places:
-        if place.folder.is_dir():
-            write_whole(place.folder / STAMP, text.encode())
+        write_whole(place.folder / STAMP, text.encode())
 
 
 def write_whole(path: Path, content: bytes) -> None:

@@ -93,7 +93,7 @@ class Folders:
                 f"{place.folder} belongs to the installation {owner}, and this catalog to {installation}: "
                 "point the setting elsewhere, or take it over with `sightline adopt --yes`"
             )
-        if strange_stamps([place], known):
+        if strange_stamps([place], known) and strange_stamps([place], self._catalog.known_stamps()):
             return (
                 f"{place.folder} was cleaned for another copy or a later state of this catalog, so nothing "
                 "is removed from it: when this one is the only one, say so with `sightline adopt --yes`"

@@ -48,6 +48,7 @@ ANSWERING = {
     "collections": ["collections"],
     "jobs": ["jobs"],
     "doctor": ["doctor"],
+    "adopt": ["adopt"],
     "cache report": ["cache", "report", "-c", "here", "--queries", "queries.txt"],
     "cache fit": ["cache", "fit", "-c", "here"],
     "delete": ["delete", "-c", "here", "--id", "blue.png"],

@@ -6,7 +6,9 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -18,8 +20,8 @@ from sightline.errors import ConflictError, UnavailableError
 from sightline.indexer.building.builder import Builder
 from sightline.indexer.settings import BuilderSettings
 from sightline.store.blobs import ORIGINALS
-from sightline.store.durable import FileMissingError
-from sightline.store.ownership import MARKER, Place, adopt, claim_all, places_of
+from sightline.store.durable import FileMissingError, publish_or_remove
+from sightline.store.ownership import MARKER, Place, adopt, claim_all, owner_of, places_of
 from sightline.store.records import Lease, NewSegment
 from sightline.store.segments import write_segment
 from tests.indexer.test_indexer_builder import (
@@ -282,6 +284,25 @@ def test_a_stray_is_set_aside_after_an_hour_and_deleted_a_day_later(world: World
     assert tree(world.segments.folder, world.generations) == kept
 
 
+def test_a_folder_that_is_reached_by_a_link_is_cleaned_and_one_that_we_made_leads_nowhere(
+    world: World, clock: Clock, tmp_path: Path
+) -> None:
+    (tmp_path / "disk").mkdir()
+    world.segments.folder.symlink_to(tmp_path / "disk")
+    fill(world)
+    first, theirs = stray(world), tmp_path / "theirs"
+    looks(world.builder(**NO_MERGE), clock)
+    assert first not in segment_files(world)
+    theirs.mkdir()
+    (theirs / first).write_bytes(b"theirs")
+    (tmp_path / "disk" / ".swept").rmdir()
+    (tmp_path / "disk" / ".swept").symlink_to(theirs)
+    second = stray(world)
+    looks(world.builder(**NO_MERGE), clock)
+    assert second in segment_files(world), "there is nowhere to set it aside"
+    assert [path.name for path in theirs.iterdir()] == [first]
+
+
 def test_builders_that_live_for_one_look_clean_as_well(world: World, clock: Clock) -> None:
     fill(world)
     late = stray(world)
@@ -360,6 +381,16 @@ def test_a_file_that_was_set_aside_is_not_published_and_its_batch_is_done_again(
     assert world.catalog.image(COLLECTION, "late").state == "live"
 
 
+def test_a_file_that_is_gone_is_not_published(world: World) -> None:
+    lease = leased(world)
+    segment = written(world, lease)
+    path = world.segments.folder / segment.file
+    path.unlink()
+    with pytest.raises(FileMissingError, match="before it was published"):
+        publish_or_remove(path, lambda: publish_late(world, lease, segment))
+    assert world.catalog.segment_files() == set()
+
+
 # --- originals -----------------------------------------------------------------------------------------
 
 
@@ -432,6 +463,23 @@ def test_a_folder_is_ours_once_it_says_so(tmp_path: Path) -> None:
         claim_all([Place("data", tmp_path / "other"), place], "second")
     assert not (tmp_path / "other").exists(), "refused before anything was written"
     assert {path.name for path in place.folder.iterdir()} == before
+
+
+def test_of_many_that_claim_a_folder_at_once_one_gets_it(tmp_path: Path) -> None:
+    place, barrier = Place("segments", tmp_path / "segments"), threading.Barrier(6, timeout=60)
+
+    def claim(installation: str) -> bool:
+        barrier.wait(timeout=60)
+        try:
+            claim_all([place], installation)
+        except ConflictError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(6) as pool:
+        claimed = [future.result(timeout=60) for future in [pool.submit(claim, name) for name in "abcdef"]]
+    assert claimed.count(True) == 1
+    assert owner_of(place.folder) == "abcdef"[claimed.index(True)]
 
 
 def test_a_marker_that_is_damaged_is_nobodys_and_one_sentence(tmp_path: Path) -> None:

@@ -168,3 +168,15 @@ def test_a_search_over_lost_files_says_what_is_missing(
     assert (done.code, done.answer["results"]) == (0, [])
     assert any(said.startswith("3 images could not be searched") for said in done.answer["degraded"])
     assert "3 images could not be searched" in " ".join(sightline(*search).stderr.split())
+
+
+def test_the_schema_is_taken_back_and_comes_again(sightline: Run, folder: Path) -> None:
+    assert sightline("index", str(folder), "-c", "colours").code == 0
+    ended = sightline("migrate", "--to", "0001")
+    assert ended.code == 0
+    assert "has schema 0001 now" in ended.stderr
+    assert "addresses of sources are gone" in ended.stderr
+    assert "has schema 0001 already" in sightline("migrate", "--to", "0001").stderr
+    assert sightline("migrate").code == 0
+    assert sightline("search", "red", "-c", "colours", "--json").answer["results"]
+    assert sightline("migrate", "--to", "9").code == 2

@@ -110,14 +110,14 @@ def test_of_publishing_and_setting_aside_at_once_exactly_one_happens(world: Worl
         barrier = threading.Barrier(2, timeout=60)
 
         def publish(barrier=barrier, lease=lease, segment=segment) -> bool:  # type: ignore[no-untyped-def]
-            barrier.wait()
+            barrier.wait(timeout=60)
             try:
                 return world.catalog.publish(lease, segment, sizes=sizes_of(lease))
             except SightlineError:
                 return False
 
         def sweep(barrier=barrier, segment=segment) -> bool:  # type: ignore[no-untyped-def]
-            barrier.wait()
+            barrier.wait(timeout=60)
             return world.catalog.sweep_files([segment.file]) == [segment.file]
 
         with ThreadPoolExecutor(2) as pool:
