@@ -98,6 +98,7 @@ class Catalog:
     delete_images = write_at(images.delete)
     describe = read(images.describe)
     kept_images = read(images.kept)
+    kept_in = read(images.kept_in)
     locations = read(images.locations)
     find_live_by_sha = read(images.live_by_sha)
     images = read(images.page)

@@ -96,7 +96,7 @@ class Repair:
 
     def _images_of(self, collection: Collection, segment: Segment) -> list[Image]:
         """The images of a segment that are live or in the trash, by key."""
-        return self._catalog.kept_images(collection.id, segment.id)
+        return self._catalog.kept_in(collection.id, segment.id)
 
     def _write(self, collection: Collection, segment: Segment, images: Sequence[Image]) -> NewSegment:
         """A segment with the same images, read, decoded and embedded anew.

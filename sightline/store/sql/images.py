@@ -212,12 +212,24 @@ def describe(connection: Connection, collection_id: int, keys: Sequence[int]) ->
     return found
 
 
-def kept(connection: Connection, collection_id: int, segment_id: int) -> list[Image]:
+def kept(connection: Connection, collection_id: int, keys: Sequence[int]) -> dict[int, Image]:
+    """As ``describe``, and those in the trash."""
+    found: dict[int, Image] = {}
+    for chunk in chunks(plain_keys(keys)):
+        images = connection.execute(SELECT_IMAGES.where(*_kept(collection_id), ImageRow.key.in_(chunk)))
+        found.update((image.key, image) for image in map(image_record, images))
+    return found
+
+
+def kept_in(connection: Connection, collection_id: int, segment_id: int) -> list[Image]:
     """The images in a segment that are live or in the trash, by key."""
-    here = (ImageRow.collection_id == collection_id, PlacementRow.segment_id == segment_id)
     query = SELECT_IMAGES.join(PlacementRow, PlacementRow.key == IMAGES.c.key)
-    wanted = query.where(*here, ImageRow.state.in_(("live", "trashed"))).order_by(ImageRow.key)
-    return [image_record(row) for row in connection.execute(wanted)]
+    here = query.where(*_kept(collection_id), PlacementRow.segment_id == segment_id)
+    return [image_record(row) for row in connection.execute(here.order_by(ImageRow.key))]
+
+
+def _kept(collection_id: int) -> tuple[ColumnElement[bool], ...]:
+    return (ImageRow.collection_id == collection_id, ImageRow.state.in_(("live", "trashed")))
 
 
 def locations(connection: Connection, keys: Sequence[int]) -> dict[int, ImageLocation]:
