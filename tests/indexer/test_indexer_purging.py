@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import cast
 
@@ -13,12 +13,12 @@ import pytest
 
 from sightline.errors import ConflictError, NotFoundError
 from sightline.indexer.building.purging import Purging
-from sightline.indexer.indexer import Upload
+from sightline.indexer.indexer import Indexer, Upload
 from sightline.indexer.settings import BuilderSettings
 from sightline.store.catalog import Catalog
 from sightline.store.filters import parse_filter
 from sightline.store.records import Image
-from tests.indexer.world import COLLECTION, Knobs, World, picture, search_all
+from tests.indexer.world import COLLECTION, Knobs, World, picture, search_all, tended
 
 SETTLED = {"merge_at_least": 10_000, "fold_idle_max_images": 0}
 
@@ -363,3 +363,60 @@ def test_old_pages_that_somebody_reads_are_not_emptied_and_that_is_said(tmp_path
         assert world.catalog.forget_old_pages(0.0) is False
     assert world.catalog.forget_old_pages(5.0) is True
     world.close()
+
+
+def test_what_a_job_was_asked_for_is_forgotten_when_it_names_the_picture_alone(local: World) -> None:
+    names = local.draw(2)
+    for name_of_file in names:
+        source = str(local.pictures / name_of_file)
+        for _ in range(2):  # the second time there is nothing to do
+            local.indexer.wait(local.indexer.index([source], COLLECTION, copy=True).id, timeout=120)
+    victim = Traces({"path": str(local.pictures / names[0]).encode()})
+    control = Traces({"path": str(local.pictures / names[1]).encode()})
+    there(victim, local)
+    assert purging(local).images(COLLECTION, [names[0]]) == {names[0]}
+    gone(victim, local)
+    there(control, local)
+    assert (local.pictures / names[0]).exists(), "the user's own file"
+
+
+def test_beside_a_running_builder_all_that_is_purged_is_gone_and_the_rest_is_whole(local: World) -> None:
+    for first in range(0, 24, 3):
+        add(local, *range(first, first + 3))
+    live = by_number(local)
+    doomed = [number for number in range(24) if number % 3 == 1]
+    victims = [traces_of(local, number, live[number]) for number in doomed]
+    controls = [traces_of(local, number, live[number]) for number in (0, 11, 23)]
+    busy = {"interval_seconds": 0.0, "fold_min_images": 0, "fold_fraction": 0.0, "merge_at_least": 2}
+    with tended(local, **busy, merge_below_images=7):
+        for number in doomed:
+            assert purging(local).images(COLLECTION, [name(number)]) == {name(number)}
+    for victim in victims:
+        gone(victim, local)
+    for control in controls:
+        there(control, local)
+    kept = {name(number) for number in range(24) if number not in doomed}
+    assert {image.image_id for image in local.live()} == kept
+    assert sorted(search_all(local)) == sorted(image.key for image in local.live())
+
+
+class PurgedInBetween:
+    """Somebody purges a picture with the same bytes between the copy of an upload and its row."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def __getattr__(self, wanted: str) -> object:
+        if wanted == "register":
+            for sha256 in list(self._world.blobs):
+                assert self._world.blobs.erase(sha256, lambda: False)
+        return getattr(self._world.catalog, wanted)
+
+
+def test_an_upload_of_bytes_that_are_purged_at_the_same_time_is_not_lost(local: World) -> None:
+    parts = replace(local.parts, catalog=cast("Catalog", PurgedInBetween(local)))
+    job, [line] = Indexer(parts).add(COLLECTION, [Upload(picture(1), "a")])
+    assert line.status == "pending"
+    assert local.indexer.wait(job.id, timeout=120).indexed == 1
+    [image] = local.live()
+    assert local.blobs.get(image.sha256) == picture(1)
