@@ -25,7 +25,7 @@ from sqlalchemy import (
 
 from sightline.errors import InputError
 from sightline.store.filters import Filter
-from sightline.store.records import ENDED, Purge, Segment
+from sightline.store.records import ENDED, Segment
 from sightline.store.schema import (
     FeatureSetRow,
     GenerationRow,
@@ -54,6 +54,7 @@ from sightline.store.sql.rows import (
     require_collection,
     segment_record,
 )
+from sightline.store.trash_records import Purge
 
 EMPTY: dict[str, Any] = {
     "sha256": "",

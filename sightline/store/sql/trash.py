@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, func, select, update
 
 from sightline.errors import ConflictError, NotFoundError
-from sightline.store.records import Collection, ItemError, Restored, TrashedCollection
+from sightline.store.records import Collection, ItemError
 from sightline.store.schema import CollectionRow, FeatureSetRow, ImageRow, PlacementRow
 from sightline.store.sql.collections import remove
 from sightline.store.sql.purging import begin_collection
@@ -24,6 +24,7 @@ from sightline.store.sql.rows import (
     lock_collection,
     require_collection,
 )
+from sightline.store.trash_records import Restored, TrashedCollection
 from sightline.store.values import check_collection_name
 
 # --- images -----------------------------------------------------------------------------------------------
