@@ -7,7 +7,8 @@ from typing import Annotated, Any, Self
 from pydantic import ConfigDict, Field, model_validator
 
 from sightline.api.schemas.common import Answer, CollectionName, ImageId, Moment, Request
-from sightline.store.records import Image, TrashedCollection
+from sightline.store.records import Image
+from sightline.store.trash_records import TrashedCollection
 
 
 class TrashedImageAnswer(Answer):

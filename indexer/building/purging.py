@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from sightline.store.catalog import Catalog
     from sightline.store.filters import Filter
     from sightline.store.index import Indexes
-    from sightline.store.records import Purge
     from sightline.store.segments import SegmentReader
+    from sightline.store.trash_records import Purge
 
 log = logging.getLogger(__name__)
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def embedded_before(parts: IndexerParts, lease: Lease, format: PatchFormat) -> dict[str, Picture]:
-    """Contents of this task that the collection has already, by SHA-256.
+    """Contents of this task that the collection has already, and be it in its trash, by SHA-256.
 
     What was buried or merged away since the look-up, or lies in a damaged segment, is left to the model.
     """
@@ -33,7 +33,7 @@ def embedded_before(parts: IndexerParts, lease: Lease, format: PatchFormat) -> d
     found = {sha256: place for sha256, place in found.items() if place.codec in usable}
     if not found:
         return {}
-    images = parts.catalog.describe(lease.collection.id, [place.key for place in found.values()])
+    images = parts.catalog.kept_images(lease.collection.id, [place.key for place in found.values()])
     copies = {}
     for sha256, place in found.items():
         with suppress(NotFoundError, CorruptionError, KeyError):

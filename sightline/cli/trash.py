@@ -13,7 +13,8 @@ import typer
 from sightline.cli.options import Data, Json
 
 if TYPE_CHECKING:
-    from sightline.store.records import Image, ItemError, Restored, TrashedCollection
+    from sightline.store.records import Image, ItemError
+    from sightline.store.trash_records import Restored, TrashedCollection
     from sightline.wiring import Installation
 
 What = Annotated[

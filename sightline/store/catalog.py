@@ -133,7 +133,6 @@ class Catalog:
     update_image = write(images.change)
     delete_images = write_at(images.delete)
     describe = read(images.describe)
-    kept_images = read(images.kept)
     describe_found = read(images.describe_found)
     locations = read(images.locations)
     find_live_by_sha = read(images.live_by_sha)

@@ -52,6 +52,9 @@ ANSWERING = {
     "cache report": ["cache", "report", "-c", "here", "--queries", "queries.txt"],
     "cache fit": ["cache", "fit", "-c", "here"],
     "delete": ["delete", "-c", "here", "--id", "blue.png"],
+    "trash list": ["trash", "list", "-c", "here"],
+    "trash restore": ["trash", "restore", "-c", "here", "blue.png"],
+    "trash empty": ["trash", "empty", "--all", "--yes"],
 }
 """Commands that end with one JSON document."""
 SILENT = ("migrate", "ping")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import cast
 
@@ -13,14 +13,24 @@ import pytest
 
 from sightline.errors import ConflictError, NotFoundError
 from sightline.indexer.building.purging import Purging
-from sightline.indexer.indexer import Upload
+from sightline.indexer.indexer import Indexer, Upload
 from sightline.indexer.settings import BuilderSettings
 from sightline.store.catalog import Catalog
 from sightline.store.filters import parse_filter
 from sightline.store.records import Image
-from tests.indexer.world import COLLECTION, Knobs, World, picture, search_all
+from tests.indexer.world import COLLECTION, Knobs, World, picture, search_all, tended
 
 SETTLED = {"merge_at_least": 10_000, "fold_idle_max_images": 0}
+
+
+@pytest.fixture
+def local(tmp_path: Path) -> Iterator[World]:
+    """For what is the same on every database."""
+    world = World(tmp_path, Knobs())
+    world.create()
+    yield world
+    assert world.catalog.check() == []
+    world.close()
 
 
 @pytest.fixture
@@ -161,42 +171,42 @@ def test_older_versions_and_the_trash_are_purged_with_the_picture(world: World) 
     assert world.catalog.collection_counts(COLLECTION)["trashed"] == 0
 
 
-def test_only_the_trash_is_purged_when_that_is_asked(world: World) -> None:
-    add(world, 3, 4)
-    old = traces_of(world, 3, by_number(world)[3])
-    world.catalog.delete_images(world.catalog.collection(COLLECTION).id, [name(3)])
-    add(world, 3, first=500)
-    newer = traces_of(world, 3, by_number(world)[3], first=500)
+def test_only_the_trash_is_purged_when_that_is_asked(local: World) -> None:
+    add(local, 3, 4)
+    old = traces_of(local, 3, by_number(local)[3])
+    local.catalog.delete_images(local.catalog.collection(COLLECTION).id, [name(3)])
+    add(local, 3, first=500)
+    newer = traces_of(local, 3, by_number(local)[3], first=500)
     shared = {what: data for what, data in old.found.items() if data not in newer.found.values()}
-    assert purging(world).trash(COLLECTION) == {name(3)}
-    gone(Traces(shared), world)
-    there(newer, world)
+    assert purging(local).trash(COLLECTION) == {name(3)}
+    gone(Traces(shared), local)
+    there(newer, local)
 
 
-def test_bytes_that_another_picture_has_stay_for_it(world: World) -> None:
-    add(world, 3, 4)
-    image = by_number(world)[3]
-    job, _ = world.indexer.add(COLLECTION, [Upload(picture(3), "the same.png")])
-    world.indexer.wait(job.id, timeout=120)
-    traces = traces_of(world, 3, image)
-    purging(world).images(COLLECTION, [name(3)])
-    left = {what for what, files in traces.files(world.data).items() if files}
+def test_bytes_that_another_picture_has_stay_for_it(local: World) -> None:
+    add(local, 3, 4)
+    image = by_number(local)[3]
+    job, _ = local.indexer.add(COLLECTION, [Upload(picture(3), "the same.png")])
+    local.indexer.wait(job.id, timeout=120)
+    traces = traces_of(local, 3, image)
+    purging(local).images(COLLECTION, [name(3)])
+    left = {what for what, files in traces.files(local.data).items() if files}
     # Its tokens and patches are those of the other one too; its texts are gone.
     assert left == {"tokens", "patches", "original", "thumbnail"} | ({"sha256"} & traces.found.keys())
-    [same] = [one for one in world.live() if one.image_id == "the same.png"]
-    assert world.blobs.get(same.sha256) == picture(3)
+    [same] = [one for one in local.live() if one.image_id == "the same.png"]
+    assert local.blobs.get(same.sha256) == picture(3)
 
 
-def test_the_last_picture_can_be_purged_and_a_filter_says_which(world: World) -> None:
-    add(world, 3)
-    assert world.builder().fold(COLLECTION)
-    victim = traces_of(world, 3, by_number(world)[3])
+def test_the_last_picture_can_be_purged_and_a_filter_says_which(local: World) -> None:
+    add(local, 3)
+    assert local.builder().fold(COLLECTION)
+    victim = traces_of(local, 3, by_number(local)[3])
     wanted = parse_filter({"must": [{"field": "metadata.note", "equals": note(3)}]})
-    assert purging(world).images(COLLECTION, filter=wanted) == {name(3)}
-    gone(victim, world)
-    assert search_all(world) == []
-    add(world, 4)
-    assert len(search_all(world)) == 1
+    assert purging(local).images(COLLECTION, filter=wanted) == {name(3)}
+    gone(victim, local)
+    assert search_all(local) == []
+    add(local, 4)
+    assert len(search_all(local)) == 1
 
 
 def test_a_whole_collection_leaves_no_trace(world: World) -> None:
@@ -210,25 +220,25 @@ def test_a_whole_collection_leaves_no_trace(world: World) -> None:
     assert set(world.blobs) == set()
 
 
-def test_replaced_set_aside_and_unfinished_files_are_found_too(world: World) -> None:
+def test_replaced_set_aside_and_unfinished_files_are_found_too(local: World) -> None:
     """Files that the builder has not removed yet, wherever in its folders they wait."""
-    victim, control = fill(world)
-    segment = next(path for path in world.segments.folder.iterdir() if path.name.endswith(".safetensors"))
-    held = [path for path in world.segments.folder.iterdir() if victim.found["tokens"] in path.read_bytes()]
+    victim, control = fill(local)
+    segment = next(path for path in local.segments.folder.iterdir() if path.name.endswith(".safetensors"))
+    held = [path for path in local.segments.folder.iterdir() if victim.found["tokens"] in path.read_bytes()]
     assert held
-    (world.segments.folder / ".swept").mkdir()
-    copy = world.segments.folder / ".swept" / f"{'0' * 32}.segment.safetensors"
+    (local.segments.folder / ".swept").mkdir()
+    copy = local.segments.folder / ".swept" / f"{'0' * 32}.segment.safetensors"
     copy.write_bytes(held[0].read_bytes())
-    unfinished = world.segments.folder / f".aside-{'1' * 32}.segment.safetensors"
+    unfinished = local.segments.folder / f".aside-{'1' * 32}.segment.safetensors"
     unfinished.write_bytes(held[0].read_bytes()[:-100])
-    aside = world.data / "blobs" / "aside" / "half an upload"
+    aside = local.data / "blobs" / "aside" / "half an upload"
     aside.write_bytes(victim.found["original"][:-5])
     os.utime(aside, (time.time() - 100, time.time() - 100))
-    thesis = world.segments.folder / "thesis.odt"
+    thesis = local.segments.folder / "thesis.odt"
     thesis.write_bytes(b"not ours")
-    purging(world).images(COLLECTION, [name(3)])
-    gone(victim, world)
-    there(control, world)
+    purging(local).images(COLLECTION, [name(3)])
+    gone(victim, local)
+    there(control, local)
     assert (copy.exists(), unfinished.exists(), aside.exists(), thesis.exists()) == (
         False,
         False,
@@ -282,15 +292,15 @@ def test_a_purge_that_is_killed_at_every_step_is_ended_by_the_next(tmp_path: Pat
     world.close()
 
 
-def test_what_a_killed_purge_has_begun_the_builder_ends(world: World) -> None:
-    victim, control = fill(world)
+def test_what_a_killed_purge_has_begun_the_builder_ends(local: World) -> None:
+    victim, control = fill(local)
     with pytest.raises(KilledError):
-        purging(world, cast("Catalog", Dying(world.catalog, 2))).images(COLLECTION, [name(3)])
-    report = world.builder(**SETTLED).step()
+        purging(local, cast("Catalog", Dying(local.catalog, 2))).images(COLLECTION, [name(3)])
+    report = local.builder(**SETTLED).step()
     assert report is not None
     assert report.purged == 1
-    gone(victim, world)
-    there(control, world)
+    gone(victim, local)
+    there(control, local)
 
 
 def test_a_worker_that_was_at_it_publishes_nothing_of_it_and_all_else(tmp_path: Path) -> None:
@@ -331,17 +341,17 @@ class Second(Purging):
 
 
 def test_who_comes_second_again_and_again_gives_up_with_a_sentence_and_the_builder_ends_it(
-    world: World,
+    local: World,
 ) -> None:
-    victim, control = fill(world)
-    parts = (world.catalog, world.blobs, world.segments, world.indexes)
+    victim, control = fill(local)
+    parts = (local.catalog, local.blobs, local.segments, local.indexes)
     with pytest.raises(ConflictError, match=r"builder .* soon"):
-        Second(*parts, BuilderSettings(), world.now, pause_seconds=0.0).images(COLLECTION, [name(3)])
-    report = world.builder(**SETTLED).step()
+        Second(*parts, BuilderSettings(), local.now, pause_seconds=0.0).images(COLLECTION, [name(3)])
+    report = local.builder(**SETTLED).step()
     assert report is not None
     assert report.purged == 1
-    gone(victim, world)
-    there(control, world)
+    gone(victim, local)
+    there(control, local)
 
 
 def test_old_pages_that_somebody_reads_are_not_emptied_and_that_is_said(tmp_path: Path) -> None:
@@ -353,3 +363,60 @@ def test_old_pages_that_somebody_reads_are_not_emptied_and_that_is_said(tmp_path
         assert world.catalog.forget_old_pages(0.0) is False
     assert world.catalog.forget_old_pages(5.0) is True
     world.close()
+
+
+def test_what_a_job_was_asked_for_is_forgotten_when_it_names_the_picture_alone(local: World) -> None:
+    names = local.draw(2)
+    for name_of_file in names:
+        source = str(local.pictures / name_of_file)
+        for _ in range(2):  # the second time there is nothing to do
+            local.indexer.wait(local.indexer.index([source], COLLECTION, copy=True).id, timeout=120)
+    victim = Traces({"path": str(local.pictures / names[0]).encode()})
+    control = Traces({"path": str(local.pictures / names[1]).encode()})
+    there(victim, local)
+    assert purging(local).images(COLLECTION, [names[0]]) == {names[0]}
+    gone(victim, local)
+    there(control, local)
+    assert (local.pictures / names[0]).exists(), "the user's own file"
+
+
+def test_beside_a_running_builder_all_that_is_purged_is_gone_and_the_rest_is_whole(local: World) -> None:
+    for first in range(0, 24, 3):
+        add(local, *range(first, first + 3))
+    live = by_number(local)
+    doomed = [number for number in range(24) if number % 3 == 1]
+    victims = [traces_of(local, number, live[number]) for number in doomed]
+    controls = [traces_of(local, number, live[number]) for number in (0, 11, 23)]
+    busy = {"interval_seconds": 0.0, "fold_min_images": 0, "fold_fraction": 0.0, "merge_at_least": 2}
+    with tended(local, **busy, merge_below_images=7):
+        for number in doomed:
+            assert purging(local).images(COLLECTION, [name(number)]) == {name(number)}
+    for victim in victims:
+        gone(victim, local)
+    for control in controls:
+        there(control, local)
+    kept = {name(number) for number in range(24) if number not in doomed}
+    assert {image.image_id for image in local.live()} == kept
+    assert sorted(search_all(local)) == sorted(image.key for image in local.live())
+
+
+class PurgedInBetween:
+    """Somebody purges a picture with the same bytes between the copy of an upload and its row."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def __getattr__(self, wanted: str) -> object:
+        if wanted == "register":
+            for sha256 in list(self._world.blobs):
+                assert self._world.blobs.erase(sha256, lambda: False)
+        return getattr(self._world.catalog, wanted)
+
+
+def test_an_upload_of_bytes_that_are_purged_at_the_same_time_is_not_lost(local: World) -> None:
+    parts = replace(local.parts, catalog=cast("Catalog", PurgedInBetween(local)))
+    job, [line] = Indexer(parts).add(COLLECTION, [Upload(picture(1), "a")])
+    assert line.status == "pending"
+    assert local.indexer.wait(job.id, timeout=120).indexed == 1
+    [image] = local.live()
+    assert local.blobs.get(image.sha256) == picture(1)

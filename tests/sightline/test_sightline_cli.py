@@ -65,6 +65,31 @@ def test_the_life_of_a_collection(sightline: Run, settings: Settings, folder: Pa
     found = sightline("search", "red", "-c", "pictures", "--json").answer
     assert [hit["id"] for hit in found["results"]] == ["a.png"]
 
+    listed = sightline("trash", "list", "-c", "pictures", "--json").answer["images"]
+    assert [one["id"] for one in listed] == ["b.png", "c.png"], "deleted and pruned"
+    done = sightline("trash", "restore", "-c", "pictures", "b.png", "c.png", "nowhere.png", "--json")
+    assert (done.code, done.answer["ids"]) == (1, ["b.png", "c.png"])
+    found = sightline("search", "red", "-c", "pictures", "--json").answer
+    assert {hit["id"] for hit in found["results"]} == {"a.png", "b.png", "c.png"}
+
+    sightline("delete", "-c", "pictures", "--id", "c.png")
+    assert sightline("trash", "empty", "-c", "pictures", "--all").code == 2, "there is no terminal to ask on"
+    assert sightline("trash", "empty", "-c", "pictures", "--all", "--yes", "--json").answer["images"] == 1
+    assert sightline("delete", "-c", "pictures", "--id", "b.png", "--purge", "--json").answer["purged"]
+    assert sightline("trash", "restore", "-c", "pictures", "b.png").code == 3
+
+    assert sightline("delete", "-c", "pictures", "--all", "--json").answer["deleted"] == 1
+    assert sightline("search", "red", "-c", "pictures").code == 3
+    assert "pictures" in sightline("trash", "list").stdout
+    assert sightline("trash", "restore", "pictures", "--as", "again", "--json").answer["collections"] == [
+        "again"
+    ]
+    found = sightline("search", "red", "-c", "again", "--json").answer
+    assert [hit["id"] for hit in found["results"]] == ["a.png"]
+    sightline("delete", "-c", "again", "--all")
+    assert sightline("trash", "empty", "--all", "--yes", "--json").answer["collections"] == 1
+    assert sightline("trash", "list", "--json").answer == {"collections": [], "images": []}
+
 
 def test_registering_only_leaves_the_work_to_workers(
     sightline: Run, settings: Settings, folder: Path
@@ -107,6 +132,10 @@ def test_pictures_can_be_ranked_without_any_collection(
         (["jobs", "no-such-job"], 3),
         (["jobs", "--cancel"], 2),
         (["delete", "-c", "pictures"], 2),
+        (["trash", "restore"], 2),
+        (["trash", "restore", "nowhere"], 3),
+        (["trash", "empty", "a", "--all", "--yes"], 2),
+        (["trash", "list", "-c", "nowhere"], 3),
         (["delete", "-c", "nowhere", "--all"], 3),
         (["index", "/no/such/folder", "-c", "pictures"], 2),
         (["index", __file__, "-c", "pictures", "--model", "/no/such/model"], 5),

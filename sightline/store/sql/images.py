@@ -232,12 +232,8 @@ def _described(
     return found
 
 
-def kept(connection: Connection, collection_id: int, segment_id: int) -> list[Image]:
-    """The images in a segment that are live or in the trash, by key."""
-    here = (ImageRow.collection_id == collection_id, PlacementRow.segment_id == segment_id)
-    query = SELECT_IMAGES.join(PlacementRow, PlacementRow.key == IMAGES.c.key)
-    wanted = query.where(*here, ImageRow.state.in_(("live", "trashed"))).order_by(ImageRow.key)
-    return [image_record(row) for row in connection.execute(wanted)]
+def _kept(collection_id: int) -> tuple[ColumnElement[bool], ...]:
+    return (ImageRow.collection_id == collection_id, ImageRow.state.in_(("live", "trashed")))
 
 
 def locations(connection: Connection, keys: Sequence[int]) -> dict[int, ImageLocation]:

@@ -9,11 +9,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, String, cast, delete, func, insert, literal, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    String,
+    cast,
+    delete,
+    exists,
+    func,
+    insert,
+    literal,
+    select,
+    update,
+)
 
 from sightline.errors import InputError
 from sightline.store.filters import Filter
-from sightline.store.records import Purge, Segment
+from sightline.store.records import ENDED, Segment
 from sightline.store.schema import (
     FeatureSetRow,
     GenerationRow,
@@ -24,6 +36,7 @@ from sightline.store.schema import (
     PurgeRow,
     ReleasedBlobRow,
     SegmentRow,
+    SourceRow,
     TaskItemRow,
     TaskRow,
 )
@@ -32,6 +45,7 @@ from sightline.store.sql.filter_sql import condition
 from sightline.store.sql.releasing import IS_TRASHED
 from sightline.store.sql.rows import (
     IMAGES,
+    JOBS,
     PURGES,
     SELECT_SEGMENTS,
     bump_version,
@@ -40,6 +54,7 @@ from sightline.store.sql.rows import (
     require_collection,
     segment_record,
 )
+from sightline.store.trash_records import Purge
 
 EMPTY: dict[str, Any] = {
     "sha256": "",
@@ -49,6 +64,7 @@ EMPTY: dict[str, Any] = {
     "width": None,
     "height": None,
     "bytes": 0,
+    "source_id": None,
     "reason": None,
     "detail": None,
 }
@@ -94,9 +110,8 @@ def _matching(
 
 
 def _begin(connection: Connection, now: float, where: Sequence[ColumnElement[bool]]) -> set[str]:
-    rows = connection.execute(
-        select(ImageRow.key, ImageRow.image_id, ImageRow.collection_id, ImageRow.task_id).where(*where)
-    ).all()
+    columns = (ImageRow.key, ImageRow.image_id, ImageRow.collection_id, ImageRow.task_id)
+    rows = connection.execute(select(*columns, ImageRow.job_id, ImageRow.source_id).where(*where)).all()
     until = _take_back(connection, now, sorted({row.task_id for row in rows if row.task_id is not None}))
     for some in chunks(rows):
         keys = [row.key for row in some]
@@ -110,7 +125,33 @@ def _begin(connection: Connection, now: float, where: Sequence[ColumnElement[boo
         ids = [row.image_id for row in some]
         seen = (JobSeenRow.job_id.in_(jobs), JobSeenRow.image_id.in_(ids))
         connection.execute(delete(JobSeenRow).where(*seen))
+    sources = {row.source_id for row in rows if row.source_id is not None}
+    _forget_requests(connection, {row.job_id for row in rows if row.job_id is not None}, sources)
     return {row.image_id for row in rows}
+
+
+def _forget_requests(connection: Connection, job_ids: set[str], source_ids: set[int]) -> None:
+    """Sources and requests of jobs that were of purged images alone: they may name the file."""
+    others = exists().where(ImageRow.job_id == JobRow.id, ImageRow.uri != "")
+    addresses: set[str] = set()
+    for chunk in chunks(sorted(source_ids)):
+        unused = (SourceRow.id.in_(chunk), ~exists().where(ImageRow.source_id == SourceRow.id))
+        addresses.update(connection.scalars(delete(SourceRow).where(*unused).returning(SourceRow.address)))
+    ended = JobRow.state.in_(tuple(ENDED))
+    for some in chunks(sorted(job_ids)):
+        own = update(JOBS).where(JobRow.id.in_(some), ended, ~others)
+        connection.execute(own.values(request={}, detail=None))
+    if addresses:
+        for job_id, request in connection.execute(select(JobRow.id, JobRow.request).where(ended)).all():
+            if any(_names(text, addresses) for text in request.get("sources", ())):
+                connection.execute(update(JOBS).where(JobRow.id == job_id).values(request={}, detail=None))
+
+
+def _names(source: str, addresses: set[str]) -> bool:
+    """Whether a source, as it was given, is at one of these addresses."""
+    return any(
+        address == source or address.endswith(f"/{source.removeprefix('./')}") for address in addresses
+    )
 
 
 def _take_back(connection: Connection, now: float, task_ids: Sequence[int]) -> float:

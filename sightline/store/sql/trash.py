@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, func, select, update
 
 from sightline.errors import ConflictError, NotFoundError
-from sightline.store.records import Collection, ItemError, Restored, TrashedCollection
+from sightline.store.records import Collection, ItemError
 from sightline.store.schema import CollectionRow, FeatureSetRow, ImageRow, PlacementRow
 from sightline.store.sql.collections import remove
 from sightline.store.sql.purging import begin_collection
@@ -24,6 +24,7 @@ from sightline.store.sql.rows import (
     lock_collection,
     require_collection,
 )
+from sightline.store.trash_records import Restored, TrashedCollection
 from sightline.store.values import check_collection_name
 
 # --- images -----------------------------------------------------------------------------------------------
@@ -116,8 +117,9 @@ def expire(connection: Connection, now: float, seconds: float) -> int:
     A collection's age is that of its own deletion: its images stay with it, however old.
     """
     count = 0
-    old = (CollectionRow.trashed_at <= now - seconds,)
-    for collection_id in list(connection.scalars(select(CollectionRow.id).where(*old))):
+    old = select(CollectionRow.id).where(CollectionRow.trashed_at <= now - seconds)
+    # Locked by the very query that finds them: what is restored at this moment is not among them.
+    for collection_id in list(connection.scalars(old.order_by(CollectionRow.id).with_for_update())):
         living = (ImageRow.collection_id == collection_id, ImageRow.state.in_(("live", "trashed")))
         count += connection.scalar(select(func.count()).select_from(ImageRow).where(*living)) or 0
         remove(connection, now, collection_id)
@@ -179,8 +181,9 @@ def _trashed_number(connection: Connection, name: str) -> tuple[int, str]:
     newest = (CollectionRow.trashed_at.desc(), CollectionRow.id.desc())
     query = select(CollectionRow.id, CollectionRow.trashed_name).where(CollectionRow.trashed_at.is_not(None))
     for wanted in (CollectionRow.name == name, CollectionRow.trashed_name == name):
-        row = connection.execute(query.where(wanted).order_by(*newest).limit(1)).one_or_none()
-        if row is not None and lock_collection(connection, row.id):
+        first = query.where(wanted).order_by(*newest).limit(1)
+        row = connection.execute(first.with_for_update(key_share=True)).one_or_none()
+        if row is not None:
             return row.id, row.trashed_name
     raise NotFoundError(f"There is no deleted collection {name!r} in the trash.")
 

@@ -145,7 +145,7 @@ def _loose_files() -> None:
 def _purges() -> None:
     op.create_table(
         "purges",
-        column("key", ID),
+        sa.Column("key", ID, nullable=False, autoincrement=False),
         column("collection_id", ID),
         *texts("sha256"),
         column("until", sa.Double()),
