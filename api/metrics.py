@@ -113,7 +113,12 @@ class CatalogCollector(Collector):
             gauges["bytes"].add_metric([name], counts["bytes"])
             gauges["number"].add_metric([name], generation.number if generation else 0)
             gauges["covered"].add_metric([name], generation.images if generation else 0)
-        return iter((images, *gauges.values()))
+        oldest = GaugeMetricFamily(
+            "sightline_oldest_pending_seconds",
+            "Age of the oldest work that is not done, by the database's clock; 0 when nothing waits.",
+            value=self._catalog.backlog().pending_seconds,
+        )
+        return iter((images, *gauges.values(), oldest))
 
 
 class QueueCollector(Collector):

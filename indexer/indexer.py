@@ -20,6 +20,7 @@ from sightline.errors import ConflictError, InputError, LeaseLostError, SourceEr
 from sightline.indexer.embedding.embedder import Embedder
 from sightline.indexer.names import worker_name
 from sightline.indexer.parts import IndexerParts
+from sightline.indexer.queue.presence import unattended
 from sightline.indexer.registration import Plan, Registrar
 from sightline.indexer.resuming import listing_lease
 from sightline.indexer.roots import Roots
@@ -203,6 +204,10 @@ class Indexer:
             if progress == last:
                 time.sleep(self._parts.settings.poll_seconds)
             last = progress
+
+    def unattended(self) -> str | None:
+        """A sentence when work has waited for long and nobody does it; None when all is well."""
+        return unattended(self._catalog, self._parts.settings.waiting_seconds)
 
     # --- work -------------------------------------------------------------------------------------
 

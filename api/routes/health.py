@@ -30,7 +30,7 @@ class CheckAnswer(Answer):
 
 
 class Readiness(Answer):
-    """Whether searches can be answered now, and why not."""
+    """Whether searches can be answered now, and why not; the check ``indexing`` is for whoever watches."""
 
     status: str
     checks: dict[str, CheckAnswer]
@@ -47,6 +47,8 @@ def ready(parts: PartsHere, response: Response) -> Readiness:
     """200 when model, database and generations can answer a search, else 503 with the same body."""
     checks = {"model": CheckAnswer.of(parts.model_status())} | _stored(parts)
     good = all(check.ready for check in checks.values())
+    if checks["database"].ready:
+        checks["indexing"] = _indexing(parts)
     response.status_code = 200 if good else 503
     response.headers["Cache-Control"] = "no-store"
     return Readiness(status="ready" if good else "not ready", checks=checks)
@@ -73,6 +75,15 @@ def _stored(parts: ApiParts) -> dict[str, CheckAnswer]:
         "database": CheckAnswer(ready=True, detail=f"{len(names)} collections"),
         "generation": CheckAnswer(ready=True, detail=listed),
     }
+
+
+def _indexing(parts: ApiParts) -> CheckAnswer:
+    """Whether what was uploaded is being worked on. Searches are answered all the same: no reason for 503."""
+    try:
+        trouble = parts.indexer.unattended()
+    except SightlineError as error:
+        trouble = str(error)
+    return CheckAnswer(ready=trouble is None, detail=trouble or "Nothing waits for long.")
 
 
 def _generation(parts: ApiParts, name: str) -> int:

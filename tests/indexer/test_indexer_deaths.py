@@ -92,7 +92,7 @@ def test_a_worker_that_hangs_ends_and_its_batch_is_done_by_another(
     tmp_path: Path, processes: Processes
 ) -> None:
     """Nobody sends a message: the workers find the work themselves."""
-    knobs = {"batch_size": 4, "lease_seconds": 2.0, "stall_seconds": 1.5, "look_seconds": 0.2}
+    knobs = {"batch_size": 4, "lease_seconds": 2.0, "stall_seconds": 4.0, "look_seconds": 0.2}
     world = made(tmp_path, hangs=2, delay=0.1, indexer=knobs)
     names = world.draw(12)
     job = world.index()
@@ -110,8 +110,8 @@ def test_a_worker_that_hangs_ends_and_its_batch_is_done_by_another(
 
 def test_a_worker_that_is_slow_is_left_alone(tmp_path: Path, processes: Processes) -> None:
     """One batch takes many times as long as a worker may hang; it gets on all the while."""
-    knobs = {"batch_size": 24, "encode_batch": 1, "lease_seconds": 1.0, "stall_seconds": 1.0}
-    world = made(tmp_path, delay=0.15, indexer={**knobs, "look_seconds": 0.2})
+    knobs = {"batch_size": 24, "encode_batch": 1, "lease_seconds": 1.0, "stall_seconds": 3.0}
+    world = made(tmp_path, delay=0.25, indexer={**knobs, "look_seconds": 0.2})
     names = world.draw(24)
     job = world.index()
     processes.append(world.start("worker"))
