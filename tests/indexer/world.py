@@ -1,7 +1,7 @@
 """A whole installation in a folder, with the toy encoder: what the tests of the indexer run in.
 
-``python -m tests.indexer.world worker|builder|index DATA`` runs one process of it; its knobs are in
-``DATA/world.json``.
+``python -m tests.indexer.world ROLE DATA`` runs one process of it: ``worker``, ``builder``, ``index``,
+``register`` or ``reborn``; its knobs are in ``DATA/world.json``.
 """
 
 from __future__ import annotations
@@ -113,6 +113,8 @@ class Knobs:
     """The number of a picture at which the process dies."""
     hangs: int = -1
     """The number of a picture at which the process hangs, the first time."""
+    ahead: float = 0.0
+    """Seconds by which the clock of the processes' host is wrong."""
     indexer: dict[str, Any] = field(default_factory=dict)
     builder: dict[str, Any] = field(default_factory=dict)
 
@@ -450,6 +452,8 @@ def reborn(data: Path, most: int = 100) -> int:
 
 def main(role: str, data: str) -> int:
     log_json_lines()
+    right, ahead = time.time, float(json.loads(Path(data, "world.json").read_text())["ahead"])
+    time.time = lambda: right() + ahead  # this process believes another time than the database
     if role == "reborn":
         print("died", reborn(Path(data)), flush=True)
         return 0
@@ -460,6 +464,9 @@ def main(role: str, data: str) -> int:
 
             stall = world.parts.settings.stall_seconds
             return run_worker(world.app, world.indexer.tasks, world.work, stall_seconds=stall)
+        if role == "register":  # the one job there is
+            world.indexer.register(world.catalog.jobs()[0].id)
+            return 0
         if role == "index":
             world.indexer.wait(world.index().id)
             return 0
