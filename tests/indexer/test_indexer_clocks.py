@@ -20,7 +20,7 @@ def processes() -> Iterator[Processes]:
     stop_all(started)
 
 
-@pytest.mark.parametrize("ahead", [2 * HOURS, -2 * HOURS])
+@pytest.mark.parametrize("ahead", [2 * HOURS, pytest.param(-2 * HOURS, marks=pytest.mark.long)])
 def test_a_builder_whose_host_is_hours_off_takes_nothing_from_anybody(
     tmp_path: Path, postgres_url: str, processes: Processes, ahead: float
 ) -> None:
@@ -44,7 +44,7 @@ def test_a_builder_whose_host_is_hours_off_takes_nothing_from_anybody(
     def work() -> None:
         """While the model works, the builder does its passes: it folds, so it has swept and cleaned."""
         half_written.write_bytes(b"of a worker that is about to publish")
-        processes.append(world.start("builder"))
+        processes.append(world.begin("builder"))
         until("the builder to fold", lambda: generation(world.catalog) > 0, 60)
         later = generation(world.catalog)
         assert later > 0

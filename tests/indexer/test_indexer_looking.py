@@ -94,7 +94,7 @@ def test_a_worker_whose_redis_is_gone_does_what_is_registered(tmp_path: Path, pr
     names = world.draw(16)
     with redis_on(port, tmp_path):
         job = world.index()
-        processes.append(world.start("worker"))
+        processes.append(world.begin("worker"))
         until("a batch to be under way", lambda: any_leased(world, job.id))
     assert_done_once(world, job.id, names)
     world.draw(4, first=16)
@@ -107,7 +107,7 @@ def messages_come_again(world: World, processes: Processes, cut: Any, back: Any)
     """The worker looks for nothing: whatever it does after the broker was away, a message brought it."""
     world.draw(12)
     first = world.index()
-    processes.append(world.start("worker"))
+    processes.append(world.begin("worker"))
     until("a batch to be under way", lambda: any_leased(world, first.id))
     cut()
     done = published(world, first.id)
@@ -144,31 +144,24 @@ def test_a_worker_listens_again_to_a_rabbitmq_that_was_away_while_it_was_busy(
     proxy.cut()
 
 
-def test_messages_that_a_folder_lost_cost_nothing(tmp_path: Path, processes: Processes) -> None:
-    world = made(tmp_path, look=0.2, sends=True, delay=0.0)
+def test_lost_messages_cost_nothing_and_sigterm_finishes_the_batch_that_was_found_in_sql(
+    tmp_path: Path, processes: Processes
+) -> None:
+    world = made(tmp_path, look=0.2, sends=True)
     names = world.draw(12)
     job = world.index()
     lost = list((tmp_path / "broker").rglob("*.msg"))
     assert len(lost) == 3
     for message in lost:
         message.unlink()
-    processes.append(world.start("worker"))
-    assert_done_once(world, job.id, names)
-    world.close()
-
-
-def test_sigterm_finishes_the_batch_that_was_found_in_sql_and_begins_no_other(
-    tmp_path: Path, processes: Processes
-) -> None:
-    world = made(tmp_path, look=0.2)
-    world.draw(12)
-    job = world.index()
-    processes.append(world.start("worker"))
+    processes.append(world.begin("worker"))
     until("a batch to be under way", lambda: any_leased(world, job.id))
     assert kill(processes[0], signal.SIGTERM) == 0, world.logs()
     tasks = tasks_of(world, job.id)
-    assert sorted(task.state for task in tasks) == ["done", "ready", "ready"]
+    assert sorted(task.state for task in tasks) == ["done", "ready", "ready"]  # and it began no other
     assert sum(task.attempt for task in tasks) == 1
+    world.indexer.run_pending()
+    assert_done_once(world, job.id, names)
     world.close()
 
 
@@ -178,7 +171,7 @@ def test_a_second_sigint_drops_the_batch_that_was_found_in_sql_and_gives_it_back
     world = made(tmp_path, look=0.2, delay=5.0)
     world.draw(4)
     job = world.index()
-    processes.append(world.start("worker"))
+    processes.append(world.begin("worker"))
     until("a batch to be under way", lambda: any_leased(world, job.id))
     processes[0].send_signal(signal.SIGINT)
     until("it to hear", lambda: "Warm shutdown" in world.logs() or processes[0].poll() is not None, 10)

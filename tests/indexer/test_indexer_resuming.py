@@ -40,7 +40,7 @@ def begun(world: World, *, by_a_server: bool) -> str:
 
 def killed_while_listing(world: World, job_id: str, processes: Processes) -> int:
     """How many were registered when the process was killed with -9."""
-    processes.append(world.start("register"))
+    processes.append(world.begin("register"))
     until("some to be registered", lambda: world.catalog.job_progress(job_id).total >= 5, 60)
     kill(processes[-1])
     registered = world.catalog.job_progress(job_id).total
