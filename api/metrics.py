@@ -125,7 +125,12 @@ class CatalogCollector(Collector):
             gauges["covered"].add_metric([name], generation.images if generation else 0)
         what = "Collections whose answers lack something, because files are lost or damaged."
         degraded = GaugeMetricFamily("sightline_degraded_collections", what, value=lacking)
-        return iter((images, degraded, *gauges.values()))
+        oldest = GaugeMetricFamily(
+            "sightline_oldest_pending_seconds",
+            "Age of the oldest work that is not done, by the database's clock; 0 when nothing waits.",
+            value=self._catalog.backlog().pending_seconds,
+        )
+        return iter((images, degraded, *gauges.values(), oldest))
 
 
 class QueueCollector(Collector):

@@ -31,6 +31,7 @@ from sightline.indexer.parts import IndexerParts
 from sightline.indexer.plan import Plan, PruneLimit, check_plan, moved_address
 from sightline.indexer.previewing import Preview, preview
 from sightline.indexer.pruning import NOT_PRUNED, Confirm, prune_sources
+from sightline.indexer.queue.presence import unattended
 from sightline.indexer.registration import Registrar
 from sightline.indexer.resuming import listing_lease
 from sightline.indexer.roots import Roots
@@ -289,6 +290,10 @@ class Indexer:
             if progress == last:
                 time.sleep(self._parts.settings.poll_seconds)
             last = progress
+
+    def unattended(self) -> str | None:
+        """A sentence when work has waited for long and nobody does it; None when all is well."""
+        return unattended(self._catalog, self._parts.settings.waiting_seconds)
 
     # --- work -------------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from sightline.errors import ConflictError, SightlineError
@@ -45,9 +45,12 @@ def listing_lease(catalog: Catalog, job_id: str, seconds: float) -> Iterator[Hea
         interval=seconds / 3,
         what=f"the listing of job {job_id}",
     )
-    with heartbeat:
-        yield heartbeat
-    catalog.release_singleton(name, owner)
+    try:
+        with heartbeat:
+            yield heartbeat
+    finally:
+        with suppress(SightlineError):  # it runs out by itself
+            catalog.release_singleton(name, owner)
 
 
 class Resumption:

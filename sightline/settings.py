@@ -48,7 +48,7 @@ class UpSettings:
     stop_seconds: float = 30.0
     """How long a process may take to finish its batch after SIGTERM before it is killed."""
     restart_limit: int = 5
-    """A process that dies this often within a minute of its start brings everything down."""
+    """A process that dies this often within 20 seconds of its start brings everything down."""
 
 
 @dataclass(frozen=True)

@@ -36,13 +36,15 @@ class CheckAnswer(Answer):
 
 
 class Readiness(Answer):
-    """Whether searches can be answered now, and why not."""
+    """Whether searches can be answered now, and why not; the check ``indexing`` is for whoever watches."""
 
     status: str
     checks: dict[str, CheckAnswer]
 
 
 Found = dict[str, CheckAnswer]
+INDEXING = "indexing"
+"""The check that makes nobody unready: searches are answered all the same."""
 NOT_ANSWERED = CheckAnswer(ready=False, detail=f"Not answered within {CHECK_SECONDS:g} s.")
 
 
@@ -63,7 +65,7 @@ async def ready(parts: PartsHere, request: Request, response: Response) -> Readi
     checks = {"model": CheckAnswer.of(parts.model_status())}
     for name, (answers, _) in ASKED.items():
         checks |= found.get(name) or dict.fromkeys(answers, NOT_ANSWERED)
-    good = all(check.ready for check in checks.values())
+    good = all(check.ready for name, check in checks.items() if name != INDEXING)
     response.status_code = 200 if good else 503
     response.headers["Cache-Control"] = "no-store"
     return Readiness(status="ready" if good else "not ready", checks=checks)
@@ -96,11 +98,21 @@ def _stored(parts: ApiParts) -> dict[str, CheckAnswer]:
     }
 
 
+def _indexing(parts: ApiParts) -> Found:
+    """Whether what was uploaded is being worked on."""
+    try:
+        trouble = parts.indexer.unattended()
+    except SightlineError as error:
+        trouble = str(error)
+    return {INDEXING: CheckAnswer(ready=trouble is None, detail=trouble or "Nothing waits for long.")}
+
+
 def _number(generation: Generation | None) -> int:
     return 0 if generation is None else generation.number
 
 
 ASKED: dict[str, tuple[tuple[str, ...], Callable[[ApiParts], Found]]] = {
     "stored": (("database", "generation"), _stored),
+    "indexing": ((INDEXING,), _indexing),
 }
 """What may hang: the names of its answers, and what asks. Raises nothing."""

@@ -50,11 +50,12 @@ class Work:
         """Begin to look."""
         self._thread.start()
 
-    def stop(self) -> None:
-        """Look no more; returns when the batch in hand is done."""
+    def stop(self, seconds: float) -> bool:
+        """Begin nothing more; whether the batch in hand, if any, is done, after waiting so long at most."""
         self._stop.set()
         if self._thread.is_alive():
-            self._thread.join()
+            self._thread.join(timeout=seconds)
+        return not self._thread.is_alive()
 
     def message(self, task_id: int) -> None:
         """Do the task that a message names. When this process is to stop, the task is left to others."""

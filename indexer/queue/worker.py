@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+LOOK_SECONDS = 0.2
+
 
 def run_worker(
     app: Celery, tasks: TaskRunner, work: Work, *, stall_seconds: float, log_level: str = "INFO"
@@ -37,12 +39,14 @@ def run_worker(
     with Watchdog(tasks.pulse, stall_seconds):
         work.start()
         worker.start()
-        if told_to_drop():
+        # Celery's thread is done; the batch that was found in SQL may not be.
+        while not (dropped := told_to_drop()) and not work.stop(LOOK_SECONDS):
+            pass
+        if dropped:
             tasks.give_back()
-        else:
-            work.stop()
-    log.info("worker stopped", extra={"worker": worker.hostname, "exit_status": worker.exitcode})
-    return int(worker.exitcode or 0)
+    status = int(worker.exitcode or dropped)
+    log.info("worker stopped", extra={"worker": worker.hostname, "exit_status": status})
+    return status
 
 
 def _celery_worker(app: Celery, log_level: str) -> Any:

@@ -131,19 +131,41 @@ def _migrate_to(settings: Settings, revision: str) -> str:
 
 
 def ping(
-    process: Annotated[Literal["worker", "builder"], typer.Argument(help="Which kind of process.")],
+    process: Annotated[Literal["api", "worker", "builder"], typer.Argument(help="Which kind of process.")],
     data: Data = None,
 ) -> None:
-    """Exit with 0 when a worker (or the builder) has shown itself lately, else with 5; for health checks."""
+    """Exit with 0 when such a process is there and does its work, else with 5; for health checks.
+
+    `worker` also fails when pictures have waited for long and nobody has any in hand.
+    """
     from sightline.errors import UnavailableError
-    from sightline.indexer.queue.presence import builder_is_alive, worker_is_alive
     from sightline.settings import load_settings
+
+    settings = load_settings(data)
+    trouble = _trouble_of_api(settings) if process == "api" else _trouble_of(process, settings)
+    if trouble is not None:
+        raise UnavailableError(trouble)
+
+
+def _trouble_of(process: Literal["worker", "builder"], settings: Settings) -> str | None:
+    from sightline.indexer.queue.presence import builder_is_alive, unattended, worker_is_alive
     from sightline.wiring import open_installation
 
-    with open_installation(load_settings(data)) as services:
+    with open_installation(settings) as services:
         alive = {"worker": worker_is_alive, "builder": builder_is_alive}[process](services.catalog)
-    if not alive:
-        raise UnavailableError(f"No {process} is running.")
+        if not alive:
+            return f"No {process} is running."
+        return unattended(services.catalog, settings.indexer.waiting_seconds) if process == "worker" else None
+
+
+def _trouble_of_api(settings: Settings) -> str | None:
+    """Asked as a load balancer does; what its indexing waits for is no trouble of the API."""
+    from sightline.processes.up import readiness, url
+
+    status = readiness(settings)
+    if status is None:
+        return f"No API answers at {url(settings)}."
+    return None if status == 200 else f"The API at {url(settings)} is not ready: it answers {status}."
 
 
 def listening(settings: Settings, host: str | None, port: int | None) -> Settings:

@@ -17,8 +17,10 @@ from sightline.errors import UnavailableError
 from sightline.processes import lifeline
 from sightline.settings import Settings, environment
 
-QUICK_DEATH_SECONDS = 60.0
-"""A process that lived longer than this has worked; its death starts the count anew."""
+QUICK_DEATH_SECONDS = 20.0
+"""A process that lived longer than this has worked; its death starts the count anew. Shorter than a lease of
+a batch: what kills workers must not end the service before it stands alone and is given up.
+"""
 
 
 @dataclass

@@ -74,6 +74,17 @@ def answers(settings: Settings) -> bool:
         return False
 
 
+def readiness(settings: Settings) -> int | None:
+    """The status of ``/readyz``; None when nobody answers."""
+    try:
+        with urllib.request.urlopen(f"{url(settings)}/readyz", timeout=5) as response:
+            return int(response.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+    except OSError:
+        return None
+
+
 def with_port(settings: Settings) -> Settings:
     """The settings with a port that is free now: the one they name (else UnavailableError), or any for 0."""
     with listen(settings.api.host, settings.api.port) as listener:

@@ -134,6 +134,7 @@ class Catalog:
     delete_images = write_at(images.delete)
     describe = read(images.describe)
     describe_found = read(images.describe_found)
+    kept_images = read(images.kept)
     locations = read(images.locations)
     find_live_by_sha = read(images.live_by_sha)
     images = read(images.page)

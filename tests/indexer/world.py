@@ -1,7 +1,7 @@
 """A whole installation in a folder, with the toy encoder: what the tests of the indexer run in.
 
-``python -m tests.indexer.world worker|builder|index DATA`` runs one process of it; its knobs are in
-``DATA/world.json``.
+``python -m tests.indexer.world ROLE DATA`` runs one process of it: ``worker``, ``builder``, ``index``,
+``register`` or ``pending``; its knobs are in ``DATA/world.json``.
 """
 
 from __future__ import annotations
@@ -49,12 +49,13 @@ from sightline.store.index import Indexes
 from sightline.store.records import Collection, Image, Task
 from sightline.store.segments import SegmentReader
 from sightline.types import PatchLevel
+from tests.forked import Forked
 
 COLLECTION = "pictures"
 SHORT = {"batch_size": 4, "lease_seconds": 2.0, "heartbeat_seconds": 0.5, "max_deaths": 1000}
 """Settings under which a dead worker is noticed soon."""
 QUICK = {"retry_pause_seconds": 0.0, "poll_seconds": 0.05}
-Processes = list[subprocess.Popen[bytes]]
+Processes = list[subprocess.Popen[bytes] | Forked]
 
 
 class CountingToy(ToyEncoder):
@@ -113,6 +114,8 @@ class Knobs:
     """The number of a picture at which the process dies."""
     hangs: int = -1
     """The number of a picture at which the process hangs, the first time."""
+    ahead: float = 0.0
+    """Seconds by which the clock of the processes' host is wrong."""
     indexer: dict[str, Any] = field(default_factory=dict)
     builder: dict[str, Any] = field(default_factory=dict)
 
@@ -280,6 +283,13 @@ class World:
             environment = os.environ | {"OMP_NUM_THREADS": "1"}
             return subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)
 
+    def begin(self, role: str) -> Forked:
+        """As ``start``, in a process that begins at once."""
+        number = len(list(self.data.glob(f"{role}-*.log")))
+        log = self.data / f"{role}-{number}.log"
+        log.touch()
+        return Forked(log, main, role, str(self.data))
+
     def logs(self) -> str:
         return "\n".join(f"== {path.name}\n{path.read_text()[-4000:]}" for path in self.data.glob("*.log"))
 
@@ -317,13 +327,13 @@ def picture_number(rgb: Any) -> int:
     return int(rgb[0, 7, 0]) + 256 * int(rgb[0, 7, 1])
 
 
-def kill(process: subprocess.Popen[bytes], how: int = signal.SIGKILL) -> int:
+def kill(process: subprocess.Popen[bytes] | Forked, how: int = signal.SIGKILL) -> int:
     """Signal and wait; the exit status."""
     process.send_signal(how)
     return process.wait(timeout=20)
 
 
-def stop_all(processes: Sequence[subprocess.Popen[bytes]]) -> None:
+def stop_all(processes: Sequence[subprocess.Popen[bytes] | Forked]) -> None:
     for process in processes:
         if process.poll() is None:
             process.kill()
@@ -426,33 +436,10 @@ def search_all(world: World) -> list[int]:
     ]
 
 
-def reborn(data: Path, most: int = 100) -> int:
-    """Does all work in children, one after the other, of which some may be killed; returns how many were.
-
-    Nothing is computed here, so that a fork is a whole process, and comes at once.
-    """
-    died = 0
-    for _ in range(most):
-        child = os.fork()
-        if child == 0:
-            world = World(data)
-            world.indexer.run_pending()
-            os._exit(0)
-        died += os.waitpid(child, 0)[1] != 0
-        world = World(data)
-        pending = world.catalog.collection_counts(COLLECTION)["pending"]
-        world.close()
-        if not pending:
-            return died
-        time.sleep(0.1)
-    raise AssertionError("the work never ended")
-
-
 def main(role: str, data: str) -> int:
     log_json_lines()
-    if role == "reborn":
-        print("died", reborn(Path(data)), flush=True)
-        return 0
+    right, ahead = time.time, float(json.loads(Path(data, "world.json").read_text())["ahead"])
+    time.time = lambda: right() + ahead  # this process believes another time than the database
     world = World(Path(data))
     try:
         if role == "worker":
@@ -460,6 +447,12 @@ def main(role: str, data: str) -> int:
 
             stall = world.parts.settings.stall_seconds
             return run_worker(world.app, world.indexer.tasks, world.work, stall_seconds=stall)
+        if role == "pending":
+            world.indexer.run_pending()
+            return 0
+        if role == "register":  # the one job there is
+            world.indexer.register(world.catalog.jobs()[0].id)
+            return 0
         if role == "index":
             world.indexer.wait(world.index().id)
             return 0

@@ -48,7 +48,7 @@ def test_a_lease_given_before_the_clock_was_put_back_has_run_out(world: World) -
         world.lease(task, "dead", seconds=60)
     world.time -= 3 * HOURS
     assert world.catalog.backlog().leased == 0
-    assert world.catalog.takeable_tasks(["embed"], 10) == [one, two]
+    assert sorted(world.catalog.takeable_tasks(["embed"], 10)) == [one, two]
     assert world.publish(world.lease(one, "another", seconds=60))
     assert world.catalog.expire_leases() == [two]
     assert world.publish(world.lease(two, "another", seconds=60))

@@ -237,7 +237,7 @@ def test_what_is_gone_is_said_to_be_missing_and_removing_it_again_is_nothing(she
 def test_what_holds_a_key_is_erased_and_nothing_else(shelf: Shelf) -> None:
     other = shelf.backend.build(shelf.reader, shelf.segments[4:], NONE)
     shelf.backend.erase(np.array([999_999_999, shelf.keys[shelf.folded][7]]))
-    assert shelf.built.file not in shelf.backend.stored(time.time() + 10)
+    assert shelf.built.file not in shelf.backend.files.stored()
     shelf.backend.verify(other.file, other.sha256)
 
 

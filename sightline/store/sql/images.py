@@ -181,6 +181,11 @@ _DESCRIBED = SELECT_IMAGES.where(
     ImageRow.collection_id == bindparam("collection"),
     ImageRow.state == "live",
 )
+_KEPT = SELECT_IMAGES.where(
+    ImageRow.key.in_(bindparam("keys", expanding=True)),
+    ImageRow.collection_id == bindparam("collection"),
+    ImageRow.state.in_(("live", "trashed")),
+)
 # An answer is of one version: what was replaced or deleted since it was found is described as it was. Only
 # what was purged is not: it has no bytes any more.
 _FOUND = SELECT_IMAGES.where(
@@ -234,6 +239,11 @@ def _described(
 
 def _kept(collection_id: int) -> tuple[ColumnElement[bool], ...]:
     return (ImageRow.collection_id == collection_id, ImageRow.state.in_(("live", "trashed")))
+
+
+def kept(connection: Connection, collection_id: int, keys: Sequence[int]) -> dict[int, Image]:
+    """As ``describe``, and those in the trash."""
+    return _described(connection, _KEPT, collection_id, keys)
 
 
 def locations(connection: Connection, keys: Sequence[int]) -> dict[int, ImageLocation]:

@@ -20,7 +20,7 @@ from sqlalchemy import (
 )
 
 from sightline.errors import ConflictError
-from sightline.store.records import ItemError, Job, JobKind, Progress
+from sightline.store.records import LISTING, ItemError, Job, JobKind, Progress
 from sightline.store.schema import ImageRow, JobRow, TaskRow
 from sightline.store.sql import items
 from sightline.store.sql.registration import SELECT_JOBS, find_job, forget_seen, insert_tasks, locked_job
@@ -34,6 +34,7 @@ from sightline.store.sql.rows import (
     require_collection,
     update_many,
 )
+from sightline.store.sql.singletons import forget
 from sightline.store.values import check_kind, check_metadata, plain_json, printable
 
 LISTING_ENDED = (
@@ -154,6 +155,7 @@ def _stop(
     values = {"state": state, "sealed": True, "updated_at": now, "detail": detail}
     connection.execute(update(JobRow).where(JobRow.id == job_id).values(values))
     forget_seen(connection, job_id)
+    forget(connection, f"{LISTING}{job_id}")
 
 
 def retry(connection: Connection, now: float, job_id: str, batch_size: int = 64) -> list[int]:

@@ -144,8 +144,8 @@ def split(connection: Connection, now: float, lease: Lease) -> int | None:
 
 def expire(connection: Connection, now: float) -> list[int]:
     """Makes tasks ready whose lease has run out; rows that are being changed are left to the next sweep."""
-    query = select(TaskRow.id).where(_ran_out(now)).order_by(TaskRow.id).with_for_update(skip_locked=True)
-    expired = list(connection.scalars(query))
+    query = select(TaskRow.id).where(_ran_out(now)).order_by(TaskRow.lease_expires_at)
+    expired = sorted(connection.scalars(query.with_for_update(skip_locked=True)))
     back = BACK | {"deaths": TaskRow.deaths + 1}
     for chunk in chunks(expired):
         connection.execute(update(TaskRow).where(TaskRow.id.in_(chunk)).values(back))
@@ -176,11 +176,15 @@ def unsent(connection: Connection, now: float, older_than: float, limit: int) ->
 
 
 def takeable(connection: Connection, now: float, kinds: Collection[TaskKind], limit: int) -> list[int]:
-    """Tasks of these kinds that can be leased now, the oldest first: what a worker does without a message."""
+    """Tasks of these kinds that can be leased now: what a worker does without a message.
+
+    In the order of the small indexes of such tasks; by their ids SQLite would go through all tasks there are.
+    """
     found: list[int] = []
-    for free in (_ran_out(now), TaskRow.state == "ready"):
+    ready = TaskRow.state == "ready"
+    for free, order in ((_ran_out(now), TaskRow.lease_expires_at), (ready, TaskRow.sent_at)):
         mine = (free, TaskRow.kind.in_(kinds), TaskRow.collection_id.in_(LIVING))
-        query = select(TaskRow.id).where(*mine).order_by(TaskRow.id)
+        query = select(TaskRow.id).where(*mine).order_by(order)
         found += connection.scalars(query.limit(limit - len(found)))
     return found
 

@@ -12,7 +12,7 @@ from sightline.store.schema import REGISTERING, JobRow
 from sightline.store.sql.jobs import LISTING_ENDED, finish_if_last
 from sightline.store.sql.registration import SELECT_JOBS, forget_seen, locked_job
 from sightline.store.sql.rows import JOBS, SINGLETONS
-from sightline.store.sql.singletons import free
+from sightline.store.sql.singletons import forget, free
 from sightline.store.values import plain_json
 
 RESUMED = "resumed"
@@ -53,6 +53,7 @@ def end_early(connection: Connection, now: float, job_id: str) -> None:
     if job.state != "registering":
         return
     forget_seen(connection, job_id)
+    forget(connection, f"{LISTING}{job_id}")
     values = {"sealed": True, "broken": True, "state": "running", "detail": LISTING_ENDED, "updated_at": now}
     connection.execute(update(JobRow).where(JobRow.id == job_id).values(values))
     finish_if_last(connection, now, job_id)

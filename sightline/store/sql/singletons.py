@@ -41,6 +41,11 @@ def is_held(connection: Connection, now: float, name: str) -> bool:
     return bool(connection.scalar(select(held)))
 
 
+def forget(connection: Connection, name: str) -> None:
+    """Nobody needs it any more, whoever has it."""
+    connection.execute(delete(SingletonRow).where(SingletonRow.name == name))
+
+
 def release(connection: Connection, name: str, owner: str) -> None:
     """Gives the lease back; nothing when it is another's."""
     mine = (SingletonRow.name == name, SingletonRow.owner == owner)
