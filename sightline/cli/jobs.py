@@ -61,7 +61,8 @@ def follow(services: Installation, job_id: str, worker: EmbeddedWorker | None) -
     Raises:
         UnavailableError: its workers have met nothing but trouble for a while (a full disk, say).
     """
-    waiting = Waiting(services.settings.indexer.trouble_seconds)
+    patience = services.settings.indexer.trouble_seconds
+    waiting = Waiting(patience, services.catalog.probe)
     with _bar() as bar:
         task = bar.add_task("embedding", total=None)
         said: str | None = None

@@ -115,6 +115,7 @@ class Catalog:
     acquire_singleton = write_at(singletons.acquire)
     renew_singleton = write_at(singletons.renew)
     release_singleton = write(singletons.release)
+    probe = write(singletons.probe)
     publish_generation = write(builder.publish_generation)
     replace_segments = write_at(builder.replace_segments)
     retired_segments = read(builder.retired_segments)

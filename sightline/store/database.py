@@ -33,6 +33,8 @@ from sightline.store.values import INT64
 
 Result = TypeVar("Result")
 
+_FULL = ("database or disk is full", "no space left on device")
+_LOCKED = "database is locked"
 _TRIES = 8
 _TRY_AGAIN = frozenset({"40001", "40P01"})  # serialization_failure, deadlock_detected
 
@@ -106,7 +108,7 @@ class Database:
             with self._begun(self._readers) as connection:
                 return work(connection)
         except (OperationalError, InterfaceError) as error:
-            raise _unavailable(error) from error
+            raise self._unavailable(error) from error
 
     def write(self, work: Callable[[Connection], Result]) -> Result:
         """All or nothing. ``work`` may run several times, so it touches nothing but its connection.
@@ -122,7 +124,7 @@ class Database:
                 if left and getattr(error.orig, "sqlstate", None) in _TRY_AGAIN:
                     time.sleep(random.uniform(0.0, 0.02 * (_TRIES - left)))
                 elif isinstance(error, OperationalError | InterfaceError):
-                    raise _unavailable(error) from error
+                    raise self._unavailable(error) from error
                 else:
                     raise
         raise AssertionError("unreachable: the last try returns or raises")
@@ -152,24 +154,18 @@ class Database:
             raise
         self._circuit.succeeded()
 
-
-_FULL = ("database or disk is full", "no space left on device")
-_LOCKED = "database is locked"
-
-
-def _unavailable(error: DBAPIError) -> UnavailableError:
-    lines = str(error.orig).strip().splitlines() or [type(error.orig).__name__]
-    said = lines[0].strip().rstrip(".")
-    if any(words in said.lower() for words in _FULL):
-        return NoRoomError(
-            f"The disk of the catalog database is full ({said}); free some room and try again."
-        )
-    if said == _LOCKED:
-        return UnavailableError(
-            "Another process has been writing to the catalog for too long (database is locked); try again "
-            "when it is done."
-        )
-    return UnavailableError(f"The catalog database cannot be used now: {said}.")
+    def _unavailable(self, error: DBAPIError) -> UnavailableError:
+        lines = str(error.orig).strip().splitlines() or [type(error.orig).__name__]
+        said = lines[0].strip().rstrip(".")
+        if any(words in said.lower() for words in _FULL):
+            where = self.engine.url.host or self.engine.url.database
+            return NoRoomError(f"The disk is full at the catalog in {where} ({said}); free some room there.")
+        if said == _LOCKED:
+            return UnavailableError(
+                "Another process has been writing to the catalog for too long (database is locked); try "
+                "again when it is done."
+            )
+        return UnavailableError(f"The catalog database cannot be used now: {said}.")
 
 
 # SQL functions as methods
