@@ -70,11 +70,11 @@ class Waiting:
         self._patience = patience
         self._probe = probe
         self._last: Progress | None = None
-        self._changed_at = self._sound_at = time.monotonic()
+        self._changed_at = self._sound_at = self._asked_at = time.monotonic()
 
     def look(self, progress: Progress) -> None:
         """Raise UnavailableError, which says what the trouble is and what to do, once it has lasted."""
-        now = time.monotonic()
+        now = self._asked_at = time.monotonic()
         if progress != self._last:
             self._last, self._changed_at = progress, now
         if progress.detail is None or progress.pending == 0:
@@ -87,6 +87,11 @@ class Waiting:
                 self._probe()
             except UnavailableError as error:
                 self._stop(progress, str(error))
+
+    def unanswered(self, error: UnavailableError) -> None:
+        """The catalog could not be asked: raise that, once it has lasted."""
+        if time.monotonic() - self._asked_at >= self._patience:
+            raise error
 
     def _stop(self, progress: Progress, sentence: str) -> NoReturn:
         done = progress.indexed + progress.replaced

@@ -80,8 +80,9 @@ def _stored(parts: ApiParts) -> dict[str, CheckAnswer]:
         names = [collection.name for collection in parts.catalog.collections()]
         numbers = {name: _generation(parts, name) for name in names}
     except Exception as error:
-        log.warning("The catalog cannot be read.", exc_info=True)
-        detail = str(error) if isinstance(error, SightlineError) else "The catalog cannot be read."
+        ours = isinstance(error, SightlineError)
+        detail = str(error) if ours else "The catalog cannot be read."
+        log.warning("%s", detail, exc_info=not ours)
         unread = CheckAnswer(ready=False, detail="Not known while the database is away.")
         return {"database": CheckAnswer(ready=False, detail=detail), "generation": unread}
     listed = ", ".join(f"{name}: {number}" for name, number in numbers.items()) or "no collections yet"
