@@ -275,7 +275,7 @@ class Indexer:
             UnavailableError: whoever works has met nothing but trouble (a full disk, say) for a while; the
             rest waits.
         """
-        waiting = Waiting(self._parts.settings.trouble_seconds)
+        waiting = Waiting(self._parts.settings.trouble_seconds, self._catalog.probe)
         until = None if timeout is None else time.monotonic() + timeout
         last: Progress | None = None
         while True:

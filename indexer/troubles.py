@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from sightline.errors import SightlineError, UnavailableError
 from sightline.store.storage import storage_error
@@ -60,21 +60,42 @@ class Troubles:
 
 
 class Waiting:
-    """Whoever waits for a job, until its workers have met nothing but trouble for ``patience`` seconds."""
+    """Whoever waits for a job, until its workers have met nothing but trouble for ``patience`` seconds.
 
-    def __init__(self, patience: float) -> None:
+    Workers note their trouble in the catalog. When that is what takes nothing any more, ``probe`` tells: it
+    writes, for nothing, after each time of patience in which nothing happened.
+    """
+
+    def __init__(self, patience: float, probe: Callable[[], object]) -> None:
         self._patience = patience
-        self._since: float | None = None
+        self._probe = probe
+        self._last: Progress | None = None
+        self._changed_at = self._sound_at = self._asked_at = time.monotonic()
 
     def look(self, progress: Progress) -> None:
         """Raise UnavailableError, which says what the trouble is and what to do, once it has lasted."""
+        now = self._asked_at = time.monotonic()
+        if progress != self._last:
+            self._last, self._changed_at = progress, now
         if progress.detail is None or progress.pending == 0:
-            self._since = None
-            return
-        self._since = self._since or time.monotonic()
-        if time.monotonic() - self._since >= self._patience:
-            done = progress.indexed + progress.replaced
-            raise UnavailableError(
-                f"{progress.detail} {done} images are indexed, {progress.pending} wait: when that is set "
-                "right, run the same command again."
-            )
+            self._sound_at = now
+        if now - self._sound_at >= self._patience and progress.detail is not None:
+            self._stop(progress, progress.detail)
+        if now - self._changed_at >= self._patience and progress.pending:
+            self._changed_at = now
+            try:
+                self._probe()
+            except UnavailableError as error:
+                self._stop(progress, str(error))
+
+    def unanswered(self, error: UnavailableError) -> None:
+        """The catalog could not be asked: raise that, once it has lasted."""
+        if time.monotonic() - self._asked_at >= self._patience:
+            raise error
+
+    def _stop(self, progress: Progress, sentence: str) -> NoReturn:
+        done = progress.indexed + progress.replaced
+        raise UnavailableError(
+            f"{sentence} {done} images are indexed, {progress.pending} wait: when that is set right, run the "
+            "same command again."
+        )

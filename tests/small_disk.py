@@ -29,9 +29,19 @@ class SmallDisk:
                     if not file.write(bytes(size)):
                         break
 
+    def leave(self, kib: int) -> None:
+        """Of a full disk, give so much back."""
+        with self._ballast.open("r+b") as file:
+            file.truncate(self._ballast.stat().st_size - 1024 * kib)
+
     def free(self) -> None:
         """Give the room back."""
         self._ballast.unlink()
+
+    def protect(self) -> None:
+        """From now on nothing can be written."""
+        command = ["mount", "-o", "remount,ro", str(self.folder)]
+        subprocess.run(command, check=True, capture_output=True, timeout=20)
 
 
 @contextlib.contextmanager

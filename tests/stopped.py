@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import socket
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
+
+from tests.services import _postgres_binaries
 
 
 @dataclass(frozen=True)
@@ -19,12 +23,30 @@ class OwnPostgres:
     url: str
     folder: Path
 
+    def _processes(self) -> list[psutil.Process]:
+        server = psutil.Process(int((self.folder / "data" / "postmaster.pid").read_text().split()[0]))
+        return [server, *server.children(recursive=True)]
+
+    def restart(self) -> None:
+        """SIGKILL to all of it, and a new start in the same place."""
+        gone = self._processes()
+        for process in gone:
+            process.kill()
+        psutil.wait_procs(gone, timeout=20)
+        binaries = _postgres_binaries()
+        assert binaries is not None
+        as_user = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
+        port = self.url.rpartition(":")[2].partition("/")[0]
+        options = f"-p {port} -k {self.folder} -c listen_addresses=127.0.0.1 -c fsync=off"
+        control = [*as_user, str(binaries / "pg_ctl"), "-D", str(self.folder / "data"), "-w"]
+        start = [*control, "-l", str(self.folder / "log"), "-o", options, "start"]
+        subprocess.run(start, check=True, capture_output=True, timeout=60, cwd="/")
+
     @contextlib.contextmanager
     def stopped(self) -> Iterator[None]:
         """SIGSTOP to the server and all its backends as long as the block lasts."""
-        server = psutil.Process(int((self.folder / "data" / "postmaster.pid").read_text().split()[0]))
-        server.send_signal(signal.SIGSTOP)  # first, so that nobody is born meanwhile
-        halted = [server, *server.children(recursive=True)]
+        self._processes()[0].send_signal(signal.SIGSTOP)  # first, so that nobody is born meanwhile
+        halted = self._processes()
         for process in halted[1:]:
             process.send_signal(signal.SIGSTOP)
         try:

@@ -84,8 +84,9 @@ def _stored(parts: ApiParts) -> dict[str, CheckAnswer]:
         snapshots = {name: parts.catalog.snapshot(name) for name in names}
         degraded = {name: parts.degraded(one) for name, one in snapshots.items()}
     except Exception as error:
-        log.warning("The catalog cannot be read.", exc_info=True)
-        detail = str(error) if isinstance(error, SightlineError) else "The catalog cannot be read."
+        ours = isinstance(error, SightlineError)
+        detail = str(error) if ours else "The catalog cannot be read."
+        log.warning("%s", detail, exc_info=not ours)
         unread = CheckAnswer(ready=False, detail="Not known while the database is away.")
         return {"database": CheckAnswer(ready=False, detail=detail), "generation": unread}
     numbers = [f"{name}: {_number(one.generation)}" for name, one in snapshots.items()]

@@ -17,7 +17,7 @@ from sightline.api.parts import ApiParts
 from sightline.api.problems import Problem
 from sightline.api.schemas.jobs import JobAnswer, JobList, NewJob, job_answer
 from sightline.api.urls import job_url
-from sightline.errors import ConflictError, NotFoundError
+from sightline.errors import ConflictError, NotFoundError, UnavailableError
 from sightline.indexer.roots import Roots
 from sightline.store.records import ENDED, Job
 
@@ -147,7 +147,12 @@ async def _events(
     """Until the job has ended, or the server stops: the stream ends whole, and the client comes again."""
     last = None
     while not stops.is_set():
-        answer = await run_in_threadpool(_look, parts, job_id, root)
+        try:
+            answer = await run_in_threadpool(_look, parts, job_id, root)
+        except UnavailableError as error:  # away for a moment: who follows goes on waiting
+            log.warning("%s", error, extra={"job_id": job_id})
+            await _rest(stops, seconds)
+            continue
         if answer is None:
             return
         shown = answer.model_dump_json(exclude={"updated_at"})
@@ -157,5 +162,10 @@ async def _events(
             if ended:
                 return
         last = shown
-        with anyio.move_on_after(seconds):
-            await stops.wait()
+        await _rest(stops, seconds)
+
+
+async def _rest(stops: anyio.Event, seconds: float) -> None:
+    """So long, or until the server stops."""
+    with anyio.move_on_after(seconds):
+        await stops.wait()

@@ -28,7 +28,11 @@ from sightline.cli import (
 )
 from sightline.cli.output import OK, exit_code, print_error
 from sightline.errors import SightlineError
+from sightline.store.patience import having
 from sightline.store.storage import storage_error
+
+QUICK = frozenset({"search", "rerank", "collections", "jobs", "ping"})
+"""Commands whose answer somebody waits for: no longer for a database that hangs than over HTTP."""
 
 app = typer.Typer(
     name="sightline",
@@ -69,8 +73,10 @@ def run(arguments: Sequence[str]) -> int:
 
     Typer answers for usage errors (2), Ctrl-C (130) and a closed pipe by itself.
     """
+    hurried = any(name in QUICK for name in arguments[:1])
     try:
-        app(args=list(arguments), prog_name="sightline")
+        with having("request" if hurried else "work"):
+            app(args=list(arguments), prog_name="sightline")
     except SightlineError as error:
         print_error(error, as_json="--json" in arguments)
         return exit_code(error)

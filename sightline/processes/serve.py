@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from sightline.errors import UnavailableError
 
@@ -22,10 +22,16 @@ def serve(settings: Settings) -> None:
     from sightline.processes.logs import log_json_lines
     from sightline.wiring import open_installation
 
+    signal.signal(signal.SIGTERM, _end_at_once)
     listener = listen(settings.api.host, settings.api.port)
     log_json_lines(settings.log.level)
     with open_installation(settings) as services, listener:
         serve_on(listener, services)
+
+
+def _end_at_once(*_: object) -> NoReturn:
+    """SIGTERM while nobody is served yet. The first process of a container would not even be ended by it."""
+    raise SystemExit(0)
 
 
 def serve_on(listener: socket.socket, services: Installation) -> None:

@@ -165,6 +165,7 @@ class Catalog:
     renew_singleton = write_at(singletons.renew)
     singleton_is_held = read_at(singletons.is_held)
     release_singleton = write(singletons.release)
+    probe = write(singletons.probe)
     publish_generation = write_at(builder.publish_generation)
     replace_segments = write_at(builder.replace_segments)
     images_in_segment = read(mending.images_in_segment)

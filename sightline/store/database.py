@@ -36,6 +36,8 @@ from sightline.store.values import INT64
 
 Result = TypeVar("Result")
 
+_FULL = ("database or disk is full", "no space left on device")
+_LOCKED = "database is locked"
 _TRIES = 8
 _TRY_AGAIN = frozenset({"40001", "40P01"})  # serialization_failure, deadlock_detected
 _SERVER_TIME = "SELECT extract(epoch FROM clock_timestamp())::float8"
@@ -172,7 +174,7 @@ class Database:
         if is_damage(cause):
             raise damaged(self.engine.url, cause) from error
         if isinstance(error, OperationalError | InterfaceError | sqlite3.OperationalError):
-            raise _unavailable(cause) from error
+            raise self._unavailable(cause) from error
 
     def close(self) -> None:
         self.engine.dispose()
@@ -199,24 +201,18 @@ class Database:
             raise
         self._circuit.succeeded()
 
-
-_FULL = ("database or disk is full", "no space left on device")
-_LOCKED = "database is locked"
-
-
-def _unavailable(cause: object) -> UnavailableError:
-    lines = str(cause).strip().splitlines() or [type(cause).__name__]
-    said = lines[0].strip().rstrip(".")
-    if any(words in said.lower() for words in _FULL):
-        return NoRoomError(
-            f"The disk of the catalog database is full ({said}); free some room and try again."
-        )
-    if said == _LOCKED:
-        return UnavailableError(
-            "Another process has been writing to the catalog for too long (database is locked); try again "
-            "when it is done."
-        )
-    return UnavailableError(f"The catalog database cannot be used now: {said}.")
+    def _unavailable(self, cause: object) -> UnavailableError:
+        lines = str(cause).strip().splitlines() or [type(cause).__name__]
+        said = lines[0].strip().rstrip(".")
+        if any(words in said.lower() for words in _FULL):
+            where = self.engine.url.host or self.engine.url.database
+            return NoRoomError(f"The disk is full at the catalog in {where} ({said}); free some room there.")
+        if said == _LOCKED:
+            return UnavailableError(
+                "Another process has been writing to the catalog for too long (database is locked); try "
+                "again when it is done."
+            )
+        return UnavailableError(f"The catalog database cannot be used now: {said}.")
 
 
 # SQL functions as methods

@@ -9,8 +9,6 @@ from pathlib import Path
 import pytest
 
 from sightline.errors import NoRoomError, StorageError, UnavailableError
-from sightline.indexer.queue.app import make_app
-from sightline.indexer.settings import BrokerSettings, BuilderSettings
 from sightline.indexer.tasks import Outcome, TaskRunner
 from sightline.store.storage import storage_error, writing
 from tests.indexer.world import COLLECTION, Knobs, World
@@ -93,14 +91,6 @@ def test_the_builder_without_room_goes_on_and_folds_when_there_is_some(world: Wo
         assert world.catalog.snapshot(COLLECTION).generation is not None
 
 
-def test_a_full_folder_of_messages_is_no_traceback(tmp_path: Path) -> None:
-    with small_disk(tmp_path / "disk", 16) as disk:
-        disk.fill()
-        blocked = disk.folder / "ballast" / "broker"
-        with pytest.raises((StorageError, NotADirectoryError)):
-            make_app(BrokerSettings(folder=blocked), lambda task_id, owner: None)
-
-
 @pytest.mark.parametrize(
     ("number", "kind"),
     [
@@ -121,4 +111,3 @@ def test_what_is_no_refusal_passes() -> None:
     assert storage_error(FileExistsError(errno.EEXIST, "there"), "x") is None
     with pytest.raises(FileNotFoundError), writing("x"):
         raise FileNotFoundError(errno.ENOENT, "gone")
-    assert BuilderSettings().rest_seconds > 0

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import ColumnElement, Connection, delete, exists, or_, select, update
+import uuid
+
+from sqlalchemy import ColumnElement, Connection, delete, exists, insert, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from sightline.store.schema import SingletonRow
@@ -50,3 +52,13 @@ def release(connection: Connection, name: str, owner: str) -> None:
     """Gives the lease back; nothing when it is another's."""
     mine = (SingletonRow.name == name, SingletonRow.owner == owner)
     connection.execute(delete(SingletonRow).where(*mine))
+
+
+def probe(connection: Connection) -> None:
+    """Writes, and changes nothing: whether the catalog takes anything now.
+
+    A row that comes and goes: SQLite does not write what is the same as before.
+    """
+    name = f"probe {uuid.uuid4()}"
+    connection.execute(insert(SingletonRow).values(name=name, owner="probe", expires_at=0.0))
+    connection.execute(delete(SingletonRow).where(SingletonRow.name == name))
