@@ -89,9 +89,9 @@ class SnapshotOpener:
         self._gone: set[str] = set()
         """Segment files that were missing for good when they were last looked for."""
 
-    def is_worn(self, opened: OpenedSnapshot) -> bool:
-        """Whether something was missing so long ago that it is worth another look."""
-        return bool(opened.lost) and self._clock() - opened.at >= LOOK_AGAIN_SECONDS
+    def is_old(self, opened: OpenedSnapshot) -> bool:
+        """Whether it was opened so long ago that what was missing then is worth another look."""
+        return self._clock() - opened.at >= LOOK_AGAIN_SECONDS
 
     def open(
         self, snapshot: Snapshot, previous: OpenedSnapshot | None, *, tolerant: bool = False

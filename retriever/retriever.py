@@ -132,22 +132,25 @@ class Retriever:
             self._degraded.pop(collection, None)
             raise
         opened = self._opened.get(collection)
-        if opened is not None and self._is_current(opened, collection_id, version):
+        if opened is not None and self._is_current(collection, opened, collection_id, version):
             return opened
         with self._lock_of(collection):
             opened = self._opened.get(collection)
-            if opened is None or not self._is_current(opened, collection_id, version):
-                _, said = self._degraded.get(collection, (version, ()))
-                if said:
+            if opened is None or not self._is_current(collection, opened, collection_id, version):
+                if self._lacks(collection):
                     self._tails.forget_partial()
                 snapshot = self._catalog.snapshot(collection)
                 opened = self._opener.open(snapshot, opened, tolerant=tolerant)
                 self._opened[collection] = opened
             return opened
 
-    def _is_current(self, opened: OpenedSnapshot, collection_id: int, version: int) -> bool:
-        current = opened.is_at_least(collection_id, version)
-        return current and opened.is_intact() and not self._opener.is_worn(opened)
+    def _is_current(self, collection: str, opened: OpenedSnapshot, collection_id: int, version: int) -> bool:
+        current = opened.is_at_least(collection_id, version) and opened.is_intact()
+        return current and not (self._lacks(collection) and self._opener.is_old(opened))
+
+    def _lacks(self, collection: str) -> bool:
+        """Whether the latest answer had to do without something."""
+        return bool(self._degraded.get(collection, (0, ()))[1])
 
     def _lock_of(self, collection: str) -> threading.Lock:
         with self._lock:

@@ -88,6 +88,7 @@ class Tails:
         self._max_bytes = max_bytes
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
         self._bytes = 0
+        self._told: set[str] = set()
         self._lock = threading.Lock()
 
     def parts(
@@ -119,7 +120,7 @@ class Tails:
         except (OSError, CorruptionError, FileMissingError) as error:
             if isinstance(error, FileMissingError) and not tolerant:
                 raise
-            log.error("%s", error)
+            self._tell(segment.file, str(error))
             lost.segments[segment.file] = int(live.sum())
             return
         if sound is None:
@@ -128,6 +129,12 @@ class Tails:
         if missed := int((live & ~sound).sum()):
             lost.segments[segment.file] = missed
         yield TailPart(tail, None if allowed is None else allowed[sound])
+
+    def _tell(self, file: str, what: str) -> None:
+        """Once for each file: it may be asked for many times a second."""
+        if file not in self._told:
+            self._told.add(file)
+            log.error("%s", what)
 
     def _get(self, segment: LiveSegment) -> _Kept:
         file = segment.file
@@ -139,7 +146,7 @@ class Tails:
         sound = None if len(keys) == len(segment.keys) else np.isin(segment.keys, keys)
         kept = _Kept(self._indexes.of().tail(keys, tokens), sound, tokens.nbytes)
         if sound is not None:
-            log.error("The tokens of %d images in %s are damaged.", int((~sound).sum()), file)
+            self._tell(file, f"The tokens of {int((~sound).sum())} images in {file} are damaged.")
         with self._lock:
             if file not in self._kept:
                 self._kept[file] = kept

@@ -184,8 +184,12 @@ class RerankResult:
 
 @dataclass(frozen=True)
 class RerankResponse:
-    """Results by falling match probability (ties: by index), at most ``top_n``; ``model`` scored them."""
+    """Results by falling match probability (ties: by index), at most ``top_n``; ``model`` scored them.
+
+    ``degraded``: as of a search.
+    """
 
     model: str
     results: tuple[RerankResult, ...] = ()
     truncated: bool = False
+    degraded: tuple[str, ...] = ()

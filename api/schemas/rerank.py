@@ -155,6 +155,7 @@ class RerankAnswer(Answer):
                         {"index": 0, "relevance_score": 0.021, "itm_logit": -3.842},
                     ],
                     "truncated": False,
+                    "degraded": [],
                 }
             ]
         }
@@ -164,3 +165,4 @@ class RerankAnswer(Answer):
     model: str
     results: list[RerankedAnswer]
     truncated: bool
+    degraded: list[str]

@@ -181,7 +181,7 @@ def test_a_rerank(library: TestClient) -> None:
     answer = library.post("/v1/rerank", json=body, headers={"X-Request-ID": "mine"}).json()
     good = {"relevance_score": GREEN_PROBABILITY, "itm_logit": 4.0}
     assert answer == {
-        "id": "mine", "model": "toy", "truncated": False,
+        "id": "mine", "model": "toy", "truncated": False, "degraded": [],
         "results": [{"index": 0, "document": None} | good, {"index": 1, "document": stored} | good],
     }  # fmt: skip
 

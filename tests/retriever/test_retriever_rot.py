@@ -102,6 +102,23 @@ def test_what_is_brought_back_is_found_again(living: Living) -> None:
     assert retriever.degraded(living.catalog.snapshot("pictures")) == ()
 
 
+def test_tokens_that_are_brought_back_are_found_again(living: Living) -> None:
+    clock = Clock()
+    retriever = Retriever(living.catalog, living.reader, living.indexes, clock)
+    path, _ = tail(living)
+    right = path.read_bytes()
+    damaged = bytearray(right)
+    damaged[living.reader.head(path.name).layout.starts["tokens"] + 5] ^= 2
+    path.write_bytes(damaged)
+    vector = random_vector(living.rng)
+    assert answer(living, vector, retriever).degraded[0].startswith("1 image could not")
+    path.write_bytes(right)
+    clock.now += LATER
+    found = answer(living, vector, retriever)
+    assert found.degraded == ()
+    assert [one.key for one in found.candidates] == expected(living, vector, set())
+
+
 def test_tokens_that_became_nan_or_infinite_cost_their_image_and_reorder_no_other(living: Living) -> None:
     path, keys = tail(living)
     head = living.reader.head(path.name)

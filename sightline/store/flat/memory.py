@@ -31,4 +31,4 @@ class Memory:
 
     def give_back_with(self, array: NDArray[Any], size: int) -> None:
         """They are free again when nobody has the array, or a view of it, any more."""
-        weakref.finalize(array, self.give_back, size)
+        weakref.finalize(array if array.base is None else array.base, self.give_back, size)
