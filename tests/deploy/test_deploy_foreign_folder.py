@@ -51,6 +51,8 @@ ANSWERING = {
     "cache report": ["cache", "report", "-c", "here", "--queries", "queries.txt"],
     "cache fit": ["cache", "fit", "-c", "here"],
     "delete": ["delete", "-c", "here", "--id", "blue.png"],
+    "backup": ["backup", "../backup"],
+    "restore": ["restore", "../backup", "--data", "../restored"],
 }
 """Commands that end with one JSON document."""
 SILENT = ("migrate", "ping")
