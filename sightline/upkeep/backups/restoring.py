@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Callable
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -76,8 +77,10 @@ class Restored:
 class Restore:
     """Makes an installation from a point of a backup."""
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: Target, settle_in: Callable[[], None] = lambda: None) -> None:
+        """``settle_in`` is called once the new catalog is in its place: its folders become its own."""
         self._target = target
+        self._settle_in = settle_in
 
     def run(
         self, place: Place, name: str | None = None, *, replace: bool = False, show: OnProgress | None = None
@@ -102,6 +105,7 @@ class Restore:
                 restored.installation = prepare_catalog(path)
                 self._files(place, point, path, restored, show)
                 self._put_catalog(path)
+                self._settle_in()
                 self._end()
         except OSError as error:
             raise UnavailableError(
