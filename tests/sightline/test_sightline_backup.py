@@ -17,11 +17,12 @@ import pytest
 from sightline.errors import CatalogDamagedError, ConflictError, CorruptionError, InputError, NotFoundError
 from sightline.indexer.uploads import Upload
 from sightline.settings import Settings
+from sightline.store.blobs import BlobStore
 from sightline.store.places import LocalPlace, open_place
 from sightline.upkeep.backups.backup import BackedUp, Wish
 from sightline.upkeep.backups.checking import check
 from sightline.upkeep.backups.points import list_points
-from sightline.upkeep.backups.restoring import Restored
+from sightline.upkeep.backups.restoring import Restore, Restored, Target
 from sightline.wiring import Installation, open_installation
 from tests.services import _postgres_schema
 from tests.sightline.backup_world import answers, fill, png, problems, settings_of, upload
@@ -248,6 +249,31 @@ def test_a_restore_that_is_cut_short_anywhere_is_no_installation_and_can_go_on(
     assert left > 6
     assert answers_of(second) == before
     assert problems(second) == []
+
+
+def test_a_restore_that_lacks_its_last_step_only_takes_it(
+    first: Installation, place: LocalPlace, tmp_path: Path
+) -> None:
+    first.backup.run(place)
+    second = settings_of(tmp_path / "second")
+    blobs = BlobStore(second.originals_url)
+    target = Target(second.catalog_url, second.segments_folder, second.generations_folder, blobs)
+
+    def dies() -> None:
+        raise Cut
+
+    with pytest.raises(Cut):
+        Restore(target, dies).run(place)
+    with open_installation(second, inline=True) as services:
+        made = services.catalog.installation()
+        upload(services, "since", "white")
+    settled: list[bool] = []
+    assert Restore(target, lambda: settled.append(True)).run(place).installation == made
+    assert settled == [True]
+    with open_installation(second) as services:
+        assert services.catalog.image("pictures", "since").state == "live", "nothing was restored over it"
+    with pytest.raises(ConflictError, match="not empty"):
+        restored(second, place)
 
 
 @pytest.mark.parametrize(
