@@ -128,6 +128,20 @@ class Database:
         except (DBAPIError, sqlite3.DatabaseError, UnicodeDecodeError) as error:
             self._complain(error)
             raise
+        except (TypeError, ValueError, LookupError, AttributeError, OverflowError) as error:
+            # A row that holds what nobody wrote ends in such; so does a mistake of ours.
+            torn = self._torn()
+            if torn is not None:
+                raise damaged(self.engine.url, torn) from error
+            raise
+
+    def _torn(self) -> str | None:
+        """What SQLite finds wrong with its file; None when it is sound, or another database's business."""
+        if self.engine.dialect.name != "sqlite":
+            return None
+        with self._readers.begin() as connection:
+            said = str(connection.exec_driver_sql("PRAGMA integrity_check(1)").scalar())
+        return None if said == "ok" else said
 
     def write(self, work: Callable[[Connection], Result]) -> Result:
         """All or nothing. ``work`` may run several times, so it touches nothing but its connection.

@@ -111,7 +111,7 @@ def _last_given(connection: Connection, table: str, column: str) -> int:
 def _settle(connection: Connection) -> None:
     """Nothing is under way in a copy."""
     leased = update(TaskRow).where(TaskRow.state == "leased")
-    connection.execute(leased.values(state="ready", owner=None, lease_expires_at=None))
+    connection.execute(leased.values(state="ready", owner=None, lease_expires_at=None, lease_seconds=None))
     connection.execute(update(TaskRow).where(TaskRow.state == "ready").values(sent_at=None))
     connection.execute(delete(SingletonRow))
     if _LOCAL_FILES in Base.metadata.tables:

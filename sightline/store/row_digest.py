@@ -21,8 +21,8 @@ RAISED: Final = "user-defined function raised exception"
 
 DIGESTED: Final[Mapping[str, Sequence[str]]] = {
     "images": (
-        "uri", "caption", "metadata", "width", "height", "bytes", "replaces_key", "reason", "detail",
-        "created_at", "published_at", "buried_at", "trashed_at",
+        "image_id", "sha256", "uri", "caption", "metadata", "width", "height", "bytes", "replaces_key",
+        "reason", "detail", "created_at", "published_at", "buried_at", "trashed_at",
     ),
     "collections": ("version", "created_at", "trashed_at", "trashed_name"),
     "feature_sets": ("model", "revision", "num_query_tokens", "joint_dim", "created_at"),

@@ -148,12 +148,12 @@ def _guarded(
 def _told(collection: Collection, file: str, images: int, remade: Remade) -> Repaired:
     """What came of ``images`` that were to be made again."""
     bare = tuple(remade.bare)
-    lost = {image.image_id: why for image, why in remade.lost.values()}
+    lost = [(image.image_id, why) for image, why in remade.lost.values()]
     whole = images - len(bare) - len(lost)
     problem = None
     if lost:
-        name, why = next(iter(lost.items()))
-        problem = f"{len(lost)} images cannot be found until their originals are there again ({name}: {why})"
+        first = f"{lost[0][0]}: {lost[0][1].rstrip('.')}"
+        problem = f"{len(lost)} images cannot be found until their originals are there again ({first})."
     elif bare:
         problem = f"The patches of {len(bare)} images are gone until their originals are there again."
-    return Repaired(collection.name, file, whole, problem, bare, tuple(lost))
+    return Repaired(collection.name, file, whole, problem, bare, tuple(name for name, _ in lost))

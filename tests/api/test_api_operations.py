@@ -65,6 +65,27 @@ def test_a_lost_database_is_not_ready_but_alive(filled: TestClient, services: In
     assert "sightline_catalog_up 0.0" in filled.get("/metrics").text
 
 
+@pytest.mark.parametrize("harm", ["replaced", "cut"])
+def test_a_damaged_catalog_is_one_problem_that_says_what_to_do(
+    harm: str, filled: TestClient, services: Installation
+) -> None:
+    services.catalog.close()
+    file = services.settings.data_folder / "catalog.sqlite"
+    content = file.read_bytes()
+    file.write_bytes(b"no database at all " * 300 if harm == "replaced" else content[: len(content) // 3])
+    asked = [
+        filled.get("/v1/collections"),
+        filled.post(SEARCH, json={"text": "red"}),
+        filled.get("/v1/collections/pictures/images"),
+        filled.delete("/v1/collections/pictures"),
+        filled.get("/v1/jobs"),
+    ]
+    for answer in asked:
+        told = problem(answer, 503)
+        assert told["type"].endswith(":catalog-damaged")
+        assert "`sightline restore`" in told["detail"]
+
+
 def test_metrics_have_the_prefix_and_count(filled: TestClient) -> None:
     filled.post(SEARCH, json={"text": "red blue"})
     upload(filled, {"red": png("red"), "none": b""})

@@ -55,6 +55,8 @@ ANSWERING = {
     "trash list": ["trash", "list", "-c", "here"],
     "trash restore": ["trash", "restore", "-c", "here", "blue.png"],
     "trash empty": ["trash", "empty", "--all", "--yes"],
+    "backup": ["backup", "../backup"],
+    "restore": ["restore", "../backup", "--data", "../restored"],
 }
 """Commands that end with one JSON document."""
 SILENT = ("migrate", "ping")

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from sightline.records import SearchRequest
 from sightline.settings import Settings
@@ -163,6 +164,52 @@ def test_tokens_are_taken_from_the_generation_where_an_original_is_away(
     assert problems(services.settings) == []
     services.builder.refold("pictures")
     assert itc(services) == before
+
+
+def test_tokens_are_taken_from_a_segment_whose_patches_are_damaged(
+    services: Installation, tmp_path: Path
+) -> None:
+    folder = tmp_path / "pictures"
+    for name in "abc":
+        save(folder, name, "red", "green" if name == "a" else "blue")
+    index(services, folder)
+    before = itc(services)
+    (segment,) = services.catalog.snapshot("pictures").segments
+    path = services.settings.segments_folder / segment.file
+    content = path.read_bytes()
+    lose(services, segment.file)
+    path.write_bytes(content[:-3] + bytes([content[-3] ^ 0x40]) + content[-2:])
+    (folder / "b.png").unlink()
+    (made,) = services.repair.run()
+    assert made.lost == ()
+    assert set(made.bare) <= {"b.png"}
+    assert itc(services) == before
+    assert problems(services.settings) == []
+
+
+@pytest.mark.parametrize("away", [False, True])
+def test_what_is_in_the_trash_is_made_again_with_the_rest(
+    away: bool, services: Installation, tmp_path: Path
+) -> None:
+    folder = tmp_path / "pictures"
+    for name in "abc":
+        save(folder, name, "red", "green" if name == "a" else "blue")
+    index(services, folder)
+    key = services.catalog.image("pictures", "b.png").key
+    for statement in (
+        f"UPDATE images SET state = 'trashed', trashed_at = 1.0 WHERE key = {key}",
+        f"UPDATE placements SET dead = 1 WHERE key = {key}",
+    ):
+        services.catalog.database.write(lambda connection, sql=statement: connection.execute(text(sql)))
+    (segment,) = services.catalog.snapshot("pictures").segments
+    lose(services, segment.file)
+    if away:
+        (folder / "b.png").unlink()
+    (made,) = services.repair.run()
+    assert made.lost == (("b.png",) if away else ())
+    (new,) = services.catalog.snapshot("pictures").segments
+    assert new.count == (2 if away else 3)
+    assert problems(services.settings) == []
 
 
 def test_a_segment_stays_as_it_is_while_all_originals_are_away_and_the_index_finds_them(

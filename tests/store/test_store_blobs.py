@@ -16,7 +16,7 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from sightline.errors import NotFoundError, UnavailableError
+from sightline.errors import CorruptionError, NotFoundError, UnavailableError
 from sightline.store.blob_files import Files, LocalFiles
 from sightline.store.blob_files_remote import RemoteFiles
 from sightline.store.blobs import BlobStore
@@ -70,6 +70,40 @@ def test_thumbnails_live_beside_their_originals(store: BlobStore) -> None:
     assert store.get_thumbnail(ABC) == b"second"
     assert store.has_thumbnail(ABC)
     assert list(store.thumbnails()) == [ABC]
+
+
+@pytest.mark.parametrize("rotten", [b"abd", b"ab", b"abcd", b""])
+@pytest.mark.parametrize("where", ["local", "memory"])
+def test_putting_the_right_bytes_replaces_rotten_ones(where: str, rotten: bytes, tmp_path: Path) -> None:
+    url = str(tmp_path) if where == "local" else f"memory://{uuid.uuid4().hex}/blobs"
+    store = BlobStore(url)
+    store.put(b"abc")
+    files = LocalFiles(tmp_path) if where == "local" else RemoteFiles(url)
+    files.write(f"originals/{ABC[:2]}/{ABC}", rotten)
+    with pytest.raises(CorruptionError):
+        store.get_sound(ABC)
+    store.put(b"abc")
+    assert store.get_sound(ABC) == b"abc"
+
+
+def test_what_lies_there_already_is_not_written_again(tmp_path: Path) -> None:
+    store = BlobStore(tmp_path)
+    store.put(b"abc")
+    path = tmp_path / "originals" / "ba" / ABC
+    before = path.stat().st_ino
+    store.put(b"abc")
+    assert path.stat().st_ino == before
+
+
+def test_a_thumbnail_of_another_original_is_told(tmp_path: Path) -> None:
+    store = BlobStore(tmp_path)
+    other = store.put(b"other")
+    store.put_thumbnail(ABC, b"small")
+    store.put_thumbnail(other, b"small")
+    mine = tmp_path / "thumbnails" / "ba" / f"{ABC}.webp"
+    mine.write_bytes((tmp_path / "thumbnails" / other[:2] / f"{other}.webp").read_bytes())
+    with pytest.raises(CorruptionError):
+        store.get_thumbnail(ABC)
 
 
 def test_iteration_names_every_original_once(store: BlobStore) -> None:

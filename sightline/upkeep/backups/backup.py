@@ -24,7 +24,7 @@ from sightline.store.places import LocalPlace, read_file
 from sightline.store.portable import export_catalog
 from sightline.upkeep.backups.contents import opened_contents
 from sightline.upkeep.backups.copying import Copied, Copying
-from sightline.upkeep.backups.points import Point, catalog_path, name_of, write_point
+from sightline.upkeep.backups.points import Point, catalog_path, mark_place, name_of, write_point
 from sightline.upkeep.backups.pruning import forget_old
 
 if TYPE_CHECKING:
@@ -100,6 +100,7 @@ class Backup:
         self._check(place, wish)
         with self._alone(wish) as heartbeat:
             try:
+                mark_place(place, self._catalog.installation())
                 point, copied = self._copy(place, wish, show)
                 heartbeat.check()
                 forgotten, removed = forget_old(place, point.installation, wish.keep)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from sightline.store.places import Place
 
 FOLDER: Final = "points"
+MARKER: Final = ".sightline-installation"
 FORMAT: Final = "sightline-backup"
 VERSION: Final = 1
 _ENDING: Final = ".json"
@@ -51,6 +52,13 @@ class Point:
     thumbnails: int
     references: int
     missing: tuple[str, ...] = field(default=())
+
+
+def mark_place(place: Place, installation: str) -> None:
+    """Says whose folder it is: no listing of pictures enters one that holds such a file."""
+    if MARKER not in place.sizes(""):
+        told = {"installation": installation, "holds": "a backup"}
+        place.put(MARKER, [(json.dumps(told) + "\n").encode()])
 
 
 def name_of(made_at: float, installation: str) -> str:

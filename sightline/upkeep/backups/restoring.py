@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Callable
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -76,8 +77,10 @@ class Restored:
 class Restore:
     """Makes an installation from a point of a backup."""
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: Target, settle_in: Callable[[], None] = lambda: None) -> None:
+        """``settle_in`` is called once the new catalog is in its place: its folders become its own."""
         self._target = target
+        self._settle_in = settle_in
 
     def run(
         self, place: Place, name: str | None = None, *, replace: bool = False, show: OnProgress | None = None
@@ -92,16 +95,22 @@ class Restore:
             UnavailableError: it cannot be written to.
         """
         point = read_point(place, name)
+        placed = self._placed(point)
+        if placed is not None:  # all but the end was done before
+            self._settle_in()
+            self._end()
+            return Restored(point, placed)
         self._check_idle()
         if not replace:
             self._check_empty(point)
         restored = Restored(point)
         try:
             with fetched_catalog(place, point.catalog) as path:
-                self._begin(point)
                 restored.installation = prepare_catalog(path)
+                self._begin(point, restored.installation)
                 self._files(place, point, path, restored, show)
                 self._put_catalog(path)
+                self._settle_in()
                 self._end()
         except OSError as error:
             raise UnavailableError(
@@ -132,7 +141,7 @@ class Restore:
         if (file is None or file.exists()) and not self._is_unused():
             raise ConflictError(f"The catalog of this installation is not empty: {again}.")
         folder = self._target.segments
-        if self._unfinished() == point.name or not folder.is_dir():
+        if self._unfinished().get("point") == point.name or not folder.is_dir():
             return
         if any(path.name.endswith(SEGMENT_ENDING) for path in folder.iterdir()):
             raise ConflictError(f"The folder {folder} holds segments already: {again}.")
@@ -144,18 +153,31 @@ class Restore:
         except (CatalogDamagedError, InputError):  # damaged, or another program's
             return False
 
-    def _unfinished(self) -> str | None:
-        """The point of a restore that did not end."""
-        with suppress(OSError, ValueError, KeyError):
-            return str(json.loads((self._target.segments / UNFINISHED).read_text())["point"])
+    def _unfinished(self) -> dict[str, str]:
+        """What a restore that did not end wrote down of itself."""
+        with suppress(OSError, ValueError):
+            return dict(json.loads((self._target.segments / UNFINISHED).read_text()))
+        return {}
+
+    def _placed(self, point: Point) -> str | None:
+        """The installation that a restore of this point has made already, but for its last step."""
+        told = self._unfinished()
+        file = sqlite_file(self._target.catalog_url)
+        if told.get("point") != point.name or (file is not None and not file.exists()):
+            return None
+        with (
+            suppress(CatalogDamagedError, InputError),
+            closing(open_catalog(self._target.catalog_url)) as made,
+        ):
+            return told.get("installation") if made.installation() == told.get("installation") else None
         return None
 
     # --- the work ---------------------------------------------------------------------------------
 
-    def _begin(self, point: Point) -> None:
+    def _begin(self, point: Point, installation: str) -> None:
         self._target.segments.mkdir(parents=True, exist_ok=True)
         note = LocalPlace(self._target.segments)
-        note.put(UNFINISHED, [json.dumps({"point": point.name}).encode()])
+        note.put(UNFINISHED, [json.dumps({"point": point.name, "installation": installation}).encode()])
         note.settle()
 
     def _end(self) -> None:

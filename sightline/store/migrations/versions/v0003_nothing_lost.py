@@ -18,8 +18,8 @@ depends_on = None
 
 DIGESTS = {
     "images": (
-        "uri", "caption", "metadata", "width", "height", "bytes", "replaces_key", "reason", "detail",
-        "created_at", "published_at", "buried_at", "trashed_at",
+        "image_id", "sha256", "uri", "caption", "metadata", "width", "height", "bytes", "replaces_key",
+        "reason", "detail", "created_at", "published_at", "buried_at", "trashed_at",
     ),
     "collections": ("version", "created_at", "trashed_at", "trashed_name"),
     "feature_sets": ("model", "revision", "num_query_tokens", "joint_dim", "created_at"),
