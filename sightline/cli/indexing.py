@@ -189,6 +189,7 @@ def _gigabytes(size: int) -> str:
 def _print(answer: dict[str, Any], *, waited: bool) -> None:
     from sightline.cli.output import print_failures
     from sightline.console import answers, remarks
+    from sightline.indexer.pruning import NOT_PRUNED
 
     names = ("indexed", "unchanged", "replaced", "deleted", "failed")
     console = answers()
@@ -200,8 +201,9 @@ def _print(answer: dict[str, Any], *, waited: bool) -> None:
     if answer["duplicates"]:
         counts.append(f"{answer['duplicates']} named again")
     console.print(", ".join(counts), soft_wrap=True)
-    print_failures(answer["errors"][:ERRORS_LISTED])
-    left_out = answer["failed"] - ERRORS_LISTED
+    listed = [error for error in answer["errors"] if error["reason"] != NOT_PRUNED]  # said already
+    print_failures(listed[:ERRORS_LISTED])
+    left_out = answer["failed"] - answer["not_pruned"] - ERRORS_LISTED
     if left_out > 0:
         console.print(f"  … and {left_out} more; `sightline jobs {answer['job']} --json` lists them")
     if not waited and answer["pending"]:
