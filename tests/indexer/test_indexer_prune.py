@@ -306,6 +306,12 @@ def test_a_preview_says_what_would_go_and_changes_nothing(world: World, both: tu
     assert [one.refused is None for one in previews] == [False, True]
     assert world.indexer.preview([str(a)], COLLECTION, prune_limit="1")[0].refused is None
     assert (world.catalog.version(COLLECTION), world.live(), world.catalog.jobs()) == before
+    moved = a.rename(a.parent / "moved")
+    [preview] = world.indexer.preview([str(moved)], COLLECTION, moved_from=str(a))
+    assert (preview.images, preview.gone, preview.new) == (3, ("1.png",), 0)
+    [preview] = world.indexer.preview([str(a)], COLLECTION)
+    assert preview.refused is not None
+    assert "could be read" in preview.refused
 
 
 def test_nothing_is_pruned_twice_or_beyond_what_was_agreed(world: World, both: tuple[Path, Path]) -> None:
