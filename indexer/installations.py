@@ -55,10 +55,13 @@ def is_installation(path: str) -> bool:
 def _holds_blobs(path: str) -> bool:
     """Whether all that a folder holds are folders of files that are named by their SHA-256."""
     try:
-        shards = os.listdir(path)
-        if not shards or not _SHARDS.issuperset(shards):
-            return False
-        names = os.listdir(os.path.join(path, shards[0]))
+        shard = None
+        with os.scandir(path) as entries:  # until one is none: there may be a million
+            for entry in entries:
+                if entry.name not in _SHARDS:
+                    return False
+                shard = shard or entry.path
+        names = [] if shard is None else os.listdir(shard)
     except OSError:
         return False
     return bool(names) and all(_BLOB.fullmatch(name) for name in names)

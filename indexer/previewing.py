@@ -11,7 +11,7 @@ from sightline.indexer.items import SourceProblem
 from sightline.indexer.plan import Plan, PruneLimit, moved_address
 from sightline.indexer.pruning import Listing, objection
 from sightline.indexer.sources.listing import address_of, iter_source
-from sightline.store.records import Pruning
+from sightline.store.records import UNKNOWN, Pruning
 
 if TYPE_CHECKING:
     from sightline.indexer.parts import IndexerParts
@@ -38,17 +38,20 @@ def preview(parts: IndexerParts, collection: str, plan: Plan) -> list[Preview]:
     """One for each source, in their order. Raises NotFoundError: there is no such collection."""
     limit = PruneLimit.parse(plan.prune_limit)
     names: set[int] = set()
+    wanted = {address_of(source) for source in plan.sources}
+    moved = None if plan.moved_from is None else moved_address(plan.moved_from)
     sources: dict[str, list[str]] = {}
     for image_id, source in _live(parts, collection):
         names.add(hash(image_id))
-        sources.setdefault(source, []).append(image_id)
+        if source in wanted or source == moved:
+            sources.setdefault(source, []).append(image_id)
     found = []
     for source in dict.fromkeys(plan.sources):
         listing = Listing(address_of(source))
         met = _met(parts, source, plan, listing)
         mine = sources.get(listing.source, [])
-        if plan.moved_from is not None:
-            mine = mine + sources.get(moved_address(plan.moved_from), [])
+        if moved is not None and moved != listing.source:
+            mine = mine + sources.get(moved, [])
         gone = tuple(sorted(image_id for image_id in mine if hash(image_id) not in met))
         refused = None
         if gone or not listing.whole:
@@ -78,7 +81,7 @@ def _live(parts: IndexerParts, collection: str) -> Iterator[tuple[str, str]]:
     cursor: str | None = None
     while True:
         page = parts.catalog.images(collection, cursor, PAGE)
-        yield from ((image.image_id, image.source or "unknown:") for image in page.items)
+        yield from ((image.image_id, image.source or UNKNOWN) for image in page.items)
         cursor = page.next_cursor
         if cursor is None:
             return

@@ -48,7 +48,7 @@ class Registrar:
         self._settings = parts.settings
         self._job_id = job_id
         self._waiting: list[Registration] = []
-        self._duplicates = 0
+        self._duplicates = self._noted = 0
         self._can_send = True
         self.listings: dict[str, Listing] = {}
         """Of every source by its address: only what was listed whole may be pruned."""
@@ -67,9 +67,9 @@ class Registrar:
     def flush(self) -> None:
         waiting, self._waiting = self._waiting, []
         self.write(waiting)
-        repeats, self._duplicates = self._duplicates, 0
-        if repeats:
-            self._catalog.count_duplicates(self._job_id, repeats)
+        if self._duplicates != self._noted:
+            self._catalog.note_duplicates(self._job_id, self._duplicates)
+            self._noted = self._duplicates
 
     def write(self, items: Sequence[Registration]) -> list[Outcome | InputError]:
         """One transaction, then tell the workers; for each item what became of it.

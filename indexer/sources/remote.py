@@ -9,7 +9,7 @@ from typing import Any, Final
 from sightline.errors import ImageRejected, SourceError
 from sightline.indexer.files import is_ignored, scheme_of, too_many_bytes
 from sightline.indexer.installations import is_remote_installation
-from sightline.indexer.items import Listed, SourceItem
+from sightline.indexer.items import Listed, SourceItem, SourceProblem
 
 _REFUSED: Final = frozenset({"http", "https", "::"})
 
@@ -23,22 +23,46 @@ def iter_remote(url: str, max_bytes: int, own: Sequence[str] = ()) -> Iterator[L
             yield _item(file_system, root, root.rpartition("/")[2], max_bytes)
             return
         found = False
-        for folder, inner, files in file_system.walk(root, detail=True):
-            here = str(file_system.unstrip_protocol(folder)).rstrip("/")
-            if here in own or is_remote_installation(inner, files):
-                inner.clear()  # fsspec goes on with what is left in it
-                found = True
+        for path in _walk(file_system, root, own):
+            found = True
+            if isinstance(path, OSError):
+                detail = f"Not all of {url} can be listed: {type(path).__name__}: {path}."
+                yield SourceProblem(url, url, "unreadable", detail, hides_more=True)
                 continue
-            for name in sorted(files):
-                path = f"{folder.rstrip('/')}/{name}"
-                relative = path.removeprefix(root.rstrip("/")).lstrip("/")
-                if not any(is_ignored(part) for part in relative.split("/")):
-                    found = True
-                    yield _item(file_system, path, relative, max_bytes)
+            relative = path.removeprefix(root.rstrip("/")).lstrip("/")
+            yield _item(file_system, path, relative, max_bytes)
     except Exception as error:  # every driver has its own
         raise SourceError(f"{url} cannot be listed: {type(error).__name__}: {error}.") from error
     if not found:
         raise SourceError(f"There is no file at {url}.")
+
+
+def _walk(file_system: Any, root: str, own: Sequence[str]) -> Iterator[str | OSError]:
+    """Paths of files, those of a folder by name; an error in place of a folder that cannot be listed.
+
+    fsspec's own walk passes over such folders in silence.
+    """
+    waiting = [root]
+    while waiting:
+        folder = waiting.pop()
+        try:
+            entries = file_system.ls(folder, detail=True)
+        except OSError as error:
+            if folder == root:
+                raise
+            yield error
+            continue
+        paths = {str(entry["name"]).rstrip("/"): entry["type"] for entry in entries}
+        named = {path.rpartition("/")[2]: (path, kind) for path, kind in paths.items()}
+        folders = {name for name, (_, kind) in named.items() if kind == "directory"}
+        here = str(file_system.unstrip_protocol(folder)).rstrip("/")
+        if here in own or is_remote_installation(folders, named.keys() - folders):
+            continue
+        wanted = sorted(
+            name for name in named if not is_ignored(name) and named[name][0] != folder.rstrip("/")
+        )
+        yield from (named[name][0] for name in wanted if name not in folders)
+        waiting += [named[name][0] for name in reversed(wanted) if name in folders]
 
 
 def read_remote(url: str, max_bytes: int) -> bytes:

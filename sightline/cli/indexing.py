@@ -9,6 +9,8 @@ import typer
 from sightline.cli.options import CollectionName, Data, Json
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sightline.cli.jobs import EmbeddedWorker
     from sightline.store.records import Collection
     from sightline.wiring import Installation
@@ -63,7 +65,6 @@ def index(
     from sightline.cli.jobs import EmbeddedWorker, report
     from sightline.cli.output import OK, PARTLY_FAILED, print_json
     from sightline.cli.pruning import confirmation, show_preview
-    from sightline.indexer.estimate import count
     from sightline.processes.supervisor import Supervisor
     from sightline.settings import load_settings
     from sightline.wiring import open_installation
@@ -80,7 +81,7 @@ def index(
                 return
             worker.attach(services)
             # Before anything is written: a wrong name leaves no trace.
-            listed = count(source, copy=copy, own=settings.own_folders)
+            *listed, unlisted = _count(source, copy=copy, own=settings.own_folders)
             services.claim_folders()
             bound = services.collections.create(collection, model, revision)
             _announce(services, bound, *listed)
@@ -102,7 +103,29 @@ def index(
         print_json(answer)
     else:
         _print(answer, waited=not no_wait)
-    raise typer.Exit(OK if _did_something(answer) else PARTLY_FAILED)
+    raise typer.Exit(OK if _did_something(answer) and not unlisted else PARTLY_FAILED)
+
+
+def _count(sources: Sequence[str], *, copy: bool, own: Sequence[str]) -> tuple[int, int, int]:
+    """Images, bytes to be copied, and how many sources cannot be listed: the others are indexed all the same.
+
+    Raises SourceError when none of them can be.
+    """
+    from sightline.errors import SourceError
+    from sightline.indexer.estimate import count
+
+    images = size = 0
+    errors: list[SourceError] = []
+    for source in sources:
+        try:
+            listed = count([source], copy=copy, own=own)
+        except SourceError as error:
+            errors.append(error)
+        else:
+            images, size = images + listed[0], size + listed[1]
+    if len(errors) == len(sources):
+        raise errors[0]
+    return images, size, len(errors)
 
 
 def _wait(services: Installation, job_id: str, worker: EmbeddedWorker) -> None:
@@ -167,6 +190,7 @@ def _gigabytes(size: int) -> str:
 def _print(answer: dict[str, Any], *, waited: bool) -> None:
     from sightline.cli.output import print_failures
     from sightline.console import answers, remarks
+    from sightline.indexer.pruning import NOT_PRUNED
 
     names = ("indexed", "unchanged", "replaced", "deleted", "failed")
     console = answers()
@@ -180,8 +204,9 @@ def _print(answer: dict[str, Any], *, waited: bool) -> None:
     console.print(", ".join(counts), soft_wrap=True)
     if answer["detail"] is not None:
         remarks().print(answer["detail"], style="yellow", markup=False)
-    print_failures(answer["errors"][:ERRORS_LISTED])
-    left_out = answer["failed"] - ERRORS_LISTED
+    listed = [error for error in answer["errors"] if error["reason"] != NOT_PRUNED]  # said already
+    print_failures(listed[:ERRORS_LISTED])
+    left_out = answer["failed"] - answer["not_pruned"] - ERRORS_LISTED
     if left_out > 0:
         console.print(f"  … and {left_out} more; `sightline jobs {answer['job']} --json` lists them")
     if not waited and answer["pending"]:

@@ -96,7 +96,7 @@ class Catalog:
     register = write_at(registration.register)
     record_failure = write_at(registration.record_failure)
     add_tasks = write_at(items.add_tasks)
-    count_duplicates = write_at(registration.count_duplicates)
+    note_duplicates = write_at(registration.note_duplicates)
     prunable = write(pruning.prunable)
     prune = write_at(pruning.prune)
     move_source = write_at(sources.move)

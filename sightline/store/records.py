@@ -204,10 +204,8 @@ class Registration:
 
 @dataclass(frozen=True)
 class Registered:
-    """What came of a registration; ``outcomes`` has one (image id, outcome) per item, in order.
-
-    ``holders``: of every id that was taken, the source of the picture that has it (None: unknown).
-    """
+    """What came of a registration: one (image id, outcome) per item, in order. ``holders``: of every id that
+    was taken, the source of the picture that has it (None: unknown)."""
 
     unchanged: int
     task_ids: list[int]
@@ -217,10 +215,7 @@ class Registered:
 
 @dataclass(frozen=True)
 class Pruning:
-    """What a job would prune: of ``images`` live ones of a source it has not met ``gone``.
-
-    ``examples`` are the first few ids of these.
-    """
+    """Of the live ``images`` of a source a job has not met ``gone``; ``examples``: their first few ids."""
 
     source: str
     images: int

@@ -10,7 +10,9 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import fsspec
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
 from sightline.errors import ConflictError, ImageRejected, InputError
 from sightline.indexer.cloud import lies_elsewhere
@@ -304,6 +306,12 @@ def test_a_preview_says_what_would_go_and_changes_nothing(world: World, both: tu
     assert [one.refused is None for one in previews] == [False, True]
     assert world.indexer.preview([str(a)], COLLECTION, prune_limit="1")[0].refused is None
     assert (world.catalog.version(COLLECTION), world.live(), world.catalog.jobs()) == before
+    moved = a.rename(a.parent / "moved")
+    [preview] = world.indexer.preview([str(moved)], COLLECTION, moved_from=str(a))
+    assert (preview.images, preview.gone, preview.new) == (3, ("1.png",), 0)
+    [preview] = world.indexer.preview([str(a)], COLLECTION)
+    assert preview.refused is not None
+    assert "could be read" in preview.refused
 
 
 def test_nothing_is_pruned_twice_or_beyond_what_was_agreed(world: World, both: tuple[Path, Path]) -> None:
@@ -316,3 +324,37 @@ def test_nothing_is_pruned_twice_or_beyond_what_was_agreed(world: World, both: t
     assert ids(world) == EVERYTHING
     assert world.catalog.prune(job.id, str(a), most=3) == 3
     assert world.catalog.prunable(job.id, str(a)) == Pruning(str(a), 0, 0, ())
+
+
+class Failing(MemoryFileSystem):
+    """A remote file system of which one folder cannot be listed at the moment."""
+
+    protocol = "failing"
+    broken = False
+
+    @classmethod
+    def _strip_protocol(cls, path: str) -> str:
+        stripped: str = super()._strip_protocol(path.replace("failing://", "memory://"))
+        return stripped
+
+    def ls(self, path: str, detail: bool = True, **options: Any) -> Any:
+        if self.broken and path.rstrip("/").endswith("deep"):
+            raise OSError("It does not answer.")
+        return super().ls(path, detail=detail, **options)
+
+
+def test_a_remote_folder_that_cannot_be_listed_keeps_all_of_its_source(world: World) -> None:
+    fsspec.register_implementation("failing", Failing, clobber=True)
+    disk = fsspec.filesystem("failing")
+    disk.pipe({f"/bucket/{number}.png": picture(number) for number in range(9)})
+    disk.pipe({"/bucket/deep/9.png": picture(9)})
+    run(world, "failing://bucket")
+    assert len(ids(world)) == 10
+    disk.broken = True
+    disk.rm("/bucket/0.png")
+    job = run(world, "failing://bucket", prune=True, prune_limit="100%")
+    assert reasons(world, job) == ["not-pruned", "unreadable"]
+    assert len(ids(world)) == 10
+    disk.broken = False
+    run(world, "failing://bucket", prune=True)
+    assert len(ids(world)) == 9

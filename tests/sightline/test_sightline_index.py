@@ -100,6 +100,17 @@ def test_what_is_taken_moved_and_named_again_is_counted(
     assert (done.code, done.answer["error"]["code"]) == (2, "invalid-input")
 
 
+def test_a_source_that_is_not_there_keeps_no_other_from_being_indexed(
+    sightline: Run, settings: Settings, folder: Path, tmp_path: Path
+) -> None:
+    (folder / "a.png").unlink()
+    gone = str(tmp_path / "unmounted")
+    done = sightline("index", gone, str(folder), "-c", "pictures", "--prune", "--prune-limit", "1", "--json")
+    assert (done.code, done.answer["deleted"], done.answer["unchanged"]) == (1, 1, 2)
+    assert sorted(error["reason"] for error in done.answer["errors"]) == ["not-pruned", "unreadable"]
+    assert sightline("index", gone, str(folder), "-c", "pictures").code == 1
+
+
 def test_a_collection_whose_model_moved_is_served_from_its_new_place(settings: Settings) -> None:
     with open_installation(settings, inline=True) as services:
         first = services.collections.create("pictures")

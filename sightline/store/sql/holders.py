@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +12,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sightline.store.records import COPIED, LOST, UPLOADED, Registration
 from sightline.store.schema import ImageRow
 from sightline.store.sql.rows import IMAGES, RELEASED_BLOBS, SOURCES, chunks, update_many
+from sightline.store.sql.seen import Seen
 
 Rows = dict[str, Row[Any]]
 """image id → its version of one state, with the address of its source."""
@@ -97,10 +98,6 @@ def address_after(item: Registration, row: Row[Any], met_there: bool) -> tuple[s
         return row.uri, False
     kept = row.uri.startswith(COPIED) and not item.uri.startswith(COPIED)
     return (row.uri if kept else item.uri), True
-
-
-Seen = Mapping[str, frozenset[int]]
-"""image id → the sources in which a job has met it before; 0 where none was given."""
 
 
 def met_elsewhere(row: Row[Any], source_id: int | None, before: Seen) -> bool:

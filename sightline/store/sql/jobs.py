@@ -23,7 +23,7 @@ from sightline.errors import ConflictError
 from sightline.store.records import LISTING, ItemError, Job, JobKind, Progress
 from sightline.store.schema import ImageRow, JobRow, TaskRow
 from sightline.store.sql import items
-from sightline.store.sql.registration import SELECT_JOBS, find_job, forget_seen, insert_tasks, locked_job
+from sightline.store.sql.registration import SELECT_JOBS, find_job, insert_tasks, locked_job
 from sightline.store.sql.releasing import discard
 from sightline.store.sql.rows import (
     IMAGES,
@@ -34,6 +34,7 @@ from sightline.store.sql.rows import (
     require_collection,
     update_many,
 )
+from sightline.store.sql.seen import forget_seen
 from sightline.store.sql.singletons import forget
 from sightline.store.values import check_kind, check_metadata, plain_json, printable
 

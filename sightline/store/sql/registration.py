@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Row, Select, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, Row, Select, bindparam, insert, select, update
 
 from sightline.errors import ConflictError, NotFoundError
 from sightline.store.records import EMBED, Job, Outcome, Registered, Registration, TaskKind
-from sightline.store.schema import CollectionRow, ImageRow, JobRow, JobSeenRow, TaskRow
+from sightline.store.schema import CollectionRow, ImageRow, JobRow, TaskRow
 from sightline.store.sql.holders import (
     Holders,
     Rows,
-    Seen,
     address_after,
     holders,
     is_taken,
@@ -30,6 +29,7 @@ from sightline.store.sql.rows import (
     lock_collection,
     update_many,
 )
+from sightline.store.sql.seen import Seen, mark_seen
 from sightline.store.sql.sources import source_ids
 from sightline.store.values import check_registration, line_id, plain_json, printable, same_json
 
@@ -154,24 +154,6 @@ def _supersede(connection: Connection, now: float, collection_id: int, image_ids
             discard(connection, now, [*named, ImageRow.state == state])
 
 
-def mark_seen(connection: Connection, job_id: str, met: Mapping[str, int]) -> Seen:
-    """Remembers ids (→ the source that has them, 0: none) for ``prune``; what was remembered before."""
-    before: dict[str, frozenset[int]] = {}
-    for chunk in chunks(met):
-        where = (JobSeenRow.job_id == job_id, JobSeenRow.image_id.in_(chunk))
-        for name, source_id in connection.execute(
-            select(JobSeenRow.image_id, JobSeenRow.source_id).where(*where)
-        ):
-            before[name] = before.get(name, frozenset()) | {source_id}
-    new = [
-        {"job_id": job_id, "image_id": name, "source_id": source_id}
-        for name, source_id in met.items()
-        if source_id not in before.get(name, ())
-    ]
-    update_many(connection, insert(JobSeenRow), new)
-    return before
-
-
 def _update_in_place(
     connection: Connection,
     collection_id: int,
@@ -180,8 +162,9 @@ def _update_in_place(
     sources: Mapping[str, int],
     before: Seen,
 ) -> int:
-    """Caption, metadata, source and address of unchanged bytes, where they are given and differ; how many
-    addresses did.
+    """Caption, metadata, source and address of unchanged bytes, where they are given and differ.
+
+    Returns how many were met at another address than before.
     """
     changes, refreshed = [], 0
     for item in unchanged:
@@ -289,12 +272,11 @@ def record_failure(
     connection.execute(insert(IMAGES).values(row))
 
 
-def count_duplicates(connection: Connection, now: float, job_id: str, found: int) -> None:
-    """So many more items of the job's sources were named before. ConflictError, as for ``register``."""
+def note_duplicates(connection: Connection, now: float, job_id: str, found: int) -> None:
+    """So many items of the job's sources were named before, in all. ConflictError, as for ``register``.
+
+    No sum: a listing that is begun anew counts anew.
+    """
     open_job(connection, job_id)
-    values = {"duplicates": JobRow.duplicates + found, "updated_at": now}
+    values = {"duplicates": found, "updated_at": now}
     connection.execute(update(JobRow).where(JobRow.id == job_id).values(values))
-
-
-def forget_seen(connection: Connection, job_id: str) -> None:
-    connection.execute(delete(JobSeenRow).where(JobSeenRow.job_id == job_id))
