@@ -134,7 +134,7 @@ def run(plan: Plan, folder: Path, say: Say) -> Result:
         ready = wait_until(lambda: answers(users.clients["uploads"]), READY_SECONDS)
         assert ready is not None, "the installation never answered"
         users.start()
-        killer = Killer(plan.seed, notes, installation, users.keeper, plan.every, plan.kills)
+        killer = Killer(plan.seed, notes, installation, users.keeper, plan.every, plan.kills, ready)
         killers: list[Actor] = [killer]
         servers = ServerKiller(
             plan.seed, notes, installation.servers, killer, users.found_within, 4 * plan.every
