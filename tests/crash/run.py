@@ -15,7 +15,7 @@ from tests.crash.installation import LEASE_SECONDS, Installation, wait_until
 from tests.crash.ledger import Ledger, Verdict
 from tests.crash.violence import Killer, ServerKiller
 
-READY_SECONDS = 90.0
+READY_SECONDS = 240.0
 SETTLE_SECONDS = 120.0
 Say = Callable[[str], None]
 
