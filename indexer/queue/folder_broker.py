@@ -101,6 +101,9 @@ class Channel(filesystem.Channel):
             os.rename(Path(self.data_folder_in) / name, claimed)
         except FileNotFoundError:
             return None
+        except OSError as error:  # a sick disk must not end the worker: the message stays
+            log.warning("a message cannot be taken", extra={"message_file": name, "error": str(error)})
+            return None
         try:
             return loads(claimed.read_text(encoding="utf-8"))
         except ValueError:

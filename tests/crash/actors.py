@@ -8,6 +8,7 @@ import json
 import random
 import subprocess
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from io import BytesIO
@@ -210,6 +211,8 @@ class FolderKeeper(Actor):
         self._given = 0
         self.process: subprocess.Popen[bytes] | None = None
         """The run that goes on now: it may be killed."""
+        self.began = 0.0
+        """When it was started (monotonic)."""
         for _ in range(20):
             self._write(self._fresh())
 
@@ -237,6 +240,7 @@ class FolderKeeper(Actor):
         words = self._installation.command("index", str(self._folder), "-c", "folder", "--prune", "--json")
         environment = self._installation.environment("index")
         with self._installation.log("index").open("ab") as log:
+            self.began = time.monotonic()
             self.process = subprocess.Popen(
                 words, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=log
             )
@@ -268,7 +272,7 @@ class FolderKeeper(Actor):
 def _all_done(said: bytes) -> bool:
     with contextlib.suppress(ValueError, KeyError):
         answer = json.loads(said)
-        return answer["state"] == "done" and answer["failed"] == 0 and answer["pending"] == 0
+        return (answer["state"], answer["failed"], answer["pending"]) == ("done", 0, 0)
     return False
 
 

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sightline.indexer.settings import BrokerSettings
+from sightline.serving.settings import ModelSettings
 from sightline.settings import Settings
 from sightline.wiring import open_installation
 from tests.crash.servers import Postgres, RabbitMQ, Redis, Server
@@ -54,6 +56,8 @@ class Role:
     name: str
     words: tuple[str, ...]
     process: subprocess.Popen[bytes] | None = None
+    began: float = 0.0
+    """When it was started last (monotonic)."""
     lock: threading.RLock = field(default_factory=threading.RLock)
     """Held by whoever kills or starts it."""
 
@@ -87,8 +91,8 @@ class Installation:
     def settings(self) -> Settings:
         """For a look at it from this process."""
         urls = {isinstance(server, Postgres): server.url for server in self.servers}
-        broker = {"url": urls[False]} if False in urls else {}
-        return Settings(data=self.data, database_url=urls.get(True, ""), model={"name": "toy"}, broker=broker)
+        model, broker = ModelSettings(name="toy"), BrokerSettings(urls.get(False, BrokerSettings().url))
+        return Settings(data=self.data, database_url=urls.get(True, ""), model=model, broker=broker)
 
     def environment(self, role: str = "") -> dict[str, str]:
         """Of a process of this installation."""
@@ -137,6 +141,7 @@ class Installation:
 
     def start(self, role: Role) -> None:
         with role.lock, self.log(role.name).open("ab") as log:
+            role.began = time.monotonic()
             role.process = subprocess.Popen(
                 self.command(*role.words), cwd=ROOT, env=self.environment(role.name), stdout=log, stderr=log
             )

@@ -11,31 +11,35 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from sightline.indexer.settings import BuilderSettings, IndexerSettings
 from sightline.indexer.uploads import Upload
+from sightline.serving.settings import ModelSettings
 from sightline.settings import Settings
+from sightline.types import PatchLevel
 from sightline.wiring import Installation, open_installation
 from tests.crash.ledger import Ledger
 from tests.indexer.world import COLLECTION, empty_catalog, picture, shared_decoder
 
-INDEXER = {"batch_size": 2, "lease_seconds": 0.6, "retry_pause_seconds": 0.0, "poll_seconds": 0.02}
-BUILDER = {
-    "lease_seconds": 0.6,
-    "fold_min_images": 1,
-    "fold_fraction": 0.0,
-    "fold_dead_fraction": 0.1,
-    "merge_at_least": 2,
-    "rewrite_dead_fraction": 0.1,
-    "rest_seconds": 0.0,
-    "clean_seconds": 0.0,
-    "resend_seconds": 0.0,
-    "stale_registration_seconds": 0.0,
-}
-AT_ONCE = {"retired_seconds": 0.0, "released_seconds": 0.0, "orphan_seconds": 0.0}
+INDEXER = IndexerSettings(batch_size=2, lease_seconds=0.6, retry_pause_seconds=0.0, poll_seconds=0.02)
+BUILDER = BuilderSettings(
+    lease_seconds=0.6,
+    fold_min_images=1,
+    fold_fraction=0.0,
+    fold_dead_fraction=0.1,
+    merge_at_least=2,
+    rewrite_dead_fraction=0.1,
+    rest_seconds=0.0,
+    clean_seconds=0.0,
+    resend_seconds=0.0,
+    stale_registration_seconds=0.0,
+)
+AT_ONCE = replace(BUILDER, retired_seconds=0.0, released_seconds=0.0, orphan_seconds=0.0)
 """A builder that cleans without any time of grace: nobody else works here."""
 BOUND_SECONDS = 30.0
 
@@ -47,16 +51,14 @@ class Life:
         self.folder = folder
         self.ledger = Ledger(folder / "ledger.jsonl")
 
-    def settings(self, **builder: Any) -> Settings:
-        data = self.folder / "data"
-        return Settings(data=data, model={"name": "toy"}, indexer=INDEXER, builder=BUILDER | builder)
+    def settings(self, codec: PatchLevel = "fp16", builder: BuilderSettings = BUILDER) -> Settings:
+        indexer = replace(INDEXER, patch_codec=codec, codec_sample=2, codec_rank=2)
+        model = ModelSettings(name="toy")
+        return Settings(data=self.folder / "data", model=model, indexer=indexer, builder=builder)
 
     @contextmanager
-    def open(self, codec: str = "fp16", **builder: Any) -> Iterator[Installation]:
-        settings = self.settings(**builder)
-        raw = {"patch_codec": codec, "codec_sample": 2, "codec_rank": 2}
-        indexer = type(settings.indexer)(**(INDEXER | raw))  # type: ignore[arg-type]
-        settings = settings.model_copy(update={"indexer": indexer})
+    def open(self, codec: PatchLevel = "fp16", builder: BuilderSettings = BUILDER) -> Iterator[Installation]:
+        settings = self.settings(codec, builder)
         with open_installation(settings, decoder=shared_decoder()) as installation:
             yield installation
 
@@ -187,7 +189,7 @@ def recode(life: Life) -> None:
 
 
 def clean(life: Life) -> None:
-    with life.open(**AT_ONCE) as installation:
+    with life.open(builder=AT_ONCE) as installation:
         life.tend(installation)
 
 

@@ -15,7 +15,7 @@ from tests.crash.installation import LEASE_SECONDS, Installation, wait_until
 from tests.crash.ledger import Ledger, Verdict
 from tests.crash.violence import Killer, ServerKiller
 
-READY_SECONDS = 90.0
+READY_SECONDS = 240.0
 SETTLE_SECONDS = 120.0
 Say = Callable[[str], None]
 
@@ -134,7 +134,7 @@ def run(plan: Plan, folder: Path, say: Say) -> Result:
         ready = wait_until(lambda: answers(users.clients["uploads"]), READY_SECONDS)
         assert ready is not None, "the installation never answered"
         users.start()
-        killer = Killer(plan.seed, notes, installation, users.keeper, plan.every, plan.kills)
+        killer = Killer(plan.seed, notes, installation, users.keeper, plan.every, plan.kills, ready)
         killers: list[Actor] = [killer]
         servers = ServerKiller(
             plan.seed, notes, installation.servers, killer, users.found_within, 4 * plan.every

@@ -35,9 +35,12 @@ class Killer(Actor):
         keeper: FolderKeeper,
         every: float,
         most: int,
+        spared: float,
     ) -> None:
         super().__init__("killer", seed, notes)
         self._installation, self._keeper, self._every, self._most = installation, keeper, every, most
+        self._spared = spared
+        """Whoever is younger may be spared: a slow machine must get something done between two kills."""
         self.kills: Counter[str] = Counter()
         self.peace = threading.Lock()
         """Whoever holds it has nobody killed."""
@@ -51,6 +54,9 @@ class Killer(Actor):
         ways = WAYS | (FAULTS if self._installation.shims else {})
         way = self.random.choices([*ways], [*ways.values()])[0]
         seconds = self.random.uniform(0.3, 2.5) * LEASE_SECONDS
+        began = self._keeper.began if victim is None else victim.began
+        if time.monotonic() - began < self.random.uniform(0.0, 1.5) * self._spared:
+            return
         with self.peace:
             if self.ended.is_set() or sum(self.kills.values()) >= self._most:
                 return

@@ -10,8 +10,9 @@ from sqlalchemy.sql.functions import coalesce
 from sightline.store.records import LISTING, Job, Listing
 from sightline.store.schema import REGISTERING, JobRow
 from sightline.store.sql.jobs import LISTING_ENDED, finish_if_last
-from sightline.store.sql.registration import SELECT_JOBS, forget_seen, locked_job
+from sightline.store.sql.registration import SELECT_JOBS, locked_job
 from sightline.store.sql.rows import JOBS, SINGLETONS
+from sightline.store.sql.seen import forget_seen
 from sightline.store.sql.singletons import forget, free
 from sightline.store.values import plain_json
 
