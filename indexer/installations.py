@@ -13,9 +13,8 @@ from typing import Final
 
 from sightline.errors import SourceError
 from sightline.indexer.files import readable
+from sightline.store.ownership import MARKER as MARK
 
-MARK: Final = ".sightline-installation"
-"""The file that every folder of an installation carries."""
 CATALOG: Final = "catalog.sqlite"
 FOLDERS: Final = frozenset({"segments", "generations", "originals", "thumbnails", "broker", "logs"})
 STORES: Final = frozenset({"originals", "thumbnails"})

@@ -57,4 +57,11 @@ class Keeping(Pillars):
         from sightline.upkeep.backups.restoring import Restore, Target
 
         told = self.settings
-        return Restore(Target(told.catalog_url, told.segments_folder, told.generations_folder, self.blobs))
+        target = Target(told.catalog_url, told.segments_folder, told.generations_folder, self.blobs)
+        return Restore(target, self._settle_in)
+
+    def _settle_in(self) -> None:
+        """The folders are those of the catalog that lies there now."""
+        from sightline.store.ownership import adopt
+
+        adopt(self.places, self.catalog)

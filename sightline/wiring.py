@@ -198,6 +198,7 @@ class Installation(Keeping):
         """Erases pictures."""
         from sightline.indexer.building.purging import Purging
 
+        self.claim_folders()
         settings = self.settings.builder_settings
         return Purging(self.catalog, self.blobs, self.segments, self.indexes, settings)
 

@@ -112,7 +112,7 @@ class Cleaning:
 
     def _remove_retired(self, files: OwnFiles) -> int:
         """Replaced segments: first the file, then the row that names it."""
-        before = self._catalog.moment() - self._settings.retired_seconds
+        before = self._catalog.now() - self._settings.retired_seconds
         retired = self._catalog.retired_segments(before)
         self._remove(files, [segment.file for segment in retired])
         faultpoint("clean.unlinked")

@@ -19,6 +19,7 @@ import numpy as np
 from sightline.errors import ConflictError, UnavailableError
 from sightline.indexer.building.compaction import Compaction
 from sightline.indexer.building.folding import Folding
+from sightline.store.ownership import places_of, require_own
 
 if TYPE_CHECKING:
     from sightline.indexer.settings import BuilderSettings
@@ -57,6 +58,7 @@ class Purging:
         self._blobs = blobs
         self._segments = segments
         self._indexes = indexes
+        self._places = places_of(catalog, segments.folder, indexes)
         self._compaction = Compaction(catalog, segments, settings)
         self._folding = Folding(catalog, segments, indexes, settings, monotonic)
         self._pause = pause_seconds
@@ -99,11 +101,17 @@ class Purging:
         ``early``: also those of which a worker may still write something; they are looked at again later.
 
         Raises:
-            ConflictError, CorruptionError, NotFoundError: a segment cannot be rewritten now.
+            CorruptionError, NotFoundError: a segment cannot be rewritten now.
+            ConflictError: likewise; or the folders are another installation's, or another copy's of this
+                catalog, whose pictures may have the same keys.
             UnavailableError: others keep old pages of the catalog in use.
         """
         now, after, done = self._catalog.now(), 0, 0
+        checked = False
         while purges := self._catalog.outstanding_purges(FOREVER if early else now, after, AT_ONCE):
+            if not checked:
+                require_own(self._places, self._catalog)
+                checked = True
             self._erase(purges)
             after = purges[-1].key
             through = [purge.key for purge in purges if purge.until <= now]

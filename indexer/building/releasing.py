@@ -45,7 +45,7 @@ class Releasing:
     def run(self) -> int:
         """Of how many pictures the bytes were removed. What cannot be removed now is tried again."""
         removed: list[str] = []
-        moment = self._catalog.moment()
+        moment = self._catalog.now()
         before = moment - (self._settings.released_seconds or 0.0)
         # A file that was kept a moment ago may be for a row that is not written yet, however short the grace.
         # The clock that is behind decides what a moment is.

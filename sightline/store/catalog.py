@@ -193,7 +193,6 @@ class Catalog:
     release_blobs = write_at(releasing.release_blobs)
 
     installation_id = read(installation.installation_id)
-    moment = read_at(installation.moment)
     stamps = write(installation.stamps)
     known_stamps = read(installation.known_stamps)
     stamped = write(installation.stamped)
@@ -202,7 +201,6 @@ class Catalog:
     named_segments = read(backups.named_segments)
     fingerprints = read(backups.fingerprints)
     wanted_shas = read(backups.wanted_shas)
-    installation = read(backups.installation)
     is_unused = read(backups.is_unused)
     count_collections = read(backups.count_collections)
 

@@ -142,6 +142,20 @@ def adopt(places: Iterable[Place], catalog: Catalog) -> None:
         write_whole(place.folder / MARKER, marker_text(installation, place.holds))
 
 
+def require_own(places: Sequence[Place], catalog: Catalog) -> None:
+    """Before something is erased by its key alone.
+
+    Raises:
+        ConflictError: a folder is another installation's, or another copy of this catalog is at work in it.
+    """
+    claim_all(places, catalog.installation_id())
+    for folder in strange_stamps(places, catalog.known_stamps()):
+        raise ConflictError(
+            f"The folder {folder} was cleaned for another copy of this catalog, or for a later state of it, so "
+            f"nothing is erased from it: {REMEDY}."
+        )
+
+
 def strange_stamps(places: Iterable[Place], known: Iterable[str]) -> list[Path]:
     """The folders in which another copy of the catalog has been at work."""
     mine = set(known)

@@ -265,7 +265,7 @@ def test_a_restore_that_lacks_its_last_step_only_takes_it(
     with pytest.raises(Cut):
         Restore(target, dies).run(place)
     with open_installation(second, inline=True) as services:
-        made = services.catalog.installation()
+        made = services.catalog.installation_id()
         upload(services, "since", "white")
     settled: list[bool] = []
     assert Restore(target, lambda: settled.append(True)).run(place).installation == made
@@ -473,7 +473,7 @@ def test_a_restored_installation_has_an_id_of_its_own(
     second = settings_of(tmp_path / "second")
     told = restored(second, place)
     with open_installation(second) as services:
-        assert services.catalog.installation() == told.installation != first.catalog.installation()
+        assert services.catalog.installation_id() == told.installation != first.catalog.installation_id()
 
 
 def test_a_backup_may_lie_in_any_store(first: Installation, tmp_path: Path) -> None:

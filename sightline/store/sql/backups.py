@@ -11,7 +11,6 @@ from sightline.store.schema import (
     CollectionRow,
     FeatureSetRow,
     ImageRow,
-    InstallationRow,
     JobRow,
     SegmentRow,
 )
@@ -46,11 +45,6 @@ def wanted_shas(connection: Connection, prefix: str) -> set[str]:
     """SHA-256 of wanted bytes that begin so."""
     here = (IMAGES.c.sha256 >= prefix, IMAGES.c.sha256 < f"{prefix}~", text(f"images.{REFERRING}"))
     return set(connection.scalars(select(IMAGES.c.sha256).where(*here).distinct()))
-
-
-def installation(connection: Connection) -> str:
-    """The id of the installation."""
-    return str(connection.scalar(select(InstallationRow.id)))
 
 
 def is_unused(connection: Connection) -> bool:

@@ -22,11 +22,6 @@ def installation_id(connection: Connection) -> str:
     return str(connection.scalar(select(InstallationRow.id)))
 
 
-def moment(connection: Connection, now: float) -> float:
-    """The time of this catalog, in seconds since the epoch."""
-    return now
-
-
 def stamps(connection: Connection) -> Stamps:
     """Before a builder looks at its folders. One that did not live to end writes the same as it did."""
     current, coming = connection.execute(

@@ -100,7 +100,7 @@ class Backup:
         self._check(place, wish)
         with self._alone(wish) as heartbeat:
             try:
-                mark_place(place, self._catalog.installation())
+                mark_place(place, self._catalog.installation_id())
                 point, copied = self._copy(place, wish, show)
                 heartbeat.check()
                 forgotten, removed = forget_old(place, point.installation, wish.keep)
@@ -127,7 +127,7 @@ class Backup:
         before: tuple[str, ...] | None = None
         total = Copied()
         for look in range(LOOKS):
-            made_at = self._catalog.moment()
+            made_at = self._catalog.now()
             with tempfile.TemporaryDirectory(prefix="sightline-") as folder:
                 path = Path(folder) / "catalog.sqlite"
                 export_catalog(self._catalog.database, path)
@@ -152,7 +152,7 @@ class Backup:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         place.put(catalog_path(sha256), read_file(path), sha256)
         with opened_contents(path) as contents:
-            installation = contents.catalog.installation()
+            installation = contents.catalog.installation_id()
             collections = contents.catalog.count_collections()
         place.settle()
         point = Point(

@@ -8,12 +8,12 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from sightline.errors import CorruptionError, NotFoundError
+from sightline.store.ownership import MARKER, marker_text
 
 if TYPE_CHECKING:
     from sightline.store.places import Place
 
 FOLDER: Final = "points"
-MARKER: Final = ".sightline-installation"
 FORMAT: Final = "sightline-backup"
 VERSION: Final = 1
 _ENDING: Final = ".json"
@@ -57,8 +57,7 @@ class Point:
 def mark_place(place: Place, installation: str) -> None:
     """Says whose folder it is: no listing of pictures enters one that holds such a file."""
     if MARKER not in place.sizes(""):
-        told = {"installation": installation, "holds": "a backup"}
-        place.put(MARKER, [(json.dumps(told) + "\n").encode()])
+        place.put(MARKER, [marker_text(installation, "a backup")])
 
 
 def name_of(made_at: float, installation: str) -> str:

@@ -169,7 +169,7 @@ class Restore:
             suppress(CatalogDamagedError, InputError),
             closing(open_catalog(self._target.catalog_url)) as made,
         ):
-            return told.get("installation") if made.installation() == told.get("installation") else None
+            return told.get("installation") if made.installation_id() == told.get("installation") else None
         return None
 
     # --- the work ---------------------------------------------------------------------------------
