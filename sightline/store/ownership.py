@@ -151,7 +151,7 @@ def require_own(places: Sequence[Place], catalog: Catalog) -> None:
     claim_all(places, catalog.installation_id())
     for folder in strange_stamps(places, catalog.known_stamps()):
         raise ConflictError(
-            f"The folder {folder} was cleaned for another copy of this catalog, or for a later state of it, so "
+            f"The folder {folder} was cleaned for another copy of this catalog, or a later state of it, so "
             f"nothing is erased from it: {REMEDY}."
         )
 
