@@ -45,14 +45,16 @@ class Troubles:
     def tell(self, job_ids: Iterable[str | None], sentence: str) -> None:
         """Log it, and note it with the jobs; where the catalog itself is the trouble, the log must do."""
         log.error("%s", sentence)
+        tries = self._in_a_row + 1
+        counted = sentence if tries == 1 else f"{sentence} It was tried {tries} times."
         with suppress(SightlineError):
             for job_id in {one for one in job_ids if one is not None}:
-                self._catalog.note_trouble(job_id, sentence)
+                self._catalog.note_trouble(job_id, counted)
 
     def rest(self) -> None:
         """Wait a while."""
-        time.sleep(min(self._pause * 2**self._in_a_row, LONGEST_PAUSE_SECONDS))
-        self._in_a_row = min(self._in_a_row + 1, 16)
+        time.sleep(min(self._pause * 2 ** min(self._in_a_row, 16), LONGEST_PAUSE_SECONDS))
+        self._in_a_row += 1
 
     def over(self) -> None:
         """Something went well again."""
@@ -62,27 +64,30 @@ class Troubles:
 class Waiting:
     """Whoever waits for a job, until its workers have met nothing but trouble for ``patience`` seconds.
 
-    Workers note their trouble in the catalog. When that is what takes nothing any more, ``probe`` tells: it
-    writes, for nothing, after each time of patience in which nothing happened.
+    Workers note their trouble in the catalog, with the number of their tries; a second note without progress
+    is no accident. When the catalog is what takes nothing any more, ``probe`` tells: it writes, for nothing,
+    after each time of patience in which nothing happened.
     """
 
     def __init__(self, patience: float, probe: Callable[[], object]) -> None:
         self._patience = patience
         self._probe = probe
-        self._last: Progress | None = None
-        self._changed_at = self._sound_at = self._asked_at = time.monotonic()
+        self._pending = -1
+        self._notes: set[str] = set()
+        self._moved_at = self._probed_at = self._asked_at = time.monotonic()
 
     def look(self, progress: Progress) -> None:
         """Raise UnavailableError, which says what the trouble is and what to do, once it has lasted."""
         now = self._asked_at = time.monotonic()
-        if progress != self._last:
-            self._last, self._changed_at = progress, now
-        if progress.detail is None or progress.pending == 0:
-            self._sound_at = now
-        if now - self._sound_at >= self._patience and progress.detail is not None:
-            self._stop(progress, progress.detail)
-        if now - self._changed_at >= self._patience and progress.pending:
-            self._changed_at = now
+        if progress.pending != self._pending or not progress.pending:
+            self._pending, self._moved_at, self._probed_at = progress.pending, now, now
+            self._notes.clear()
+        if progress.detail is not None:
+            self._notes.add(progress.detail)
+        if len(self._notes) > 1 and now - self._moved_at >= self._patience:
+            self._stop(progress, progress.detail or max(self._notes, key=len))
+        if now - self._probed_at >= self._patience and progress.pending:
+            self._probed_at = now
             try:
                 self._probe()
             except UnavailableError as error:

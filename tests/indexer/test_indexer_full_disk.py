@@ -68,7 +68,7 @@ def test_a_service_that_is_away_costs_no_try_either(world: World) -> None:
     runner = TaskRunner(world.catalog, world.parts.settings, {"embed": Away()})  # type: ignore[dict-item]
     tried = [runner.run(task, "worker") for _ in range(5)]
     assert tried == [Outcome.TROUBLED] * 5
-    assert world.catalog.job_progress(job.id).detail == "It is away."
+    assert world.catalog.job_progress(job.id).detail == "It is away. It was tried 5 times."
     assert world.catalog.task(task).state == "ready"
 
 
