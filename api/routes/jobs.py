@@ -53,9 +53,10 @@ def start_job(
     )
     request.scope["job_id"] = job.id
     response.headers["Location"] = job_url(job.id, root)
+    answer = answer_of(parts, job, root)
     # A daemon thread: reading a source takes hours, and must hold neither a request nor a shutdown.
     Thread(target=_register, args=(parts, job.id), name=f"register-{job.id}", daemon=True).start()
-    return answer_of(parts, job, root)
+    return answer
 
 
 @router.get("/jobs")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +12,10 @@ import pytest
 from sightline.indexer.heartbeat import Heartbeat
 from sightline.indexer.tasks import Outcome, TaskRunner
 from sightline.store.records import Lease
-from tests.indexer.world import COLLECTION, World
+from tests.forked import Forked
+from tests.indexer.world import COLLECTION, Knobs, World, until
+
+DEADLY = "00004.png"
 
 
 class Notes:
@@ -82,9 +87,59 @@ def test_the_handler_of_a_kind_does_its_tasks_once(world: World) -> None:
     assert (error.id, error.reason) == ("00003.png", "blank")
 
 
-def test_a_handler_that_breaks_gives_its_task_back_and_at_last_up(world: World) -> None:
-    job, [task, *_] = described(world)
-    tried = runner(world, Notes(world, broken=world.parts.settings.max_attempts))
+def test_a_handler_that_breaks_gives_its_task_back_then_halves_it_and_at_last_gives_up(
+    world: World,
+) -> None:
+    job, [task, *others] = described(world)
+    tried = runner(world, Notes(world, broken=world.parts.settings.max_attempts + 1))
     outcomes = [tried.run(task, "worker") for _ in range(world.parts.settings.max_attempts)]
-    assert outcomes == [Outcome.RELEASED] * (len(outcomes) - 1) + [Outcome.PUBLISHED]
-    assert {error.reason for error in world.catalog.job_errors(job)} == {"internal"}
+    assert outcomes == [Outcome.RELEASED] * (len(outcomes) - 1) + [Outcome.SPLIT]
+    [half] = set(world.catalog.takeable_tasks(["describe"], 10)) - {task, *others}
+    assert tried.run(task, "worker") is Outcome.PUBLISHED  # one more error, and it was alone
+    assert tried.run(half, "worker") is Outcome.PUBLISHED
+    assert [(error.id, error.reason) for error in world.catalog.job_errors(job)] == [
+        ("00000.png", "internal")
+    ]
+    assert world.catalog.job_progress(job).processed == 1
+
+
+class Deadly(Notes):
+    """Its process dies at the sight of one image."""
+
+    def work(self, lease: Lease, heartbeat: Heartbeat) -> bool:
+        if any(image.image_id == DEADLY for image in lease.images):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().work(lease, heartbeat)
+
+
+def describe_all(data: str) -> int:
+    """In a process of its own: one attempt at every task that can be taken."""
+    world = World(Path(data))
+    for task in world.catalog.takeable_tasks(["describe"], 10):
+        runner(world, Deadly(world)).run(task, "worker")
+    return 0
+
+
+def test_an_image_that_kills_whoever_describes_it_fails_alone(tmp_path: Path) -> None:
+    """Tasks of other kinds than ``embed`` are halved alike."""
+    soon = {"lease_seconds": 0.5, "split_deaths": 1, "max_deaths": 2}
+    world = World(tmp_path, Knobs(indexer=soon))
+    world.create()
+    world.draw(6)
+    world.index()
+    world.indexer.run_pending()
+    job = world.catalog.create_job(world.catalog.collection(COLLECTION).id, "describe", {})
+    world.catalog.add_tasks(job.id, "describe", [image.key for image in world.live()], batch_size=6)
+    world.catalog.seal_job(job.id)
+    died = 0
+    for _ in range(30):
+        worker = Forked(tmp_path / "describe.log", describe_all, str(tmp_path))
+        died += worker.wait(timeout=60) != 0
+        if world.catalog.job(job.id).state == "done":
+            break
+        until("a task to be free", lambda: world.catalog.takeable_tasks(["describe"], 1), 20)
+    progress = world.catalog.job_progress(job.id)
+    assert (progress.processed, progress.failed, progress.state) == (5, 1, "done")
+    assert [(e.id, e.reason) for e in world.catalog.job_errors(job.id)] == [(DEADLY, "worker_died")]
+    assert died >= 4  # as six, as three, and twice alone at least
+    world.close()
