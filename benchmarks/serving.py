@@ -25,9 +25,9 @@ import numpy as np
 from benchmarks.http_client import Client, Server, running_server
 from benchmarks.measuring import Row, Section
 from sightline.settings import Settings
-from sightline.store.records import Registration
 from sightline.store.segment_content import FP16
 from sightline.store.segments import write_segment
+from sightline.store.work_records import Registration
 from sightline.wiring import Installation, open_installation
 
 if TYPE_CHECKING:

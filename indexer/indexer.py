@@ -39,10 +39,12 @@ from sightline.indexer.sources.listing import address_of
 from sightline.indexer.tasks import Outcome, TaskRunner
 from sightline.indexer.troubles import Waiting
 from sightline.indexer.uploads import Upload, UploadLine, upload_problem
-from sightline.store.records import COPIED, EMBED, ENDED, UPLOADED, Registration
+from sightline.store.records import COPIED, EMBED, ENDED, UPLOADED
+from sightline.store.work_records import Registration
 
 if TYPE_CHECKING:
-    from sightline.store.records import Job, Progress
+    from sightline.store.records import Job
+    from sightline.store.work_records import Progress
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,8 @@ from sightline.indexer.items import SourceProblem
 from sightline.indexer.plan import Plan, PruneLimit, moved_address
 from sightline.indexer.pruning import Listing, objection
 from sightline.indexer.sources.listing import address_of, iter_source
-from sightline.store.records import UNKNOWN, Pruning
+from sightline.store.records import UNKNOWN
+from sightline.store.work_records import Pruning
 
 if TYPE_CHECKING:
     from sightline.indexer.parts import IndexerParts

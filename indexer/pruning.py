@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sightline.indexer.plan import PruneLimit
-from sightline.store.records import Pruning
+from sightline.store.work_records import Pruning
 
 if TYPE_CHECKING:
     from sightline.store.catalog import Catalog

@@ -20,8 +20,9 @@ from sightline.indexer.plan import Plan
 from sightline.indexer.pruning import Listing
 from sightline.indexer.roots import ARCHIVE_MARK, Roots
 from sightline.indexer.sources.listing import address_of, iter_source
-from sightline.store.records import COPIED, UNKNOWN, UPLOADED, Registration
+from sightline.store.records import COPIED, UNKNOWN, UPLOADED
 from sightline.store.values import check_image_id
+from sightline.store.work_records import Registration
 
 if TYPE_CHECKING:
     from sightline.store.records import Outcome

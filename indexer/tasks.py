@@ -21,7 +21,7 @@ from sightline.indexer.troubles import Troubles, trouble_of
 if TYPE_CHECKING:
     from sightline.indexer.settings import IndexerSettings
     from sightline.store.catalog import Catalog
-    from sightline.store.records import Lease
+    from sightline.store.work_records import Lease
 
 log = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ from sightline.store.storage import storage_error
 
 if TYPE_CHECKING:
     from sightline.store.catalog import Catalog
-    from sightline.store.records import Progress
+    from sightline.store.work_records import Progress
 
 log = logging.getLogger(__name__)
 

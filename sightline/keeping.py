@@ -8,15 +8,17 @@ from sightline.lazy import once
 from sightline.pillars import Pillars
 
 if TYPE_CHECKING:
+    from sightline.indexer.building.purging import Purging
     from sightline.indexer.originals import Originals
     from sightline.upkeep.backups.backup import Backup
     from sightline.upkeep.backups.restoring import Restore
+    from sightline.upkeep.folders import Folders
     from sightline.upkeep.repair_bytes import BytesRepair
     from sightline.upkeep.stored_bytes import StoredBytes
 
 
 class Keeping(Pillars):
-    """Originals, what looks at them, and backups. Thread-safe."""
+    """Originals, what looks at them, backups, and what erases. Thread-safe."""
 
     @once
     def originals(self) -> Originals:
@@ -65,3 +67,19 @@ class Keeping(Pillars):
         from sightline.store.ownership import adopt
 
         adopt(self.places, self.catalog)
+
+    @once
+    def purging(self) -> Purging:
+        """Erases pictures."""
+        from sightline.indexer.building.purging import Purging
+
+        self.claim_folders()
+        settings = self.settings.builder_settings
+        return Purging(self.catalog, self.blobs, self.segments, self.indexes, settings)
+
+    @once
+    def folders(self) -> Folders:
+        """Whose the folders are, and what lies in them."""
+        from sightline.upkeep.folders import Folders
+
+        return Folders(self.catalog, lambda: self.places)

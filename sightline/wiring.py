@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from sightline.api.parts import ApiParts
     from sightline.imaging import IsolatedDecoder
     from sightline.indexer.building.builder import Builder
-    from sightline.indexer.building.purging import Purging
     from sightline.indexer.indexer import Indexer
     from sightline.indexer.parts import Send
     from sightline.indexer.queue.app import TaskSender
@@ -40,7 +39,6 @@ if TYPE_CHECKING:
     from sightline.upkeep.cache_report import CacheMeasurement
     from sightline.upkeep.consistency import Consistency
     from sightline.upkeep.doctor import Doctor
-    from sightline.upkeep.folders import Folders
     from sightline.upkeep.repair import Repair
 
 
@@ -193,15 +191,6 @@ class Installation(Keeping):
             patch_codec=self.settings.indexer.patch_codec,
         )
 
-    @once
-    def purging(self) -> Purging:
-        """Erases pictures."""
-        from sightline.indexer.building.purging import Purging
-
-        self.claim_folders()
-        settings = self.settings.builder_settings
-        return Purging(self.catalog, self.blobs, self.segments, self.indexes, settings)
-
     def send(self, task_ids: Sequence[int]) -> None:
         """Tell the workers about tasks; raises UnavailableError when the broker cannot be reached."""
         if self.given.send is not None:
@@ -287,13 +276,6 @@ class Installation(Keeping):
         from sightline.upkeep.doctor import Doctor
 
         return Doctor(self.settings, self, unknown_variables())
-
-    @once
-    def folders(self) -> Folders:
-        """Whose the folders are, and what lies in them."""
-        from sightline.upkeep.folders import Folders
-
-        return Folders(self.catalog, lambda: self.places)
 
     @once
     def repair(self) -> Repair:

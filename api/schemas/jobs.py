@@ -9,7 +9,8 @@ from pydantic import ConfigDict, Field
 
 from sightline.api.schemas.common import Answer, Moment, Request, Text
 from sightline.api.urls import job_url
-from sightline.store.records import ItemError, Job, JobKind, JobState, Progress
+from sightline.store.records import Job, JobKind, JobState
+from sightline.store.work_records import ItemError, Progress
 
 ImagePart = Annotated[Text, Field(max_length=1024)]
 

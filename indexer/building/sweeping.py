@@ -13,7 +13,7 @@ from sightline.indexer.settings import BuilderSettings
 
 if TYPE_CHECKING:
     from sightline.store.catalog import Catalog
-    from sightline.store.records import Listing
+    from sightline.store.work_records import Listing
 
 log = logging.getLogger(__name__)
 

@@ -18,8 +18,9 @@ from sightline.types import FP16, NO_PATCHES
 if TYPE_CHECKING:
     from sightline.blip.patch_formats import PatchFormat
     from sightline.indexer.parts import IndexerParts
-    from sightline.store.records import Image, ImageLocation, Lease
+    from sightline.store.records import Image, ImageLocation
     from sightline.store.segments import SegmentReader
+    from sightline.store.work_records import Lease
 
 
 def embedded_before(parts: IndexerParts, lease: Lease, format: PatchFormat) -> dict[str, Picture]:

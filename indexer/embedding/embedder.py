@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     from sightline.indexer.heartbeat import Heartbeat
     from sightline.indexer.parts import IndexerParts
-    from sightline.store.records import Image, Lease, NewSegment
+    from sightline.store.records import Image, NewSegment
+    from sightline.store.work_records import Lease
 
 THUMBNAIL_WRITERS = 4
 """Threads that write thumbnails while the model works: each waits for its disk or object store."""

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from sightline.blip.protocols import Encoder
     from sightline.indexer.heartbeat import Heartbeat
     from sightline.indexer.parts import IndexerParts
-    from sightline.store.records import Image, Lease
+    from sightline.store.records import Image
+    from sightline.store.work_records import Lease
     from sightline.types import Half
 
 T = TypeVar("T")

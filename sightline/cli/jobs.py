@@ -21,7 +21,7 @@ from sightline.store.records import ENDED
 
 if TYPE_CHECKING:
     from sightline.processes.supervisor import Supervisor
-    from sightline.store.records import Progress as Counts
+    from sightline.store.work_records import Progress as Counts
     from sightline.wiring import Installation
 
 POLL_SECONDS = 0.2

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sightline.indexer.previewing import Preview
     from sightline.indexer.pruning import Confirm
-    from sightline.store.records import Pruning
+    from sightline.store.work_records import Pruning
 
 IDS_LISTED = 20
 IDS_IN_JSON = 1000

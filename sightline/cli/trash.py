@@ -13,8 +13,9 @@ import typer
 from sightline.cli.options import Data, Json
 
 if TYPE_CHECKING:
-    from sightline.store.records import Image, ItemError
+    from sightline.store.records import Image
     from sightline.store.trash_records import Restored, TrashedCollection
+    from sightline.store.work_records import ItemError
     from sightline.wiring import Installation
 
 What = Annotated[

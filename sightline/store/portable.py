@@ -22,21 +22,16 @@ from sightline.errors import CatalogDamagedError, UnavailableError
 from sightline.store.catalog import Catalog, open_catalog
 from sightline.store.damage import damaged, is_damage
 from sightline.store.database import Database, make_engine
-from sightline.store.schema import (
-    Base,
-    GenerationRow,
-    InstallationRow,
-    PlacementRow,
-    SegmentRow,
-    SingletonRow,
-    TaskRow,
-)
+from sightline.store.metadata import METADATA
+from sightline.store.schema import GenerationRow, PlacementRow, SegmentRow
+from sightline.store.schema_upkeep import InstallationRow, SingletonRow
+from sightline.store.schema_work import TaskRow
 
 ROWS: Final = 1_000
 """Rows that are held at a time."""
 COUNTED: Final = {
     name: next(iter(table.primary_key.columns)).name
-    for name, table in Base.metadata.tables.items()
+    for name, table in METADATA.tables.items()
     if table.dialect_options["sqlite"]["autoincrement"]
 }
 """Tables whose keys are never given twice, with the column that counts."""
@@ -114,8 +109,8 @@ def _settle(connection: Connection) -> None:
     connection.execute(leased.values(state="ready", owner=None, lease_expires_at=None, lease_seconds=None))
     connection.execute(update(TaskRow).where(TaskRow.state == "ready").values(sent_at=None))
     connection.execute(delete(SingletonRow))
-    if _LOCAL_FILES in Base.metadata.tables:
-        connection.execute(delete(Base.metadata.tables[_LOCAL_FILES]))
+    if _LOCAL_FILES in METADATA.tables:
+        connection.execute(delete(METADATA.tables[_LOCAL_FILES]))
     # Keys that only a generation holds go with it.
     connection.execute(delete(PlacementRow).where(PlacementRow.segment_id.is_(None)))
     connection.execute(delete(GenerationRow))
@@ -150,7 +145,7 @@ def prepare_catalog(path: Path) -> str:
 
 def point_to_store(catalog: Catalog, shas_by_uri: dict[str, str]) -> None:
     """Images whose original lay at one of these addresses (address → SHA-256) have it in the store now."""
-    images = Base.metadata.tables["images"]
+    images = METADATA.tables["images"]
     statement = update(images).where(images.c.uri == bindparam("old"), images.c.sha256 == bindparam("sha"))
     rows = [{"old": uri, "sha": sha, "new": f"blob:{sha}"} for uri, sha in shas_by_uri.items()]
     if rows:
@@ -188,7 +183,7 @@ def _count_on_sqlite(connection: Connection, counters: dict[str, int]) -> None:
 
 def _replace_rows(source: Connection, target: Connection) -> None:
     """All rows of all tables, referred-to tables first; nothing of what was there stays."""
-    tables = Base.metadata.sorted_tables
+    tables = METADATA.sorted_tables
     for table in reversed(tables):
         target.execute(delete(table))
     for table in tables:

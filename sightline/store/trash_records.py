@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sightline.store.records import ItemError
+from sightline.store.work_records import ItemError
 
 
 @dataclass(frozen=True)

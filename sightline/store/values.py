@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from sightline.errors import InputError
-from sightline.store.records import Registration
+from sightline.store.work_records import Registration
 
 INT64 = 2**63
 MAX_ID_BYTES = 2048

@@ -19,7 +19,7 @@ import yaml
 
 from sightline.blip.toy import COLOURS
 from sightline.store.catalog import Catalog, open_catalog
-from sightline.store.records import Progress
+from sightline.store.work_records import Progress
 from tests.children import kill
 from tests.services import free_port
 from tests.sightline.conftest import save

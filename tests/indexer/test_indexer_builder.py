@@ -15,8 +15,8 @@ from sightline.errors import UnavailableError
 from sightline.indexer.building.builder import Builder, StepReport
 from sightline.indexer.settings import BuilderSettings
 from sightline.retriever.retriever import Retriever
-from sightline.store.records import Registration
 from sightline.store.segments import write_segment
+from sightline.store.work_records import Registration
 from tests.indexer.world import COLLECTION, Knobs, World, until
 
 NO_FOLD = {"fold_idle_max_images": 0}

@@ -22,8 +22,9 @@ from sightline.indexer.settings import BuilderSettings
 from sightline.store.blobs import ORIGINALS
 from sightline.store.durable import FileMissingError, publish_or_remove
 from sightline.store.ownership import MARKER, Place, adopt, claim_all, owner_of, places_of
-from sightline.store.records import Lease, NewSegment
+from sightline.store.records import NewSegment
 from sightline.store.segments import write_segment
+from sightline.store.work_records import Lease
 from tests.indexer.test_indexer_builder import (
     NO_FOLD,
     NO_MERGE,

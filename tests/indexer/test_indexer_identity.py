@@ -15,7 +15,7 @@ from sqlalchemy import text
 
 from sightline.errors import InputError
 from sightline.indexer.uploads import Upload
-from sightline.store.records import Registration
+from sightline.store.work_records import Registration
 from tests.indexer.world import COLLECTION, Knobs, World, picture
 
 

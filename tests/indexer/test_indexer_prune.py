@@ -18,7 +18,7 @@ from sightline.errors import ConflictError, ImageRejected, InputError
 from sightline.indexer.cloud import lies_elsewhere
 from sightline.indexer.plan import PruneLimit
 from sightline.indexer.registration import may_hide_more
-from sightline.store.records import Pruning, Registration
+from sightline.store.work_records import Pruning, Registration
 from tests.indexer.world import COLLECTION, Knobs, World, picture
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from sightline.indexer.heartbeat import Heartbeat
 from sightline.indexer.tasks import Outcome, TaskRunner
-from sightline.store.records import Lease
+from sightline.store.work_records import Lease
 from tests.forked import Forked
 from tests.indexer.world import COLLECTION, Knobs, World, until
 

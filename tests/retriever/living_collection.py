@@ -15,8 +15,9 @@ from sightline.retriever import Retriever
 from sightline.store.backends import open_indexes
 from sightline.store.catalog import Catalog, open_catalog
 from sightline.store.filters import parse_filter
-from sightline.store.records import Generation, Registration
+from sightline.store.records import Generation
 from sightline.store.segments import SegmentReader, rewrite_segment, write_segment
+from sightline.store.work_records import Registration
 from tests.store.token_world import brute_force, random_tokens, random_vector
 
 QUERIES, DIM = 4, 16

@@ -18,7 +18,7 @@ from sightline.indexer.uploads import Upload
 from sightline.settings import Settings
 from sightline.store.backends import gpus
 from sightline.store.catalog import open_catalog
-from sightline.store.schema import Base
+from sightline.store.metadata import METADATA
 from sightline.upkeep.findings import Finding
 from sightline.wiring import Installation, open_installation
 from tests.sightline.backup_world import fill, png, settings_of
@@ -234,7 +234,7 @@ def rows(path: Path) -> object:
                     for row in connection.execute(select(table).order_by(*table.primary_key.columns))
                 ]
             )  # type: ignore[misc]
-            for table in Base.metadata.sorted_tables
+            for table in METADATA.sorted_tables
             if table.name != "placements"
         ]
     finally:

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from sightline.store.catalog import Catalog, open_catalog
-from sightline.store.records import Collection, Generation, Job, Lease, NewSegment, Registration
+from sightline.store.records import Collection, Generation, Job, NewSegment
+from sightline.store.work_records import Lease, Registration
 
 SOURCE = "/pictures"
 

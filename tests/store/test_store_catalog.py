@@ -11,7 +11,7 @@ import pytest
 
 from sightline.errors import ConflictError, InputError, ModelMismatchError, NotFoundError
 from sightline.store.filters import parse_filter
-from sightline.store.records import Registration
+from sightline.store.work_records import Registration
 from tests.store.catalog_world import World, create_pictures, emptied, item, opened, sha_of
 
 

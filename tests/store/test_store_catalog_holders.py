@@ -8,8 +8,9 @@ from dataclasses import replace
 import pytest
 
 from sightline.errors import ConflictError, InputError, NotFoundError
-from sightline.store.records import UPLOADED, Pruning, Registration
+from sightline.store.records import UPLOADED
 from sightline.store.values import MAX_ID_BYTES
+from sightline.store.work_records import Pruning, Registration
 from tests.store.catalog_world import World, emptied, item, opened, sha_of
 
 

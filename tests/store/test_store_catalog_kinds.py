@@ -9,7 +9,8 @@ from dataclasses import replace
 import pytest
 
 from sightline.errors import ConflictError, InputError
-from sightline.store.records import ItemError, Job, Lease, Progress
+from sightline.store.records import Job
+from sightline.store.work_records import ItemError, Lease, Progress
 from tests.store.catalog_world import World, emptied, item, opened
 
 NAMES = [f"{number:02}" for number in range(10)]

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from sightline.store.records import Lease, Progress
+from sightline.store.work_records import Lease, Progress
 from tests.store.catalog_world import SOURCE, Builder, World, emptied, item, opened, sizes_of
 
 IDS = [f"image {number}" for number in range(7)]

@@ -10,7 +10,8 @@ import pytest
 
 from sightline.errors import FilterError
 from sightline.store.filters import parse_filter
-from sightline.store.records import Image, Registration
+from sightline.store.records import Image
+from sightline.store.work_records import Registration
 from tests.store.catalog_world import World, emptied, item, opened
 
 # An independent reading of the language: written from its description, over plain Python values.

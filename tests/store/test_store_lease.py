@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from sightline.errors import ConflictError, NotFoundError
-from sightline.store.records import Lease
+from sightline.store.work_records import Lease
 from tests.store.catalog_world import SOURCE, World, emptied, item, opened, sha_of, sizes_of
 
 

@@ -19,9 +19,9 @@ import sightline.store.migrate
 from sightline.errors import InputError, UnavailableError
 from sightline.store.catalog import open_catalog
 from sightline.store.database import Database, make_engine
+from sightline.store.metadata import METADATA
 from sightline.store.migrate import HEAD, migrate
 from sightline.store.row_digest import DIGESTED, statements
-from sightline.store.schema import Base
 
 ROOT = Path(__file__).parents[2]
 SQLITE_SCHEMA = (
@@ -60,9 +60,9 @@ def test_migrations_make_what_the_models_say(catalog_url: str) -> None:
     migrated = database.read(schema_of)
     with database.engine.connect() as connection, warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Skipped unsupported reflection of expression-based index")
-        differences = compare_metadata(MigrationContext.configure(connection, opts=options), Base.metadata)
+        differences = compare_metadata(MigrationContext.configure(connection, opts=options), METADATA)
     assert differences == []
-    database.write(Base.metadata.drop_all)
+    database.write(METADATA.drop_all)
     database.write(create_all)
     assert migrated == database.read(schema_of)
     assert len(migrated) > 25
@@ -71,7 +71,7 @@ def test_migrations_make_what_the_models_say(catalog_url: str) -> None:
 
 def create_all(connection: Connection) -> None:
     """The models, and the checksums of rows that they do not know."""
-    Base.metadata.create_all(connection)
+    METADATA.create_all(connection)
     if connection.dialect.name == "sqlite":
         for statement in statements(DIGESTED):
             connection.execute(text(statement))
@@ -79,7 +79,7 @@ def create_all(connection: Connection) -> None:
 
 @pytest.mark.parametrize("table", sorted(DIGESTED))
 def test_every_column_is_in_an_index_that_would_notice_a_flipped_bit(table: str) -> None:
-    found = Base.metadata.tables[table]
+    found = METADATA.tables[table]
     indexed: set[str] = set()
     for index in found.indexes:
         condition = index.dialect_options["sqlite"]["where"]

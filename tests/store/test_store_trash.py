@@ -29,7 +29,7 @@ def at_once(*works: Callable[[], object]) -> list[object]:
     start = threading.Barrier(len(works), timeout=60)
 
     def run(number: int, work: Callable[[], object]) -> None:
-        start.wait()
+        start.wait(timeout=60)
         try:
             done[number] = work()
         except NotFoundError as error:

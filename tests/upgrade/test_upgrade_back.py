@@ -13,7 +13,7 @@ from sightline.errors import ConflictError, InputError
 from sightline.store.catalog import open_catalog
 from sightline.store.database import Database, make_engine
 from sightline.store.migrate import HEAD, migrate_to, revision
-from sightline.store.records import Registration
+from sightline.store.work_records import Registration
 from tests.store.catalog_world import Builder, World, create_pictures, item
 from tests.store.catalog_world import Clock as StoppedClock
 from tests.store.test_store_migrations import schema_of

@@ -13,7 +13,7 @@ from sightline.store.catalog import Catalog, open_catalog
 from sightline.store.database import Database
 from sightline.store.filters import Filter
 from sightline.store.migrate import revision
-from sightline.store.records import Registration
+from sightline.store.work_records import Registration
 from tests.upgrade.old_schema import make_old
 
 COLLECTION = "(id, name, model, revision, fingerprint, num_query_tokens, joint_dim, version, created_at)"

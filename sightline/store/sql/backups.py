@@ -6,14 +6,8 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, select, text
 
-from sightline.store.schema import (
-    REFERRING,
-    CollectionRow,
-    FeatureSetRow,
-    ImageRow,
-    JobRow,
-    SegmentRow,
-)
+from sightline.store.schema import REFERRING, CollectionRow, FeatureSetRow, ImageRow, SegmentRow
+from sightline.store.schema_work import JobRow
 from sightline.store.sql.rows import IMAGES
 
 

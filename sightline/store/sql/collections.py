@@ -12,14 +12,11 @@ from sightline.store.schema import (
     FeatureSetRow,
     GenerationRow,
     ImageRow,
-    JobRow,
-    JobSeenRow,
     PlacementRow,
     SegmentRow,
     SourceRow,
-    TaskItemRow,
-    TaskRow,
 )
+from sightline.store.schema_work import JobRow, JobSeenRow, TaskItemRow, TaskRow
 from sightline.store.sql.loose import release_sets
 from sightline.store.sql.releasing import release
 from sightline.store.sql.rows import (

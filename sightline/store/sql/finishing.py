@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, select, update
 
-from sightline.store.records import EMBED, Lease
-from sightline.store.schema import TaskRow
+from sightline.store.records import EMBED
+from sightline.store.schema_work import TaskRow
 from sightline.store.sql.items import Failures, settle
 from sightline.store.sql.jobs import note_progress
 from sightline.store.sql.leases import held
 from sightline.store.sql.rows import lock_collection
+from sightline.store.work_records import Lease
 
 
 def finish(connection: Connection, now: float, lease: Lease, failures: Failures = ()) -> bool:

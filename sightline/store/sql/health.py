@@ -14,12 +14,10 @@ from sightline.store.schema import (
     FeatureSetRow,
     GenerationRow,
     ImageRow,
-    JobRow,
     PlacementRow,
     SegmentRow,
-    TaskItemRow,
-    TaskRow,
 )
+from sightline.store.schema_work import JobRow, TaskItemRow, TaskRow
 from sightline.store.sql.jobs import OPEN
 
 Check = Callable[[Connection], Iterator[str]]

@@ -9,10 +9,11 @@ from typing import Any
 from sqlalchemy import Connection, Row, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from sightline.store.records import COPIED, LOST, UPLOADED, Registration
+from sightline.store.records import COPIED, LOST, UPLOADED
 from sightline.store.schema import ImageRow
 from sightline.store.sql.rows import IMAGES, RELEASED_BLOBS, SOURCES, chunks, update_many
 from sightline.store.sql.seen import Seen
+from sightline.store.work_records import Registration
 
 Rows = dict[str, Row[Any]]
 """image id → its version of one state, with the address of its source."""

@@ -11,7 +11,8 @@ from sqlalchemy.sql.selectable import Select
 from sightline.errors import InputError, NotFoundError
 from sightline.store.filters import Filter
 from sightline.store.records import UNSET, Image, ImageLocation, ImageState, Metadata, Page, Unset
-from sightline.store.schema import REFERRING, FeatureSetRow, ImageRow, JobRow, PlacementRow, SegmentRow
+from sightline.store.schema import REFERRING, FeatureSetRow, ImageRow, PlacementRow, SegmentRow
+from sightline.store.schema_work import JobRow
 from sightline.store.sql.filter_sql import condition
 from sightline.store.sql.releasing import discard, to_trash
 from sightline.store.sql.rows import (

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, select, update
 
-from sightline.store.schema import InstallationRow
+from sightline.store.schema_upkeep import InstallationRow
 
 
 class Stamps(NamedTuple):

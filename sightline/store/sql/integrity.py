@@ -10,7 +10,7 @@ from sqlalchemy.exc import DBAPIError
 
 from sightline.errors import CatalogDamagedError
 from sightline.store.damage import is_damage
-from sightline.store.schema import Base
+from sightline.store.metadata import METADATA
 
 MOST = 20
 """Sentences of one check, at most: a file that is torn apart has thousands."""
@@ -19,7 +19,7 @@ MOST = 20
 def _read(connection: Connection) -> list[str]:
     """Whether every value of every table can be read at all."""
     try:
-        for table in Base.metadata.sorted_tables:
+        for table in METADATA.sorted_tables:
             rows = connection.execution_options(yield_per=1_000).execute(select(table))
             for _ in rows:
                 continue

@@ -25,11 +25,13 @@ from sqlalchemy import (
 )
 
 from sightline.errors import InputError
-from sightline.store.records import EMBED, ItemError, Job, TaskKind
-from sightline.store.schema import OTHER_KINDS, ImageRow, TaskItemRow, TaskRow
+from sightline.store.records import EMBED, Job, TaskKind
+from sightline.store.schema import ImageRow
+from sightline.store.schema_work import OTHER_KINDS, TaskItemRow, TaskRow
 from sightline.store.sql.registration import insert_tasks, open_job
 from sightline.store.sql.rows import IMAGES, SELECT_IMAGES, TASK_ITEMS, TASKS, chunks, plain_keys, update_many
 from sightline.store.values import check_kind, printable
+from sightline.store.work_records import ItemError
 
 Failures = Sequence[tuple[int, str, str]]
 """(key, reason, detail)."""

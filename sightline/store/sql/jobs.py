@@ -20,8 +20,9 @@ from sqlalchemy import (
 )
 
 from sightline.errors import ConflictError
-from sightline.store.records import LISTING, ItemError, Job, JobKind, Progress
-from sightline.store.schema import ImageRow, JobRow, TaskRow
+from sightline.store.records import LISTING, Job, JobKind
+from sightline.store.schema import ImageRow
+from sightline.store.schema_work import JobRow, TaskRow
 from sightline.store.sql import items
 from sightline.store.sql.registration import SELECT_JOBS, find_job, insert_tasks, locked_job
 from sightline.store.sql.releasing import discard
@@ -37,6 +38,7 @@ from sightline.store.sql.rows import (
 from sightline.store.sql.seen import forget_seen
 from sightline.store.sql.singletons import forget
 from sightline.store.values import check_kind, check_metadata, plain_json, printable
+from sightline.store.work_records import ItemError, Progress
 
 LISTING_ENDED = (
     "The process that listed this job's sources ended before it was done. What it had found by then is "

@@ -12,8 +12,9 @@ from dataclasses import replace
 from sqlalchemy import ColumnElement, Connection, and_, case, func, insert, or_, select, update
 
 from sightline.errors import NotFoundError
-from sightline.store.records import EMBED, Backlog, Lease, Task, TaskKind
-from sightline.store.schema import ImageRow, TaskRow
+from sightline.store.records import EMBED, Task, TaskKind
+from sightline.store.schema import ImageRow
+from sightline.store.schema_work import TaskRow
 from sightline.store.sql.items import move_pending, waiting
 from sightline.store.sql.rows import (
     COLLECTIONS,
@@ -27,6 +28,7 @@ from sightline.store.sql.rows import (
     lock_collection,
     task_record,
 )
+from sightline.store.work_records import Backlog, Lease
 
 UNKNOWN_SECONDS = 3600.0
 BACK = {"state": "ready", "owner": None, "lease_expires_at": None, "lease_seconds": None, "sent_at": None}

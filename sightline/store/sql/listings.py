@@ -7,14 +7,15 @@ from typing import Any
 from sqlalchemy import Connection, literal, text, update
 from sqlalchemy.sql.functions import coalesce
 
-from sightline.store.records import LISTING, Job, Listing
-from sightline.store.schema import REGISTERING, JobRow
+from sightline.store.records import LISTING, Job
+from sightline.store.schema_work import REGISTERING, JobRow
 from sightline.store.sql.jobs import LISTING_ENDED, finish_if_last
 from sightline.store.sql.registration import SELECT_JOBS, locked_job
 from sightline.store.sql.rows import JOBS, SINGLETONS
 from sightline.store.sql.seen import forget_seen
 from sightline.store.sql.singletons import forget, free
 from sightline.store.values import plain_json
+from sightline.store.work_records import Listing
 
 RESUMED = "resumed"
 """Where a job's request says how often its listing was taken up again."""

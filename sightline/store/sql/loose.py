@@ -14,7 +14,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from sightline.store.durable import FileMissingError
 from sightline.store.own_files import SEGMENT_KIND
-from sightline.store.schema import GenerationRow, LooseFileRow, SegmentRow
+from sightline.store.schema import GenerationRow, SegmentRow
+from sightline.store.schema_upkeep import LooseFileRow
 from sightline.store.sql.rows import LOOSE_FILES, chunks, update_many
 
 LOOKS = 4

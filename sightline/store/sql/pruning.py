@@ -5,12 +5,14 @@ from __future__ import annotations
 from sqlalchemy import ColumnElement, Connection, and_, exists, false, func, select, update
 
 from sightline.errors import ConflictError
-from sightline.store.records import Job, Pruning
-from sightline.store.schema import ImageRow, JobRow, JobSeenRow
+from sightline.store.records import Job
+from sightline.store.schema import ImageRow
+from sightline.store.schema_work import JobRow, JobSeenRow
 from sightline.store.sql.registration import open_job
 from sightline.store.sql.releasing import Where, to_trash
 from sightline.store.sql.rows import bump_version
 from sightline.store.sql.sources import source_id
+from sightline.store.work_records import Pruning
 
 EXAMPLES = 5
 

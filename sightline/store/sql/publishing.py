@@ -9,8 +9,9 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, insert, select, update
 
-from sightline.store.records import EMBED, Lease, NewSegment
-from sightline.store.schema import ImageRow, SegmentRow, TaskRow
+from sightline.store.records import EMBED, NewSegment
+from sightline.store.schema import ImageRow, SegmentRow
+from sightline.store.schema_work import TaskRow
 from sightline.store.sql.jobs import note_progress
 from sightline.store.sql.leases import held
 from sightline.store.sql.loose import admit
@@ -24,6 +25,7 @@ from sightline.store.sql.rows import (
     update_many,
 )
 from sightline.store.values import printable
+from sightline.store.work_records import Lease
 
 Failures = Sequence[tuple[int, str, str]]
 """(key, reason, detail)."""

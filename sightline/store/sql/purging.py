@@ -30,16 +30,12 @@ from sightline.store.schema import (
     FeatureSetRow,
     GenerationRow,
     ImageRow,
-    JobRow,
-    JobSeenRow,
     PlacementRow,
-    PurgeRow,
-    ReleasedBlobRow,
     SegmentRow,
     SourceRow,
-    TaskItemRow,
-    TaskRow,
 )
+from sightline.store.schema_upkeep import PurgeRow, ReleasedBlobRow
+from sightline.store.schema_work import JobRow, JobSeenRow, TaskItemRow, TaskRow
 from sightline.store.sql.collections import remove
 from sightline.store.sql.filter_sql import condition
 from sightline.store.sql.releasing import IS_TRASHED

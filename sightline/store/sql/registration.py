@@ -8,8 +8,9 @@ from typing import Any, Literal
 from sqlalchemy import Connection, Row, Select, bindparam, insert, select, update
 
 from sightline.errors import ConflictError, NotFoundError
-from sightline.store.records import EMBED, Job, Outcome, Registered, Registration, TaskKind
-from sightline.store.schema import CollectionRow, ImageRow, JobRow, TaskRow
+from sightline.store.records import EMBED, Job, Outcome, TaskKind
+from sightline.store.schema import CollectionRow, ImageRow
+from sightline.store.schema_work import JobRow, TaskRow
 from sightline.store.sql.holders import (
     Holders,
     Rows,
@@ -32,6 +33,7 @@ from sightline.store.sql.rows import (
 from sightline.store.sql.seen import Seen, mark_seen
 from sightline.store.sql.sources import source_ids
 from sightline.store.values import check_registration, line_id, plain_json, printable, same_json
+from sightline.store.work_records import Registered, Registration
 
 SELECT_JOBS: Select[Any] = select(JOBS, CollectionRow.name.label("collection")).join(
     CollectionRow, (CollectionRow.id == JOBS.c.collection_id) & CollectionRow.trashed_at.is_(None)

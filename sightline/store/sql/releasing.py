@@ -13,7 +13,8 @@ from typing import cast
 from sqlalchemy import ColumnElement, Connection, bindparam, delete, exists, literal, select, text, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from sightline.store.schema import REFERRING, TRASHED, ImageRow, PlacementRow, ReleasedBlobRow
+from sightline.store.schema import REFERRING, TRASHED, ImageRow, PlacementRow
+from sightline.store.schema_upkeep import ReleasedBlobRow
 from sightline.store.sql.rows import IMAGES, RELEASED_BLOBS, chunks, update_many
 
 Where = Sequence[ColumnElement[bool]]

@@ -16,17 +16,12 @@ from sightline.store.schema import (
     FeatureSetRow,
     GenerationRow,
     ImageRow,
-    JobRow,
-    LooseFileRow,
     PlacementRow,
-    PurgeRow,
-    ReleasedBlobRow,
     SegmentRow,
-    SingletonRow,
     SourceRow,
-    TaskItemRow,
-    TaskRow,
 )
+from sightline.store.schema_upkeep import LooseFileRow, PurgeRow, ReleasedBlobRow, SingletonRow
+from sightline.store.schema_work import JobRow, TaskItemRow, TaskRow
 
 CHUNK = 900
 """Values in one IN list: below the 999 parameters that the oldest SQLite builds allow."""

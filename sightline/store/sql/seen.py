@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from sqlalchemy import Connection, delete, insert, select
 
-from sightline.store.schema import JobSeenRow
+from sightline.store.schema_work import JobSeenRow
 from sightline.store.sql.rows import chunks, update_many
 
 Seen = Mapping[str, frozenset[int]]

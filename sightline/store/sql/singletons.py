@@ -7,7 +7,7 @@ import uuid
 from sqlalchemy import ColumnElement, Connection, delete, exists, insert, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from sightline.store.schema import SingletonRow
+from sightline.store.schema_upkeep import SingletonRow
 from sightline.store.sql.leases import ran_out
 from sightline.store.sql.rows import SINGLETONS
 

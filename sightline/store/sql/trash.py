@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, func, select, update
 
 from sightline.errors import ConflictError, NotFoundError
-from sightline.store.records import Collection, ItemError
+from sightline.store.records import Collection
 from sightline.store.schema import CollectionRow, FeatureSetRow, ImageRow, PlacementRow
 from sightline.store.sql.collections import remove
 from sightline.store.sql.purging import begin_collection
@@ -26,6 +26,7 @@ from sightline.store.sql.rows import (
 )
 from sightline.store.trash_records import Restored, TrashedCollection
 from sightline.store.values import check_collection_name
+from sightline.store.work_records import ItemError
 
 # --- images -----------------------------------------------------------------------------------------------
 

@@ -47,10 +47,10 @@ def upgrade() -> None:
     op.add_column("collections", column("trashed_at", sa.Double(), null=True))
     op.add_column("collections", *texts("trashed_name", null=True))
     op.add_column("jobs", *texts("detail", null=True))
+    _jobs_and_tasks()
     for name in COUNTERS:
         op.add_column("jobs", sa.Column(name, sa.BigInteger(), nullable=False, server_default=sa.text("0")))
     _seen(("job_id", "image_id", "source_id"), "job_id, image_id, 0 AS source_id")
-    _jobs_and_tasks()
     op.add_column("singletons", column("seconds", sa.Double(), null=True))
     op.add_column("images", column("trashed_at", sa.Double(), null=True))
     partial("ix_images_trashed", "images", ["collection_id", "trashed_at"], "state = 'trashed'")

@@ -1,0 +1,11 @@
+"""All tables there are, whoever has asked for which of them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sightline.store import schema, schema_upkeep, schema_work
+from sightline.store.schema_base import Base
+
+MODULES: Final = (schema, schema_work, schema_upkeep)
+METADATA: Final = Base.metadata
