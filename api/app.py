@@ -12,11 +12,12 @@ from starlette.staticfiles import StaticFiles
 
 from sightline.api import problems
 from sightline.api.auth import Guard
+from sightline.api.bounded_checks import BoundedChecks
 from sightline.api.dependencies import PROBLEM_SCHEMA, ModelThreads
 from sightline.api.metrics import Metrics
 from sightline.api.middleware import BodyLimit, ImagePaths, RequestScope
 from sightline.api.parts import ApiParts
-from sightline.api.routes import collections, health, images, jobs, page, search
+from sightline.api.routes import collections, health, images, jobs, page, search, trash
 from sightline.api.settings import ApiSettings
 
 HERE = Path(__file__).parent
@@ -40,9 +41,10 @@ def create_app(parts: ApiParts) -> FastAPI:
     )
     app.state.parts = parts
     app.state.threads = ModelThreads(parts.max_waiting)
-    app.state.metrics = Metrics(parts.catalog, parts.queue_figures)
+    app.state.checks = BoundedChecks[health.Found]()
+    app.state.metrics = Metrics(parts.catalog, parts.queue_figures, parts.degraded)
     problems.install(app)
-    for module in (page, search, images, jobs, collections, health):
+    for module in (page, search, images, jobs, trash, collections, health):
         app.include_router(module.router)
     app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
     _surround(app, settings)

@@ -14,7 +14,7 @@ from threading import Event
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from anyio import CapacityLimiter, to_thread
-from fastapi import Depends, Path, Request
+from fastapi import Depends, Path, Query, Request
 from pydantic import AfterValidator
 from starlette.types import Receive
 
@@ -75,6 +75,10 @@ MetricsHere = Annotated[Metrics, Depends(metrics_of)]
 EverythingHere = Annotated[Everything, Depends(everything_of)]
 Root = Annotated[str, Depends(root_of)]
 Name = Annotated[str, Path(description="The collection's name.", examples=["holidays"])]
+Purge = Annotated[
+    bool,
+    Query(description="Not to the trash, or out of it: leave no trace, at once and for good."),
+]
 ImageIdHere = Annotated[
     str, Path(description="The image id, percent-encoded ('/' as %2F)."), AfterValidator(unescape)
 ]
@@ -92,6 +96,7 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
         413: "Too large",
         422: "Not understood",
         503: "Something it needs cannot be reached now",
+        507: "A disk is full",
     }
     return {status: {"description": described[status], "content": content} for status in statuses}
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
+import tempfile
 import time
 import uuid
 
@@ -12,9 +14,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bound_contextvars
 
 from sightline.api.metrics import Metrics
-from sightline.api.problems import Problem, UploadTooLarge, respond
+from sightline.api.problems import Problem, UploadTooLarge, from_error, respond
 from sightline.api.settings import ApiSettings
 from sightline.api.urls import canonical_path
+from sightline.errors import UnavailableError
+from sightline.store.patience import having
+from sightline.store.storage import storage_error
 
 log = logging.getLogger("sightline.http")
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -46,7 +51,8 @@ class RequestScope:
         given = Headers(scope=scope).get("x-request-id", "")
         scope["request_id"] = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
         # Every log record of this request carries its id, whatever module writes it and in whatever thread.
-        with bound_contextvars(request_id=scope["request_id"]), self._metrics.in_progress.track_inprogress():
+        bound = bound_contextvars(request_id=scope["request_id"])
+        with bound, having("request"), self._metrics.in_progress.track_inprogress():
             await self._answer(scope, receive, send)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -61,12 +67,17 @@ class RequestScope:
 
         try:
             await self._app(scope, receive, send_with_headers)
-        except Exception:
+        except asyncio.CancelledError:  # the server stops, and its patience is at an end
+            if status:
+                raise
+            detail = "This process is being stopped; ask again once it is back."
+            problem = from_error(UnavailableError(detail))
+            await respond(problem, scope["path"], scope["request_id"])(scope, receive, send_with_headers)
+        except Exception as error:
             log.exception("A request failed unexpectedly.", extra={"path": scope["path"]})
             if status:
                 raise
-            detail = "Something went wrong here; the log has the details under this request id."
-            answer = respond(Problem(500, detail), scope["path"], scope["request_id"])
+            answer = respond(_problem(error), scope["path"], scope["request_id"])
             await answer(scope, receive, send_with_headers)
         finally:
             self._record(scope, status, time.perf_counter() - began)
@@ -93,6 +104,14 @@ class RequestScope:
         if job_id := scope.get("job_id") or scope.get("path_params", {}).get("job_id"):
             fields["job_id"] = job_id
         log.log(level, "%s %s %d", scope["method"], scope["path"], status, extra=fields)
+
+
+def _problem(error: Exception) -> Problem:
+    """What nobody expected, but for a disk that is full: uploads pass through temporary files."""
+    full = storage_error(error, tempfile.gettempdir()) if isinstance(error, OSError) else None
+    if full is not None:
+        return from_error(full)
+    return Problem(500, "Something went wrong here; the log has the details under this request id.")
 
 
 def _route(scope: Scope) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from sightline.api.settings import ApiSettings
     from sightline.imaging import Decoded
+    from sightline.indexer.building.purging import Purging
     from sightline.indexer.indexer import Indexer
     from sightline.indexer.originals import Originals
     from sightline.searching.documents import Documents
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from sightline.serving.warm_up import ModelStatus
     from sightline.store.blobs import BlobStore
     from sightline.store.catalog import Catalog
+    from sightline.store.records import Snapshot
 
 
 class Decoder(Protocol):
@@ -40,10 +42,13 @@ class ApiParts:
     originals: Originals
     decoder: Decoder
     indexer: Indexer
+    purging: Purging
     collections: Collections
     search: Search
     documents: Documents
     model_status: Callable[[], ModelStatus]
     """Whether the models can answer now; never blocks: asked by /readyz every few seconds."""
+    degraded: Callable[[Snapshot], tuple[str, ...]]
+    """What searches of a collection have to do without, in sentences; opens no file."""
     queue_figures: Callable[[], QueueFigures]
     """The queue in front of the model; never blocks."""

@@ -18,13 +18,12 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from sightline.errors import (
-    AbandonedError,
     ConflictError,
     CorruptionError,
     InputError,
     LeaseLostError,
+    NoRoomError,
     NotFoundError,
-    OverloadedError,
     SightlineError,
     UnavailableError,
 )
@@ -36,6 +35,7 @@ STATUS: tuple[tuple[type[SightlineError], int], ...] = (
     (ConflictError, 409),
     (LeaseLostError, 409),
     (InputError, 422),
+    (NoRoomError, 507),
     (UnavailableError, 503),
     (CorruptionError, 500),
     (SightlineError, 500),
@@ -54,7 +54,10 @@ CODES: Mapping[int, str] = {
     422: "invalid-input",
     500: "internal",
     503: "unavailable",
+    507: "no-room",
 }
+RETRY_AFTER = {503: "5", 507: "60"}
+"""Seconds after which the same request may succeed."""
 log = logging.getLogger("sightline.http")
 
 
@@ -109,7 +112,7 @@ def respond(problem: Problem, path: str, request_id: str | None) -> Response:
 def from_error(error: SightlineError) -> Problem:
     """Translate one of our own errors; its message is already a sentence for a person."""
     status = next(status for kind, status in STATUS if isinstance(error, kind))
-    headers = {"Retry-After": "5"} if status == 503 else None
+    headers = {"Retry-After": RETRY_AFTER[status]} if status in RETRY_AFTER else None
     return Problem(status, str(error), code=error.code, headers=headers)
 
 
@@ -169,7 +172,7 @@ def install(app: FastAPI) -> None:
         else:
             assert isinstance(error, SightlineError)
             problem = from_error(error)
-        if isinstance(error, OverloadedError | AbandonedError):  # normal under load: no traceback for each
+        if isinstance(error, UnavailableError):  # its sentence says it all, and under load there are many
             log.warning("%s", problem.detail, extra={"code": problem.code})
         elif problem.status >= 500:
             log.error("%s", problem.detail, extra={"code": problem.code}, exc_info=error)

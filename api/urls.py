@@ -3,11 +3,16 @@
 Clients write ``/images/holiday%2Fdog.jpg`` (always right) or ``/images/holiday/dog.jpg`` (right unless the id
 itself ends in ``/file`` or ``/thumbnail``). ASGI servers decode ``%2F`` before routing, so the path is put
 together again from the raw one: see ``canonical_path``.
+
+Clients take ``.`` and ``..`` out of an address, percent-encoded too: no image gets such an id any more, and
+one that has it from before is addressed as ``%252E``, ``%252E%252E``.
 """
 
 from __future__ import annotations
 
 from urllib.parse import quote, unquote
+
+from sightline.store.values import DOTS, DOTS_IN_ADDRESSES
 
 ASPECTS = ("file", "thumbnail")
 
@@ -19,7 +24,8 @@ def collection_url(name: str, root: str = "") -> str:
 
 def image_url(collection: str, image_id: str, root: str = "") -> str:
     """The address of an image's record."""
-    return f"{collection_url(collection, root)}/images/{quote(image_id, safe='')}"
+    plain = image_id.replace(".", "%2E") if image_id in DOTS else image_id
+    return f"{collection_url(collection, root)}/images/{quote(plain, safe='')}"
 
 
 def file_url(collection: str, image_id: str, sha256: str, root: str = "") -> str:
@@ -63,5 +69,7 @@ def canonical_path(raw: str) -> str | None:
     rest = parts[5:]
     aspect = rest.pop() if len(rest) > 1 and rest[-1] in ASPECTS else None
     image_id = "/".join(unquote(part) for part in rest)
+    if image_id in DOTS_IN_ADDRESSES:
+        image_id = image_id.replace("%2E", ".")
     head = "/".join(unquote(part) for part in parts[:5])
     return "/".join([head, escape(image_id)] + ([aspect] if aspect else []))

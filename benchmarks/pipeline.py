@@ -35,6 +35,8 @@ from sightline.indexer.indexer import Indexer
 from sightline.indexer.originals import Originals
 from sightline.indexer.parts import IndexerParts
 from sightline.indexer.queue.app import TaskSender, make_app
+from sightline.indexer.queue.stopping import told_to_stop
+from sightline.indexer.queue.work import Work
 from sightline.indexer.settings import BrokerSettings, IndexerSettings
 from sightline.store.blobs import BlobStore
 from sightline.store.catalog import Catalog, open_catalog
@@ -131,7 +133,11 @@ class Installation:
 
     @cached_property
     def app(self) -> Celery:
-        return make_app(self.broker, lambda task_id, owner: self.indexer.run_task(task_id, owner))
+        return make_app(self.broker, lambda task_id: self.work.message(task_id))
+
+    @cached_property
+    def work(self) -> Work:
+        return Work(self.catalog, self.indexer.tasks, IndexerSettings().look_seconds, told_to_stop)
 
     def register(self, images: int) -> str:
         """Files of 200 bytes as a job; its messages are sent."""
@@ -228,7 +234,9 @@ def work(data: Path) -> int:
 
     torch.set_num_threads(1)
     logging.getLogger().setLevel(logging.WARNING)
-    return run_worker(Installation(data).app, log_level="WARNING")
+    here = Installation(data)
+    stall = IndexerSettings().stall_seconds
+    return run_worker(here.app, here.indexer.tasks, here.work, stall_seconds=stall, log_level="WARNING")
 
 
 def main() -> int:

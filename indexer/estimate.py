@@ -52,11 +52,11 @@ class Shape:
         return self.num_query_tokens * self.joint_dim * HALF_BYTES
 
 
-def count(sources: Sequence[str], *, copy: bool) -> tuple[int, int]:
+def count(sources: Sequence[str], *, copy: bool, own: Sequence[str] = ()) -> tuple[int, int]:
     """Images in the sources, and the bytes to be copied of those whose size is cheap to know."""
     images = bytes_to_copy = 0
     for source in sources:
-        for item in iter_source(source, allow_remote=True):
+        for item in iter_source(source, allow_remote=True, own=own):
             if not isinstance(item, SourceItem):
                 continue
             images += 1

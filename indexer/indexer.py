@@ -16,15 +16,30 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from sightline.errors import ConflictError, InputError, SourceError
+from sightline.errors import (
+    ConflictError,
+    ImageRejected,
+    InputError,
+    LeaseLostError,
+    SightlineError,
+    SourceError,
+    StorageError,
+)
 from sightline.indexer.embedding.embedder import Embedder
 from sightline.indexer.names import worker_name
 from sightline.indexer.parts import IndexerParts
-from sightline.indexer.registration import Plan, Registrar
+from sightline.indexer.plan import Plan, PruneLimit, check_plan, moved_address
+from sightline.indexer.previewing import Preview, preview
+from sightline.indexer.pruning import NOT_PRUNED, Confirm, prune_sources
+from sightline.indexer.queue.presence import unattended
+from sightline.indexer.registration import Registrar
+from sightline.indexer.resuming import listing_lease
 from sightline.indexer.roots import Roots
+from sightline.indexer.sources.listing import address_of
 from sightline.indexer.tasks import Outcome, TaskRunner
-from sightline.indexer.uploads import Upload, UploadLine
-from sightline.store.records import EMBED, ENDED, UPLOADED, Registration
+from sightline.indexer.troubles import Waiting
+from sightline.indexer.uploads import Upload, UploadLine, upload_problem
+from sightline.store.records import COPIED, EMBED, ENDED, UPLOADED, Registration
 
 if TYPE_CHECKING:
     from sightline.store.records import Job, Progress
@@ -40,20 +55,43 @@ class Indexer:
     def __init__(self, parts: IndexerParts) -> None:
         self._parts = parts
         self._catalog = parts.catalog
-        self._tasks = TaskRunner(parts.catalog, parts.settings, {EMBED: Embedder(parts)})
+        self.tasks = TaskRunner(parts.catalog, parts.settings, {EMBED: Embedder(parts)})
 
     # --- sources ----------------------------------------------------------------------------------
 
     def index(
-        self, sources: Sequence[str], collection: str, *, copy: bool = False, prune: bool = False
+        self,
+        sources: Sequence[str],
+        collection: str,
+        *,
+        copy: bool = False,
+        prune: bool = False,
+        prune_limit: str | None = None,
+        id_prefix: str = "",
+        moved_from: str | None = None,
+        confirm: Confirm | None = None,
     ) -> Job:
         """List, hash and register all sources; the workers embed meanwhile. Loads no model.
 
+        ``prune`` deletes what each source no longer has: up to ``prune_limit`` (``N`` or ``N%``; 20 % and 100
+        images when not given) unasked, beyond it when ``confirm`` says so. ``id_prefix`` stands before every
+        id. ``moved_from``: the one source is what was known under that address.
+
         Raises:
             NotFoundError: no such collection.
+            InputError: options that contradict each other or what is stored.
             SourceError: nothing could be listed.
         """
-        return self.register(self.begin(sources, collection, copy=copy, prune=prune).id)
+        job = self.begin(
+            sources,
+            collection,
+            copy=copy,
+            prune=prune,
+            prune_limit=prune_limit,
+            id_prefix=id_prefix,
+            moved_from=moved_from,
+        )
+        return self.register(job.id, confirm)
 
     def begin(
         self,
@@ -62,6 +100,9 @@ class Indexer:
         *,
         copy: bool = False,
         prune: bool = False,
+        prune_limit: str | None = None,
+        id_prefix: str = "",
+        moved_from: str | None = None,
         roots: Sequence[str] | None = None,
     ) -> Job:
         """A job in state ``registering`` that nothing was read for yet; ``register`` does the reading.
@@ -75,50 +116,86 @@ class Indexer:
         for source in sources:
             if not allowed.allow(source):
                 raise InputError(f"{source} lies outside of what this server may read.")
-        plan = Plan(tuple(sources), copy, prune, None if roots is None else tuple(roots))
+        plan = Plan(
+            tuple(sources),
+            copy,
+            prune,
+            prune_limit,
+            id_prefix,
+            None if moved_from is None else moved_address(moved_from),
+            None if roots is None else tuple(roots),
+        )
+        check_plan(plan, collection, self._catalog.sources(collection))
         return self._catalog.create_job(self._catalog.collection(collection).id, "index", plan.to_json())
 
-    def register(self, job_id: str) -> Job:
+    def preview(
+        self,
+        sources: Sequence[str],
+        collection: str,
+        *,
+        prune_limit: str | None = None,
+        id_prefix: str = "",
+        moved_from: str | None = None,
+    ) -> list[Preview]:
+        """What ``index`` would list and ``prune`` delete, for each source. Changes nothing."""
+        moved = None if moved_from is None else moved_address(moved_from)
+        plan = Plan(tuple(sources), prune_limit=prune_limit, id_prefix=id_prefix, moved_from=moved)
+        check_plan(plan, collection, self._catalog.sources(collection))
+        return preview(self._parts, collection, plan)
+
+    def register(self, job_id: str, confirm: Confirm | None = None) -> Job:
         """Read the sources of a begun job, register what is new, tell the workers, seal and prune.
 
-        Whatever ends it early, what was registered until then is embedded.
+        ``confirm`` is asked before more is pruned than may be unasked. Whatever ends it early, what was
+        registered until then is embedded, and the job says that it ended so. A job whose process died while
+        it listed may be registered again: nothing is counted twice.
+
+        Raises:
+            ConflictError: another process lists the job's sources now.
+            LeaseLostError: another process took over.
         """
-        registrar = Registrar(self._parts, job_id)
-        plan = Plan.from_json(self._catalog.job(job_id).request)
+        with listing_lease(self._catalog, job_id, self._parts.settings.lease_seconds) as heartbeat:
+            self._list(job_id, Registrar(self._parts, job_id, heartbeat.check), confirm)
+        return self._catalog.job(job_id)
+
+    def _list(self, job_id: str, registrar: Registrar, confirm: Confirm | None) -> None:
+        job = self._catalog.job(job_id)
+        plan = Plan.from_json(job.request)
         try:
+            if plan.moved_from is not None:
+                self._catalog.move_source(job.collection, plan.moved_from, address_of(plan.sources[0]))
             registrar.register_sources(plan)
             if plan.prune:
-                self._prune(job_id, registrar)
-        except SourceError:
-            self._catalog.fail_job(job_id)
+                self._prune(job_id, registrar, PruneLimit.parse(plan.prune_limit), confirm)
+        except SourceError as error:
+            self._catalog.fail_job(job_id, str(error))
             raise
         except ConflictError:
             if self._catalog.job(job_id).state != "cancelled":
                 raise
+        except LeaseLostError:
+            raise
         except BaseException:
             with suppress(Exception):
-                self._catalog.seal_job(job_id)
+                self._catalog.end_listing(job_id)
             raise
         else:
             self._catalog.seal_job(job_id)
-        return self._catalog.job(job_id)
 
-    def _prune(self, job_id: str, registrar: Registrar) -> None:
-        """Delete what the sources no longer have, unless that is only because they could not be read."""
-        if not registrar.whole:
-            detail = "Not every source could be listed, so nothing was deleted."
-            registrar.fail("(prune)", "", "not-pruned", detail)
-        elif not registrar.listed:
-            raise SourceError(
-                "The source holds no picture at all; to delete everything, delete the collection."
-            )
-        else:
-            self._catalog.prune(job_id)
+    def _prune(self, job_id: str, registrar: Registrar, limit: PruneLimit, confirm: Confirm | None) -> None:
+        """Delete what each source no longer has; a failure line for a source of which nothing was deleted."""
+        listings = list(registrar.listings.values())
+        for refusal in prune_sources(self._catalog, job_id, listings, limit, confirm):
+            registrar.fail(f"(prune) {refusal.source}", refusal.source, NOT_PRUNED, refusal.detail)
 
     # --- uploads ----------------------------------------------------------------------------------
 
     def add(self, collection: str, uploads: Sequence[Upload]) -> tuple[Job, list[UploadLine]]:
-        """Keep the bytes, register them, tell the workers; one line for each upload, in order."""
+        """Keep the bytes, register them, tell the workers; one line for each upload, in order.
+
+        Raises:
+            StorageError: the bytes cannot be kept; then nothing of this upload is.
+        """
         request = {"uploads": len(uploads)}
         job = self._catalog.create_job(self._catalog.collection(collection).id, "upload", request)
         registrar = Registrar(self._parts, job.id)
@@ -126,15 +203,30 @@ class Indexer:
         accepted: dict[int, Registration] = {}
         try:
             self._accept(uploads, registrar, lines, accepted)
-            for index, outcome in zip(accepted, registrar.write(list(accepted.values())), strict=True):
+            outcomes = registrar.write(list(accepted.values()))
+            for index, outcome in zip(accepted, outcomes, strict=True):
+                self._keep(uploads[index].data, accepted[index].sha256)
                 image_id = accepted[index].image_id
-                if isinstance(outcome, InputError):
+                if isinstance(outcome, ImageRejected):
+                    lines[index] = UploadLine(index, image_id, "failed", outcome.reason, outcome.detail)
+                elif isinstance(outcome, InputError):
                     lines[index] = UploadLine(index, image_id, "failed", "unsupported", str(outcome))
+                elif outcome == "unchanged":
+                    lines[index] = UploadLine(index, image_id, "unchanged")
                 else:
-                    lines[index] = UploadLine(index, image_id, outcome)
+                    lines[index] = UploadLine(index, image_id, "pending")
+        except StorageError as error:
+            with suppress(SightlineError):
+                self._catalog.fail_job(job.id, str(error))
+            raise
         finally:
             self._catalog.seal_job(job.id)
         return self._catalog.job(job.id), [lines[index] for index in range(len(uploads))]
+
+    def _keep(self, data: bytes, sha256: str) -> None:
+        """Again, now that a row names it: a picture with the same bytes may have been purged in between."""
+        if not self._parts.blobs.has(sha256):
+            self._parts.blobs.put(data)
 
     def _accept(
         self,
@@ -148,8 +240,8 @@ class Indexer:
         for index, upload in enumerate(uploads):
             sha256 = hashlib.sha256(upload.data).hexdigest()
             image_id = upload.image_id or sha256
-            uri = f"blob:{sha256}"
-            problem = _upload_problem(upload, image_id in taken)
+            uri = f"{COPIED}{sha256}"
+            problem = upload_problem(upload, image_id, image_id in taken)
             taken.add(image_id)
             if problem is None:
                 self._parts.blobs.put(upload.data)
@@ -178,7 +270,12 @@ class Indexer:
         """Until the job has ended (or the timeout has); without a queue, do the work here.
 
         ``on_progress`` is called whenever the counts changed, and once at the end.
+
+        Raises:
+            UnavailableError: whoever works has met nothing but trouble (a full disk, say) for a while; the
+            rest waits.
         """
+        waiting = Waiting(self._parts.settings.trouble_seconds, self._catalog.probe)
         until = None if timeout is None else time.monotonic() + timeout
         last: Progress | None = None
         while True:
@@ -189,36 +286,36 @@ class Indexer:
                 on_progress(progress)
             if progress.state in ENDED or (until is not None and time.monotonic() >= until):
                 return progress
+            waiting.look(progress)
             if progress == last:
                 time.sleep(self._parts.settings.poll_seconds)
             last = progress
+
+    def unattended(self) -> str | None:
+        """A sentence when work has waited for long and nobody does it; None when all is well."""
+        return unattended(self._catalog, self._parts.settings.waiting_seconds)
 
     # --- work -------------------------------------------------------------------------------------
 
     def run_task(self, task_id: int, owner: str) -> bool:
         """The whole worker step for one task; True when this call finished it."""
-        return self._tasks.run(task_id, owner) is Outcome.PUBLISHED
+        return self.tasks.run(task_id, owner) is Outcome.PUBLISHED
 
     def run_pending(self, *, most: int | None = None) -> int:
-        """Do open tasks in this process until none is free (or ``most`` are done); returns how many."""
+        """Do open tasks in this process until none is free (or ``most`` are done); returns how many.
+
+        A disk that takes nothing ends it too: the job's ``detail`` says so.
+        """
         owner = worker_name()
         finished = 0
         while most is None or finished < most:
             self._catalog.expire_leases()
             outcomes = []
             for task_id in self._catalog.unsent_tasks(0, PENDING_PAGE):
-                outcomes.append(self._tasks.run(task_id, owner))
+                outcomes.append(self.tasks.run(task_id, owner))
                 finished += outcomes[-1] is Outcome.PUBLISHED
-                if finished == most:
+                if finished == most or outcomes[-1] is Outcome.TROUBLED:
                     return finished
             if all(outcome is Outcome.NOT_OURS for outcome in outcomes):
                 return finished
         return finished
-
-
-def _upload_problem(upload: Upload, taken: bool) -> tuple[str, str] | None:
-    if not upload.data:
-        return "empty", "The file has no bytes."
-    if taken:
-        return "duplicate", "Another file of this request has the same id."
-    return None

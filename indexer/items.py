@@ -10,6 +10,8 @@ from sightline.imaging.limits import Limits
 
 MAX_BYTES: Final = Limits().max_bytes
 """Bytes of one picture, unless a caller says otherwise."""
+DUPLICATE: Final = "duplicate"
+"""The reason of what has an id that its source has named already, for something else."""
 
 
 @dataclass(frozen=True)
@@ -18,7 +20,7 @@ class SourceItem:
 
     ``uri`` is its absolute address, which `read_uri` understands later. ``caption`` None and empty
     ``metadata`` mean that the source says nothing. ``read`` gives the bytes: at any time while the item is
-    held, from any thread, raising nothing but ImageRejected.
+    held, from any thread, raising nothing but ImageRejected. ``repeats``: how often the source said so again.
     """
 
     image_id: str
@@ -26,6 +28,7 @@ class SourceItem:
     caption: str | None
     metadata: Mapping[str, Any]
     read: Callable[[], bytes] = field(compare=False)
+    repeats: int = 0
 
 
 @dataclass(frozen=True)

@@ -28,10 +28,14 @@ class Originals:
         Raises:
             ImageRejected: ``unreadable``, ``too_many_bytes``, or ``changed`` when it has other bytes now.
         """
-        data = read_uri(image.uri, self._blobs, max_bytes=self._max_bytes, allow_remote=allow_remote)
-        if hashlib.sha256(data).hexdigest() != image.sha256:
+        return self.read_checked(image.uri, image.sha256, allow_remote=allow_remote)
+
+    def read_checked(self, uri: str, sha256: str, *, allow_remote: bool = True) -> bytes:
+        """The bytes at an address, which are those that were registered. Raises as `read`."""
+        data = read_uri(uri, self._blobs, max_bytes=self._max_bytes, allow_remote=allow_remote)
+        if hashlib.sha256(data).hexdigest() != sha256:
             raise ImageRejected(
-                "changed", f"{image.uri} is not what it was when it was registered; index it again."
+                "changed", f"{uri} is not what it was when it was registered; index it again."
             )
         return data
 

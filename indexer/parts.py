@@ -59,5 +59,7 @@ class IndexerParts:
     settings: IndexerSettings = field(default_factory=IndexerSettings)
     max_bytes: int = MAX_BYTES
     """Bytes of one picture of a source, at most."""
+    own_folders: Sequence[str] = ()
+    """Folders and URLs where this installation keeps its files: never taken for pictures."""
     send: Send | None = None
     """None: no queue; the work waits for ``run_pending`` in some process."""

@@ -8,17 +8,20 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sightline.errors import ImageRejected, InputError, SourceError, UnavailableError
 from sightline.faultpoint import faultpoint
-from sightline.indexer.items import SourceItem, SourceProblem
+from sightline.indexer.items import DUPLICATE, SourceItem, SourceProblem
 from sightline.indexer.parts import IndexerParts
+from sightline.indexer.plan import Plan
+from sightline.indexer.pruning import Listing
 from sightline.indexer.roots import ARCHIVE_MARK, Roots
 from sightline.indexer.sources.listing import address_of, iter_source
-from sightline.store.records import Registration
+from sightline.store.records import COPIED, UNKNOWN, UPLOADED, Registration
+from sightline.store.values import check_image_id
 
 if TYPE_CHECKING:
     from sightline.store.records import Outcome
@@ -27,51 +30,33 @@ log = logging.getLogger(__name__)
 
 Hashed = Registration | SourceProblem
 
+ID_TAKEN = "id_taken"
+"""The reason of a picture whose id another source's picture has."""
+
 AHEAD = 4
 """Items that are read ahead for each hashing thread."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a job of kind ``index`` was asked to do; lives in the job's request JSON."""
-
-    sources: tuple[str, ...]
-    copy: bool = False
-    prune: bool = False
-    roots: tuple[str, ...] | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        roots = None if self.roots is None else list(self.roots)
-        return {"sources": list(self.sources), "copy": self.copy, "prune": self.prune, "roots": roots}
-
-    @classmethod
-    def from_json(cls, request: Any) -> Plan:
-        roots = request.get("roots")
-        return cls(
-            sources=tuple(request["sources"]),
-            copy=bool(request.get("copy")),
-            prune=bool(request.get("prune")),
-            roots=None if roots is None else tuple(roots),
-        )
 
 
 class Registrar:
     """Registers into one job. Not thread-safe; one for each job."""
 
-    def __init__(self, parts: IndexerParts, job_id: str) -> None:
+    def __init__(self, parts: IndexerParts, job_id: str, check: Callable[[], None] = lambda: None) -> None:
+        """``check`` raises when somebody else registers into the job by now."""
         self._parts = parts
+        self._check = check
         self._catalog = parts.catalog
         self._settings = parts.settings
         self._job_id = job_id
         self._waiting: list[Registration] = []
-        self._taken: dict[int, int] = {}
-        """Hash of every image id so far → hash of its uri: names alone would fill the memory of a big
-        run.
-        """
+        self._duplicates = 0
         self._can_send = True
-        self.listed = 0
-        self.whole = True
-        """Whether every source was listed to its end: only then may missing images be pruned."""
+        self.listings: dict[str, Listing] = {}
+        """Of every source by its address: only what was listed whole may be pruned."""
+
+    @property
+    def listed(self) -> int:
+        """How much all sources together have listed."""
+        return sum(listing.met for listing in self.listings.values())
 
     def add(self, item: Registration) -> None:
         """Register with the next batch."""
@@ -82,30 +67,48 @@ class Registrar:
     def flush(self) -> None:
         waiting, self._waiting = self._waiting, []
         self.write(waiting)
+        repeats, self._duplicates = self._duplicates, 0
+        if repeats:
+            self._catalog.count_duplicates(self._job_id, repeats)
 
     def write(self, items: Sequence[Registration]) -> list[Outcome | InputError]:
         """One transaction, then tell the workers; for each item what became of it.
 
-        An item that SQL cannot hold becomes a failure line; its neighbours are registered without it.
+        An item that SQL cannot hold, or whose id is another picture's, becomes a failure line; its neighbours
+        are registered without it.
         """
         if not items:
             return []
+        self._check()
         try:
             registered = self._catalog.register(self._job_id, items, batch_size=self._settings.batch_size)
         except InputError as error:
             if len(items) > 1:
                 middle = len(items) // 2
                 return self.write(items[:middle]) + self.write(items[middle:])
-            self.fail(items[0].image_id, items[0].uri, "unsupported", str(error))
+            [item] = items
+            self.fail(item.image_id, item.uri, "unsupported", str(error), item.source)
             return [error]
         faultpoint("register.registered")
         self.send(registered.task_ids)
-        return [outcome for _, outcome in registered.outcomes]
+        outcomes = zip(items, registered.outcomes, strict=True)
+        return [
+            self._refuse(item, registered.holders[item.image_id]) if outcome == "id_taken" else outcome
+            for item, (_, outcome) in outcomes
+        ]
 
-    def fail(self, image_id: str, uri: str, reason: str, detail: str) -> None:
-        """One failure line of the job."""
+    def _refuse(self, item: Registration, holder: str | None) -> ImageRejected:
+        """The failure line of a picture whose id is another one's; so it stands under its own address."""
+        rejected = ImageRejected(ID_TAKEN, taken(item, holder))
+        own = f"{item.source}#{item.image_id}" if item.uri.startswith(COPIED) else item.uri
+        self.fail(own, item.uri, rejected.reason, rejected.detail, item.source)
+        return rejected
+
+    def fail(self, image_id: str, uri: str, reason: str, detail: str, source: str | None = None) -> None:
+        """One failure line of the job; ``source``: where it stands, if unusable, so that it is not pruned."""
         texts = (storable(text) for text in (image_id, uri, reason, detail))
-        self._catalog.record_failure(self._job_id, *texts)
+        image_id, uri, reason, detail = texts
+        self._catalog.record_failure(self._job_id, image_id, uri, reason, detail, source)
 
     def send(self, task_ids: Sequence[int]) -> None:
         """Tell the workers. A silent broker stops nothing: the builder sends what was not sent."""
@@ -128,49 +131,57 @@ class Registrar:
         roots = Roots(plan.roots)
         unlisted: SourceError | None = None
         for source in plan.sources:
+            address = address_of(source)
+            if address in self.listings:
+                continue
+            listing = self.listings[address] = Listing(address)
             try:
-                self._register_source(source, plan, roots)
+                self._register_source(source, plan, roots, listing)
             except SourceError as error:
-                self.whole, unlisted = False, error
-                self.fail(source, source, "unreadable", str(error))
-        self.flush()
+                listing.whole, unlisted = False, error
+                self.fail(source, source, "unreadable", str(error), address)
+            self.flush()  # of one source each: what another one names is compared with what is registered
         if unlisted is not None and not self.listed:
             raise unlisted
 
-    def _register_source(self, source: str, plan: Plan, roots: Roots) -> None:
-        listed = iter_source(source, max_bytes=self._parts.max_bytes, allow_remote=roots.remote)
-        allowed = self._allowed(listed, roots)
+    def _register_source(self, source: str, plan: Plan, roots: Roots, listing: Listing) -> None:
+        parts = self._parts
+        listed = iter_source(
+            source, max_bytes=parts.max_bytes, allow_remote=roots.remote, own=parts.own_folders
+        )
+        allowed = self._allowed(listed, roots, plan.id_prefix, listing)
         with ThreadPoolExecutor(self._settings.hash_threads, "hash") as pool:
             ahead = AHEAD * self._settings.hash_threads
             # Closing the generator drops what was read ahead when a registration fails.
-            hash_item = partial(self._hash, source=address_of(source), copy=plan.copy)
+            hash_item = partial(self._hash, source=listing.source, copy=plan.copy)
             with closing(_in_order(pool, hash_item, allowed, ahead)) as hashed:
                 for outcome in hashed:
                     if isinstance(outcome, SourceProblem):
-                        self.fail(outcome.image_id, outcome.uri, outcome.reason, outcome.detail)
+                        listing.whole = listing.whole and not outcome.hides_more
+                        told = (outcome.image_id, outcome.uri, outcome.reason, outcome.detail)
+                        self.fail(*told, listing.source)
                     else:
                         self.add(outcome)
 
-    def _allowed(self, listed: Iterable[SourceItem | SourceProblem], roots: Roots) -> Iterator[Any]:
-        """Items below the roots whose id is new in this job; problems in place of the others."""
+    def _allowed(
+        self, listed: Iterable[SourceItem | SourceProblem], roots: Roots, prefix: str, listing: Listing
+    ) -> Iterator[SourceItem | SourceProblem]:
+        """Items below the roots whose id is new in this source; problems in place of the others."""
+        named: dict[int, int] = {}  # hashes: names alone would fill the memory of a big run
         for item in listed:
-            self.listed += 1
-            if isinstance(item, SourceProblem):
-                self.whole = self.whole and not item.hides_more
-                yield item
-            elif not roots.allow(item.uri):
-                detail = f"{item.uri} lies outside of what this server may read."
-                yield SourceProblem(item.image_id, item.uri, "forbidden", detail)
-            elif self._is_new(item.image_id):
-                self._taken[hash(item.image_id)] = hash(item.uri)
-                yield item
-            elif self._taken[hash(item.image_id)] != hash(item.uri):
-                # Under its uri: a failure line under the shared id would speak of the other one.
-                detail = f"Another picture of this job has the id {item.image_id}; this one was left out."
-                yield SourceProblem(item.uri, item.uri, "duplicate", detail)
-
-    def _is_new(self, image_id: str) -> bool:
-        return hash(image_id) not in self._taken
+            listing.met += 1
+            item = replace(item, image_id=prefix + item.image_id) if prefix else item
+            if isinstance(item, SourceItem):
+                self._duplicates += item.repeats
+                item = _usable(item, roots)
+            if isinstance(item, SourceItem):
+                times = named[hash(item.image_id)] = named.get(hash(item.image_id), 0) + 1
+                if times > 1:
+                    # Under its address: a failure line under the shared id would speak of the other one.
+                    detail = f"{listing.source} has named {item.image_id} before; this one was left out."
+                    item = SourceProblem(f"{item.uri}#{times}", item.uri, DUPLICATE, detail)
+            self._duplicates += isinstance(item, SourceProblem) and item.reason == DUPLICATE
+            yield item
 
     def _hash(self, item: SourceItem | SourceProblem, *, source: str, copy: bool) -> Hashed:
         """Read one item (in a thread), note its SHA-256, copy it when asked or when its archive may go."""
@@ -179,13 +190,50 @@ class Registrar:
         try:
             data = item.read()
         except ImageRejected as rejected:
-            return SourceProblem(item.image_id, item.uri, rejected.reason, rejected.detail)
+            hides_more = may_hide_more(rejected)
+            return SourceProblem(item.image_id, item.uri, rejected.reason, rejected.detail, hides_more)
         if not data:
             return SourceProblem(item.image_id, item.uri, "empty", f"{item.uri} has no bytes.")
         uri, sha256 = item.uri, hashlib.sha256(data).hexdigest()
         if copy or ARCHIVE_MARK in uri:
-            uri = f"blob:{self._parts.blobs.put(data)}"
+            uri = f"{COPIED}{self._parts.blobs.put(data)}"
         return Registration(item.image_id, sha256, uri, len(data), item.caption, item.metadata, source)
+
+
+def _usable(item: SourceItem, roots: Roots) -> SourceItem | SourceProblem:
+    """The item, or a problem in its place: it lies outside of the roots, or has an impossible name."""
+    if not roots.allow(item.uri):
+        detail = f"{item.uri} lies outside of what this server may read."
+        return SourceProblem(item.image_id, item.uri, "forbidden", detail)
+    try:
+        check_image_id(item.image_id)
+    except InputError as error:
+        detail = str(error)
+        return SourceProblem(item.image_id, item.uri, "unsupported", detail)
+    return item
+
+
+def may_hide_more(rejected: ImageRejected) -> bool:
+    """Whether a picture could not be read because of its disk or its rights, which may hide others too.
+
+    A file that is not there (a row of a manifest, a file that went while it was listed) hides nothing.
+    """
+    cause = rejected.__cause__
+    return isinstance(cause, OSError) and not isinstance(cause, FileNotFoundError)
+
+
+def taken(item: Registration, holder: str | None) -> str:
+    """Why a picture was left out whose id another one has, and what to do about it."""
+    known = "an unknown source" if holder is None else holder
+    if item.source == UPLOADED:
+        return (
+            f"The id {item.image_id} is that of another picture, from {known}; upload this one under another."
+        )
+    return (
+        f"The id {item.image_id} is that of another picture, from {known}; this one, from {item.source}, was "
+        "left out: give the ids of its source a prefix (--id-prefix P), or say that the source was moved "
+        f"(--moved-from {holder or UNKNOWN})."
+    )
 
 
 def _in_order(

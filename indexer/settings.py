@@ -25,12 +25,27 @@ class IndexerSettings:
     """How long a batch stays a worker's without a sign of life."""
     heartbeat_seconds: float | None = None
     """How often a lease is renewed; a third of its length when not given."""
+    stall_seconds: float = 900.0
+    """A batch that has not got on for this long hangs, and so does a worker that has done nothing, not even
+    looked for work: its process ends with status 70, so that its supervisor starts it again. Longer than the
+    model takes for one pass of ``encode_batch`` pictures; loading a model does not count.
+    """
     max_attempts: int = 3
-    """An attempt of at least this number that ends in an unexpected error fails the batch for good."""
-    max_leases: int = 10
-    """A batch leased more often than this was killing its workers: it is failed without another try."""
+    """After so many unexpected errors a batch is halved; a picture alone in its batch has failed."""
+    split_deaths: int = 2
+    """A batch is halved when so many workers in a row died while they had it …"""
+    max_deaths: int = 5
+    """… and a picture that is alone in its batch has failed after so many (it can be retried)."""
     retry_pause_seconds: float = 1.0
-    """Pause before a batch that failed unexpectedly is given back; doubled at each attempt."""
+    """Pause before a batch that failed unexpectedly is given back; doubled at each error."""
+    look_seconds: float = 5.0
+    """How often an idle worker looks for work in the catalog, whatever its broker says."""
+    waiting_seconds: float = 300.0
+    """Work that nobody has taken for this long is reported by ``ping worker`` and ``/readyz``."""
+    trouble_seconds: float = 10.0
+    """While workers can write nothing (a full disk, say): how long ``index`` goes on waiting for them before
+    it stops and says what is wrong. They go on trying.
+    """
     encode_batch: int | None = None
     """Pictures in one pass of the model; 8 on a CPU and 32 on an accelerator when not given. Halved for good
     when the memory does not hold them.
@@ -95,20 +110,30 @@ class BuilderSettings:
     rewrite_dead_fraction: float = 0.30
     """A segment with a larger dead part is rewritten."""
     orphan_seconds: float = 3600.0
-    """A file that no row names is removed once it is this old."""
+    """A file of ours that no row names is set aside once it was seen so for this long …"""
+    aside_seconds: float = 86_400.0
+    """… and deleted once it lay aside for this long."""
     retired_seconds: float = 600.0
     """A replaced segment or generation stays this long for searches that began before."""
+    trash_seconds: float = 30 * 86_400.0
+    """A deleted picture or collection can be restored for this long; 0 gives it up at the next pass."""
     released_seconds: float | None = None
-    """The copied original and the thumbnail of a deleted or replaced picture stay this long, unless another
-    picture has the same bytes; and never less than ``orphan_seconds`` after the bytes last came in. Not
-    given: seven days when the originals lie in the data folder; else they stay, for other installations may
-    share the place that ``SIGHTLINE_ORIGINALS`` names. Pictures that were indexed where they are keep their
-    files.
+    """The copied original and the thumbnail of a picture that was replaced, or has left the trash, stay this
+    long, unless another picture has the same bytes; and never less than ``orphan_seconds`` after the bytes
+    last came in. Not given: seven days when the originals lie in the data folder; else they stay, for other
+    installations may share the place that ``SIGHTLINE_ORIGINALS`` names. Pictures that were indexed where
+    they are keep their files.
     """
     clean_seconds: float = 60.0
     """How often folders are compared with the catalog."""
+    silent_seconds: float = 120.0
+    """A listing by ``sightline index`` without a sign of life for this long has died: its job ends as failed
+    once what it registered is indexed. Longer than ``SIGHTLINE_INDEXER__LEASE_SECONDS``.
+    """
     stale_registration_seconds: float = 6 * 3600.0
-    """A job whose listing stopped this long ago (its process died) is sealed with what it has."""
+    """So does one by an API server, which any API server that may read its sources takes up again before, and
+    any other job that still registers.
+    """
     verify_seconds: float = 86_400.0
     """How often the checksum of a generation is read again in full."""
 
@@ -127,5 +152,11 @@ class BrokerSettings:
     """Seconds between two looks at an empty folder."""
     connect_seconds: float = 3.0
     """How long one attempt to reach the broker may take."""
+    reply_seconds: float = 10.0
+    """How long the broker may take to answer on a connection; then the connection is given up."""
+    send_seconds: float = 3.0
+    """How long whoever registers work waits for the broker to take a message; then the builder sends it."""
+    rest_seconds: float = 10.0
+    """A broker that did not take a message is left alone so long: nobody else waits for it meanwhile."""
     send_retries: int = 2
     """Attempts to send a message after the first."""

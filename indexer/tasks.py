@@ -9,13 +9,14 @@ from __future__ import annotations
 import enum
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
-from sightline.errors import LeaseLostError
+from sightline.errors import LeaseLostError, SightlineError
 from sightline.faultpoint import faultpoint
-from sightline.indexer.heartbeat import Heartbeat
+from sightline.indexer.heartbeat import Heartbeat, Pulse
+from sightline.indexer.troubles import Troubles, trouble_of
 
 if TYPE_CHECKING:
     from sightline.indexer.settings import IndexerSettings
@@ -29,8 +30,12 @@ class Outcome(enum.Enum):
     PUBLISHED = "published"
     RELEASED = "released"
     """Something unexpected went wrong; the task is ready again."""
+    TROUBLED = "troubled"
+    """The surroundings did not let it be done (a full disk, say); the task is ready again."""
     LOST = "lost"
     """Another worker has it, or it was cancelled: what was computed is gone."""
+    SPLIT = "split"
+    """It failed too often as a whole; its halves are ready."""
     NOT_OURS = "not ours"
     """Nothing to do: done, cancelled, leased by another, or of a kind that this worker cannot do."""
 
@@ -42,7 +47,7 @@ class Handler(Protocol):
         """Do it and publish what came of it; False, or LeaseLostError, when the lease was lost."""
         ...
 
-    def give_up(self, lease: Lease, detail: str) -> bool:
+    def give_up(self, lease: Lease, reason: str, detail: str) -> bool:
         """Publish that every image of the task failed, and why; False when the lease was lost."""
         ...
 
@@ -57,35 +62,60 @@ class TaskRunner:
         self._catalog = catalog
         self._settings = settings
         self._handlers = handlers
+        self._troubles = Troubles(catalog, settings.retry_pause_seconds)
+        self._in_hand: dict[int, Lease] = {}
+        self.pulse = Pulse()
+        """Beats whenever any of its tasks gets on."""
+
+    @property
+    def kinds(self) -> Collection[str]:
+        """What it can do."""
+        return self._handlers.keys()
 
     def run(self, task_id: int, owner: str) -> Outcome:
         """Lease the task and do it. Expected trouble is an outcome; nothing is raised but what stops us."""
-        kinds = self._handlers.keys()
-        lease = self._catalog.acquire(task_id, owner, self._settings.lease_seconds, kinds)
+        lease = self._catalog.acquire(task_id, owner, self._settings.lease_seconds, self.kinds)
         if lease is None:
             return Outcome.NOT_OURS
         faultpoint("embed.leased")
         began = time.monotonic()
+        self._in_hand[task_id] = lease
         try:
             outcome = self._leased(lease)
         except BaseException as error:
             outcome = self._interrupted(lease, error)
+        finally:
+            self._in_hand.pop(task_id, None)
+        if outcome is Outcome.LOST:
+            with suppress(Exception):
+                self._catalog.survived(lease)
         seconds = round(time.monotonic() - began, 3)
         log.info("task %s", outcome.value, extra=_ids(lease) | {"seconds": seconds})
         return outcome
 
+    def give_back(self) -> None:
+        """This process ends now, whatever it has in hand: others may begin with that at once."""
+        for lease in list(self._in_hand.values()):
+            with suppress(Exception):
+                self._catalog.release(lease)
+
     def _leased(self, lease: Lease) -> Outcome:
-        if lease.attempt > self._settings.max_leases:
-            return self._give_up(lease, f"{lease.attempt - 1} workers began this batch and none came back.")
+        most = self._settings.split_deaths if len(lease.images) > 1 else self._settings.max_deaths
+        if lease.images and lease.deaths >= most:
+            detail = f"{lease.deaths} workers in a row died while they had this picture in hand."
+            return self._halve(lease, "worker_died", detail)
         seconds = self._settings.lease_seconds
         heartbeat = Heartbeat(
             lambda: self._catalog.renew(lease, seconds),
             lease=seconds,
             interval=self._settings.heartbeat,
             what=f"task {lease.task_id}",
+            stall=self._settings.stall_seconds,
+            pulse=self.pulse,
         )
         with heartbeat:
             done = self._handlers[lease.kind].work(lease, heartbeat)
+        self._troubles.over()
         return Outcome.PUBLISHED if done else Outcome.LOST
 
     def _interrupted(self, lease: Lease, error: BaseException) -> Outcome:
@@ -95,15 +125,29 @@ class TaskRunner:
             with suppress(Exception):
                 self._catalog.release(lease)
             raise error
+        sentence = trouble_of(error)
+        if sentence is not None:
+            return self._troubled(lease, sentence)
         log.exception("a task went wrong", extra=_ids(lease))
-        if lease.attempt >= self._settings.max_attempts:
-            return self._give_up(lease, f"{type(error).__name__}: {error}")
-        time.sleep(self._settings.retry_pause_seconds * 2 ** (lease.attempt - 1))
-        self._catalog.release(lease)
+        if lease.errors + 1 >= self._settings.max_attempts:
+            return self._halve(lease, "internal", f"{type(error).__name__}: {error}")
+        time.sleep(self._settings.retry_pause_seconds * 2**lease.errors)
+        self._catalog.release(lease, error=True)
         return Outcome.RELEASED
 
-    def _give_up(self, lease: Lease, detail: str) -> Outcome:
-        done = self._handlers[lease.kind].give_up(lease, detail)
+    def _troubled(self, lease: Lease, sentence: str) -> Outcome:
+        """Not the pictures' fault: given back as if nobody had tried, and tried again after a rest."""
+        self._troubles.tell((image.job_id for image in lease.images), sentence)
+        with suppress(SightlineError):  # else the lease runs out
+            self._catalog.release(lease)
+        self._troubles.rest()
+        return Outcome.TROUBLED
+
+    def _halve(self, lease: Lease, reason: str, detail: str) -> Outcome:
+        """One picture must not cost its neighbours: a batch is halved until what is wrong stands alone."""
+        if len(lease.images) > 1:
+            return Outcome.LOST if self._catalog.split(lease) is None else Outcome.SPLIT
+        done = self._handlers[lease.kind].give_up(lease, reason, detail)
         return Outcome.PUBLISHED if done else Outcome.LOST
 
 

@@ -6,6 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from sightline.errors import InputError
+from sightline.indexer.items import DUPLICATE
+from sightline.store.values import check_image_id
+
 
 @dataclass(frozen=True)
 class Upload:
@@ -26,3 +30,16 @@ class UploadLine:
     status: Literal["pending", "unchanged", "failed"]
     reason: str | None = None
     detail: str | None = None
+
+
+def upload_problem(upload: Upload, image_id: str, taken: bool) -> tuple[str, str] | None:
+    """(reason, detail) of what cannot be taken at all; ``taken``: another file of the request has the id."""
+    if not upload.data:
+        return "empty", "The file has no bytes."
+    if taken:
+        return DUPLICATE, "Another file of this request has the same id."
+    try:
+        check_image_id(image_id)
+    except InputError as error:
+        return "unsupported", str(error)
+    return None

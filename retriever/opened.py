@@ -8,27 +8,28 @@ cache.
 from __future__ import annotations
 
 import logging
-import threading
-from collections import OrderedDict
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-import numpy as np
+from typing import TYPE_CHECKING, Final
 
 from sightline.errors import CorruptionError, NotFoundError
-from sightline.retriever.max_sim import Part, TailPart
+from sightline.retriever.max_sim import Part
+from sightline.retriever.positions import Positions, both, in_sorted, without
+from sightline.retriever.tails import LiveSegment, Losses
+from sightline.store.durable import FileMissingError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from numpy.typing import NDArray
-
-    from sightline.store.index import CandidateIndex, Indexes, Tail
+    from sightline.store.index import CandidateIndex, Indexes
     from sightline.store.records import Generation, Segment, Snapshot
     from sightline.store.segments import SegmentReader
     from sightline.types import Keys, Mask
 
 
+LOOK_AGAIN_SECONDS: Final = 30.0
+"""How soon what was missing or damaged is looked at again; a new version of the collection is at once."""
 log = logging.getLogger(__name__)
 
 
@@ -44,23 +45,23 @@ class OpenedGeneration:
 
 
 @dataclass(frozen=True)
-class LiveSegment:
-    """A segment outside of the generation: keys ``[N]`` and which of them may be found (None: all)."""
-
-    file: str
-    keys: Keys
-    live: Mask | None
-
-
-@dataclass(frozen=True)
 class OpenedSnapshot:
-    """One version of one collection. Without a generation every segment is scanned."""
+    """One version of one collection. Without a generation every segment is scanned.
+
+    ``lost`` is what of it could not be opened, at the time ``at`` of the opener's clock.
+    """
 
     collection_id: int
     version: int
     joint_dim: int
     generation: OpenedGeneration | None
     segments: tuple[LiveSegment, ...]
+    lost: Losses
+    at: float
+
+    def is_intact(self) -> bool:
+        """Whether the generation may still be read."""
+        return self.generation is None or self.generation.index.is_intact()
 
     def is_at_least(self, collection_id: int, version: int) -> bool:
         """Whether a query that saw this version in the catalog may be answered from here."""
@@ -74,69 +75,63 @@ class OpenedSnapshot:
         return Part(self.generation.index, both(self.generation.live, chosen))
 
 
-class Tails:
-    """Scans of single segments, the latest of them kept, up to ``max_bytes`` of tokens. Thread-safe."""
-
-    def __init__(self, reader: SegmentReader, indexes: Indexes, max_bytes: int = 1 << 30) -> None:
-        self._reader = reader
-        self._indexes = indexes
-        self._max_bytes = max_bytes
-        self._kept: OrderedDict[str, tuple[Tail, int]] = OrderedDict()
-        self._bytes = 0
-        self._lock = threading.Lock()
-
-    def parts(self, opened: OpenedSnapshot, wanted: Keys | None) -> Iterator[TailPart]:
-        """What to search outside of the generation; ``wanted`` is sorted (None: no filter).
-
-        `FileMissingError` when the builder has removed a segment.
-        """
-        for segment in opened.segments:
-            chosen = None if wanted is None else in_sorted(segment.keys, wanted)
-            allowed = both(segment.live, chosen)
-            if allowed is None or allowed.any():
-                yield TailPart(self._get(segment.file), allowed)
-
-    def _get(self, file: str) -> Tail:
-        with self._lock:
-            if file in self._kept:
-                self._kept.move_to_end(file)
-                return self._kept[file][0]
-        keys, tokens = self._reader.tokens(file)
-        tail = self._indexes.of().tail(keys, tokens)
-        with self._lock:
-            if file not in self._kept:
-                self._kept[file] = tail, tokens.nbytes
-                self._bytes += tokens.nbytes
-            while self._bytes > self._max_bytes:
-                self._bytes -= self._kept.popitem(last=False)[1][1]
-        return tail
-
-
 class SnapshotOpener:
-    """Opens snapshots."""
+    """Opens snapshots. ``clock`` is in seconds and never goes back."""
 
-    def __init__(self, reader: SegmentReader, indexes: Indexes) -> None:
+    def __init__(
+        self, reader: SegmentReader, indexes: Indexes, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._reader = reader
         self._indexes = indexes
-        self._broken: set[str] = set()
+        self._clock = clock
+        self._broken: dict[str, float] = {}
+        """Generation file → when it was found broken."""
+        self._gone: set[str] = set()
+        """Segment files that were missing for good when they were last looked for."""
 
-    def open(self, snapshot: Snapshot, previous: OpenedSnapshot | None) -> OpenedSnapshot:
-        """What ``previous`` has opened already is used again.
+    def is_old(self, opened: OpenedSnapshot) -> bool:
+        """Whether it was opened so long ago that what was missing then is worth another look."""
+        return self._clock() - opened.at >= LOOK_AGAIN_SECONDS
 
-        A missing, corrupt or unknown generation is reported, and all segments are scanned in its place.
+    def open(
+        self, snapshot: Snapshot, previous: OpenedSnapshot | None, *, tolerant: bool = False
+    ) -> OpenedSnapshot:
+        """What ``previous`` has opened already is used again, unless somebody wrote to it.
+
+        In place of a generation that is missing, damaged or unknown, all segments are scanned. A damaged
+        segment is left out. One that is missing is `FileMissingError`, because the builder may have removed
+        it meanwhile; when ``tolerant``, or when it was known to be, it is left out as well.
         """
-        collection = snapshot.collection
+        collection, lost = snapshot.collection, Losses()
         generation = self._generation(snapshot, previous)
+        if generation is None and snapshot.generation is not None:
+            lost.index = True
         segments = snapshot.segments if generation is None else snapshot.uncovered
-        live = tuple(self._live_segments(segments, snapshot.dead, previous))
-        return OpenedSnapshot(collection.id, collection.version, collection.joint_dim, generation, live)
+        live = tuple(self._live_segments(segments, snapshot.dead, previous, lost, tolerant))
+        return OpenedSnapshot(
+            collection.id, collection.version, collection.joint_dim, generation, live, lost, self._clock()
+        )
+
+    def missing(self, snapshot: Snapshot) -> tuple[str, ...]:
+        """What answers have to do without, as far as the names of files tell."""
+        lost, serving = Losses(), snapshot.generation
+        if serving is not None:
+            try:
+                self._indexes.of(serving.kind).verify(serving.file, serving.sha256, quick=True)
+            except (OSError, NotFoundError, CorruptionError):
+                lost.index = True
+        gone = [one for one in snapshot.segments if not self._reader.exists(one.file)]
+        covered = set() if lost.index else {one.file for one in snapshot.covered}
+        lost.segments = {one.file: one.count for one in gone if one.file not in covered}
+        lost.patches = sum(one.count for one in gone if one.file in covered)
+        return lost.sentences()
 
     def _generation(self, snapshot: Snapshot, previous: OpenedSnapshot | None) -> OpenedGeneration | None:
         serving = snapshot.generation
         if serving is None:
             return None
         old = None if previous is None else previous.generation
-        if old is not None and old.file == serving.file:
+        if old is not None and old.file == serving.file and old.index.is_intact():
             index, positions = old.index, old.positions
         else:
             opened = self._open(snapshot.collection.name, serving)
@@ -147,64 +142,44 @@ class SnapshotOpener:
         return OpenedGeneration(serving.number, serving.file, index, positions, live)
 
     def _open(self, name: str, serving: Generation) -> CandidateIndex | None:
-        if serving.file in self._broken:
+        if self._clock() - self._broken.get(serving.file, -float("inf")) < LOOK_AGAIN_SECONDS:
             return None
         try:
             return self._indexes.of(serving.kind).open(serving.file, serving.sha256)
-        except (NotFoundError, CorruptionError) as error:
-            self._broken.add(serving.file)
+        except (OSError, NotFoundError, CorruptionError) as error:
+            self._broken[serving.file] = self._clock()
             log.error("The token index of %s must be built again; every segment is scanned: %s", name, error)
             return None
 
     def _live_segments(
-        self, segments: list[Segment], dead: Keys, previous: OpenedSnapshot | None
+        self,
+        segments: list[Segment],
+        dead: Keys,
+        previous: OpenedSnapshot | None,
+        lost: Losses,
+        tolerant: bool,
     ) -> Iterator[LiveSegment]:
         known: Mapping[str, LiveSegment] = {} if previous is None else {s.file: s for s in previous.segments}
         for segment in segments:
             old = known.get(segment.file)
-            # Copied, so that no map is held open: there may be more segments than file descriptors.
-            keys = old.keys if old is not None else self._reader.tokens(segment.file)[0].copy()
-            yield LiveSegment(segment.file, keys, without(in_sorted(keys, dead)))
+            keys = old.keys if old is not None else self._keys(segment, tolerant)
+            if keys is None:
+                lost.segments[segment.file] = segment.count
+            else:
+                yield LiveSegment(segment.file, keys, without(in_sorted(keys, dead)))
 
-
-class Positions:
-    """Where keys are among the keys ``[N]`` of an index. Immutable."""
-
-    def __init__(self, keys: Keys) -> None:
-        self._keys = keys
-        self._order = np.argsort(keys, kind="stable")
-
-    def of(self, keys: Keys) -> NDArray[np.intp]:
-        """The positions of those of ``keys`` that are there."""
-        if len(self._keys) == 0 or len(keys) == 0:
-            return np.empty(0, np.intp)
-        places = np.searchsorted(self._keys, keys, sorter=self._order)
-        positions = self._order[np.minimum(places, len(self._keys) - 1)]
-        held: NDArray[np.intp] = positions[self._keys[positions] == keys]
-        return held
-
-    def mask(self, keys: Keys) -> Mask:
-        """``[N]``: whether each image is one of ``keys``."""
-        mask = np.zeros(len(self._keys), np.bool_)
-        mask[self.of(keys)] = True
-        return mask
-
-
-def in_sorted(keys: Keys, among: Keys) -> Mask:
-    """``[N]``: which of ``keys`` are in ``among``, which is sorted. For few keys and many among."""
-    if len(among) == 0:
-        return np.zeros(len(keys), np.bool_)
-    found: Mask = among[np.minimum(np.searchsorted(among, keys), len(among) - 1)] == keys
-    return found
-
-
-def without(hidden: Mask) -> Mask | None:
-    """All but the hidden ones."""
-    return ~hidden if hidden.any() else None
-
-
-def both(first: Mask | None, second: Mask | None) -> Mask | None:
-    """What both allow."""
-    if first is None or second is None:
-        return second if first is None else first
-    return first & second
+    def _keys(self, segment: Segment, tolerant: bool) -> Keys | None:
+        """Who is in a segment; None when that cannot be said."""
+        try:
+            keys = self._reader.keys(segment.file)
+        except FileMissingError as error:
+            if not tolerant and segment.file not in self._gone:
+                raise
+            self._gone.add(segment.file)
+            log.error("%s", error)
+            return None
+        except (OSError, CorruptionError) as error:
+            log.error("%s", error)
+            return None
+        self._gone.discard(segment.file)
+        return keys

@@ -19,9 +19,11 @@ class Retrieved:
     """Candidates by falling ITC score (ties: by key).
 
     ``generation`` is the number of the token index that answered (0: everything was scanned), ``images`` how
-    many live images could have been found (after the filter).
+    many live images could have been found (after the filter). ``degraded``: what this answer had to do
+    without, one sentence each.
     """
 
     candidates: list[Candidate]
     generation: int
     images: int
+    degraded: tuple[str, ...] = ()

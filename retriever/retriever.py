@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import threading
+import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 
 from sightline.errors import InputError, NotFoundError
 from sightline.retriever.max_sim import ImageHits, search
-from sightline.retriever.opened import OpenedSnapshot, SnapshotOpener, Tails
+from sightline.retriever.opened import OpenedSnapshot, SnapshotOpener
 from sightline.retriever.records import Candidate, Retrieved
+from sightline.retriever.tails import Losses, Tails
 from sightline.store.durable import FileMissingError
 
 if TYPE_CHECKING:
@@ -26,7 +29,7 @@ _TRIES: Final = 4
 """How often a query starts again because its filter was read from a newer version than its snapshot."""
 _MISSES: Final = 4
 """So often in a row the same file must be missing to be gone for good: a snapshot that another thread began
-to open before the file was replaced may still name it.
+to open before the file was replaced may still name it. Then it is answered without it.
 """
 
 
@@ -48,11 +51,19 @@ class Retriever:
     others wait for it, because an answer must never be older than what its query could know.
     """
 
-    def __init__(self, catalog: CatalogReader, segments: SegmentReader, indexes: Indexes) -> None:
+    def __init__(
+        self,
+        catalog: CatalogReader,
+        segments: SegmentReader,
+        indexes: Indexes,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._catalog = catalog
-        self._opener = SnapshotOpener(segments, indexes)
+        self._opener = SnapshotOpener(segments, indexes, clock)
         self._tails = Tails(segments, indexes)
         self._opened: dict[str, OpenedSnapshot] = {}
+        self._degraded: dict[str, tuple[int, tuple[str, ...]]] = {}
+        """By collection: the version that was searched last, and what its answer had to do without."""
         self._locks: dict[str, threading.Lock] = {}
         self._lock = threading.Lock()
 
@@ -61,60 +72,85 @@ class Retriever:
     ) -> Retrieved:
         """The best ``candidates`` live images that pass ``filter`` for a unit text vector fp32 ``[D]``.
 
-        `NotFoundError` without such a collection, `InputError` for a vector of another model or fewer than
-        one candidate, `FileMissingError` when a published segment is gone for good, `UnavailableError` when a
-        GPU is asked for and cannot be had.
+        What is lost or damaged is left out of the answer, which says so. `NotFoundError` without such a
+        collection, `InputError` for a vector of another model or fewer than one candidate,
+        `UnavailableError` when a GPU is asked for and cannot be had.
         """
         if candidates < 1:
             raise InputError(f"At least one candidate must be asked for, not {candidates}.")
         for left in reversed(range(_TRIES)):
-            opened, hits = self._consistent(collection, text_vector, candidates, filter)
+            opened, hits, lost = self._consistent(collection, text_vector, candidates, filter)
             # The filter is read after the snapshot: an image replaced in between would be in neither.
             if filter is None or not left or opened.is_at_least(*self._catalog.version(collection)):
                 break
-        return _retrieved(hits, opened)
+        self._degraded[collection] = opened.version, lost.sentences()
+        return _retrieved(hits, opened, lost.sentences())
+
+    def degraded(self, snapshot: Snapshot) -> tuple[str, ...]:
+        """What answers have to do without: as the latest found, else by the names of files. Opens nothing."""
+        version, said = self._degraded.get(snapshot.collection.name, (-1, ()))
+        known = said if version == snapshot.collection.version else ()
+        return known or self._opener.missing(snapshot)
 
     def _consistent(
         self, collection: str, vector: Vector, candidates: int, filter: Filter | None
-    ) -> tuple[OpenedSnapshot, ImageHits]:
+    ) -> tuple[OpenedSnapshot, ImageHits, Losses]:
         """One search over one snapshot, whose segments the builder may merge and remove meanwhile.
 
         It starts again as long as other files are missing each time: then it is the builder that goes on.
         """
         missing, misses = "", 0
         while True:
+            tolerant, lost = misses == _MISSES, Losses()
             try:
-                opened = self._open(collection)
-                return opened, self._search(opened, vector, candidates, filter)
+                opened = self._open(collection, tolerant)
+                hits = self._search(opened, vector, candidates, filter, lost, tolerant)
+                return opened, hits, opened.lost | lost
             except FileMissingError as error:
                 missing, misses = str(error), misses + 1 if str(error) == missing else 1
-                if misses == _MISSES:
-                    raise
                 self._forget(collection)  # the catalog knows better by now
 
     def _search(
-        self, opened: OpenedSnapshot, vector: Vector, candidates: int, filter: Filter | None
+        self,
+        opened: OpenedSnapshot,
+        vector: Vector,
+        candidates: int,
+        filter: Filter | None,
+        lost: Losses,
+        tolerant: bool,
     ) -> ImageHits:
         checked = _checked(vector, opened.joint_dim)
         wanted = None if filter is None else np.sort(self._catalog.filter_keys(opened.collection_id, filter))
-        tails = self._tails.parts(opened, wanted)
+        tails = self._tails.parts(opened.segments, wanted, lost, tolerant=tolerant)
         return search(opened.generation_part(wanted), tails, checked, candidates)
 
-    def _open(self, collection: str) -> OpenedSnapshot:
+    def _open(self, collection: str, tolerant: bool) -> OpenedSnapshot:
         try:
             collection_id, version = self._catalog.version(collection)
         except NotFoundError:
             self._forget(collection)
+            self._degraded.pop(collection, None)
             raise
         opened = self._opened.get(collection)
-        if opened is not None and opened.is_at_least(collection_id, version):
+        if opened is not None and self._is_current(collection, opened, collection_id, version):
             return opened
         with self._lock_of(collection):
             opened = self._opened.get(collection)
-            if opened is None or not opened.is_at_least(collection_id, version):
-                opened = self._opener.open(self._catalog.snapshot(collection), opened)
+            if opened is None or not self._is_current(collection, opened, collection_id, version):
+                if self._lacks(collection):
+                    self._tails.forget_partial()
+                snapshot = self._catalog.snapshot(collection)
+                opened = self._opener.open(snapshot, opened, tolerant=tolerant)
                 self._opened[collection] = opened
             return opened
+
+    def _is_current(self, collection: str, opened: OpenedSnapshot, collection_id: int, version: int) -> bool:
+        current = opened.is_at_least(collection_id, version) and opened.is_intact()
+        return current and not (self._lacks(collection) and self._opener.is_old(opened))
+
+    def _lacks(self, collection: str) -> bool:
+        """Whether the latest answer had to do without something."""
+        return bool(self._degraded.get(collection, (0, ()))[1])
 
     def _lock_of(self, collection: str) -> threading.Lock:
         with self._lock:
@@ -134,8 +170,8 @@ def _checked(vector: NDArray[np.float32], dim: int) -> Vector:
     return checked
 
 
-def _retrieved(hits: ImageHits, opened: OpenedSnapshot) -> Retrieved:
+def _retrieved(hits: ImageHits, opened: OpenedSnapshot, degraded: tuple[str, ...]) -> Retrieved:
     pairs = zip(hits.keys.tolist(), hits.scores.tolist(), strict=True)
     candidates = [Candidate(key, itc, rank) for rank, (key, itc) in enumerate(pairs, start=1)]
     number = 0 if opened.generation is None else opened.generation.number
-    return Retrieved(candidates, number, hits.searched)
+    return Retrieved(candidates, number, hits.searched, degraded)

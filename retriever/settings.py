@@ -18,3 +18,7 @@ class RetrieverSettings:
     """The kind of index that a collection's first generation gets; one that has a generation keeps its
     kind.
     """
+    index_memory_bytes: int = 4 << 30
+    """Token indexes up to this many bytes together are read into memory, where nobody else can write; the
+    others are mapped, and looked at before each search.
+    """

@@ -13,10 +13,13 @@ translate the classes once; nothing below them knows status or exit codes.
     ├── ConflictError          the request contradicts what is stored
     │   └── ModelMismatchError the collection is bound to another model
     ├── UnavailableError       something this needs cannot be reached now
+    │   ├── CatalogDamagedError the database's file is not what was written
     │   ├── ModelUnavailableError
     │   ├── OverloadedError   too many requests wait already
     │   ├── DeadlineError      the time that a request had is up
-    │   └── AbandonedError     whoever asked does not wait for the answer any more
+    │   ├── AbandonedError     whoever asked does not wait for the answer any more
+    │   └── StorageError       what has to be written cannot be written now
+    │       └── NoRoomError    … because the disk is full
     ├── CorruptionError        a stored file is not what was written
     └── LeaseLostError         another worker owns this batch now
 """
@@ -93,6 +96,12 @@ class UnavailableError(SightlineError):
     code = "unavailable"
 
 
+class CatalogDamagedError(UnavailableError):
+    """The database's file is not what was written; only a backup helps."""
+
+    code = "catalog-damaged"
+
+
 class ModelUnavailableError(UnavailableError):
     """Neither a folder nor a reachable hub repository."""
 
@@ -115,6 +124,18 @@ class AbandonedError(UnavailableError):
     """Whoever asked does not wait for the answer any more, so nothing is computed for it."""
 
     code = "abandoned"
+
+
+class StorageError(UnavailableError):
+    """What has to be written cannot be written now: nobody's fault but the disk's."""
+
+    code = "storage"
+
+
+class NoRoomError(StorageError):
+    """A disk is full, or a quota used up."""
+
+    code = "no-room"
 
 
 class CorruptionError(SightlineError):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from sightline.errors import UnavailableError
 from sightline.lazy import is_made, once
+from sightline.settings import CATALOG
 
 if TYPE_CHECKING:
     from sightline.blip.patch_formats import PatchFormats
@@ -18,7 +21,10 @@ if TYPE_CHECKING:
     from sightline.store.blobs import BlobStore
     from sightline.store.catalog import Catalog
     from sightline.store.index import Indexes
+    from sightline.store.ownership import Place
     from sightline.store.segments import SegmentReader
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +37,7 @@ class Given:
     send: Send | None
     after_send: Callable[[], None] | None
     inline: bool
-    now: Callable[[], float]
+    now: Callable[[], float] | None
 
 
 class Pillars:
@@ -41,6 +47,7 @@ class Pillars:
         self.settings = settings
         self.given = given
         self.lock = threading.RLock()
+        self._has_claimed = False
 
     def close(self) -> None:
         """Give back what this made: decoder processes and database connections."""
@@ -55,10 +62,14 @@ class Pillars:
         if self.given.catalog is not None:
             return self.given.catalog
         from sightline.store.catalog import open_catalog
+        from sightline.store.ownership import require_catalog
 
         if not self.settings.database_url:
             self.settings.data_folder.mkdir(parents=True, exist_ok=True)
-        return open_catalog(self.settings.catalog_url, migrate=True, now=self.given.now)
+            require_catalog(self.settings.data_folder, self.settings.data_folder / CATALOG)
+        return open_catalog(
+            self.settings.catalog_url, migrate=True, now=self.given.now, settings=self.settings.database
+        )
 
     @once
     def blobs(self) -> BlobStore:
@@ -73,7 +84,46 @@ class Pillars:
         from sightline.store.segments import SegmentReader
 
         self.settings.segments_folder.mkdir(parents=True, exist_ok=True)
-        return SegmentReader(self.settings.segments_folder)
+        return SegmentReader(
+            self.settings.segments_folder, sha256_of=lambda file: self.catalog.segment_sha256(file)
+        )
+
+    @once
+    def places(self) -> list[Place]:
+        """The folders that this installation writes to, whosever they are."""
+        from sightline.store.blobs import ORIGINALS
+        from sightline.store.ownership import Place, places_of
+
+        settings = self.settings
+        places = [Place("data", settings.data_folder)]
+        if not settings.originals:
+            places.append(Place(ORIGINALS, settings.data_folder / "originals"))
+        return places + places_of(self.catalog, settings.segments_folder, self.indexes)
+
+    def claim_folders(self) -> None:
+        """Called before the first write: all folders are this installation's, or become so. Twice is once.
+
+        Only the place that ``SIGHTLINE_ORIGINALS`` names may be shared: its files are named by their content.
+
+        Raises:
+            ConflictError: one of them belongs to another installation.
+        """
+        with self.lock:
+            if not self._has_claimed:
+                self._claim_folders()
+            self._has_claimed = True
+
+    def _claim_folders(self) -> None:
+        from sightline.store.ownership import claim_all
+
+        installation = self.catalog.installation_id()
+        claim_all(self.places, installation)
+        if self.settings.originals:
+            try:
+                self.blobs.claim(installation)
+            except (UnavailableError, OSError) as error:
+                # It may be back soon, or be read only; whoever removes something asks again.
+                log.warning("The originals cannot be marked as this installation's: %s", error)
 
     @once
     def formats(self) -> PatchFormats:
@@ -89,7 +139,9 @@ class Pillars:
         from sightline.store.backends import open_indexes
 
         asked = self.settings.retriever
-        return open_indexes(self.settings.generations_folder, asked.device, asked.index)
+        return open_indexes(
+            self.settings.generations_folder, asked.device, asked.index, asked.index_memory_bytes
+        )
 
     @once
     def decoder(self) -> IsolatedDecoder:

@@ -131,7 +131,8 @@ class Timings:
 class SearchResponse:
     """``truncated``: the text was cut at the model's limit. ``generation``: number of the index generation
     that answered (0: none yet). ``images``: how many live images could have been found (after the filter).
-    ``scored``: how many candidates ITM scored."""
+    ``scored``: how many candidates ITM scored. ``degraded``: what the answer had to do without because files
+    are lost or damaged, one sentence each; empty: it is the whole answer."""
 
     results: tuple[SearchHit, ...]
     truncated: bool
@@ -139,6 +140,7 @@ class SearchResponse:
     generation: int
     images: int
     scored: int
+    degraded: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -182,8 +184,12 @@ class RerankResult:
 
 @dataclass(frozen=True)
 class RerankResponse:
-    """Results by falling match probability (ties: by index), at most ``top_n``; ``model`` scored them."""
+    """Results by falling match probability (ties: by index), at most ``top_n``; ``model`` scored them.
+
+    ``degraded``: as of a search.
+    """
 
     model: str
     results: tuple[RerankResult, ...] = ()
     truncated: bool = False
+    degraded: tuple[str, ...] = ()

@@ -23,8 +23,12 @@ from sightline.imaging.limits import Limits
 from sightline.indexer.settings import RELEASED_SECONDS, BrokerSettings, BuilderSettings, IndexerSettings
 from sightline.retriever.settings import RetrieverSettings
 from sightline.serving.settings import ModelSettings, ServingSettings
+from sightline.store.settings import DatabaseSettings
 
 PREFIX = "SIGHTLINE_"
+CATALOG = "catalog.sqlite"
+"""The catalog in a data folder, when no other one is set."""
+LEVELS = ("debug", "info", "warning", "error")
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,7 @@ class UpSettings:
     stop_seconds: float = 30.0
     """How long a process may take to finish its batch after SIGTERM before it is killed."""
     restart_limit: int = 5
-    """A process that dies this often within a minute of its start brings everything down."""
+    """A process that dies this often within 20 seconds of its start brings everything down."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,12 @@ class LogSettings:
 
     level: str = "info"
     """``debug``, ``info``, ``warning`` or ``error``; JSON lines on stderr."""
+
+    def __post_init__(self) -> None:
+        if self.level.lower() not in LEVELS:
+            raise InputError(
+                f"{PREFIX}LOG__LEVEL={self.level!r} cannot be used; it is one of {', '.join(LEVELS)}."
+            )
 
 
 class Settings(BaseSettings):
@@ -77,6 +87,7 @@ class Settings(BaseSettings):
     originals: str = ""
     """Folder or fsspec URL of copied originals and thumbnails; ``originals`` in the data folder when empty.
     """
+    database: DatabaseSettings = Field(default_factory=DatabaseSettings)
     model: ModelSettings = Field(default_factory=ModelSettings)
     imaging: Limits = Field(default_factory=Limits)
     decoding: DecodingSettings = Field(default_factory=DecodingSettings)
@@ -105,7 +116,7 @@ class Settings(BaseSettings):
     @property
     def catalog_url(self) -> str:
         """The SQLAlchemy URL of the catalog: SQLite in the data folder when none is set."""
-        return self.database_url or f"sqlite:///{self.data_folder / 'catalog.sqlite'}"
+        return self.database_url or f"sqlite:///{self.data_folder / CATALOG}"
 
     @property
     def segments_folder(self) -> Path:
@@ -121,6 +132,18 @@ class Settings(BaseSettings):
     def originals_url(self) -> str:
         """Where copied originals and thumbnails live: a folder or any fsspec URL."""
         return self.originals or str(self.data_folder / "originals")
+
+    @property
+    def own_folders(self) -> tuple[str, ...]:
+        """Wherever files of this installation lie: no source ever takes them for pictures."""
+        stores = (f"{self.originals_url.rstrip('/')}/{name}" for name in ("originals", "thumbnails"))
+        folders = (
+            self.data_folder,
+            self.segments_folder,
+            self.generations_folder,
+            self.broker_settings.folder,
+        )
+        return (*map(str, folders), *stores)
 
     @property
     def builder_settings(self) -> BuilderSettings:

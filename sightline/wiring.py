@@ -1,17 +1,18 @@
 """The one composition root: from settings to an installation's parts. Every part is made on first use, once.
 
 So ``sightline collections`` opens a catalog and nothing else, and a test hands in what it wants to decide.
-What all parts stand on is made in `sightline.pillars`; this module alone knows everybody.
+What all parts stand on is made in `sightline.pillars`, what keeps bytes safe in `sightline.keeping`; this
+module alone knows everybody.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from sightline.keeping import Keeping
 from sightline.lazy import is_made, once
-from sightline.pillars import Given, Pillars
+from sightline.pillars import Given
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -19,10 +20,12 @@ if TYPE_CHECKING:
     from sightline.api.parts import ApiParts
     from sightline.imaging import IsolatedDecoder
     from sightline.indexer.building.builder import Builder
+    from sightline.indexer.building.purging import Purging
     from sightline.indexer.indexer import Indexer
-    from sightline.indexer.originals import Originals
     from sightline.indexer.parts import Send
     from sightline.indexer.queue.app import TaskSender
+    from sightline.indexer.queue.work import Work
+    from sightline.indexer.resuming import Resumption
     from sightline.retriever.retriever import Retriever
     from sightline.searching.documents import Documents
     from sightline.searching.patches import PatchCache
@@ -37,6 +40,7 @@ if TYPE_CHECKING:
     from sightline.upkeep.cache_report import CacheMeasurement
     from sightline.upkeep.consistency import Consistency
     from sightline.upkeep.doctor import Doctor
+    from sightline.upkeep.folders import Folders
     from sightline.upkeep.repair import Repair
 
 
@@ -49,12 +53,12 @@ def open_installation(
     send: Send | None = None,
     after_send: Callable[[], None] | None = None,
     inline: bool = False,
-    now: Callable[[], float] = time.time,
+    now: Callable[[], float] | None = None,
 ) -> Installation:
     """All parts of an installation; a context manager that gives back what they hold.
 
-    ``models``, ``catalog``, ``decoder`` and ``send`` replace the real ones, ``now`` the clock; ``after_send``
-    is called whenever workers were told about tasks. ``inline``: there are no workers, and
+    ``models``, ``catalog``, ``decoder`` and ``send`` replace the real ones, ``now`` the database's clock;
+    ``after_send`` is called whenever workers were told about tasks. ``inline``: there are no workers, and
     ``indexer.wait`` does their work in this process.
     """
     given = Given(
@@ -69,7 +73,7 @@ def open_installation(
     return Installation(settings, given)
 
 
-class Installation(Pillars):
+class Installation(Keeping):
     """What the API, the worker, the builder and the command line take their parts from. Thread-safe."""
 
     def __enter__(self) -> Installation:
@@ -112,19 +116,20 @@ class Installation(Pillars):
     # from sources to searchable
 
     @once
-    def originals(self) -> Originals:
-        """The bytes of registered images, wherever they lie."""
-        from sightline.indexer.originals import Originals
-
-        return Originals(self.blobs, self.settings.imaging.max_bytes)
-
-    @once
     def app(self) -> Celery:
         """The Celery application; opens no connection."""
         from sightline.indexer.queue.app import make_app
 
         # The indexer is made when the first task runs: whoever only sends needs no model.
-        return make_app(self.settings.broker_settings, lambda task, owner: self.indexer.run_task(task, owner))
+        return make_app(self.settings.broker_settings, lambda task_id: self.work.message(task_id))
+
+    @once
+    def work(self) -> Work:
+        """What a worker process does, one batch at a time."""
+        from sightline.indexer.queue.stopping import told_to_stop
+        from sightline.indexer.queue.work import Work
+
+        return Work(self.catalog, self.indexer.tasks, self.settings.indexer.look_seconds, told_to_stop)
 
     @once
     def queue(self) -> TaskSender:
@@ -146,6 +151,7 @@ class Installation(Pillars):
         from sightline.indexer.indexer import Indexer
         from sightline.indexer.parts import IndexerParts
 
+        self.claim_folders()
         return Indexer(
             IndexerParts(
                 catalog=self.catalog,
@@ -157,15 +163,25 @@ class Installation(Pillars):
                 models=self.models,
                 settings=self.settings.indexer,
                 max_bytes=self.settings.imaging.max_bytes,
+                own_folders=self.settings.own_folders,
                 send=None if self.given.inline else self.send,
             )
         )
+
+    @once
+    def resumption(self) -> Resumption:
+        """Takes up listings of API servers that died; started by the server only."""
+        from sightline.indexer.resuming import Resumption
+
+        roots, seconds = self.settings.api.source_roots, self.settings.indexer.lease_seconds
+        return Resumption(self.catalog, self.indexer.register, roots, seconds)
 
     @once
     def builder(self) -> Builder:
         """Folds, merges, sweeps and cleans."""
         from sightline.indexer.building.builder import Builder
 
+        self.claim_folders()
         return Builder(
             self.catalog,
             self.blobs,
@@ -174,9 +190,16 @@ class Installation(Pillars):
             self.formats,
             self.settings.builder_settings,
             queue=self.queue,
-            now=self.given.now,
             patch_codec=self.settings.indexer.patch_codec,
         )
+
+    @once
+    def purging(self) -> Purging:
+        """Erases pictures."""
+        from sightline.indexer.building.purging import Purging
+
+        settings = self.settings.builder_settings
+        return Purging(self.catalog, self.blobs, self.segments, self.indexes, settings)
 
     def send(self, task_ids: Sequence[int]) -> None:
         """Tell the workers about tasks; raises UnavailableError when the broker cannot be reached."""
@@ -238,10 +261,12 @@ class Installation(Pillars):
             originals=self.originals,
             decoder=self.decoder,
             indexer=self.indexer,
+            purging=self.purging,
             collections=self.collections,
             search=self.search,
             documents=self.documents,
             model_status=self.warm_up.status,
+            degraded=self.retriever.degraded,
             queue_figures=self.scheduler.figures,
         )
 
@@ -258,33 +283,31 @@ class Installation(Pillars):
     def doctor(self) -> Doctor:
         """Looks at everything; opens what it looks at one after the other."""
         from sightline.settings import unknown_variables
-        from sightline.upkeep.doctor import Doctor, Facts
+        from sightline.upkeep.doctor import Doctor
 
-        facts = Facts(
-            data_folder=self.settings.data_folder,
-            catalog_url=self.settings.catalog_url,
-            broker_url=self.settings.broker.url,
-            model=self.settings.model,
-            unknown_variables=unknown_variables(),
-        )
-        return Doctor(
-            facts,
-            catalog=lambda: self.catalog,
-            waiting=lambda: self.queue.depth(),
-            models=lambda: self.models,
-            consistency=lambda: self.consistency,
-        )
+        return Doctor(self.settings, self, unknown_variables())
+
+    @once
+    def folders(self) -> Folders:
+        """Whose the folders are, and what lies in them."""
+        from sightline.upkeep.folders import Folders
+
+        return Folders(self.catalog, lambda: self.places)
 
     @once
     def repair(self) -> Repair:
-        """Makes lost and damaged segments again."""
+        """Makes lost and damaged segments and generations again."""
+        from sightline.upkeep.remaking import Remaking
         from sightline.upkeep.repair import Repair
 
-        return Repair(self.catalog, self.segments, self.formats, self.models, self.reencoding)
+        self.claim_folders()
+        remaking = Remaking(self.segments, self.formats, self.models, self.reencoding, self.indexes)
+        return Repair(self.catalog, self.segments, self.indexes, remaking, self.builder.refold)
 
     @once
     def cache_measurement(self) -> CacheMeasurement:
         """Measures levels of the patch cache and fits codecs."""
         from sightline.upkeep.cache_report import CacheMeasurement
 
+        self.claim_folders()
         return CacheMeasurement(self.catalog, self.segments, self.formats, self.models, self.reencoding)

@@ -74,7 +74,7 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         if _may_create(server):
             yield server
             return
-    with _private_postgres(tmp_path_factory.mktemp("postgres")) as server:
+    with own_postgres(tmp_path_factory.mktemp("postgres")) as (server, _):
         yield server
 
 
@@ -93,11 +93,13 @@ def _may_create(server: str) -> bool:
 
 
 @contextlib.contextmanager
-def _private_postgres(folder: Path) -> Iterator[str]:
-    """The installed binaries on a free port. PostgreSQL refuses to run as root: another user runs it then."""
+def own_postgres(folder: Path) -> Iterator[tuple[str, Path]]:
+    """A server of our own on a free port (``postgresql://user@host:port`` and its folder, which is given),
+    started with the installed binaries. PostgreSQL refuses to run as root: another user runs it then.
+    """
     binaries = _postgres_binaries()
     if binaries is None:
-        missing("PostgreSQL neither answers on 127.0.0.1:5432 nor is installed")
+        missing("PostgreSQL is not installed")
     as_user: list[str] = []
     if os.geteuid() == 0:
         as_user = ["runuser", "-u", "postgres", "--"]
@@ -125,7 +127,7 @@ def _private_postgres(folder: Path) -> Iterator[str]:
         [*control, *log, "-o", options, "start"], check=True, capture_output=True, timeout=60, cwd="/"
     )
     try:
-        yield f"postgresql://postgres@127.0.0.1:{port}"
+        yield f"postgresql://postgres@127.0.0.1:{port}", folder
     finally:
         subprocess.run(
             [*control, "-m", "immediate", "stop"], check=False, capture_output=True, timeout=60, cwd="/"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Response
 
-from sightline.api.dependencies import Name, PartsHere, Root, problems
+from sightline.api.dependencies import Name, PartsHere, Purge, Root, problems
 from sightline.api.parts import ApiParts
 from sightline.api.problems import Problem, invalid
 from sightline.api.schemas.collections import (
@@ -48,10 +48,13 @@ def get_collection(name: Name, parts: PartsHere) -> CollectionAnswer:
     return collection_answer(collection, parts.catalog.collection_counts(name))
 
 
-@router.delete("/{name}", status_code=204, responses=problems(404))
-def delete_collection(name: Name, parts: PartsHere) -> None:
-    """Delete a collection with everything that was made for it. Originals outside of our store stay."""
-    parts.catalog.delete_collection(name)
+@router.delete("/{name}", status_code=204, responses=problems(404, 409, 503))
+def delete_collection(name: Name, parts: PartsHere, purge: Purge = False) -> None:
+    """Move a collection to the trash with all that it has, or purge it. Originals elsewhere stay."""
+    if purge:
+        parts.purging.collection(name)
+    else:
+        parts.catalog.delete_collection(name)
 
 
 def check_model(model: str, parts: ApiParts) -> None:

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
+from functools import partial
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from sightline.api.bounded_checks import BoundedChecks
 from sightline.api.dependencies import MetricsHere, PartsHere
 from sightline.api.parts import ApiParts
 from sightline.api.schemas.common import Answer
 from sightline.errors import SightlineError
+from sightline.store.records import Generation
 
 router = APIRouter(tags=["health"])
 log = logging.getLogger("sightline.http")
+CHECK_SECONDS = 1.5
+"""How long what may hang is waited for."""
 
 
 class Alive(Answer):
@@ -30,10 +36,16 @@ class CheckAnswer(Answer):
 
 
 class Readiness(Answer):
-    """Whether searches can be answered now, and why not."""
+    """Whether searches can be answered now, and why not; the check ``indexing`` is for whoever watches."""
 
     status: str
     checks: dict[str, CheckAnswer]
+
+
+Found = dict[str, CheckAnswer]
+INDEXING = "indexing"
+"""The check that makes nobody unready: searches are answered all the same."""
+NOT_ANSWERED = CheckAnswer(ready=False, detail=f"Not answered within {CHECK_SECONDS:g} s.")
 
 
 @router.get("/livez")
@@ -43,10 +55,17 @@ async def live() -> Alive:
 
 
 @router.get("/readyz", responses={503: {"model": Readiness, "description": "Not ready"}})
-def ready(parts: PartsHere, response: Response) -> Readiness:
-    """200 when model, database and generations can answer a search, else 503 with the same body."""
-    checks = {"model": CheckAnswer.of(parts.model_status())} | _stored(parts)
-    good = all(check.ready for check in checks.values())
+async def ready(parts: PartsHere, request: Request, response: Response) -> Readiness:
+    """200 when model, database and generations can answer a search, else 503 with the same body.
+
+    Answers within two seconds, whatever hangs.
+    """
+    asked: BoundedChecks[Found] = request.app.state.checks
+    found = await asked.found({name: partial(ask, parts) for name, (_, ask) in ASKED.items()}, CHECK_SECONDS)
+    checks = {"model": CheckAnswer.of(parts.model_status())}
+    for name, (answers, _) in ASKED.items():
+        checks |= found.get(name) or dict.fromkeys(answers, NOT_ANSWERED)
+    good = all(check.ready for name, check in checks.items() if name != INDEXING)
     response.status_code = 200 if good else 503
     response.headers["Cache-Control"] = "no-store"
     return Readiness(status="ready" if good else "not ready", checks=checks)
@@ -62,19 +81,39 @@ def _stored(parts: ApiParts) -> dict[str, CheckAnswer]:
     """Database and generations. A collection without one yet is answered by an exact scan, and is ready."""
     try:
         names = [collection.name for collection in parts.catalog.collections()]
-        numbers = {name: _generation(parts, name) for name in names}
+        snapshots = {name: parts.catalog.snapshot(name) for name in names}
+        degraded = {name: parts.degraded(one) for name, one in snapshots.items()}
     except Exception as error:
-        log.warning("The catalog cannot be read.", exc_info=True)
-        detail = str(error) if isinstance(error, SightlineError) else "The catalog cannot be read."
+        ours = isinstance(error, SightlineError)
+        detail = str(error) if ours else "The catalog cannot be read."
+        log.warning("%s", detail, exc_info=not ours)
         unread = CheckAnswer(ready=False, detail="Not known while the database is away.")
         return {"database": CheckAnswer(ready=False, detail=detail), "generation": unread}
-    listed = ", ".join(f"{name}: {number}" for name, number in numbers.items()) or "no collections yet"
+    numbers = [f"{name}: {_number(one.generation)}" for name, one in snapshots.items()]
+    lacking = [f"{name}: {' '.join(said)}" for name, said in degraded.items() if said]
     return {
         "database": CheckAnswer(ready=True, detail=f"{len(names)} collections"),
-        "generation": CheckAnswer(ready=True, detail=listed),
+        "generation": CheckAnswer(ready=True, detail=", ".join(numbers) or "no collections yet"),
+        # Searches are answered all the same, and say it too.
+        "files": CheckAnswer(ready=True, detail=f"degraded: {' '.join(lacking)}" if lacking else "complete"),
     }
 
 
-def _generation(parts: ApiParts, name: str) -> int:
-    generation = parts.catalog.snapshot(name).generation
+def _indexing(parts: ApiParts) -> Found:
+    """Whether what was uploaded is being worked on."""
+    try:
+        trouble = parts.indexer.unattended()
+    except SightlineError as error:
+        trouble = str(error)
+    return {INDEXING: CheckAnswer(ready=trouble is None, detail=trouble or "Nothing waits for long.")}
+
+
+def _number(generation: Generation | None) -> int:
     return 0 if generation is None else generation.number
+
+
+ASKED: dict[str, tuple[tuple[str, ...], Callable[[ApiParts], Found]]] = {
+    "stored": (("database", "generation"), _stored),
+    "indexing": ((INDEXING,), _indexing),
+}
+"""What may hang: the names of its answers, and what asks. Raises nothing."""

@@ -13,6 +13,7 @@ from sightline.api.dependencies import (
     MetricsHere,
     Name,
     PartsHere,
+    Purge,
     Root,
     SettingsHere,
     live_image,
@@ -32,7 +33,7 @@ from sightline.api.schemas.images import (
     image_answer,
 )
 from sightline.api.urls import job_url
-from sightline.errors import NotFoundError
+from sightline.errors import CorruptionError, NotFoundError
 from sightline.indexer.uploads import Upload
 from sightline.store.filters import parse_filter, read_filter
 from sightline.store.records import UNSET
@@ -43,7 +44,7 @@ ITEMS = (
 )
 
 
-@router.post("", status_code=202, responses=problems(404, 413, 422))
+@router.post("", status_code=202, responses=problems(404, 413, 422, 507))
 def upload_images(
     name: Name,
     parts: PartsHere,
@@ -116,11 +117,14 @@ def change_image(
     return image_answer(image, name, root)
 
 
-@router.delete("/{image_id}", status_code=204, responses=problems(404))
-def delete_image(name: Name, image_id: ImageIdHere, parts: PartsHere) -> None:
-    """Delete one image: no search that begins after this finds it."""
-    collection = parts.catalog.collection(name)
-    if parts.catalog.delete_images(collection.id, ids=[image_id]) == 0:
+@router.delete("/{image_id}", status_code=204, responses=problems(404, 409, 503))
+def delete_image(name: Name, image_id: ImageIdHere, parts: PartsHere, purge: Purge = False) -> None:
+    """Move one image to the trash, or purge it: no search that begins after this finds it."""
+    if purge:
+        count = len(parts.purging.images(name, [image_id]))
+    else:
+        count = parts.catalog.delete_images(parts.catalog.collection(name).id, ids=[image_id])
+    if count == 0:
         raise NotFoundError(f"There is no image {image_id!r} in collection {name!r}.")
 
 
@@ -155,7 +159,7 @@ def get_thumbnail(
         return Response(status_code=304, headers=headers)
     try:
         data = parts.blobs.get_thumbnail(image.sha256)
-    except (OSError, NotFoundError) as error:
+    except (OSError, NotFoundError, CorruptionError) as error:
         raise NotFoundError(f"There is no thumbnail of {image_id!r} (yet).") from error
     return Response(data, headers=headers, media_type="image/webp")
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import AsyncIterator, Sequence
 from threading import Thread
 from typing import Annotated
 
+import anyio
 from fastapi import APIRouter, Query, Request, Response
 from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.concurrency import run_in_threadpool
@@ -17,12 +17,14 @@ from sightline.api.parts import ApiParts
 from sightline.api.problems import Problem
 from sightline.api.schemas.jobs import JobAnswer, JobList, NewJob, job_answer
 from sightline.api.urls import job_url
-from sightline.errors import NotFoundError
+from sightline.errors import ConflictError, NotFoundError, UnavailableError
 from sightline.indexer.roots import Roots
 from sightline.store.records import ENDED, Job
 
 router = APIRouter(prefix="/v1", tags=["jobs"])
 KEEP_ALIVE_SECONDS = 15
+STOP_SECONDS = 2
+"""How long the stream of a server that stops may take to end by itself."""
 log = logging.getLogger("sightline.http")
 
 
@@ -40,7 +42,14 @@ def start_job(
     parts.catalog.collection(name)
     check_sources(body.sources, settings.source_roots)
     job = parts.indexer.begin(
-        body.sources, name, copy=body.copy_originals, prune=body.prune, roots=settings.source_roots
+        body.sources,
+        name,
+        copy=body.copy_originals,
+        prune=body.prune,
+        prune_limit=body.limit(),
+        id_prefix=body.id_prefix,
+        moved_from=body.moved_from,
+        roots=settings.source_roots,
     )
     request.scope["job_id"] = job.id
     response.headers["Location"] = job_url(job.id, root)
@@ -73,8 +82,14 @@ async def follow_job(
 ) -> EventSourceResponse:
     """Server-sent events: ``progress`` (a job, as GET answers it) whenever it changed, at last ``done``."""
     await run_in_threadpool(parts.catalog.job, job_id)
-    events = _events(parts, job_id, root, settings.event_seconds)
-    return EventSourceResponse(events, ping=KEEP_ALIVE_SECONDS, headers={"Cache-Control": "no-store"})
+    stops = anyio.Event()
+    return EventSourceResponse(
+        _events(parts, job_id, root, settings.event_seconds, stops),
+        ping=KEEP_ALIVE_SECONDS,
+        headers={"Cache-Control": "no-store"},
+        shutdown_event=stops,
+        shutdown_grace_period=STOP_SECONDS,
+    )
 
 
 @router.post("/jobs/{job_id}/cancel", responses=problems(404, 409))
@@ -120,14 +135,24 @@ def _look(parts: ApiParts, job_id: str, root: str) -> JobAnswer | None:
 def _register(parts: ApiParts, job_id: str) -> None:
     try:
         parts.indexer.register(job_id)
+    except ConflictError as error:
+        log.warning("%s", error, extra={"job_id": job_id})
     except Exception:
         log.exception("A server-side job ended early.", extra={"job_id": job_id})
 
 
-async def _events(parts: ApiParts, job_id: str, root: str, seconds: float) -> AsyncIterator[ServerSentEvent]:
+async def _events(
+    parts: ApiParts, job_id: str, root: str, seconds: float, stops: anyio.Event
+) -> AsyncIterator[ServerSentEvent]:
+    """Until the job has ended, or the server stops: the stream ends whole, and the client comes again."""
     last = None
-    while True:
-        answer = await run_in_threadpool(_look, parts, job_id, root)
+    while not stops.is_set():
+        try:
+            answer = await run_in_threadpool(_look, parts, job_id, root)
+        except UnavailableError as error:  # away for a moment: who follows goes on waiting
+            log.warning("%s", error, extra={"job_id": job_id})
+            await _rest(stops, seconds)
+            continue
         if answer is None:
             return
         shown = answer.model_dump_json(exclude={"updated_at"})
@@ -137,4 +162,10 @@ async def _events(parts: ApiParts, job_id: str, root: str, seconds: float) -> As
             if ended:
                 return
         last = shown
-        await asyncio.sleep(seconds)
+        await _rest(stops, seconds)
+
+
+async def _rest(stops: anyio.Event, seconds: float) -> None:
+    """So long, or until the server stops."""
+    with anyio.move_on_after(seconds):
+        await stops.wait()

@@ -167,11 +167,8 @@ def _browsed(parts: ApiParts, base: View, root: str) -> View:
 
 def _examples(images: Sequence[Image]) -> list[str]:
     """A few captions as things to try, spread over the page."""
-    captions = [
-        image.caption.rstrip(".")
-        for image in images
-        if image.caption and len(image.caption) <= EXAMPLE_LENGTH
-    ]
+    first = (image.caption.partition("\n")[0] for image in images if image.caption)
+    captions = [caption.rstrip(".") for caption in first if len(caption) <= EXAMPLE_LENGTH]
     step = max(len(captions) // 4, 1)
     return list(dict.fromkeys(captions[step // 2 :: step]))[:4]
 

@@ -36,6 +36,7 @@ class CollectionAnswer(Answer):
                     "images": 502,
                     "pending": 0,
                     "failed": 1,
+                    "trashed": 2,
                     "segments": 4,
                     "bytes": 31457280,
                     "created_at": "2026-11-23T22:40:00Z",
@@ -53,6 +54,7 @@ class CollectionAnswer(Answer):
     images: int = Field(description="Live images: what a search can find.")
     pending: int = Field(description="Registered, not searchable yet.")
     failed: int = Field(description="Images that could not be read or decoded.")
+    trashed: int = Field(description="Deleted images that can be restored.")
     segments: int
     bytes: int = Field(description="Size of its segments on disk.")
     created_at: Moment
@@ -66,5 +68,5 @@ class CollectionList(Answer):
 
 def collection_answer(collection: Collection, counts: Mapping[str, int]) -> CollectionAnswer:
     """Join a catalog record with its counts."""
-    counted = {name: counts[name] for name in ("pending", "failed", "segments", "bytes")}
+    counted = {name: counts[name] for name in ("pending", "failed", "trashed", "segments", "bytes")}
     return CollectionAnswer.of(collection, images=counts["live"], **counted)

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from sightline.errors import InputError
 from sightline.records import Doc, parameters
-from sightline.store.values import COLLECTION_NAME, check_json, check_text
+from sightline.store.values import COLLECTION_NAME, check_image_id, check_json, check_text
 
 
 class Request(BaseModel):
@@ -68,12 +68,21 @@ def storable_json(value: Any) -> Any:
     return value
 
 
+def image_id(text: str) -> str:
+    """Refuse what no image may be called."""
+    try:
+        check_image_id(text)
+    except InputError as error:
+        raise ValueError(str(error)) from error
+    return text
+
+
 Text = Annotated[str, AfterValidator(storable_text)]
 JsonObject = Annotated[dict[str, Any], AfterValidator(storable_json)]
 CollectionName = Annotated[
     str, Field(pattern=COLLECTION_NAME, description="Letters, digits, '.', '_' and '-'.")
 ]
-ImageId = Annotated[Text, Field(min_length=1, max_length=1024)]
+ImageId = Annotated[str, AfterValidator(image_id)]
 
 
 def _moment(value: Any) -> Any:

@@ -11,6 +11,8 @@ from sightline.api.schemas.common import Answer, Moment, Request, Text
 from sightline.api.urls import job_url
 from sightline.store.records import ItemError, Job, JobKind, JobState, Progress
 
+ImagePart = Annotated[Text, Field(max_length=1024)]
+
 
 class NewJob(Request):
     """Index sources that the *server* can read, below its configured roots."""
@@ -25,7 +27,20 @@ class NewJob(Request):
     copy_originals: bool = Field(
         False, alias="copy", description="Copy originals instead of referring to them."
     )
-    prune: bool = Field(False, description="Delete what these sources no longer have.")
+    prune: bool = Field(False, description="Delete what each of these sources no longer has.")
+    prune_limit: Annotated[int, Field(ge=0)] | Annotated[str, Field(max_length=20)] | None = Field(
+        None,
+        description="How much of a source may be deleted: pictures, or a share like '50%'; 20 % and 100 "
+        "pictures, whichever is less, when not given.",
+    )
+    id_prefix: ImagePart = Field("", description="Stands before every id of these sources.")
+    moved_from: Annotated[Text, Field(min_length=1, max_length=4096)] | None = Field(
+        None, description="The one source is what was indexed from this address before."
+    )
+
+    def limit(self) -> str | None:
+        """As the indexer reads it."""
+        return None if self.prune_limit is None else str(self.prune_limit)
 
 
 class ProgressAnswer(Answer):
@@ -38,6 +53,8 @@ class ProgressAnswer(Answer):
     failed: int
     pending: int
     total: int
+    refreshed: int = Field(0, description="Of the unchanged, those met at another address than before.")
+    duplicates: int = Field(0, description="What a source named once more.")
 
 
 class ErrorLine(Answer):
@@ -59,6 +76,7 @@ class JobAnswer(Answer):
                     "collection": "holidays",
                     "kind": "upload",
                     "state": "running",
+                    "detail": None,
                     "progress": {
                         "indexed": 12,
                         "unchanged": 1,
@@ -67,6 +85,8 @@ class JobAnswer(Answer):
                         "failed": 1,
                         "pending": 18,
                         "total": 32,
+                        "refreshed": 0,
+                        "duplicates": 0,
                     },
                     "errors": [{"id": "notes.txt", "reason": "not_an_image", "detail": "…"}],
                     "url": "/v1/jobs/1f0c6a52-0f5e-4e0c-9d4b-0c8d4f1f8a11",
@@ -82,6 +102,9 @@ class JobAnswer(Answer):
     collection: str
     kind: JobKind
     state: JobState
+    detail: str | None = Field(
+        None, description="Why it failed, or what its workers run into while it goes on; else null."
+    )
     progress: ProgressAnswer
     errors: list[ErrorLine] = Field(description="The first 100 failures.")
     url: str
@@ -100,5 +123,11 @@ def job_answer(job: Job, progress: Progress, errors: Sequence[ItemError], root: 
     """Join a catalog record with its counts and failures."""
     url = job_url(job.id, root)
     return JobAnswer.of(
-        job, state=progress.state, progress=progress, errors=errors, url=url, events_url=f"{url}/events"
+        job,
+        state=progress.state,
+        detail=progress.detail,
+        progress=progress,
+        errors=errors,
+        url=url,
+        events_url=f"{url}/events",
     )

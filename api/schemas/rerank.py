@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, Tag
 
-from sightline.api.schemas.common import Answer, CollectionName, ImageId, Request, Text
+from sightline.api.schemas.common import Answer, CollectionName, Request, Text
 
 URL_LIKE = re.compile(r"\s*(?:[a-z][a-z0-9+.-]*://|data:|//|www\.)", re.IGNORECASE)
 REMOTE = (
@@ -85,7 +85,7 @@ class ContentDocument(Request):
 class StoredDocument(Request):
     """A picture of a collection."""
 
-    id: ImageId
+    id: Annotated[Text, Field(min_length=1)]
     collection: CollectionName
 
 
@@ -155,6 +155,7 @@ class RerankAnswer(Answer):
                         {"index": 0, "relevance_score": 0.021, "itm_logit": -3.842},
                     ],
                     "truncated": False,
+                    "degraded": [],
                 }
             ]
         }
@@ -164,3 +165,4 @@ class RerankAnswer(Answer):
     model: str
     results: list[RerankedAnswer]
     truncated: bool
+    degraded: list[str]

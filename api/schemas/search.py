@@ -118,6 +118,7 @@ class SearchAnswer(Answer):
                     "generation": 3,
                     "images": 502,
                     "scored": 100,
+                    "degraded": [],
                 }
             ]
         }
@@ -129,6 +130,9 @@ class SearchAnswer(Answer):
     generation: int = Field(description="The index generation that answered; 0 before the first.")
     images: int = Field(description="How many images could have been found.")
     scored: int = Field(description="How many candidates ITM scored.")
+    degraded: list[str] = Field(
+        description="What the answer had to do without because files are lost or damaged; empty: nothing."
+    )
 
 
 def hit_answer(hit: SearchHit, collection: str, root: str = "") -> HitAnswer:

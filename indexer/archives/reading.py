@@ -6,16 +6,17 @@ the byte limit, and an archive whose members overlap or outgrow it too many time
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 from functools import partial
 from typing import Final
 
 from sightline.errors import ImageRejected, SourceError
 from sightline.indexer.archives.members import Member
-from sightline.indexer.archives.tar import tar_members
-from sightline.indexer.archives.zip import zip_members
+from sightline.indexer.archives.tar import tar_members, tar_names
+from sightline.indexer.archives.zip import zip_members, zip_names
 from sightline.indexer.files import is_ignored, local_uri, readable, too_many_bytes
+from sightline.indexer.installations import installations_in, lies_in_one
 from sightline.indexer.items import Listed, SourceItem, SourceProblem
 from sightline.indexer.roots import ARCHIVE_MARK
 
@@ -34,8 +35,10 @@ def iter_archive(path: str, label: str, max_bytes: int) -> Iterator[Listed]:
         SourceError: the archive is none, breaks off, or is a bomb; what came before stays good.
     """
     uri = local_uri(path)
+    ours = installations_in(name.split("/") for name in _names(path))
     for member in _members(path, max_bytes):
-        if any(is_ignored(part) for part in member.name.split("/")):
+        parts = member.name.split("/")
+        if any(map(is_ignored, parts)) or lies_in_one(parts, ours):
             continue
         image_id = f"{label}{ARCHIVE_MARK}{member.name}"
         address = f"{uri}{ARCHIVE_MARK}{member.name}"
@@ -67,6 +70,11 @@ def read_member(path: str, name: str, max_bytes: int) -> bytes:
 
 def _members(path: str, max_bytes: int) -> Generator[Member, None, None]:
     return zip_members(path) if path.lower().endswith(".zip") else tar_members(path, max_bytes)
+
+
+def _names(path: str) -> Iterable[str]:
+    """Of all members, as far as there are any; what is wrong is said when they are listed."""
+    return zip_names(path) if path.lower().endswith(".zip") else tar_names(path)
 
 
 def _refusal(member: Member, max_bytes: int) -> ImageRejected | None:

@@ -12,7 +12,7 @@ import tarfile
 import tempfile
 from collections.abc import Callable, Generator, Iterator
 from functools import partial
-from typing import IO, Final, Self, cast
+from typing import IO, Final, Literal, Self, cast
 
 from sightline.errors import ImageRejected, SourceError
 from sightline.indexer.archives.members import Member, growth_limit, member_name
@@ -50,6 +50,18 @@ def tar_members(path: str, max_bytes: int) -> Generator[Member, None, None]:
         Exception
     ) as error:  # TarError, EOFError, zlib.error, LZMAError, OSError, ValueError, struct.error, …
         raise SourceError(f"{readable(path)} cannot be read to its end as a TAR archive: {error}.") from error
+
+
+def tar_names(path: str) -> Generator[str, None, None]:
+    """The names of all members, as far as it can be read: what is wrong is said when they are listed."""
+    try:
+        with open(path, "rb") as file:
+            stream = _unpacked(file, path)
+            mode: Literal["r:", "r|"] = "r:" if stream is None else "r|"
+            with tarfile.open(fileobj=stream or file, mode=mode, tarinfo=_StrictTarInfo) as archive:
+                yield from (member_name(readable(info.name)) for info in _files(archive))
+    except Exception:  # as above
+        return
 
 
 class _StrictTarInfo(tarfile.TarInfo):

@@ -44,6 +44,16 @@ def zip_members(path: str) -> Generator[Member, None, None]:
         yield Member(member_name(info.filename), info.file_size, fetch, refusal)
 
 
+def zip_names(path: str) -> list[str]:
+    """The names of all members; none when it is no ZIP archive."""
+    try:
+        archive, _ = _open(path)
+    except SourceError:
+        return []
+    with archive:
+        return [member_name(info.filename) for info in archive.infolist() if not info.is_dir()]
+
+
 def _open(path: str) -> tuple[zipfile.ZipFile, int]:
     """The archive and its length in bytes. Members that share compressed bytes are the mark of a bomb."""
     try:

@@ -13,16 +13,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sightline.errors import LeaseLostError, NotFoundError, SightlineError
+from sightline.errors import LeaseLostError, NotFoundError, SightlineError, UnavailableError
 from sightline.indexer.building.cleaning import Cleaning
 from sightline.indexer.building.compaction import Compaction
 from sightline.indexer.building.folding import Folding
+from sightline.indexer.building.purging import Purging
 from sightline.indexer.building.recoding import Recoding
 from sightline.indexer.building.sweeping import Sweeper
 from sightline.indexer.heartbeat import Heartbeat
 from sightline.indexer.names import BUILDER, worker_name
 from sightline.indexer.parts import Queue
 from sightline.indexer.settings import BuilderSettings
+from sightline.indexer.troubles import trouble_of
 from sightline.store.durable import FileMissingError
 from sightline.types import PatchLevel
 
@@ -36,12 +38,17 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+PURGES = "~"
+"""Stands for the purges where collections are named; none can have this name."""
+
 
 @dataclass
 class StepReport:
     """What one pass did."""
 
     expired: int = 0
+    given_up: int = 0
+    purged: int = 0
     resent: int = 0
     sealed: int = 0
     folded: int = 0
@@ -68,18 +75,20 @@ class Builder:
         formats: PatchFormats,
         settings: BuilderSettings | None = None,
         queue: Queue | None = None,
-        now: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
         patch_codec: PatchLevel = "fp16",
     ) -> None:
+        """``monotonic`` measures intervals; the time of day is the database's, whatever this host thinks."""
         self._catalog = catalog
         self._settings = settings = settings or BuilderSettings()
-        self._now = now
+        self._monotonic = monotonic
         self._owner = worker_name()
-        self._sweeper = Sweeper(catalog, queue, settings, now)
-        self._folding = Folding(catalog, segments, indexes, settings, now)
+        self._sweeper = Sweeper(catalog, queue, settings, monotonic)
+        self._folding = Folding(catalog, segments, indexes, settings, monotonic)
         self._compaction = Compaction(catalog, segments, settings)
         self._recoding = Recoding(catalog, segments, formats, patch_codec)
-        self._cleaning = Cleaning(catalog, blobs, segments, indexes, settings, now)
+        self._purging = Purging(catalog, blobs, segments, indexes, settings, monotonic)
+        self._cleaning = Cleaning(catalog, blobs, segments, indexes, settings, catalog.now)
         self._snapshots: dict[str, Snapshot] = {}
         """By collection name, to be read again only when the version has changed."""
         self._settled: dict[int, int] = {}
@@ -106,14 +115,18 @@ class Builder:
 
     def fold(self, collection: str) -> bool:
         """Fold all that is published, due or not; False when there is nothing new (or somebody else did)."""
-        snapshot = self._catalog.snapshot(collection)
-        return bool(snapshot.uncovered) and self._folding.fold(snapshot)
+        usable = self._folding.usable(self._catalog.snapshot(collection))
+        return usable is not None and bool(usable.uncovered) and self._folding.fold(usable)
+
+    def refold(self, collection: str) -> bool:
+        """Fold all that is published, whatever lies in the place of the generation; False as for `fold`."""
+        return self._folding.fold(self._catalog.snapshot(collection))
 
     def _pass(self) -> bool:
         """Whether there is more to do at once."""
         try:
             report = self._leased()
-        except LeaseLostError as error:
+        except (LeaseLostError, UnavailableError) as error:
             log.warning("%s", error)
             return False
         except Exception:
@@ -135,6 +148,7 @@ class Builder:
         report = StepReport()
         with heartbeat:
             self._sweep(report)
+            self._purge(report)
             for collection in self._catalog.collections():
                 heartbeat.check()
                 self._tend(collection.name, report, heartbeat)
@@ -144,11 +158,22 @@ class Builder:
     def _sweep(self, report: StepReport) -> None:
         report.expired = self._sweeper.expire()
         report.resent = self._sweeper.resend()
-        report.sealed = self._sweeper.seal_abandoned()
+        report.sealed = self._sweeper.end_abandoned()
+        report.given_up = self._catalog.expire_trash(self._settings.trash_seconds)
+
+    def _purge(self, report: StepReport) -> None:
+        """End what purges have begun and could not end."""
+        if self._monotonic() < self._rests.get(PURGES, 0.0):
+            return
+        try:
+            report.purged = self._purging.finish(early=False)
+        except (SightlineError, OSError):
+            log.exception("pictures could not be purged")
+            self._rests[PURGES] = self._monotonic() + self._settings.rest_seconds
 
     def _tend(self, name: str, report: StepReport, heartbeat: Heartbeat) -> None:
         """Fold, rewrite and merge one collection; a problem with it must not keep the others waiting."""
-        if self._now() < self._rests.get(name, 0.0):
+        if self._monotonic() < self._rests.get(name, -float("inf")):
             return
         try:
             snapshot = self._snapshot(name)
@@ -162,8 +187,12 @@ class Builder:
             self._snapshots.pop(name, None)
             if isinstance(error, NotFoundError) and not isinstance(error, FileMissingError):
                 return  # deleted meanwhile
-            log.exception("a collection could not be tended", extra={"collection": name})
-            self._rests[name] = self._now() + self._settings.rest_seconds
+            sentence = trouble_of(error)
+            if sentence is None:
+                log.exception("a collection could not be tended", extra={"collection": name})
+            else:
+                log.error("A collection cannot be tended now: %s", sentence, extra={"collection": name})
+            self._rests[name] = self._monotonic() + self._settings.rest_seconds
 
     def _snapshot(self, name: str) -> Snapshot:
         known = self._snapshots.get(name)
@@ -183,17 +212,19 @@ class Builder:
             self._settled[collection.id] = collection.version
 
     def _folded(self, snapshot: Snapshot, report: StepReport) -> bool:
-        reason = self._folding.due(snapshot)
-        if reason is None:
+        if self._folding.due(snapshot) is None:
+            return False
+        usable = self._folding.usable(snapshot)
+        reason = None if usable is None else self._folding.due(usable)
+        if usable is None or reason is None:
             return False
         log.info("folding: %s", reason, extra={"collection": snapshot.collection.name})
-        folded = self._folding.fold(snapshot)
+        folded = self._folding.fold(usable)
         report.folded += folded
         return folded
 
     def _clean(self, report: StepReport) -> None:
-        if self._now() - self._cleaned_at < self._settings.clean_seconds:
+        if self._monotonic() - self._cleaned_at < self._settings.clean_seconds:
             return
-        report.removed = self._cleaning.remove_retired() + self._cleaning.remove_orphans()
-        report.released = self._cleaning.remove_released()
-        self._cleaned_at = self._now()
+        report.removed, report.released = self._cleaning.run()
+        self._cleaned_at = self._monotonic()

@@ -1,16 +1,24 @@
-"""Files that nobody needs: of late workers, of unfinished writes, of what was replaced or deleted."""
+"""Files that nobody needs: of late workers, of unfinished writes, of what was replaced or deleted.
+
+What the catalog itself let go (a retired segment, a replaced generation, the files of a deleted collection)
+is deleted after its time of grace. What it does not know (a *stray*) is only set aside, and deleted a day
+later. Nothing at all happens in a folder that another installation or another copy of this catalog works in,
+or of which the catalog knows little. Ages are of the catalog, never of a file or of this machine's clock.
+"""
 
 from __future__ import annotations
 
+import errno
 import logging
-from collections.abc import Callable
-from functools import partial
-from pathlib import Path
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from sightline.errors import SightlineError
 from sightline.faultpoint import faultpoint
+from sightline.indexer.building.releasing import Releasing
 from sightline.indexer.settings import BuilderSettings
+from sightline.store.own_files import SEGMENT_KIND, OwnFiles, Shelf, is_doubtful
+from sightline.store.ownership import REMEDY, Place, claim_all, places_of, stamp, strange_stamps
 
 if TYPE_CHECKING:
     from sightline.store.blobs import BlobStore
@@ -21,12 +29,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-RELEASED_AT_ONCE = 1000
-"""Originals that one pass removes, at most."""
-
-
 class Cleaning:
-    """Compares what is stored with the catalog. A file is looked at once it is old enough to be nobody's."""
+    """Compares what is stored with the catalog, now and then."""
 
     def __init__(
         self,
@@ -38,93 +42,147 @@ class Cleaning:
         now: Callable[[], float],
     ) -> None:
         self._catalog = catalog
-        self._blobs = blobs
         self._segments = segments
-        self._indexes = indexes
         self._settings = settings
-        self._now = now
+        self._places = places_of(catalog, segments.folder, indexes)
+        self._releasing = Releasing(catalog, blobs, settings, now)
+        self._said: set[str] = set()
 
-    def remove_retired(self) -> int:
-        """Replaced segments after their time of grace: first the file, then the row that names it."""
-        retired = self._catalog.retired_segments(self._now() - self._settings.retired_seconds)
-        for segment in retired:
-            self._segments.forget(segment.file)
-            (self._segments.folder / segment.file).unlink(missing_ok=True)
-            faultpoint("clean.unlinked")
+    def run(self) -> tuple[int, int]:
+        """How many files were removed or set aside, and of how many pictures the copies were removed."""
+        if not self._may_remove():
+            return 0, 0
+        shelves = [shelf for place in self._places for shelf in place.shelves]
+        return sum(self._tended(shelf) for shelf in shelves), self._releasing.run()
+
+    def _may_remove(self) -> bool:
+        """Whether the folders are this installation's, and no other copy of its catalog cleans them."""
+        try:
+            places = [place for place in self._places if place.folder.is_dir()]
+            claim_all(places, self._catalog.installation_id())
+            stamps = self._catalog.stamps()
+            strange = strange_stamps(places, stamps.known)
+            if not strange:
+                self._stamp(places, stamps.next)
+        except (SightlineError, OSError) as error:
+            self._say(str(error))
+            return False
+        for folder in strange:
+            self._say(
+                f"The folder {folder} was cleaned for another copy of this catalog, or for a later state of "
+                f"it, so nothing is removed from it: {REMEDY}."
+            )
+        return not strange
+
+    def _stamp(self, places: Sequence[Place], text: str) -> None:
+        """On a full disk the old one stays: who removes files makes room."""
+        try:
+            stamp(places, text)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+        else:
+            self._catalog.stamped(text)
+
+    def _tended(self, shelf: Shelf) -> int:
+        """One shelf's trouble holds up no other."""
+        try:
+            return self._tend(shelf)
+        except OSError as error:
+            log.warning("%s", error)
+            return 0
+
+    def _tend(self, shelf: Shelf) -> int:
+        """Files are listed before the names are read: what is published meanwhile is named."""
+        files, stored = shelf.files, shelf.files.stored()
+        named = shelf.named()
+        self._put_back(files, files.swept() & named)
+        known = named | shelf.released()
+        finished = {name for name in stored if files.is_finished(name)}
+        unnamed = len(finished - known)
+        if is_doubtful(len(finished) - unnamed, unnamed):
+            self._say(
+                f"The catalog knows {len(finished) - unnamed} of the {len(finished)} {shelf.kind} files in "
+                f"{files.folder}, so it may not be theirs, and nothing is removed: see `sightline doctor`."
+            )
+            return 0
+        removed = self._remove_retired(files) if shelf.kind == SEGMENT_KIND else 0
+        removed += self._remove_released(shelf) + self._remove_unfinished(shelf, stored - finished)
+        return removed + self._sweep(shelf, finished - known)
+
+    def _remove_retired(self, files: OwnFiles) -> int:
+        """Replaced segments: first the file, then the row that names it."""
+        before = self._catalog.moment() - self._settings.retired_seconds
+        retired = self._catalog.retired_segments(before)
+        self._remove(files, [segment.file for segment in retired])
+        faultpoint("clean.unlinked")
         if retired:
             self._catalog.forget_segments([segment.id for segment in retired])
             faultpoint("clean.forgotten")
         return len(retired)
 
-    def remove_orphans(self) -> int:
-        """Files that no row names. Listed before the rows are read: what is published meanwhile is named."""
-        segments = self._old_files(self._segments.folder, self._settings.orphan_seconds)
-        orphans = _unnamed(segments, self._catalog.segment_files)
-        for path in orphans:
-            log.info("removed a file that no row names", extra={"file": path.name})
-            path.unlink(missing_ok=True)
-        return len(orphans) + self._remove_generations()
+    def _remove_released(self, shelf: Shelf) -> int:
+        released = self._catalog.released_files(shelf.kind, self._settings.retired_seconds)
+        self._remove(shelf.files, released)
+        if released:
+            self._catalog.forget_files(released)
+        return len(released)
 
-    def _remove_generations(self) -> int:
-        """Those that were replaced, lost or never finished."""
-        age = min(self._settings.orphan_seconds, self._settings.retired_seconds)
-        removed: set[str] = set()
-        for kind, backend in self._indexes.backends.items():
-            stored = backend.stored(self._now() - age)
-            # Kinds may share a folder: what one of them removed is not there for the next.
-            unnamed = stored - self._catalog.generation_files() if stored else stored
-            for file in sorted(unnamed):
-                log.info("removed a generation that no row names", extra={"file": file, "kind": kind})
-                backend.remove(file)
-            removed |= unnamed
-        return len(removed)
+    def _remove(self, files: OwnFiles, names: Iterable[str]) -> None:
+        for name in names:
+            self._segments.forget(name)
+            files.remove(name)
 
-    def remove_released(self) -> int:
-        """Originals and thumbnails that no image has any more, after their time of grace; how many.
+    def _remove_unfinished(self, shelf: Shelf, names: set[str]) -> int:
+        """What writers began and did not end: no good to anybody, so they are not set aside first.
 
-        First the files, then the row that says that they are released: only hashes that this catalog once
-        held are named, so nothing else in the folder can go. What cannot be removed now is tried again.
+        Of a generation only the builder is the writer, and it may die of one large file again and again.
         """
-        if self._settings.released_seconds is None:
-            return 0
-        before = self._now() - self._settings.released_seconds
-        # A file that was kept a moment ago may be for a row that is not written yet, however short the grace.
-        kept_before = min(before, self._now() - self._settings.orphan_seconds)
-        removed: list[str] = []
-        try:
-            self._blobs.put_back_taken()
-            self._blobs.clean(self._settings.orphan_seconds)
-            for sha256 in self._catalog.releasable_blobs(before, RELEASED_AT_ONCE):
-                if self._remove_blob(sha256, kept_before):
-                    removed.append(sha256)
-                    faultpoint("release.removed")
-        except (SightlineError, OSError) as error:  # the store cannot be reached
-            log.warning("%s", error)
-        self._catalog.forget_blobs(removed, before)
-        if removed:
-            log.info("removed originals and thumbnails of deleted pictures", extra={"pictures": len(removed)})
-        return len(removed)
+        patience = self._settings.orphan_seconds
+        if shelf.kind != SEGMENT_KIND:
+            patience = min(patience, self._settings.retired_seconds)
+        old = self._catalog.observe_files(shelf.kind, "unfinished", names, patience)
+        self._remove(shelf.files, old)
+        self._catalog.forget_files(old)
+        return len(old)
 
-    def _remove_blob(self, sha256: str, kept_before: float) -> bool:
-        try:
-            return self._blobs.remove_released(
-                sha256, kept_before, partial(self._catalog.is_referenced, sha256)
-            )
-        except (ConnectionError, TimeoutError):
-            raise
-        except OSError as error:  # this file's own trouble; the others go
-            log.warning("%s", error)
-            return False
+    def _sweep(self, shelf: Shelf, strays: set[str]) -> int:
+        """Set aside what was seen unnamed for long, delete what lies aside for long; how many of both.
 
-    def _old_files(self, folder: Path, seconds: float) -> list[Path]:
-        if not folder.is_dir():
-            return []
-        horizon = self._now() - seconds
-        return [path for path in folder.iterdir() if path.is_file() and path.stat().st_mtime <= horizon]
+        In SQL before in the folder: whoever publishes a stray meanwhile either finds that out, and writes it
+        again, or keeps it from being set aside.
+        """
+        settings, files = self._settings, shelf.files
+        old = self._catalog.observe_files(shelf.kind, "stray", strays, settings.orphan_seconds)
+        going = self._catalog.sweep_files(old)
+        faultpoint("clean.noted")
+        for name in going:
+            log.info("set aside a file that no row names", extra={"file": name, "kind": shelf.kind})
+            self._segments.forget(name)
+            files.set_aside(name)
+            faultpoint("clean.aside")
+        swept = self._catalog.observe_files(shelf.kind, "swept", files.swept(), settings.aside_seconds)
+        self._delete(shelf, swept)
+        return len(going) + len(swept)
 
+    def _delete(self, shelf: Shelf, swept: list[str]) -> None:
+        named = shelf.named() if swept else set()
+        for name in swept:
+            if name not in named:
+                log.info("removed a file that no row names", extra={"file": name, "kind": shelf.kind})
+                shelf.files.remove_swept(name)
+                faultpoint("clean.deleted")
+        self._catalog.forget_files(swept)
 
-def _unnamed(paths: list[Path], names: Callable[[], set[str]]) -> list[Path]:
-    if not paths:
-        return []
-    named = names()
-    return [path for path in paths if path.name not in named]
+    def _put_back(self, files: OwnFiles, names: set[str]) -> None:
+        """The catalog was restored to a state that names them, or a builder died at the wrong moment."""
+        for name in sorted(names):
+            log.warning("put back a file that a row names", extra={"file": name})
+            files.put_back(name)
+        self._catalog.forget_files(names)
+
+    def _say(self, sentence: str) -> None:
+        """Once for each builder: what is wrong stays so until somebody looks."""
+        if sentence not in self._said:
+            self._said.add(sentence)
+            log.error("%s", sentence)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from sightline.errors import CorruptionError, NotFoundError
 from sightline.faultpoint import faultpoint
+from sightline.indexer.building.damage import Damage
 from sightline.indexer.settings import BuilderSettings
+from sightline.store.durable import FileMissingError
 from sightline.store.records import Generation
 
 if TYPE_CHECKING:
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
     from sightline.store.index import Indexes
     from sightline.store.records import Snapshot
     from sightline.store.segments import SegmentReader
+    from sightline.types import Keys
 
 log = logging.getLogger(__name__)
 
@@ -31,13 +35,14 @@ class Folding:
         segments: SegmentReader,
         indexes: Indexes,
         settings: BuilderSettings,
-        now: Callable[[], float],
+        monotonic: Callable[[], float],
     ) -> None:
         self._catalog = catalog
         self._segments = segments
         self._indexes = indexes
         self._settings = settings
-        self._now = now
+        self._monotonic = monotonic
+        self._damage = Damage(segments)
         self._verified: dict[str, float] = {}
         """Generation file → when its checksum was last read in full."""
 
@@ -54,18 +59,41 @@ class Folding:
             return "many images are outside of the generation"
         if self._idle(snapshot):
             return "nothing else is going on"
-        if self._many_dead(snapshot):
-            return "much of the generation is dead"
+        if self._much_gone(snapshot):
+            return "much of the generation is gone"
         return None
+
+    def usable(self, snapshot: Snapshot) -> Snapshot | None:
+        """Without the segments that are lost or damaged, which are scanned as far as they can be.
+
+        None when nothing better than the generation that serves can be built: it still holds the images of a
+        segment that is lost.
+        """
+        covered = self._damage.spared(snapshot.covered, tokens_only=True)
+        uncovered = self._damage.spared(snapshot.uncovered, tokens_only=True)
+        serving = snapshot.generation
+        fewer = serving is not None and len(covered) < len(snapshot.covered)
+        if not covered + uncovered or (fewer and serving is not None and self._sound(serving)):
+            return None
+        return replace(snapshot, covered=covered, uncovered=uncovered)
 
     def fold(self, snapshot: Snapshot) -> bool:
         """Build and publish the next generation over all segments of the snapshot, of the kind that serves.
 
-        False when the catalog has moved on meanwhile; what was built is removed then.
+        False when the catalog has moved on meanwhile (what was built is removed then), or when a segment
+        proves damaged, which is known from then on.
         """
+        try:
+            return self._fold(snapshot)
+        except (CorruptionError, FileMissingError):
+            if not self._damage.found_in(snapshot.segments, tokens_only=True):
+                raise
+            return False
+
+    def _fold(self, snapshot: Snapshot) -> bool:
         kind = self._kind(snapshot)
         backend = self._indexes.of(kind)
-        built = backend.build(self._segments, snapshot.segments, snapshot.dead)
+        built = backend.build(self._segments, snapshot.segments, snapshot.gone)
         faultpoint("fold.built")
         old = snapshot.generation
         number = old.number if old is not None else 0
@@ -76,17 +104,15 @@ class Folding:
             sha256=built.sha256,
             covered=built.covered,
             images=built.images,
-            created_at=self._now(),
+            created_at=self._catalog.now(),
             kind=kind,
         )
-        if old is not None:
-            backend.retire(old.file)  # searches that began before may still open it for a while
-        faultpoint("fold.retired")
+        backend.verify(built.file, built.sha256, quick=True)  # FileMissingError: somebody took it away
         if not self._catalog.publish_generation(snapshot.collection.id, number, generation):
             backend.remove(built.file)
             return False
         faultpoint("fold.published")
-        self._verified[built.file] = self._now()
+        self._verified[built.file] = self._monotonic()
         told = {"generation": number + 1, "kind": kind, "images": built.images}
         log.info("generation published", extra={"collection": snapshot.collection.name, **told})
         return True
@@ -107,32 +133,38 @@ class Folding:
             return False
         images = sum(segment.count for segment in snapshot.segments)
         newest = max(segment.created_at for segment in snapshot.uncovered)
-        quiet = self._now() - newest >= self._settings.fold_idle_seconds
-        return quiet and images <= self._settings.fold_idle_max_images
+        if images > self._settings.fold_idle_max_images:
+            return False
+        # Newer than now: the clock was put back since, and how long ago it was is not known.
+        return not 0.0 <= self._catalog.now() - newest < self._settings.fold_idle_seconds
 
-    def _many_dead(self, snapshot: Snapshot) -> bool:
+    def _much_gone(self, snapshot: Snapshot) -> bool:
         generation = snapshot.generation
         if generation is None or generation.images == 0:
             return False
         most = self._settings.fold_dead_fraction * generation.images
-        if len(snapshot.dead) <= most:  # most of the time: no file is opened
+        gone = snapshot.gone
+        if len(gone) <= most:  # most of the time: no file is opened
             return False
-        alive = sum(self._alive(segment.file, snapshot) for segment in snapshot.covered)
-        return generation.images - alive > most
+        kept = sum(self._kept(segment.file, gone) for segment in snapshot.covered)
+        return generation.images - kept > most
 
-    def _alive(self, file: str, snapshot: Snapshot) -> int:
-        keys, _ = self._segments.tokens(file)
-        return int(np.isin(keys, snapshot.dead, invert=True).sum())
+    def _kept(self, file: str, gone: Keys) -> int:
+        try:
+            keys = self._segments.keys(file)
+        except (CorruptionError, FileMissingError):
+            return 0  # whether it can be done without is asked later
+        return int(np.isin(keys, gone, invert=True).sum())
 
     def _sound(self, generation: Generation) -> bool:
         """Whether it is there; now and then also whether it is what was built."""
         checked = self._verified.get(generation.file)
-        quick = checked is not None and self._now() - checked < self._settings.verify_seconds
+        quick = checked is not None and self._monotonic() - checked < self._settings.verify_seconds
         try:
             self._indexes.of(generation.kind).verify(generation.file, generation.sha256, quick=quick)
-        except (CorruptionError, NotFoundError) as error:
+        except (OSError, CorruptionError, NotFoundError) as error:
             log.error("%s", error, extra={"generation": generation.number})
             return False
         if not quick:
-            self._verified[generation.file] = self._now()
+            self._verified[generation.file] = self._monotonic()
         return True

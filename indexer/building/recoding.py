@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sightline.blip.patch_formats import PackedPatches, PatchFormat, PatchFormats
+from sightline.errors import CorruptionError
 from sightline.faultpoint import faultpoint
-from sightline.store.durable import publish_or_remove
+from sightline.indexer.building.damage import Damage
+from sightline.store.durable import FileMissingError, publish_or_remove
 from sightline.store.segments import write_segment
 from sightline.types import FP16, INT8, LATENT, PatchLevel
 
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     from sightline.store.catalog import Catalog
     from sightline.store.records import NewSegment, Segment, Snapshot
     from sightline.store.segments import SegmentReader
-    from sightline.types import Codes, Half
+    from sightline.types import Half
 
 log = logging.getLogger(__name__)
 
@@ -35,12 +37,21 @@ class Recoding:
         self._segments = segments
         self._level = level
         self._formats = formats
+        self._damage = Damage(segments)
 
     def rewrite_one(self, snapshot: Snapshot) -> int:
         """Rewrite the first segment that is still in fp16 though it need not be; how many that were."""
         waiting = [one for one in snapshot.segments if one.codec == FP16]
         target = self._target(snapshot.collection.fingerprint) if waiting else None
-        return int(target is not None and self._replace(snapshot, waiting[0], target))
+        if target is None:
+            return 0
+        for segment in self._damage.spared(waiting):
+            try:
+                return int(self._replace(snapshot, segment, target))
+            except (CorruptionError, FileMissingError):
+                if not self._damage.found_in([segment]):
+                    raise
+        return 0
 
     def _target(self, fingerprint: str) -> PatchFormat | None:
         if self._level == INT8:
@@ -60,27 +71,27 @@ class Recoding:
         return replaced
 
     def _rewritten(self, snapshot: Snapshot, old: Segment, target: PatchFormat) -> NewSegment | None:
-        """The living rows in the new codec; None when there are none."""
-        content = self._segments.read(old.file)
-        rows = np.flatnonzero(~np.isin(content.keys, snapshot.dead))
-        if not len(rows) or content.patches is None:
+        """What is not gone, in the new codec; None when that is nothing."""
+        content = self._segments.head(old.file)
+        rows = np.flatnonzero(~np.isin(content.keys, snapshot.gone))
+        if not len(rows):
             return None
         parts = [
-            _packed(content.patches[rows[start : start + _AT_ONCE]], target)
+            _packed(self._segments.rows(old.file, "patches", rows[start : start + _AT_ONCE]), target)
             for start in range(0, len(rows), _AT_ONCE)
         ]
         packed, keys = PackedPatches.joined(parts), content.keys[rows]
         return write_segment(
             self._segments.folder,
             keys,
-            content.tokens[rows],
+            self._segments.rows(old.file, "tokens", rows),
             packed.patches,
             target.codec,
             packed.scales,
         )
 
 
-def _packed(patches: Half | Codes, target: PatchFormat) -> PackedPatches:
+def _packed(patches: Half, target: PatchFormat) -> PackedPatches:
     import torch
 
     return target.pack(torch.from_numpy(patches))

@@ -13,24 +13,26 @@ from sightline.indexer.settings import BuilderSettings
 
 if TYPE_CHECKING:
     from sightline.store.catalog import Catalog
+    from sightline.store.records import Listing
 
 log = logging.getLogger(__name__)
 
 NEVER_SENT = 1e12
 """An age in seconds that no message has: asks for the tasks that were never sent."""
-RECENT_JOBS = 200
 
 
 class Sweeper:
     """Tasks and jobs; ``queue`` None means that nobody listens and nothing needs sending."""
 
     def __init__(
-        self, catalog: Catalog, queue: Queue | None, settings: BuilderSettings, now: Callable[[], float]
+        self, catalog: Catalog, queue: Queue | None, settings: BuilderSettings, monotonic: Callable[[], float]
     ) -> None:
         self._catalog = catalog
         self._queue = queue
         self._settings = settings
-        self._now = now
+        self._monotonic = monotonic
+        self._signs: dict[str, tuple[float, float]] = {}
+        """Job that still registers → the last sign of life of its listing, and when it was seen first."""
 
     def expire(self) -> int:
         """Tasks whose worker is gone become free again and are sent at once."""
@@ -59,16 +61,29 @@ class Sweeper:
                 log.warning("messages were lost; sending them again", extra={"task_ids": ready})
         return self._send(ready)
 
-    def seal_abandoned(self) -> int:
-        """Jobs whose listing died: what they registered is all there will be."""
-        horizon = self._now() - self._settings.stale_registration_seconds
-        sealed = 0
-        for job in self._catalog.jobs(limit=RECENT_JOBS):
-            if job.state == "registering" and job.updated_at < horizon:
-                log.warning("sealed a job whose listing died", extra={"job_id": job.id})
-                self._catalog.seal_job(job.id)
-                sealed += 1
-        return sealed
+    def end_abandoned(self) -> int:
+        """Jobs whose listing died: what they registered is all there will be, and they say so.
+
+        Silence is measured here, and not with the database's clock, which may be set.
+        """
+        listings = self._catalog.unsealed_jobs()
+        self._signs = {listing.job.id: self._seen(listing) for listing in listings}
+        ended = [listing.job.id for listing in listings if self._silent(listing)]
+        for job_id in ended:
+            log.warning("the listing of a job ended early", extra={"job_id": job_id})
+            self._catalog.end_listing(job_id)
+        return len(ended)
+
+    def _seen(self, listing: Listing) -> tuple[float, float]:
+        known = self._signs.get(listing.job.id)
+        return known if known is not None and known[0] == listing.sign else (listing.sign, self._monotonic())
+
+    def _silent(self, listing: Listing) -> bool:
+        """A listing by an API server is left to those long enough that one of them takes it up again."""
+        resumed = listing.job.request.get("roots") is not None
+        patient = resumed or not listing.leased
+        limit = self._settings.stale_registration_seconds if patient else self._settings.silent_seconds
+        return self._monotonic() - self._signs[listing.job.id][1] >= limit
 
     def _send(self, task_ids: list[int]) -> int:
         if not task_ids or self._queue is None:

@@ -9,9 +9,11 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from sightline.errors import CorruptionError, NotFoundError
 from sightline.indexer.embedding.batch import Picture
-from sightline.types import FP16
+from sightline.types import FP16, NO_PATCHES
 
 if TYPE_CHECKING:
     from sightline.blip.patch_formats import PatchFormat
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def embedded_before(parts: IndexerParts, lease: Lease, format: PatchFormat) -> dict[str, Picture]:
-    """Contents of this task that the collection has already, by SHA-256.
+    """Contents of this task that the collection has already, and be it in its trash, by SHA-256.
 
     What was buried or merged away since the look-up, or lies in a damaged segment, is left to the model.
     """
@@ -31,7 +33,7 @@ def embedded_before(parts: IndexerParts, lease: Lease, format: PatchFormat) -> d
     found = {sha256: place for sha256, place in found.items() if place.codec in usable}
     if not found:
         return {}
-    images = parts.catalog.describe(lease.collection.id, [place.key for place in found.values()])
+    images = parts.catalog.kept_images(lease.collection.id, [place.key for place in found.values()])
     copies = {}
     for sha256, place in found.items():
         with suppress(NotFoundError, CorruptionError, KeyError):
@@ -40,17 +42,21 @@ def embedded_before(parts: IndexerParts, lease: Lease, format: PatchFormat) -> d
 
 
 def _copy(segments: SegmentReader, place: ImageLocation, image: Image, format: PatchFormat) -> Picture:
-    content = segments.read(place.file)
-    row = slice(place.row, place.row + 1)
-    if content.keys[row].tolist() != [place.key]:
+    keys, row = segments.keys(place.file), np.array([place.row])
+    if keys[place.row : place.row + 1].tolist() != [place.key]:
         raise CorruptionError(f"Row {place.row} of {place.file} is not the image that the catalog says.")
-    picture = Picture(image.width or 0, image.height or 0, tokens=content.tokens[place.row])
-    patches, scales = content.patches, content.scales
-    if patches is not None and content.codec != format.codec:
+    picture = Picture(image.width or 0, image.height or 0, tokens=segments.rows(place.file, "tokens", row)[0])
+    if place.codec == NO_PATCHES:
+        return picture
+    (kept,) = segments.gather([place])
+    patches, scales = kept.patches, kept.scales
+    if kept.codec != format.codec:
         import torch
 
-        patches, scales = format.pack(torch.from_numpy(patches[row].copy()))
-        row = slice(0, 1)
-    picture.patches = patches[row][0] if patches is not None else None
-    picture.scales = scales[row][0] if scales is not None else None
+        packed = format.pack(torch.from_numpy(patches))
+        picture.patches = packed.patches[0] if packed.patches is not None else None
+        scales = packed.scales
+    else:
+        picture.patches = patches[0]
+    picture.scales = scales[0] if scales is not None else None
     return picture

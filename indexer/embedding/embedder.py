@@ -49,9 +49,9 @@ class Embedder:
             ).finish()
             return self._publish(lease, batch)
 
-    def give_up(self, lease: Lease, detail: str) -> bool:
+    def give_up(self, lease: Lease, reason: str, detail: str) -> bool:
         """Every image of the task has failed."""
-        return self._catalog.publish(lease, None, [(image.key, "internal", detail) for image in lease.images])
+        return self._catalog.publish(lease, None, [(image.key, reason, detail) for image in lease.images])
 
     def _publish(self, lease: Lease, batch: Batch) -> bool:
         rows, failures = batch.outcome()

@@ -11,7 +11,11 @@ import logging
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from sightline.blip.patch_formats import PatchFormat
+from sightline.errors import CorruptionError
+from sightline.store.durable import FileMissingError
 from sightline.types import FP16, INT8, LATENT
 
 if TYPE_CHECKING:
@@ -76,11 +80,13 @@ def fp16_patches(segments: SegmentReader, snapshot: Snapshot, most: int) -> Iter
     for segment in snapshot.segments:
         if segment.codec != FP16 or not left:
             continue
-        patches = segments.read(segment.file).patches
-        if patches is None:
-            continue
-        wanted = patches[:left]
+        wanted = np.arange(min(left, segment.count))
         left -= len(wanted)
         for start in range(0, len(wanted), _AT_ONCE):
-            # Copied: a view into the map is read-only, which torch warns about.
-            yield torch.from_numpy(wanted[start : start + _AT_ONCE].copy())
+            rows = wanted[start : start + _AT_ONCE]
+            try:
+                patches = segments.rows(segment.file, "patches", rows)
+            except (CorruptionError, FileMissingError) as error:
+                log.warning("%s", error)  # the others are enough to fit a codec
+                continue
+            yield torch.from_numpy(patches)

@@ -143,7 +143,8 @@ class LeasedBatch:
                 self._batch.pictures[sha256] = rejected
 
     def _encoder(self) -> Encoder:
-        encoder = self._parts.models.encoder(self._collection)
+        with self._heartbeat.pulse.patience():
+            encoder = self._parts.models.encoder(self._collection)
         if encoder.fingerprint != self._collection.fingerprint:
             name = self._collection.name
             raise ModelMismatchError(f"This worker's model is not that of the collection {name}.")

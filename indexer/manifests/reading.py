@@ -2,7 +2,8 @@
 
 Column ``uri`` is required: a path relative to the manifest, an absolute one, or ``archive.zip!/member``.
 ``id`` and ``caption`` are optional; every other column becomes metadata, except where it is empty. A row that
-makes no sense is a problem with its line number, and the next row counts again.
+makes no sense is a problem with its line number, and the next row counts again. Several rows may give
+captions of one picture: a manifest is read twice for that, so that it need not fit into memory.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 from sightline.indexer.files import is_text, local_uri, readable
 from sightline.indexer.items import Listed, SourceItem, SourceProblem
 from sightline.indexer.manifests.addresses import Addresses
+from sightline.indexer.manifests.repeats import Line, merged, repeated
 from sightline.indexer.manifests.rows import Row, csv_rows, jsonl_rows
 
 _OWN = ("uri", "id", "caption")
@@ -34,11 +36,18 @@ def iter_manifest(path: str, addresses: Addresses) -> Iterator[Listed]:
     Raises:
         SourceError: the manifest cannot be read, or has no column ``uri``.
     """
+    ids = (line.listed.image_id for line in _lines(path, addresses) if isinstance(line.listed, SourceItem))
+    yield from merged(_lines(path, addresses), repeated(ids))
+
+
+def _lines(path: str, addresses: Addresses) -> Iterator[Line]:
+    named = readable(Path(path).name)
     for row in _rows(path):
         try:
-            yield _item(row, addresses)
+            listed: Listed = _item(row, addresses)
         except ValueError as error:
-            yield _problem(row, path, error)
+            listed = _problem(row, path, error)
+        yield Line(f"{named}:{row.line}", listed)
 
 
 def _rows(path: str) -> Iterator[Row]:

@@ -8,27 +8,36 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from concurrent.futures import Future
+from threading import Thread
+from typing import Any, Protocol, TypeVar
 
 from celery import Celery
 from kombu.exceptions import ChannelError, ConnectionError, OperationalError
 from kombu.transport import TRANSPORT_ALIASES
 
+from sightline.circuit import Circuit
 from sightline.errors import InputError, UnavailableError
 from sightline.faultpoint import faultpoint
-from sightline.indexer.names import TASK, worker_name
+from sightline.indexer.names import TASK
 from sightline.indexer.queue.folder_broker import prepare_folder
 from sightline.indexer.settings import BrokerSettings
+from sightline.store.storage import writing
 
 log = logging.getLogger(__name__)
 
+REQUEST = "sightline.indexer.queue.request:Request"
+"""By name: only workers need it."""
 FOLDER_ALIAS = "sightline-folder"
 REDIS_SCHEMES = {"redis": "redis", "rediss": "rediss", "valkey": "redis", "valkeys": "rediss"}
 AMQP_SCHEMES = {"amqp": "amqp", "amqps": "amqps", "pyamqp": "amqp"}
 
 
-RunTask = Callable[[int, str], object]
-"""(task id, owner of the lease)."""
+RunTask = Callable[[int], object]
+"""Does the task with this id, whatever its kind."""
+
+
+Result = TypeVar("Result")
 
 
 class MarksSent(Protocol):
@@ -40,20 +49,17 @@ class MarksSent(Protocol):
 def make_app(broker: BrokerSettings, run: RunTask) -> Celery:
     """The Celery application: settings, queue and the one task. Opens no connection.
 
-    ``run(task_id, owner)`` does the task, whatever its kind.
-
     Raises:
         InputError: a broker address of a kind that this cannot speak.
     """
     url, options = _transport(broker)
     app = Celery("sightline", broker=url, set_as_current=False, fixups=[])
     app.conf.update(_configuration(broker, options))
-    owner = worker_name()
 
     def task(task_id: int) -> None:
-        run(task_id, owner)
+        run(task_id)
 
-    app.task(task, name=TASK, acks_late=True, reject_on_worker_lost=True, ignore_result=True)
+    app.task(task, name=TASK, acks_late=True, reject_on_worker_lost=True, ignore_result=True, Request=REQUEST)
     return app
 
 
@@ -91,12 +97,18 @@ def _transport(broker: BrokerSettings) -> tuple[str, dict[str, object]]:
     if scheme in REDIS_SCHEMES:
         options: dict[str, object] = {
             "socket_connect_timeout": broker.connect_seconds,
+            "socket_timeout": broker.reply_seconds,
             "socket_keepalive": True,
             "visibility_timeout": 6 * 3600,
         }
         return f"{REDIS_SCHEMES[scheme]}://{rest}", options
     if scheme in AMQP_SCHEMES:
-        return f"{AMQP_SCHEMES[scheme]}://{rest}", {"confirm_publish": True}
+        return f"{AMQP_SCHEMES[scheme]}://{rest}", {
+            "confirm_publish": True,
+            "connect_timeout": broker.connect_seconds,
+            "read_timeout": broker.reply_seconds,
+            "write_timeout": broker.reply_seconds,
+        }
     raise InputError(
         f"The broker address {_without_password(broker.url)} is of no known kind; "
         "use filesystem://, redis://, valkey:// or amqp://."
@@ -108,8 +120,9 @@ def _folder_transport(broker: BrokerSettings) -> tuple[str, dict[str, object]]:
         raise InputError("The filesystem broker needs a folder; set one, or use a Redis or AMQP address.")
     # Kombu refuses module paths in addresses, so its table of transports gets one more name.
     TRANSPORT_ALIASES[FOLDER_ALIAS] = "sightline.indexer.queue.folder_broker:Transport"
-    options = {"polling_interval": broker.polling_interval, **prepare_folder(broker.folder)}
-    return f"{FOLDER_ALIAS}://localhost", options
+    with writing(broker.folder):
+        folders = prepare_folder(broker.folder)
+    return f"{FOLDER_ALIAS}://localhost", {"polling_interval": broker.polling_interval, **folders}
 
 
 def _without_password(url: str) -> str:
@@ -118,45 +131,53 @@ def _without_password(url: str) -> str:
 
 
 class TaskSender:
-    """Sends task ids by name and notes in the catalog that they were sent. Thread-safe."""
+    """Sends task ids by name and notes in the catalog that they were sent. Thread-safe.
+
+    A broker that hangs keeps nobody longer than ``send_seconds``, and then nobody for ``rest_seconds``.
+    """
 
     def __init__(self, app: Celery, catalog: MarksSent, broker: BrokerSettings) -> None:
         self._app = app
         self._catalog = catalog
         self._broker = broker
+        self._circuit = Circuit(broker.rest_seconds)
 
     def __call__(self, task_ids: Sequence[int]) -> None:
         """Send each id once.
 
         Raises:
-            UnavailableError: the broker cannot be reached. What was sent before is noted; the builder
-            sends the rest.
+            UnavailableError: the broker cannot be reached, or does not answer. What was sent before is noted;
+            the builder sends the rest.
         """
+        if not self._circuit.may_ask():
+            raise self._unavailable("it did not answer a moment ago")
         sent: list[int] = []
         try:
-            for task_id in task_ids:
-                self._send(task_id)
-                faultpoint("queue.sent")
-                sent.append(task_id)
+            self._in_time(lambda: self._send(task_ids, sent), lambda: len(sent))
+        except (OperationalError, ConnectionError, ChannelError, OSError) as error:
+            if isinstance(error, TimeoutError):
+                self._circuit.failed()
+            raise self._unavailable(str(error)) from error
         finally:
             if sent:
-                self._catalog.mark_sent(sent)
+                self._catalog.mark_sent(list(sent))
                 faultpoint("queue.noted")
+        self._circuit.succeeded()
 
     def depth(self) -> int | None:
         """Messages waiting in the queue; None when the broker cannot say."""
-        return self._guarded(self._depth)
-
-    def _send(self, task_id: int) -> None:
-        policy = {"max_retries": self._broker.send_retries, "interval_start": 0.1, "interval_max": 1.0}
         try:
+            return self._in_time(self._depth, lambda: 0)
+        except (OperationalError, ConnectionError, OSError) as error:
+            log.warning("the broker cannot be asked", extra={"error": str(error)})
+            return None
+
+    def _send(self, task_ids: Sequence[int], sent: list[int]) -> None:
+        policy = {"max_retries": self._broker.send_retries, "interval_start": 0.1, "interval_max": 1.0}
+        for task_id in task_ids:
             self._app.send_task(TASK, args=[task_id], retry=True, retry_policy=policy)
-        except (OperationalError, ConnectionError, ChannelError, OSError) as error:
-            where = _without_password(self._broker.url)
-            raise UnavailableError(
-                f"The broker at {where} cannot be reached ({error}); "
-                "the work is registered and starts when it is back."
-            ) from error
+            faultpoint("queue.sent")
+            sent.append(task_id)
 
     def _depth(self) -> int:
         with self._app.connection_for_read() as connection:
@@ -165,11 +186,36 @@ class TaskSender:
                 declared: Any = connection.default_channel.queue_declare(self._broker.queue, passive=True)
             except (ChannelError, *connection.channel_errors):
                 return 0  # nobody has declared the queue: nothing was ever sent
+            except connection.connection_errors as error:  # each driver has its own
+                raise OperationalError(str(error)) from error
             return int(declared.message_count)
 
-    def _guarded(self, ask: Callable[[], int]) -> int | None:
-        try:
-            return ask()
-        except (OperationalError, ConnectionError, OSError) as error:
-            log.warning("the broker cannot be asked", extra={"error": str(error)})
-            return None
+    def _in_time(self, work: Callable[[], Result], steps: Callable[[], int]) -> Result:
+        """``work()``, waited for as long as its ``steps`` go on: not all that a driver does can be timed.
+
+        TimeoutError: nothing has come for ``send_seconds``. The thread ends with the driver's own limits.
+        """
+        outcome: Future[Result] = Future()
+        Thread(target=_do, args=(work, outcome), daemon=True, name="broker").start()
+        before = -1
+        while (now := steps()) > before:
+            before = now
+            try:
+                return outcome.result(self._broker.send_seconds)
+            except TimeoutError:
+                if outcome.done():
+                    raise
+        raise TimeoutError(f"it did not answer within {self._broker.send_seconds:g} s")
+
+    def _unavailable(self, why: str) -> UnavailableError:
+        return UnavailableError(
+            f"The broker at {_without_password(self._broker.url)} cannot be reached ({why}); "
+            "the work is registered and starts when it is back."
+        )
+
+
+def _do(work: Callable[[], Result], outcome: Future[Result]) -> None:
+    try:
+        outcome.set_result(work())
+    except BaseException as error:  # it is the asker's
+        outcome.set_exception(error)

@@ -32,6 +32,8 @@ from kombu.exceptions import ChannelError
 from kombu.transport import filesystem, virtual
 from kombu.utils.json import dumps, loads
 
+from sightline.indexer.queue.stopping import told_to_stop
+
 log = logging.getLogger(__name__)
 
 QUEUE_FOLDER = "queue"
@@ -122,8 +124,6 @@ class Transport(filesystem.Transport):
         """One message, or ``socket.timeout`` after half a second: Celery would wait two before it looks at
         its stop flag. Once that is set, its loop still comes by one last time: no new batch then.
         """
-        from celery.worker import state
-
-        if state.should_stop is not None and state.should_stop is not False:
+        if told_to_stop():
             raise TimeoutError
         super().drain_events(connection, timeout=min(timeout or WAIT_SECONDS, WAIT_SECONDS))

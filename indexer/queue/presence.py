@@ -1,14 +1,15 @@
 """Whether any worker is alive, told through one row of the catalog.
 
 Every worker tries to hold the row and renews it; one does. When it dies, the row expires and another worker
-takes it. So whoever can take the row knows that there is no worker (or none that lived through the last
-seconds).
+takes it. So when nobody holds the row, there is no worker (or none that lived through the last seconds).
+Whether the living ones work is another question: ``unattended``.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
+import time
 import uuid
 from typing import TYPE_CHECKING
 
@@ -23,16 +24,29 @@ log = logging.getLogger(__name__)
 NAME = "worker-presence"
 HOLD_SECONDS = 15.0
 RENEW_SECONDS = 4.0
+LOOKS, BETWEEN_SECONDS = 2, 0.3
 
 
 def worker_is_alive(catalog: Catalog) -> bool:
-    """Ask, without leaving a trace that would be taken for a worker."""
-    return not catalog.acquire_singleton(NAME, "probe", 0.0)
+    """Whether any worker has shown itself lately."""
+    return catalog.singleton_is_held(NAME)
 
 
 def builder_is_alive(catalog: Catalog) -> bool:
-    """Whether the builder's lease is held, asked in the same way."""
-    return not catalog.acquire_singleton(BUILDER, "probe", 0.0)
+    """Whether the builder's lease is held."""
+    return catalog.singleton_is_held(BUILDER)
+
+
+def unattended(catalog: Catalog, seconds: float) -> str | None:
+    """A sentence when some work has waited for longer than that and nobody has any in hand; else None."""
+    for look in range(LOOKS):
+        if look:
+            time.sleep(BETWEEN_SECONDS)  # a busy worker has nothing in hand for a moment after each batch
+        backlog = catalog.backlog()
+        if backlog.leased or backlog.ready_seconds <= seconds:
+            return None
+    who = "the workers take none of it" if worker_is_alive(catalog) else "no worker is running"
+    return f"Pictures have waited for {backlog.ready_seconds:.0f} seconds, and {who}."
 
 
 class Presence:

@@ -9,6 +9,7 @@ twice, and the same image ids whatever the links are called.
 from __future__ import annotations
 
 import os
+import sys
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,12 +18,16 @@ from itertools import islice
 from typing import Final
 
 from sightline.errors import SourceError
+from sightline.indexer.cloud import is_away, name_in_the_cloud
 from sightline.indexer.files import absolute, is_ignored, local_uri, readable
+from sightline.indexer.installations import OwnFolders
 from sightline.indexer.items import SourceProblem
 
 SORT_LIMIT: Final = 10_000
 """Entries of one folder that are sorted; about 2 MB of names."""
 _MAGIC: Final = frozenset("*?[")
+_MAY_BE_AWAY: Final = sys.platform in ("darwin", "win32")
+"""Where files may be marked as being elsewhere: nowhere else is each looked at for it."""
 
 
 @dataclass(frozen=True)
@@ -38,13 +43,20 @@ Enter = Callable[[Sequence[str]], bool]
 
 
 def walk(
-    top: str, enter: Enter = lambda parts: True, *, sort_limit: int = SORT_LIMIT
+    top: str,
+    enter: Enter = lambda parts: True,
+    *,
+    sort_limit: int = SORT_LIMIT,
+    own: OwnFolders | None = None,
 ) -> Iterator[FoundFile | SourceProblem]:
     """Every regular file below ``top``, an absolute path; a problem for whatever else is there.
 
+    Folders of installations (``own`` and others) are passed over.
+
     Raises:
-        SourceError: ``top`` itself cannot be listed.
+        SourceError: ``top`` itself cannot be listed, or is a folder of an installation.
     """
+    own = own or OwnFolders()
     visited: set[tuple[int, int]] = set()
     folders = [("", top)]
     links: deque[tuple[str, str]] = deque()
@@ -54,7 +66,9 @@ def walk(
             continue
         try:
             state = os.stat(path)
-            if (state.st_dev, state.st_ino) in visited:
+            if not name:
+                own.check_source(path, state)
+            if (state.st_dev, state.st_ino) in visited or own.has(path, state):
                 continue
             visited.add((state.st_dev, state.st_ino))
             subfolders = yield from _list(name, path, links, sort_limit)
@@ -75,18 +89,28 @@ def _list(
     """The files of one folder; notes symlinked folders in ``links`` and returns the real ones."""
     subfolders: list[tuple[str, str]] = []
     for entry in _entries(path, sort_limit):
+        away = name_in_the_cloud(entry.name)
+        inner = f"{name}/{away or entry.name}" if name else away or entry.name
+        if away is not None:
+            yield _away(inner, entry, may_be_folder="." not in away)
+            continue
         if is_ignored(entry.name):
             continue
-        inner = f"{name}/{entry.name}" if name else entry.name
         if entry.is_dir(follow_symlinks=False):
             subfolders.append((inner, entry.path))
         elif _leads_to(entry, os.DirEntry.is_dir):
             links.append((inner, entry.path))
         elif _leads_to(entry, os.DirEntry.is_file):
-            yield FoundFile(inner, entry.path)
+            yield _away(inner, entry) if _MAY_BE_AWAY and is_away(entry) else FoundFile(inner, entry.path)
         else:
             yield _odd_entry(inner, entry)
     return subfolders
+
+
+def _away(name: str, entry: os.DirEntry[str], *, may_be_folder: bool = False) -> SourceProblem:
+    """What is there and not here: reading it would fetch it, and it is not gone."""
+    detail = f"{readable(name)} lies in the cloud and not on this disk; download it to index it."
+    return SourceProblem(readable(name), local_uri(entry.path), "offline", detail, hides_more=may_be_folder)
 
 
 def _entries(path: str, sort_limit: int) -> Iterator[os.DirEntry[str]]:
@@ -109,10 +133,18 @@ def _leads_to(entry: os.DirEntry[str], kind: Callable[[os.DirEntry[str]], bool])
 
 
 def _odd_entry(name: str, entry: os.DirEntry[str]) -> SourceProblem:
-    """What is neither file nor folder. Opening it could block for ever."""
+    """What is neither file nor folder. Opening it could block for ever.
+
+    What a link leads to, or what cannot be looked at, may be a folder on a disk that is not there now.
+    """
     uri = local_uri(entry.path)
-    if entry.is_symlink() and not os.path.exists(entry.path):
-        return SourceProblem(readable(name), uri, "unreadable", f"The link {readable(name)} leads nowhere.")
+    try:
+        os.stat(entry.path)
+    except OSError as error:
+        detail = f"{readable(name)} cannot be looked at: {error.strerror}."
+        if entry.is_symlink():
+            detail = f"The link {readable(name)} leads nowhere."
+        return SourceProblem(readable(name), uri, "unreadable", detail, hides_more=True)
     detail = f"{readable(name)} is a pipe, a socket or a device."
     return SourceProblem(readable(name), uri, "not_an_image", detail)
 
@@ -125,7 +157,7 @@ def is_glob(source: str) -> bool:
     return not _MAGIC.isdisjoint(source)
 
 
-def walk_glob(pattern: str) -> Iterator[FoundFile | SourceProblem]:
+def walk_glob(pattern: str, *, own: OwnFolders | None = None) -> Iterator[FoundFile | SourceProblem]:
     """The files that match, named relative to the last folder before the first wildcard.
 
     ``*``, ``?`` and ``[…]`` stay within one name, ``**`` spans any number of folders. Only files match, never
@@ -139,9 +171,10 @@ def walk_glob(pattern: str) -> Iterator[FoundFile | SourceProblem]:
     top = absolute(("/" if pattern.startswith("/") else "") + "/".join(parts[:fixed]))
     wanted = parts[fixed:]
     found = False
-    for item in walk(top, enter=lambda folder: may_hold(folder, wanted)):
+    for item in walk(top, enter=lambda folder: may_hold(folder, wanted), own=own):
         named = item.name if isinstance(item, FoundFile) else item.image_id
-        if matches(named.split("/"), wanted) or (isinstance(item, SourceProblem) and item.hides_more):
+        hides = isinstance(item, SourceProblem) and item.hides_more and may_hold(named.split("/"), wanted)
+        if hides or matches(named.split("/"), wanted):
             found = True
             yield item
     if not found:

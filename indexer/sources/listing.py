@@ -2,15 +2,15 @@
 
 Image ids are POSIX paths relative to the source (a single file: its name), ``a.zip!/member`` in an archive. A
 folder lists each of its files, whatever they are called, and leaves it to the decoder to say which are no
-pictures: nothing is skipped in silence but hidden files and what systems leave behind
-(`sightline.indexer.files.is_ignored`). Archives and manifests inside of a folder are named as such and not
-entered; a glob may name them.
+pictures: nothing is skipped in silence but hidden files, what systems leave behind
+(`sightline.indexer.files.is_ignored`), and folders of installations (`sightline.indexer.installations`).
+Archives and manifests inside of a folder are named as such and not entered; a glob may name them.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -25,6 +25,7 @@ from sightline.indexer.files import (
     scheme_of,
     too_many_bytes,
 )
+from sightline.indexer.installations import OwnFolders
 from sightline.indexer.items import MAX_BYTES, Listed
 from sightline.indexer.items import SourceItem as SourceItem
 from sightline.indexer.items import SourceProblem as SourceProblem
@@ -33,15 +34,18 @@ from sightline.indexer.manifests.reading import is_manifest, iter_manifest
 from sightline.indexer.roots import ARCHIVE_MARK
 from sightline.indexer.sources.folders import FoundFile, is_glob, walk, walk_glob
 from sightline.indexer.sources.remote import iter_remote, read_remote
+from sightline.store.records import COPIED
 
 if TYPE_CHECKING:
     from sightline.store.blobs import BlobStore
 
-BLOB_SCHEME = "blob:"
 
-
-def iter_source(source: str, *, max_bytes: int = MAX_BYTES, allow_remote: bool = False) -> Iterator[Listed]:
+def iter_source(
+    source: str, *, max_bytes: int = MAX_BYTES, allow_remote: bool = False, own: Sequence[str] = ()
+) -> Iterator[Listed]:
     """List a source, lazily and in bounded memory. What cannot be a picture is a problem in its place.
+
+    ``own``: folders and URLs of this installation. They, and those of others, are passed over.
 
     Raises:
         SourceError: there is no such source, or its listing cannot go on; what was listed before stays good.
@@ -50,17 +54,18 @@ def iter_source(source: str, *, max_bytes: int = MAX_BYTES, allow_remote: bool =
     if scheme not in (None, "file"):
         if not allow_remote:
             raise SourceError(f"{source} is remote; remote sources are not read.")
-        yield from iter_remote(source, max_bytes)
+        yield from iter_remote(source, max_bytes, own)
         return
     path = absolute(os.path.expanduser(local_path(source)))
     if os.path.isdir(path):
-        yield from _in_folder(walk(path), max_bytes)
+        yield from _in_folder(walk(path, own=OwnFolders(own)), max_bytes)
     elif os.path.lexists(path):
         yield from _file(FoundFile(os.path.basename(path), path), max_bytes, allow_remote)
     elif ARCHIVE_MARK in source and os.path.isfile(path.partition(ARCHIVE_MARK)[0]):
         yield _one_member(path, max_bytes)
     elif is_glob(source):
-        yield from _matching(os.path.expanduser(source), max_bytes, allow_remote)
+        found = walk_glob(os.path.expanduser(source), own=OwnFolders(own))
+        yield from _matching(found, max_bytes, allow_remote)
     else:
         raise SourceError(f"There is no file or folder {readable(source)}.")
 
@@ -80,8 +85,8 @@ def read_uri(
     Raises:
         ImageRejected: ``unreadable``, ``too_many_bytes``, or what is wrong with the member of an archive.
     """
-    if uri.startswith(BLOB_SCHEME):
-        return _read_blob(uri.removeprefix(BLOB_SCHEME), blobs, max_bytes)
+    if uri.startswith(COPIED):
+        return _read_blob(uri.removeprefix(COPIED), blobs, max_bytes)
     scheme = scheme_of(uri)
     if scheme not in (None, "file"):
         if not allow_remote:
@@ -108,8 +113,10 @@ def _in_folder(found: Iterator[FoundFile | SourceProblem], max_bytes: int) -> It
             yield _picture(file, max_bytes)
 
 
-def _matching(pattern: str, max_bytes: int, allow_remote: bool) -> Iterator[Listed]:
-    for file in walk_glob(pattern):
+def _matching(
+    found: Iterator[FoundFile | SourceProblem], max_bytes: int, allow_remote: bool
+) -> Iterator[Listed]:
+    for file in found:
         if isinstance(file, SourceProblem):
             yield file
         else:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any, Final
 
 from sightline.errors import ImageRejected, SourceError
 from sightline.indexer.files import is_ignored, scheme_of, too_many_bytes
+from sightline.indexer.installations import is_remote_installation
 from sightline.indexer.items import Listed, SourceItem
 
 _REFUSED: Final = frozenset({"http", "https", "::"})
 
 
-def iter_remote(url: str, max_bytes: int) -> Iterator[Listed]:
-    """The files below a URL, or the one file that it names. Raises SourceError."""
+def iter_remote(url: str, max_bytes: int, own: Sequence[str] = ()) -> Iterator[Listed]:
+    """The files below a URL, or the one that it names; not those of installations. Raises SourceError."""
     _check(url)
     try:
         file_system, root = _open(url)
@@ -22,7 +23,12 @@ def iter_remote(url: str, max_bytes: int) -> Iterator[Listed]:
             yield _item(file_system, root, root.rpartition("/")[2], max_bytes)
             return
         found = False
-        for folder, _, files in file_system.walk(root, detail=True):
+        for folder, inner, files in file_system.walk(root, detail=True):
+            here = str(file_system.unstrip_protocol(folder)).rstrip("/")
+            if here in own or is_remote_installation(inner, files):
+                inner.clear()  # fsspec goes on with what is left in it
+                found = True
+                continue
             for name in sorted(files):
                 path = f"{folder.rstrip('/')}/{name}"
                 relative = path.removeprefix(root.rstrip("/")).lstrip("/")

@@ -24,7 +24,7 @@ def register(app: typer.Typer) -> None:
 
 def collections(data: Data = None, json: Json = False) -> None:
     """List the collections, their models and how many images they hold."""
-    from sightline.cli.output import print_json
+    from sightline.cli.output import print_json, print_table
     from sightline.console import answers
     from sightline.settings import load_settings
     from sightline.wiring import open_installation
@@ -40,9 +40,9 @@ def collections(data: Data = None, json: Json = False) -> None:
     if not rows:
         answers().print("No collections yet: `sightline index FOLDER --collection NAME` makes one.")
         return
-    columns = ("name", "model", "images", "pending", "failed", "segments", "MB")
-    names = ("name", "model", "live", "pending", "failed", "segments")
-    _table(columns, [[*(str(row[name]) for name in names), f"{row['bytes'] / 1e6:.1f}"] for row in rows])
+    columns = ("name", "model", "images", "pending", "failed", "trash", "segments", "MB")
+    names = ("name", "model", "live", "pending", "failed", "trashed", "segments")
+    print_table(columns, [[*(str(row[name]) for name in names), f"{row['bytes'] / 1e6:.1f}"] for row in rows])
 
 
 def jobs(
@@ -84,10 +84,13 @@ def delete(
     ] = None,
     filter: Filter = None,
     all: Annotated[bool, typer.Option("--all", help="The whole collection, with everything in it.")] = False,
+    purge: Annotated[
+        bool, typer.Option("--purge", help="Not to the trash: leave no trace, at once and for good.")
+    ] = False,
     data: Data = None,
     json: Json = False,
 ) -> None:
-    """Delete images by id or filter, or (--all) the collection. They are gone from the very next search."""
+    """Move images by id or filter, or (--all) the collection, to the trash: no search finds them any more."""
     from sightline.cli.output import print_json
     from sightline.console import answers
     from sightline.errors import InputError
@@ -99,25 +102,41 @@ def delete(
         raise InputError("Say what to delete: --id ID (several times), --filter JSON, or --all.")
     parsed = None if filter is None else parse_filter(read_filter(filter))
     with open_installation(load_settings(data)) as services:
-        found = services.catalog.collection(collection)
         if all:
-            deleted = services.catalog.collection_counts(collection)["live"]
-            services.catalog.delete_collection(collection)
+            deleted = _delete_collection(services, collection, purge=purge)
+        elif purge:
+            deleted = len(services.purging.images(collection, id, parsed))
         else:
-            deleted = services.catalog.delete_images(found.id, ids=id, filter=parsed)
+            number = services.catalog.collection(collection).id
+            deleted = services.catalog.delete_images(number, ids=id, filter=parsed)
     missing = len(set(id)) - deleted if id else 0
     if json:
-        print_json({"collection": collection, "deleted": deleted, "not_found": missing})
+        print_json({"collection": collection, "deleted": deleted, "not_found": missing, "purged": purge})
     else:
-        answers().print(f"{deleted} deleted" + (f", {missing} not found" if missing else ""))
+        what = f"{deleted} {'purged' if purge else 'moved to the trash'}"
+        how = f"sightline trash restore {collection}" if all else f"sightline trash restore -c {collection}"
+        back = "" if purge or not deleted else f"; to have them back: {how}"
+        answers().print(
+            what + (f", {missing} not found" if missing else "") + back, markup=False, soft_wrap=True
+        )
     if id and not deleted:
         from sightline.cli.output import NOT_FOUND
 
         raise typer.Exit(NOT_FOUND)
 
 
+def _delete_collection(services: Installation, collection: str, *, purge: bool) -> int:
+    """How many images that were."""
+    count = services.catalog.collection_counts(collection)["live"]
+    if purge:
+        services.purging.collection(collection)
+    else:
+        services.catalog.delete_collection(collection)
+    return count
+
+
 def _list_jobs(services: Installation, collection: str | None, *, json: bool) -> None:
-    from sightline.cli.output import print_json
+    from sightline.cli.output import print_json, print_table
     from sightline.console import answers
 
     found = services.catalog.jobs(collection, JOBS_SHOWN)
@@ -139,7 +158,7 @@ def _list_jobs(services: Installation, collection: str | None, *, json: bool) ->
             "failed",
             "pending",
         )
-        _table(names, [[str(row[name]) for name in names] for row in rows])
+        print_table(names, [[str(row[name]) for name in names] for row in rows])
 
 
 def _show_job(services: Installation, job_id: str, *, json: bool) -> None:
@@ -153,18 +172,6 @@ def _show_job(services: Installation, job_id: str, *, json: bool) -> None:
         return
     console = answers()
     for name, value in answer.items():
-        if name != "errors":
+        if name != "errors" and value is not None:
             console.print(f"{name:>10}  {value}", markup=False)
     print_failures(answer["errors"])
-
-
-def _table(columns: tuple[str, ...], rows: list[list[str]]) -> None:
-    from rich.table import Table
-    from rich.text import Text
-
-    from sightline.console import answers
-
-    table = Table(*columns, box=None, pad_edge=False, header_style="bold")
-    for row in rows:
-        table.add_row(*(Text(cell, overflow="fold") for cell in row))
-    answers().print(table)

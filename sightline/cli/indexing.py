@@ -38,7 +38,21 @@ def index(
     copy: Annotated[
         bool, typer.Option("--copy", help="Keep copies of the originals in the data folder.")
     ] = False,
-    prune: Annotated[bool, typer.Option("--prune", help="Delete what the source no longer has.")] = False,
+    prune: Annotated[bool, typer.Option("--prune", help="Delete what each source no longer has.")] = False,
+    prune_limit: Annotated[
+        str | None,
+        typer.Option(metavar="N|N%", help="Delete that many of a source unasked (20 % and 100, the less)."),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what is new and what would be deleted; change nothing.")
+    ] = False,
+    id_prefix: Annotated[
+        str, typer.Option(metavar="P", help="Put P before every id of these sources.", show_default=False)
+    ] = "",
+    moved_from: Annotated[
+        str | None,
+        typer.Option(metavar="OLD", help="The source is what was indexed from OLD.", show_default=False),
+    ] = None,
     no_wait: Annotated[
         bool, typer.Option("--no-wait", help="Register only; running workers embed later.")
     ] = False,
@@ -48,6 +62,7 @@ def index(
     """Index pictures. The same bytes again cost nothing; new bytes under the same id replace the old ones."""
     from sightline.cli.jobs import EmbeddedWorker, report
     from sightline.cli.output import OK, PARTLY_FAILED, print_json
+    from sightline.cli.pruning import confirmation, show_preview
     from sightline.indexer.estimate import count
     from sightline.processes.supervisor import Supervisor
     from sightline.settings import load_settings
@@ -57,14 +72,32 @@ def index(
     with Supervisor(settings, logs=settings.data_folder / "logs") as supervisor:
         worker = EmbeddedWorker(supervisor)
         with open_installation(settings, after_send=None if no_wait else worker.ensure) as services:
+            if dry_run:
+                previews = services.indexer.preview(
+                    source, collection, prune_limit=prune_limit, id_prefix=id_prefix, moved_from=moved_from
+                )
+                show_preview(collection, previews, prune=prune, json=json)
+                return
             worker.attach(services)
-            listed = count(source, copy=copy)  # before anything is written: a wrong name leaves no trace
+            # Before anything is written: a wrong name leaves no trace.
+            listed = count(source, copy=copy, own=settings.own_folders)
+            services.claim_folders()
             bound = services.collections.create(collection, model, revision)
             _announce(services, bound, *listed)
-            job = services.indexer.index(source, collection, copy=copy, prune=prune)
+            job = services.indexer.index(
+                source,
+                collection,
+                copy=copy,
+                prune=prune,
+                prune_limit=prune_limit,
+                id_prefix=id_prefix,
+                moved_from=moved_from,
+                confirm=confirmation(),
+            )
             if not no_wait:
                 _wait(services, job.id, worker)
             answer = report(services, job.id)
+            _say_what_was_not_pruned(services, job.id)
     if json:
         print_json(answer)
     else:
@@ -89,7 +122,17 @@ def _wait(services: Installation, job_id: str, worker: EmbeddedWorker) -> None:
 def _did_something(answer: dict[str, Any]) -> bool:
     """Single failures are listed and do not fail the run; a run in which everything failed does."""
     good = sum(answer[name] for name in ("indexed", "unchanged", "replaced", "deleted", "pending"))
-    return answer["state"] not in ("cancelled", "failed") and (good > 0 or answer["failed"] == 0)
+    done = answer["state"] not in ("cancelled", "failed") and not answer["not_pruned"]
+    return done and (good > 0 or answer["failed"] == 0)
+
+
+def _say_what_was_not_pruned(services: Installation, job_id: str) -> None:
+    """A sentence for each source of which nothing was deleted."""
+    from sightline.console import remarks
+    from sightline.indexer.pruning import NOT_PRUNED
+
+    for line in services.catalog.job_errors(job_id, ERRORS_LISTED, NOT_PRUNED):
+        remarks().print(line.detail, markup=False, soft_wrap=True)
 
 
 def _announce(services: Installation, collection: Collection, images: int, originals: int) -> None:
@@ -127,7 +170,16 @@ def _print(answer: dict[str, Any], *, waited: bool) -> None:
 
     names = ("indexed", "unchanged", "replaced", "deleted", "failed")
     console = answers()
-    console.print(", ".join(f"{answer[name]} {name}" for name in names))
+    counts = [f"{answer[name]} {name}" for name in names]
+    if answer["refreshed"]:
+        counts[1] += f" ({answer['refreshed']} at a new address)"
+    if answer["id_taken"]:
+        counts[-1] += f" ({answer['id_taken']} with an id of another source)"
+    if answer["duplicates"]:
+        counts.append(f"{answer['duplicates']} named again")
+    console.print(", ".join(counts), soft_wrap=True)
+    if answer["detail"] is not None:
+        remarks().print(answer["detail"], style="yellow", markup=False)
     print_failures(answer["errors"][:ERRORS_LISTED])
     left_out = answer["failed"] - ERRORS_LISTED
     if left_out > 0:

@@ -11,7 +11,12 @@ from typing import TYPE_CHECKING, Any
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from sightline.console import remarks
+from sightline.errors import UnavailableError
+from sightline.indexer.pruning import NOT_PRUNED
 from sightline.indexer.queue.presence import worker_is_alive
+from sightline.indexer.registration import ID_TAKEN
+from sightline.indexer.troubles import Waiting
+from sightline.store.patience import having
 from sightline.store.records import ENDED
 
 if TYPE_CHECKING:
@@ -55,16 +60,38 @@ class EmbeddedWorker:
 
 
 def follow(services: Installation, job_id: str, worker: EmbeddedWorker | None) -> Counts:
-    """Wait until the job has ended, showing how far it is on a terminal."""
+    """Wait until the job has ended, showing how far it is on a terminal.
+
+    Raises:
+        UnavailableError: its workers have met nothing but trouble for a while (a full disk, say).
+    """
+    patience = services.settings.indexer.trouble_seconds
+    waiting = Waiting(patience, services.catalog.probe)
     with _bar() as bar:
         task = bar.add_task("embedding", total=None)
+        said: str | None = None
         while True:
-            counts = services.catalog.job_progress(job_id)
+            counts = _counts(services, job_id, waiting)
             _show(bar, task, counts)
+            if counts.detail is not None and counts.detail != said:
+                remarks().print(counts.detail, style="yellow", markup=False)
+            said = counts.detail
             if counts.state in ENDED:
                 return counts
+            waiting.look(counts)
             if worker is not None:
                 worker.ensure()
+            time.sleep(POLL_SECONDS)
+
+
+def _counts(services: Installation, job_id: str, waiting: Waiting) -> Counts:
+    """How far it is. A database that is away for a moment is asked again."""
+    while True:
+        try:
+            with having("request"):
+                return services.catalog.job_progress(job_id)
+        except UnavailableError as error:
+            waiting.unanswered(error)
             time.sleep(POLL_SECONDS)
 
 
@@ -85,10 +112,13 @@ def report(services: Installation, job_id: str) -> dict[str, Any]:
     job = services.catalog.job(job_id)
     counts = asdict(services.catalog.job_progress(job_id))
     errors = services.catalog.job_errors(job_id, ERRORS_SHOWN)
+    reasons = services.catalog.job_reasons(job_id)
     return {
         "job": job.id,
         "kind": job.kind,
         "collection": job.collection,
         **counts,
+        "id_taken": reasons.get(ID_TAKEN, 0),
+        "not_pruned": reasons.get(NOT_PRUNED, 0),
         "errors": [asdict(e) for e in errors],
     }

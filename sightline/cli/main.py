@@ -7,14 +7,32 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 from collections.abc import Sequence
 from typing import NoReturn
 
 import typer
 
-from sightline.cli import browse, cache, demo, diagnose, indexing, learning, processes, searching
+from sightline.cli import (
+    adoption,
+    backup,
+    browse,
+    cache,
+    demo,
+    diagnose,
+    indexing,
+    learning,
+    processes,
+    searching,
+    trash,
+)
 from sightline.cli.output import OK, exit_code, print_error
 from sightline.errors import SightlineError
+from sightline.store.patience import having
+from sightline.store.storage import storage_error
+
+QUICK = frozenset({"search", "rerank", "collections", "jobs", "ping"})
+"""Commands whose answer somebody waits for: no longer for a database that hangs than over HTTP."""
 
 app = typer.Typer(
     name="sightline",
@@ -24,7 +42,20 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-for module in (demo, indexing, searching, browse, processes, cache, diagnose, learning):
+MODULES = (
+    demo,
+    indexing,
+    searching,
+    browse,
+    trash,
+    processes,
+    cache,
+    diagnose,
+    backup,
+    adoption,
+    learning,
+)
+for module in MODULES:
     module.register(app)
 
 
@@ -42,11 +73,19 @@ def run(arguments: Sequence[str]) -> int:
 
     Typer answers for usage errors (2), Ctrl-C (130) and a closed pipe by itself.
     """
+    hurried = any(name in QUICK for name in arguments[:1])
     try:
-        app(args=list(arguments), prog_name="sightline")
+        with having("request" if hurried else "work"):
+            app(args=list(arguments), prog_name="sightline")
     except SightlineError as error:
         print_error(error, as_json="--json" in arguments)
         return exit_code(error)
+    except OSError as error:
+        full = storage_error(error, str(error.filename or tempfile.gettempdir()))
+        if full is None:
+            raise
+        print_error(full, as_json="--json" in arguments)
+        return exit_code(full)
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else OK
     return OK

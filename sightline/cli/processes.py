@@ -48,8 +48,16 @@ def worker(data: Data = None) -> None:
     lifeline.watch()
     settings = load_settings(data)
     log_json_lines(settings.log.level)
-    with open_installation(settings) as services, Presence(services.catalog):
-        status = run_worker(services.app, log_level=settings.log.level.upper())
+    with open_installation(settings) as services:
+        services.claim_folders()
+        with Presence(services.catalog):
+            status = run_worker(
+                services.app,
+                services.indexer.tasks,
+                services.work,
+                stall_seconds=settings.indexer.stall_seconds,
+                log_level=settings.log.level.upper(),
+            )
     raise typer.Exit(status)
 
 
@@ -78,31 +86,86 @@ def up(host: Host = None, port: Port = None, data: Data = None) -> None:
     run(listening(load_settings(data), host, port))
 
 
-def migrate(data: Data = None) -> None:
-    """Bring the catalog's schema to this version; the other commands do so by themselves."""
+def migrate(
+    to: Annotated[
+        str | None,
+        typer.Option(
+            "--to", metavar="REVISION", help="An earlier schema, such as 0002; stop everything before."
+        ),
+    ] = None,
+    data: Data = None,
+) -> None:
+    """Bring the catalog's schema to this version; the other commands do so by themselves.
+
+    With --to, take it back for an earlier version of the program: nothing may run meanwhile.
+    """
     from sightline.console import remarks
     from sightline.settings import load_settings
     from sightline.wiring import open_installation
 
+    if to is not None:
+        remarks().print(_migrate_to(load_settings(data), to))
+        return
     with open_installation(load_settings(data)) as services:
         services.catalog.collections()
     remarks().print("The catalog is up to date.")
 
 
+def _migrate_to(settings: Settings, revision: str) -> str:
+    """What was done, in a sentence."""
+    from sightline.store.database import Database, make_engine
+    from sightline.store.migrate import migrate_to
+
+    database = Database(make_engine(settings.catalog_url))
+    try:
+        before = migrate_to(database, revision)
+    finally:
+        database.close()
+    if before == revision:
+        return f"The catalog has schema {revision} already."
+    lost = before is not None and revision < "0002" <= before
+    more = (
+        " The addresses of sources are gone; the next run over each source writes them again." if lost else ""
+    )
+    return f"The catalog has schema {revision} now; it had {before or 'none'}.{more}"
+
+
 def ping(
-    process: Annotated[Literal["worker", "builder"], typer.Argument(help="Which kind of process.")],
+    process: Annotated[Literal["api", "worker", "builder"], typer.Argument(help="Which kind of process.")],
     data: Data = None,
 ) -> None:
-    """Exit with 0 when a worker (or the builder) has shown itself lately, else with 5; for health checks."""
+    """Exit with 0 when such a process is there and does its work, else with 5; for health checks.
+
+    `worker` also fails when pictures have waited for long and nobody has any in hand.
+    """
     from sightline.errors import UnavailableError
-    from sightline.indexer.queue.presence import builder_is_alive, worker_is_alive
     from sightline.settings import load_settings
+
+    settings = load_settings(data)
+    trouble = _trouble_of_api(settings) if process == "api" else _trouble_of(process, settings)
+    if trouble is not None:
+        raise UnavailableError(trouble)
+
+
+def _trouble_of(process: Literal["worker", "builder"], settings: Settings) -> str | None:
+    from sightline.indexer.queue.presence import builder_is_alive, unattended, worker_is_alive
     from sightline.wiring import open_installation
 
-    with open_installation(load_settings(data)) as services:
+    with open_installation(settings) as services:
         alive = {"worker": worker_is_alive, "builder": builder_is_alive}[process](services.catalog)
-    if not alive:
-        raise UnavailableError(f"No {process} is running.")
+        if not alive:
+            return f"No {process} is running."
+        return unattended(services.catalog, settings.indexer.waiting_seconds) if process == "worker" else None
+
+
+def _trouble_of_api(settings: Settings) -> str | None:
+    """Asked as a load balancer does; what its indexing waits for is no trouble of the API."""
+    from sightline.processes.up import readiness, url
+
+    status = readiness(settings)
+    if status is None:
+        return f"No API answers at {url(settings)}."
+    return None if status == 200 else f"The API at {url(settings)} is not ready: it answers {status}."
 
 
 def listening(settings: Settings, host: str | None, port: int | None) -> Settings:

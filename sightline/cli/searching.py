@@ -113,6 +113,8 @@ def _print_hits(response: SearchResponse) -> None:
         f"[dim]{response.images} images, {response.scored} judged · encode {took.encode_ms:.0f} ms, "
         f"retrieve {took.retrieve_ms:.0f} ms, rerank {took.rerank_ms:.0f} ms[/]"
     )
+    for sentence in response.degraded:
+        remarks().print(f"[yellow]{sentence}[/]")
     if response.truncated:
         remarks().print("[yellow]The text is longer than the model reads; its end was cut.[/]")
 

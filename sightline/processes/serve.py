@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import signal
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from sightline.errors import UnavailableError
 
 if TYPE_CHECKING:
     from sightline.settings import Settings
-
-GRACE_SECONDS = 5
-"""How long open requests (a followed job, say) may take to end after SIGTERM."""
+    from sightline.wiring import Installation
 
 
 def serve(settings: Settings) -> None:
@@ -21,27 +19,38 @@ def serve(settings: Settings) -> None:
     Raises:
         UnavailableError: the address is in use or not ours.
     """
-    import uvicorn
-
-    from sightline.api.app import create_app
-    from sightline.console import remarks
     from sightline.processes.logs import log_json_lines
     from sightline.wiring import open_installation
 
+    signal.signal(signal.SIGTERM, _end_at_once)
     listener = listen(settings.api.host, settings.api.port)
     log_json_lines(settings.log.level)
     with open_installation(settings) as services, listener:
-        services.warm_up.start()
-        config = uvicorn.Config(
-            create_app(services.api_parts), log_config=None, access_log=False,
-            timeout_graceful_shutdown=GRACE_SECONDS, root_path=settings.api.root_path,
-        )  # fmt: skip
-        remarks().print(f"Sightline serves http://{address(listener)}")
-        # After an orderly shutdown uvicorn raises the signal once more, for whoever handled it before.
-        # Nobody did; the process shall end with 0, its decoders and connections closed.
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: None)
-        uvicorn.Server(config).run(sockets=[listener])
+        serve_on(listener, services)
+
+
+def _end_at_once(*_: object) -> NoReturn:
+    """SIGTERM while nobody is served yet. The first process of a container would not even be ended by it."""
+    raise SystemExit(0)
+
+
+def serve_on(listener: socket.socket, services: Installation) -> None:
+    """Serve an installation on a bound socket until SIGTERM or Ctrl-C."""
+    from sightline.api.app import create_app
+    from sightline.console import remarks
+    from sightline.processes.stopping import StoppingServer
+
+    services.warm_up.start()
+    services.resumption.start()
+    app, settings = create_app(services.api_parts), services.settings
+    server = StoppingServer(
+        app, services.scheduler, settings.serving.grace_seconds, root_path=settings.api.root_path
+    )
+    # A signal that comes before uvicorn listens to signals must not be lost.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, server.handle_exit)
+    remarks().print(f"Sightline serves http://{address(listener)}")
+    server.run(sockets=[listener])
 
 
 def listen(host: str, port: int) -> socket.socket:

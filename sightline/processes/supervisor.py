@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -16,8 +17,10 @@ from sightline.errors import UnavailableError
 from sightline.processes import lifeline
 from sightline.settings import Settings, environment
 
-QUICK_DEATH_SECONDS = 60.0
-"""A process that lived longer than this has worked; its death starts the count anew."""
+QUICK_DEATH_SECONDS = 20.0
+"""A process that lived longer than this has worked; its death starts the count anew. Shorter than a lease of
+a batch: what kills workers must not end the service before it stands alone and is given up.
+"""
 
 
 @dataclass
@@ -106,8 +109,9 @@ class Supervisor:
         output = subprocess.DEVNULL
         errors = None
         if log is not None:
-            log.parent.mkdir(parents=True, exist_ok=True)
-            output = errors = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+            with suppress(OSError):  # a disk that takes no log shall not keep anybody from working
+                log.parent.mkdir(parents=True, exist_ok=True)
+                output = errors = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         try:
             # A session of its own: Ctrl-C reaches this process only, which then stops the children in order.
             return subprocess.Popen(

@@ -33,11 +33,11 @@ def run(settings: Settings) -> None:
 
 @contextmanager
 def start(settings: Settings, logs: Path | None = None) -> Iterator[Supervisor]:
-    """All three processes; leaving stops them. The migration runs before, so that they do not race for it."""
+    """All three processes; leaving stops them. The migration runs before, once."""
     from sightline.wiring import open_installation
 
     with open_installation(settings) as services:
-        services.catalog.collections()
+        services.claim_folders()
 
     with Supervisor(settings, logs=logs, on_restart=_say_restart) as supervisor:
         for name in ("builder", "worker"):
@@ -72,6 +72,17 @@ def answers(settings: Settings) -> bool:
             return bool(response.status == 200)
     except (urllib.error.URLError, OSError):
         return False
+
+
+def readiness(settings: Settings) -> int | None:
+    """The status of ``/readyz``; None when nobody answers."""
+    try:
+        with urllib.request.urlopen(f"{url(settings)}/readyz", timeout=5) as response:
+            return int(response.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+    except OSError:
+        return None
 
 
 def with_port(settings: Settings) -> Settings:

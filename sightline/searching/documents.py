@@ -68,7 +68,9 @@ class Documents:
             RerankResult(index, probability, logit) for index, (logit, probability) in enumerate(scored)
         ]
         results.sort(key=lambda one: (-one.match_probability, one.index))
-        return RerankResponse(name, tuple(results[: request.top_n]), model.is_truncated(request.query))
+        degraded = tuple(sentence for source in sources.values() for sentence in source.degraded())
+        best = tuple(results[: request.top_n])
+        return RerankResponse(name, best, model.is_truncated(request.query), degraded)
 
     def _collections(self, documents: Sequence[InlineImage | StoredImage]) -> dict[str, Collection]:
         names = sorted({one.collection for one in documents if isinstance(one, StoredImage)})

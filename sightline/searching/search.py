@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from sightline.blip.protocols import RetrievalModel
     from sightline.retriever.records import Candidate, Retrieved
     from sightline.retriever.retriever import Retriever
-    from sightline.searching.patches import PatchCache
+    from sightline.searching.patches import CollectionPatches, PatchCache
     from sightline.serving.models import Models
     from sightline.serving.scheduler import Scheduler
     from sightline.store.catalog import Catalog
@@ -69,7 +69,8 @@ class Search:
         self, request: SearchRequest, collection: Collection, model: RetrievalModel, clock: Stopwatch
     ) -> SearchResponse:
         found = self._retrieve(request, model, clock)
-        order = self._order(request, collection, model, found.candidates, clock)
+        source = self._patches.of(collection, model)
+        order = self._order(request, model, source, found.candidates, clock)
         clock.lap("rerank")
         ranked = [one for one in order if _probable(one, request.min_probability)]
         page = ranked[request.offset : request.offset + request.limit]
@@ -80,6 +81,7 @@ class Search:
             generation=found.generation,
             images=found.images,
             scored=sum(one.itm_logit is not None for one in order),
+            degraded=found.degraded + source.degraded(),
         )
 
     def _retrieve(self, request: SearchRequest, model: RetrievalModel, clock: Stopwatch) -> Retrieved:
@@ -94,8 +96,8 @@ class Search:
     def _order(
         self,
         request: SearchRequest,
-        collection: Collection,
         model: RetrievalModel,
+        source: CollectionPatches,
         candidates: Sequence[Candidate],
         clock: Stopwatch,
     ) -> list[Ranked]:
@@ -104,7 +106,6 @@ class Search:
         rest = [unjudged(one) for one in candidates[len(head) :]]
         if not head:
             return rest
-        source = self._patches.of(collection, model)
         left = None if request.deadline_ms is None else request.deadline_ms - clock.elapsed_ms()
         judged = Reranker(model, source, model).rerank(
             request.text,
@@ -118,8 +119,8 @@ class Search:
         return judged + rest
 
     def _describe(self, collection: Collection, page: Sequence[Ranked], offset: int) -> list[SearchHit]:
-        """Hits with what the catalog knows of them; an image that was deleted meanwhile is left out."""
-        images = self._catalog.describe(collection.id, [one.key for one in page])
+        """Hits as the catalog knows them, in the version that was found; what was purged is left out."""
+        images = self._catalog.describe_found(collection.id, [one.key for one in page])
         return [
             SearchHit(
                 id=image.image_id, uri=image.uri, rank=offset + place, score=one.score, itc=one.itc,

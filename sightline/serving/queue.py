@@ -30,6 +30,8 @@ class Ticket:
     """On the scheduler's clock: what still waits then is not scored any more."""
     waited: float = 0.0
     """Seconds that its turns and texts have waited so far."""
+    begun: bool = False
+    """Whether something was computed for it already, or is being computed."""
 
     @property
     def is_abandoned(self) -> bool:
@@ -94,13 +96,19 @@ class TurnQueue:
         self._texts_were_last = False
         return self._take_turn() if self._turns else []
 
-    def drain(self) -> list[Turn | Text]:
-        """Everybody who waits, who then waits no more."""
+    def drain(self, begun: bool = True) -> list[Turn | Text]:
+        """Everybody who waits, who then waits no more; without ``begun`` only those of fresh requests."""
         everybody: list[Turn | Text] = [*self._texts]
         everybody += [turn for turns in self._turns.values() for turn in turns]
+        kept = [one for one in everybody if one.ticket.begun and not begun]
         self._texts.clear()
         self._turns.clear()
-        return everybody
+        for one in kept:
+            if isinstance(one, Turn):
+                self.add_turn(one)
+            else:
+                self.add_text(one)
+        return [one for one in everybody if begun or not one.ticket.begun]
 
     def _take_turn(self) -> Turn:
         ticket, turns = self._turns.popitem(last=False)

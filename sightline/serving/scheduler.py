@@ -15,7 +15,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
-from sightline.errors import AbandonedError, DeadlineError, OverloadedError, UnavailableError
+from sightline.errors import OverloadedError, UnavailableError
+from sightline.serving.computing import encode, fail, run, still_wanted
 from sightline.serving.queue import Text, Ticket, Turn, TurnQueue, WaitCounter
 
 if TYPE_CHECKING:
@@ -36,8 +37,10 @@ Clock = Callable[[], float]
 client_gone: ContextVar[threading.Event | None] = ContextVar("sightline_client_gone", default=None)
 """Set when whoever asked has hung up; None where nobody can. Read when a request is admitted."""
 
+ANSWER_SECONDS = 2.0
+"""How long whoever waits for the call that runs goes on waiting in a process that stops."""
 CLOSE_SECONDS = 10.0
-"""How long a process that stops waits for the call that runs: encoding pictures again can take longer."""
+"""How long such a process then waits for the call itself: encoding pictures again can take longer."""
 
 
 class Scheduler:
@@ -50,6 +53,8 @@ class Scheduler:
         self._changed = threading.Condition()
         self._waits = WaitCounter()
         self._inside = 0
+        self._computing: Sequence[Turn | Text] = ()
+        self._draining = False
         self._closed = False
         self._thread: threading.Thread | None = None
 
@@ -59,8 +64,11 @@ class Scheduler:
 
         Raises:
             OverloadedError: as many requests as may wait do so already.
+            UnavailableError: this process is being stopped.
         """
         with self._changed:
+            if self._draining:
+                raise _closing()
             if self._inside >= self._settings.max_waiting:
                 self._waits.refused += 1
                 raise OverloadedError(
@@ -80,16 +88,27 @@ class Scheduler:
         with self._changed:
             return self._waits.figures(self._inside, len(self._queue))
 
+    def drain(self) -> None:
+        """Let nobody in any more, and tell those for whom nothing was computed yet; the others go on."""
+        with self._changed:
+            self._draining = True
+            left = self._queue.drain(begun=False)
+        for one in left:
+            fail(one, _closing())
+
     def close(self) -> None:
         """Stop computing; whoever still waits is told. The call that runs may end, if it does so soon."""
         with self._changed:
-            self._closed = True
+            self._draining = self._closed = True
             left = self._queue.drain()
             self._changed.notify_all()
             thread = self._thread
         for one in left:
-            one.outcome.set_exception(_closing())
+            fail(one, _closing())
         if thread is not None:
+            thread.join(ANSWER_SECONDS)
+            for one in self._computing:
+                fail(one, _closing())
             thread.join(CLOSE_SECONDS)
 
     def moment(self, milliseconds: float | None) -> float:
@@ -111,7 +130,7 @@ class Scheduler:
 
     def _enqueue(self, one: Turn | Text) -> None:
         with self._changed:
-            if self._closed:
+            if self._closed or (self._draining and not one.ticket.begun):
                 raise _closing()
             if isinstance(one, Turn):
                 self._queue.add_turn(one)
@@ -130,14 +149,17 @@ class Scheduler:
                     return
                 taken = self._queue.take()
                 now = self._clock()
-                for one in taken if isinstance(taken, list) else [taken]:
+                self._computing = taken if isinstance(taken, list) else [taken]
+                for one in self._computing:
                     one.ticket.waited += now - one.since
+                    one.ticket.begun = True
                 if isinstance(taken, list):
                     self._waits.text_batches += 1
             if isinstance(taken, Turn):
-                _run(taken, now)
-            elif wanted := _still_wanted(taken):
-                _encode(wanted)
+                run(taken, now)
+            elif wanted := still_wanted(taken):
+                encode(wanted)
+            self._computing = ()
             self._waits.busy_seconds += self._clock() - now  # by this thread alone
 
 
@@ -232,48 +254,6 @@ class SharedModel:
             self._ticket, lambda: self._model.match(texts, patches, precision), droppable=True
         )
         return logits
-
-
-def _run(turn: Turn, now: float) -> None:
-    if turn.ticket.is_abandoned:
-        turn.outcome.set_exception(_abandoned())
-        return
-    if turn.is_late(now):
-        turn.outcome.set_exception(DeadlineError("The time was up before the model was free."))
-        return
-    try:
-        turn.outcome.set_result(turn.run())
-    except BaseException as error:  # whatever it is, it is the request's, whose thread waits for it
-        turn.outcome.set_exception(error)
-
-
-def _still_wanted(texts: Sequence[Text]) -> list[Text]:
-    """Without those that nobody waits for; they are told so."""
-    for one in texts:
-        if one.ticket.is_abandoned:
-            one.outcome.set_exception(_abandoned())
-    return [one for one in texts if not one.outcome.done()]
-
-
-def _encode(texts: Sequence[Text]) -> None:
-    """All in one batch; when that fails, one after the other, so that an error reaches whom it concerns."""
-    model = texts[0].model
-    try:
-        vectors = model.encode_text([text for one in texts for text in one.texts])
-        parts = vectors.split([len(one.texts) for one in texts])
-    except BaseException as error:
-        if len(texts) == 1:
-            texts[0].outcome.set_exception(error)
-            return
-        for one in texts:
-            _encode([one])
-        return
-    for one, part in zip(texts, parts, strict=True):
-        one.outcome.set_result(part)
-
-
-def _abandoned() -> AbandonedError:
-    return AbandonedError("The client hung up before the answer was ready.")
 
 
 def _closing() -> UnavailableError:

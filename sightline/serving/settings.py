@@ -36,5 +36,9 @@ class ServingSettings:
     """Requests that may be at the model or wait for it; one more is refused at once (HTTP 503). Each holds
     the patches of one batch in memory.
     """
+    grace_seconds: float = 5.0
+    """When the server is told to stop: how long requests for which something was computed already may take to
+    end. The others are refused at once (HTTP 503).
+    """
     text_batch: int = 32
     """Texts of different requests that are encoded together, at most."""

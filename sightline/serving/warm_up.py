@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sightline.errors import SightlineError
+from sightline.errors import SightlineError, UnavailableError
 
 if TYPE_CHECKING:
     from sightline.blip.protocols import RetrievalModel
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from sightline.store.records import Collection
 
 log = logging.getLogger(__name__)
+
+AGAIN_SECONDS = 5.0
+"""A database or a hub that is away is asked again so soon."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,12 @@ class WarmUp:
         return self._status
 
     def _run(self) -> None:
+        """Once, and again for as long as something that it needs is away for a while."""
+        while not self._loaded():
+            time.sleep(AGAIN_SECONDS)
+
+    def _loaded(self) -> bool:
+        """Whether there is nothing to be tried again."""
         try:
             collections = _one_for_each_model(self._catalog.collections())
             for collection in collections:
@@ -58,8 +68,9 @@ class WarmUp:
                 str(error) if isinstance(error, SightlineError) else "A model cannot be loaded; see the log."
             )
             self._status = ModelStatus(False, detail)
-        else:
-            self._status = ModelStatus(True, f"{len(collections)} of {len(collections)} models loaded")
+            return not isinstance(error, UnavailableError)
+        self._status = ModelStatus(True, f"{len(collections)} of {len(collections)} models loaded")
+        return True
 
 
 def _run_once(model: RetrievalModel) -> None:

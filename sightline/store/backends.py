@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sightline.errors import InputError
-from sightline.store.flat import FlatBackend
+from sightline.store.flat import MEMORY_BYTES, FlatBackend
+from sightline.store.flat.devices import FaissGpu
 from sightline.store.index import Indexes
 from sightline.store.records import FLAT
 
@@ -14,18 +15,26 @@ if TYPE_CHECKING:
     from sightline.store.index import Device
 
 
-def open_indexes(folder: Path | str, device: Device = "auto", kind: str = FLAT) -> Indexes:
+def open_indexes(
+    folder: Path | str, device: Device = "auto", kind: str = FLAT, memory_bytes: int = MEMORY_BYTES
+) -> Indexes:
     """All kinds, whose files lie in ``folder`` (a local or shared POSIX folder, made when first written to).
 
-    ``device`` is where they search, ``kind`` that of a collection's first generation. Opens nothing; FAISS is
+    ``device`` is where they search, ``kind`` that of a collection's first generation, ``memory_bytes`` what
+    those that are opened may take of memory together. Opens nothing; FAISS is
     imported when something is searched or built.
 
     Raises:
         InputError: no backend of that kind.
     """
-    backends = {FLAT: FlatBackend(folder, device)}
+    backends = {FLAT: FlatBackend(folder, device, memory_bytes=memory_bytes)}
     if kind not in backends:
         raise InputError(
             f"SIGHTLINE_RETRIEVER__INDEX must be one of {', '.join(sorted(backends))}; not {kind!r}."
         )
     return Indexes(backends, default=kind)
+
+
+def gpus() -> int:
+    """GPUs that the installed FAISS sees."""
+    return FaissGpu().count()

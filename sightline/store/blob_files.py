@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
+import re
 import uuid
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
 from sightline.faultpoint import faultpoint
 from sightline.store.durable import sync_folder
+from sightline.store.storage import writing
 
 Taken = Literal["taken", "absent", "young"]
 """What came of taking a file: it is aside now, there was none, or it stays because it is too new."""
+_UNFINISHED: Final = re.compile(r"[0-9a-f]{32}")
 TAKEN = "taken"
 """The folder in which files stand that were taken and not yet dropped, under their own paths."""
 
@@ -39,6 +42,9 @@ class Files(Protocol):
     def drop(self, path: str) -> bool:
         """Whether it was still there: somebody else may have put it back."""
 
+    def drop_beginnings(self, path: str, before: float) -> None:
+        """Remove what writers of a file that was taken left behind before that time (epoch seconds)."""
+
     def taken(self) -> Iterator[str]:
         """The paths of files that somebody took and neither dropped nor put back."""
 
@@ -48,7 +54,13 @@ class Files(Protocol):
 
     def names(self, folder: str) -> Iterator[str]: ...
 
-    def clean(self, before: float) -> int: ...
+    def top(self) -> list[str]:
+        """Names of what lies at the root itself."""
+
+    def unfinished(self) -> list[str]:
+        """Names of what writers began and did not end, yet or ever."""
+
+    def drop_unfinished(self, name: str) -> None: ...
 
 
 class LocalFiles:
@@ -60,6 +72,10 @@ class LocalFiles:
 
     def write(self, path: str, data: bytes) -> None:
         """Atomic and durable; a name of its own aside, so that several writers of one path do not meet."""
+        with writing(self._root):
+            self._write(path, data)
+
+    def _write(self, path: str, data: bytes) -> None:
         target = self._root / path
         aside = self._aside / uuid.uuid4().hex
         self._make_folder(target.parent)
@@ -87,9 +103,21 @@ class LocalFiles:
             return None
 
     def keep(self, path: str, data: bytes) -> None:
-        """Touch the file; write it when there is none (any more), it is not whole or it is another user's."""
-        if not _touched(self._root / path) or self.size(path) != len(data):
+        """Touch the file; write it when there is none (any more), it is another user's or holds other bytes.
+
+        Its bytes are compared, not its size: the same address means the same content, and disks rot.
+        """
+        if not _touched(self._root / path) or not self._holds(path, data):
             self.write(path, data)
+
+    def _holds(self, path: str, data: bytes) -> bool:
+        """Whether the file has these bytes; one that cannot be read does not."""
+        if self.size(path) != len(data):
+            return False
+        try:
+            return self.read(path) == data
+        except OSError:
+            return False
 
     def take(self, path: str, before: float | None) -> Taken:
         """By a rename: a ``keep`` comes before it (then the file is young) or misses the file, and writes."""
@@ -126,6 +154,15 @@ class LocalFiles:
             return False
         return True
 
+    def drop_beginnings(self, path: str, before: float) -> None:
+        """Whatever lies aside and is a beginning of the taken file."""
+        with suppress(FileNotFoundError):
+            whole = (self._root / TAKEN / path).read_bytes()
+            for entry in _entries(self._aside):
+                with suppress(FileNotFoundError):
+                    if entry.stat().st_mtime < before and whole.startswith(Path(entry.path).read_bytes()):
+                        Path(entry.path).unlink()
+
     def taken(self) -> Iterator[str]:
         for folder in _entries(self._root / TAKEN):
             for fan in _entries(Path(folder.path)):
@@ -137,17 +174,15 @@ class LocalFiles:
             if fan.is_dir():
                 yield from (entry.name for entry in _entries(Path(fan.path)))
 
-    def clean(self, before: float) -> int:
-        """Remove what lies aside since before that time (seconds since the epoch)."""
-        count = 0
-        for entry in _entries(self._aside):
-            try:
-                if entry.stat().st_mtime < before:
-                    Path(entry.path).unlink()
-                    count += 1
-            except FileNotFoundError:
-                continue
-        return count
+    def top(self) -> list[str]:
+        return [entry.name for entry in _entries(self._root)]
+
+    def unfinished(self) -> list[str]:
+        return [entry.name for entry in _entries(self._aside) if _UNFINISHED.fullmatch(entry.name)]
+
+    def drop_unfinished(self, name: str) -> None:
+        if _UNFINISHED.fullmatch(name):
+            (self._aside / name).unlink(missing_ok=True)
 
     def _make_folder(self, folder: Path) -> None:
         """Create and make it durable; only the first blob of each fan-out folder pays for that."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import Any
 
-from sightline.errors import UnavailableError
 from sightline.store.blob_files import TAKEN, Taken
+from sightline.store.remote import file_system
+from sightline.store.remote import translated as _translated
 
 MARK_SECONDS = 30.0
 """A removal takes a few requests: one that takes longer than this has died."""
@@ -18,13 +19,7 @@ class RemoteFiles:
     """Any other fsspec URL; its credentials and options come from fsspec's own configuration."""
 
     def __init__(self, url: str) -> None:
-        import fsspec.core
-
-        try:
-            self._fs, root = fsspec.core.url_to_fs(url)
-        except (ImportError, ValueError) as error:
-            raise UnavailableError(f"The address {url} of the originals cannot be used: {error}.") from error
-        self._root = str(root).rstrip("/")
+        self._fs, self._root = file_system(url, "of the originals")
 
     def write(self, path: str, data: bytes) -> None:
         full = f"{self._root}/{path}"
@@ -91,6 +86,9 @@ class RemoteFiles:
             return False
         return True
 
+    def drop_beginnings(self, path: str, before: float) -> None:
+        """Nothing is ever aside."""
+
     def taken(self) -> Iterator[str]:
         root = f"{self._root}/{TAKEN}"
         with _translated(root):
@@ -112,23 +110,19 @@ class RemoteFiles:
             for fan in self._list(full):
                 yield from (name.rpartition("/")[2] for name in self._list(fan))
 
-    def clean(self, before: float) -> int:
+    def top(self) -> list[str]:
+        with _translated(self._root):
+            return [name.rpartition("/")[2] for name in self._list(self._root)]
+
+    def unfinished(self) -> list[str]:
         """Nothing is ever aside."""
-        return 0
+        return []
+
+    def drop_unfinished(self, name: str) -> None:
+        """There is none."""
 
     def _list(self, full: str) -> list[str]:
         try:
             return [str(name).rstrip("/") for name in self._fs.ls(full, detail=False, refresh=True)]
         except (FileNotFoundError, NotADirectoryError):
             return []
-
-
-@contextmanager
-def _translated(path: str) -> Iterator[None]:
-    """Errors of a driver that are no OSError (each has its own) become UnavailableError."""
-    try:
-        yield
-    except (OSError, UnavailableError):
-        raise
-    except Exception as error:
-        raise UnavailableError(f"{path} cannot be reached: {type(error).__name__}: {error}.") from error

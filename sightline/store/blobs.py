@@ -1,6 +1,7 @@
 """Originals and thumbnails by the SHA-256 of the original.
 
-``originals/ab/<sha>`` and ``thumbnails/ab/<sha>.webp``.
+``originals/ab/<sha>`` and ``thumbnails/ab/<sha>.webp``. A thumbnail ends with a seal that is no part of the
+picture (`sightline.store.thumbnail_seal`).
 
 In a local folder every file appears whole or not at all and survives a power cut: written aside, fsynced,
 renamed, folder fsynced. Any other fsspec file system gets one plain write for each file, which object stores
@@ -16,16 +17,24 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from sightline.errors import NotFoundError
+from sightline.errors import CorruptionError, NotFoundError
 from sightline.faultpoint import faultpoint
 from sightline.store.blob_files import Files, LocalFiles
 from sightline.store.blob_files_remote import RemoteFiles
+from sightline.store.ownership import MARKER, Marker, marker_text, read_marker
+from sightline.store.thumbnail_seal import opened, sealed
 
 if TYPE_CHECKING:
     from os import PathLike
 
+ORIGINALS: Final = "originals"
+SHARED: Final = "shared originals"
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
+_OURS: Final = re.compile(r"originals/[0-9a-f]{2}/[0-9a-f]{64}|thumbnails/[0-9a-f]{2}/[0-9a-f]{64}\.webp")
 _LOCAL_PREFIXES: Final = ("file://", "local://")
+_ERASING_TRIES: Final = 10
+_UNFINISHED_SECONDS: Final = 60.0
+"""A file aside that was not written to for so long has no writer any more."""
 
 
 class BlobStore:
@@ -43,7 +52,8 @@ class BlobStore:
     def put(self, data: bytes) -> str:
         """Keep ``data``; its SHA-256. From now on it is new to ``remove_released``.
 
-        In a local folder what is there already is touched, not written again; elsewhere it is written.
+        In a local folder what is there already is touched, and written again only when its bytes differ (a
+        disk rots); elsewhere it is always written.
         """
         sha256 = hashlib.sha256(data).hexdigest()
         self._files.keep(_original(sha256), data)
@@ -51,8 +61,15 @@ class BlobStore:
         return sha256
 
     def get(self, sha256: str) -> bytes:
-        """The whole original. Raises NotFoundError."""
+        """The whole original, as it lies there. Raises NotFoundError."""
         return self._read(_original(sha256), f"The original {sha256} is not in the store.")
+
+    def get_sound(self, sha256: str) -> bytes:
+        """As `get`, compared with its SHA-256. Raises NotFoundError or CorruptionError."""
+        data = self.get(sha256)
+        if hashlib.sha256(data).hexdigest() != sha256:
+            raise CorruptionError(f"The original {sha256} is not what was stored: its SHA-256 differs.")
+        return data
 
     def has(self, sha256: str) -> bool:
         """Whether the original is there."""
@@ -73,12 +90,13 @@ class BlobStore:
 
     def put_thumbnail(self, sha256: str, data: bytes) -> None:
         """Keep the WebP thumbnail of the original ``sha256``, in place of any earlier one."""
-        self._files.write(_thumbnail(sha256), data)
+        self._files.write(_thumbnail(sha256), sealed(data, sha256))
         faultpoint("thumbnail.kept")
 
     def get_thumbnail(self, sha256: str) -> bytes:
-        """The thumbnail of the original ``sha256``. Raises NotFoundError."""
-        return self._read(_thumbnail(sha256), f"There is no thumbnail of {sha256} in the store.")
+        """The thumbnail of the original ``sha256``. Raises NotFoundError, CorruptionError when damaged."""
+        path = _thumbnail(sha256)
+        return opened(self._read(path, f"There is no thumbnail of {sha256} in the store."), sha256)
 
     def has_thumbnail(self, sha256: str) -> bool:
         """Whether the thumbnail is there."""
@@ -122,16 +140,70 @@ class BlobStore:
         self._files.drop(thumbnail)
         return self._files.drop(original) or taken == "absent"
 
+    def erase(self, sha256: str, is_referenced: Callable[[], bool]) -> bool:
+        """Remove an original and its thumbnail at once, also what was taken or never finished of them.
+
+        Nothing happens when ``is_referenced`` says that some row has these bytes. Whoever registers the same
+        bytes meanwhile keeps them once more after the row: see `remove_released`. False: somebody brought
+        them back again and again.
+        """
+        paths = (_original(sha256), _thumbnail(sha256))
+        for _ in range(_ERASING_TRIES):
+            for path in paths:
+                self._files.take(path, None)
+            if is_referenced():
+                for path in paths:
+                    self._files.put_back(path)
+                return True
+            for path in paths:
+                self._files.drop_beginnings(path, time.time() - _UNFINISHED_SECONDS)
+                self._files.drop(path)
+            if all(self._files.size(path) is None for path in paths):  # no builder put back what was taken
+                return True
+        return False
+
     def put_back_taken(self) -> int:
         """Undo the removals that a process did not live to end; how many files. Call it before removing."""
-        paths = list(self._files.taken())
+        paths = [path for path in self._files.taken() if _OURS.fullmatch(path)]
         for path in paths:
             self._files.put_back(path)
         return len(paths)
 
-    def clean(self, older_than: float = 3600.0) -> int:
-        """Remove what writers that died left unfinished for that many seconds; how many files."""
-        return self._files.clean(time.time() - older_than)
+    def unfinished(self) -> list[str]:
+        """Names of what writers began and did not end, yet or ever."""
+        return self._files.unfinished()
+
+    def drop_unfinished(self, name: str) -> None:
+        """Remove one of these, whose writer is gone."""
+        self._files.drop_unfinished(name)
+
+    # --- whose it is ---------------------------------------------------------------------------------------
+
+    def owners(self) -> set[str]:
+        """The installations that keep their bytes here."""
+        notes = [name for name in self._files.top() if name.startswith(MARKER)]
+        return {marker.installation for name in notes if (marker := self._marker(name)) is not None}
+
+    def is_part_of(self, installation: str) -> bool:
+        """Whether this is not a shared place, but one of the folders of that installation."""
+        return self._marker(MARKER) == Marker(installation, ORIGINALS)
+
+    def claim(self, installation: str) -> None:
+        """This installation keeps bytes here from now on. Each leaves a note of its own, beside that of the
+        first one, so that none overwrites another's.
+        """
+        if installation in self.owners():
+            return
+        note = marker_text(installation, SHARED)
+        self._files.write(f"{MARKER}.{installation}", note)
+        if MARKER not in self._files.top():
+            self._files.write(MARKER, note)
+
+    def _marker(self, name: str) -> Marker | None:
+        try:
+            return read_marker(self._files.read(name), "the originals")
+        except FileNotFoundError:
+            return None
 
     def _read(self, path: str, missing: str) -> bytes:
         try:

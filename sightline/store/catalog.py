@@ -2,42 +2,60 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from sightline.store.database import Database, make_engine, named, read, read_at, write, write_at
 from sightline.store.migrate import migrate as bring_to_head
 from sightline.store.sql import (
+    backups,
     builder,
     collections,
     finishing,
     health,
     images,
+    installation,
+    integrity,
     items,
     jobs,
     leases,
+    listings,
+    loose,
+    mending,
+    originals,
+    pruning,
     publishing,
+    purging,
     queries,
     registration,
     releasing,
     singletons,
+    sources,
+    trash,
 )
 from sightline.store.sql.rows import collection_named
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
+    from sightline.store.settings import DatabaseSettings
 
-def open_catalog(url: str, migrate: bool = True, now: Callable[[], float] = time.time) -> Catalog:
+
+def open_catalog(
+    url: str,
+    migrate: bool = True,
+    now: Callable[[], float] | None = None,
+    settings: DatabaseSettings | None = None,
+) -> Catalog:
     """The catalog at ``sqlite:////path/catalog.sqlite`` or ``postgresql://…``, migrated to the newest schema.
 
+    ``now`` replaces the database's clock, which all processes share.
     Raises UnavailableError when the database cannot be reached or is newer than this program.
     """
-    database = Database(make_engine(url))
+    database = Database(make_engine(url, settings), settings)
     if migrate:
         bring_to_head(database)
-    return Catalog(database.engine, now)
+    return Catalog(database.engine, now, settings)
 
 
 @named
@@ -48,31 +66,52 @@ class Catalog:
     the name that hides its module stands last.
     """
 
-    def __init__(self, engine: Engine, now: Callable[[], float] = time.time) -> None:
-        self.database = Database(engine)
-        self.now = now
+    def __init__(
+        self,
+        engine: Engine,
+        now: Callable[[], float] | None = None,
+        settings: DatabaseSettings | None = None,
+    ) -> None:
+        self.database = Database(engine, settings)
+        self.clock = now
+
+    def forget_old_pages(self, seconds: float) -> bool:
+        """See `sightline.store.database.Database.forget_old_pages`."""
+        return self.database.forget_old_pages(seconds)
 
     def close(self) -> None:
         """Gives all connections back."""
         self.database.close()
 
+    now = read_at(queries.now)
+
     create_collection = write_at(collections.create)
     collection = read(collection_named)
     collection_counts = read(collections.counts)
-    delete_collection = write_at(collections.remove)
+    delete_collection = write_at(trash.delete_collection)
+    remove_collection = write_at(collections.remove)
     collections = read(collections.every)
 
     create_job = write_at(jobs.create)
     register = write_at(registration.register)
     record_failure = write_at(registration.record_failure)
     add_tasks = write_at(items.add_tasks)
-    prune = write_at(registration.prune)
+    count_duplicates = write_at(registration.count_duplicates)
+    prunable = write(pruning.prunable)
+    prune = write_at(pruning.prune)
+    move_source = write_at(sources.move)
+    sources = read(sources.known)
     seal_job = write_at(jobs.seal)
+    unsealed_jobs = read_at(listings.unsealed)
+    note_resumed = write(listings.note_resumed)
+    end_listing = write_at(listings.end_early)
     job = read(registration.find_job)
     job_progress = read(jobs.progress)
     job_errors = read(jobs.errors)
+    job_reasons = read(jobs.reasons)
     cancel_job = write_at(jobs.cancel)
     fail_job = write_at(jobs.fail)
+    note_trouble = write(jobs.note_trouble)
     retry_job = write_at(jobs.retry)
     jobs = read(jobs.recent)
 
@@ -82,7 +121,11 @@ class Catalog:
     acquire = write_at(leases.acquire)
     renew = write_at(leases.renew)
     release = write_at(leases.release)
+    survived = write(leases.survived)
+    split = write_at(leases.split)
     expire_leases = write_at(leases.expire)
+    takeable_tasks = read_at(leases.takeable)
+    backlog = read_at(leases.backlog)
     publish = write_at(publishing.publish)
     finish = write_at(finishing.finish)
 
@@ -90,26 +133,78 @@ class Catalog:
     update_image = write(images.change)
     delete_images = write_at(images.delete)
     describe = read(images.describe)
+    describe_found = read(images.describe_found)
+    kept_images = read(images.kept)
     locations = read(images.locations)
     find_live_by_sha = read(images.live_by_sha)
     images = read(images.page)
 
+    restore_images = write(trash.restore)
+    empty_trash = write_at(trash.empty)
+    expire_trash = write_at(trash.expire)
+    trashed_collections = read(trash.trashed)
+    restore_collection = write(trash.restore_collection)
+    empty_collection = write_at(trash.empty_collection)
+
+    begin_purge = write_at(purging.begin)
+    begin_collection_purge = write_at(purging.begin_collection)
+    begin_trashed_purge = write_at(trash.begin_trashed_purge)
+    outstanding_purges = read(purging.outstanding)
+    holding_segments = read(purging.holding_segments)
+    are_placed = read(purging.are_placed)
+    drop_generation = write(purging.drop_generation)
+    scrub_purged = write(purging.scrub)
+    forget_purges = write(purging.forget)
+
     snapshot = read(queries.snapshot)
+    snapshot_of = read(queries.snapshot_of)
     version = read(queries.version)
     filter_keys = read(queries.filter_keys)
 
     acquire_singleton = write_at(singletons.acquire)
     renew_singleton = write_at(singletons.renew)
+    singleton_is_held = read_at(singletons.is_held)
     release_singleton = write(singletons.release)
-    publish_generation = write(builder.publish_generation)
+    probe = write(singletons.probe)
+    publish_generation = write_at(builder.publish_generation)
     replace_segments = write_at(builder.replace_segments)
+    images_in_segment = read(mending.images_in_segment)
+    mend_segment = write_at(mending.mend_segment)
+    lost_images = read(mending.lost_images)
+    bring_back = write_at(mending.bring_back)
     retired_segments = read(builder.retired_segments)
     forget_segments = write(builder.forget_segments)
     segment_files = read(builder.segment_files)
+    segment_sha256 = read(builder.segment_sha256)
     generation_files = read(builder.generation_files)
+
+    released_files = read_at(loose.released_files)
+    loose_files = read(loose.loose_files)
+    observe_files = write_at(loose.observe)
+    sweep_files = write_at(loose.sweep_files)
+    forget_files = write(loose.forget_loose)
 
     releasable_blobs = write(releasing.releasable)
     is_referenced = read(releasing.is_referenced)
+    holders = read(originals.holders)
+    count_holders = read(originals.count_holders)
     forget_blobs = write(releasing.forget)
+    unnamed_blobs = read(releasing.unnamed_blobs)
+    release_blobs = write_at(releasing.release_blobs)
+
+    installation_id = read(installation.installation_id)
+    moment = read_at(installation.moment)
+    stamps = write(installation.stamps)
+    known_stamps = read(installation.known_stamps)
+    stamped = write(installation.stamped)
+    adopt_stamps = write(installation.renew)
+
+    named_segments = read(backups.named_segments)
+    fingerprints = read(backups.fingerprints)
+    wanted_shas = read(backups.wanted_shas)
+    installation = read(backups.installation)
+    is_unused = read(backups.is_unused)
+    count_collections = read(backups.count_collections)
 
     check = read(health.problems)
+    damages = read(integrity.damages)

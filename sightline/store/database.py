@@ -17,43 +17,43 @@ import json
 import random
 import sqlite3
 import time
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, NoSuchModuleError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from sightline.errors import InputError, UnavailableError
+from sightline.circuit import Circuit
+from sightline.errors import InputError, NoRoomError, OverloadedError, UnavailableError
 from sightline.faultpoint import faultpoint
+from sightline.store.damage import damaged, damaged_value, is_damage
+from sightline.store.patience import patience, waiting_at_most
+from sightline.store.settings import DatabaseSettings
+from sightline.store.sqlite import WRITES, is_log_emptied, sqlite_engine
 from sightline.store.values import INT64
 
 Result = TypeVar("Result")
 
-BUSY_SECONDS = 30.0
-"""How long a writer of SQLite waits for another one."""
-
-_LOCKED = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
+_FULL = ("database or disk is full", "no space left on device")
+_LOCKED = "database is locked"
 _TRIES = 8
 _TRY_AGAIN = frozenset({"40001", "40P01"})  # serialization_failure, deadlock_detected
-_WRITES = "sightline_writes"
+_SERVER_TIME = "SELECT extract(epoch FROM clock_timestamp())::float8"
 
 
-def make_engine(url: str) -> Engine:
+def make_engine(url: str, settings: DatabaseSettings | None = None) -> Engine:
     """An engine with this project's settings; ``postgresql://`` means psycopg 3. Nothing is connected yet."""
+    settings = settings or DatabaseSettings()
     try:
         parsed = _with_driver(make_url(url))
         if parsed.get_backend_name() == "sqlite":
-            return _sqlite_engine(parsed)
+            return sqlite_engine(parsed, settings, dump_json, _load_plain_json)
         if parsed.get_backend_name() == "postgresql":
-            return create_engine(
-                parsed,
-                json_serializer=dump_json,
-                json_deserializer=load_json,
-                pool_pre_ping=True,
-                pool_size=8,
-                max_overflow=24,
-            )
+            from sightline.store.postgres import postgres_engine
+
+            return postgres_engine(parsed, settings, dump_json, load_json)
     except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
         raise InputError(f"The catalog url cannot be used: {error}.") from error
     raise InputError(f"The catalog is SQLite or PostgreSQL, not {parsed.get_backend_name()!r}.")
@@ -65,8 +65,22 @@ def dump_json(value: object) -> str:
 
 
 def load_json(text: str | bytes) -> Any:
-    """PostgreSQL writes 1e300 with all its digits: beyond 64 bits it was a float."""
-    return _DECODER.decode(text if isinstance(text, str) else str(text, "utf-8"))
+    """PostgreSQL writes 1e300 with all its digits: beyond 64 bits it was a float.
+
+    Raises CatalogDamagedError for what is no JSON: only `dump_json` writes it.
+    """
+    try:
+        return _DECODER.decode(text if isinstance(text, str) else str(text, "utf-8"))
+    except ValueError as error:
+        raise damaged_value(error) from error
+
+
+def _load_plain_json(text: str) -> Any:
+    """As `load_json`, of what SQLite gives back as it was written."""
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise damaged_value(error) from error
 
 
 def _integer(digits: str) -> int | float:
@@ -84,53 +98,18 @@ def _with_driver(url: URL) -> URL:
     return url.set(drivername="postgresql+psycopg") if url.drivername in ("postgresql", "postgres") else url
 
 
-def _sqlite_engine(url: URL) -> Engine:
-    if not url.database or url.database == ":memory:":
-        raise InputError("The catalog needs a file: several connections share it.")
-    Path(url.database).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(
-        url,
-        json_serializer=dump_json,
-        connect_args={"timeout": BUSY_SECONDS},
-        pool_size=16,
-        max_overflow=48,
-    )
-    event.listen(engine, "connect", _prepare_sqlite)
-    event.listen(engine, "begin", _begin_sqlite)
-    return engine
-
-
-def _prepare_sqlite(connection: Any, _record: object) -> None:
-    connection.isolation_level = None  # the driver must not begin transactions by itself
-    _enter_wal(connection)
-    connection.execute("PRAGMA synchronous=FULL")
-    connection.execute("PRAGMA foreign_keys=ON")
-
-
-def _enter_wal(connection: sqlite3.Connection) -> None:
-    """Two processes that switch a new file at once can get "locked" without waiting: wait here."""
-    deadline = time.monotonic() + BUSY_SECONDS
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode=WAL")
-            return
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF not in _LOCKED or time.monotonic() > deadline:
-                raise
-            time.sleep(random.uniform(0.005, 0.05))
-
-
-def _begin_sqlite(connection: Connection) -> None:
-    writes = connection.get_execution_options().get(_WRITES, False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
-
-
 class Database:
-    """Runs functions of a connection as transactions. Thread-safe."""
+    """Runs functions of a connection as transactions. Thread-safe.
 
-    def __init__(self, engine: Engine) -> None:
+    Every wait (for a connection, a statement, a lock) has an end, which depends on who asks: see
+    ``store.patience``. While the database does not answer, requests are refused at once.
+    """
+
+    def __init__(self, engine: Engine, settings: DatabaseSettings | None = None) -> None:
         self.engine = engine
-        self._writers = engine.execution_options(**{_WRITES: True})
+        self._settings = settings or DatabaseSettings()
+        self._circuit = Circuit(self._settings.rest_seconds)
+        self._writers = engine.execution_options(**{WRITES: True})
         self._readers = engine
         if engine.dialect.name == "postgresql":
             self._readers = engine.execution_options(
@@ -138,42 +117,102 @@ class Database:
             )
 
     def read(self, work: Callable[[Connection], Result]) -> Result:
-        """All that ``work`` selects is of one instant. UnavailableError: the database is not there."""
+        """All that ``work`` selects is of one instant.
+
+        Raises:
+            UnavailableError: the database is not there, or does not answer in time.
+        """
         try:
-            with self._readers.begin() as connection:
+            with self._begun(self._readers) as connection:
                 return work(connection)
-        except (OperationalError, InterfaceError) as error:
-            raise _unavailable(error) from error
+        except (DBAPIError, sqlite3.DatabaseError, UnicodeDecodeError) as error:
+            self._complain(error)
+            raise
 
     def write(self, work: Callable[[Connection], Result]) -> Result:
         """All or nothing. ``work`` may run several times, so it touches nothing but its connection.
 
         A connection that breaks during COMMIT leaves the outcome unknown: that raises UnavailableError and
-        is not tried again here.
+        is not tried again here. NoRoomError: its disk is full.
         """
         for left in reversed(range(_TRIES)):
             try:
-                with self._writers.begin() as connection:
+                with self._begun(self._writers) as connection:
                     result = work(connection)
                     faultpoint("catalog.committing")
                 faultpoint("catalog.committed")
                 return result
-            except DBAPIError as error:
-                if left and getattr(error.orig, "sqlstate", None) in _TRY_AGAIN:
+            except (DBAPIError, sqlite3.DatabaseError, UnicodeDecodeError) as error:
+                if left and getattr(getattr(error, "orig", None), "sqlstate", None) in _TRY_AGAIN:
                     time.sleep(random.uniform(0.0, 0.02 * (_TRIES - left)))
-                elif isinstance(error, OperationalError | InterfaceError):
-                    raise _unavailable(error) from error
                 else:
+                    self._complain(error)
                     raise
         raise AssertionError("unreachable: the last try returns or raises")
+
+    def forget_old_pages(self, seconds: float) -> bool:
+        """Empties SQLite's write-ahead log, which holds what was written before; else there is nothing to do.
+
+        False when others kept it in use for that long.
+        """
+        if self.engine.dialect.name != "sqlite":
+            return True
+        deadline = time.monotonic() + seconds
+        while not is_log_emptied(str(self.engine.url.database)):
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(random.uniform(0.005, 0.05))
+        return True
+
+    def _complain(self, error: DBAPIError | sqlite3.DatabaseError | UnicodeDecodeError) -> None:
+        """Raise what it means for a person; return when it is a mistake of ours.
+
+        A connection that cannot be made raises the driver's own error, without SQLAlchemy's around it, and a
+        damaged schema may make SQLite complain in bytes that are no text.
+        """
+        cause = error.orig if isinstance(error, DBAPIError) else error
+        if is_damage(cause):
+            raise damaged(self.engine.url, cause) from error
+        if isinstance(error, OperationalError | InterfaceError | sqlite3.OperationalError):
+            raise self._unavailable(cause) from error
 
     def close(self) -> None:
         self.engine.dispose()
 
+    @contextmanager
+    def _begun(self, engine: Engine) -> Iterator[Connection]:
+        """A transaction on a connection that lives; it ends with the block."""
+        hurried = patience.get() == "request"
+        if hurried and not self._circuit.may_ask():
+            raise UnavailableError("The catalog database did not answer a moment ago; try again soon.")
+        try:
+            with waiting_at_most(self._settings.connect_seconds):
+                connection = engine.connect()
+            seconds = self._settings.request_seconds if hurried else self._settings.work_seconds
+            with connection, waiting_at_most(seconds), connection.begin():
+                yield connection
+        except PoolTimeoutError as error:
+            raise OverloadedError(
+                "Too many wait for a connection to the catalog database already; try again soon."
+            ) from error
+        except DBAPIError as error:
+            if isinstance(error.orig, TimeoutError):
+                self._circuit.failed()
+            raise
+        self._circuit.succeeded()
 
-def _unavailable(error: DBAPIError) -> UnavailableError:
-    lines = str(error.orig).strip().splitlines() or [type(error.orig).__name__]
-    return UnavailableError(f"The catalog database cannot be used now: {lines[0].rstrip('.')}.")
+    def _unavailable(self, cause: object) -> UnavailableError:
+        lines = str(cause).strip().splitlines() or [type(cause).__name__]
+        said = lines[0].strip().rstrip(".")
+        if any(words in said.lower() for words in _FULL):
+            where = self.engine.url.host or self.engine.url.database
+            return NoRoomError(f"The disk is full at the catalog in {where} ({said}); free some room there.")
+        if said == _LOCKED:
+            return UnavailableError(
+                "Another process has been writing to the catalog for too long (database is locked); try "
+                "again when it is done."
+            )
+        return UnavailableError(f"The catalog database cannot be used now: {said}.")
 
 
 # SQL functions as methods
@@ -183,10 +222,22 @@ Class = TypeVar("Class", bound=type)
 
 
 class Place(Protocol):
-    """What such a method needs of its object: the database, and the time in seconds since the epoch."""
+    """What such a method needs of its object: the database, and the clock; None is the database's own."""
 
     database: Database
-    now: Callable[[], float]
+    clock: Callable[[], float] | None
+
+
+def _now(place: Place, connection: Connection) -> float:
+    """Seconds since the epoch, by the one clock that all processes share: they only measure what passes.
+
+    SQLite has none of its own: all its processes are on one machine.
+    """
+    if place.clock is not None:
+        return place.clock()
+    if connection.dialect.name == "postgresql":
+        return float(connection.exec_driver_sql(_SERVER_TIME).scalar_one())
+    return time.time()
 
 
 def read(
@@ -207,7 +258,9 @@ def read_at(
     """As ``read``, for a function that is told the time."""
 
     def method(place: Place, /, *args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
-        return place.database.read(lambda connection: statement(connection, place.now(), *args, **kwargs))
+        return place.database.read(
+            lambda connection: statement(connection, _now(place, connection), *args, **kwargs)
+        )
 
     _describe(method, statement, given=2)
     return method
@@ -231,7 +284,9 @@ def write_at(
     """As ``write``, for a function that is told the time."""
 
     def method(place: Place, /, *args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
-        return place.database.write(lambda connection: statement(connection, place.now(), *args, **kwargs))
+        return place.database.write(
+            lambda connection: statement(connection, _now(place, connection), *args, **kwargs)
+        )
 
     _describe(method, statement, given=2)
     return method

@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 from sightline.errors import NotFoundError
 
 if TYPE_CHECKING:
+    from sightline.store.own_files import OwnFiles
     from sightline.store.segments import SegmentReader
     from sightline.types import Half, Keys, Mask, Vector
 
@@ -73,6 +74,13 @@ class CandidateIndex(Protocol):
 
     def tokens_at(self, rows: Rows) -> Half:
         """fp16 ``[len(rows), D]``: the tokens as the segments hold them, bit by bit."""
+        ...
+
+    def is_intact(self) -> bool:
+        """Whether what it reads is still what was opened, as far as can be said at next to no cost.
+
+        Asked before each query; when it is not, it is dropped untouched and opened, and verified, anew.
+        """
         ...
 
 
@@ -130,6 +138,11 @@ class IndexReport:
 class IndexBackend(Protocol):
     """One kind of index. Thread-safe. ``file`` is the name that `build` gave, whatever it names."""
 
+    @property
+    def files(self) -> OwnFiles:
+        """All that it stores, finished or not: files with an ending of its own in one folder."""
+        ...
+
     def build(self, reader: SegmentReader, segments: Sequence[CoveredSegment], dead: Keys) -> BuiltIndex:
         """Everything in ``segments`` but the ``dead`` keys, each key once, as one new generation.
 
@@ -154,12 +167,8 @@ class IndexBackend(Protocol):
         """What it holds, after looking at all of it; raises nothing for what is missing or damaged."""
         ...
 
-    def retire(self, file: str) -> None:
-        """Another generation takes its place: its age counts from now on. Nothing when it is gone."""
-        ...
-
-    def stored(self, before: float) -> set[str]:
-        """Names of all that is stored, finished or not, and untouched since ``before`` (seconds, UTC)."""
+    def erase(self, keys: Keys) -> None:
+        """Delete all that holds one of these keys, finished or not, named by a row or not."""
         ...
 
     def remove(self, file: str) -> None:

@@ -28,7 +28,8 @@ ENDED: Final[frozenset[JobState]] = frozenset({"done", "cancelled", "failed"})
 """States of jobs that nothing happens to any more, unless somebody asks for a retry."""
 TaskState = Literal["ready", "leased", "done", "cancelled"]
 SegmentState = Literal["published", "retired"]
-Outcome = Literal["unchanged", "pending"]
+Outcome = Literal["unchanged", "pending", "id_taken"]
+"""``id_taken``: other bytes have the id, and they came from another source; nothing was done."""
 
 
 class Unset(Enum):
@@ -43,8 +44,16 @@ EMBED: Final = "embed"
 """The kind of task that makes pending images searchable."""
 FLAT: Final = "flat"
 """The kind of generation that holds all tokens as they are."""
+LISTING: Final = "register:"
+"""A job's id after this is the name of the lease under which its images are registered."""
+LOST: Final = "lost"
+"""The reason of a failed image that was indexed, and whose tokens and original both cannot be had now."""
 UPLOADED: Final = "upload:"
 """The source of what was uploaded."""
+UNKNOWN: Final = "unknown:"
+"""Stands for the source of what came before sources were kept."""
+COPIED: Final = "blob:"
+"""What the address of a copy in our own store begins with; its SHA-256 follows."""
 
 
 @dataclass(frozen=True)
@@ -95,8 +104,10 @@ class Image:
 
 @dataclass(frozen=True)
 class Job:
-    """One request to index, to upload, or to do something with images. ``collection`` is its name, ``detail``
-    why it failed."""
+    """One request to index, to upload, or to do something with images. ``collection`` is its name.
+
+    ``detail``: one sentence, or None: why it failed, or while it goes on what its workers run into.
+    """
 
     id: str
     collection_id: int
@@ -110,6 +121,9 @@ class Job:
     created_at: float
     updated_at: float
     detail: str | None
+    broken: bool = False
+    refreshed: int = 0
+    duplicates: int = 0
 
 
 @dataclass(frozen=True)
@@ -127,6 +141,8 @@ class Task:
     created_at: float
     kind: TaskKind
     lease_seconds: float | None
+    deaths: int
+    errors: int
 
 
 @dataclass(frozen=True)
@@ -188,11 +204,28 @@ class Registration:
 
 @dataclass(frozen=True)
 class Registered:
-    """What came of a registration; ``outcomes`` has one (image id, outcome) per item, in order."""
+    """What came of a registration; ``outcomes`` has one (image id, outcome) per item, in order.
+
+    ``holders``: of every id that was taken, the source of the picture that has it (None: unknown).
+    """
 
     unchanged: int
     task_ids: list[int]
     outcomes: list[tuple[str, Outcome]]
+    holders: Mapping[str, str | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Pruning:
+    """What a job would prune: of ``images`` live ones of a source it has not met ``gone``.
+
+    ``examples`` are the first few ids of these.
+    """
+
+    source: str
+    images: int
+    gone: int
+    examples: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -200,6 +233,8 @@ class Lease:
     """The right to finish one task until ``expires_at``.
 
     ``images``: those that still wait, perhaps none: pending ones to embed, live ones for any other kind.
+    ``deaths``: so many leases of the task in a row, up to now, ran out without a word from their worker.
+    ``errors``: so many attempts ended in an unexpected error.
     """
 
     task_id: int
@@ -209,6 +244,33 @@ class Lease:
     collection: Collection
     images: list[Image]
     kind: TaskKind = EMBED
+    deaths: int = 0
+    errors: int = 0
+
+
+@dataclass(frozen=True)
+class Backlog:
+    """What waits for workers: ages in seconds of the oldest task that owes an outcome (``pending_seconds``)
+    and of the oldest that nobody has in hand (``ready_seconds``); 0 when there is none.
+
+    ``leased``: tasks that somebody has in hand.
+    """
+
+    pending_seconds: float
+    ready_seconds: float
+    leased: int
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A job whose images are still being registered. ``sign`` changes for as long as somebody does it;
+    ``leased``: whether anybody ever said so; ``free``: whether another may take it over now.
+    """
+
+    job: Job
+    sign: float
+    leased: bool
+    free: bool
 
 
 @dataclass(frozen=True)
@@ -235,7 +297,9 @@ class ItemError:
 class Progress:
     """Counts of one job, disjoint: ``indexed`` are new ids only. ``total`` is the sum of all others.
 
-    ``processed``: images that tasks of another kind than ``embed`` are done with.
+    ``processed``: images that tasks of another kind than ``embed`` are done with. ``detail``: the job's.
+    Beside the sum: of the unchanged ``refreshed`` were met at another address than before, and
+    ``duplicates`` were named once more.
     """
 
     indexed: int
@@ -247,6 +311,9 @@ class Progress:
     total: int
     state: JobState
     processed: int = 0
+    detail: str | None = None
+    refreshed: int = 0
+    duplicates: int = 0
 
 
 @dataclass(frozen=True)
@@ -263,7 +330,8 @@ class Snapshot:
 
     All of it is of the feature set that serves, and of its generation that serves. ``covered`` and
     ``uncovered`` are the published segments inside and outside of the generation; ``dead`` are the keys
-    (sorted) that may still occur in these segments or in the generation and must not be found.
+    (sorted) that may still occur in these segments or in the generation and must not be found. Of these
+    ``trashed`` may come back: whoever writes a segment or a generation keeps them and leaves out ``gone``.
     """
 
     collection: Collection
@@ -271,6 +339,12 @@ class Snapshot:
     uncovered: list[Segment]
     covered: list[Segment]
     dead: NDArray[np.int64]
+    trashed: NDArray[np.int64]
+
+    @property
+    def gone(self) -> NDArray[np.int64]:
+        """The dead keys that never come back, sorted."""
+        return np.setdiff1d(self.dead, self.trashed, assume_unique=True)
 
     @property
     def segments(self) -> list[Segment]:

@@ -34,6 +34,7 @@ REFERRING = "state IN ('live', 'pending', 'failed', 'trashed')"
 its very condition stands."""
 OTHER_KINDS = "kind <> 'embed'"
 TRASHED = "state = 'trashed'"
+REGISTERING = "state = 'registering'"
 
 
 def _where(condition: str) -> dict[str, Any]:
@@ -58,12 +59,18 @@ class Base(DeclarativeBase):
 
 
 class InstallationRow(Base):
-    """The one row that says whose catalog this is; folders that belong to it carry the same id."""
+    """The one row that says whose catalog this is; folders that belong to it carry the same id.
+
+    ``stamp`` is what the builder last wrote into the folders before it removed something, ``next_stamp`` what
+    it is writing: a copy of this catalog, or an older state of it, finds another one there.
+    """
 
     __tablename__ = "installation"
 
     id: Mapped[str] = mapped_column(Text, primary_key=True)
     created_at: Mapped[float] = mapped_column(Time)
+    stamp: Mapped[str | None] = mapped_column(Text)
+    next_stamp: Mapped[str | None] = mapped_column(Text)
 
 
 class CollectionRow(Base):
@@ -115,7 +122,11 @@ class SourceRow(Base):
 
 class JobRow(Base):
     __tablename__ = "jobs"
-    __table_args__ = (Index(None, "collection_id", "created_at"), Index(None, "created_at"))
+    __table_args__ = (
+        Index(None, "collection_id", "created_at"),
+        Index(None, "created_at"),
+        Index("ix_jobs_registering", "created_at", **_where(REGISTERING)),
+    )
 
     id: Mapped[str] = mapped_column(Text, primary_key=True)
     collection_id: Mapped[int] = mapped_column(Id, ForeignKey("collections.id"))
@@ -128,18 +139,29 @@ class JobRow(Base):
     created_at: Mapped[float] = mapped_column(Time)
     updated_at: Mapped[float] = mapped_column(Time)
     detail: Mapped[str | None] = mapped_column(Text)
-    """Why it failed, in one sentence."""
+    """Why it failed, or what its workers run into, in one sentence."""
+    broken: Mapped[bool] = mapped_column(server_default=false())
+    """Its listing ended early: once what was registered is done, it ends as failed."""
+    refreshed: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    """Of the unchanged, those that were met at another address than before."""
+    duplicates: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    """What its sources named once more."""
 
 
 class JobSeenRow(Base):
-    """Image ids that an unsealed job has met in its source: what ``prune`` spares; sealing empties it."""
+    """Image ids that an unsealed job has met, each in its source: what ``prune`` spares; sealing empties it.
+
+    ``source_id`` is 0 where no source was given.
+    """
 
     __tablename__ = "job_seen"
     __table_args__ = WITHOUT_ROWID
 
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), primary_key=True)
     image_id: Mapped[str] = mapped_column(Text, primary_key=True)
-    source_id: Mapped[int | None] = mapped_column(Id)
+    source_id: Mapped[int] = mapped_column(
+        Id, primary_key=True, autoincrement=False, server_default=text("0")
+    )
 
 
 class TaskRow(Base):
@@ -164,7 +186,11 @@ class TaskRow(Base):
     created_at: Mapped[float] = mapped_column(Time)
     kind: Mapped[str] = mapped_column(Text, server_default=text("'embed'"))
     lease_seconds: Mapped[float | None] = mapped_column(Time)
-    """Its length: a lease that ends later than that from now was given by a clock that is put back since."""
+    """Its length: a lease that ends later than twice that from now was given by a clock put back since."""
+    deaths: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    """Leases in a row that ran out without a word from their worker."""
+    errors: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    """Attempts that ended in an unexpected error."""
 
 
 class TaskItemRow(Base):
@@ -292,6 +318,35 @@ class ReleasedBlobRow(Base):
 
     sha256: Mapped[str] = mapped_column(Text, primary_key=True)
     since: Mapped[float] = mapped_column(Time)
+
+
+class LooseFileRow(Base):
+    """A file of ours that no other row names: ``released`` (one did), ``stray`` (none was seen to),
+    ``swept`` (a stray that was set aside) or ``unfinished``. ``age`` is how long it was seen so, ``seen_at``
+    when last.
+    """
+
+    __tablename__ = "loose_files"
+    __table_args__ = WITHOUT_ROWID
+
+    name: Mapped[str] = mapped_column(Text, primary_key=True)
+    kind: Mapped[str] = mapped_column(Text)
+    state: Mapped[str] = mapped_column(Text)
+    seen_at: Mapped[float] = mapped_column(Time)
+    age: Mapped[float] = mapped_column(Time)
+
+
+class PurgeRow(Base):
+    """A picture that is to leave no trace, until it has. Its row in ``images`` may be gone already."""
+
+    __tablename__ = "purges"
+    __table_args__ = WITHOUT_ROWID
+
+    key: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=False)
+    collection_id: Mapped[int] = mapped_column(Id)
+    sha256: Mapped[str] = mapped_column(Text)
+    until: Mapped[float] = mapped_column(Time)
+    """Until then a worker that had begun may still write something of it: it is looked for again."""
 
 
 class SingletonRow(Base):

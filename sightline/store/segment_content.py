@@ -12,13 +12,15 @@ from sightline.errors import CorruptionError, InputError
 from sightline.store.halves import finite_rows
 
 if TYPE_CHECKING:
-    from sightline.store.tensorfile import TensorFile
+    from sightline.store.tensorfile import TensorLayout
     from sightline.types import Codes, Half, Keys
 
 NO_PATCHES: Final = "none"
 FP16: Final = "fp16"
 INT8: Final = "int8"
-KIND: Final = {"format": "sightline-segment", "version": "1"}
+FORMAT: Final = "sightline-segment"
+VERSION: Final = "2"
+"""What is written. Version 1 has no checksums of its own."""
 _LATENT: Final = re.compile(r"latent-[0-9a-f]{12}")
 _TENSORS: Final[dict[str, tuple[type[np.generic], int]]] = {
     "keys": (np.int64, 1),
@@ -26,6 +28,8 @@ _TENSORS: Final[dict[str, tuple[type[np.generic], int]]] = {
     "patches": (np.float16, 3),
     "codes": (np.int8, 3),
     "scales": (np.float16, 2),
+    "sums": (np.int64, 2),
+    "seal": (np.int64, 1),
 }
 """Element type and number of axes of every tensor that a segment can have."""
 _KEPT: Final[dict[str, tuple[str, ...]]] = {NO_PATCHES: (), FP16: ("patches",)}
@@ -33,19 +37,13 @@ _KEPT: Final[dict[str, tuple[str, ...]]] = {NO_PATCHES: (), FP16: ("patches",)}
 
 
 class SegmentContent(NamedTuple):
-    """Views into one mapped segment. ``patches`` are None with codec ``none``, codes beside ``scales``."""
+    """All of one segment, in memory. ``patches`` are None with codec ``none``, codes beside ``scales``."""
 
     keys: Keys
     tokens: Half
     patches: Half | Codes | None
     codec: str
-    tokens_sha256: str = ""
     scales: Half | None = None
-
-    @property
-    def layout(self) -> tuple[str, tuple[int, ...], tuple[int, ...] | None]:
-        """Codec, (Q, D) and (P, V or C): what must agree before segments can be merged."""
-        return self.codec, self.tokens.shape[1:], None if self.patches is None else self.patches.shape[1:]
 
     def kept(self) -> list[tuple[str, NDArray[Any]]]:
         """Names and tensors of what the codec keeps, in the order of the file."""
@@ -63,10 +61,10 @@ def is_codec(name: str) -> bool:
 
 def check_content(content: SegmentContent) -> None:
     """`InputError` unless this can be written as a segment."""
-    keys, tokens, patches, codec, _, scales = content
+    keys, tokens, patches, codec, scales = content
     if not is_codec(codec):
         raise InputError(f"There is no patch codec named {codec}; known are none, fp16, int8 and latent-….")
-    if tuple(name for name, _ in content.kept()) != _names(codec):
+    if tuple(name for name, _ in content.kept()) != kept_names(codec):
         raise InputError(f"The codec {codec} and what is given of the patches contradict each other.")
     if keys.dtype != np.int64 or keys.ndim != 1 or len(keys) == 0 or len(np.unique(keys)) != len(keys):
         raise InputError("A segment needs distinct int64 keys, at least one.")
@@ -83,24 +81,29 @@ def check_content(content: SegmentContent) -> None:
         )
 
 
-def parse_content(file: TensorFile) -> SegmentContent:
-    """The segment in a mapped file; `CorruptionError` when it is none."""
-    name, arrays = file.path.name, file.arrays
-    found = {key: file.metadata.get(key) for key in KIND}
-    codec = file.metadata.get("codec", "")
-    if found != KIND or not is_codec(codec):
+def check_layout(layout: TensorLayout) -> None:
+    """`CorruptionError` unless a segment of a version that can be read lies there so."""
+    name, specs = layout.path.name, layout.specs
+    codec, version = layout.metadata.get("codec", ""), layout.metadata.get("version")
+    if layout.metadata.get("format") != FORMAT or version not in ("1", VERSION) or not is_codec(codec):
         raise CorruptionError(f"The file {name} is no segment that this version can read (codec {codec!r}).")
-    expected = {key: _TENSORS[key] for key in ("keys", "tokens", *_names(codec))}
-    if {key: (array.dtype.type, array.ndim) for key, array in arrays.items()} != expected:
+    sums = () if version == "1" else ("sums", "seal")
+    expected = {key: _TENSORS[key] for key in ("keys", "tokens", *kept_names(codec), *sums)}
+    if {key: (spec.dtype, len(spec.shape)) for key, spec in specs.items()} != expected:
         raise CorruptionError(f"The segment {name} does not hold {', '.join(expected)}.")
-    patches, scales = arrays.get("patches", arrays.get("codes")), arrays.get("scales")
-    if len({len(array) for array in arrays.values()}) != 1 or (
-        scales is not None and patches is not None and scales.shape != patches.shape[:2]
-    ):
+    shapes = {key: spec.shape for key, spec in specs.items() if key != "seal"}
+    scaled = "scales" not in shapes or shapes["scales"] == shapes["codes"][:2]
+    if len({shape[0] for shape in shapes.values()}) != 1 or not scaled:
         raise CorruptionError(f"The tensors of the segment {name} differ in length.")
-    checksum = str(file.metadata.get("tokens_sha256", ""))
-    return SegmentContent(arrays["keys"], arrays["tokens"], patches, codec, checksum, scales)
+    if sums and (shapes["sums"][1], specs["seal"].shape) != (len(row_names(codec)), (1,)):
+        raise CorruptionError(f"The segment {name} has checksums of something else.")
 
 
-def _names(codec: str) -> tuple[str, ...]:
+def kept_names(codec: str) -> tuple[str, ...]:
+    """The tensors that a codec keeps of patches."""
     return _KEPT.get(codec, ("codes", "scales"))
+
+
+def row_names(codec: str) -> tuple[str, ...]:
+    """The tensors whose rows have a checksum, in the order of ``sums``."""
+    return ("tokens", *kept_names(codec))

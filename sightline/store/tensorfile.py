@@ -1,4 +1,4 @@
-"""The safetensors format in numpy: written as a stream, read through a memory map.
+"""The safetensors format in numpy: written as a stream, read piece by piece, whole, or through a memory map.
 
 The safetensors package is not used because its numpy reader copies every tensor, and its writer wants them
 all in memory and does not fsync. Format: github.com/huggingface/safetensors (8 bytes header length,
@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import mmap
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,15 +18,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline.errors import CorruptionError
-from sightline.store.durable import FileMissingError
+from sightline.store.durable import opened
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from io import FileIO
     from pathlib import Path
 
 ALIGNMENT: Final = 64
 """Tensor data begins at a multiple of this many bytes, so that views into the map are aligned."""
 _MAX_HEADER: Final = 1 << 20
+_READ_AT_ONCE: Final = 16 << 20
 _DTYPES: Final[Mapping[str, type[np.generic]]] = {
     "I64": np.int64,
     "F16": np.float16,
@@ -49,18 +52,30 @@ class TensorSpec:
 
 
 @dataclass(frozen=True)
-class TensorFile:
-    """A memory-mapped file. Arrays are read-only views that keep the map alive when the file is deleted."""
+class TensorLayout:
+    """Where everything lies in a file: ``header`` is all before the first tensor, ``specs`` in order."""
 
     path: Path
+    header: bytes
     metadata: Mapping[str, str]
+    specs: Mapping[str, TensorSpec]
+    starts: Mapping[str, int]
+    """Of each tensor, in bytes from the beginning of the file."""
+
+
+@dataclass(frozen=True)
+class TensorFile:
+    """All bytes of a file, in memory or mapped. Arrays are read-only views that keep them alive."""
+
+    layout: TensorLayout
     arrays: Mapping[str, NDArray[Any]]
     content: NDArray[np.uint8]
-    ends: Mapping[str, int]
 
-    def tail_of(self, first: str, length: int, last: str) -> NDArray[np.uint8]:
+    def from_last_of(self, first: str, length: int, last: str) -> NDArray[np.uint8]:
         """The last ``length`` bytes of tensor ``first`` and all bytes after, to the end of ``last``."""
-        return self.content[self.ends[first] - length : self.ends[last]]
+        layout = self.layout
+        start, end = (layout.starts[name] + layout.specs[name].bytes for name in (first, last))
+        return self.content[start - length : end]
 
 
 def encode_header(metadata: Mapping[str, str], tensors: list[TensorSpec]) -> bytes:
@@ -84,44 +99,75 @@ def raw(array: NDArray[Any]) -> memoryview:
     return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
 
 
-def open_tensors(path: Path) -> TensorFile:
-    """Map ``path``; `FileMissingError` when it is gone, `CorruptionError` when its header makes no sense.
+def read_layout(path: Path, handle: FileIO) -> TensorLayout:
+    """The header of an open file; `CorruptionError` when it makes no sense.
 
-    The header is checked against the length of the file; whether the tensors hold what was written is for
-    `sightline.store.durable.verify_file` to say.
+    It is checked against the length of the file; whether the tensors hold what was written is for others to
+    say.
     """
     try:
-        with path.open("rb") as handle:
-            buffer = mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ)
-    except FileNotFoundError:
-        raise FileMissingError(f"The file {path.name} is missing from {path.parent}.") from None
-    except ValueError:
-        raise CorruptionError(f"The file {path} is empty.") from None
-    try:
-        return _parse(path, buffer)
+        size = handle.seek(0, os.SEEK_END)
+        handle.seek(0)
+        length = 8 + int.from_bytes(handle.read(8), "little")
+        if not 8 < length <= min(size, _MAX_HEADER):
+            raise ValueError("its header has an impossible length")
+        handle.seek(0)
+        return _parse(path, handle.read(length), size)
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise CorruptionError(f"The file {path} is not a readable tensor file: {error}.") from error
 
 
-def _parse(path: Path, buffer: mmap.mmap) -> TensorFile:
-    start = 8 + int.from_bytes(buffer[:8], "little")
-    if not 8 < start <= min(len(buffer), _MAX_HEADER):
-        raise ValueError("its header has an impossible length")
-    header = json.loads(buffer[8:start])
-    metadata = header.pop("__metadata__", {})
-    arrays: dict[str, NDArray[Any]] = {}
-    ends: dict[str, int] = {}
+def open_tensors(path: Path, *, mapped: bool = True) -> TensorFile:
+    """All of ``path``, in its memory map or as a copy in memory.
+
+    `FileMissingError` when it is gone, `CorruptionError` when its header makes no sense.
+    """
+    with opened(path) as handle:
+        layout = read_layout(path, handle)
+        if mapped:
+            buffer = np.frombuffer(mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
+        else:
+            buffer = _aligned(handle.seek(0, os.SEEK_END))
+            read_into(path, handle, 0, buffer)
+            buffer.flags.writeable = False
+    arrays = {}
+    for name, spec in layout.specs.items():
+        flat = np.frombuffer(buffer, spec.dtype, math.prod(spec.shape), layout.starts[name])
+        arrays[name] = flat.reshape(spec.shape)
+    return TensorFile(layout, arrays, buffer)
+
+
+def _aligned(size: int) -> NDArray[np.uint8]:
+    """Memory that begins where a map would: a scan over rows that straddle cache lines is slower."""
+    memory = np.empty(size + ALIGNMENT, np.uint8)
+    start = -memory.ctypes.data % ALIGNMENT
+    return memory[start : start + size]
+
+
+def read_into(path: Path, handle: FileIO, start: int, array: NDArray[Any]) -> None:
+    """Fill a contiguous array with the bytes from ``start`` on; `CorruptionError` when there are too few."""
+    view = array.reshape(-1).view(np.uint8).data
+    handle.seek(start)
+    done = 0
+    while done < len(view):
+        count = handle.readinto(view[done : done + _READ_AT_ONCE])
+        if not count:
+            raise CorruptionError(f"The file {path} is shorter than its header says.")
+        done += count
+
+
+def _parse(path: Path, text: bytes, size: int) -> TensorLayout:
+    header = json.loads(text[8:])
+    metadata = {str(name): str(value) for name, value in header.pop("__metadata__", {}).items()}
+    specs: dict[str, TensorSpec] = {}
+    starts: dict[str, int] = {}
     end = 0
     for name, entry in sorted(header.items(), key=lambda item: item[1]["data_offsets"]):
-        spec = TensorSpec(name, _DTYPES[entry["dtype"]], tuple(entry["shape"]))
+        specs[name] = spec = TensorSpec(name, _DTYPES[entry["dtype"]], tuple(entry["shape"]))
         if entry["data_offsets"] != [end, end + spec.bytes] or min(spec.shape, default=0) < 0:
             raise ValueError(f"the tensor {name} does not lie where its shape says")
-        if start + end + spec.bytes > len(buffer):
-            raise ValueError("it is shorter than its header says")
-        count = math.prod(spec.shape)
-        arrays[name] = np.frombuffer(buffer, spec.dtype, count, start + end).reshape(spec.shape)
+        starts[name] = len(text) + end
         end += spec.bytes
-        ends[name] = start + end
-    if start + end != len(buffer):
-        raise ValueError("it is longer than its header says")
-    return TensorFile(path, metadata, arrays, np.frombuffer(buffer, np.uint8), ends)
+    if len(text) + end != size:
+        raise ValueError(f"it is {'longer' if len(text) + end < size else 'shorter'} than its header says")
+    return TensorLayout(path, text, metadata, specs, starts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import re
 from collections.abc import Mapping
@@ -12,12 +13,21 @@ from sightline.store.records import Registration
 
 INT64 = 2**63
 MAX_ID_BYTES = 2048
-"""Longest image id: PostgreSQL refuses index entries beyond about 2,700 bytes."""
+"""Longest image id: PostgreSQL refuses index entries beyond about 2,700 bytes, and percent-encoded it is
+still shorter than the 8 kB that proxies take for an address."""
+
+DOTS: Final = frozenset({".", ".."})
+"""What no part of an id may be: clients take them out of an address, however they are written."""
+DOTS_IN_ADDRESSES: Final = frozenset({"%2E", "%2E%2E"})
+"""What stands in addresses for ids that were such dots before they were refused."""
 
 COLLECTION_NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
 """Names of collections: one step of an address or of a path, whatever reads it."""
 
 _MAX_DEPTH = 32
+_SHOWN_BYTES = 200
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_SEGMENTS = re.compile(r"[/\\]")
 _KIND = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 
 
@@ -55,12 +65,33 @@ def printable(value: str) -> str:
 
 
 def check_image_id(image_id: object) -> None:
-    """Raises InputError unless it is text that can be stored and indexed."""
+    """Raises InputError unless it is text that can be stored, indexed, and be one step of an address.
+
+    The one rule for all doors. Slashes, also several and at either end, are fine: percent-encoded they
+    survive.
+    """
     check_text("An image id", image_id)
     if not isinstance(image_id, str) or not image_id:
         raise InputError("An image id cannot be empty.")
     if len(image_id.encode()) > MAX_ID_BYTES:
         raise InputError(f"The image id {image_id[:60]!r}… is longer than {MAX_ID_BYTES} bytes.")
+    if _CONTROL.search(image_id):
+        raise InputError(f"The image id {image_id!a:.100} has a control character, which no address keeps.")
+    if not DOTS.isdisjoint(_SEGMENTS.split(image_id)):
+        raise InputError(
+            f"The image id {image_id!a:.100} has a part '.' or '..', which clients take out of an address."
+        )
+    if image_id in DOTS_IN_ADDRESSES:
+        raise InputError(f"The image id {image_id!r} stands for another one in addresses: give it another.")
+
+
+def line_id(name: str) -> str:
+    """What a failure line is filed under: any name at all, cut where it is longer than an id may be."""
+    name = printable(name) or "(no name)"
+    if len(name.encode()) <= MAX_ID_BYTES:
+        return name
+    digest = hashlib.sha256(name.encode()).hexdigest()
+    return f"{name.encode()[:_SHOWN_BYTES].decode(errors='ignore')}… ({digest[:12]})"
 
 
 def check_registration(item: Registration) -> None:
@@ -69,14 +100,17 @@ def check_registration(item: Registration) -> None:
     check_text("An image's uri", item.uri)
     check_text("An image's sha256", item.sha256)
     if item.source is not None:
-        check_text("The address of a source", item.source)
-        if len(item.source.encode()) > MAX_ID_BYTES:
-            raise InputError(
-                f"The address {item.source[:60]!r}… of a source is longer than {MAX_ID_BYTES} bytes."
-            )
+        check_source(item.source)
     if item.caption is not None:
         check_text(f"The caption of {item.image_id!r}", item.caption)
     check_metadata(item.metadata, f"metadata of {item.image_id!r}")
+
+
+def check_source(address: str) -> None:
+    """Raises InputError unless it can be stored and indexed as the address of a source."""
+    check_text("The address of a source", address)
+    if len(address.encode()) > MAX_ID_BYTES:
+        raise InputError(f"The address {address[:60]!r}… of a source is longer than {MAX_ID_BYTES} bytes.")
 
 
 def check_metadata(metadata: Mapping[str, Any], what: str = "metadata") -> None:

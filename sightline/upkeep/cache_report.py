@@ -184,7 +184,7 @@ class CacheMeasurement:
         queries = list(request.queries)
         if not queries:
             images = self._catalog.describe(collection.id, found)
-            queries = [caption for key in found if (caption := images[key].caption)]
+            queries = [caption for key in found for caption in (images[key].caption or "").splitlines()]
         queries = list(dict.fromkeys(query.strip() for query in queries if query.strip()))
         if not queries:
             raise InputError(f"The images of {collection.name} have no captions; give a file with --queries.")

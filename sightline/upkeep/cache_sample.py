@@ -60,8 +60,9 @@ class WholePatches:
     def tokens(self, keys: Sequence[int]) -> NDArray[np.float32]:
         """Query tokens ``[N,Q,D]`` of images, from their segments."""
         places = self._catalog.locations(keys)
-        rows = [self._segments.tokens(places[key].file)[1][places[key].row] for key in keys]
-        return np.stack(rows).astype(np.float32)
+        found = [places[key] for key in keys]
+        rows = [self._segments.rows(place.file, "tokens", np.array([place.row])) for place in found]
+        return np.concatenate(rows).astype(np.float32)
 
     def _stored(
         self, keys: list[int], places: dict[int, ImageLocation]

@@ -58,36 +58,40 @@ class Consistency:
     def _look(self, collection: str, quick: bool) -> Iterator[str]:
         snapshot = self._catalog.snapshot(collection)
         live = self._live(snapshot)
+        trashed = self._places(snapshot.trashed)
         found: list[Keys] = []
         for segment in snapshot.segments:
-            yield from self._segment(segment, live, quick, found)
+            yield from self._segment(segment, live | trashed, quick, found)
         yield from self._codecs(snapshot)
         yield from _missing("no published segment", live, _joined(found), snapshot.dead)
+        yield from _missing("no published segment", trashed, _joined(found), snapshot.gone, "deleted")
         yield from self._index(snapshot, live)
 
     def _live(self, snapshot: Snapshot) -> dict[int, ImageLocation]:
         """Every live key with the place where the catalog says its row is."""
-        keys = self._catalog.filter_keys(snapshot.collection.id, Filter())
+        return self._places(self._catalog.filter_keys(snapshot.collection.id, Filter()))
+
+    def _places(self, keys: Keys) -> dict[int, ImageLocation]:
         places: dict[int, ImageLocation] = {}
         for start in range(0, len(keys), CHUNK):
             places |= self._catalog.locations(keys[start : start + CHUNK].tolist())
         return places
 
     def _segment(
-        self, segment: Segment, live: dict[int, ImageLocation], quick: bool, found: list[Keys]
+        self, segment: Segment, kept: dict[int, ImageLocation], quick: bool, found: list[Keys]
     ) -> Iterator[str]:
         """What is wrong with one segment; its keys are added to ``found``."""
         try:
             if not quick:
                 self._segments.verify(segment.file, segment.sha256)
-            keys, _ = self._segments.tokens(segment.file)
+            keys = self._segments.keys(segment.file)
         except (OSError, NotFoundError, CorruptionError) as error:
             yield str(error)
             return
         found.append(keys)
         wrong = [
             key for row, key in enumerate(keys.tolist())
-            if key in live and (live[key].segment_id, live[key].row) != (segment.id, row)
+            if key in kept and (kept[key].segment_id, kept[key].row) != (segment.id, row)
         ]  # fmt: skip
         if wrong:
             places = f"{len(wrong)} images of segment {segment.file} elsewhere (key {wrong[0]})"
@@ -104,7 +108,7 @@ class Consistency:
     def _index(self, snapshot: Snapshot, live: dict[int, ImageLocation]) -> Iterator[str]:
         """What a search can find: the generation and the segments outside of it, without the dead."""
         try:
-            parts = [self._segments.tokens(segment.file)[0] for segment in snapshot.uncovered]
+            parts = [self._segments.keys(segment.file) for segment in snapshot.uncovered]
             serving = snapshot.generation
             if serving is not None:
                 report = self._indexes.of(serving.kind).report(serving.file, serving.sha256)
@@ -129,11 +133,13 @@ def _findable(keys: Keys, live: dict[int, ImageLocation], dead: Keys) -> Iterato
         yield f"{len(phantoms)} images that are not live can be found (key {int(phantoms[0])})."
 
 
-def _missing(where: str, live: dict[int, ImageLocation], keys: Keys, dead: Keys) -> Iterator[str]:
-    wanted = np.fromiter(live, np.int64, len(live))
+def _missing(
+    where: str, kept: dict[int, ImageLocation], keys: Keys, dead: Keys, what: str = "live"
+) -> Iterator[str]:
+    wanted = np.fromiter(kept, np.int64, len(kept))
     missing = wanted[~np.isin(wanted, keys) | np.isin(wanted, dead)]
     if len(missing):
-        yield f"{len(missing)} live images are in {where} (key {int(missing[0])})."
+        yield f"{len(missing)} {what} images are in {where} (key {int(missing[0])})."
 
 
 def _joined(parts: list[Keys]) -> Keys:

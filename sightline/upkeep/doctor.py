@@ -1,106 +1,154 @@
-"""``sightline doctor``: what is installed and reachable, and whether catalog, segments and index agree."""
+"""``sightline doctor``: what is installed and reachable, and whether what is stored is what was written."""
 
 from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Protocol
 
 from sightline.errors import SightlineError
 from sightline.indexer.queue.presence import worker_is_alive
+from sightline.upkeep.findings import Finding as Finding
+from sightline.upkeep.findings import guarded
+from sightline.upkeep.stored_findings import bytes_findings, lost_findings
 
 if TYPE_CHECKING:
     from sightline.serving.models import Models
     from sightline.serving.settings import ModelSettings
     from sightline.store.catalog import Catalog
+    from sightline.store.index import Device
+    from sightline.types import OnProgress
     from sightline.upkeep.consistency import Consistency
+    from sightline.upkeep.findings import Status
+    from sightline.upkeep.folders import Folders
+    from sightline.upkeep.stored_bytes import Depth, StoredBytes
 
-Status = Literal["ok", "note", "problem"]
 PACKAGES = ("torch", "transformers", "sqlalchemy", "celery", "fastapi", "pillow", "numpy")
 FAISS_PACKAGES = ("faiss-cpu", "faiss-gpu", "faiss-gpu-cu12")
 LOW_BYTES = 1 << 30
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was looked at."""
+class BrokerPart(Protocol):
+    """Of the broker's settings."""
 
-    subject: str
-    status: Status
-    detail: str
+    @property
+    def url(self) -> str: ...
 
 
-@dataclass(frozen=True)
-class Facts:
-    """What the settings say. ``unknown_variables``: of ours by their name, though no setting reads them."""
+class SearchPart(Protocol):
+    """Of the retriever's settings."""
 
-    data_folder: Path
-    catalog_url: str
-    broker_url: str
-    model: ModelSettings
-    unknown_variables: Sequence[str] = ()
+    @property
+    def device(self) -> Device: ...
+
+
+class Facts(Protocol):
+    """What the settings say (`sightline.settings.Settings`)."""
+
+    @property
+    def data_folder(self) -> Path: ...
+    @property
+    def catalog_url(self) -> str: ...
+    @property
+    def model(self) -> ModelSettings: ...
+    @property
+    def broker(self) -> BrokerPart: ...
+    @property
+    def retriever(self) -> SearchPart: ...
+
+
+class Queue(Protocol):
+    """How many messages wait."""
+
+    def depth(self) -> int | None: ...
+
+
+class Examined(Protocol):
+    """What is looked at. Each may be out of reach: then asking for it raises."""
+
+    @property
+    def catalog(self) -> Catalog: ...
+    @property
+    def queue(self) -> Queue: ...
+    @property
+    def models(self) -> Models: ...
+    @property
+    def consistency(self) -> Consistency: ...
+    @property
+    def folders(self) -> Folders: ...
+    @property
+    def stored_bytes(self) -> StoredBytes: ...
 
 
 class Doctor:
-    """Looks at everything. Parts that may be out of reach come as functions that open them."""
+    """Looks at everything, one after the other, whatever the one before it found."""
 
-    def __init__(
-        self,
-        facts: Facts,
-        catalog: Callable[[], Catalog],
-        waiting: Callable[[], int | None],
-        models: Callable[[], Models],
-        consistency: Callable[[], Consistency],
-    ) -> None:
+    def __init__(self, facts: Facts, parts: Examined, unknown_variables: Sequence[str] = ()) -> None:
+        """``unknown_variables``: of ours by their name, though no setting reads them."""
         self._facts = facts
-        self._open_catalog = catalog
-        self._waiting = waiting
-        self._open_models = models
-        self._open_consistency = consistency
+        self._parts = parts
+        self._unknown = unknown_variables
 
-    def examine(self, *, quick: bool = False) -> list[Finding]:
-        """Everything that was found. ``quick`` leaves out reading every file in full."""
-        findings = [*_installed(self._facts), _device(), _disk(self._facts.data_folder)]
-        findings += [
-            Finding(name, "note", "no setting reads this variable") for name in self._facts.unknown_variables
-        ]
-        catalog = _guarded("catalog", lambda: [self._catalog()])
-        findings += [*catalog, *_guarded("broker", lambda: [self._broker()])]
-        if all(finding.status == "ok" for finding in catalog):
-            findings += _guarded("processes", lambda: [self._worker()])
-            findings += _guarded("models", lambda: list(self._models()))
-            findings += _guarded("collections", lambda: list(self._collections(quick=quick)))
+    def examine(
+        self, *, quick: bool = False, originals: bool = False, show: OnProgress | None = None
+    ) -> list[Finding]:
+        """Everything that was found.
+
+        ``quick`` leaves out reading every file in full; ``originals`` reads those that lie elsewhere, too.
+        """
+        findings = [*_installed(self._facts), _device(self._facts), _disk(self._facts.data_folder)]
+        findings += guarded("index device", lambda: list(_index_device(self._facts)))
+        findings += [Finding(name, "note", "no setting reads this variable") for name in self._unknown]
+        catalog = guarded("catalog", lambda: self._catalog(quick=quick))
+        findings += [*catalog, *guarded("broker", lambda: [self._broker()])]
+        if not guarded("catalog", lambda: list(self._opened())):
+            depth: Depth = "quick" if quick else "all" if originals else "stored"
+            findings += guarded("processes", lambda: [self._worker()])
+            findings += guarded("folders", lambda: list(self._folders()))
+            findings += guarded("models", lambda: list(self._models()))
+            findings += guarded("collections", lambda: list(self._collections(quick=quick)))
+            findings += guarded("lost images", lambda: lost_findings(self._parts.catalog))
+            findings += guarded("originals", lambda: bytes_findings(self._parts.stored_bytes, depth, show))
         return findings
 
-    def _catalog(self) -> Finding:
-        catalog = self._open_catalog()
-        problems = catalog.check()
-        if problems:
-            return Finding("catalog", "problem", " ".join(problems[:10]))
+    def _opened(self) -> Iterator[Finding]:
+        """Nothing, when the catalog can be read at all."""
+        self._parts.catalog.collections()
+        yield from ()
+
+    def _catalog(self, *, quick: bool) -> list[Finding]:
+        """The database's own look at its file first: what it finds explains whatever else is strange."""
+        catalog = self._parts.catalog
+        found = [Finding("catalog", "problem", _with_help(text)) for text in catalog.damages(quick)]
+        found += guarded("catalog", lambda: _invariants(catalog))
+        if found:
+            return found
         kind = self._facts.catalog_url.split(":")[0].split("+")[0]
-        return Finding(
-            "catalog", "ok", f"{kind}, {len(catalog.collections())} collections, no broken invariant"
-        )
+        collections = len(catalog.collections())
+        return [Finding("catalog", "ok", f"{kind}, {collections} collections, no broken invariant")]
 
     def _broker(self) -> Finding:
-        kind = self._facts.broker_url.split(":")[0]
-        waiting = self._waiting()
+        kind = self._facts.broker.url.split(":")[0]
+        waiting = self._parts.queue.depth()
         if waiting is None:
             return Finding("broker", "problem", f"{kind}: cannot be reached; new work starts when it is back")
         return Finding("broker", "ok", f"{kind}, {waiting} messages waiting")
 
     def _worker(self) -> Finding:
-        if worker_is_alive(self._open_catalog()):
+        if worker_is_alive(self._parts.catalog):
             return Finding("worker", "ok", "at least one is running")
         return Finding("worker", "ok", "none is running; `sightline index` brings its own, the API needs one")
 
+    def _folders(self) -> Iterator[Finding]:
+        for one in self._parts.folders.look():
+            yield Finding(f"folder of {one.holds}", one.status, one.detail)
+
     def _models(self) -> Iterator[Finding]:
-        models, chosen = self._open_models(), self._facts.model
-        bound = {(one.model, one.revision): one for one in self._open_catalog().collections()}
+        models, chosen = self._parts.models, self._facts.model
+        bound = {(one.model, one.revision): one for one in self._parts.catalog.collections()}
         for model, revision in {(chosen.name, chosen.revision): None} | bound:
             needed = bound.get((model, revision))
             try:
@@ -115,7 +163,7 @@ class Doctor:
                 yield Finding(f"model {model}", "ok", f"reachable, fingerprint {identity.fingerprint[:12]}")
 
     def _collections(self, *, quick: bool) -> Iterator[Finding]:
-        catalog, consistency = self._open_catalog(), self._open_consistency()
+        catalog, consistency = self._parts.catalog, self._parts.consistency
         for collection in catalog.collections():
             counts = catalog.collection_counts(collection.name)
             said = consistency.disagreements(collection.name, quick=quick)
@@ -132,12 +180,13 @@ class Doctor:
             )
 
 
-def _guarded(subject: str, look: Callable[[], list[Finding]]) -> list[Finding]:
-    """What the look found, or the one sentence of what prevented it."""
-    try:
-        return look()
-    except (SightlineError, OSError) as error:
-        return [Finding(subject, "problem", str(error))]
+def _invariants(catalog: Catalog) -> list[Finding]:
+    problems = catalog.check()
+    return [Finding("catalog", "problem", " ".join(problems[:10]))] if problems else []
+
+
+def _with_help(damage: str) -> str:
+    return f"{damage} Put a backup in its place with `sightline restore`."
 
 
 def _installed(facts: Facts) -> Iterator[Finding]:
@@ -148,7 +197,7 @@ def _installed(facts: Facts) -> Iterator[Finding]:
                   + (f"; missing: {', '.join(missing)}" if missing else ""))  # fmt: skip
     yield _faiss()
     needed = {"postgresql": "psycopg", "redis": "redis", "valkey": "redis"}
-    for url in (facts.catalog_url, facts.broker_url):
+    for url in (facts.catalog_url, facts.broker.url):
         package = needed.get(url.split("://")[0].split("+")[0].removesuffix("s"))
         if package and _version(package) is None:
             extra = "postgres" if package == "psycopg" else package
@@ -177,17 +226,30 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _device() -> Finding:
+def _device(facts: Facts) -> Finding:
     try:
         import torch
     except ImportError as error:
         return Finding("device", "problem", f"torch cannot be imported: {error}")
+    wanted = facts.model.device or ""
+    if wanted.startswith("cuda") and not torch.cuda.is_available():
+        return Finding("device", "problem", f"SIGHTLINE_MODEL__DEVICE={wanted}, and torch sees no such GPU")
     if torch.cuda.is_available():
         names = ", ".join(torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count()))
         return Finding("device", "ok", f"cuda: {names}")
     if torch.backends.mps.is_available():
         return Finding("device", "ok", "mps")
     return Finding("device", "ok", f"cpu, {torch.get_num_threads()} threads")
+
+
+def _index_device(facts: Facts) -> Iterator[Finding]:
+    """Whether there is the GPU that searches ask for."""
+    if facts.retriever.device == "cuda":
+        from sightline.store.backends import gpus
+
+        if gpus() == 0:
+            told = "SIGHTLINE_RETRIEVER__DEVICE=cuda, and FAISS sees no GPU: every search fails; use auto"
+            yield Finding("index device", "problem", told)
 
 
 def _disk(data: Path) -> Finding:

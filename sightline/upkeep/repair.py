@@ -1,144 +1,159 @@
-"""Lost or damaged segments, made again from the originals: same keys, one transaction each, searches go on.
+"""Lost or damaged segments and generations made again, and lost images brought back. Searches go on.
 
-A segment is left as it is when one of its originals cannot be had: the folder may just not be mounted now,
-and the index may still find its images.
+Each segment is one transaction. What can be had of it is repaired, however much of the rest cannot (see
+`sightline.upkeep.remaking`); nothing is dropped in silence, and a later repair, or indexing the source again,
+brings lost images back once their originals are there, with captions and metadata.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-import numpy as np
-
-from sightline.blip.patch_formats import PackedPatches, PatchFormat
-from sightline.errors import CorruptionError, ImageRejected, ModelMismatchError, NotFoundError
+from sightline.errors import SightlineError
 from sightline.faultpoint import faultpoint
 from sightline.store.durable import publish_or_remove
-from sightline.store.filters import Filter
-from sightline.store.segments import write_segment
-from sightline.types import FP16
 
 if TYPE_CHECKING:
-    from sightline.blip.patch_formats import PatchFormats
-    from sightline.blip.protocols import RetrievalModel
-    from sightline.searching.reencoding import Reencoded, Reencoding
-    from sightline.serving.models import Models
     from sightline.store.catalog import Catalog
-    from sightline.store.records import Collection, Image, NewSegment, Segment
+    from sightline.store.index import Indexes
+    from sightline.store.records import Collection, Generation, Image, NewSegment, Segment
     from sightline.store.segments import SegmentReader
-    from sightline.types import Half
+    from sightline.upkeep.remaking import Remade, Remaking
 
-CHUNK = 1_000
+Subject = TypeVar("Subject")
 
 
 @dataclass(frozen=True)
 class Repaired:
-    """What became of one damaged segment. ``problem``: why it was left as it is."""
+    """What became of one damaged segment (``file``), generation, or of images that were lost before.
+
+    ``images``: how many are whole again. ``bare``: ids of those that are found as before, and whose patches
+    need an original that is away now. ``lost``: ids of those that cannot be found any more. ``problem``: why
+    something was left as it is, or what is lost.
+    """
 
     collection: str
     file: str
     images: int
     problem: str | None = None
+    bare: tuple[str, ...] = ()
+    lost: tuple[str, ...] = ()
 
 
 class Repair:
-    """Makes segments again."""
+    """Makes again what `sightline.upkeep.consistency` complains about."""
 
     def __init__(
         self,
         catalog: Catalog,
         segments: SegmentReader,
-        formats: PatchFormats,
-        models: Models,
-        reencoding: Reencoding,
+        indexes: Indexes,
+        remaking: Remaking,
+        refold: Callable[[str], bool],
     ) -> None:
         self._catalog = catalog
         self._segments = segments
-        self._formats = formats
-        self._models = models
-        self._reencoding = reencoding
+        self._indexes = indexes
+        self._remaking = remaking
+        self._refold = refold
 
     def run(self) -> Iterator[Repaired]:
-        """Make every segment again that is missing or not what was written; tells as it goes."""
+        """Everything that is missing or not what was written, collection by collection; tells as it goes."""
         for collection in self._catalog.collections():
+            yield from self._bring_back(collection)
             for segment in self._catalog.snapshot(collection.name).segments:
-                if not self._is_sound(collection, segment):
-                    yield self._make_again(collection, segment)
+                if not self._remaking.is_sound(collection, segment):
+                    yield _guarded(collection, segment.file, self._mend, segment)
+            yield from self._fold(collection)
 
-    def _is_sound(self, collection: Collection, segment: Segment) -> bool:
-        try:
-            self._segments.verify(segment.file, segment.sha256)
-            self._formats.of(segment.codec, collection.fingerprint)
-        except (OSError, NotFoundError, CorruptionError, ModelMismatchError):
-            return False
-        return True
-
-    def _format(self, collection: Collection, segment: Segment) -> PatchFormat:
-        """As the segment stored them, or fp16 when its codec is lost: the builder compresses it again."""
-        try:
-            return self._formats.of(segment.codec, collection.fingerprint)
-        except (OSError, NotFoundError, CorruptionError, ModelMismatchError):
-            return PatchFormat(FP16)
-
-    def _make_again(self, collection: Collection, segment: Segment) -> Repaired:
-        images = self._images_of(collection, segment)
-        try:
-            new = self._write(collection, segment, images) if images else None
-        except ImageRejected as error:
-            return Repaired(collection.name, segment.file, len(images), str(error))
+    def _mend(self, collection: Collection, segment: Segment) -> Repaired:
+        images = self._catalog.images_in_segment(segment.id)
+        generation = self._generation_over(collection, segment)
+        remade = self._remaking.remake(collection, segment, images, generation)
+        if not remade.encoded and not remade.lost and (remade.bare or remade.unread):
+            why = "None of its originals can be read now; its images are found as before. Repair again then."
+            return Repaired(collection.name, segment.file, 0, why)
+        lost = {key: why for key, (_, why) in remade.lost.items()}
+        made = self._remaking.write(remade)
         replaced = publish_or_remove(
-            self._segments.path(new),
-            lambda: self._catalog.replace_segments(collection.id, [segment.id], new),
+            self._segments.path(made[0]) if made else None,
+            lambda: self._catalog.mend_segment(collection.id, segment.id, made, lost),
         )
         faultpoint("repair.published")
         if not replaced:
+            for one in made[1:]:
+                (self._segments.folder / one.file).unlink(missing_ok=True)
             problem = "Its images changed meanwhile; try again."
-            return Repaired(collection.name, segment.file, len(images), problem)
+            return Repaired(collection.name, segment.file, 0, problem)
         self._segments.forget(segment.file)
-        return Repaired(collection.name, segment.file, len(images))
+        return _told(collection, segment.file, len(images), remade)
 
-    def _images_of(self, collection: Collection, segment: Segment) -> list[Image]:
-        """The live images of a segment, by key."""
-        keys = self._catalog.filter_keys(collection.id, Filter()).tolist()
-        found: list[Image] = []
-        for start in range(0, len(keys), CHUNK):
-            places = self._catalog.locations(keys[start : start + CHUNK])
-            inside = [key for key, place in places.items() if place.segment_id == segment.id]
-            found += self._catalog.describe(collection.id, inside).values()
-        return sorted(found, key=lambda image: image.key)
+    def _generation_over(self, collection: Collection, segment: Segment) -> Generation | None:
+        snapshot = self._catalog.snapshot(collection.name)
+        generation = snapshot.generation
+        return generation if generation is not None and segment.id in generation.covered else None
 
-    def _write(self, collection: Collection, segment: Segment, images: Sequence[Image]) -> NewSegment:
-        """A segment with the same images, read, decoded and embedded anew.
+    def _bring_back(self, collection: Collection) -> Iterator[Repaired]:
+        """Lost images whose originals can be read again."""
+        after = 0
+        while images := self._catalog.lost_images(collection.id, after):
+            after = images[-1].key
+            yield _guarded(collection, "", self._bring_back_some, images)
 
-        Raises:
-            ImageRejected: an original cannot be read, is not what was indexed, or cannot be decoded any more.
-        """
-        model, form = self._models.encoder(collection), self._format(collection, segment)
-        done: list[tuple[Half, PackedPatches]] = []
-        for some in self._reencoding.encode(model, images):
-            if some.refused:
-                image, error = some.refused[0]
-                raise ImageRejected(error.reason, f"{image.image_id}: {error.detail}")
-            done.append(_embedded(model, some, form))
-        keys = np.array([image.key for image in images], np.int64)
-        packed = PackedPatches.joined([packed for _, packed in done])
-        return write_segment(
-            self._segments.folder,
-            keys,
-            np.concatenate([tokens for tokens, _ in done]),
-            packed.patches,
-            form.codec,
-            packed.scales,
-        )
+    def _bring_back_some(self, collection: Collection, images: list[Image]) -> Repaired:
+        remade = self._remaking.encode(collection, images)
+        back = sum(self._publish_back(collection, made) for made in self._remaking.write(remade))
+        return _told(collection, "", back + len(remade.lost), remade)
+
+    def _publish_back(self, collection: Collection, made: NewSegment) -> int:
+        keys: list[int] = []
+
+        def publish() -> bool:
+            keys.extend(self._catalog.bring_back(collection.id, made))
+            return bool(keys)
+
+        publish_or_remove(self._segments.path(made), publish)
+        return len(keys)
+
+    def _fold(self, collection: Collection) -> Iterator[Repaired]:
+        """A generation that is missing or not what was built is built anew from the segments."""
+        snapshot = self._catalog.snapshot(collection.name)
+        serving = snapshot.generation
+        if serving is None or serving.kind not in self._indexes.backends:
+            return
+        if self._indexes.of(serving.kind).report(serving.file, serving.sha256).problem is None:
+            return
+        yield _guarded(collection, serving.file, self._fold_anew, serving)
+
+    def _fold_anew(self, collection: Collection, generation: Generation) -> Repaired:
+        if not self._refold(collection.name):
+            problem = "Its collection changed meanwhile; try again."
+            return Repaired(collection.name, generation.file, 0, problem)
+        snapshot = self._catalog.snapshot(collection.name)
+        return Repaired(collection.name, generation.file, sum(one.count for one in snapshot.segments))
 
 
-def _embedded(model: RetrievalModel, some: Reencoded, form: PatchFormat) -> tuple[Half, PackedPatches]:
-    """Tokens ``[n,Q,D]`` and packed patches of what was encoded again."""
-    import torch
+def _guarded(
+    collection: Collection, file: str, repair: Callable[[Collection, Subject], Repaired], subject: Subject
+) -> Repaired:
+    """What one repair told, or what prevented it: the others go on."""
+    try:
+        return repair(collection, subject)
+    except (SightlineError, OSError) as error:
+        return Repaired(collection.name, file, 0, str(error))
 
-    assert some.patches is not None  # nothing was refused, and no batch is empty
-    with torch.inference_mode():
-        tokens = model.encode_image(some.patches).to("cpu", torch.float16).numpy()
-        return tokens, form.pack(some.patches)
+
+def _told(collection: Collection, file: str, images: int, remade: Remade) -> Repaired:
+    """What came of ``images`` that were to be made again."""
+    bare = tuple(remade.bare)
+    lost = {image.image_id: why for image, why in remade.lost.values()}
+    whole = images - len(bare) - len(lost)
+    problem = None
+    if lost:
+        name, why = next(iter(lost.items()))
+        problem = f"{len(lost)} images cannot be found until their originals are there again ({name}: {why})"
+    elif bare:
+        problem = f"The patches of {len(bare)} images are gone until their originals are there again."
+    return Repaired(collection.name, file, whole, problem, bare, tuple(lost))

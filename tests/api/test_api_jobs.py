@@ -11,7 +11,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from sightline.wiring import Installation
-from tests.api.installation import MakeClient, png, problem, upload
+from tests.api.installation import SHADES, MakeClient, png, problem, upload
 
 JOBS = "/v1/collections/pictures/jobs"
 
@@ -134,3 +134,43 @@ def test_jobs_are_listed_newest_first_and_by_collection(client: TestClient) -> N
     assert [job["collection"] for job in client.get("/v1/jobs").json()["items"]] == ["others", "pictures"]
     mine = client.get("/v1/jobs", params={"collection": "pictures"}).json()["items"]
     assert [job["collection"] for job in mine] == ["pictures"]
+
+
+def test_a_job_prunes_what_its_source_no_longer_has_up_to_a_limit(
+    make_client: MakeClient, services: Installation, tmp_path: Path
+) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for name in SHADES:
+        (folder / f"{name}.png").write_bytes(png(*SHADES[name]))
+    client = make_client(source_roots=(str(tmp_path),))
+    client.post("/v1/collections", json={"name": "pictures"})
+
+    def run(**body: Any) -> Any:
+        started = client.post(JOBS, json={"sources": [str(folder)], **body})
+        assert started.status_code == 202, started.text
+        ended(client, started.json()["url"])
+        services.indexer.run_pending()
+        job = client.get(started.json()["url"]).json()
+        assert job["state"] == "done"
+        return job
+
+    assert run()["progress"]["indexed"] == 6
+    (folder / "red.png").unlink()
+    (folder / "blue.png").unlink()
+    job = run(prune=True)
+    assert (job["progress"]["deleted"], [line["reason"] for line in job["errors"]]) == (0, ["not-pruned"])
+    assert "2 of the 6 pictures" in job["errors"][0]["detail"]
+    assert run(prune=True, prune_limit="40%")["progress"]["deleted"] == 2
+    (folder / "half.png").unlink()
+    assert run(prune=True, prune_limit=1)["progress"]["deleted"] == 1
+    folder = folder.rename(tmp_path / "moved")
+    assert run(moved_from=str(tmp_path / "photos"))["progress"]["refreshed"] == 3
+    assert run(id_prefix="more/")["progress"]["indexed"] == 3
+    for wrong in (
+        {"prune_limit": "lots"},
+        {"prune_limit": -1},
+        {"moved_from": "/nowhere"},
+        {"id_prefix": "../"},
+    ):
+        problem(client.post(JOBS, json={"sources": [str(folder)], **wrong}), 422)

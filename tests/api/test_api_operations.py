@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -23,10 +24,35 @@ SEARCH = "/v1/collections/pictures/search"
 
 def test_ready_tells_model_database_and_generation(filled: TestClient) -> None:
     answer = filled.get("/readyz")
-    assert set(answer.json()["checks"]) == {"model", "database", "generation"}
+    assert set(answer.json()["checks"]) == {"model", "database", "generation", "files", "indexing"}
     assert answer.json()["checks"]["database"]["ready"] is True
     assert "pictures: 0" in answer.json()["checks"]["generation"]["detail"]
     assert answer.status_code == (200 if answer.json()["status"] == "ready" else 503)
+
+
+def test_work_that_nobody_does_is_told_and_keeps_no_search_away(
+    filled: TestClient, services: Installation
+) -> None:
+    status = filled.get("/readyz").status_code
+    assert filled.get("/readyz").json()["checks"]["indexing"]["ready"] is True
+    assert oldest_pending(filled) == 0.0
+    upload(filled, {"new": png("red", "blue", "green")})
+    assert 0.0 <= oldest_pending(filled) < 60.0
+    services.catalog.clock = lambda: time.time() + 301.0
+    answer = filled.get("/readyz")
+    assert answer.json()["checks"]["indexing"]["ready"] is False
+    said = answer.json()["checks"]["indexing"]["detail"]
+    assert re.fullmatch(r"Pictures have waited for 30\d seconds, and no worker is running\.", said)
+    assert answer.status_code == status
+    assert oldest_pending(filled) >= 301.0
+    [task] = services.catalog.unsent_tasks(0, 10)
+    assert services.catalog.acquire(task, "a worker", 60) is not None
+    assert filled.get("/readyz").json()["checks"]["indexing"]["ready"] is True
+
+
+def oldest_pending(client: TestClient) -> float:
+    [value] = re.findall(r"^sightline_oldest_pending_seconds (\S+)$", client.get("/metrics").text, re.M)
+    return float(value)
 
 
 def test_a_lost_database_is_not_ready_but_alive(filled: TestClient, services: Installation) -> None:

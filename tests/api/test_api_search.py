@@ -43,7 +43,7 @@ def test_itm_puts_the_parts_before_the_mixture(library: TestClient) -> None:
 
 def test_an_answer_has_every_field(library: TestClient) -> None:
     answer = search(library, text="green", limit=1)
-    assert set(answer) == {"results", "truncated", "timings", "generation", "images", "scored"}
+    assert set(answer) == {"results", "truncated", "timings", "generation", "images", "scored", "degraded"}
     assert set(answer["timings"]) == {"encode_ms", "retrieve_ms", "rerank_ms", "total_ms"}
     (hit,) = answer["results"]
     assert set(hit) == {

@@ -18,7 +18,9 @@ from sightline.wiring import Installation
 from tests.api.installation import SHADES, MakeClient, png, problem, upload
 
 COLLECTION = "/v1/collections/pictures"
-COUNTS = dict.fromkeys(("indexed", "unchanged", "replaced", "deleted", "failed", "pending"), 0)
+COUNTS = dict.fromkeys(
+    ("indexed", "unchanged", "replaced", "deleted", "failed", "pending", "refreshed", "duplicates"), 0
+)
 
 
 class Lately:
@@ -79,7 +81,8 @@ def job(job_id: str, errors: list[Any] = [], **changes: Any) -> dict[str, Any]: 
     """A job as GET answers it: ``changes`` are its counts, kind and state."""
     counts = COUNTS | {name: changes.pop(name) for name in set(changes) & {*COUNTS, "total"}}
     return {
-        "id": job_id, "collection": "pictures", "kind": "upload", "state": "running", "progress": counts,
+        "id": job_id, "collection": "pictures", "kind": "upload", "state": "running", "detail": None,
+        "progress": counts,
         "errors": errors, "url": f"/v1/jobs/{job_id}", "events_url": f"/v1/jobs/{job_id}/events",
         "created_at": LATELY, "updated_at": LATELY,
     } | changes  # fmt: skip
@@ -89,7 +92,7 @@ def test_collections(filled: TestClient, services: Installation) -> None:
     stored = services.catalog.collection("pictures")
     expected = {
         "name": "pictures", "model": "toy", "revision": None, "fingerprint": stored.fingerprint,
-        "images": 6, "pending": 0, "failed": 0, "segments": 1,
+        "images": 6, "pending": 0, "failed": 0, "trashed": 0, "segments": 1,
         "bytes": services.catalog.collection_counts("pictures")["bytes"], "created_at": LATELY,
     }  # fmt: skip
     assert filled.get(COLLECTION).json() == expected
@@ -166,7 +169,7 @@ def test_a_search(library: TestClient, body: dict[str, Any], judged: bool) -> No
                 **addresses("green", sha256("green")),
             }
         ],
-        "truncated": False, "generation": 0, "images": 6, "scored": 6 if judged else 0,
+        "truncated": False, "generation": 0, "images": 6, "scored": 6 if judged else 0, "degraded": [],
         "timings": dict.fromkeys(("encode_ms", "retrieve_ms", "rerank_ms", "total_ms"), MILLISECONDS),
     }  # fmt: skip
 
@@ -178,7 +181,7 @@ def test_a_rerank(library: TestClient) -> None:
     answer = library.post("/v1/rerank", json=body, headers={"X-Request-ID": "mine"}).json()
     good = {"relevance_score": GREEN_PROBABILITY, "itm_logit": 4.0}
     assert answer == {
-        "id": "mine", "model": "toy", "truncated": False,
+        "id": "mine", "model": "toy", "truncated": False, "degraded": [],
         "results": [{"index": 0, "document": None} | good, {"index": 1, "document": stored} | good],
     }  # fmt: skip
 

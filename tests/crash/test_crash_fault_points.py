@@ -25,10 +25,11 @@ STAGE_OF = {
     "embed.leased": "embed", "embed.read": "embed", "embed.decoded": "embed", "embed.encoded": "embed",
     "thumbnail.kept": "embed", "segment.written": "embed", "embed.published": "embed",
     "file.aside": "embed", "file.renamed": "fold", "sweep.expired": "fold",
-    "fold.built": "compact", "fold.retired": "compact", "fold.published": "fold",
+    "fold.built": "compact", "fold.published": "fold",
     "compact.published": "compact", "recode.published": "recode", "codec.kept": "fit",
     "repair.published": "repair",
-    "clean.unlinked": "clean", "clean.forgotten": "clean",
+    "clean.noted": "clean", "clean.aside": "clean", "clean.deleted": "clean", "clean.unlinked": "clean",
+    "clean.forgotten": "clean",
     "release.taken": "clean", "release.asked": "clean", "release.removed": "clean",
 }  # fmt: skip
 """Fault point → the stage in which a process comes by."""

@@ -48,9 +48,13 @@ ANSWERING = {
     "collections": ["collections"],
     "jobs": ["jobs"],
     "doctor": ["doctor"],
+    "adopt": ["adopt"],
     "cache report": ["cache", "report", "-c", "here", "--queries", "queries.txt"],
     "cache fit": ["cache", "fit", "-c", "here"],
     "delete": ["delete", "-c", "here", "--id", "blue.png"],
+    "trash list": ["trash", "list", "-c", "here"],
+    "trash restore": ["trash", "restore", "-c", "here", "blue.png"],
+    "trash empty": ["trash", "empty", "--all", "--yes"],
 }
 """Commands that end with one JSON document."""
 SILENT = ("migrate", "ping")

@@ -74,12 +74,12 @@ def test_a_worker_stopped_beyond_its_lease_publishes_nothing_when_it_goes_on(
     with tended(world):
         processes.append(world.start("worker"))
         assert_done_once(world, job.id, names)
-        segments = sorted(path.name for path in world.segments.folder.iterdir())
+        segments = sorted(path.name for path in world.segments.folder.glob("*.safetensors"))
         processes[0].send_signal(signal.SIGCONT)
         log = tmp_path / "worker-0.log"
         until("the late worker to notice", lambda: '"task lost"' in log.read_text())
         assert_done_once(world, job.id, names)
-        assert sorted(path.name for path in world.segments.folder.iterdir()) == segments
+        assert sorted(path.name for path in world.segments.folder.glob("*.safetensors")) == segments
     world.close()
 
 
@@ -135,11 +135,14 @@ def builder_kills(tmp_path: Path, processes: Processes, delays: list[float]) -> 
         if generation is not None:
             world.indexes.of(generation.kind).verify(generation.file, generation.sha256)
         assert problems(world, names) == []
-    last = world.builder(lease_seconds=60.0, orphan_seconds=0.0, retired_seconds=0.0)
+    at_once = {"orphan_seconds": 0.0, "retired_seconds": 0.0, "aside_seconds": 0.0, "clean_seconds": 0.0}
+    last = world.builder(lease_seconds=60.0, **at_once)
     until("the dead builder's lease to end", lambda: last.step() is not None)
+    last.step()
+    last.step()
     snapshot = world.catalog.snapshot(COLLECTION)
     assert snapshot.uncovered == []
-    assert [path.name for path in world.generations.iterdir()] == [snapshot.generation.file]  # type: ignore[union-attr]
+    assert [path.name for path in world.generations.glob("*.safetensors")] == [snapshot.generation.file]  # type: ignore[union-attr]
     assert sorted(search_all(world)) == sorted(image.key for image in world.live())
     world.close()
 

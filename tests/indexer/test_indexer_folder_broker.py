@@ -18,7 +18,7 @@ from sightline.indexer.queue.app import TaskSender, make_app
 from sightline.indexer.settings import BrokerSettings
 
 
-def no_task(task_id: int, owner: str) -> None:
+def no_task(task_id: int) -> None:
     raise AssertionError("no task runs in these tests")
 
 

@@ -80,7 +80,9 @@ def test_two_pictures_with_one_id_are_one_picture_and_a_line(world: World, tmp_p
     job = run(world, tmp_path / "a", tmp_path / "b", tmp_path / "a" / "same.png")
     [image] = world.live()
     assert image.uri == str(tmp_path / "a" / "same.png")
-    assert lines(world, job) == {str(tmp_path / "b" / "same.png"): "duplicate"}
+    assert lines(world, job) == {str(tmp_path / "b" / "same.png"): "id_taken"}
+    progress = world.catalog.job_progress(job.id)
+    assert (progress.indexed, progress.unchanged, progress.failed) == (1, 1, 1)
 
 
 def test_prune_deletes_what_the_source_no_longer_has_and_keeps_what_cannot_be_read(world: World) -> None:
@@ -92,24 +94,6 @@ def test_prune_deletes_what_the_source_no_longer_has_and_keeps_what_cannot_be_re
     progress = world.catalog.job_progress(job.id)
     assert (progress.deleted, progress.unchanged, progress.failed) == (1, 4, 1)
     assert problems(world, names[1:]) == []
-
-
-def test_prune_deletes_nothing_when_a_source_cannot_be_listed(world: World, tmp_path: Path) -> None:
-    names = world.draw(3)
-    run(world, world.pictures, copy=True)
-    (world.pictures / names[0]).unlink()
-    job = run(world, world.pictures, tmp_path / "nowhere", prune=True)
-    assert problems(world, names) == []
-    assert lines(world, job).keys() == {str(tmp_path / "nowhere"), "(prune)"}
-
-
-def test_prune_refuses_an_empty_source(world: World, tmp_path: Path) -> None:
-    names = world.draw(2)
-    run(world, world.pictures)
-    (tmp_path / "unmounted").mkdir()
-    with pytest.raises(SourceError, match="The source holds no picture"):
-        run(world, tmp_path / "unmounted", prune=True)
-    assert problems(world, names) == []
 
 
 def test_a_source_that_is_not_there_is_an_error_and_a_failed_job(world: World, tmp_path: Path) -> None:

@@ -44,6 +44,12 @@ def released(builder: Builder) -> int:
     return report.released
 
 
+def lose(world: World) -> None:
+    """The collection, for good."""
+    world.catalog.delete_collection(COLLECTION)
+    world.catalog.empty_collection(COLLECTION)
+
+
 def index(world: World, **options: object) -> None:
     job = world.index(**options)
     world.indexer.wait(job.id, timeout=120)
@@ -57,7 +63,7 @@ def test_pictures_of_a_deleted_collection_stay_for_their_time_of_grace_and_go(
     shas = {image.sha256 for image in world.live()}
     assert (len(shas), stored(world)) == (12, (shas, shas))
     clock.time += 100 * DAYS
-    world.catalog.delete_collection(COLLECTION)
+    lose(world)
     builder = world.builder(released_seconds=GRACE)
     clock.time += GRACE - 60.0
     assert released(builder) == 0
@@ -99,12 +105,13 @@ def test_bytes_that_another_collection_holds_stay_until_it_lets_go_too(world: Wo
     kept = {image.sha256 for image in world.catalog.images("other").items}
     assert kept < shas
     assert {image.source for image in world.catalog.images("other").items} == {"upload:"}
-    world.catalog.delete_collection(COLLECTION)
+    lose(world)
     builder = world.builder(released_seconds=GRACE)
     clock.time += GRACE + 1.0
     assert released(builder) == 1
     assert stored(world) == (kept, kept)
     world.catalog.delete_images(other.id, ids=sorted(kept))
+    world.catalog.empty_trash(other.id)
     clock.time += GRACE + 1.0
     assert released(builder) == 2
     assert stored(world) == (set(), set())
@@ -117,6 +124,7 @@ def test_a_picture_that_comes_back_within_the_time_of_grace_keeps_its_bytes(
     index(world, copy=True)
     first, second = world.live()
     world.catalog.delete_images(first.collection_id, ids=[first.image_id, second.image_id])
+    world.catalog.empty_trash(first.collection_id)
     clock.time += GRACE / 2
     (world.pictures / second.image_id).unlink()
     index(world, copy=True)
@@ -129,7 +137,7 @@ def test_what_the_catalog_never_held_is_never_touched(world: World, clock: Clock
     foreign = world.blobs.put(b"somebody else's")
     world.draw(1)
     index(world, copy=True)
-    world.catalog.delete_collection(COLLECTION)
+    lose(world)
     clock.time += GRACE + 1.0
     assert released(world.builder(released_seconds=GRACE)) == 1
     assert stored(world) == ({foreign}, set())
@@ -141,7 +149,7 @@ def test_when_no_time_is_given_everything_stays_for_others_who_may_share_the_pla
     world.draw(2)
     index(world, copy=True)
     before = stored(world)
-    world.catalog.delete_collection(COLLECTION)
+    lose(world)
     clock.time += 100 * DAYS
     assert released(world.builder()) == 0
     assert stored(world) == before
@@ -154,7 +162,7 @@ def test_a_file_that_cannot_be_removed_does_not_hold_up_the_others(tmp_path: Pat
     world.draw(5)
     index(world, copy=True)
     shas = sorted(image.sha256 for image in world.live())
-    world.catalog.delete_collection(COLLECTION)
+    lose(world)
     clock.time += GRACE + 1.0
     [original] = tmp_path.rglob(f"originals/{shas[0][:2]}/{shas[0]}")
     obstacle = original.parents[2] / "taken" / "originals" / shas[0][:2]
@@ -174,7 +182,8 @@ def test_without_any_grace_bytes_that_just_came_in_stay_for_the_row_that_is_not_
     world.draw(1)
     index(world, copy=True)
     [old] = world.live()
-    world.catalog.delete_images(world.catalog.collection(COLLECTION).id, ids=[old.image_id])
+    world.catalog.delete_images(old.collection_id, ids=[old.image_id])
+    world.catalog.empty_trash(old.collection_id)
     builder = world.builder(released_seconds=0.0, orphan_seconds=3600.0)
     clock.time += 10.0
     assert world.blobs.put((world.pictures / old.image_id).read_bytes()) == old.sha256  # … and now it sleeps

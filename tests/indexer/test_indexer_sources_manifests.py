@@ -81,11 +81,12 @@ def test_addresses_are_resolved_against_the_manifest(tmp_path: Path) -> None:
     here, beside = tmp_path / "here", tmp_path / "beside"
     here.mkdir()
     beside.mkdir()
-    (beside / "c d.jpg").write_bytes(b"c")
+    for name in ("c d.jpg", "c e.jpg"):
+        (beside / name).write_bytes(b"c")
     with zipfile.ZipFile(here / "z.zip", "w") as archive:
         archive.writestr("in/m.jpg", b"member")
     relative = ["./x/../a.jpg", "../beside/c d.jpg", "z.zip!/in/m.jpg"]
-    rows = [*relative, f"{here}/b.jpg", f"{beside}/c d.jpg", f"file://{beside}/c%20d.jpg"]
+    rows = [*relative, f"{here}/b.jpg", f"{beside}/c d.jpg", f"file://{beside}/c%20e.jpg"]
     found = items(jsonl(here, *({"uri": uri} for uri in rows)))
     assert [(item.image_id, item.uri) for item in found] == [
         ("a.jpg", f"{here}/a.jpg"),
@@ -93,7 +94,7 @@ def test_addresses_are_resolved_against_the_manifest(tmp_path: Path) -> None:
         ("z.zip!/in/m.jpg", f"{here}/z.zip!/in/m.jpg"),
         ("b.jpg", f"{here}/b.jpg"),
         (f"{beside}/c d.jpg", f"{beside}/c d.jpg"),
-        (f"{beside}/c d.jpg", f"{beside}/c d.jpg"),
+        (f"{beside}/c e.jpg", f"{beside}/c e.jpg"),
     ]
     assert [found[index].read() for index in (1, 2, 4, 5)] == [b"c", b"member", b"c", b"c"]
 
@@ -170,7 +171,7 @@ def test_csv_cells_become_what_they_look_like(tmp_path: Path) -> None:
     numbers = {"2020": 2020, "-3": -3, "0": 0, "2.50": 2.5, "-0.5": -0.5, "true": True, "False": False}
     words = ("007", "1e5", "+1", "1,5", " 1", "nan", "1" * 30, "yes")
     cells = numbers | {word: word for word in words}
-    rows = "".join(f'a.jpg,5,10,"{cell}"\n' for cell in cells)
+    rows = "".join(f'a.jpg,{number},10,"{cell}"\n' for number, cell in enumerate(cells, 5))
     found = items(text(tmp_path, "uri,id,caption,value\n" + rows))
     assert [item.metadata["value"] for item in found] == list(cells.values())
     assert [type(item.metadata["value"]) for item in found] == [type(value) for value in cells.values()]

@@ -32,8 +32,8 @@ class Notes:
                     if image.image_id in self._failing]  # fmt: skip
         return self._catalog.finish(lease, failures)
 
-    def give_up(self, lease: Lease, detail: str) -> bool:
-        return self._catalog.finish(lease, [(image.key, "internal", detail) for image in lease.images])
+    def give_up(self, lease: Lease, reason: str, detail: str) -> bool:
+        return self._catalog.finish(lease, [(image.key, reason, detail) for image in lease.images])
 
 
 @pytest.fixture

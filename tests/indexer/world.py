@@ -1,7 +1,7 @@
 """A whole installation in a folder, with the toy encoder: what the tests of the indexer run in.
 
-``python -m tests.indexer.world worker|builder|index DATA`` runs one process of it; its knobs are in
-``DATA/world.json``.
+``python -m tests.indexer.world ROLE DATA`` runs one process of it: ``worker``, ``builder``, ``index``,
+``register`` or ``pending``; its knobs are in ``DATA/world.json``.
 """
 
 from __future__ import annotations
@@ -36,6 +36,8 @@ from sightline.indexer.indexer import Indexer
 from sightline.indexer.originals import Originals
 from sightline.indexer.parts import IndexerParts
 from sightline.indexer.queue.app import TaskSender, make_app
+from sightline.indexer.queue.stopping import told_to_stop
+from sightline.indexer.queue.work import Work
 from sightline.indexer.settings import BrokerSettings, BuilderSettings, IndexerSettings
 from sightline.processes.logs import log_json_lines
 from sightline.retriever.retriever import Retriever
@@ -47,12 +49,13 @@ from sightline.store.index import Indexes
 from sightline.store.records import Collection, Image, Task
 from sightline.store.segments import SegmentReader
 from sightline.types import PatchLevel
+from tests.forked import Forked
 
 COLLECTION = "pictures"
-SHORT = {"batch_size": 4, "lease_seconds": 2.0, "heartbeat_seconds": 0.5, "max_leases": 1000}
+SHORT = {"batch_size": 4, "lease_seconds": 2.0, "heartbeat_seconds": 0.5, "max_deaths": 1000}
 """Settings under which a dead worker is noticed soon."""
 QUICK = {"retry_pause_seconds": 0.0, "poll_seconds": 0.05}
-Processes = list[subprocess.Popen[bytes]]
+Processes = list[subprocess.Popen[bytes] | Forked]
 
 
 class CountingToy(ToyEncoder):
@@ -65,6 +68,14 @@ class CountingToy(ToyEncoder):
         self.delay = delay
         self.seen = 0
         self.before: Callable[[], None] = lambda: None
+        self.at: dict[int, Callable[[], object]] = {}
+        """Number of a picture → what happens at its sight."""
+
+    def preprocess(self, images: Sequence[Any]) -> Any:
+        for number, happens in self.at.items():
+            if any(picture_number(rgb) == number for rgb in images):
+                happens()
+        return super().preprocess(images)
 
     def encode_patches(self, pixels: Any) -> Any:
         self.before()
@@ -99,6 +110,12 @@ class Knobs:
     """Seconds that the model takes for a picture."""
     sends: bool = False
     """Whether registering tells a queue (else the work waits for ``run_pending``)."""
+    kills: int = -1
+    """The number of a picture at which the process dies."""
+    hangs: int = -1
+    """The number of a picture at which the process hangs, the first time."""
+    ahead: float = 0.0
+    """Seconds by which the clock of the processes' host is wrong."""
     indexer: dict[str, Any] = field(default_factory=dict)
     builder: dict[str, Any] = field(default_factory=dict)
 
@@ -106,7 +123,10 @@ class Knobs:
 class World:
     """Catalog, blobs, segments, generations, broker and pictures below one folder."""
 
-    def __init__(self, data: Path, knobs: Knobs | None = None, now: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, data: Path, knobs: Knobs | None = None, now: Callable[[], float] | None = None
+    ) -> None:
+        """``now`` replaces the clock of the database, and the one by which the builder measures intervals."""
         self.data = data
         self.now = now
         data.mkdir(parents=True, exist_ok=True)
@@ -116,7 +136,17 @@ class World:
         self.knobs = Knobs(**json.loads(saved.read_text()))
         self.pictures = data / "pictures"
         self.generations = data / "generations"
-        self.models = ToyModels(CountingToy(self.knobs.delay))
+        toy = CountingToy(self.knobs.delay)
+        toy.at[self.knobs.kills] = lambda: os.kill(os.getpid(), signal.SIGKILL)
+        toy.at[self.knobs.hangs] = self._hang_once
+        self.models = ToyModels(toy)
+
+    def _hang_once(self) -> None:
+        try:
+            (self.data / "hung").touch(exist_ok=False)
+        except FileExistsError:
+            return
+        threading.Event().wait(600.0)
 
     @cached_property
     def catalog(self) -> Catalog:
@@ -153,7 +183,11 @@ class World:
 
     @cached_property
     def app(self) -> Celery:
-        return make_app(self.broker, lambda task_id, owner: self.indexer.run_task(task_id, owner))
+        return make_app(self.broker, lambda task_id: self.work.message(task_id))
+
+    @cached_property
+    def work(self) -> Work:
+        return Work(self.catalog, self.indexer.tasks, self.parts.settings.look_seconds, told_to_stop)
 
     @cached_property
     def formats(self) -> PatchFormats:
@@ -188,7 +222,7 @@ class World:
             self.formats,
             settings,
             queue,
-            self.now,
+            self.now or time.monotonic,
             patch_codec,
         )
 
@@ -249,6 +283,13 @@ class World:
             environment = os.environ | {"OMP_NUM_THREADS": "1"}
             return subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)
 
+    def begin(self, role: str) -> Forked:
+        """As ``start``, in a process that begins at once."""
+        number = len(list(self.data.glob(f"{role}-*.log")))
+        log = self.data / f"{role}-{number}.log"
+        log.touch()
+        return Forked(log, main, role, str(self.data))
+
     def logs(self) -> str:
         return "\n".join(f"== {path.name}\n{path.read_text()[-4000:]}" for path in self.data.glob("*.log"))
 
@@ -281,13 +322,18 @@ def picture(number: int) -> bytes:
     return out.getvalue()
 
 
-def kill(process: subprocess.Popen[bytes], how: int = signal.SIGKILL) -> int:
+def picture_number(rgb: Any) -> int:
+    """Which ``picture`` this is."""
+    return int(rgb[0, 7, 0]) + 256 * int(rgb[0, 7, 1])
+
+
+def kill(process: subprocess.Popen[bytes] | Forked, how: int = signal.SIGKILL) -> int:
     """Signal and wait; the exit status."""
     process.send_signal(how)
     return process.wait(timeout=20)
 
 
-def stop_all(processes: Sequence[subprocess.Popen[bytes]]) -> None:
+def stop_all(processes: Sequence[subprocess.Popen[bytes] | Forked]) -> None:
     for process in processes:
         if process.poll() is None:
             process.kill()
@@ -392,12 +438,21 @@ def search_all(world: World) -> list[int]:
 
 def main(role: str, data: str) -> int:
     log_json_lines()
+    right, ahead = time.time, float(json.loads(Path(data, "world.json").read_text())["ahead"])
+    time.time = lambda: right() + ahead  # this process believes another time than the database
     world = World(Path(data))
     try:
         if role == "worker":
             from sightline.indexer.queue.worker import run_worker
 
-            return run_worker(world.app)
+            stall = world.parts.settings.stall_seconds
+            return run_worker(world.app, world.indexer.tasks, world.work, stall_seconds=stall)
+        if role == "pending":
+            world.indexer.run_pending()
+            return 0
+        if role == "register":  # the one job there is
+            world.indexer.register(world.catalog.jobs()[0].id)
+            return 0
         if role == "index":
             world.indexer.wait(world.index().id)
             return 0

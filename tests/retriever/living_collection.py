@@ -80,7 +80,10 @@ class Living:
         self._truth = None
 
     def delete(self, ids: list[str]) -> None:
+        """Every second time for good, so that files are met which hold the trash, and such as do not."""
         assert self.catalog.delete_images(self.id, ids=ids) == len(ids)
+        if next(self._contents) % 2:
+            self.catalog.empty_trash(self.id)
         for image_id in ids:
             del self.keys[image_id], self.tokens[image_id], self.years[image_id]
         self._truth = None
@@ -89,7 +92,7 @@ class Living:
         """Build the next generation over all segments, as the builder does."""
         snapshot = self.catalog.snapshot("pictures")
         segments = snapshot.segments
-        built = self.indexes.of().build(self.reader, segments, snapshot.dead)
+        built = self.indexes.of().build(self.reader, segments, snapshot.gone)
         number = snapshot.generation.number if snapshot.generation else 0
         feature_set = snapshot.collection.feature_set_id
         generation = Generation(
@@ -98,13 +101,13 @@ class Living:
         assert self.catalog.publish_generation(self.id, number, generation)
 
     def merge(self, covered: bool, count: int = 3) -> None:
-        """Merge some segments of one kind, dropping what is dead, and remove the old files at once."""
+        """Merge some segments of one kind, dropping what is gone, and remove the old files at once."""
         snapshot = self.catalog.snapshot("pictures")
         old = (snapshot.covered if covered else snapshot.uncovered)[:count]
         if not old:
             return
         keys = np.concatenate([self.reader.tokens(segment.file)[0] for segment in old])
-        alive = np.setdiff1d(keys, snapshot.dead)
+        alive = np.setdiff1d(keys, snapshot.gone)
         new = rewrite_segment(self.reader, old, alive) if len(alive) else None
         assert self.catalog.replace_segments(self.id, [segment.id for segment in old], new)
         for segment in old:

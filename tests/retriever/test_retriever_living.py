@@ -14,7 +14,6 @@ import pytest
 from sightline.errors import InputError, NotFoundError
 from sightline.retriever import Retriever
 from sightline.retriever.max_sim import ImageHits
-from sightline.store.durable import FileMissingError
 from sightline.store.filters import Filter, parse_filter
 from tests.retriever.living_collection import Living, living_collection
 from tests.store.token_world import brute_force, random_vector
@@ -95,16 +94,6 @@ class _ReplacingFilter:
             self._living.put(self._todo)
             self._todo = []
         return self._living.catalog.filter_keys(collection_id, filter)
-
-
-def test_a_segment_that_is_lost_for_good_is_said_to_be_missing(tmp_path: Path) -> None:
-    with living_collection(tmp_path, 2) as living:
-        living.put(["a", "b", "c"])
-        for path in living.reader.folder.iterdir():
-            path.unlink()
-        living.reader._open.clear()
-        with pytest.raises(FileMissingError, match="missing"):
-            living.check(2)
 
 
 def test_a_deleted_collection_is_not_found_and_its_name_can_begin_again(tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ from sightline.cli import searching
 from sightline.cli.main import run
 from sightline.records import SearchRequest
 from sightline.settings import Settings
-from tests.sightline.conftest import Ended, Run, processes_of, save
+from sightline.wiring import open_installation
+from tests.sightline.conftest import Ended, Run, index, processes_of, save
 
 COUNTS = ("indexed", "unchanged", "replaced", "deleted", "failed")
 
@@ -50,7 +51,8 @@ def test_the_life_of_a_collection(sightline: Run, settings: Settings, folder: Pa
 
     save(folder, "b", "red")
     (folder / "c.png").unlink()
-    assert counts(sightline(*index, "--prune")) == {"unchanged": 1, "replaced": 1, "deleted": 1}
+    pruned = sightline(*index, "--prune", "--prune-limit", "1")
+    assert counts(pruned) == {"unchanged": 1, "replaced": 1, "deleted": 1}
 
     found = sightline("search", "red", "--collection", "pictures", "--json").answer
     assert {hit["id"]: hit["itm_logit"] for hit in found["results"]} == {"a.png": 4.0, "b.png": 4.0}
@@ -62,6 +64,31 @@ def test_the_life_of_a_collection(sightline: Run, settings: Settings, folder: Pa
     assert sightline("delete", "-c", "pictures", "--id", "b.png", "--json").answer["deleted"] == 1
     found = sightline("search", "red", "-c", "pictures", "--json").answer
     assert [hit["id"] for hit in found["results"]] == ["a.png"]
+
+    listed = sightline("trash", "list", "-c", "pictures", "--json").answer["images"]
+    assert [one["id"] for one in listed] == ["b.png", "c.png"], "deleted and pruned"
+    done = sightline("trash", "restore", "-c", "pictures", "b.png", "c.png", "nowhere.png", "--json")
+    assert (done.code, done.answer["ids"]) == (1, ["b.png", "c.png"])
+    found = sightline("search", "red", "-c", "pictures", "--json").answer
+    assert {hit["id"] for hit in found["results"]} == {"a.png", "b.png", "c.png"}
+
+    sightline("delete", "-c", "pictures", "--id", "c.png")
+    assert sightline("trash", "empty", "-c", "pictures", "--all").code == 2, "there is no terminal to ask on"
+    assert sightline("trash", "empty", "-c", "pictures", "--all", "--yes", "--json").answer["images"] == 1
+    assert sightline("delete", "-c", "pictures", "--id", "b.png", "--purge", "--json").answer["purged"]
+    assert sightline("trash", "restore", "-c", "pictures", "b.png").code == 3
+
+    assert sightline("delete", "-c", "pictures", "--all", "--json").answer["deleted"] == 1
+    assert sightline("search", "red", "-c", "pictures").code == 3
+    assert "pictures" in sightline("trash", "list").stdout
+    assert sightline("trash", "restore", "pictures", "--as", "again", "--json").answer["collections"] == [
+        "again"
+    ]
+    found = sightline("search", "red", "-c", "again", "--json").answer
+    assert [hit["id"] for hit in found["results"]] == ["a.png"]
+    sightline("delete", "-c", "again", "--all")
+    assert sightline("trash", "empty", "--all", "--yes", "--json").answer["collections"] == 1
+    assert sightline("trash", "list", "--json").answer == {"collections": [], "images": []}
 
 
 def test_registering_only_leaves_the_work_to_workers(
@@ -105,6 +132,10 @@ def test_pictures_can_be_ranked_without_any_collection(
         (["jobs", "no-such-job"], 3),
         (["jobs", "--cancel"], 2),
         (["delete", "-c", "pictures"], 2),
+        (["trash", "restore"], 2),
+        (["trash", "restore", "nowhere"], 3),
+        (["trash", "empty", "a", "--all", "--yes"], 2),
+        (["trash", "list", "-c", "nowhere"], 3),
         (["delete", "-c", "nowhere", "--all"], 3),
         (["index", "/no/such/folder", "-c", "pictures"], 2),
         (["index", __file__, "-c", "pictures", "--model", "/no/such/model"], 5),
@@ -149,3 +180,32 @@ def test_a_collection_keeps_to_its_model(sightline: Run, folder: Path) -> None:
     assert sightline("index", str(folder), "-c", "pictures", "--no-wait").code == 0
     other = sightline("index", str(folder), "-c", "pictures", "--no-wait", "--model", "demo", "--json")
     assert other.code in (2, 4, 5), other.stdout  # 4 with the shipped model, before it is there 5 or 2
+
+
+def test_a_search_over_lost_files_says_what_is_missing(
+    sightline: Run, settings: Settings, folder: Path
+) -> None:
+    search = ("search", "red", "--collection", "pictures")
+    with open_installation(settings, inline=True) as services:
+        index(services, folder)
+    assert sightline(*search, "--json").answer["degraded"] == []
+    for path in settings.segments_folder.glob("*.safetensors"):
+        path.unlink()
+    for path in settings.generations_folder.glob("*.safetensors"):
+        path.unlink()
+    done = sightline(*search, "--json")
+    assert (done.code, done.answer["results"]) == (0, [])
+    assert any(said.startswith("3 images could not be searched") for said in done.answer["degraded"])
+    assert "3 images could not be searched" in " ".join(sightline(*search).stderr.split())
+
+
+def test_the_schema_is_taken_back_and_comes_again(sightline: Run, folder: Path) -> None:
+    assert sightline("index", str(folder), "-c", "colours").code == 0
+    ended = sightline("migrate", "--to", "0001")
+    assert ended.code == 0
+    assert "has schema 0001 now" in ended.stderr
+    assert "addresses of sources are gone" in ended.stderr
+    assert "has schema 0001 already" in sightline("migrate", "--to", "0001").stderr
+    assert sightline("migrate").code == 0
+    assert sightline("search", "red", "-c", "colours", "--json").answer["results"]
+    assert sightline("migrate", "--to", "9").code == 2

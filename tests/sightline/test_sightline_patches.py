@@ -66,7 +66,7 @@ def test_a_lost_segment_is_made_up_for_by_the_originals(services: Installation, 
     index(services, folder)
     services.builder.fold("pictures")
     before = scores(services.search.find(SearchRequest("pictures", "red blue")))
-    for file in services.settings.segments_folder.iterdir():
+    for file in services.settings.segments_folder.glob("*.safetensors"):
         services.segments.forget(file.name)
         file.unlink()
     assert scores(services.search.find(SearchRequest("pictures", "red blue"))) == before

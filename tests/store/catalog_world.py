@@ -12,15 +12,18 @@ from typing import Any
 from sightline.store.catalog import Catalog, open_catalog
 from sightline.store.records import Collection, Generation, Job, Lease, NewSegment, Registration
 
+SOURCE = "/pictures"
+
 
 def sha_of(content: str) -> str:
     return hashlib.sha256(content.encode()).hexdigest()
 
 
 def item(image_id: str, content: str = "", caption: str | None = None, **metadata: Any) -> Registration:
-    """An image whose bytes are ``content`` (its id when left out)."""
+    """An image whose bytes are ``content`` (its id when left out), from the source ``/pictures``."""
     content = content or image_id
-    return Registration(image_id, sha_of(content), f"/pictures/{image_id}", len(content), caption, metadata)
+    uri = f"{SOURCE}/{image_id}"
+    return Registration(image_id, sha_of(content), uri, len(content), caption, metadata, SOURCE)
 
 
 def sizes_of(lease: Lease) -> dict[int, tuple[int, int]]:
@@ -94,12 +97,32 @@ class World:
             assert self.publish(self.lease(task))
         return self.catalog.job(job.id)
 
+    def prune(self, job: Job) -> int:
+        """Whatever the job has not met in its source."""
+        return self.catalog.prune(job.id, SOURCE, most=1_000_000)
+
     def live(self) -> dict[str, int]:
         """image id → key."""
         return {image.image_id: image.key for image in self.catalog.images("pictures", limit=1000).items}
 
     def dead(self) -> set[int]:
         return {int(key) for key in self.catalog.snapshot("pictures").dead}
+
+    def gone(self) -> set[int]:
+        """The dead keys that are not in the trash."""
+        return {int(key) for key in self.catalog.snapshot("pictures").gone}
+
+    def trashed(self) -> dict[str, int]:
+        """image id → key, of the version that was deleted last."""
+        images = self.catalog.images("pictures", limit=1000, state="trashed").items
+        return {
+            image.image_id: image.key for image in sorted(images, key=lambda one: (one.trashed_at, one.key))
+        }
+
+    def lose(self, *names: str) -> None:
+        """Deletes them, and gives up what is in the trash under these names."""
+        self.catalog.delete_images(self.collection.id, ids=names)
+        self.catalog.empty_trash(self.collection.id, ids=names)
 
     def version(self) -> int:
         return self.catalog.version("pictures")[1]
@@ -125,8 +148,10 @@ def opened(url: str) -> Iterator[World]:
 @contextmanager
 def emptied(world: World) -> Iterator[World]:
     """No collection but an empty "pictures"; checks the catalog's invariants when the test is over."""
+    for one in world.catalog.trashed_collections():
+        world.catalog.empty_collection(one.id)
     for collection in world.catalog.collections():
-        world.catalog.delete_collection(collection.name)
+        world.catalog.remove_collection(collection.id)
     world.time = 1_000.0
     create_pictures(world.catalog)
     yield world
@@ -159,7 +184,7 @@ class Builder:
         snapshot = self.world.catalog.snapshot("pictures")
         segments = [s for s in snapshot.segments if covered is None or s.id in covered]
         number = snapshot.generation.number if snapshot.generation else 0
-        keys = sorted({key for segment in segments for key in self.files[segment.file]} - self.world.dead())
+        keys = sorted({key for segment in segments for key in self.files[segment.file]} - self.world.gone())
         file = f"generation-{number + 1}-{sha_of(str(keys))[:8]}"
         self.files[file] = keys
         ids = tuple(segment.id for segment in segments) if covered is None else tuple(covered)
@@ -177,11 +202,11 @@ class Builder:
         )
 
     def merge(self, old_ids: Sequence[int], keep: Sequence[int] | None = None) -> bool:
-        """Rewrites these segments without their dead keys, or with exactly ``keep``."""
+        """Rewrites these segments without the keys that are gone, or with exactly ``keep``."""
         snapshot = self.world.catalog.snapshot("pictures")
         old = [s for s in snapshot.segments if s.id in old_ids]
-        alive = [key for s in old for key in self.files[s.file] if key not in self.world.dead()]
-        keys = alive if keep is None else list(keep)
+        kept = [key for s in old for key in self.files[s.file] if key not in self.world.gone()]
+        keys = kept if keep is None else list(keep)
         new = self.write(keys) if keys else None
         return self.world.catalog.replace_segments(snapshot.collection.id, old_ids, new)
 

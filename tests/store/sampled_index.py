@@ -6,8 +6,6 @@ It shows that nobody outside of a backend counts on files of the flat kind, on e
 from __future__ import annotations
 
 import io
-import os
-import uuid
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,8 +16,11 @@ import numpy as np
 from sightline.errors import CorruptionError, InputError, SightlineError
 from sightline.store.durable import FileMissingError, verify_file, write_durably
 from sightline.store.index import BuiltIndex, CoveredSegment, IndexReport, Rows, Wanted
+from sightline.store.own_files import OwnFiles, new_name
 from sightline.store.segments import SegmentReader
 from sightline.types import Half, Keys, Mask, Vector
+
+ENDING = ".sampled.npz"
 
 
 def is_known(keys: Keys) -> Mask:
@@ -54,6 +55,9 @@ class SampledIndex:
     def tokens_at(self, rows: Rows) -> Half:
         return self.tokens.reshape(-1, self.tokens.shape[2])[rows]
 
+    def is_intact(self) -> bool:
+        return True  # it is all in memory
+
     def best_rows(self, vector_D: Vector, wanted: Wanted, allowed: Mask | None) -> Rows:
         """As a tail: every row of every allowed image."""
         images = np.arange(len(self.keys)) if allowed is None else np.flatnonzero(allowed)
@@ -66,6 +70,7 @@ class SampledBackend:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.files = OwnFiles(folder, ENDING)
 
     def build(self, reader: SegmentReader, segments: Sequence[CoveredSegment], dead: Keys) -> BuiltIndex:
         if not segments:
@@ -80,7 +85,7 @@ class SampledBackend:
         tokens = np.concatenate([tokens for _, tokens in sources])[first[alive]]
         out = io.BytesIO()
         np.savez(out, keys=keys[alive], tokens=tokens)
-        written = write_durably(self.folder, f"{uuid.uuid4().hex}.sampled.npz", [out.getvalue()])
+        written = write_durably(self.folder, new_name(ENDING), [out.getvalue()])
         return BuiltIndex(*written, tuple(segment.id for segment in segments), int(alive.sum()))
 
     def open(self, file: str, sha256: str) -> SampledIndex:
@@ -106,13 +111,11 @@ class SampledBackend:
         except SightlineError as error:
             return IndexReport("sampled", np.empty(0, np.int64), 0, str(error))
 
-    def retire(self, file: str) -> None:
-        with suppress(FileNotFoundError):
-            os.utime(self.folder / file)
-
-    def stored(self, before: float) -> set[str]:
-        paths = self.folder.iterdir() if self.folder.is_dir() else ()
-        return {path.name for path in paths if path.stat().st_mtime <= before}
+    def erase(self, keys: Keys) -> None:
+        for file in self.files.stored():
+            with suppress(OSError, ValueError, KeyError), np.load(self.folder / file) as content:
+                if np.isin(content["keys"], keys).any():
+                    self.remove(file)
 
     def remove(self, file: str) -> None:
-        (self.folder / file).unlink(missing_ok=True)
+        self.files.remove(file)

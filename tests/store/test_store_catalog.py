@@ -57,18 +57,19 @@ def test_counts_are_by_state_and_of_published_segments(world: World) -> None:
         "live": 3,
         "pending": 1,
         "failed": 1,
-        "buried": 1,
+        "trashed": 1,
+        "buried": 0,
         "segments": 2,
         "bytes": 400,
     }
 
 
-def test_a_deleted_collection_leaves_nothing_and_its_name_is_free(world: World) -> None:
+def test_a_removed_collection_leaves_nothing_and_its_name_is_free(world: World) -> None:
     world.add(item("a"), item("b"))
     job, [task] = world.job(item("c"), item("d"), seal=False)
     lease = world.lease(task)
     old = world.collection
-    world.catalog.delete_collection("pictures")
+    world.catalog.remove_collection(old.id)
     assert world.catalog.segment_files() == set()
     assert not world.publish(lease)
     assert not world.catalog.renew(lease, 60)
@@ -204,11 +205,13 @@ def test_a_delete_job_counts_what_it_deleted(world: World) -> None:
     assert (progress.deleted, progress.total, progress.state) == (1, 1, "done")
 
 
-def test_known_bytes_are_found_under_any_live_id(world: World) -> None:
+def test_known_bytes_are_found_under_any_id_and_in_the_trash(world: World) -> None:
     world.add(item("a", "same"), item("b", "other"))
     found = world.catalog.find_live_by_sha(world.collection.id, [sha_of("same"), sha_of("nowhere")])
     assert {sha: place.key for sha, place in found.items()} == {sha_of("same"): world.live()["a"]}
     world.catalog.delete_images(world.collection.id, ids=["a"])
+    assert world.catalog.find_live_by_sha(world.collection.id, [sha_of("same")]).keys() == {sha_of("same")}
+    world.catalog.empty_trash(world.collection.id)
     assert world.catalog.find_live_by_sha(world.collection.id, [sha_of("same")]) == {}
 
 

@@ -26,7 +26,7 @@ def builder(shared: World) -> Iterator[Builder]:
 
 
 def delete(builder: Builder, *names: str) -> None:
-    builder.world.catalog.delete_images(builder.world.collection.id, ids=names)
+    builder.world.lose(*names)
 
 
 def test_a_generation_covers_its_segments_and_later_ones_stay_uncovered(builder: Builder) -> None:

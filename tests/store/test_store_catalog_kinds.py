@@ -227,8 +227,8 @@ def test_a_kind_is_a_lower_case_word(world: World, kind: str) -> None:
         world.catalog.create_job(world.collection.id, kind, {})
 
 
-def test_a_deleted_collection_takes_its_tasks_along(world: World) -> None:
+def test_a_removed_collection_takes_its_tasks_along(world: World) -> None:
     _, [task, *_] = caption(world)
     lease = world.lease(task)
-    world.catalog.delete_collection("pictures")
+    world.catalog.remove_collection(world.collection.id)
     assert not world.catalog.finish(lease)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from sightline.store.records import Lease, Progress
-from tests.store.catalog_world import Builder, World, emptied, item, opened, sizes_of
+from tests.store.catalog_world import SOURCE, Builder, World, emptied, item, opened, sizes_of
 
 IDS = [f"image {number}" for number in range(7)]
 CONTENTS = ["red", "green", "blue"]
@@ -33,6 +33,7 @@ class Version:
     state: str = "pending"
     replaces: bool = False
     known_bytes: bool = True
+    trashed_at: float = 0.0
 
 
 @dataclass
@@ -71,6 +72,24 @@ class Model:
         for version in found:
             version.state = to
         return bool(found)
+
+    def trash(self, image_id: str, now: float) -> bool:
+        """Whether there was a live version to delete."""
+        live = self.find("live", image_id)
+        if live is not None:
+            live.state, live.trashed_at = "trashed", now
+        return live is not None
+
+    def restore(self, image_id: str) -> str:
+        """The version that was deleted last, of two at once the later one, comes back; what came of it."""
+        trashed = [v for v in self.versions if (v.state, v.image_id) == ("trashed", image_id)]
+        if not trashed:
+            return "not_found"
+        if self.find("live", image_id) or self.find("pending", image_id):
+            return "id_taken"
+        latest = max(v.trashed_at for v in trashed)
+        [v for v in trashed if v.trashed_at == latest][-1].state = "live"
+        return "restored"
 
     def register(self, job_id: str, image_id: str, sha256: str, caption: str | None) -> Version | None:
         job, live = self.jobs[job_id], self.find("live", image_id)
@@ -111,7 +130,7 @@ class Model:
     def progress(self, job_id: str) -> Progress:
         job = self.jobs[job_id]
         counted = Counter(
-            ("published", v.replaces) if v.state in ("live", "buried") else (v.state, False)
+            ("published", v.replaces) if v.state in ("live", "trashed", "buried") else (v.state, False)
             for v in self.versions
             if v.job == job_id
         )
@@ -159,7 +178,7 @@ class Play:
     def record_failure(self) -> None:
         if job_id := self.job("registering"):
             name = self.draw.choice(IDS)
-            self.catalog.record_failure(job_id, name, "/x", "unreadable", "no")
+            self.catalog.record_failure(job_id, name, "/x", "unreadable", "no", SOURCE)
             self.model.turn(name, "discarded", "failed")
             self.model.jobs[job_id].seen.add(name)
             self.model.versions.append(Version(name, "", None, job_id, "failed", known_bytes=False))
@@ -169,9 +188,9 @@ class Play:
             job = self.model.jobs[job_id]
             gone = [v for v in self.model.versions if v.state == "live" and v.image_id not in job.seen]
             for version in gone:
-                version.state = "buried"
+                version.state, version.trashed_at = "trashed", self.world.time
             job.deleted += len(gone)
-            assert self.catalog.prune(job_id) == len(gone)
+            assert self.catalog.prune(job_id, SOURCE, most=len(gone)) == len(gone)
 
     def seal(self) -> None:
         if job_id := self.job("registering"):
@@ -282,9 +301,43 @@ class Play:
         names = self.draw.sample(IDS, 2)
         gone = 0
         for name in names:
-            buried = self.model.turn(name, "buried", "live")
-            gone += self.model.turn(name, "discarded", "pending", "failed") or buried
+            trashed = self.model.trash(name, self.world.time)
+            gone += self.model.turn(name, "discarded", "pending", "failed") or trashed
         assert self.catalog.delete_images(self.world.collection.id, ids=names) == gone
+
+    def restore(self) -> None:
+        names = self.draw.choice([self.draw.sample(IDS, 2), None])
+        outcomes = {name: self.model.restore(name) for name in names or IDS}
+        done = self.catalog.restore_images(self.world.collection.id, names)
+        found = {one.id: one.reason for one in done.refused} | dict.fromkeys(done.restored, "restored")
+        if names is None:
+            outcomes = {name: outcome for name, outcome in outcomes.items() if outcome != "not_found"}
+        assert found == outcomes
+
+    def empty(self) -> None:
+        names = self.draw.choice([self.draw.sample(IDS, 2), None])
+        gone = [v for v in self.model.versions if v.state == "trashed" and v.image_id in (names or IDS)]
+        for version in gone:
+            version.state = "buried"
+        emptied = self.catalog.empty_trash(self.world.collection.id, names)
+        assert sorted(emptied) == sorted(version.image_id for version in gone)
+
+    def expire_trash(self) -> None:
+        old = [
+            v for v in self.model.versions if v.state == "trashed" and v.trashed_at <= self.world.time - 60
+        ]
+        for version in old:
+            version.state = "buried"
+        assert self.catalog.expire_trash(60.0) == len(old)
+
+    def away_and_back(self) -> None:
+        """The whole collection is deleted, nobody leases its tasks meanwhile, and then all is as it was."""
+        self.catalog.delete_collection("pictures")
+        free = [number for number, task in self.model.tasks.items() if task.state == "ready"]
+        assert self.catalog.unsent_tasks(0.0, 1000) == []
+        assert [self.catalog.acquire(number, "one", 5.0) for number in free] == [None] * len(free)
+        assert self.catalog.collections() == []
+        self.catalog.restore_collection("pictures")
 
     def update(self) -> None:
         name, caption = self.draw.choice(IDS), self.draw.choice(["edited", "edited again"])
@@ -320,7 +373,11 @@ class Play:
             (self.renew_or_release, 2),
             (self.pass_time, 3),
             (self.expire, 2),
-            (self.delete, 2),
+            (self.delete, 4),
+            (self.restore, 3),
+            (self.empty, 1),
+            (self.expire_trash, 1),
+            (self.away_and_back, 1),
             (self.update, 2),
             (self.fold, 2),
             (self.merge, 2),
@@ -333,7 +390,7 @@ class Play:
         assert self.seen == before or self.world.version() > version
 
     def compare(self) -> None:
-        for state in ("failed", "pending", "live"):
+        for state in ("failed", "trashed", "pending", "live"):
             images = self.catalog.images("pictures", limit=100, state=state).items
             assert sorted((i.image_id, i.sha256, i.caption or "") for i in images) == sorted(
                 (v.image_id, v.sha256, v.caption or "") for v in self.model.versions if v.state == state
@@ -362,6 +419,7 @@ def test_whatever_happens_in_whatever_order_the_catalog_does_what_the_model_says
                 assert world.catalog.check() == []
         assert world.catalog.check() == []
         # It was an eventful play: nearly every move was made, and images came, were replaced and went.
-        assert len(play.taken) >= 15
+        assert len(play.taken) >= 18
         assert len({version.state for version in play.model.versions}) >= 4
         assert sum(version.state == "buried" for version in play.model.versions) >= 3
+        assert play.taken["restore"] >= 3

@@ -36,7 +36,8 @@ def released(world: World) -> set[str]:
 
 def test_an_image_knows_the_source_that_it_came_from(world: World) -> None:
     world.add(
-        replace(item("a"), source="/photos"), replace(item("b"), source="upload:"), item("c"),
+        replace(item("a"), source="/photos"), replace(item("b"), source="upload:"),
+        replace(item("c"), source=None),
         replace(item("d"), source="/photos"),
     )  # fmt: skip
     images = world.catalog.images("pictures").items
@@ -53,7 +54,7 @@ def test_an_image_knows_the_source_that_it_came_from(world: World) -> None:
 
 def test_a_source_that_is_not_given_stays_and_one_that_is_given_counts(world: World) -> None:
     world.add(replace(item("same"), source="/old"), replace(item("other"), source="/old"))
-    world.add(item("same"), item("other", "new bytes"))
+    world.add(*(replace(one, source=None) for one in (item("same"), item("other", "new bytes"))))
     assert [image.source for image in world.catalog.images("pictures").items] == ["/old", "/old"]
     key = world.live()["same"]
     world.add(replace(item("same"), source="/new"), replace(item("other", "newer bytes"), source="/new"))
@@ -80,10 +81,12 @@ def test_an_address_that_cannot_be_stored_is_refused(world: World, address: str)
 
 def test_bytes_are_released_when_their_last_row_ends(world: World) -> None:
     world.add(item("a"), item("b", "shared"), item("c", "shared"))
-    world.catalog.delete_images(world.collection.id, ids=["a", "b"])
+    world.lose("a", "b")
     assert released(world) == {sha_of("a")}
     last = parse_filter({"must": [{"field": "id", "in": ["c"]}]})
     world.catalog.delete_images(world.collection.id, filter=last)
+    assert released(world) == {sha_of("a")}, "what is in the trash holds its bytes"
+    world.catalog.empty_trash(world.collection.id)
     assert released(world) == {sha_of("a"), sha_of("shared")}
 
 
@@ -92,7 +95,8 @@ def test_bytes_are_released_by_replacing_pruning_cancelling_and_superseding(worl
     world.add(item("a", "new"))
     assert released(world) == {sha_of("old")}
     job, _ = world.job(item("a", "new"), seal=False)
-    assert world.catalog.prune(job.id) == 1
+    assert world.prune(job) == 1
+    world.catalog.empty_trash(world.collection.id)
     assert released(world) == {sha_of("old"), sha_of("pruned")}
     cancelled, _ = world.job(item("x", "cancelled"), item("y", "superseded"), seal=False)
     world.catalog.register(cancelled.id, [item("y", "pending")], batch_size=5)
@@ -120,8 +124,10 @@ def test_a_deleted_collection_releases_what_no_other_has(world: World) -> None:
     job = world.catalog.create_job(other.id, "index", {})
     world.catalog.register(job.id, [item("z", "b")], batch_size=5)
     world.catalog.delete_collection("pictures")
+    assert released(world) == set(), "what is in the trash holds its bytes"
+    world.catalog.empty_collection("pictures")
     assert released(world) == {sha_of("a")}
-    world.catalog.delete_collection("other")
+    world.catalog.remove_collection(other.id)
     assert released(world) == {sha_of("a"), sha_of("b")}
     create_pictures(world.catalog)
 
@@ -129,13 +135,13 @@ def test_a_deleted_collection_releases_what_no_other_has(world: World) -> None:
 def test_bytes_that_come_back_drop_out_and_are_released_anew_with_a_new_time(world: World) -> None:
     world.add(item("a"))
     world.time = 2_000.0
-    world.catalog.delete_images(world.collection.id, ids=["a"])
+    world.lose("a")
     assert world.catalog.releasable_blobs(2_000.0, 9) == []
     assert world.catalog.releasable_blobs(2_000.1, 9) == [sha_of("a")]
     world.add(item("again", "a"))
     assert world.catalog.releasable_blobs(2_000.1, 9) == []
     world.time = 3_000.0
-    world.catalog.delete_images(world.collection.id, ids=["again"])
+    world.lose("again")
     assert world.catalog.releasable_blobs(3_000.0, 9) == []
     assert world.catalog.releasable_blobs(3_000.1, 9) == [sha_of("a")]
 
@@ -143,9 +149,9 @@ def test_bytes_that_come_back_drop_out_and_are_released_anew_with_a_new_time(wor
 def test_only_what_was_removed_is_forgotten(world: World) -> None:
     world.add(item("a"), item("b"), item("c"))
     world.time = 2_000.0
-    world.catalog.delete_images(world.collection.id, ids=["a", "b"])
+    world.lose("a", "b")
     world.time = 3_000.0
-    world.catalog.delete_images(world.collection.id, ids=["c"])
+    world.lose("c")
     assert len(world.catalog.releasable_blobs(4_000.0, 2)) == 2
     world.catalog.forget_blobs([sha_of("a"), sha_of("c"), "never held"], 2_500.0)
     assert released(world) == {sha_of("b"), sha_of("c")}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -184,7 +183,7 @@ def test_a_generation_of_nothing_but_dead_images_opens_and_names_nothing(shelf: 
 
 
 def test_builds_that_cannot_be_right_are_refused_and_leave_nothing(shelf: Shelf) -> None:
-    before = shelf.backend.stored(time.time() + 10)
+    before = shelf.backend.files.stored()
     other_tokens = random_tokens(np.random.default_rng(0), 4, queries=5)
     _, other = write_segments(shelf.reader.folder, np.arange(4), other_tokens, 4, first_id=90)
     with pytest.raises(InputError):
@@ -197,7 +196,7 @@ def test_builds_that_cannot_be_right_are_refused_and_leave_nothing(shelf: Shelf)
     path.write_bytes(path.read_bytes()[:-1] + b"\x55")
     with pytest.raises(CorruptionError):
         shelf.backend.build(shelf.reader, shelf.segments, NONE)
-    assert shelf.backend.stored(time.time() + 10) == before
+    assert shelf.backend.files.stored() == before
 
 
 # --- damage, age, removal ----------------------------------------------------------------------------------
@@ -232,8 +231,14 @@ def test_what_is_gone_is_said_to_be_missing_and_removing_it_again_is_nothing(she
         shelf.backend.verify(file, sha256, quick=True)
     assert file in str(shelf.backend.report(file, sha256).problem)
     shelf.backend.remove(file)
-    shelf.backend.retire(file)
-    assert file not in shelf.backend.stored(time.time() + 10)
+    assert file not in shelf.backend.files.stored()
+
+
+def test_what_holds_a_key_is_erased_and_nothing_else(shelf: Shelf) -> None:
+    other = shelf.backend.build(shelf.reader, shelf.segments[4:], NONE)
+    shelf.backend.erase(np.array([999_999_999, shelf.keys[shelf.folded][7]]))
+    assert shelf.built.file not in shelf.backend.files.stored()
+    shelf.backend.verify(other.file, other.sha256)
 
 
 def test_readers_go_on_in_many_threads_while_it_is_removed(shelf: Shelf) -> None:
@@ -246,16 +251,27 @@ def test_readers_go_on_in_many_threads_while_it_is_removed(shelf: Shelf) -> None
         assert [pairs(one.result(60)) for one in asked] == before * 5
 
 
-def test_age_counts_from_the_build_and_again_from_retirement(shelf: Shelf) -> None:
-    file = shelf.built.file
-    assert file not in shelf.backend.stored(time.time() - 3600)
-    time.sleep(0.1)  # clocks of file systems are coarse
-    later = time.time()
-    assert file in shelf.backend.stored(later)
-    time.sleep(0.1)
-    shelf.backend.retire(file)
-    assert file not in shelf.backend.stored(later)
-    assert file in shelf.backend.stored(time.time() + 10)
+def test_it_tells_its_own_files_from_all_others_in_the_folder(shelf: Shelf) -> None:
+    folder, files = shelf.path.parent, shelf.backend.files
+    assert files.stored() == {shelf.built.file}
+    ending = shelf.built.file[32:]
+    ours = {f"{'a' * 32}{ending}", f".aside-{'b' * 32}{ending}"}
+    others = {
+        "thesis.odt",
+        f"notes{ending}",
+        f"{'a' * 32}",
+        f"{'c' * 32}{ending}.txt",
+        f"x{'d' * 32}{ending}",
+    }
+    for name in ours | others:
+        (folder / name).touch()
+    (folder / f"{'e' * 32}{ending}").mkdir()
+    (folder / f"{'f' * 32}{ending}").symlink_to(folder / "thesis.odt")
+    assert files.stored() == ours | {shelf.built.file}
+    for name in (*others, f"{'e' * 32}{ending}", f"{'f' * 32}{ending}"):
+        shelf.backend.remove(name)
+        files.set_aside(name)
+        assert (folder / name).exists(), name
 
 
 def test_a_kind_that_is_not_registered_is_named(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from sightline.errors import ConflictError, NotFoundError
 from sightline.store.records import Lease
-from tests.store.catalog_world import World, emptied, item, opened, sha_of, sizes_of
+from tests.store.catalog_world import SOURCE, World, emptied, item, opened, sha_of, sizes_of
 
 
 @pytest.fixture(scope="module")
@@ -268,9 +268,9 @@ def test_captions_given_with_unchanged_bytes_are_updated_in_place(world: World) 
 def test_a_source_failure_is_listed_and_spares_what_is_live(world: World) -> None:
     world.add(item("a"))
     job, _ = world.job(seal=False)
-    world.catalog.record_failure(job.id, "a", "/x/\udcff", "unreadable", "no such\x00file \udcff")
+    world.catalog.record_failure(job.id, "a", "/x/\udcff", "unreadable", "no such\x00file \udcff", SOURCE)
     world.catalog.record_failure(job.id, "bad name \udcff", "/x", "unreadable", "again")
-    assert world.catalog.prune(job.id) == 0
+    assert world.prune(job) == 0
     world.catalog.seal_job(job.id)
     errors = [(error.id, error.detail) for error in world.catalog.job_errors(job.id, 10)]
     assert errors == [("a", "no such\\x00file \\udcff"), ("bad name \\udcff", "again")]
@@ -294,7 +294,7 @@ def test_prune_buries_what_the_source_no_longer_has(world: World) -> None:
     world.add(*(item(name) for name in ("same", "changed", "gone", "gone too")))
     job, tasks = world.job(item("same"), item("changed", "new"), item("new"), seal=False)
     before = world.version()
-    assert world.catalog.prune(job.id) == 2
+    assert world.prune(job) == 2
     assert world.version() > before
     world.catalog.seal_job(job.id)
     assert world.live().keys() == {"same", "changed"}
@@ -308,8 +308,8 @@ def test_two_jobs_that_prune_at_once_do_not_confuse_what_each_has_seen(world: Wo
     world.add(item("a"), item("b"), item("c"))
     one, _ = world.job(item("a"), item("b"), seal=False)
     two, _ = world.job(item("a"), item("b"), item("c"), seal=False)
-    assert world.catalog.prune(two.id) == 0
-    assert world.catalog.prune(one.id) == 1
+    assert world.prune(two) == 0
+    assert world.prune(one) == 1
     assert world.live().keys() == {"a", "b"}
 
 
@@ -317,7 +317,7 @@ def test_prune_spares_an_image_that_another_job_replaced_meanwhile(world: World)
     world.add(item("a", "one"))
     job, _ = world.job(item("a", "one"), seal=False)
     world.add(item("a", "two"))
-    assert world.catalog.prune(job.id) == 0
+    assert world.prune(job) == 0
     assert world.live().keys() == {"a"}
 
 
@@ -325,7 +325,7 @@ def test_pruning_a_sealed_job_is_refused(world: World) -> None:
     world.add(item("a"))
     job, _ = world.job(item("a"))
     with pytest.raises(ConflictError):
-        world.catalog.prune(job.id)
+        world.prune(job)
     assert world.live().keys() == {"a"}
 
 
@@ -382,6 +382,26 @@ def test_a_job_whose_source_broke_ends_as_failed(world: World) -> None:
     world.catalog.fail_job(job.id)
     assert world.catalog.job(job.id).state == "failed"
     assert world.catalog.acquire(task, "one", 60) is None
+
+
+def test_a_job_that_failed_says_why(world: World) -> None:
+    job, _ = world.job(item("a"), seal=False)
+    world.catalog.fail_job(job.id, "The folder\x00is gone.")
+    assert world.catalog.job(job.id).detail == "The folder\\x00is gone."
+    world.catalog.note_trouble(job.id, "The disk is full.")  # it has ended: nobody works on it
+    assert world.catalog.job_progress(job.id).detail == "The folder\\x00is gone."
+
+
+def test_whoever_waits_for_a_job_is_told_what_its_workers_run_into_until_they_get_on(world: World) -> None:
+    job, tasks = world.job(item("a"), item("b"), batch_size=1)
+    world.catalog.note_trouble(job.id, "The disk is full.")
+    assert world.catalog.job_progress(job.id).detail == "The disk is full."
+    assert world.publish(world.lease(tasks[0]))
+    assert world.catalog.job_progress(job.id).detail is None
+    world.catalog.note_trouble(job.id, "The disk is full again.")
+    assert world.publish(world.lease(tasks[1]))
+    assert (world.catalog.job(job.id).state, world.catalog.job(job.id).detail) == ("done", None)
+    world.catalog.note_trouble("no such job", "Nobody is told.")
 
 
 def test_retrying_a_job_gives_its_failed_images_another_chance(world: World) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -12,13 +13,14 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, PrimaryKeyConstraint, UniqueConstraint, text
 
 import sightline.store.migrate
 from sightline.errors import InputError, UnavailableError
 from sightline.store.catalog import open_catalog
 from sightline.store.database import Database, make_engine
 from sightline.store.migrate import HEAD, migrate
+from sightline.store.row_digest import DIGESTED, statements
 from sightline.store.schema import Base
 
 ROOT = Path(__file__).parents[2]
@@ -56,14 +58,38 @@ def test_migrations_make_what_the_models_say(catalog_url: str) -> None:
     migrate(database)
     options = {"compare_type": True, "compare_server_default": True}
     migrated = database.read(schema_of)
-    with database.engine.connect() as connection:
+    with database.engine.connect() as connection, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Skipped unsupported reflection of expression-based index")
         differences = compare_metadata(MigrationContext.configure(connection, opts=options), Base.metadata)
     assert differences == []
     database.write(Base.metadata.drop_all)
-    database.write(Base.metadata.create_all)
+    database.write(create_all)
     assert migrated == database.read(schema_of)
     assert len(migrated) > 25
     database.close()
+
+
+def create_all(connection: Connection) -> None:
+    """The models, and the checksums of rows that they do not know."""
+    Base.metadata.create_all(connection)
+    if connection.dialect.name == "sqlite":
+        for statement in statements(DIGESTED):
+            connection.execute(text(statement))
+
+
+@pytest.mark.parametrize("table", sorted(DIGESTED))
+def test_every_column_is_in_an_index_that_would_notice_a_flipped_bit(table: str) -> None:
+    found = Base.metadata.tables[table]
+    indexed = {column.name for index in found.indexes for column in index.columns}
+    indexed |= {name for index in found.indexes
+                for name in re.findall(r"\w+", str(index.dialect_options["sqlite"]["where"]))}  # fmt: skip
+    unique = {
+        column.name
+        for constraint in found.constraints
+        if isinstance(constraint, PrimaryKeyConstraint | UniqueConstraint)
+        for column in constraint.columns
+    }
+    assert {column.name for column in found.columns} - indexed - unique - set(DIGESTED[table]) == set()
 
 
 def test_the_head_that_is_known_without_alembic_is_the_newest_migration() -> None:

@@ -10,8 +10,6 @@ import pytest
 from safetensors.numpy import load_file
 
 from sightline.errors import CorruptionError, InputError
-from sightline.store.codec_files import CodecFiles
-from sightline.store.durable import FileMissingError, write_durably
 from sightline.store.records import ImageLocation
 from sightline.store.segment_content import SegmentContent
 from sightline.store.segments import SegmentReader, rewrite_segment, write_segment
@@ -52,7 +50,8 @@ def test_what_is_read_is_what_was_written(tmp_path: Path, codec: str) -> None:
         if expected is not None and found is not None:
             assert expected.dtype == found.dtype
             assert np.array_equal(expected, found)
-    assert set(load_file(tmp_path / file)) == {"keys", "tokens", *(name for name, _ in one.kept())}
+    names = {name for name, _ in one.kept()}
+    assert set(load_file(tmp_path / file)) == {"keys", "tokens", "sums", "seal", *names}
 
 
 @pytest.mark.parametrize("codec", ["int8", LATENT])
@@ -126,47 +125,13 @@ def test_what_is_no_segment_is_refused(tmp_path: Path, change: dict[str, object]
     assert os.listdir(tmp_path) == []
 
 
-def test_a_damaged_header_never_does_worse_than_an_error(tmp_path: Path) -> None:
+def test_a_damaged_header_is_always_found(tmp_path: Path) -> None:
     path = tmp_path / write(tmp_path, content(LATENT, 0, 9))
     original = path.read_bytes()
     rng = np.random.default_rng(4)
-    rejected = 0
     for position in rng.integers(0, 8 + int.from_bytes(original[:8], "little"), 400):
         mutated = bytearray(original)
         mutated[position] ^= int(rng.integers(1, 256))
         path.write_bytes(mutated)
-        try:
-            read = SegmentReader(tmp_path).read(path.name)
-            assert read.patches is not None
-            assert read.scales is not None
-            assert read.patches.shape[:2] == read.scales.shape
-        except CorruptionError:
-            rejected += 1
-    assert rejected > 250
-
-
-def test_codec_files_are_found_by_model_the_latest_first(tmp_path: Path) -> None:
-    files = CodecFiles(tmp_path)
-    assert files.codecs("model-a") == []
-    for stamp, (model, codec) in enumerate(
-        [("model-a", OTHER), ("model-a", LATENT), ("model-b", "latent-" + "c" * 12)]
-    ):
-        files.write(model, codec, codec.encode())
-        os.utime(files.path(model, codec), (stamp, stamp))
-    assert files.codecs("model-a") == [LATENT, OTHER]
-    assert files.read("model-a", OTHER) == OTHER.encode()
-    with pytest.raises(FileMissingError, match=LATENT):
-        files.read("model-b", LATENT)
-
-
-def test_writing_a_codec_twice_or_after_a_crash_leaves_the_one_file(tmp_path: Path) -> None:
-    files = CodecFiles(tmp_path)
-    folder = files.path("model", LATENT).parent
-    write_durably(folder, "left-by-a-crash.unfinished", [b"half"])
-    for _ in range(2):
-        files.write("model", LATENT, b"content")
-    assert files.codecs("model") == [LATENT]
-    assert files.read("model", LATENT) == b"content"
-    assert sorted(os.listdir(folder)) == sorted(
-        [files.path("model", LATENT).name, "left-by-a-crash.unfinished"]
-    )
+        with pytest.raises(CorruptionError):
+            SegmentReader(tmp_path).keys(path.name)

@@ -1,4 +1,4 @@
-"""Catalogs of schema 0001, made with its own migration and filled by plain SQL."""
+"""Catalogs of earlier schemas, made with their own migrations and filled by plain SQL."""
 
 from __future__ import annotations
 
@@ -11,21 +11,35 @@ from sqlalchemy import Connection, Engine, MetaData, text
 import sightline.store.migrate
 from sightline.store.database import Database, make_engine
 
+COUNTED = {
+    "collections": "id",
+    "tasks": "id",
+    "segments": "id",
+    "images": "key",
+    "feature_sets": "id",
+    "sources": "id",
+    "generations": "id",
+}
 MIGRATIONS = Path(sightline.store.migrate.__file__).parent / "migrations"
 
 
-def make_old(url: str) -> Database:
-    """An empty catalog as the first version made it."""
+def make_old(url: str, revision: str = "0001") -> Database:
+    """An empty catalog as the first version, or a later one, made it."""
     database = Database(make_engine(url))
-    database.write(_first_schema)
+    database.write(lambda connection: command.upgrade(_config(connection), revision))
     return database
 
 
-def _first_schema(connection: Connection) -> None:
+def downgrade_to_base(connection: Connection) -> None:
+    """No table is left."""
+    command.downgrade(_config(connection), "base")
+
+
+def _config(connection: Connection) -> Config:
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     config.attributes["connection"] = connection
-    command.upgrade(config, "0001")
+    return config
 
 
 def copy_rows(source: Engine, target: Database) -> None:
@@ -42,7 +56,9 @@ def copy_rows(source: Engine, target: Database) -> None:
                 rows = [dict(row._mapping) for row in reading.execute(table.select())]
             if rows:
                 connection.execute(copies.tables[table.name].insert(), rows)
-        for table, column in (("collections", "id"), ("tasks", "id"), ("segments", "id"), ("images", "key")):
+        for table, column in COUNTED.items():
+            if table not in tables.tables or column not in tables.tables[table].columns:
+                continue
             last = f"(SELECT coalesce(max({column}), 0) + 1 FROM {table})"
             connection.execute(text(f"SELECT setval('{table}_{column}_seq', {last}, false)"))
 

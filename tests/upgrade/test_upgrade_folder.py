@@ -1,4 +1,8 @@
-"""A data folder of version 0.1 opens: what it answered it still answers, and it goes on living."""
+"""Data folders of earlier versions open: what they answered they still answer, and they go on living.
+
+``folder-0.2.zip`` was made at schema 0002 with the toy model: pictures of two colours in two collections, one
+of them replaced, deleted and merged, a third one deleted, one picture pending, some failed.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import json
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -16,32 +21,46 @@ from PIL import Image
 from sightline.indexer.uploads import Upload
 from sightline.records import SearchRequest
 from sightline.settings import Settings
-from sightline.store.database import make_engine
+from sightline.store.database import Database, make_engine
+from sightline.store.migrate import HEAD, migrate_to
+from sightline.store.ownership import MARKER
 from sightline.wiring import open_installation
 from tests.upgrade.old_schema import copy_rows, make_old
 
-FOLDER = Path(__file__).parents[1] / "data" / "folder-0.1.zip"
+DATA = Path(__file__).parents[1] / "data"
+SCHEMAS = {"0.1": "0001", "0.2": "0002"}
+
+
+@pytest.fixture(params=SCHEMAS)
+def version(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    with zipfile.ZipFile(FOLDER) as archive:
-        archive.extractall(tmp_path)
-    return tmp_path
+def folder(tmp_path: Path, version: str) -> Path:
+    with zipfile.ZipFile(DATA / f"folder-{version}.zip") as archive:
+        archive.extractall(tmp_path / "data")
+    return tmp_path / "data"
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.services)])
-def settings(request: pytest.FixtureRequest, folder: Path) -> Settings:
-    """The folder as it was, or with its catalog in PostgreSQL, as version 0.1 would have had it."""
+def settings(request: pytest.FixtureRequest, folder: Path, version: str) -> Settings:
+    """The folder as it was, or with its catalog in PostgreSQL, as its version would have had it."""
     if request.param == "sqlite":
         return Settings(data=folder)
     url = str(request.getfixturevalue("postgres_url"))
-    old, sqlite = make_old(url), make_engine(f"sqlite:///{folder}/catalog.sqlite")
+    old, sqlite = make_old(url, SCHEMAS[version]), make_engine(f"sqlite:///{folder}/catalog.sqlite")
     copy_rows(sqlite, old)
     old.close()
     sqlite.dispose()
     (folder / "catalog.sqlite").unlink()
     return Settings(data=folder, database_url=url)
+
+
+def toy(folder: Path) -> Settings:
+    """Whose new collections are the toy's."""
+    settings = Settings(data=folder)
+    return settings.model_copy(update={"model": replace(settings.model, name="toy")})
 
 
 @contextmanager
@@ -56,7 +75,7 @@ def expected(folder: Path) -> dict[str, list[dict[str, Any]]]:
 
 
 def differences(services: Any, folder: Path) -> list[str]:
-    """Every answer that is not the one of version 0.1: ids, keys, scores, captions, metadata."""
+    """Every answer that is not the one that it was: ids, keys, scores, captions, metadata."""
     wrong = []
     for collection, asked in expected(folder).items():
         for question in asked:
@@ -102,26 +121,30 @@ def test_opening_it_again_changes_nothing(settings: Settings, folder: Path) -> N
             assert differences(services, folder) == []
 
 
-def test_it_is_embedded_into_added_to_replaced_in_and_deleted_from(settings: Settings, folder: Path) -> None:
+def test_it_is_embedded_into_added_to_replaced_in_and_deleted_from(
+    settings: Settings, folder: Path, version: str
+) -> None:
+    # Each picture is replaced by its own source.
+    replaced = {"0.1": "red-blue.png", "0.2": "uploaded.png"}[version]
     with opened(settings) as services:
         catalog, add = services.catalog, services.indexer.add
         assert catalog.image("packed", "later.png").state == "pending"
         assert services.indexer.run_pending() == 1
         assert catalog.image("packed", "later.png").state == "live"
 
-        job, _ = add("colours", [Upload(png((9, 9, 9)), "new.png"), Upload(png((0, 0, 0)), "red-blue.png")])
+        job, _ = add("colours", [Upload(png((9, 9, 9)), "new.png"), Upload(png((0, 0, 0)), replaced)])
         services.indexer.wait(job.id, timeout=60)
         collection = catalog.collection("colours")
         assert catalog.delete_images(collection.id, ids=["white-white.png"]) == 1
-        [first, *_] = catalog.images("colours", limit=100).items
-        assert first.source is None
-        assert catalog.image("colours", "new.png").source == "upload:"
+        sources = {image.image_id: image.source for image in catalog.images("colours", limit=100).items}
+        assert sources["green-blue.png"] == {"0.1": None, "0.2": "/photos/manifest.jsonl"}[version]
+        assert sources["new.png"] == "upload:"
 
         found = services.search.find(SearchRequest("colours", "red left blue right", limit=40)).results
         ids = {hit.id for hit in found}
         before = {hit[0] for hit in expected(folder)["colours"][0]["hits"]}
         assert ids == before - {"white-white.png"} | {"new.png"}
-        assert {hit.id: hit.key for hit in found}["red-blue.png"] > max(
+        assert {hit.id: hit.key for hit in found}[replaced] > max(
             hit[1] for hit in expected(folder)["colours"][0]["hits"]
         )
         for name in ("colours", "packed"):
@@ -131,6 +154,57 @@ def test_it_is_embedded_into_added_to_replaced_in_and_deleted_from(settings: Set
         assert {
             hit.id for hit in services.search.find(SearchRequest("colours", "red", limit=40)).results
         } == ids
+
+
+def test_a_new_collection_is_indexed_into_it_and_pruned(folder: Path, version: str) -> None:
+    pictures = folder.parent / "more"
+    pictures.mkdir()
+    for number in range(12):
+        (pictures / f"more-{number}.png").write_bytes(png((number, 0, 0), (0, 0, number)))
+    with opened(toy(folder)) as services:
+        services.collections.create("more")
+        for _ in range(2):
+            job = services.indexer.index([str(pictures)], "more", prune=True)
+            services.indexer.wait(job.id, timeout=60)
+            (pictures / "more-3.png").unlink(missing_ok=True)
+        assert services.catalog.job_progress(job.id).deleted == 1
+        assert services.catalog.collection_counts("more")["live"] == 11
+        other = [line for line in differences(services, folder) if not line.startswith("packed")]
+        assert other == [], "of packed the pending picture is live by now"
+        assert services.catalog.check() == []
+
+
+def test_its_folders_are_taken_over_and_what_they_hold_stays(folder: Path, version: str) -> None:
+    """Of 0.2: three segments were merged, and three are those of a collection that is gone."""
+    segments = folder / "segments"
+    before = {path.name for path in segments.glob("*.safetensors")}
+    with opened(Settings(data=folder)) as services:
+        named = services.catalog.segment_files()
+        retired = {segment.file for segment in services.catalog.retired_segments(1e12)}
+        assert (len(before - named), len(retired)) == {"0.1": (0, 0), "0.2": (3, 3)}[version]
+        assert services.builder.step() is not None
+        assert differences(services, folder) == []
+        owner = services.catalog.installation_id()
+        for name in (".", "segments", "generations", "originals"):
+            assert owner in (folder / name / MARKER).read_text()
+        left = {path.name for path in segments.glob("*.safetensors")}
+        assert named - retired <= left
+        assert before - named <= left, "what nobody names waits for its hour"
+
+
+def test_it_goes_back_to_its_own_schema_and_comes_again(folder: Path, version: str) -> None:
+    settings = Settings(data=folder)
+    with opened(settings) as services:
+        services.indexer.run_pending()
+        live = services.catalog.collection_counts("packed")["live"]
+    database = Database(make_engine(settings.catalog_url))
+    assert migrate_to(database, SCHEMAS[version]) == HEAD
+    database.close()
+    with opened(settings) as services:
+        assert services.catalog.check() == []
+        assert services.catalog.collection_counts("packed")["live"] == live
+        for name in ("colours", "packed"):
+            assert services.consistency.disagreements(name) == []
 
 
 def test_what_was_replaced_and_deleted_before_is_released(settings: Settings) -> None:

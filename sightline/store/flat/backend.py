@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import uuid
-from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -15,9 +12,13 @@ from sightline.store.durable import FileMissingError, verify_file, write_durably
 from sightline.store.flat.devices import FaissGpu, require, scans_of
 from sightline.store.flat.faiss_scan import CpuScan, copy_index
 from sightline.store.flat.generation_file import SUFFIX, generation_bytes, living_rows, read_generation
+from sightline.store.flat.memory import Memory
 from sightline.store.flat.token_index import TokenIndex
 from sightline.store.index import BuiltIndex, IndexReport
+from sightline.store.own_files import OwnFiles, new_name
 from sightline.store.records import FLAT
+from sightline.store.segment_reader import portions
+from sightline.store.traces import erase_files
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,40 +28,57 @@ if TYPE_CHECKING:
     from sightline.store.segments import SegmentReader
     from sightline.types import Half, Keys
 
+MEMORY_BYTES: Final = 4 << 30
+"""What opened generations may take of memory unless told otherwise."""
+NONE: Final = Memory(0)
+
 
 class FlatBackend:
     """See `sightline.store.index.IndexBackend`.
 
     ``device`` is where opened generations are searched; tails are small and stay on the CPU. ``gpu`` replaces
-    the GPUs that FAISS sees.
+    the GPUs that FAISS sees. Opened generations take ``memory_bytes`` together; what does not fit is mapped.
     """
 
-    def __init__(self, folder: Path | str, device: Device = "auto", gpu: Gpu | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path | str,
+        device: Device = "auto",
+        gpu: Gpu | None = None,
+        memory_bytes: int = MEMORY_BYTES,
+    ) -> None:
         self._folder = Path(folder)
+        self.files = OwnFiles(self._folder, SUFFIX)
         self._device: Device = device
         self._gpu = FaissGpu() if gpu is None else gpu
+        self._memory = Memory(memory_bytes)
 
     def build(self, reader: SegmentReader, segments: Sequence[CoveredSegment], dead: Keys) -> BuiltIndex:
         """Streams, so it needs little memory; opens the file once to be sure."""
         if not segments:
             raise InputError("There are no segments to build a generation from.")
-        for segment in segments:
-            reader.verify_tokens(segment.file)
-        sources = [reader.tokens(segment.file) for segment in segments]
-        if len({tokens.shape[1:] for _, tokens in sources}) > 1:
+        heads = [reader.head(segment.file) for segment in segments]
+        shapes = {head.layout.specs["tokens"].shape[1:] for head in heads}
+        if len(shapes) > 1:
             raise InputError("Segments of different models cannot share a generation.")
-        kept = living_rows([keys for keys, _ in sources], dead)
-        keys = np.concatenate([keys[mask] for (keys, _), mask in zip(sources, kept, strict=True)])
-        chunks = generation_bytes(keys, [tokens for _, tokens in sources], kept)
-        written = write_durably(self._folder, f"{uuid.uuid4().hex}{SUFFIX}", chunks)
-        read_generation(self._folder / written.file, written.sha256)
+        kept = living_rows([head.keys for head in heads], dead)
+        keys = np.concatenate([head.keys[mask] for head, mask in zip(heads, kept, strict=True)])
+        tokens = (
+            reader.rows(segment.file, "tokens", rows)
+            for segment, mask in zip(segments, kept, strict=True)
+            for rows in portions(np.flatnonzero(mask))
+        )
+        file = new_name(SUFFIX)
+        written = write_durably(self._folder, file, generation_bytes(file, keys, shapes.pop(), tokens))
+        read_generation(self._folder / file, written.sha256, NONE)
         return BuiltIndex(*written, tuple(segment.id for segment in segments), len(keys))
 
     def open(self, file: str, sha256: str) -> TokenIndex:
-        """In place, in the memory map. `UnavailableError` when a GPU is asked for and cannot be had."""
+        """In memory, or mapped when there is no room. `UnavailableError` when a GPU is asked for in vain."""
         require(self._device, self._gpu)
-        content = read_generation(self._folder / file, sha256)
-        return TokenIndex(content.keys, content.tokens, scans_of(content, self._device, self._gpu))
+        content = read_generation(self._folder / file, sha256, self._memory)
+        scans = scans_of(content, self._device, self._gpu)
+        return TokenIndex(content.keys, content.tokens, scans, map=content.map)
 
     def tail(self, keys: Keys, tokens_NQD: Half) -> TokenIndex:
         """Holds a copy of the tokens. `UnavailableError` as `open`."""
@@ -79,26 +97,16 @@ class FlatBackend:
         """Reads the file in full."""
         path = self._folder / file
         try:
-            keys = read_generation(path, sha256).keys
+            verify_file(path, sha256)
+            keys = read_generation(path, sha256, NONE).keys.copy()
             return IndexReport(FLAT, keys, path.stat().st_size)
         except (OSError, SightlineError) as error:
             return IndexReport(FLAT, np.empty(0, np.int64), 0, str(error))
 
-    def retire(self, file: str) -> None:
-        """Sets the time that `stored` looks at."""
-        with suppress(FileNotFoundError):
-            os.utime(self._folder / file)
-
-    def stored(self, before: float) -> set[str]:
-        """All files of the folder, unfinished ones too."""
-        found: set[str] = set()
-        if self._folder.is_dir():
-            for path in self._folder.iterdir():
-                with suppress(FileNotFoundError):
-                    if path.is_file() and path.stat().st_mtime <= before:
-                        found.add(path.name)
-        return found
+    def erase(self, keys: Keys) -> None:
+        """The memory maps of readers outlive the names."""
+        erase_files(self.files, keys)
 
     def remove(self, file: str) -> None:
-        """The memory maps of readers outlive the name."""
-        (self._folder / file).unlink(missing_ok=True)
+        """What readers hold outlives the name."""
+        self.files.remove(file)

@@ -10,11 +10,13 @@ answer is exact, and the same whether an image is in a generation or still in a 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sightline.store.durable import FileIdentity
 from sightline.store.index import Wanted
 
 if TYPE_CHECKING:
@@ -28,6 +30,17 @@ FEWEST: Final = 4
 """Images that are expected at least."""
 GROWTH: Final = 4
 """A prefix that proved too short is taken at most this many times longer."""
+
+
+class MappedFile(NamedTuple):
+    """A file that is mapped, and what says that nobody wrote to it since it was verified."""
+
+    path: Path
+    identity: FileIdentity | None
+
+    def is_unchanged(self) -> bool:
+        """Asked before each use: what was written would be read, and what was cut off kill the process."""
+        return self.identity is not None and FileIdentity.at(self.path) == self.identity
 
 
 class RowHits(NamedTuple):
@@ -64,6 +77,12 @@ class TokenIndex:
     tokens: Half
     scans: tuple[RowScan, ...]
     exact: bool = True
+    map: MappedFile | None = None
+    """What it is a map of; None when all of it is in memory."""
+
+    def is_intact(self) -> bool:
+        """See `sightline.store.index.CandidateIndex`."""
+        return self.map is None or self.map.is_unchanged()
 
     @property
     def queries(self) -> int:

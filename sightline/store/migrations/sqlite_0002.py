@@ -45,18 +45,18 @@ def copy_segments() -> None:
         sqlite_autoincrement=True,
     )
     op.execute(
-        f"INSERT INTO segments ({SEGMENT}, feature_set_id) SELECT {_of('s', SEGMENT)}, f.id"
+        f"INSERT INTO segments ({SEGMENT}, feature_set_id) SELECT {of('s', SEGMENT)}, f.id"
         " FROM segments_old s JOIN feature_sets f ON f.collection_id = s.collection_id ORDER BY s.id"
     )
-    _keep_counting("segments")
+    keep_counting("segments")
     op.create_index("ix_segments_feature_set_id_state", "segments", ["feature_set_id", "state"])
 
 
-def _of(table: str, columns: str) -> str:
+def of(table: str, columns: str) -> str:
     return ", ".join(f"{table}.{column.strip()}" for column in columns.split(","))
 
 
-def _keep_counting(table: str) -> None:
+def keep_counting(table: str) -> None:
     """No id is ever given twice: the new table counts on from where the old one was."""
     op.execute(f"DELETE FROM sqlite_sequence WHERE name = '{table}'")
     op.execute(f"UPDATE sqlite_sequence SET name = '{table}' WHERE name = '{table}_old'")
@@ -95,7 +95,7 @@ def copy_images() -> None:
         sqlite_autoincrement=True,
     )
     op.execute(f"INSERT INTO images ({IMAGE}) SELECT {IMAGE} FROM images_old ORDER BY key")
-    _keep_counting("images")
+    keep_counting("images")
     owner = ["collection_id", "image_id"]
     partial("uq_images_live", "images", owner, "state = 'live'", unique=True)
     partial("uq_images_pending", "images", owner, "state = 'pending'", unique=True)

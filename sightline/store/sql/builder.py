@@ -9,7 +9,8 @@ from sqlalchemy import ColumnElement, Connection, bindparam, delete, exists, fun
 
 from sightline.errors import ConflictError
 from sightline.store.records import Generation, NewSegment, Segment
-from sightline.store.schema import FeatureSetRow, GenerationRow, PlacementRow, SegmentRow
+from sightline.store.schema import FeatureSetRow, GenerationRow, ImageRow, PlacementRow, SegmentRow
+from sightline.store.sql.loose import admit, release_files
 from sightline.store.sql.publishing import insert_segment, plain_segment
 from sightline.store.sql.rows import (
     GENERATIONS,
@@ -26,7 +27,7 @@ from sightline.store.values import plain_json
 
 
 def publish_generation(
-    connection: Connection, collection_id: int, expected_number: int, generation: Generation
+    connection: Connection, now: float, collection_id: int, expected_number: int, generation: Generation
 ) -> bool:
     """Puts a generation in the place of those of its kind; others stay. The first of a feature set serves.
 
@@ -44,7 +45,9 @@ def publish_generation(
     covered = sorted(set(plain_keys(generation.covered)))
     if current != expected_number or _published(connection, feature_set_id, covered) != covered:
         return False
-    connection.execute(delete(GenerationRow).where(*rivals))
+    replaced = list(connection.scalars(delete(GenerationRow).where(*rivals).returning(GenerationRow.file)))
+    release_files(connection, now, generation.kind, replaced)
+    admit(connection, generation.file)
     _insert_generation(connection, generation, covered)
     _forget_dropped(connection, feature_set_id)
     bump_version(connection, collection_id)
@@ -92,30 +95,41 @@ def _forget_dropped(connection: Connection, feature_set_id: int) -> None:
 
 
 def replace_segments(
-    connection: Connection, now: float, collection_id: int, old_ids: Sequence[int], new: NewSegment | None
+    connection: Connection,
+    now: float,
+    collection_id: int,
+    old_ids: Sequence[int],
+    new: NewSegment | None,
+    others: Sequence[NewSegment] = (),
+    lost: Sequence[int] = (),
 ) -> bool:
     """Moves the keys of ``old_ids`` to ``new`` and retires them; ``new`` is None when nothing in them lives.
 
-    False when one of them is not published (any more) or a live key would be lost. Dead keys may be left
-    out; those that a generation still holds stay known as dead (without a row) until it is replaced.
-    ConflictError when a generation covers some of them but not all.
+    False when one of them is not published (any more) or a key would be lost that is live or in the trash.
+    Keys that are gone may be left out; those that a generation still holds stay known as dead (without a row)
+    until it is replaced. ConflictError when a generation covers some of them but not all. ``others``: the
+    keys may be spread over these too. ``lost``: keys that may be left out, because the caller ends them in
+    this transaction.
     """
     old = sorted(set(plain_keys(old_ids)))
-    new = plain_segment(new) if new is not None else None
+    made = [plain_segment(one) for one in (new, *others) if one is not None]
     feature_set_id = _feature_set_of(connection, collection_id, old)
     if feature_set_id is None or _published(connection, feature_set_id, old) != old:
         return False
     holders = _covering(connection, feature_set_id, old)
-    dead = _dead_by_key(connection, old)
-    rows = {int(key): row for row, key in enumerate(new.keys)} if new is not None else {}
-    if not rows.keys() <= dead.keys() or not all(dead[key] or key in rows for key in dead):
+    gone = _gone_by_key(connection, old) | dict.fromkeys(plain_keys(lost), True)
+    moved = {int(key) for one in made for key in one.keys}
+    if not moved <= gone.keys() or not all(gone[key] or key in moved for key in gone):
         return False
-    new_id = insert_segment(connection, now, feature_set_id, new) if new is not None else None
-    _move(connection, feature_set_id, new_id, rows)
+    new_ids: set[int] = set()
+    for one in made:
+        new_id = insert_segment(connection, now, feature_set_id, one)
+        _move(connection, feature_set_id, new_id, {int(key): row for row, key in enumerate(one.keys)})
+        new_ids.add(new_id)
     _drop(connection, old, max(holders) if holders else None)
     _retire(connection, now, old)
     for generation_id, covered in holders.items():
-        _cover(connection, generation_id, (covered - set(old)) | ({new_id} if new_id is not None else set()))
+        _cover(connection, generation_id, (covered - set(old)) | new_ids)
     bump_version(connection, collection_id)
     return True
 
@@ -149,12 +163,13 @@ def _covering(connection: Connection, feature_set_id: int, old: Sequence[int]) -
     return found
 
 
-def _dead_by_key(connection: Connection, segment_ids: Sequence[int]) -> dict[int, bool]:
-    """key → whether it is dead, of every key that lies in these segments."""
+def _gone_by_key(connection: Connection, segment_ids: Sequence[int]) -> dict[int, bool]:
+    """key → whether it never comes back, of every key that lies in these segments."""
     found: dict[int, bool] = {}
+    placed = select(PlacementRow.key, ImageRow.state).join(ImageRow, ImageRow.key == PlacementRow.key)
     for chunk in chunks(segment_ids):
-        query = select(PlacementRow.key, PlacementRow.dead).where(PlacementRow.segment_id.in_(chunk))
-        found.update((key, dead) for key, dead in connection.execute(query))
+        rows = connection.execute(placed.where(PlacementRow.segment_id.in_(chunk)))
+        found.update((key, state not in ("live", "trashed")) for key, state in rows)
     return found
 
 
@@ -205,6 +220,11 @@ def forget_segments(connection: Connection, segment_ids: Sequence[int]) -> None:
 def segment_files(connection: Connection) -> set[str]:
     """File names of all published and retired segments."""
     return set(connection.scalars(select(SegmentRow.file)))
+
+
+def segment_sha256(connection: Connection, file: str) -> str | None:
+    """What a segment file was written as; None when no row names it."""
+    return connection.scalar(select(SegmentRow.sha256).where(SegmentRow.file == file))
 
 
 def generation_files(connection: Connection) -> set[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, Select, delete, func, insert, select
+from sqlalchemy import Connection, Select, delete, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from sightline.errors import ModelMismatchError
@@ -20,11 +20,13 @@ from sightline.store.schema import (
     TaskItemRow,
     TaskRow,
 )
+from sightline.store.sql.loose import release_sets
 from sightline.store.sql.releasing import release
 from sightline.store.sql.rows import (
     COLLECTIONS,
     FEATURE_SETS,
     SELECT_COLLECTIONS,
+    bump_version,
     collection_named,
     collection_record,
 )
@@ -42,7 +44,7 @@ def create(
     num_query_tokens: int,
     joint_dim: int,
 ) -> Collection:
-    """Creates it, or returns the existing one with the same fingerprint.
+    """Creates it, or returns the existing one with the same fingerprint, whose model now has this name.
 
     Raises InputError for a name that breaks the rule, and ModelMismatchError when the collection that has it
     is bound to another model.
@@ -64,7 +66,17 @@ def create(
             f"Collection {name!r} was made with model {found.model!r} ({found.fingerprint[:12]}), "
             f"not with {model!r} ({fingerprint[:12]}): use that model or another collection."
         )
-    return found
+    if (found.model, found.revision) == (model, revision):
+        return found
+    _moved(connection, found, model, revision)
+    return collection_named(connection, name)
+
+
+def _moved(connection: Connection, collection: Collection, model: str, revision: str | None) -> None:
+    """The same weights under another name: that is where they are from now on."""
+    here = update(FEATURE_SETS).where(FEATURE_SETS.c.id == collection.feature_set_id)
+    connection.execute(here.values(model=model, revision=revision))
+    bump_version(connection, collection.id)
 
 
 def _exists(connection: Connection, name: str) -> bool:
@@ -83,13 +95,14 @@ def _insert(connection: Connection, now: float, name: str, model: dict[str, str 
 
 
 def every(connection: Connection) -> list[Collection]:
-    """All collections, by name."""
-    rows = connection.execute(SELECT_COLLECTIONS.order_by(CollectionRow.name)).all()
+    """All collections but those in the trash, by name."""
+    living = SELECT_COLLECTIONS.where(CollectionRow.trashed_at.is_(None))
+    rows = connection.execute(living.order_by(CollectionRow.name)).all()
     return [collection_record(row) for row in rows]
 
 
 def counts(connection: Connection, name: str) -> dict[str, int]:
-    """live, pending, failed, buried (images), segments (published), bytes (of published segments)."""
+    """live, pending, failed, trashed, buried (images), segments and their bytes (published ones)."""
     collection = collection_named(connection, name)
     states = (
         select(ImageRow.state, func.count())
@@ -98,38 +111,38 @@ def counts(connection: Connection, name: str) -> dict[str, int]:
     )
     found: dict[str, int] = dict(connection.execute(states).all())
     segments = select(func.count(), func.coalesce(func.sum(SegmentRow.bytes), 0)).where(
-        SegmentRow.feature_set_id.in_(_feature_sets(collection)), SegmentRow.state == "published"
+        SegmentRow.feature_set_id.in_(_feature_sets(collection.id)), SegmentRow.state == "published"
     )
     number, size = connection.execute(segments).one()
-    images = {state: found.get(state, 0) for state in ("live", "pending", "failed", "buried")}
+    images = {state: found.get(state, 0) for state in ("live", "pending", "failed", "trashed", "buried")}
     return {**images, "segments": number, "bytes": int(size)}
 
 
-def remove(connection: Connection, now: float, name: str) -> None:
-    """Removes all its rows; its files are left to the builder's sweep.
+def remove(connection: Connection, now: float, collection_id: int) -> None:
+    """Removes all its rows, in the trash or not; the builder removes its files after their time of grace.
 
     A worker that holds a lease finds its task gone and publishes nothing.
     """
-    collection = collection_named(connection, name)
-    connection.execute(select(CollectionRow.id).where(CollectionRow.id == collection.id).with_for_update())
-    release(connection, now, [ImageRow.collection_id == collection.id])
-    _remove_children(connection, collection)
+    connection.execute(select(CollectionRow.id).where(CollectionRow.id == collection_id).with_for_update())
+    release(connection, now, [ImageRow.collection_id == collection_id])
+    release_sets(connection, now, _feature_sets(collection_id))
+    _remove_children(connection, collection_id)
     for table in (ImageRow, SourceRow, TaskRow, JobRow, FeatureSetRow):
-        connection.execute(delete(table).where(table.collection_id == collection.id))
-    connection.execute(delete(CollectionRow).where(CollectionRow.id == collection.id))
+        connection.execute(delete(table).where(table.collection_id == collection_id))
+    connection.execute(delete(CollectionRow).where(CollectionRow.id == collection_id))
 
 
-def _remove_children(connection: Connection, collection: Collection) -> None:
+def _remove_children(connection: Connection, collection_id: int) -> None:
     """Rows that know the collection only through what they belong to."""
-    keys = select(ImageRow.key).where(ImageRow.collection_id == collection.id)
-    jobs = select(JobRow.id).where(JobRow.collection_id == collection.id)
-    tasks = select(TaskRow.id).where(TaskRow.collection_id == collection.id)
+    keys = select(ImageRow.key).where(ImageRow.collection_id == collection_id)
+    jobs = select(JobRow.id).where(JobRow.collection_id == collection_id)
+    tasks = select(TaskRow.id).where(TaskRow.collection_id == collection_id)
     connection.execute(delete(JobSeenRow).where(JobSeenRow.job_id.in_(jobs)))
     connection.execute(delete(TaskItemRow).where(TaskItemRow.task_id.in_(tasks)))
     connection.execute(delete(PlacementRow).where(PlacementRow.key.in_(keys)))
     for table in (GenerationRow, SegmentRow):
-        connection.execute(delete(table).where(table.feature_set_id.in_(_feature_sets(collection))))
+        connection.execute(delete(table).where(table.feature_set_id.in_(_feature_sets(collection_id))))
 
 
-def _feature_sets(collection: Collection) -> Select[int]:
-    return select(FeatureSetRow.id).where(FeatureSetRow.collection_id == collection.id)
+def _feature_sets(collection_id: int) -> Select[int]:
+    return select(FeatureSetRow.id).where(FeatureSetRow.collection_id == collection_id)

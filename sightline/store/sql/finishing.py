@@ -7,7 +7,7 @@ from sqlalchemy import Connection, select, update
 from sightline.store.records import EMBED, Lease
 from sightline.store.schema import TaskRow
 from sightline.store.sql.items import Failures, settle
-from sightline.store.sql.jobs import finish_if_last
+from sightline.store.sql.jobs import note_progress
 from sightline.store.sql.leases import held
 from sightline.store.sql.rows import lock_collection
 
@@ -28,7 +28,7 @@ def finish(connection: Connection, now: float, lease: Lease, failures: Failures 
     settle(connection, lease.task_id, failures)
     finished = {"state": "done", "lease_expires_at": None}
     connection.execute(update(TaskRow).where(TaskRow.id == lease.task_id).values(finished))
-    finish_if_last(connection, now, job_id)
+    note_progress(connection, now, job_id)
     return True
 
 

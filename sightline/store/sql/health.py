@@ -50,12 +50,14 @@ def _feature_sets(connection: Connection) -> Iterator[str]:
 def _images(connection: Connection) -> Iterator[str]:
     key = select(ImageRow.key)
     placed = exists().where(
-        PlacementRow.key == ImageRow.key, ~PlacementRow.dead,
-        PlacementRow.segment_id.is_not(None), PlacementRow.row.is_not(None),
+        PlacementRow.key == ImageRow.key, PlacementRow.segment_id.is_not(None), PlacementRow.row.is_not(None),
         FeatureSetRow.id == PlacementRow.feature_set_id, FeatureSetRow.serving,
     )  # fmt: skip
-    homeless = key.where(ImageRow.state == "live", ~placed)
-    yield from _found(connection, homeless, "Live images without a segment and row (keys)")
+    for state in ("live", "trashed"):
+        homeless = key.where(ImageRow.state == state, ~placed)
+        yield from _found(
+            connection, homeless, f"{state.capitalize()} images without a segment and row (keys)"
+        )
     orphan = key.outerjoin(TaskRow, TaskRow.id == ImageRow.task_id).where(
         ImageRow.state == "pending",
         or_(TaskRow.id.is_(None), TaskRow.state.not_in(OPEN), TaskRow.kind != EMBED),

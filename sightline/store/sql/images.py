@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, bindparam, select, text, update
+from sqlalchemy.sql.selectable import Select
 
 from sightline.errors import InputError, NotFoundError
 from sightline.store.filters import Filter
 from sightline.store.records import UNSET, Image, ImageLocation, ImageState, Metadata, Page, Unset
 from sightline.store.schema import REFERRING, FeatureSetRow, ImageRow, JobRow, PlacementRow, SegmentRow
 from sightline.store.sql.filter_sql import condition
-from sightline.store.sql.releasing import bury, bury_keys, discard
+from sightline.store.sql.releasing import discard, to_trash
 from sightline.store.sql.rows import (
     IMAGES,
     PLACEMENTS,
@@ -120,9 +121,10 @@ def delete(
     filter: Filter | None = None,
     job_id: str | None = None,
 ) -> int:
-    """Buries live images by id and/or filter and discards other versions of them; how many ids lost one.
+    """Moves live images by id and/or filter to the trash and discards other versions of them.
 
-    A filter speaks of live images; ids may be pending or failed ones too. ``job_id``: the job that counts it.
+    Returns how many ids lost one. A filter speaks of live images; ids may be pending or failed ones too.
+    ``job_id``: the job that counts it.
     """
     if ids is None and filter is None:
         raise InputError("Say which images to delete: ids, a filter, or both.")
@@ -139,11 +141,12 @@ def _delete(
 ) -> set[str]:
     gone: set[str] = set()
     if filter is not None:
-        # Its keys first: burying asks three times, and a filter may be slow.
-        gone.update(bury_keys(connection, now, _matching(connection, collection_id, ids, filter)))
+        # Its keys first: what follows asks twice, and a filter may be slow.
+        for chunk in chunks(_matching(connection, collection_id, ids, filter)):
+            gone.update(to_trash(connection, now, [ImageRow.key.in_(chunk)]))
     else:
-        for chunk in chunks(sorted(set(ids or ()))):
-            gone.update(bury(connection, now, _by_ids(collection_id, "live", chunk)))
+        for named in chunks(sorted(set(ids or ()))):
+            gone.update(to_trash(connection, now, _by_ids(collection_id, "live", named)))
     others = sorted(gone) if filter is not None else sorted(set(ids or ()))
     if gone:
         bump_version(connection, collection_id)
@@ -178,6 +181,19 @@ _DESCRIBED = SELECT_IMAGES.where(
     ImageRow.collection_id == bindparam("collection"),
     ImageRow.state == "live",
 )
+_KEPT = SELECT_IMAGES.where(
+    ImageRow.key.in_(bindparam("keys", expanding=True)),
+    ImageRow.collection_id == bindparam("collection"),
+    ImageRow.state.in_(("live", "trashed")),
+)
+# An answer is of one version: what was replaced or deleted since it was found is described as it was. Only
+# what was purged is not: it has no bytes any more.
+_FOUND = SELECT_IMAGES.where(
+    ImageRow.key.in_(bindparam("keys", expanding=True)),
+    ImageRow.collection_id == bindparam("collection"),
+    ImageRow.state.in_(("live", "trashed", "buried")),
+    ImageRow.sha256 != "",
+)
 _LOCATION = (
     select(PlacementRow.key, SegmentRow.id, SegmentRow.file, PLACEMENTS.c.row, SegmentRow.codec)
     .join(SegmentRow, SegmentRow.id == PlacementRow.segment_id)
@@ -192,7 +208,7 @@ _BY_SHA = (
     .join(ImageRow, ImageRow.key == PlacementRow.key)
     .where(
         ImageRow.collection_id == bindparam("collection"),
-        ImageRow.state == "live",
+        ImageRow.state.in_(("live", "trashed")),
         text(f"images.{REFERRING}"),
         ImageRow.sha256.in_(bindparam("shas", expanding=True)),
     )
@@ -201,13 +217,33 @@ _BY_SHA = (
 
 
 def describe(connection: Connection, collection_id: int, keys: Sequence[int]) -> dict[int, Image]:
-    """Live images by key; what was buried meanwhile is absent."""
+    """Live images by key; what was deleted or replaced meanwhile is absent."""
+    return _described(connection, _DESCRIBED, collection_id, keys)
+
+
+def describe_found(connection: Connection, collection_id: int, keys: Sequence[int]) -> dict[int, Image]:
+    """As `describe`, of keys that a search found alive: they may be buried or in the trash by now."""
+    return _described(connection, _FOUND, collection_id, keys)
+
+
+def _described(
+    connection: Connection, query: Select[Any], collection_id: int, keys: Sequence[int]
+) -> dict[int, Image]:
     found: dict[int, Image] = {}
     for chunk in chunks(plain_keys(keys)):
-        rows = connection.execute(_DESCRIBED, {"keys": chunk, "collection": collection_id}).all()
+        rows = connection.execute(query, {"keys": chunk, "collection": collection_id}).all()
         images = [image_record(row) for row in rows]
         found.update((image.key, image) for image in images)
     return found
+
+
+def _kept(collection_id: int) -> tuple[ColumnElement[bool], ...]:
+    return (ImageRow.collection_id == collection_id, ImageRow.state.in_(("live", "trashed")))
+
+
+def kept(connection: Connection, collection_id: int, keys: Sequence[int]) -> dict[int, Image]:
+    """As ``describe``, and those in the trash."""
+    return _described(connection, _KEPT, collection_id, keys)
 
 
 def locations(connection: Connection, keys: Sequence[int]) -> dict[int, ImageLocation]:
@@ -223,7 +259,7 @@ def locations(connection: Connection, keys: Sequence[int]) -> dict[int, ImageLoc
 
 
 def live_by_sha(connection: Connection, collection_id: int, shas: Sequence[str]) -> dict[str, ImageLocation]:
-    """One live location per SHA-256: bytes that are embedded already, under whatever id."""
+    """One location per SHA-256: bytes that are embedded already, under whatever id, even in the trash."""
     found: dict[str, ImageLocation] = {}
     for chunk in chunks(sorted(set(shas))):
         rows = connection.execute(_BY_SHA, {"collection": collection_id, "shas": chunk}).all()

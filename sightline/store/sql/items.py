@@ -104,6 +104,13 @@ def settle(connection: Connection, task_id: int, failures: Failures) -> None:
     connection.execute(update(TaskItemRow).where(*owed).values(state="done"))
 
 
+def move_pending(connection: Connection, task_id: int, to: int, keys: Sequence[int]) -> None:
+    """What a task still owes for these keys is another's now."""
+    for chunk in chunks(keys):
+        owed = (TaskItemRow.task_id == task_id, TaskItemRow.state == "pending", TaskItemRow.key.in_(chunk))
+        connection.execute(update(TaskItemRow).where(*owed).values(task_id=to))
+
+
 def drop_pending(connection: Connection, job_id: str) -> None:
     """The job is over: what it still owed is not asked for any more."""
     tasks = select(TaskRow.id).where(*_of_job(job_id))

@@ -6,10 +6,21 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from sqlalchemy import Connection, bindparam, exists, func, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    bindparam,
+    case,
+    exists,
+    func,
+    insert,
+    null,
+    select,
+    update,
+)
 
 from sightline.errors import ConflictError
-from sightline.store.records import ItemError, Job, JobKind, Progress
+from sightline.store.records import LISTING, ItemError, Job, JobKind, Progress
 from sightline.store.schema import ImageRow, JobRow, TaskRow
 from sightline.store.sql import items
 from sightline.store.sql.registration import SELECT_JOBS, find_job, forget_seen, insert_tasks, locked_job
@@ -23,8 +34,14 @@ from sightline.store.sql.rows import (
     require_collection,
     update_many,
 )
-from sightline.store.values import check_kind, check_metadata, plain_json
+from sightline.store.sql.singletons import forget
+from sightline.store.values import check_kind, check_metadata, plain_json, printable
 
+LISTING_ENDED = (
+    "The process that listed this job's sources ended before it was done. What it had found by then is "
+    "indexed; start the same again for the rest: what is there already costs nothing."
+)
+"""Why a job that is broken has failed."""
 OPEN = ("ready", "leased")
 """The states of a task that still owes an outcome."""
 
@@ -73,13 +90,37 @@ def seal(connection: Connection, now: float, job_id: str) -> None:
     finish_if_last(connection, now, job_id)
 
 
+def note_trouble(connection: Connection, job_id: str, sentence: str) -> None:
+    """What the workers of a job run into, for whoever waits for it; until one gets on, or the job ends.
+
+    Nothing when the job has ended, or is gone.
+    """
+    goes_on = (JobRow.id == job_id, JobRow.state.in_(("registering", "running")))
+    connection.execute(update(JobRow).where(*goes_on).values(detail=printable(sentence)))
+
+
+def note_progress(connection: Connection, now: float, job_id: str) -> None:
+    """A task of the job has ended: what its workers ran into is over, and so is a job with no other task.
+
+    Callers hold the collection's row: none misses another.
+    """
+    noted = (JobRow.id == job_id, JobRow.detail.is_not(None))
+    connection.execute(update(JobRow).where(*noted).values(detail=_why_broken()))
+    finish_if_last(connection, now, job_id)
+
+
 def finish_if_last(connection: Connection, now: float, job_id: str) -> None:
     """A sealed job without open tasks is done. Callers hold the collection's row: none misses another."""
     open_task = exists().where(TaskRow.job_id == job_id, TaskRow.state.in_(OPEN))
     statement = update(JobRow).where(
         JobRow.id == job_id, JobRow.sealed, JobRow.state == "running", ~open_task
     )
-    connection.execute(statement.values(state="done", updated_at=now))
+    ended = case((JobRow.broken, "failed"), else_="done")
+    connection.execute(statement.values(state=ended, updated_at=now, detail=_why_broken()))
+
+
+def _why_broken() -> ColumnElement[str | None]:
+    return case((JobRow.broken, LISTING_ENDED), else_=null())
 
 
 def cancel(connection: Connection, now: float, job_id: str) -> None:
@@ -88,15 +129,21 @@ def cancel(connection: Connection, now: float, job_id: str) -> None:
     A worker that holds one of the leases learns it: its next renew, publish or finish returns False. A
     finished job stays as it is.
     """
-    _stop(connection, now, job_id, "cancelled")
+    _stop(connection, now, job_id, "cancelled", None)
 
 
-def fail(connection: Connection, now: float, job_id: str) -> None:
-    """As a cancel, but the job ends as ``failed``: its source could not be listed to the end."""
-    _stop(connection, now, job_id, "failed")
+def fail(connection: Connection, now: float, job_id: str, detail: str | None = None) -> None:
+    """As a cancel, but the job ends as ``failed``; ``detail`` says why: its source could not be listed."""
+    _stop(connection, now, job_id, "failed", detail)
 
 
-def _stop(connection: Connection, now: float, job_id: str, state: Literal["cancelled", "failed"]) -> None:
+def _stop(
+    connection: Connection,
+    now: float,
+    job_id: str,
+    state: Literal["cancelled", "failed"],
+    detail: str | None,
+) -> None:
     job = locked_job(connection, job_id)
     if job.state not in ("registering", "running"):
         return
@@ -104,9 +151,11 @@ def _stop(connection: Connection, now: float, job_id: str, state: Literal["cance
     connection.execute(tasks.values(state="cancelled", owner=None, lease_expires_at=None))
     discard(connection, now, [ImageRow.job_id == job_id, ImageRow.state == "pending"])
     items.drop_pending(connection, job_id)
-    values = {"state": state, "sealed": True, "updated_at": now}
+    detail = None if detail is None else printable(detail)
+    values = {"state": state, "sealed": True, "updated_at": now, "detail": detail}
     connection.execute(update(JobRow).where(JobRow.id == job_id).values(values))
     forget_seen(connection, job_id)
+    forget(connection, f"{LISTING}{job_id}")
 
 
 def retry(connection: Connection, now: float, job_id: str, batch_size: int = 64) -> list[int]:
@@ -174,8 +223,8 @@ def progress(connection: Connection, job_id: str) -> Progress:
     )
     found: dict[tuple[str, bool], int] = {}
     for state, replacing, count in connection.execute(query):
-        # Only what was live can be buried: the two together are the published images.
-        state = "published" if state in ("live", "buried") else state
+        # Only what was live can be trashed or buried: these together are the published images.
+        state = "published" if state in ("live", "trashed", "buried") else state
         key = (state, bool(replacing) and state == "published")
         found[key] = found.get(key, 0) + count
     indexed, replaced = found.get(("published", False), 0), found.get(("published", True), 0)
@@ -185,12 +234,34 @@ def progress(connection: Connection, job_id: str) -> Progress:
     failed, pending = failed + others.get("failed", 0), pending + others.get("pending", 0)
     total = indexed + replaced + failed + pending + job.unchanged + job.deleted + processed
     return Progress(
-        indexed, job.unchanged, replaced, job.deleted, failed, pending, total, job.state, processed
+        indexed,
+        job.unchanged,
+        replaced,
+        job.deleted,
+        failed,
+        pending,
+        total,
+        job.state,
+        processed,
+        job.detail,
+        job.refreshed,
+        job.duplicates,
     )
 
 
-def errors(connection: Connection, job_id: str, limit: int = 100) -> list[ItemError]:
-    """Why images of this job failed, in the order of their keys."""
+def reasons(connection: Connection, job_id: str) -> dict[str, int]:
+    """reason → how many images of this job failed for it."""
+    find_job(connection, job_id)
+    failed = (ImageRow.job_id == job_id, ImageRow.state == "failed")
+    query = select(func.coalesce(ImageRow.reason, ""), func.count()).where(*failed).group_by(ImageRow.reason)
+    found: dict[str, int] = dict(connection.execute(query).all())
+    return found
+
+
+def errors(
+    connection: Connection, job_id: str, limit: int = 100, reason: str | None = None
+) -> list[ItemError]:
+    """Why images of this job failed, in the order of their keys; with a reason, only those with it."""
     find_job(connection, job_id)
     query = (
         select(ImageRow.image_id, ImageRow.reason, ImageRow.detail)
@@ -198,6 +269,9 @@ def errors(connection: Connection, job_id: str, limit: int = 100) -> list[ItemEr
         .order_by(ImageRow.key)
         .limit(limit)
     )
+    if reason is not None:
+        query = query.where(ImageRow.reason == reason)
     found = connection.execute(query).all()
     images = [ItemError(name, reason or "", detail or "") for name, reason, detail in found]
-    return images + items.errors(connection, job_id, limit - len(images))
+    others = [] if reason is not None else items.errors(connection, job_id, limit - len(images))
+    return images + others

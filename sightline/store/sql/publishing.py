@@ -11,8 +11,9 @@ from sqlalchemy import Connection, bindparam, insert, select, update
 
 from sightline.store.records import EMBED, Lease, NewSegment
 from sightline.store.schema import ImageRow, SegmentRow, TaskRow
-from sightline.store.sql.jobs import finish_if_last
+from sightline.store.sql.jobs import note_progress
 from sightline.store.sql.leases import held
+from sightline.store.sql.loose import admit
 from sightline.store.sql.releasing import bury_keys
 from sightline.store.sql.rows import (
     IMAGES,
@@ -62,7 +63,7 @@ def publish(
     _fail(connection, [failure for failure in failures if images[failure[0]].state == "pending"])
     finished = {"state": "done", "lease_expires_at": None}
     connection.execute(update(TaskRow).where(TaskRow.id == lease.task_id).values(finished))
-    finish_if_last(connection, now, job_id)
+    note_progress(connection, now, job_id)
     return True
 
 
@@ -125,7 +126,8 @@ def _publish_rows(
 
 
 def insert_segment(connection: Connection, now: float, feature_set_id: int, new: NewSegment) -> int:
-    """Its id."""
+    """Its id. FileMissingError: its file was set aside meanwhile."""
+    admit(connection, new.file)
     values = {
         "feature_set_id": feature_set_id,
         "file": new.file,

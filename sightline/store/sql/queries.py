@@ -10,18 +10,23 @@ from sqlalchemy import Connection, bindparam, select
 
 from sightline.errors import NotFoundError
 from sightline.store.filters import Filter
-from sightline.store.records import Generation, Segment, Snapshot
+from sightline.store.records import Collection, Generation, Segment, Snapshot
 from sightline.store.schema import CollectionRow, GenerationRow, ImageRow, PlacementRow, SegmentRow
 from sightline.store.sql.filter_sql import condition
+from sightline.store.sql.releasing import IS_TRASHED
 from sightline.store.sql.rows import (
+    SELECT_COLLECTIONS,
     SELECT_GENERATIONS,
     SELECT_SEGMENTS,
     collection_named,
+    collection_record,
     generation_record,
     segment_record,
 )
 
-_VERSION = select(CollectionRow.id, CollectionRow.version).where(CollectionRow.name == bindparam("name"))
+_VERSION = select(CollectionRow.id, CollectionRow.version).where(
+    CollectionRow.name == bindparam("name"), CollectionRow.trashed_at.is_(None)
+)
 
 
 def version(connection: Connection, name: str) -> tuple[int, int]:
@@ -32,9 +37,23 @@ def version(connection: Connection, name: str) -> tuple[int, int]:
     return row.id, row.version
 
 
+def now(connection: Connection, now: float) -> float:
+    """The time by the database's clock: UTC seconds since the epoch. Ages of what it keeps are told by it."""
+    return now
+
+
 def snapshot(connection: Connection, name: str) -> Snapshot:
     """What a search of this collection goes by, read at one instant. NotFoundError."""
-    collection = collection_named(connection, name)
+    return _snapshot(connection, collection_named(connection, name))
+
+
+def snapshot_of(connection: Connection, collection_id: int) -> Snapshot | None:
+    """The same by number, even of a collection in the trash; None when it is gone."""
+    row = connection.execute(SELECT_COLLECTIONS.where(CollectionRow.id == collection_id)).one_or_none()
+    return None if row is None else _snapshot(connection, collection_record(row))
+
+
+def _snapshot(connection: Connection, collection: Collection) -> Snapshot:
     generation = _serving_generation(connection, collection.feature_set_id)
     covered = set(generation.covered) if generation is not None else set()
     segments = _published_segments(connection, collection.feature_set_id)
@@ -44,6 +63,7 @@ def snapshot(connection: Connection, name: str) -> Snapshot:
         uncovered=[segment for segment in segments if segment.id not in covered],
         covered=[segment for segment in segments if segment.id in covered],
         dead=_dead_keys(connection, collection.feature_set_id),
+        trashed=_trashed_keys(connection, collection.id),
     )
 
 
@@ -61,6 +81,12 @@ def _published_segments(connection: Connection, feature_set_id: int) -> list[Seg
 
 def _dead_keys(connection: Connection, feature_set_id: int) -> NDArray[np.int64]:
     query = select(PlacementRow.key).where(PlacementRow.feature_set_id == feature_set_id, PlacementRow.dead)
+    return _sorted_keys(connection.scalars(query))
+
+
+def _trashed_keys(connection: Connection, collection_id: int) -> NDArray[np.int64]:
+    trashed = (ImageRow.collection_id == collection_id, IS_TRASHED)
+    query = select(ImageRow.key).where(*trashed).order_by(ImageRow.trashed_at)  # in the order of their index
     return _sorted_keys(connection.scalars(query))
 
 

@@ -2,33 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Container, Iterable, Mapping, Sequence
+from typing import Any, Literal
 
-from sqlalchemy import Connection, Row, Select, bindparam, delete, exists, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, Row, Select, bindparam, delete, insert, select, update
 
 from sightline.errors import ConflictError, NotFoundError
 from sightline.store.records import EMBED, Job, Outcome, Registered, Registration, TaskKind
 from sightline.store.schema import CollectionRow, ImageRow, JobRow, JobSeenRow, TaskRow
-from sightline.store.sql.releasing import bury, discard
+from sightline.store.sql.holders import (
+    Holders,
+    Rows,
+    Seen,
+    address_after,
+    holders,
+    is_taken,
+    met_elsewhere,
+    release_refused,
+)
+from sightline.store.sql.releasing import discard
 from sightline.store.sql.rows import (
     IMAGES,
     JOBS,
-    SOURCES,
     bump_version,
     chunks,
     job_record,
     lock_collection,
     update_many,
 )
-from sightline.store.values import check_image_id, check_registration, plain_json, printable, same_json
+from sightline.store.sql.sources import source_ids
+from sightline.store.values import check_registration, line_id, plain_json, printable, same_json
 
-LiveRows = dict[str, Row[Any]]
-"""image id → (image_id, key, sha256, caption, metadata, source_id) of its live version."""
-
-
-SELECT_JOBS: Select[Any] = select(JOBS, CollectionRow.name.label("collection")).join(CollectionRow)
+SELECT_JOBS: Select[Any] = select(JOBS, CollectionRow.name.label("collection")).join(
+    CollectionRow, (CollectionRow.id == JOBS.c.collection_id) & CollectionRow.trashed_at.is_(None)
+)
+"""Those of collections in the trash wait there with them."""
 
 
 def find_job(connection: Connection, job_id: str) -> Job:
@@ -65,66 +73,77 @@ def register(
 ) -> Registered:
     """New and changed images become pending, in tasks of at most ``batch_size``.
 
-    Of several items with one id the last counts. Older pending and failed rows of an id are discarded.
+    Of several items with one id the last counts. Older pending and failed rows of an id are discarded; where
+    the id is taken by another source's picture, nothing is done. Unchanged bytes get the item's address.
     Raises ConflictError when the job is sealed or cancelled, InputError for what SQL cannot store.
     """
     for item in items:
         check_registration(item)
     job = open_job(connection, job_id)
     latest = {item.image_id: item for item in items}
-    live = _live_rows(connection, job.collection_id, latest)
-    unchanged = [item for name, item in latest.items() if name in live and live[name].sha256 == item.sha256]
-    same = {item.image_id for item in unchanged}
-    fresh = [item for name, item in latest.items() if name not in same]
+    sources = source_ids(connection, now, job.collection_id, (item.source for item in items))
+    held = holders(connection, job.collection_id, latest)
+    taken = {name: held.of(name) for name, item in latest.items() if is_taken(item, held.of(name))}
+    before = mark_seen(connection, job_id, {name: _source_of(latest[name], sources) for name in latest})
+    release_refused(connection, now, [latest[name] for name in taken])
+    owned = {name: item for name, item in latest.items() if name not in taken}
+    known = _already(job, owned, held, sources, before)
+    fresh = [item for name, item in owned.items() if name not in known]
 
-    sources = _source_ids(connection, now, job.collection_id, items)
-    _supersede(connection, now, job.collection_id, latest)
-    newly_unchanged = same - mark_seen(connection, job_id, latest)
-    _update_in_place(connection, job.collection_id, unchanged, live, sources)
+    _supersede(connection, now, job.collection_id, [name for name in owned if known.get(name) != "pending"])
+    unchanged = [owned[name] for name, state in known.items() if state == "live"]
+    refreshed = _update_in_place(connection, job.collection_id, unchanged, held.live, sources, before)
+    counted = [name for name in known if _source_of(owned[name], sources) not in before.get(name, ())]
+    _count(connection, now, job_id, unchanged=len(counted), refreshed=refreshed)
     batches = list(chunks(fresh, batch_size))
     tasks = insert_tasks(connection, now, job, len(batches))
     rows = [
-        _pending_row(now, job, task_id, item, live.get(item.image_id), sources)
+        {
+            **_inherit(item, held.remembered(item.image_id), sources),
+            **_pending_row(now, job, task_id, item, held.live.get(item.image_id)),
+        }
         for task_id, batch in zip(tasks, batches, strict=True)
         for item in batch
     ]
     update_many(connection, insert(IMAGES), rows)
-    counted = {"unchanged": JobRow.unchanged + len(newly_unchanged), "updated_at": now}
-    connection.execute(update(JobRow).where(JobRow.id == job_id).values(counted))
-    outcomes: list[tuple[str, Outcome]] = [
-        (item.image_id, "unchanged" if item.image_id in same else "pending") for item in items
-    ]
-    return Registered(len(unchanged), tasks, outcomes)
+    outcomes = [(item.image_id, _outcome(item.image_id, taken, known)) for item in items]
+    owners = {name: None if row is None else row.source for name, row in taken.items()}
+    return Registered(len(known), tasks, outcomes, owners)
 
 
-def _live_rows(connection: Connection, collection_id: int, image_ids: Iterable[str]) -> LiveRows:
-    columns = (ImageRow.image_id, ImageRow.key, ImageRow.sha256, ImageRow.caption, ImageRow.source_id)
-    query = select(*columns, ImageRow.meta.label("metadata"))
-    found: LiveRows = {}
-    for chunk in chunks(image_ids):
-        where = (
-            ImageRow.collection_id == collection_id,
-            ImageRow.state == "live",
-            ImageRow.image_id.in_(chunk),
-        )
-        found.update((row.image_id, row) for row in connection.execute(query.where(*where)))
-    return found
+def _outcome(image_id: str, taken: Container[str], known: Container[str]) -> Outcome:
+    if image_id in taken:
+        return "id_taken"
+    return "unchanged" if image_id in known else "pending"
 
 
-def _source_ids(
-    connection: Connection, now: float, collection_id: int, items: Sequence[Registration]
-) -> dict[str, int]:
-    """address → id of every source that the items name; new ones are written down."""
-    addresses = sorted({item.source for item in items if item.source is not None})
-    upsert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    new = [{"collection_id": collection_id, "address": name, "created_at": now} for name in addresses]
-    update_many(connection, upsert(SOURCES).on_conflict_do_nothing(), new)
-    found: dict[str, int] = {}
-    for chunk in chunks(addresses):
-        where = (SOURCES.c.collection_id == collection_id, SOURCES.c.address.in_(chunk))
-        query = select(SOURCES.c.address, SOURCES.c.id).where(*where)
-        found.update((address, number) for address, number in connection.execute(query))
-    return found
+def _already(
+    job: Job, owned: Mapping[str, Registration], held: Holders, sources: Mapping[str, int], before: Seen
+) -> dict[str, Literal["live", "pending"]]:
+    """The items whose bytes have their id already: the state of the version that stays."""
+    known: dict[str, Literal["live", "pending"]] = {}
+    for name, item in owned.items():
+        live, pending = held.live.get(name), held.pending.get(name)
+        if live is not None and live.sha256 == item.sha256:
+            known[name] = "live"
+        elif pending is None or (pending.sha256, pending.job_id) != (item.sha256, job.id):
+            continue
+        elif met_elsewhere(pending, _source_of(item, sources) or pending.source_id, before):
+            known[name] = "pending"
+    return known
+
+
+def _source_of(item: Registration, sources: Mapping[str, int]) -> int:
+    return 0 if item.source is None else sources[item.source]
+
+
+def _count(connection: Connection, now: float, job_id: str, *, unchanged: int, refreshed: int) -> None:
+    values = {
+        "unchanged": JobRow.unchanged + unchanged,
+        "refreshed": JobRow.refreshed + refreshed,
+        "updated_at": now,
+    }
+    connection.execute(update(JobRow).where(JobRow.id == job_id).values(values))
 
 
 def _supersede(connection: Connection, now: float, collection_id: int, image_ids: Iterable[str]) -> None:
@@ -135,14 +154,20 @@ def _supersede(connection: Connection, now: float, collection_id: int, image_ids
             discard(connection, now, [*named, ImageRow.state == state])
 
 
-def mark_seen(connection: Connection, job_id: str, image_ids: Iterable[str]) -> set[str]:
-    """Remembers the ids for ``prune``; returns those that this job had seen before."""
-    wanted = list(image_ids)
-    before: set[str] = set()
-    for chunk in chunks(wanted):
-        query = select(JobSeenRow.image_id).where(JobSeenRow.job_id == job_id, JobSeenRow.image_id.in_(chunk))
-        before.update(connection.scalars(query))
-    new = [{"job_id": job_id, "image_id": name} for name in wanted if name not in before]
+def mark_seen(connection: Connection, job_id: str, met: Mapping[str, int]) -> Seen:
+    """Remembers ids (→ the source that has them, 0: none) for ``prune``; what was remembered before."""
+    before: dict[str, frozenset[int]] = {}
+    for chunk in chunks(met):
+        where = (JobSeenRow.job_id == job_id, JobSeenRow.image_id.in_(chunk))
+        for name, source_id in connection.execute(
+            select(JobSeenRow.image_id, JobSeenRow.source_id).where(*where)
+        ):
+            before[name] = before.get(name, frozenset()) | {source_id}
+    new = [
+        {"job_id": job_id, "image_id": name, "source_id": source_id}
+        for name, source_id in met.items()
+        if source_id not in before.get(name, ())
+    ]
     update_many(connection, insert(JobSeenRow), new)
     return before
 
@@ -151,26 +176,31 @@ def _update_in_place(
     connection: Connection,
     collection_id: int,
     unchanged: Sequence[Registration],
-    live: LiveRows,
+    live: Rows,
     sources: Mapping[str, int],
-) -> None:
-    """Caption, metadata and source of unchanged bytes, where they are given and differ."""
-    changes = []
+    before: Seen,
+) -> int:
+    """Caption, metadata, source and address of unchanged bytes, where they are given and differ; how many
+    addresses did.
+    """
+    changes, refreshed = [], 0
     for item in unchanged:
         row = live[item.image_id]
-        new = _inherit(item, row, sources)
-        same = (new["caption"], new["source_id"]) == (row.caption, row.source_id)
+        there = met_elsewhere(row, _source_of(item, sources) or row.source_id, before)
+        uri, ours = address_after(item, row, there)
+        new = {**_inherit(item, row, sources), "uri": uri}
+        new["source_id"] = new["source_id"] if ours else row.source_id
+        refreshed += uri != row.uri or row.source_id not in (None, new["source_id"])
+        names = ("caption", "source_id", "uri")
+        same = all(new[name] == getattr(row, name) for name in names)
         if not same or not same_json(new["metadata"], row.metadata):
             changes.append({"the_key": row.key, **{f"the_{name}": value for name, value in new.items()}})
     statement = update(IMAGES).where(IMAGES.c.key == bindparam("the_key"))
-    values: dict[str, Any] = {
-        "caption": bindparam("the_caption"),
-        "metadata": bindparam("the_metadata"),
-        "source_id": bindparam("the_source_id"),
-    }
-    update_many(connection, statement.values(values), changes)
+    columns = ("caption", "metadata", "source_id", "uri")
+    update_many(connection, statement.values({name: bindparam(f"the_{name}") for name in columns}), changes)
     if changes:
         bump_version(connection, collection_id)
+    return refreshed
 
 
 def _inherit(item: Registration, row: Row[Any] | None, sources: Mapping[str, int]) -> dict[str, Any]:
@@ -207,10 +237,8 @@ def _pending_row(
     task_id: int,
     item: Registration,
     live: Row[Any] | None,
-    sources: Mapping[str, int],
 ) -> dict[str, Any]:
     return {
-        **_inherit(item, live, sources),
         "collection_id": job.collection_id,
         "image_id": item.image_id,
         "sha256": item.sha256,
@@ -225,15 +253,26 @@ def _pending_row(
 
 
 def record_failure(
-    connection: Connection, now: float, job_id: str, image_id: str, uri: str, reason: str, detail: str
+    connection: Connection,
+    now: float,
+    job_id: str,
+    image_id: str,
+    uri: str,
+    reason: str,
+    detail: str,
+    source: str | None = None,
 ) -> None:
-    """One failure line of a job. A live version goes on serving; a pending one of another job stays."""
-    image_id = printable(image_id)
-    check_image_id(image_id)
+    """One failure line of a job. A live version goes on serving; a pending one of another job stays.
+
+    What stands under no id that could be stored has a line all the same, under a name that is cut. ``source``
+    is where the job met it: it is there, if unusable, and not to be pruned.
+    """
+    image_id = line_id(image_id)
     job = open_job(connection, job_id)
     named = (ImageRow.collection_id == job.collection_id, ImageRow.image_id == image_id)
     discard(connection, now, [*named, ImageRow.state == "failed"])
-    mark_seen(connection, job_id, [image_id])
+    known = source_ids(connection, now, job.collection_id, [source])
+    mark_seen(connection, job_id, {image_id: 0 if source is None else known[source]})
     row = {
         "collection_id": job.collection_id,
         "image_id": image_id,
@@ -250,19 +289,11 @@ def record_failure(
     connection.execute(insert(IMAGES).values(row))
 
 
-def prune(connection: Connection, now: float, job_id: str) -> int:
-    """Buries the live images whose id this job has not met; how many. What another job has pending stays.
-
-    Only before the job is sealed (else ConflictError).
-    """
-    job = open_job(connection, job_id)
-    seen = exists().where(JobSeenRow.job_id == job_id, JobSeenRow.image_id == ImageRow.image_id)
-    buried = len(bury(connection, now, [ImageRow.collection_id == job.collection_id, ~seen]))
-    values = {"deleted": JobRow.deleted + buried, "updated_at": now}
+def count_duplicates(connection: Connection, now: float, job_id: str, found: int) -> None:
+    """So many more items of the job's sources were named before. ConflictError, as for ``register``."""
+    open_job(connection, job_id)
+    values = {"duplicates": JobRow.duplicates + found, "updated_at": now}
     connection.execute(update(JobRow).where(JobRow.id == job_id).values(values))
-    if buried:
-        bump_version(connection, job.collection_id)
-    return buried
 
 
 def forget_seen(connection: Connection, job_id: str) -> None:

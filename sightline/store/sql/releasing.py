@@ -8,15 +8,18 @@ transactions that end the last two rows of the same bytes would each see the oth
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import cast
 
 from sqlalchemy import ColumnElement, Connection, bindparam, delete, exists, literal, select, text, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from sightline.store.schema import REFERRING, ImageRow, PlacementRow, ReleasedBlobRow
-from sightline.store.sql.rows import IMAGES, RELEASED_BLOBS, chunks
+from sightline.store.schema import REFERRING, TRASHED, ImageRow, PlacementRow, ReleasedBlobRow
+from sightline.store.sql.rows import IMAGES, RELEASED_BLOBS, chunks, update_many
 
 Where = Sequence[ColumnElement[bool]]
 """Conditions on ``images``."""
+IS_TRASHED = cast("ColumnElement[bool]", text(f"images.{TRASHED}"))
+"""Written out: SQLite uses a partial index only where its very condition stands."""
 
 
 def bury(connection: Connection, now: float, where: Where) -> list[str]:
@@ -26,6 +29,23 @@ def bury(connection: Connection, now: float, where: Where) -> list[str]:
     placed = update(PlacementRow).where(PlacementRow.key.in_(select(ImageRow.key).where(*live)))
     connection.execute(placed.values(dead=True))
     buried = update(ImageRow).where(*live).values(state="buried", buried_at=now)
+    return list(connection.scalars(buried.returning(ImageRow.image_id)))
+
+
+def to_trash(connection: Connection, now: float, where: Where) -> list[str]:
+    """The live images that match are found no more, and keep all that they have; their ids."""
+    live = [*where, ImageRow.state == "live"]
+    placed = update(PlacementRow).where(PlacementRow.key.in_(select(ImageRow.key).where(*live)))
+    connection.execute(placed.values(dead=True))
+    trashed = update(ImageRow).where(*live).values(state="trashed", trashed_at=now)
+    return list(connection.scalars(trashed.returning(ImageRow.image_id)))
+
+
+def bury_trashed(connection: Connection, now: float, where: Where) -> list[str]:
+    """The trashed images that match can be had back no more; their ids."""
+    trashed = [*where, IS_TRASHED]
+    release(connection, now, trashed)
+    buried = update(ImageRow).where(*trashed).values(state="buried", buried_at=now)
     return list(connection.scalars(buried.returning(ImageRow.image_id)))
 
 
@@ -62,7 +82,7 @@ _IS_WANTED = select(_wanted(bindparam("sha256")))
 
 
 def is_referenced(connection: Connection, sha256: str) -> bool:
-    """Whether a live, pending or failed image of any collection has these bytes."""
+    """Whether an image of any collection has these bytes, or one in a trash."""
     return bool(connection.scalar(_IS_WANTED, {"sha256": sha256}))
 
 
@@ -82,3 +102,21 @@ def forget(connection: Connection, shas: Sequence[str], before: float) -> None:
     for chunk in chunks(sorted(shas)):
         gone = (ReleasedBlobRow.sha256.in_(chunk), ReleasedBlobRow.since < before)
         connection.execute(delete(ReleasedBlobRow).where(*gone))
+
+
+def unnamed_blobs(connection: Connection, shas: Sequence[str]) -> list[str]:
+    """Those of these bytes that no image has, and that are not known as released: nobody ever named them."""
+    known: set[str] = set()
+    for chunk in chunks(shas):
+        wanted = select(IMAGES.c.sha256).where(IMAGES.c.sha256.in_(chunk), text(f"images.{REFERRING}"))
+        known.update(connection.scalars(wanted))
+        released = select(ReleasedBlobRow.sha256).where(ReleasedBlobRow.sha256.in_(chunk))
+        known.update(connection.scalars(released))
+    return [sha256 for sha256 in shas if sha256 not in known]
+
+
+def release_blobs(connection: Connection, now: float, shas: Sequence[str]) -> None:
+    """Bytes that were kept for a row that never came: released now, unless they are already."""
+    upsert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    rows = [{"sha256": sha256, "since": now} for sha256 in sorted(shas)]
+    update_many(connection, upsert(RELEASED_BLOBS).on_conflict_do_nothing(), rows)

@@ -17,9 +17,12 @@ from sightline.store.schema import (
     GenerationRow,
     ImageRow,
     JobRow,
+    LooseFileRow,
     PlacementRow,
+    PurgeRow,
     ReleasedBlobRow,
     SegmentRow,
+    SingletonRow,
     SourceRow,
     TaskItemRow,
     TaskRow,
@@ -35,9 +38,12 @@ FEATURE_SETS = cast("Table", FeatureSetRow.__table__)
 GENERATIONS = cast("Table", GenerationRow.__table__)
 IMAGES = cast("Table", ImageRow.__table__)
 JOBS = cast("Table", JobRow.__table__)
+LOOSE_FILES = cast("Table", LooseFileRow.__table__)
 PLACEMENTS = cast("Table", PlacementRow.__table__)
+PURGES = cast("Table", PurgeRow.__table__)
 RELEASED_BLOBS = cast("Table", ReleasedBlobRow.__table__)
 SEGMENTS = cast("Table", SegmentRow.__table__)
+SINGLETONS = cast("Table", SingletonRow.__table__)
 SOURCES = cast("Table", SourceRow.__table__)
 TASK_ITEMS = cast("Table", TaskItemRow.__table__)
 TASKS = cast("Table", TaskRow.__table__)
@@ -99,7 +105,9 @@ def generation_record(row: Row[Any]) -> Generation:
     return Generation(**{**values, "covered": tuple(values["covered"])})
 
 
-_NAMED = SELECT_COLLECTIONS.where(COLLECTIONS.c.name == bindparam("name"))
+LIVING = select(COLLECTIONS.c.id).where(COLLECTIONS.c.trashed_at.is_(None))
+"""Ids of the collections that are not in the trash."""
+_NAMED = SELECT_COLLECTIONS.where(COLLECTIONS.c.name == bindparam("name"), COLLECTIONS.c.trashed_at.is_(None))
 
 
 def collection_named(connection: Connection, name: str) -> Collection:
@@ -111,13 +119,20 @@ def collection_named(connection: Connection, name: str) -> Collection:
 
 
 def lock_collection(connection: Connection, collection_id: int) -> bool:
-    """Holds the collection's row until the transaction ends; False when it does not exist (any more)."""
+    """Holds the collection's row until the transaction ends; False when it does not exist (any more).
+
+    One in the trash does: what a worker or the builder had begun goes on there.
+    """
     row = select(CollectionRow.id).where(CollectionRow.id == collection_id)
     return connection.execute(row.with_for_update(key_share=True)).first() is not None
 
 
 def require_collection(connection: Connection, collection_id: int) -> None:
-    if not lock_collection(connection, collection_id):
+    """Locks a collection that is not in the trash; NotFoundError."""
+    living = lock_collection(connection, collection_id) and connection.scalar(
+        LIVING.where(COLLECTIONS.c.id == collection_id)
+    )
+    if not living:
         raise NotFoundError(f"There is no collection with number {collection_id}.")
 
 

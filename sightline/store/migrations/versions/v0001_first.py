@@ -6,6 +6,8 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects.postgresql import JSONB
 
+from sightline.errors import ConflictError
+
 revision = "0001"
 down_revision = None
 branch_labels = None
@@ -187,3 +189,20 @@ def _generations_and_singletons() -> None:
         _column("expires_at", sa.Double()),
         sa.PrimaryKeyConstraint("name", name="pk_singletons"),
     )
+
+
+def downgrade() -> None:
+    """An empty database again; ConflictError while there is anything in it."""
+    if op.get_bind().scalar(sa.text("SELECT count(*) FROM collections")):
+        raise ConflictError("There is no schema before 0001: delete all collections before it is taken back.")
+    for table in (
+        "singletons",
+        "generations",
+        "images",
+        "segments",
+        "tasks",
+        "job_seen",
+        "jobs",
+        "collections",
+    ):
+        op.drop_table(table)

@@ -7,7 +7,7 @@ part of a foreign key. A table that others refer to is renamed first, never drop
 import sqlalchemy as sa
 from alembic import op
 
-from sightline.errors import ConflictError
+from sightline.store.migrations import back_0002 as back
 from sightline.store.migrations import sqlite_0002 as on_sqlite
 from sightline.store.migrations.columns import ID, JSON, column, flag, flagged, foreign, partial, texts
 from sightline.store.migrations.sqlite_0002 import new_image_indexes
@@ -47,9 +47,22 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    raise ConflictError(
-        "Schema 0002 cannot be taken back without losing sources and feature sets: restore a backup."
-    )
+    """All but the addresses of sources and the list of released bytes; else ConflictError."""
+    back.refuse_losses()
+    sqlite = op.get_context().dialect.name == "sqlite"
+    back.collections()
+    if sqlite:
+        back.copy_segments()
+        back.copy_images()
+    else:
+        back.alter_segments()
+        back.alter_images()
+    op.drop_table("placements")
+    back.tasks()
+    back.generations()
+    for table in (*(("images_old", "segments_old") if sqlite else ()), "feature_sets", "sources"):
+        op.drop_table(table)
+    op.drop_table("released_blobs")
 
 
 def _feature_sets() -> None:

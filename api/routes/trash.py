@@ -1,0 +1,104 @@
+"""``/v1/trash`` and ``/v1/collections/{name}/trash``: what was deleted, had back or given up."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query
+
+from sightline.api.dependencies import Name, PartsHere, Purge, problems
+from sightline.api.problems import Problem
+from sightline.api.schemas.collections import CollectionAnswer, collection_answer
+from sightline.api.schemas.trash import (
+    EmptiedAnswer,
+    HeldAnswer,
+    RefusedAnswer,
+    RestoreCollection,
+    RestoredAnswer,
+    RestoreImages,
+    TrashAnswer,
+    TrashedImageList,
+    trashed_collection_answer,
+    trashed_image_answer,
+)
+
+router = APIRouter(prefix="/v1", tags=["trash"])
+Deleted = Annotated[
+    str, Path(description="A deleted collection: its id in the trash, or its name.", examples=["~3~holidays"])
+]
+
+
+@router.get("/collections/{name}/trash", responses=problems(404, 422))
+def list_trashed_images(
+    name: Name,
+    parts: PartsHere,
+    cursor: Annotated[
+        str | None, Query(max_length=500, description="next_cursor of the page before.")
+    ] = None,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 50,
+) -> TrashedImageList:
+    """Deleted images, page by page."""
+    page = parts.catalog.images(name, cursor, limit, state="trashed")
+    items = [trashed_image_answer(image) for image in page.items]
+    return TrashedImageList(items=items, next_cursor=page.next_cursor)
+
+
+@router.post("/collections/{name}/trash/restore", responses=problems(404, 422))
+def restore_images(name: Name, body: RestoreImages, parts: PartsHere) -> RestoredAnswer:
+    """Bring deleted images back as they were, without the model. Of several with one id the newest.
+
+    An id that another image has meanwhile is refused; the others come back.
+    """
+    done = parts.catalog.restore_images(parts.catalog.collection(name).id, body.ids)
+    return RestoredAnswer(
+        restored=done.restored, refused=[RefusedAnswer.model_validate(one) for one in done.refused]
+    )
+
+
+@router.delete("/collections/{name}/trash", responses=problems(404, 409, 422, 503))
+def empty_trash(
+    name: Name,
+    parts: PartsHere,
+    id: Annotated[
+        list[str] | None, Query(max_length=1000, description="An image id; give it several times.")
+    ] = None,
+    all: Annotated[bool, Query(description="All deleted images of the collection.")] = False,
+    purge: Purge = False,
+) -> EmptiedAnswer:
+    """Give deleted images up for good: these, or all."""
+    if bool(id) == all:
+        raise Problem(422, "Say which deleted images to give up: id (several times), or all=true.")
+    wanted = id or None
+    if purge:
+        return EmptiedAnswer(emptied=len(parts.purging.trash(name, wanted)))
+    number = parts.catalog.collection(name).id
+    return EmptiedAnswer(emptied=len(parts.catalog.empty_trash(number, wanted)))
+
+
+@router.get("/trash")
+def list_trash(parts: PartsHere) -> TrashAnswer:
+    """Deleted collections, and how many deleted images the others have."""
+    catalog = parts.catalog
+    held = {one.name: catalog.collection_counts(one.name)["trashed"] for one in catalog.collections()}
+    return TrashAnswer(
+        items=[trashed_collection_answer(one) for one in catalog.trashed_collections()],
+        images=[HeldAnswer(collection=name, images=count) for name, count in held.items() if count],
+    )
+
+
+@router.post("/trash/{collection}/restore", responses=problems(404, 409, 422))
+def restore_collection(
+    collection: Deleted, parts: PartsHere, body: RestoreCollection | None = None
+) -> CollectionAnswer:
+    """Bring a deleted collection back with all that it had; 409 when its name is taken and no other given."""
+    restored = parts.catalog.restore_collection(collection, None if body is None else body.new_name)
+    return collection_answer(restored, parts.catalog.collection_counts(restored.name))
+
+
+@router.delete("/trash/{collection}", status_code=204, responses=problems(404, 409, 503))
+def empty_collection(collection: Deleted, parts: PartsHere, purge: Purge = False) -> None:
+    """Give a deleted collection up for good."""
+    if purge:
+        parts.purging.trashed_collection(collection)
+    else:
+        parts.catalog.empty_collection(collection)

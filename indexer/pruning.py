@@ -1,0 +1,72 @@
+"""Deleting what a source no longer has: each source by itself, never unasked beyond a limit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sightline.indexer.plan import PruneLimit
+from sightline.store.records import Pruning
+
+if TYPE_CHECKING:
+    from sightline.store.catalog import Catalog
+
+NOT_PRUNED = "not-pruned"
+"""The reason of a source that nothing was deleted of."""
+
+Confirm = Callable[[Pruning], bool]
+"""Asks somebody whether so much may go."""
+
+
+@dataclass
+class Listing:
+    """How the listing of one source went: what it met, and whether it met everything that is there."""
+
+    source: str
+    met: int = 0
+    whole: bool = True
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why nothing of a source was deleted."""
+
+    source: str
+    detail: str
+
+
+def prune_sources(
+    catalog: Catalog,
+    job_id: str,
+    listings: Iterable[Listing],
+    limit: PruneLimit,
+    confirm: Confirm | None = None,
+) -> list[Refusal]:
+    """Deletes what was not met of every source that was listed whole; why not, of the others."""
+    refused = []
+    for listing in listings:
+        found = catalog.prunable(job_id, listing.source)
+        why_not = None if not found.gone and listing.whole else objection(listing, found, limit)
+        may = why_not is None or (listing.whole and confirm is not None and confirm(found))
+        if not may and why_not is not None:
+            refused.append(Refusal(listing.source, why_not))
+        elif found.gone:
+            most = found.gone if why_not is not None else limit.most(found.images)
+            catalog.prune(job_id, listing.source, most)
+    return refused
+
+
+def objection(listing: Listing, found: Pruning, limit: PruneLimit) -> str | None:
+    """Why this must not be pruned unasked, in a sentence; None when it may be."""
+    if not listing.whole:
+        return f"Not everything of {listing.source} could be read, so nothing of it was deleted."
+    what = f"{found.gone:,} of the {found.images:,} pictures of {listing.source}"
+    if not listing.met and not limit.everything:
+        return f"The source is empty, and {what} would go: none was deleted; --prune-limit 100% deletes them."
+    if found.gone > limit.most(found.images):
+        return (
+            f"{what} are not there any more, more than may go unasked, so nothing of it was deleted; "
+            f"--prune-limit {found.gone} deletes them."
+        )
+    return None

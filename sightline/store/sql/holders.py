@@ -1,0 +1,118 @@
+"""Who has an image id, and who may have it next: nothing is replaced by another source unasked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection, Row, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from sightline.store.records import COPIED, LOST, UPLOADED, Registration
+from sightline.store.schema import ImageRow
+from sightline.store.sql.rows import IMAGES, RELEASED_BLOBS, SOURCES, chunks, update_many
+
+Rows = dict[str, Row[Any]]
+"""image id → its version of one state, with the address of its source."""
+
+_VERSIONS = select(
+    ImageRow.image_id,
+    ImageRow.key,
+    ImageRow.sha256,
+    ImageRow.uri,
+    ImageRow.caption,
+    ImageRow.meta.label("metadata"),
+    ImageRow.source_id,
+    ImageRow.job_id,
+    SOURCES.c.address.label("source"),
+).outerjoin(SOURCES, SOURCES.c.id == IMAGES.c.source_id)
+
+
+@dataclass(frozen=True)
+class Holders:
+    """The versions that have these ids: ``pending`` ones are newer than ``live`` ones."""
+
+    live: Rows = field(default_factory=dict)
+    pending: Rows = field(default_factory=dict)
+    lost: Rows = field(default_factory=dict)
+    """Images that a repair could not make again, whose caption and metadata wait for them to come back."""
+
+    def of(self, image_id: str) -> Row[Any] | None:
+        """The newest version that has the id."""
+        return self.pending.get(image_id, self.live.get(image_id))
+
+    def remembered(self, image_id: str) -> Row[Any] | None:
+        """The version whose caption and metadata stay where none are given."""
+        return self.live.get(image_id, self.lost.get(image_id))
+
+
+def holders(connection: Connection, collection_id: int, image_ids: Iterable[str]) -> Holders:
+    """Three statements a chunk, so that each finds its partial index."""
+    found = Holders()
+    for chunk in chunks(image_ids):
+        for state, rows in (("live", found.live), ("pending", found.pending)):
+            where = (
+                ImageRow.collection_id == collection_id,
+                ImageRow.state == state,
+                ImageRow.image_id.in_(chunk),
+            )
+            rows.update((row.image_id, row) for row in connection.execute(_VERSIONS.where(*where)))
+        failed = (
+            ImageRow.collection_id == collection_id,
+            ImageRow.state == "failed",
+            ImageRow.reason == LOST,
+        )
+        lost = connection.execute(_VERSIONS.where(*failed, ImageRow.image_id.in_(chunk)))
+        found.lost.update((row.image_id, row) for row in lost)
+    return found
+
+
+def is_taken(item: Registration, holder: Row[Any] | None) -> bool:
+    """Whether the id belongs to another picture of another source.
+
+    Not when the bytes are the same, nor when they lie at the very address of that picture. What came before
+    sources were kept belongs to whoever names its address, lists the folder that it lies in, or uploads anew.
+    """
+    if holder is None or item.source is None or holder.sha256 == item.sha256:
+        return False
+    if holder.uri == item.uri and not holder.uri.startswith(COPIED):
+        return False
+    if holder.source is None:
+        return not (item.source == UPLOADED or lies_in(holder.uri, item.source))
+    return bool(holder.source != item.source)
+
+
+def lies_in(uri: str, source: str) -> bool:
+    """Whether an address is below that of a folder or an archive."""
+    return uri.startswith((source.rstrip("/") + "/", f"{source}!/"))
+
+
+def address_after(item: Registration, row: Row[Any], met_there: bool) -> tuple[str, bool]:
+    """The address of unchanged bytes that were met again, and whether it is the item's source that has them.
+
+    They stay where this very job has met them (``met_there``), and a copy of ours is not given up.
+    """
+    if met_there:
+        return row.uri, False
+    kept = row.uri.startswith(COPIED) and not item.uri.startswith(COPIED)
+    return (row.uri if kept else item.uri), True
+
+
+Seen = Mapping[str, frozenset[int]]
+"""image id → the sources in which a job has met it before; 0 where none was given."""
+
+
+def met_elsewhere(row: Row[Any], source_id: int | None, before: Seen) -> bool:
+    """Whether the job has met this version in its own source already, and now in another."""
+    return row.source_id != source_id and (row.source_id or 0) in before.get(row.image_id, frozenset())
+
+
+def release_refused(connection: Connection, now: float, refused: Sequence[Registration]) -> None:
+    """Copies of bytes that were not registered go, unless some image has the same ones."""
+    shas = sorted({item.sha256 for item in refused if item.uri.startswith(COPIED)})
+    upsert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    statement = upsert(RELEASED_BLOBS)
+    again = {"since": statement.excluded.since}
+    statement = statement.on_conflict_do_update(index_elements=["sha256"], set_=again)
+    update_many(connection, statement, [{"sha256": sha, "since": now} for sha in shas])

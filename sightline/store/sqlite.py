@@ -1,0 +1,96 @@
+"""SQLite: every connection prepared, every wait for another writer bounded."""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event
+
+from sightline.errors import InputError
+from sightline.store import row_digest
+from sightline.store.patience import patience
+from sightline.store.settings import DatabaseSettings
+
+_LOCKED: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
+WRITES: Final = "sightline_writes"
+"""The execution option of connections whose transactions write."""
+
+
+def sqlite_engine(
+    url: URL, settings: DatabaseSettings, dump: Callable[[Any], str], load: Callable[[str], Any]
+) -> Engine:
+    """An engine on a file; ``dump`` and ``load`` write and read the JSON of its columns."""
+    if not url.database or url.database == ":memory:":
+        raise InputError("The catalog needs a file: several connections share it.")
+    Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(
+        url,
+        json_serializer=dump,
+        json_deserializer=load,
+        connect_args={"timeout": settings.lock_seconds},
+        pool_size=16,
+        max_overflow=48,
+        pool_timeout=settings.connect_seconds,
+    )
+    event.listen(engine, "connect", lambda connection, _: _prepare_sqlite(connection, settings))
+    event.listen(engine, "checkout", lambda connection, record, _: _bound_locks(connection, record, settings))
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _bound_locks(connection: Any, record: Any, settings: DatabaseSettings) -> None:
+    """How long this user of the connection waits for other writers."""
+    seconds = {
+        "request": min(settings.request_seconds, settings.lock_seconds),
+        "work": settings.lock_seconds,
+        "upkeep": max(settings.work_seconds, settings.lock_seconds),
+    }[patience.get()]
+    if record.info.get("lock_seconds") != seconds:
+        connection.execute(f"PRAGMA busy_timeout={int(1000 * seconds)}")
+        record.info["lock_seconds"] = seconds
+
+
+def _prepare_sqlite(connection: Any, settings: DatabaseSettings) -> None:
+    connection.isolation_level = None  # the driver must not begin transactions by itself
+    _enter_wal(connection, settings.lock_seconds)
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("PRAGMA foreign_keys=ON")
+    row_digest.install(connection)
+    connection.execute("PRAGMA secure_delete=ON")  # what was deleted or replaced is overwritten with zeros
+
+
+def _enter_wal(connection: sqlite3.Connection, seconds: float) -> None:
+    """Two processes that switch a new file at once can get "locked" without waiting: wait here."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF not in _LOCKED or time.monotonic() > deadline:
+                raise
+            time.sleep(random.uniform(0.005, 0.05))
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    writes = connection.get_execution_options().get(WRITES, False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def is_log_emptied(file: str) -> bool:
+    """Empty the write-ahead log; False while somebody reads from it or writes.
+
+    On a connection that does not wait: while it did, it would keep all writers waiting too.
+    """
+    with closing(sqlite3.connect(file, timeout=0.0)) as connection:
+        try:
+            busy, *_ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        except sqlite3.OperationalError:  # locked
+            return False
+    return not busy

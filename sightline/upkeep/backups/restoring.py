@@ -1,0 +1,274 @@
+"""A backup back into an installation: files first, the catalog last, so that whatever cuts it short leaves no
+installation that looks whole; running it again goes on.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from contextlib import closing, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from sightline.errors import (
+    CatalogDamagedError,
+    ConflictError,
+    CorruptionError,
+    InputError,
+    UnavailableError,
+)
+from sightline.indexer.files import local_path, scheme_of
+from sightline.indexer.queue.presence import builder_is_alive, worker_is_alive
+from sightline.store.catalog import open_catalog
+from sightline.store.durable import sync_folder, verify_file
+from sightline.store.places import LocalPlace, copy_file
+from sightline.store.portable import import_catalog, point_to_store, prepare_catalog, sqlite_file
+from sightline.store.thumbnail_seal import opened
+from sightline.upkeep.backups.contents import (
+    codec_path,
+    fetched_catalog,
+    opened_contents,
+    original_path,
+    segment_path,
+    thumbnail_path,
+)
+from sightline.upkeep.backups.points import read_point
+
+if TYPE_CHECKING:
+    from sightline.store.blobs import BlobStore
+    from sightline.store.places import Place
+    from sightline.store.sql.originals import Holder
+    from sightline.types import OnProgress
+    from sightline.upkeep.backups.contents import Contents
+    from sightline.upkeep.backups.points import Point
+
+UNFINISHED: Final = ".sightline-restore"
+"""A file beside the segments while a restore is not over: with the point, and the id that is being made."""
+SEGMENT_ENDING: Final = ".segment.safetensors"
+
+
+@dataclass(frozen=True)
+class Target:
+    """The installation that is to be made: the URL of its catalog, its folders, its store of originals."""
+
+    catalog_url: str
+    segments: Path
+    generations: Path
+    blobs: BlobStore
+
+
+@dataclass
+class Restored:
+    """What was restored. ``missing``: what the backup itself does not have, or not whole."""
+
+    point: Point
+    installation: str = ""
+    segments: int = 0
+    originals: int = 0
+    thumbnails: int = 0
+    taken_in: int = 0
+    """Originals that lay elsewhere, are not there now, and are in our store from now on."""
+    missing: list[str] = field(default_factory=list)
+
+
+class Restore:
+    """Makes an installation from a point of a backup."""
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+
+    def run(
+        self, place: Place, name: str | None = None, *, replace: bool = False, show: OnProgress | None = None
+    ) -> Restored:
+        """Restore the named point, or the newest.
+
+        ``replace``: into a place that is not empty. A SQLite catalog that is there stays beside the new one.
+
+        Raises:
+            NotFoundError, CorruptionError: there is no such point, or its catalog is not what was written.
+            ConflictError: the place is not empty, or processes of its installation are running.
+            UnavailableError: it cannot be written to.
+        """
+        point = read_point(place, name)
+        self._check_idle()
+        if not replace:
+            self._check_empty(point)
+        restored = Restored(point)
+        try:
+            with fetched_catalog(place, point.catalog) as path:
+                self._begin(point)
+                restored.installation = prepare_catalog(path)
+                self._files(place, point, path, restored, show)
+                self._put_catalog(path)
+                self._end()
+        except OSError as error:
+            raise UnavailableError(
+                f"The restore stopped: {error.strerror or error}. Run it again to go on."
+            ) from error
+        return restored
+
+    # --- may it be? -------------------------------------------------------------------------------
+
+    def _check_idle(self) -> None:
+        """No process works on the catalog that is about to be replaced."""
+        file = sqlite_file(self._target.catalog_url)
+        if file is not None and not file.exists():
+            return
+        with (
+            suppress(CatalogDamagedError, InputError),
+            closing(open_catalog(self._target.catalog_url)) as catalog,
+        ):
+            if worker_is_alive(catalog) or builder_is_alive(catalog):
+                raise ConflictError(
+                    "Processes of this installation are running: stop API, workers and builder first."
+                )
+
+    def _check_empty(self, point: Point) -> None:
+        """The catalog has nothing that anybody could miss, and the folder no segments but of this restore."""
+        again = "restore into an empty place, or give --replace to put the backup in its place"
+        file = sqlite_file(self._target.catalog_url)
+        if (file is None or file.exists()) and not self._is_unused():
+            raise ConflictError(f"The catalog of this installation is not empty: {again}.")
+        folder = self._target.segments
+        if self._unfinished() == point.name or not folder.is_dir():
+            return
+        if any(path.name.endswith(SEGMENT_ENDING) for path in folder.iterdir()):
+            raise ConflictError(f"The folder {folder} holds segments already: {again}.")
+
+    def _is_unused(self) -> bool:
+        try:
+            with closing(open_catalog(self._target.catalog_url)) as catalog:
+                return catalog.is_unused()
+        except (CatalogDamagedError, InputError):  # damaged, or another program's
+            return False
+
+    def _unfinished(self) -> str | None:
+        """The point of a restore that did not end."""
+        with suppress(OSError, ValueError, KeyError):
+            return str(json.loads((self._target.segments / UNFINISHED).read_text())["point"])
+        return None
+
+    # --- the work ---------------------------------------------------------------------------------
+
+    def _begin(self, point: Point) -> None:
+        self._target.segments.mkdir(parents=True, exist_ok=True)
+        note = LocalPlace(self._target.segments)
+        note.put(UNFINISHED, [json.dumps({"point": point.name}).encode()])
+        note.settle()
+
+    def _end(self) -> None:
+        (self._target.segments / UNFINISHED).unlink(missing_ok=True)
+        sync_folder(self._target.segments)
+
+    def _files(
+        self, place: Place, point: Point, path: Path, restored: Restored, show: OnProgress | None
+    ) -> None:
+        folder = LocalPlace(self._target.segments)
+        for entry in point.codecs:  # the oldest first: the newest shall be the newest again
+            name = codec_path(entry.fingerprint, entry.codec)
+            self._local(place, name, folder, name, entry.sha256, restored)
+        with opened_contents(path) as contents:
+            segments = contents.segments()
+            for number, segment in enumerate(segments):
+                source = segment_path(segment.file)
+                restored.segments += self._local(
+                    place, source, folder, segment.file, segment.sha256, restored
+                )
+                _tell(show, "segments", number + 1, len(segments))
+            folder.settle()
+            self._pictures(place, point, contents, restored, show)
+
+    def _local(
+        self, place: Place, source: str, folder: LocalPlace, target: str, sha256: str, restored: Restored
+    ) -> bool:
+        """One file beside or below the segments; what is there whole is left alone."""
+        with suppress(CorruptionError, OSError):
+            if (folder.root / target).exists():
+                verify_file(folder.root / target, sha256)
+                return True
+        try:
+            folder.put(target, place.chunks(source), sha256)
+        except (FileNotFoundError, CorruptionError) as error:
+            restored.missing.append(f"{source}: {error}")
+            return False
+        return True
+
+    def _pictures(
+        self, place: Place, point: Point, contents: Contents, restored: Restored, show: OnProgress | None
+    ) -> None:
+        total, done = contents.catalog.count_holders(), 0
+        moved: dict[str, str] = {}
+        for holders in contents.pictures():
+            moved |= self._original(place, point, holders, restored)
+            if any(holder.state in ("live", "trashed") for holder in holders):
+                restored.thumbnails += self._thumbnail(place, holders[0].sha256, restored)
+            done += len(holders)
+            _tell(show, "originals", done, total)
+        point_to_store(contents.catalog, moved)
+
+    def _original(
+        self, place: Place, point: Point, holders: tuple[Holder, ...], restored: Restored
+    ) -> dict[str, str]:
+        """Put it into the store; addresses that are to lead there from now on, with the SHA-256."""
+        sha256 = holders[0].sha256
+        stored = any(holder.stored for holder in holders)
+        gone = [holder.uri for holder in holders if not holder.stored and not _lies_there(holder)]
+        if not stored and not (point.with_originals and gone):
+            return {}
+        try:
+            data = b"".join(place.chunks(original_path(sha256)))
+        except FileNotFoundError as error:
+            restored.missing.append(f"{original_path(sha256)}: {error}")
+            return {}
+        if self._target.blobs.put(data) != sha256:
+            restored.missing.append(f"{original_path(sha256)}: it is not what was written.")
+            return {}
+        restored.originals += 1
+        restored.taken_in += not stored
+        return {} if stored else dict.fromkeys(gone, sha256)
+
+    def _thumbnail(self, place: Place, sha256: str, restored: Restored) -> bool:
+        try:
+            picture = opened(b"".join(place.chunks(thumbnail_path(sha256))), sha256)
+        except (FileNotFoundError, CorruptionError) as error:
+            restored.missing.append(f"{thumbnail_path(sha256)}: {error}")
+            return False
+        self._target.blobs.put_thumbnail(sha256, picture)
+        return True
+
+    def _put_catalog(self, path: Path) -> None:
+        file = sqlite_file(self._target.catalog_url)
+        if file is None:
+            with closing(open_catalog(self._target.catalog_url)) as catalog:
+                import_catalog(path, catalog.database)
+            return
+        file.parent.mkdir(parents=True, exist_ok=True)
+        aside = file.with_name(f".{file.name}.restoring")
+        copy_file(path, aside)
+        for ending in ("-wal", "-shm", ""):  # the log first: it must never meet another file
+            _set_aside(Path(f"{file}{ending}"))
+        aside.rename(file)
+        sync_folder(file.parent)
+
+
+def _set_aside(path: Path) -> None:
+    """Beside itself, under a name that says when; nothing when it is not there."""
+    with suppress(FileNotFoundError):
+        base, dash, ending = path.name.partition("-")
+        path.rename(path.with_name(f"{base}.replaced-{time.time_ns()}{dash}{ending}"))
+
+
+def _lies_there(holder: Holder) -> bool:
+    """Whether the original of an image that refers to a file is still there; others are not asked."""
+    if scheme_of(holder.uri) not in (None, "file"):
+        return True
+    with suppress(OSError, ValueError):
+        return os.stat(local_path(holder.uri)).st_size == holder.bytes
+    return False
+
+
+def _tell(show: OnProgress | None, stage: str, done: int, total: int) -> None:
+    if show is not None:
+        show(stage, done, total)

@@ -1,0 +1,179 @@
+"""Schemas taken back and forth with rows in them: nothing changes but what the earlier one cannot hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, MetaData, text
+
+from sightline.errors import ConflictError, InputError
+from sightline.store.catalog import open_catalog
+from sightline.store.database import Database, make_engine
+from sightline.store.migrate import HEAD, migrate_to, revision
+from sightline.store.records import Registration
+from tests.store.catalog_world import Builder, World, create_pictures, item
+from tests.store.catalog_world import Clock as StoppedClock
+from tests.store.test_store_migrations import schema_of
+from tests.upgrade.old_schema import downgrade_to_base, make_old
+from tests.upgrade.test_upgrade_catalog import fill
+
+GONE = {("images", "source_id"), ("sources", "*"), ("released_blobs", "*"), ("installation", "*")}
+"""What an earlier schema has no place for; ids of rows that are made anew are not compared either."""
+
+
+@pytest.fixture
+def database(catalog_url: str) -> Iterator[Database]:
+    database = Database(make_engine(catalog_url))
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def world(catalog_url: str) -> Iterator[World]:
+    """Live, replaced, deleted, failed and pending pictures, some folded, some merged away."""
+    clock = StoppedClock()
+    catalog = open_catalog(catalog_url, now=clock)
+    create_pictures(catalog)
+    world = World(catalog, clock)
+    fill_with_life(world)
+    yield world
+    catalog.close()
+
+
+def fill_with_life(world: World) -> None:
+    catalog, builder = world.catalog, Builder(world)
+    first, second = builder.add("a", "b", "c"), builder.add("d", "e")
+    assert builder.fold()
+    third = builder.add("f", "g")
+    catalog.delete_images(world.collection.id, ids=["b", "d", "f"])
+    assert builder.merge([first, second])
+    world.add(replace(item("a", "new bytes", "A caption.", place="here"), source="/photos"))
+    _, [task] = world.job(item("h"), item("i"))
+    assert world.publish(world.lease(task), failed=["i"])
+    world.job(item("waits"), item("g", "other bytes"))
+    assert third
+    assert catalog.check() == []
+
+
+def rows_of(database: Database) -> dict[str, list[dict[str, Any]]]:
+    tables = MetaData()
+    tables.reflect(database.engine)
+
+    def read(connection: Connection) -> dict[str, list[dict[str, Any]]]:
+        return {
+            name: sorted(
+                (dict(row._mapping) for row in connection.execute(table.select())),
+                key=lambda row: str(list(row.values())),
+            )
+            for name, table in tables.tables.items()
+            if (name, "*") not in GONE and name != "alembic_version"
+        }
+
+    return database.read(read)
+
+
+def compared(database: Database) -> dict[str, list[Any]]:
+    """Rows as sets of named values, without what goes on the way."""
+    return {
+        name: [
+            sorted((key, str(value)) for key, value in row.items() if (name, key) not in GONE) for row in rows
+        ]
+        for name, rows in rows_of(database).items()
+    }
+
+
+@pytest.mark.parametrize("target", ["0002", "0001"])
+def test_down_and_up_again_gives_the_same_rows_and_no_number_twice(
+    world: World, database: Database, target: str, catalog_url: str
+) -> None:
+    before, schema = compared(database), database.read(schema_of)
+    snapshot = world.catalog.snapshot("pictures")
+    dead, live = snapshot.dead.tolist(), world.live()
+    places = world.catalog.locations(list(live.values()))
+    assert migrate_to(database, target) == HEAD
+    assert database.read(revision) == target
+    assert migrate_to(database, HEAD) == target
+    assert compared(database) == before
+    assert sorted(database.read(schema_of), key=str) == sorted(schema, key=str)
+    again = open_catalog(catalog_url, now=world.clock)
+    assert again.check() == []
+    after = again.snapshot("pictures")
+    assert after.dead.tolist() == dead
+    assert [segment.file for segment in after.covered] == [segment.file for segment in snapshot.covered]
+    assert again.locations(list(live.values())) == places
+    assert {image.image_id for image in again.images("pictures", state="failed").items} == {"i"}
+    highest = max(row["key"] for row in rows_of(database)["images"])
+    job = again.create_job(after.collection.id, "index", {})
+    again.register(job.id, [Registration("new", "5" * 64, "/new", 1)], batch_size=1)
+    assert again.image("pictures", "new").key > highest
+    again.close()
+
+
+def test_down_from_the_first_with_rows_and_back_keeps_them(catalog_url: str) -> None:
+    old = make_old(catalog_url)
+    old.write(fill)
+    before = compared(old)
+    migrate_to(old, HEAD)
+    migrate_to(old, "0001")
+    assert compared(old) == before
+    migrate_to(old, HEAD)
+    old.close()
+    catalog = open_catalog(catalog_url, now=lambda: 100.0)
+    assert catalog.check() == []
+    job = catalog.create_job(2, "index", {})
+    catalog.register(job.id, [Registration("n", "s-n", "/n", 1)], batch_size=1)
+    assert catalog.image("b", "n").key == 100, "the key of a picture that is gone is not given again"
+    made = catalog.create_collection(
+        "next", model="toy", revision=None, fingerprint="f1", num_query_tokens=4, joint_dim=8
+    )
+    assert made.id == 4
+    catalog.close()
+
+
+LOSSES = {
+    "a second feature set": "INSERT INTO feature_sets (collection_id, model, fingerprint, num_query_tokens,"
+    " joint_dim, serving, created_at) VALUES (1, 'other', 'f9', 4, 8, false, 1.0)",
+    "an index of another kind": "INSERT INTO generations (feature_set_id, kind, number, parameters, serving,"
+    " file, sha256, covered, images, created_at) VALUES (1, 'ivf', 1, '{}', false, 'g', 'x', '[]', 0, 1.0)",
+    "tasks that do not embed": "INSERT INTO task_items (task_id, key, state) SELECT 1, min(key), 'done'"
+    " FROM images",
+    "has no trash": "UPDATE images SET state = 'trashed' WHERE key = (SELECT min(key) FROM images)",
+}
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_what_the_earlier_schema_has_no_place_for_is_refused_and_nothing_changes(
+    world: World, database: Database, loss: str
+) -> None:
+    statement = LOSSES[loss].replace(":", "\\:")
+    database.write(lambda connection: connection.execute(text(statement)))
+    before = compared(database)
+    with pytest.raises(ConflictError, match=loss):
+        migrate_to(database, "0001")
+    assert database.read(revision) == HEAD
+    assert compared(database) == before
+
+
+def test_the_first_schema_goes_only_when_nothing_is_in_it(catalog_url: str) -> None:
+    old = make_old(catalog_url)
+    old.write(fill)
+    with pytest.raises(ConflictError, match="delete all collections"):
+        old.write(downgrade_to_base)
+    assert old.read(revision) == "0001"
+    for table in ("generations", "images", "segments", "tasks", "jobs", "collections"):
+        old.write(lambda connection, table=table: connection.execute(text(f"DELETE FROM {table}")))
+    old.write(downgrade_to_base)
+    assert set(rows_of(old)) == set()
+    old.close()
+    catalog = open_catalog(catalog_url)
+    assert catalog.check() == []
+    catalog.close()
+
+
+def test_a_schema_that_does_not_exist_is_one_sentence(database: Database) -> None:
+    for name in ("9", "0000", "0099", "head", ""):
+        with pytest.raises(InputError, match=r"There is no schema .*; known are 0001, 0002"):
+            migrate_to(database, name)
