@@ -28,7 +28,8 @@ STAGE_OF = {
     "fold.built": "compact", "fold.published": "fold",
     "compact.published": "compact", "recode.published": "recode", "codec.kept": "fit",
     "repair.published": "repair",
-    "clean.unlinked": "clean", "clean.forgotten": "clean",
+    "clean.noted": "clean", "clean.aside": "clean", "clean.deleted": "clean", "clean.unlinked": "clean",
+    "clean.forgotten": "clean",
     "release.taken": "clean", "release.asked": "clean", "release.removed": "clean",
 }  # fmt: skip
 """Fault point → the stage in which a process comes by."""
