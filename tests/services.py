@@ -104,8 +104,9 @@ def own_postgres(folder: Path) -> Iterator[tuple[str, Path]]:
     if os.geteuid() == 0:
         as_user = ["runuser", "-u", "postgres", "--"]
         shutil.chown(folder, "postgres")
-        for parent in list(folder.parents)[:2]:  # pytest keeps its folders to their owner
-            parent.chmod(0o755)
+        for parent in folder.parents:  # pytest keeps its folders to their owner
+            if parent.name.startswith(("pytest-", "popen-")):
+                parent.chmod(0o755)
     data, port = folder / "data", free_port()
     create = [
         *as_user,

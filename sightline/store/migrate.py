@@ -64,13 +64,23 @@ def _move(connection: Connection, target: str) -> str | None:
         raise UnavailableError(
             f"The catalog has schema {found}, newer than {HEAD} of this program: upgrade sightline."
         )
-    if found is None and connection.dialect.name == "sqlite" and inspect(connection).get_table_names():
+    if (
+        found is None
+        and connection.dialect.name == "sqlite"
+        and set(inspect(connection).get_table_names()) - {"alembic_version"}
+    ):
         raise InputError(
             f"The file {connection.engine.url.database} holds the tables of another program: name another"
             " place for the catalog, or put a backup there with `sightline restore`."
         )
     _run_alembic(connection, target, down=found is not None and found > target)
     return found
+
+
+def _holds_foreign_tables(connection: Connection) -> bool:
+    """Of a file; a PostgreSQL database may be shared."""
+    tables = set(inspect(connection).get_table_names()) - {"alembic_version"}
+    return connection.dialect.name == "sqlite" and bool(tables)
 
 
 def _run_alembic(connection: Connection, target: str, *, down: bool) -> None:

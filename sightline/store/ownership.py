@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from sightline.errors import ConflictError, UnavailableError
 from sightline.store.durable import sync_folder
 from sightline.store.own_files import SEGMENT, SEGMENT_KIND, OwnFiles, Shelf, is_doubtful
+from sightline.store.storage import storage_error
 
 if TYPE_CHECKING:
     from sightline.store.catalog import Catalog
@@ -211,6 +212,8 @@ def _sign(place: Place, installation: str) -> None:
             aside.unlink(missing_ok=True)
         sync_folder(place.folder)
     except OSError as error:
+        if (full := storage_error(error, place.folder)) is not None:
+            raise full from error
         raise UnavailableError(
             f"The folder {place.folder} of the {place.holds} cannot be written to: {error.strerror}."
         ) from error

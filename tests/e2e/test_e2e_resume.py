@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.test_e2e_crash import SETTINGS, Installation, draw, installation, until
+from tests.e2e.processes import SETTINGS, Installation, draw, installation, until
 from tests.services import free_port
 from tests.sightline.http import finished, request, wait
 

@@ -251,7 +251,7 @@ def test_what_a_deleted_collection_leaves_goes_though_it_was_nearly_everything(
     world: World, clock: Clock
 ) -> None:
     fill(world, 12)
-    builder = world.builder(**NO_MERGE)
+    builder = world.builder(**NO_MERGE, trash_seconds=0.0)
     step(builder)
     world.catalog.delete_collection(COLLECTION)
     assert step(builder).removed == 0
@@ -430,7 +430,7 @@ def test_copies_of_a_job_that_was_cancelled_while_listing_go_after_their_time_of
     world.indexer.wait(kept.id, timeout=60)
     world.catalog.delete_images(world.catalog.collection(COLLECTION).id, ids=["00000.png"])
     other = world.blobs.put(b"nobody names this")
-    builder = world.builder(released_seconds=DAY)
+    builder = world.builder(released_seconds=DAY, trash_seconds=0.0)
     step(builder)
     clock.time += DAY + 61.0
     assert step(builder).released == 2

@@ -78,6 +78,7 @@ def test_a_mostly_dead_segment_that_is_damaged_is_not_written_anew(world: World,
     for segment in (rotten, dead):
         gone = [images[int(key)] for key in world.segments.keys(segment.file)[[0, 2, 3]]]
         world.catalog.delete_images(segment_collection(world), ids=gone)
+    world.catalog.empty_trash(segment_collection(world))
     damage(world, rotten, tensor)  # of the one image that is left
     report = world.builder(**NO_FOLD, merge_at_least=10_000).step()
     assert report is not None

@@ -180,7 +180,7 @@ def test_what_is_pruned_comes_back_though_its_source_is_gone(local: World, clock
     before = answers(local)
     for name in names[:3]:
         (local.pictures / name).unlink()
-    job = local.index(copy=True, prune=True)
+    job = local.index(copy=True, prune=True, prune_limit="100%")
     assert local.catalog.job_progress(job.id).deleted == 3
     folds(local, clock)
     clock.time += 29 * DAY

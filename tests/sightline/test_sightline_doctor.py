@@ -176,9 +176,11 @@ def test_tokens_are_taken_from_a_segment_whose_patches_are_damaged(
     before = itc(services)
     (segment,) = services.catalog.snapshot("pictures").segments
     path = services.settings.segments_folder / segment.file
+    layout = services.segments.head(segment.file).layout
+    last = layout.starts["patches"] + layout.specs["patches"].bytes - 3
     content = path.read_bytes()
     lose(services, segment.file)
-    path.write_bytes(content[:-3] + bytes([content[-3] ^ 0x40]) + content[-2:])
+    path.write_bytes(content[:last] + bytes([content[last] ^ 0x40]) + content[last + 1 :])
     (folder / "b.png").unlink()
     (made,) = services.repair.run()
     assert made.lost == ()

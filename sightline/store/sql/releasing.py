@@ -46,7 +46,7 @@ def bury_trashed(connection: Connection, now: float, where: Where) -> list[str]:
     """The trashed images that match can be had back no more; their ids."""
     trashed = [*where, IS_TRASHED]
     release(connection, now, trashed)
-    buried = update(ImageRow).where(*trashed).values(state="buried", buried_at=now)
+    buried = update(ImageRow).where(*trashed).values(state="buried", buried_at=now, trashed_at=None)
     return list(connection.scalars(buried.returning(ImageRow.image_id)))
 
 
