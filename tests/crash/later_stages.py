@@ -10,7 +10,6 @@ from sightline.indexer.resuming import Resumption
 from sightline.indexer.uploads import Upload
 from sightline.store.places import LocalPlace
 from sightline.store.records import EMBED
-from sightline.upkeep.backups.backup import Wish
 from sightline.upkeep.backups.checking import check
 from sightline.wiring import Installation
 from tests.crash.life import AT_ONCE, BUILDER, Life
@@ -20,7 +19,6 @@ from tests.indexer.world import COLLECTION, picture
 VICTIM = "holiday-of-1969.png"
 TEXTS = {"id": VICTIM, "caption": "a caption that only this one has", "metadata": "metadata-of-2038074743"}
 GONE_AT_ONCE = replace(BUILDER, trash_seconds=0.0)
-WISH = Wish(lease_seconds=1.5)
 
 
 def trash(life: Life) -> None:
@@ -160,7 +158,7 @@ def _take_up(life: Life, installation: Installation) -> None:
 
 def backup(life: Life) -> None:
     with life.open() as installation:
-        assert installation.backup.run(LocalPlace(life.folder / "backup"), WISH).point.missing == ()
+        assert installation.backup.run(LocalPlace(life.folder / "backup")).point.missing == ()
 
 
 def not_restorable(life: Life) -> list[str]:
