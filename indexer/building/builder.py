@@ -118,9 +118,13 @@ class Builder:
         usable = self._folding.usable(self._catalog.snapshot(collection))
         return usable is not None and bool(usable.uncovered) and self._folding.fold(usable)
 
-    def refold(self, collection: str) -> bool:
-        """Fold all that is published, whatever lies in the place of the generation; False as for `fold`."""
-        return self._folding.fold(self._catalog.snapshot(collection))
+    def refold(self, collection_id: int) -> bool:
+        """Fold all that is published, whatever lies in the place of the generation; False as for `fold`.
+
+        Also of a collection in the trash.
+        """
+        snapshot = self._catalog.snapshot_of(collection_id)
+        return snapshot is not None and self._folding.fold(snapshot)
 
     def _pass(self) -> bool:
         """Whether there is more to do at once."""

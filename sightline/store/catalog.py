@@ -88,6 +88,7 @@ class Catalog:
     create_collection = write_at(collections.create)
     collection = read(collection_named)
     collection_counts = read(collections.counts)
+    collection_counts_of = read(collections.counts_of)
     delete_collection = write_at(trash.delete_collection)
     remove_collection = write_at(collections.remove)
     collections = read(collections.every)

@@ -42,21 +42,28 @@ class Consistency:
         self._formats = formats
 
     def disagreements(self, collection: str, *, quick: bool = False) -> list[str]:
-        """One sentence for each; empty when all is well.
+        """As `disagreements_of`, of the collection with this name; NotFoundError."""
+        return self.disagreements_of(self._catalog.collection(collection).id, quick=quick)
+
+    def disagreements_of(self, collection_id: int, *, quick: bool = False) -> list[str]:
+        """One sentence for each; empty when all is well, or the collection is gone meanwhile.
+
+        One in the trash is looked at as any other: it is to answer the same when it is restored.
 
         ``quick`` compares keys only; otherwise every segment is read in full against its SHA-256, as the
         generation always is. A builder or worker that publishes in the middle can make a healthy collection
         look torn: the state is read again then, and only what holds for one version counts.
         """
+        said: list[str] = []
         for _ in range(3):
-            before = self._catalog.version(collection)
-            said = list(self._look(collection, quick))
-            if not said or self._catalog.version(collection) == before:
+            before = self._catalog.snapshot_of(collection_id)
+            said = [] if before is None else list(self._look(before, quick))
+            after = self._catalog.snapshot_of(collection_id) if said else None
+            if before is None or (after is not None and after.collection == before.collection) or not said:
                 return said
         return said
 
-    def _look(self, collection: str, quick: bool) -> Iterator[str]:
-        snapshot = self._catalog.snapshot(collection)
+    def _look(self, snapshot: Snapshot, quick: bool) -> Iterator[str]:
         live = self._live(snapshot)
         trashed = self._places(snapshot.trashed)
         found: list[Keys] = []

@@ -162,7 +162,7 @@ def test_tokens_are_taken_from_the_generation_where_an_original_is_away(
     assert (made.images, made.bare, made.lost) == (2, ("b.png",), ())
     assert itc(services) == before
     assert problems(services.settings) == []
-    services.builder.refold("pictures")
+    services.builder.refold(services.catalog.collection("pictures").id)
     assert itc(services) == before
 
 
