@@ -152,7 +152,7 @@ class Catalog:
     begin_trashed_purge = write_at(trash.begin_trashed_purge)
     outstanding_purges = read(purging.outstanding)
     holding_segments = read(purging.holding_segments)
-    are_placed = read(purging.are_placed)
+    placed_keys = read(purging.placed_keys)
     drop_generation = write(purging.drop_generation)
     scrub_purged = write(purging.scrub)
     forget_purges = write(purging.forget)

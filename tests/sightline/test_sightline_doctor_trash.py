@@ -18,7 +18,12 @@ from tests.sightline.test_sightline_doctor import lose, problems
 def deleted(services: Installation, tmp_path: Path) -> Installation:
     """A folded collection of four copied pictures with one more unfolded, deleted as a whole."""
     folder = tmp_path / "pictures"
-    for name, colours in {"a": ("red", "green"), "b": ("blue", "red"), "c": ("white",), "d": ("red",)}.items():
+    for name, colours in {
+        "a": ("red", "green"),
+        "b": ("blue", "red"),
+        "c": ("white",),
+        "d": ("red",),
+    }.items():
         save(folder, name, *colours)
     services.collections.create("pictures")
     _index_copies(services, folder)
