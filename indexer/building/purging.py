@@ -128,8 +128,8 @@ class Purging:
             log.info("purged pictures", extra={"pictures": done})
         if stuck:
             raise CorruptionError(
-                f"{len(stuck)} pictures are purged but for their rows in damaged files, which also hold images "
-                "that are kept: run `sightline doctor --repair`, and the builder erases these rows."
+                f"{len(stuck)} pictures are purged but for their rows in damaged files, which hold images "
+                "that are kept, too: run `sightline doctor --repair`, and the builder erases these rows."
             )
         return done
 
