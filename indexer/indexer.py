@@ -299,10 +299,6 @@ class Indexer:
 
     # --- work -------------------------------------------------------------------------------------
 
-    def run_task(self, task_id: int, owner: str) -> bool:
-        """The whole worker step for one task; True when this call finished it."""
-        return self.tasks.run(task_id, owner) is Outcome.PUBLISHED
-
     def run_pending(self, *, most: int | None = None) -> int:
         """Do open tasks in this process until none is free (or ``most`` are done); returns how many.
 

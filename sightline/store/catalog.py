@@ -90,7 +90,6 @@ class Catalog:
     collection_counts = read(collections.counts)
     collection_counts_of = read(collections.counts_of)
     delete_collection = write_at(trash.delete_collection)
-    remove_collection = write_at(collections.remove)
     collections = read(collections.every)
 
     create_job = write_at(jobs.create)

@@ -13,7 +13,7 @@ from sightline.store.filters import Filter
 if TYPE_CHECKING:
     from sightline.store.catalog import Catalog
     from sightline.store.index import Indexes
-    from sightline.store.records import ImageLocation, Segment, Snapshot
+    from sightline.store.records import Collection, ImageLocation, Segment, Snapshot
     from sightline.store.segments import SegmentReader
     from sightline.types import Keys
 
@@ -41,11 +41,7 @@ class Consistency:
         self._indexes = indexes
         self._formats = formats
 
-    def disagreements(self, collection: str, *, quick: bool = False) -> list[str]:
-        """As `disagreements_of`, of the collection with this name; NotFoundError."""
-        return self.disagreements_of(self._catalog.collection(collection).id, quick=quick)
-
-    def disagreements_of(self, collection_id: int, *, quick: bool = False) -> list[str]:
+    def disagreements(self, collection: Collection, *, quick: bool = False) -> list[str]:
         """One sentence for each; empty when all is well, or the collection is gone meanwhile.
 
         One in the trash is looked at as any other: it is to answer the same when it is restored.
@@ -56,9 +52,9 @@ class Consistency:
         """
         said: list[str] = []
         for _ in range(3):
-            before = self._catalog.snapshot_of(collection_id)
+            before = self._catalog.snapshot_of(collection.id)
             said = [] if before is None else list(self._look(before, quick))
-            after = self._catalog.snapshot_of(collection_id) if said else None
+            after = self._catalog.snapshot_of(collection.id) if said else None
             if before is None or (after is not None and after.collection == before.collection) or not said:
                 return said
         return said

@@ -181,7 +181,7 @@ class Doctor:
         catalog, consistency = self._parts.catalog, self._parts.consistency
         for collection in catalog.collections(trashed=True):
             counts = catalog.collection_counts_of(collection.id)
-            said = consistency.disagreements_of(collection.id, quick=quick)
+            said = consistency.disagreements(collection, quick=quick)
             subject = f"collection {collection.name}"
             if said:
                 more = f" … and {len(said) - 10} more" if len(said) > 10 else ""

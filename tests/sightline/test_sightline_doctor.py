@@ -53,7 +53,7 @@ def problems(settings: Settings, *, quick: bool = False) -> list[Finding]:
 
 
 def test_a_sound_installation_has_no_problem(filled: Installation) -> None:
-    assert filled.consistency.disagreements("pictures") == []
+    assert filled.consistency.disagreements(filled.catalog.collection("pictures")) == []
     assert problems(filled.settings) == []
     subjects = {finding.subject: finding.detail for finding in filled.doctor.examine()}
     assert subjects["collection pictures"].startswith("5 images; ")

@@ -112,7 +112,7 @@ def test_every_answer_is_the_one_that_it_was(settings: Settings, folder: Path) -
         assert differences(services, folder) == []
         assert services.catalog.check() == []
         for collection in ("colours", "packed"):
-            assert services.consistency.disagreements(collection) == []
+            assert services.consistency.disagreements(services.catalog.collection(collection)) == []
 
 
 def test_opening_it_again_changes_nothing(settings: Settings, folder: Path) -> None:
@@ -149,7 +149,7 @@ def test_it_is_embedded_into_added_to_replaced_in_and_deleted_from(
         )
         for name in ("colours", "packed"):
             services.builder.fold(name)
-            assert services.consistency.disagreements(name) == []
+            assert services.consistency.disagreements(services.catalog.collection(name)) == []
         assert catalog.check() == []
         assert {
             hit.id for hit in services.search.find(SearchRequest("colours", "red", limit=40)).results
@@ -204,7 +204,7 @@ def test_it_goes_back_to_its_own_schema_and_comes_again(folder: Path, version: s
         assert services.catalog.check() == []
         assert services.catalog.collection_counts("packed")["live"] == live
         for name in ("colours", "packed"):
-            assert services.consistency.disagreements(name) == []
+            assert services.consistency.disagreements(services.catalog.collection(name)) == []
 
 
 def test_what_was_replaced_and_deleted_before_is_released(settings: Settings) -> None:
