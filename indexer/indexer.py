@@ -25,6 +25,7 @@ from sightline.errors import (
     SourceError,
     StorageError,
 )
+from sightline.faultpoint import faultpoint
 from sightline.indexer.embedding.embedder import Embedder
 from sightline.indexer.names import worker_name
 from sightline.indexer.parts import IndexerParts
@@ -166,9 +167,12 @@ class Indexer:
         try:
             if plan.moved_from is not None:
                 self._catalog.move_source(job.collection, plan.moved_from, address_of(plan.sources[0]))
+                faultpoint("register.moved")
             registrar.register_sources(plan)
+            faultpoint("register.listed")
             if plan.prune:
                 self._prune(job_id, registrar, PruneLimit.parse(plan.prune_limit), confirm)
+                faultpoint("register.pruned")
         except SourceError as error:
             self._catalog.fail_job(job_id, str(error))
             raise

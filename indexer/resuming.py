@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from sightline.errors import ConflictError, SightlineError
+from sightline.faultpoint import faultpoint
 from sightline.indexer.heartbeat import Heartbeat
 from sightline.indexer.names import worker_name
 from sightline.store.records import LISTING
@@ -108,6 +109,7 @@ class Resumption:
             if self._catalog.note_resumed(job_id) > MOST:
                 self._catalog.end_listing(job_id)
                 return
+            faultpoint("listing.resumed")
             log.warning("took up the listing of a job again", extra={"job_id": job_id})
             self._register(job_id)
         except ConflictError as error:

@@ -146,7 +146,9 @@ class TaskRunner:
     def _halve(self, lease: Lease, reason: str, detail: str) -> Outcome:
         """One picture must not cost its neighbours: a batch is halved until what is wrong stands alone."""
         if len(lease.images) > 1:
-            return Outcome.LOST if self._catalog.split(lease) is None else Outcome.SPLIT
+            half = self._catalog.split(lease)
+            faultpoint("task.split")
+            return Outcome.LOST if half is None else Outcome.SPLIT
         done = self._handlers[lease.kind].give_up(lease, reason, detail)
         return Outcome.PUBLISHED if done else Outcome.LOST
 

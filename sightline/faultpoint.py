@@ -27,7 +27,11 @@ POINTS: Final = frozenset(
         "catalog.committed",
         # From bytes to a row, and to the workers.
         "original.kept",
+        "register.moved",
         "register.registered",
+        "register.listed",
+        "register.pruned",
+        "listing.resumed",
         "queue.sent",
         "queue.noted",
         # From a row to searchable.
@@ -38,6 +42,7 @@ POINTS: Final = frozenset(
         "thumbnail.kept",
         "segment.written",
         "embed.published",
+        "task.split",
         # The builder.
         "sweep.expired",
         "fold.built",
@@ -53,7 +58,19 @@ POINTS: Final = frozenset(
         "release.taken",
         "release.asked",
         "release.removed",
+        # What is to leave no trace.
+        "purge.begun",
+        "purge.rewritten",
+        "purge.files",
+        "purge.blobs",
+        "purge.scrubbed",
         # The owner.
+        "backup.exported",
+        "backup.copied",
+        "backup.pointed",
+        "restore.begun",
+        "restore.filed",
+        "restore.placed",
         "repair.published",
     }
 )

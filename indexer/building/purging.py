@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from sightline.errors import ConflictError, CorruptionError, UnavailableError
+from sightline.faultpoint import faultpoint
 from sightline.indexer.building.compaction import Compaction
 from sightline.indexer.building.folding import Folding
 from sightline.store.durable import FileMissingError
@@ -79,6 +80,7 @@ class Purging:
         """
         collection_id = self._catalog.collection(collection).id
         gone = self._catalog.begin_purge(collection_id, ids, filter)
+        faultpoint("purge.begun")
         self.finish()
         return gone
 
@@ -142,17 +144,21 @@ class Purging:
         for collection_id in sorted({purge.collection_id for purge in purges}):
             keys = [purge.key for purge in purges if purge.collection_id == collection_id]
             stuck |= self._rewrite(collection_id, keys)
+        faultpoint("purge.rewritten")
         # A file that is in use goes by nobody's key.
         gone = np.array([purge.key for purge in purges if purge.key not in stuck], np.int64)
         self._segments.erase(gone)
         for backend in self._indexes.backends.values():
             backend.erase(gone)
+        faultpoint("purge.files")
         for sha256 in sorted({purge.sha256 for purge in purges} - {""}):
             if not self._blobs.erase(sha256, partial(self._catalog.is_referenced, sha256)):
                 raise ConflictError(
                     "An original is brought back again and again; the builder erases it later."
                 )
+        faultpoint("purge.blobs")
         self._catalog.scrub_purged([purge.key for purge in purges])
+        faultpoint("purge.scrubbed")
         if not self._catalog.forget_old_pages(LOG_SECONDS):
             raise UnavailableError(
                 "The pictures are erased, but others kept old pages of the catalog in use; "

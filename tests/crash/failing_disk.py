@@ -17,8 +17,9 @@ from itertools import cycle
 from pathlib import Path
 
 from sightline.errors import SightlineError
-from tests.crash.life import STAGES, Life, born, worlds
+from tests.crash.life import LATER, Life
 from tests.crash.shim import Shim
+from tests.crash.stages import STAGES, born, problems_after, worlds
 
 
 class Heard(logging.Handler):
@@ -65,8 +66,8 @@ def once(life: Life, stage: str, shim: Shim, fault: str, nth: int, heard: Heard)
     failed, logged = shim.failed, list(heard.said)
     silent = not raised and not logged and stage != "accept"  # after which nothing is searchable yet
     undone = life.problems() if silent else []
-    life.recover()
-    found = {"undone": undone, "problems": life.problems()}
+    problems = problems_after(Life(life.folder, LATER), stage, ended=not raised)
+    found = {"undone": undone, "problems": problems}
     return {"failed": failed, "raised": raised, "logged": logged[:3], **found}
 
 

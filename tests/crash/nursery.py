@@ -10,7 +10,7 @@ from multiprocessing.forkserver import ensure_running, set_forkserver_preload
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-MODULES = ["tests.crash.life", "torch", "faiss", "sightline.indexer.indexer", "sightline.indexer.queue.app",
+MODULES = ["tests.crash.stages", "torch", "faiss", "sightline.indexer.indexer", "sightline.indexer.queue.app",
            "sightline.indexer.building.builder", "sightline.upkeep.repair", "sightline.blip.toy"]  # fmt: skip
 SECONDS = 60.0
 
@@ -46,7 +46,8 @@ def _end(process: ForkServerProcess) -> None:
 
 
 def _child(stage: str, folder: Path, environment: dict[str, str]) -> None:
-    from tests.crash.life import STAGES, Life
+    from tests.crash.life import Life
+    from tests.crash.stages import STAGES
 
     os.environ.update(environment)
     try:

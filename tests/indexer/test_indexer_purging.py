@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -18,6 +18,7 @@ from sightline.indexer.settings import BuilderSettings
 from sightline.store.catalog import Catalog
 from sightline.store.filters import parse_filter
 from sightline.store.records import Image
+from tests.indexer.traces import Traces, bytes_of
 from tests.indexer.world import COLLECTION, Knobs, World, picture, search_all, tended
 
 SETTLED = {"merge_at_least": 10_000, "fold_idle_max_images": 0}
@@ -70,40 +71,14 @@ def note(number: int, first: int = 0) -> str:
     return f"metadata-of-{first + number * 15_485_863}"
 
 
-@dataclass(frozen=True)
-class Traces:
-    """What one picture leaves, by what it is."""
-
-    found: Mapping[str, bytes] = field(default_factory=dict)
-
-    def files(self, folder: Path) -> dict[str, list[str]]:
-        """What it is → the files that hold it."""
-        contents = {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
-        return {
-            what: [str(path.relative_to(folder)) for path, content in contents.items() if data in content]
-            for what, data in self.found.items()
-        }
-
-
 def traces_of(world: World, number: int, image: Image, first: int = 0) -> Traces:
     """Everything of it, read from where it is now."""
-    place = world.catalog.locations([image.key])[image.key]
-    content = world.segments.read(place.file)
-    assert content.patches is not None
     texts = {"caption": caption(number, first).encode(), "metadata": note(number, first).encode()}
     if not world.knobs.catalog:
         texts |= {"id": name(number).encode(), "sha256": image.sha256.encode()}
     else:
         texts = {}
-    return Traces(
-        {
-            **texts,
-            "tokens": content.tokens[place.row].tobytes(),
-            "patches": content.patches[place.row].tobytes(),
-            "original": world.blobs.get(image.sha256),
-            "thumbnail": world.blobs.get_thumbnail(image.sha256),
-        }
-    )
+    return Traces(texts | bytes_of(world.catalog, world.segments, world.blobs, image))
 
 
 def by_number(world: World) -> dict[int, Image]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -22,7 +23,7 @@ from sightline.store.places import LocalPlace, open_place
 from sightline.upkeep.backups.backup import BackedUp, Wish
 from sightline.upkeep.backups.checking import check
 from sightline.upkeep.backups.points import list_points
-from sightline.upkeep.backups.restoring import Restore, Restored, Target
+from sightline.upkeep.backups.restoring import UNFINISHED, Restore, Restored, Target
 from sightline.wiring import Installation, open_installation
 from tests.services import _postgres_schema
 from tests.sightline.backup_world import answers, fill, png, problems, settings_of, upload
@@ -274,6 +275,22 @@ def test_a_restore_that_lacks_its_last_step_only_takes_it(
         assert services.catalog.image("pictures", "since").state == "live", "nothing was restored over it"
     with pytest.raises(ConflictError, match="not empty"):
         restored(second, place)
+
+
+def test_the_note_of_a_restore_that_died_at_its_end_keeps_no_later_one_from_replacing(
+    first: Installation, place: LocalPlace, tmp_path: Path
+) -> None:
+    before = answers(first)
+    first.backup.run(place)
+    second = settings_of(tmp_path / "second")
+    with open_installation(second) as services:
+        services.restore.run(place)
+        note = {"point": list_points(place)[-1], "installation": services.catalog.installation_id()}
+    (second.segments_folder / UNFINISHED).write_text(json.dumps(note))  # its end was not reached
+    with open_installation(second, inline=True) as services:
+        upload(services, "since", "blue")
+    restored(second, place, replace=True)
+    assert answers_of(second) == before
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from sightline.errors import ConflictError, InputError, UnavailableError
+from sightline.faultpoint import faultpoint
 from sightline.indexer.heartbeat import Heartbeat
 from sightline.indexer.names import worker_name
 from sightline.store.migrate import HEAD
@@ -131,7 +132,9 @@ class Backup:
             with tempfile.TemporaryDirectory(prefix="sightline-") as folder:
                 path = Path(folder) / "catalog.sqlite"
                 export_catalog(self._catalog.database, path)
+                faultpoint("backup.exported")
                 copied = self._copy_files(place, path, wish, show)
+                faultpoint("backup.copied")
                 total.add(copied)
                 missing = tuple(sorted(copied.missing))
                 if not missing or missing == before or look == LOOKS - 1:
@@ -172,6 +175,7 @@ class Backup:
             missing=missing,
         )
         write_point(place, point)
+        faultpoint("backup.pointed")
         return point
 
     @contextmanager

@@ -20,6 +20,7 @@ from sightline.errors import (
     InputError,
     UnavailableError,
 )
+from sightline.faultpoint import faultpoint
 from sightline.indexer.files import local_path, scheme_of
 from sightline.indexer.queue.presence import builder_is_alive, worker_is_alive
 from sightline.store.catalog import open_catalog
@@ -95,7 +96,7 @@ class Restore:
             UnavailableError: it cannot be written to.
         """
         point = read_point(place, name)
-        placed = self._placed(point)
+        placed = None if replace else self._placed(point)
         if placed is not None:  # all but the end was done before
             self._settle_in()
             self._end()
@@ -108,8 +109,11 @@ class Restore:
             with fetched_catalog(place, point.catalog) as path:
                 restored.installation = prepare_catalog(path)
                 self._begin(point, restored.installation)
+                faultpoint("restore.begun")
                 self._files(place, point, path, restored, show)
+                faultpoint("restore.filed")
                 self._put_catalog(path)
+                faultpoint("restore.placed")
                 self._settle_in()
                 self._end()
         except OSError as error:
@@ -181,8 +185,10 @@ class Restore:
         note.settle()
 
     def _end(self) -> None:
-        (self._target.segments / UNFINISHED).unlink(missing_ok=True)
-        sync_folder(self._target.segments)
+        """A note that a power cut brings back does no harm: so nothing that fails here fails the restore."""
+        with suppress(OSError):
+            (self._target.segments / UNFINISHED).unlink(missing_ok=True)
+            sync_folder(self._target.segments)
 
     def _files(
         self, place: Place, point: Point, path: Path, restored: Restored, show: OnProgress | None

@@ -1,0 +1,185 @@
+"""The later stages of a life: what its owner does with what is indexed."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+from sightline.indexer.resuming import Resumption
+from sightline.indexer.uploads import Upload
+from sightline.store.places import LocalPlace
+from sightline.store.records import EMBED
+from sightline.upkeep.backups.backup import Wish
+from sightline.upkeep.backups.checking import check
+from sightline.wiring import Installation
+from tests.crash.life import AT_ONCE, BUILDER, Life
+from tests.indexer.traces import Traces, bytes_of
+from tests.indexer.world import COLLECTION, picture
+
+VICTIM = "holiday-of-1969.png"
+TEXTS = {"id": VICTIM, "caption": "a caption that only this one has", "metadata": "metadata-of-2038074743"}
+GONE_AT_ONCE = replace(BUILDER, trash_seconds=0.0)
+WISH = Wish(lease_seconds=1.5)
+
+
+def trash(life: Life) -> None:
+    """Two are deleted; one comes back, the other one's time is over."""
+    with life.open() as installation:
+        life.delete(installation, "c")
+        life.delete(installation, "f")
+        collection = installation.catalog.collection(COLLECTION)
+        with life.asked(life.contents(c=13)):
+            assert installation.catalog.restore_images(collection.id, ["c"]).restored == ["c"]
+    with life.open(builder=GONE_AT_ONCE) as installation:
+        life.tend(installation)
+    with life.open(builder=AT_ONCE) as installation:
+        life.tend(installation)
+
+
+# --- a picture that is to leave no trace ------------------------------------------------------------------
+
+
+def victim(life: Life) -> None:
+    """Before ``purge``: it is embedded and folded; what it leaves is written down beside the installation."""
+    with life.open() as installation, life.asked(life.contents(**{VICTIM: 1969})):
+        upload = Upload(picture(1969), VICTIM, TEXTS["caption"], {"note": TEXTS["metadata"]})
+        installation.indexer.add(COLLECTION, [upload])
+        life.work_off(installation)
+        assert installation.builder.fold(COLLECTION)
+        image = installation.catalog.image(COLLECTION, VICTIM)
+        found = bytes_of(installation.catalog, installation.segments, installation.blobs, image)
+    found |= {what: text.encode() for what, text in TEXTS.items()}
+    (life.folder / "traces").mkdir()
+    for what, data in found.items():
+        (life.folder / "traces" / what).write_bytes(data)
+    assert all(_found(life).values()), "the oracle must see them"
+
+
+def purge(life: Life) -> None:
+    with life.open() as installation, life.asked({VICTIM: None}):
+        assert installation.purging.images(COLLECTION, [VICTIM]) == {VICTIM}
+
+
+def left(life: Life) -> list[str]:
+    """What of the victim is in any file yet."""
+    with life.open() as installation:
+        outstanding = installation.catalog.outstanding_purges(float("inf"), 0, 9)
+    found = [f"its {what} is in {files}" for what, files in _found(life).items() if files]
+    return found + [f"{purge} is not through" for purge in outstanding]
+
+
+def _found(life: Life) -> dict[str, list[str]]:
+    traces = {path.name: path.read_bytes() for path in (life.folder / "traces").iterdir()}
+    return Traces(traces).files(life.folder / "data")
+
+
+# --- sources ----------------------------------------------------------------------------------------------
+
+
+def folder(life: Life) -> None:
+    """Before ``index``: a folder of pictures."""
+    _write(life.folder / "photos", **{"one.png": 101, "two.png": 102, "three.png": 103})
+
+
+def index(life: Life) -> None:
+    with life.asked(life.contents(**{"one.png": 101, "two.png": 102, "three.png": 103})):
+        _index(life, life.folder / "photos")
+
+
+def renamed(life: Life) -> None:
+    """Before ``move``: the folder has another name; one picture went, one is another one, one came."""
+    with life.open() as installation:
+        [old] = [name for name in installation.catalog.sources(COLLECTION) if name.endswith("photos")]
+    (life.folder / "old").write_text(old)
+    (life.folder / "photos").rename(life.folder / "album")
+    (life.folder / "album" / "one.png").unlink()
+    _write(life.folder / "album", **{"two.png": 112, "four.png": 104})
+
+
+def move(life: Life) -> None:
+    """The same command as before the restart, if there was one."""
+    changes = {"one.png": None} | life.contents(**{"two.png": 112, "three.png": 103, "four.png": 104})
+    with life.asked(changes):
+        _index(life, life.folder / "album", moved_from=(life.folder / "old").read_text())
+
+
+def _index(life: Life, source: Path, moved_from: str | None = None) -> None:
+    with life.open() as installation:
+        options = {"prune_limit": "100%", "moved_from": moved_from}
+        job = installation.indexer.index([str(source)], COLLECTION, copy=True, prune=True, **options)
+        life.work_off(installation)
+        assert installation.catalog.job_progress(job.id).state == "done"
+
+
+def _write(folder: Path, **numbers: int) -> None:
+    folder.mkdir(exist_ok=True)
+    for name, number in numbers.items():
+        (folder / name).write_bytes(picture(number))
+
+
+# --- work that others did not live to end -----------------------------------------------------------------
+
+
+def split(life: Life) -> None:
+    """Workers died with a batch in hand: the next one halves it."""
+    with life.open() as installation:
+        life.upload(installation, h1=201, h2=202)
+        [task_id] = installation.catalog.unsent_tasks(0, 9)
+        for number in range(life.settings().indexer.split_deaths + 1):
+            assert installation.catalog.acquire(task_id, f"dead {number}", 0.0, [EMBED]) is not None
+        life.work_off(installation)
+
+
+def resume(life: Life) -> None:
+    """A server died while it listed: another one takes that up."""
+    names = {f"{number}.png": number for number in range(301, 305)}
+    _write(life.folder / "served", **names)
+    with life.open() as installation, life.asked(life.contents(**names)):
+        roots = [str(life.folder)]
+        installation.indexer.begin([str(life.folder / "served")], COLLECTION, copy=True, roots=roots)
+        _take_up(life, installation)
+
+
+def take_up(life: Life) -> None:
+    """What the next server does, of which nobody has asked anything."""
+    with life.open() as installation:
+        _take_up(life, installation)
+
+
+def _take_up(life: Life, installation: Installation) -> None:
+    register = installation.indexer.register
+    for thread in Resumption(installation.catalog, register, [str(life.folder)], 0.0).step():
+        thread.join(timeout=60)
+    life.work_off(installation)
+    assert installation.catalog.unsealed_jobs() == []
+
+
+# --- backups ----------------------------------------------------------------------------------------------
+
+
+def backup(life: Life) -> None:
+    with life.open() as installation:
+        assert installation.backup.run(LocalPlace(life.folder / "backup"), WISH).point.missing == ()
+
+
+def not_restorable(life: Life) -> list[str]:
+    """What is wrong with the backup, and with what is made of it elsewhere."""
+    place = LocalPlace(life.folder / "backup")
+    shutil.rmtree(life.folder / "elsewhere", ignore_errors=True)
+    (life.folder / "elsewhere").mkdir()
+    shutil.copy(life.folder / "ledger.jsonl", life.folder / "elsewhere")
+    other = Life(life.folder / "elsewhere", life.ahead)
+    with other.open() as installation:
+        missing = installation.restore.run(place).missing
+    return [*check(place).problems, *missing, *other.problems()]
+
+
+def lose_all(life: Life) -> None:
+    """Before ``restore``: nothing is left but the backup."""
+    shutil.rmtree(life.folder / "data")
+
+
+def restore(life: Life) -> None:
+    with life.open() as installation:
+        assert installation.restore.run(LocalPlace(life.folder / "backup")).missing == []
