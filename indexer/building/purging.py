@@ -192,18 +192,20 @@ class Purging:
         snapshot = self._catalog.snapshot_of(collection_id)
         if snapshot is None:
             return True
-        damage: CorruptionError | FileMissingError | None = None
+        damages: dict[int, CorruptionError | FileMissingError] = {}
         for segment in self._catalog.holding_segments(collection_id, keys):
             try:
                 if not self._compaction.drop_gone(snapshot, segment):
                     return False
             except (CorruptionError, FileMissingError) as error:
-                damage = error
+                damages[segment.id] = error
         if not self._catalog.placed_keys(keys):
             return True
-        settled = self._drop_from_index(collection_id, keys, again=damage is None)
-        if damage is not None and settled:
-            raise damage
+        if self._drop_from_index(collection_id, keys, again=not damages):
+            # Unless the builder replaced it meanwhile, and removed its file.
+            for segment in self._catalog.holding_segments(collection_id, keys):
+                if segment.id in damages:
+                    raise damages[segment.id]
         return not self._catalog.placed_keys(keys)
 
     def _drop_from_index(self, collection_id: int, keys: Sequence[int], *, again: bool) -> bool:
