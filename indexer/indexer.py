@@ -76,9 +76,9 @@ class Indexer:
     ) -> Job:
         """List, hash and register all sources; the workers embed meanwhile. Loads no model.
 
-        ``prune`` deletes what each source no longer has: up to ``prune_limit`` (``N`` or ``N%``; 20 % and 100
-        images when not given) unasked, beyond it when ``confirm`` says so. ``id_prefix`` stands before every
-        id. ``moved_from``: the one source is what was known under that address.
+        ``prune`` moves what each source no longer has to the trash: up to ``prune_limit`` (``N`` or ``N%``;
+        20 % and 100 images when not given) unasked, beyond it when ``confirm`` says so. ``id_prefix`` stands
+        before every id. ``moved_from``: the one source is what was known under that address.
 
         Raises:
             NotFoundError: no such collection.
@@ -140,7 +140,7 @@ class Indexer:
         id_prefix: str = "",
         moved_from: str | None = None,
     ) -> list[Preview]:
-        """What ``index`` would list and ``prune`` delete, for each source. Changes nothing."""
+        """What ``index`` would list and ``prune`` take, for each source. Changes nothing."""
         moved = None if moved_from is None else moved_address(moved_from)
         plan = Plan(tuple(sources), prune_limit=prune_limit, id_prefix=id_prefix, moved_from=moved)
         check_plan(plan, collection, self._catalog.sources(collection))
@@ -189,7 +189,7 @@ class Indexer:
             self._catalog.seal_job(job_id)
 
     def _prune(self, job_id: str, registrar: Registrar, limit: PruneLimit, confirm: Confirm | None) -> None:
-        """Delete what each source no longer has; a failure line for a source of which nothing was deleted."""
+        """To the trash with what each source lacks; a failure line for one of which nothing was pruned."""
         listings = list(registrar.listings.values())
         for refusal in prune_sources(self._catalog, job_id, listings, limit, confirm):
             registrar.fail(f"(prune) {refusal.source}", refusal.source, NOT_PRUNED, refusal.detail)
@@ -302,10 +302,6 @@ class Indexer:
         return unattended(self._catalog, self._parts.settings.waiting_seconds)
 
     # --- work -------------------------------------------------------------------------------------
-
-    def run_task(self, task_id: int, owner: str) -> bool:
-        """The whole worker step for one task; True when this call finished it."""
-        return self.tasks.run(task_id, owner) is Outcome.PUBLISHED
 
     def run_pending(self, *, most: int | None = None) -> int:
         """Do open tasks in this process until none is free (or ``most`` are done); returns how many.

@@ -13,7 +13,7 @@ from typing import Final
 
 from sightline.errors import SourceError
 from sightline.indexer.files import readable
-from sightline.store.ownership import MARKER as MARK
+from sightline.store.ownership import MARKER
 
 CATALOG: Final = "catalog.sqlite"
 FOLDERS: Final = frozenset({"segments", "generations", "originals", "thumbnails", "broker", "logs"})
@@ -43,7 +43,7 @@ class OwnFolders:
 
 def is_installation(path: str) -> bool:
     """Whether a folder carries the mark, or is a data folder or a store of blobs from before there was it."""
-    if os.path.lexists(os.path.join(path, MARK)):
+    if os.path.lexists(os.path.join(path, MARKER)):
         return True
     if os.path.basename(path) in STORES and _holds_blobs(path):
         return True
@@ -68,7 +68,7 @@ def _holds_blobs(path: str) -> bool:
 
 def is_remote_installation(folders: Collection[str], files: Collection[str]) -> bool:
     """The same, of a folder that is known by what it lists."""
-    return MARK in files or (CATALOG in files and not FOLDERS.isdisjoint(folders))
+    return MARKER in files or (CATALOG in files and not FOLDERS.isdisjoint(folders))
 
 
 def installations_in(names: Iterable[Sequence[str]]) -> set[tuple[str, ...]]:
@@ -82,7 +82,7 @@ def installations_in(names: Iterable[Sequence[str]]) -> set[tuple[str, ...]]:
     for parts in names:
         *above, name = parts
         folder = tuple(above)
-        if name == MARK:
+        if name == MARKER:
             marked.add(folder)
         elif name == CATALOG:
             catalogs.add(folder)

@@ -24,7 +24,7 @@ PAGE = 1000
 class Preview:
     """Of one source: how much it lists, how many of these ids are new, and which images it no longer has.
 
-    ``gone`` are what ``prune`` would delete; ``refused`` says why it would not.
+    ``gone`` are what ``prune`` would move to the trash; ``refused`` says why it would not.
     """
 
     source: str

@@ -1,4 +1,4 @@
-"""Deleting what a source no longer has: each source by itself, never unasked beyond a limit."""
+"""To the trash with what a source no longer has: each by itself, never unasked beyond a limit."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from sightline.store.catalog import Catalog
 
 NOT_PRUNED = "not-pruned"
-"""The reason of a source that nothing was deleted of."""
+"""The reason of a source that nothing was pruned of."""
 
 Confirm = Callable[[Pruning], bool]
 """Asks somebody whether so much may go."""
@@ -30,7 +30,7 @@ class Listing:
 
 @dataclass(frozen=True)
 class Refusal:
-    """Why nothing of a source was deleted."""
+    """Why nothing of a source was pruned."""
 
     source: str
     detail: str
@@ -43,7 +43,7 @@ def prune_sources(
     limit: PruneLimit,
     confirm: Confirm | None = None,
 ) -> list[Refusal]:
-    """Deletes what was not met of every source that was listed whole; why not, of the others."""
+    """Moves what was not met of every source that was listed whole to the trash; why not, of the others."""
     refused = []
     for listing in listings:
         found = catalog.prunable(job_id, listing.source)
@@ -60,13 +60,13 @@ def prune_sources(
 def objection(listing: Listing, found: Pruning, limit: PruneLimit) -> str | None:
     """Why this must not be pruned unasked, in a sentence; None when it may be."""
     if not listing.whole:
-        return f"Not everything of {listing.source} could be read, so nothing of it was deleted."
+        return f"Not everything of {listing.source} could be read, so nothing of it was pruned."
     what = f"{found.gone:,} of the {found.images:,} pictures of {listing.source}"
     if not listing.met and not limit.everything:
-        return f"The source is empty, and {what} would go: none was deleted; --prune-limit 100% deletes them."
+        return f"The source is empty, and {what} would go: none was pruned; --prune-limit 100% prunes them."
     if found.gone > limit.most(found.images):
         return (
-            f"{what} are not there any more, more than may go unasked, so nothing of it was deleted; "
-            f"--prune-limit {found.gone} deletes them."
+            f"{what} are not there any more, more than may go unasked, so nothing of it was pruned; "
+            f"--prune-limit {found.gone} prunes them."
         )
     return None

@@ -107,8 +107,6 @@ class Registrar:
 
     def fail(self, image_id: str, uri: str, reason: str, detail: str, source: str | None = None) -> None:
         """One failure line of the job; ``source``: where it stands, if unusable, so that it is not pruned."""
-        texts = (storable(text) for text in (image_id, uri, reason, detail))
-        image_id, uri, reason, detail = texts
         self._catalog.record_failure(self._job_id, image_id, uri, reason, detail, source)
 
     def send(self, task_ids: Sequence[int]) -> None:
@@ -261,8 +259,3 @@ def _in_order(
             future.cancel()
     if broken is not None:
         raise broken
-
-
-def storable(text: str) -> str:
-    """Text that every database takes: no NUL, no half characters (file names may hold both)."""
-    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode("utf-8")

@@ -41,7 +41,7 @@ class IndexerSettings:
     look_seconds: float = 5.0
     """How often an idle worker looks for work in the catalog, whatever its broker says."""
     waiting_seconds: float = 300.0
-    """Work that nobody has taken for this long is reported by ``ping worker`` and ``/readyz``."""
+    """Work that nobody has taken for this long is reported by ``ping worker``, ``/readyz``, ``doctor``."""
     trouble_seconds: float = 10.0
     """While workers can write nothing (a full disk, say): how long ``index`` goes on waiting for them before
     it stops and says what is wrong. They go on trying.

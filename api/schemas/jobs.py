@@ -28,10 +28,10 @@ class NewJob(Request):
     copy_originals: bool = Field(
         False, alias="copy", description="Copy originals instead of referring to them."
     )
-    prune: bool = Field(False, description="Delete what each of these sources no longer has.")
+    prune: bool = Field(False, description="Move to the trash what each of these sources no longer has.")
     prune_limit: Annotated[int, Field(ge=0)] | Annotated[str, Field(max_length=20)] | None = Field(
         None,
-        description="How much of a source may be deleted: pictures, or a share like '50%'; 20 % and 100 "
+        description="How much of a source may be pruned: pictures, or a share like '50%'; 20 % and 100 "
         "pictures, whichever is less, when not given.",
     )
     id_prefix: ImagePart = Field("", description="Stands before every id of these sources.")

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sightline.errors import LeaseLostError, NotFoundError, SightlineError, UnavailableError
+from sightline.errors import CorruptionError, LeaseLostError, NotFoundError, SightlineError, UnavailableError
 from sightline.indexer.building.cleaning import Cleaning
 from sightline.indexer.building.compaction import Compaction
 from sightline.indexer.building.folding import Folding
@@ -118,9 +118,13 @@ class Builder:
         usable = self._folding.usable(self._catalog.snapshot(collection))
         return usable is not None and bool(usable.uncovered) and self._folding.fold(usable)
 
-    def refold(self, collection: str) -> bool:
-        """Fold all that is published, whatever lies in the place of the generation; False as for `fold`."""
-        return self._folding.fold(self._catalog.snapshot(collection))
+    def refold(self, collection_id: int) -> bool:
+        """Fold all that is published, whatever lies in the place of the generation; False as for `fold`.
+
+        Also of a collection in the trash.
+        """
+        snapshot = self._catalog.snapshot_of(collection_id)
+        return snapshot is not None and self._folding.fold(snapshot)
 
     def _pass(self) -> bool:
         """Whether there is more to do at once."""
@@ -167,8 +171,9 @@ class Builder:
             return
         try:
             report.purged = self._purging.finish(early=False)
-        except (SightlineError, OSError):
-            log.exception("pictures could not be purged")
+        except (SightlineError, OSError) as error:
+            unforeseen = None if isinstance(error, CorruptionError) else error
+            log.error("Pictures could not be purged: %s", error, exc_info=unforeseen)
             self._rests[PURGES] = self._monotonic() + self._settings.rest_seconds
 
     def _tend(self, name: str, report: StepReport, heartbeat: Heartbeat) -> None:

@@ -3,6 +3,8 @@
 The first transaction makes them unfindable and writes down what is to be done. What follows may be done by
 anybody, any number of times, beside a builder: every step looks at what is there, and what is published is
 checked against what it was based on. So a purge that was killed is ended by the builder, or by the next one.
+A segment in which images that are kept are damaged is not rewritten, as by nobody else: the copy would look
+sound. Everything else is erased at once, and the rest once a repair has made that segment again.
 """
 
 from __future__ import annotations
@@ -16,10 +18,11 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from sightline.errors import ConflictError, UnavailableError
+from sightline.errors import ConflictError, CorruptionError, UnavailableError
 from sightline.faultpoint import faultpoint
 from sightline.indexer.building.compaction import Compaction
 from sightline.indexer.building.folding import Folding
+from sightline.store.durable import FileMissingError
 from sightline.store.ownership import places_of, require_own
 
 if TYPE_CHECKING:
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
     from sightline.store.catalog import Catalog
     from sightline.store.filters import Filter
     from sightline.store.index import Indexes
+    from sightline.store.records import Generation
     from sightline.store.segments import SegmentReader
     from sightline.store.trash_records import Purge
 
@@ -103,34 +107,46 @@ class Purging:
         ``early``: also those of which a worker may still write something; they are looked at again later.
 
         Raises:
-            CorruptionError, NotFoundError: a segment cannot be rewritten now.
-            ConflictError: likewise; or the folders are another installation's, or another copy's of this
-                catalog, whose pictures may have the same keys.
+            CorruptionError: something of them stays in damaged files until a repair; all else is erased.
+            ConflictError: builders came first again and again; or the folders are another installation's, or
+                another copy's of this catalog, whose pictures may have the same keys.
             UnavailableError: others keep old pages of the catalog in use.
         """
         now, after, done = self._catalog.now(), 0, 0
         checked = False
+        stuck: set[int] = set()
         while purges := self._catalog.outstanding_purges(FOREVER if early else now, after, AT_ONCE):
             if not checked:
                 require_own(self._places, self._catalog)
                 checked = True
-            self._erase(purges)
+            left = self._erase(purges)
+            stuck |= left
             after = purges[-1].key
-            through = [purge.key for purge in purges if purge.until <= now]
+            through = [purge.key for purge in purges if purge.until <= now and purge.key not in left]
             self._catalog.forget_purges(through)
             done += len(through)
         if done:
             self._catalog.forget_old_pages(LOG_SECONDS)  # now the SHA-256 by which the files were found, too
             log.info("purged pictures", extra={"pictures": done})
+        if stuck:
+            raise CorruptionError(
+                f"{len(stuck)} pictures are purged but for their rows in damaged files, which hold images "
+                "that are kept, too: run `sightline doctor --repair`, and the builder erases these rows."
+            )
         return done
 
-    def _erase(self, purges: Sequence[Purge]) -> None:
-        """Everything of these pictures, in an order in which no step brings back what another one erased."""
+    def _erase(self, purges: Sequence[Purge]) -> set[int]:
+        """Everything of these pictures, in an order in which no step brings back what another one erased.
+
+        Returns the keys that damaged files hold still.
+        """
+        stuck: set[int] = set()
         for collection_id in sorted({purge.collection_id for purge in purges}):
             keys = [purge.key for purge in purges if purge.collection_id == collection_id]
-            self._rewrite(collection_id, keys)
+            stuck |= self._rewrite(collection_id, keys)
         faultpoint("purge.rewritten")
-        gone = np.array([purge.key for purge in purges], np.int64)
+        # A file that is in use goes by nobody's key.
+        gone = np.array([purge.key for purge in purges if purge.key not in stuck], np.int64)
         self._segments.erase(gone)
         for backend in self._indexes.backends.values():
             backend.erase(gone)
@@ -148,12 +164,20 @@ class Purging:
                 "The pictures are erased, but others kept old pages of the catalog in use; "
                 "the builder empties them, or another purge."
             )
+        return stuck
 
-    def _rewrite(self, collection_id: int, keys: Sequence[int]) -> None:
-        """Segments and generations of a collection without these keys, which are gone in the catalog."""
+    def _rewrite(self, collection_id: int, keys: Sequence[int]) -> set[int]:
+        """Segments and generations of a collection without these keys, which are gone in the catalog.
+
+        Returns those that damaged files hold still.
+        """
         for tried in range(TRIES):
-            if not self._catalog.are_placed(keys) or self._rewritten(collection_id, keys):
-                return
+            try:
+                if not self._catalog.placed_keys(keys) or self._rewritten(collection_id, keys):
+                    return set()
+            except (CorruptionError, FileMissingError) as error:
+                log.warning("%s", error)
+                return self._catalog.placed_keys(keys)
             time.sleep(random.uniform(0.0, self._pause * tried))
         raise ConflictError(
             "The pictures are not found any more, but the builder kept their files busy; "
@@ -161,20 +185,53 @@ class Purging:
         )
 
     def _rewritten(self, collection_id: int, keys: Sequence[int]) -> bool:
-        """Whether none of the keys is placed anywhere any more."""
+        """Whether none of the keys is placed anywhere any more.
+
+        CorruptionError, FileMissingError: of a segment that stays as it is; all others are without them.
+        """
         snapshot = self._catalog.snapshot_of(collection_id)
         if snapshot is None:
             return True
+        damages: dict[int, CorruptionError | FileMissingError] = {}
         for segment in self._catalog.holding_segments(collection_id, keys):
-            if not self._compaction.drop_gone(snapshot, segment):
-                return False
-        if not self._catalog.are_placed(keys):
+            try:
+                if not self._compaction.drop_gone(snapshot, segment):
+                    return False
+            except (CorruptionError, FileMissingError) as error:
+                damages[segment.id] = error
+        if not self._catalog.placed_keys(keys):
             return True
+        if self._drop_from_index(collection_id, keys, again=not damages):
+            # Unless the builder replaced it meanwhile, and removed its file.
+            for segment in self._catalog.holding_segments(collection_id, keys):
+                if segment.id in damages:
+                    raise damages[segment.id]
+        return not self._catalog.placed_keys(keys)
+
+    def _drop_from_index(self, collection_id: int, keys: Sequence[int], *, again: bool) -> bool:
+        """Fold without these keys; False when the catalog has moved on meanwhile.
+
+        ``again``: whether the generation seems to hold them or not, because the catalog says so.
+        CorruptionError: the generation has to stay, because it alone still finds the images of a segment.
+        """
         snapshot = self._catalog.snapshot_of(collection_id)
         if snapshot is None:
             return True
-        if snapshot.segments:
-            self._folding.fold(snapshot)
-        else:
-            self._catalog.drop_generation(collection_id, snapshot.collection.feature_set_id)
-        return not self._catalog.are_placed(keys)
+        if not snapshot.segments:
+            return self._catalog.drop_generation(collection_id, snapshot.collection.feature_set_id)
+        if not again and not self._is_indexed(snapshot.generation, keys):
+            return True
+        usable = self._folding.usable(snapshot)
+        if usable is None:
+            raise CorruptionError("The index holds purged pictures, and a segment under it is damaged.")
+        return self._folding.fold(usable)
+
+    def _is_indexed(self, generation: Generation | None, keys: Sequence[int]) -> bool:
+        """Whether a generation holds one of these keys, or may: it cannot be read."""
+        if generation is None:
+            return False
+        try:
+            found = self._indexes.of(generation.kind).open(generation.file, generation.sha256).keys
+        except (CorruptionError, FileMissingError):
+            return True
+        return bool(np.isin(found, np.fromiter(keys, np.int64)).any())

@@ -6,13 +6,13 @@ import logging
 import uuid
 from collections.abc import Callable
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from sightline.errors import SightlineError
 from sightline.faultpoint import faultpoint
 from sightline.indexer.settings import BuilderSettings
 from sightline.store.own_files import is_doubtful
-from sightline.store.sql.rows import chunks
 
 if TYPE_CHECKING:
     from sightline.store.blobs import BlobStore
@@ -98,7 +98,8 @@ class Releasing:
             return
         named = 0
         unnamed: list[str] = []
-        for shas in chunks(self._blobs, LISTED_AT_ONCE):
+        listed = iter(self._blobs)
+        while shas := list(islice(listed, LISTED_AT_ONCE)):
             found = self._catalog.unnamed_blobs(shas)
             named += len(shas) - len(found)
             unnamed += found

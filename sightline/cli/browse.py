@@ -114,7 +114,8 @@ def delete(
         print_json({"collection": collection, "deleted": deleted, "not_found": missing, "purged": purge})
     else:
         what = f"{deleted} {'purged' if purge else 'moved to the trash'}"
-        how = f"sightline trash restore {collection}" if all else f"sightline trash restore -c {collection}"
+        images = f"--collection {collection} ID…"
+        how = f"sightline trash restore {collection if all else images}"
         back = "" if purge or not deleted else f"; to have them back: {how}"
         answers().print(
             what + (f", {missing} not found" if missing else "") + back, markup=False, soft_wrap=True

@@ -40,13 +40,15 @@ def index(
     copy: Annotated[
         bool, typer.Option("--copy", help="Keep copies of the originals in the data folder.")
     ] = False,
-    prune: Annotated[bool, typer.Option("--prune", help="Delete what each source no longer has.")] = False,
+    prune: Annotated[
+        bool, typer.Option("--prune", help="Move to the trash what each source no longer has.")
+    ] = False,
     prune_limit: Annotated[
         str | None,
-        typer.Option(metavar="N|N%", help="Delete that many of a source unasked (20 % and 100, the less)."),
+        typer.Option(metavar="N|N%", help="Prune that many of a source unasked (20 % and 100, the less)."),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what is new and what would be deleted; change nothing.")
+        bool, typer.Option("--dry-run", help="Say what is new and what would be pruned; change nothing.")
     ] = False,
     id_prefix: Annotated[
         str, typer.Option(metavar="P", help="Put P before every id of these sources.", show_default=False)
@@ -150,7 +152,7 @@ def _did_something(answer: dict[str, Any]) -> bool:
 
 
 def _say_what_was_not_pruned(services: Installation, job_id: str) -> None:
-    """A sentence for each source of which nothing was deleted."""
+    """A sentence for each source of which nothing was pruned."""
     from sightline.console import remarks
     from sightline.indexer.pruning import NOT_PRUNED
 
@@ -194,7 +196,7 @@ def _print(answer: dict[str, Any], *, waited: bool) -> None:
 
     names = ("indexed", "unchanged", "replaced", "deleted", "failed")
     console = answers()
-    counts = [f"{answer[name]} {name}" for name in names]
+    counts = [f"{answer[name]} {'moved to the trash' if name == 'deleted' else name}" for name in names]
     if answer["refreshed"]:
         counts[1] += f" ({answer['refreshed']} at a new address)"
     if answer["id_taken"]:
@@ -204,6 +206,9 @@ def _print(answer: dict[str, Any], *, waited: bool) -> None:
     console.print(", ".join(counts), soft_wrap=True)
     if answer["detail"] is not None:
         remarks().print(answer["detail"], style="yellow", markup=False)
+    if answer["deleted"]:
+        images = f"sightline trash list --collection {answer['collection']}"
+        remarks().print(f"What was moved to the trash: {images}", markup=False, soft_wrap=True)
     listed = [error for error in answer["errors"] if error["reason"] != NOT_PRUNED]  # said already
     print_failures(listed[:ERRORS_LISTED])
     left_out = answer["failed"] - answer["not_pruned"] - ERRORS_LISTED

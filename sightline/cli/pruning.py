@@ -1,4 +1,4 @@
-"""What ``index`` says and asks before something is deleted."""
+"""What ``index`` says and asks before something is pruned."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _ask(found: Pruning) -> bool:
     )
     for image_id in found.examples:
         console.print(f"  {image_id}", markup=False, soft_wrap=True)
-    return typer.confirm("Delete them from the collection?", default=False, err=True)
+    return typer.confirm("Move them to the trash?", default=False, err=True)
 
 
 def show_preview(collection: str, previews: Sequence[Preview], *, prune: bool, json: bool) -> None:
@@ -49,7 +49,8 @@ def show_preview(collection: str, previews: Sequence[Preview], *, prune: bool, j
         return
     console = answers()
     for one in previews:
-        what = "would be deleted" if prune and one.refused is None else "not there any more"
+        pruned = prune and one.refused is None
+        what = "would be moved to the trash" if pruned else "not there any more"
         counts = f"{one.listed} listed, {one.new} of them new; {len(one.gone)} of {one.images} {what}"
         console.print(f"{one.source}: {counts}", markup=False, soft_wrap=True)
         for image_id in one.gone[:IDS_LISTED]:

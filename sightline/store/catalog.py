@@ -88,8 +88,8 @@ class Catalog:
     create_collection = write_at(collections.create)
     collection = read(collection_named)
     collection_counts = read(collections.counts)
+    collection_counts_of = read(collections.counts_of)
     delete_collection = write_at(trash.delete_collection)
-    remove_collection = write_at(collections.remove)
     collections = read(collections.every)
 
     create_job = write_at(jobs.create)
@@ -151,7 +151,7 @@ class Catalog:
     begin_trashed_purge = write_at(trash.begin_trashed_purge)
     outstanding_purges = read(purging.outstanding)
     holding_segments = read(purging.holding_segments)
-    are_placed = read(purging.are_placed)
+    placed_keys = read(purging.placed_keys)
     drop_generation = write(purging.drop_generation)
     scrub_purged = write(purging.scrub)
     forget_purges = write(purging.forget)

@@ -13,7 +13,7 @@ from sightline.store.filters import Filter
 if TYPE_CHECKING:
     from sightline.store.catalog import Catalog
     from sightline.store.index import Indexes
-    from sightline.store.records import ImageLocation, Segment, Snapshot
+    from sightline.store.records import Collection, ImageLocation, Segment, Snapshot
     from sightline.store.segments import SegmentReader
     from sightline.types import Keys
 
@@ -41,22 +41,25 @@ class Consistency:
         self._indexes = indexes
         self._formats = formats
 
-    def disagreements(self, collection: str, *, quick: bool = False) -> list[str]:
-        """One sentence for each; empty when all is well.
+    def disagreements(self, collection: Collection, *, quick: bool = False) -> list[str]:
+        """One sentence for each; empty when all is well, or the collection is gone meanwhile.
+
+        One in the trash is looked at as any other: it is to answer the same when it is restored.
 
         ``quick`` compares keys only; otherwise every segment is read in full against its SHA-256, as the
         generation always is. A builder or worker that publishes in the middle can make a healthy collection
         look torn: the state is read again then, and only what holds for one version counts.
         """
+        said: list[str] = []
         for _ in range(3):
-            before = self._catalog.version(collection)
-            said = list(self._look(collection, quick))
-            if not said or self._catalog.version(collection) == before:
+            before = self._catalog.snapshot_of(collection.id)
+            said = [] if before is None else list(self._look(before, quick))
+            after = self._catalog.snapshot_of(collection.id) if said else None
+            if before is None or (after is not None and after.collection == before.collection) or not said:
                 return said
         return said
 
-    def _look(self, collection: str, quick: bool) -> Iterator[str]:
-        snapshot = self._catalog.snapshot(collection)
+    def _look(self, snapshot: Snapshot, quick: bool) -> Iterator[str]:
         live = self._live(snapshot)
         trashed = self._places(snapshot.trashed)
         found: list[Keys] = []

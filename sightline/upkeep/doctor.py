@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from sightline.errors import SightlineError
-from sightline.indexer.queue.presence import worker_is_alive
+from sightline.indexer.queue.presence import unattended, worker_is_alive
 from sightline.upkeep.findings import Finding as Finding
 from sightline.upkeep.findings import guarded
 from sightline.upkeep.stored_findings import bytes_findings, lost_findings
@@ -45,6 +45,13 @@ class SearchPart(Protocol):
     def device(self) -> Device: ...
 
 
+class IndexerPart(Protocol):
+    """Of the indexer's settings."""
+
+    @property
+    def waiting_seconds(self) -> float: ...
+
+
 class Facts(Protocol):
     """What the settings say (`sightline.settings.Settings`)."""
 
@@ -58,6 +65,8 @@ class Facts(Protocol):
     def broker(self) -> BrokerPart: ...
     @property
     def retriever(self) -> SearchPart: ...
+    @property
+    def indexer(self) -> IndexerPart: ...
 
 
 class Queue(Protocol):
@@ -106,7 +115,7 @@ class Doctor:
         findings += [*catalog, *guarded("broker", lambda: [self._broker()])]
         if not guarded("catalog", lambda: list(self._opened())):
             depth: Depth = "quick" if quick else "all" if originals else "stored"
-            findings += guarded("processes", lambda: [self._worker()])
+            findings += guarded("processes", lambda: [self._worker(), self._work()])
             findings += guarded("folders", lambda: list(self._folders()))
             findings += guarded("models", lambda: list(self._models()))
             findings += guarded("collections", lambda: list(self._collections(quick=quick)))
@@ -142,6 +151,12 @@ class Doctor:
             return Finding("worker", "ok", "at least one is running")
         return Finding("worker", "ok", "none is running; `sightline index` brings its own, the API needs one")
 
+    def _work(self) -> Finding:
+        trouble = unattended(self._parts.catalog, self._facts.indexer.waiting_seconds)
+        if trouble is not None:
+            return Finding("work", "problem", trouble)
+        return Finding("work", "ok", "nothing waits for long")
+
     def _folders(self) -> Iterator[Finding]:
         for one in self._parts.folders.look():
             yield Finding(f"folder of {one.holds}", one.status, one.detail)
@@ -164,9 +179,9 @@ class Doctor:
 
     def _collections(self, *, quick: bool) -> Iterator[Finding]:
         catalog, consistency = self._parts.catalog, self._parts.consistency
-        for collection in catalog.collections():
-            counts = catalog.collection_counts(collection.name)
-            said = consistency.disagreements(collection.name, quick=quick)
+        for collection in catalog.collections(trashed=True):
+            counts = catalog.collection_counts_of(collection.id)
+            said = consistency.disagreements(collection, quick=quick)
             subject = f"collection {collection.name}"
             if said:
                 more = f" … and {len(said) - 10} more" if len(said) > 10 else ""

@@ -51,7 +51,7 @@ class Repair:
         segments: SegmentReader,
         indexes: Indexes,
         remaking: Remaking,
-        refold: Callable[[str], bool],
+        refold: Callable[[int], bool],
     ) -> None:
         self._catalog = catalog
         self._segments = segments
@@ -60,10 +60,14 @@ class Repair:
         self._refold = refold
 
     def run(self) -> Iterator[Repaired]:
-        """Everything that is missing or not what was written, collection by collection; tells as it goes."""
-        for collection in self._catalog.collections():
+        """Everything that is missing or not what was written, collection by collection; tells as it goes.
+
+        Of deleted ones too: what lies in the trash is to answer the same when it is restored.
+        """
+        for collection in self._catalog.collections(trashed=True):
             yield from self._bring_back(collection)
-            for segment in self._catalog.snapshot(collection.name).segments:
+            snapshot = self._catalog.snapshot_of(collection.id)
+            for segment in [] if snapshot is None else snapshot.segments:
                 if not self._remaking.is_sound(collection, segment):
                     yield _guarded(collection, segment.file, self._mend, segment)
             yield from self._fold(collection)
@@ -91,8 +95,8 @@ class Repair:
         return _told(collection, segment.file, len(images), remade)
 
     def _generation_over(self, collection: Collection, segment: Segment) -> Generation | None:
-        snapshot = self._catalog.snapshot(collection.name)
-        generation = snapshot.generation
+        snapshot = self._catalog.snapshot_of(collection.id)
+        generation = None if snapshot is None else snapshot.generation
         return generation if generation is not None and segment.id in generation.covered else None
 
     def _bring_back(self, collection: Collection) -> Iterator[Repaired]:
@@ -119,8 +123,8 @@ class Repair:
 
     def _fold(self, collection: Collection) -> Iterator[Repaired]:
         """A generation that is missing or not what was built is built anew from the segments."""
-        snapshot = self._catalog.snapshot(collection.name)
-        serving = snapshot.generation
+        snapshot = self._catalog.snapshot_of(collection.id)
+        serving = None if snapshot is None else snapshot.generation
         if serving is None or serving.kind not in self._indexes.backends:
             return
         if self._indexes.of(serving.kind).report(serving.file, serving.sha256).problem is None:
@@ -128,10 +132,10 @@ class Repair:
         yield _guarded(collection, serving.file, self._fold_anew, serving)
 
     def _fold_anew(self, collection: Collection, generation: Generation) -> Repaired:
-        if not self._refold(collection.name):
+        snapshot = self._catalog.snapshot_of(collection.id) if self._refold(collection.id) else None
+        if snapshot is None:
             problem = "Its collection changed meanwhile; try again."
             return Repaired(collection.name, generation.file, 0, problem)
-        snapshot = self._catalog.snapshot(collection.name)
         return Repaired(collection.name, generation.file, sum(one.count for one in snapshot.segments))
 
 

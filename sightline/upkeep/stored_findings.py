@@ -41,7 +41,7 @@ def bytes_findings(stored: StoredBytes, depth: Depth, show: OnProgress | None) -
 def lost_findings(catalog: Catalog) -> list[Finding]:
     """Images that a repair could not make again."""
     names: list[str] = []
-    for collection in catalog.collections():
+    for collection in catalog.collections(trashed=True):
         after = 0
         while images := catalog.lost_images(collection.id, after):
             after = images[-1].key

@@ -139,7 +139,7 @@ class Life:
             listed = [(one.image_id, one.sha256) for one in _live(installation)]
             keys = sorted(one.key for one in _live(installation))
             found = list(installation.catalog.check())
-            found += installation.consistency.disagreements(COLLECTION)
+            found += installation.consistency.disagreements(installation.catalog.collection(COLLECTION))
             hits = installation.retriever.retrieve(
                 COLLECTION, np.eye(8, dtype=np.float32)[0], 1000
             ).candidates

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from sightline.indexer.tasks import Outcome
 from sightline.store.catalog import Catalog
 from tests.indexer.world import COLLECTION, Knobs, Processes, World, kill, problems, stop_all, until
 
@@ -50,7 +51,7 @@ def test_a_builder_whose_host_is_hours_off_takes_nothing_from_anybody(
         assert later > 0
 
     world.models.toy.before = work
-    assert world.indexer.run_task(task, "a worker"), world.logs()
+    assert world.indexer.tasks.run(task, "a worker") is Outcome.PUBLISHED, world.logs()
     done = world.catalog.task(task)
     assert (done.state, done.attempt, done.deaths) == ("done", 2, 0)
     assert world.catalog.job(lists.id).state == "registering"

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from sightline.indexer.indexer import Indexer
+from sightline.indexer.tasks import Outcome
 from tests.indexer.world import COLLECTION, Knobs, World, picture, problems
 
 
@@ -222,10 +223,10 @@ def test_a_worker_that_slept_through_its_lease_publishes_nothing_and_leaves_no_f
 
     def sleep_while_another_works() -> None:
         clock.time += 61
-        assert other.indexer.run_task(task_id, "the other")
+        assert other.indexer.tasks.run(task_id, "the other") is Outcome.PUBLISHED
 
     world.models.toy.before = sleep_while_another_works
-    assert not world.indexer.run_task(task_id, "the sleeper")
+    assert world.indexer.tasks.run(task_id, "the sleeper") is not Outcome.PUBLISHED
     assert len(list((tmp_path / "segments").iterdir())) == 1
     assert problems(world, names) == []
     world.close()
@@ -260,7 +261,8 @@ def test_work_is_done_while_the_source_is_still_being_listed(tmp_path: Path) -> 
 
         def __call__(self, task_ids: Any) -> None:
             worker = World(tmp_path)
-            done.extend(task_id for task_id in task_ids if worker.indexer.run_task(task_id, "worker"))
+            outcomes = {task_id: worker.indexer.tasks.run(task_id, "worker") for task_id in task_ids}
+            done.extend(task_id for task_id, one in outcomes.items() if one is Outcome.PUBLISHED)
             worker.close()
             registering.append(world.catalog.jobs()[0].state)
 

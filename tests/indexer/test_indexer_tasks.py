@@ -69,7 +69,7 @@ def runner(world: World, notes: Notes) -> TaskRunner:
 
 def test_a_worker_leaves_tasks_alone_that_it_has_no_handler_for(world: World) -> None:
     job, tasks = described(world)
-    assert not any(world.indexer.run_task(task, "embedder") for task in tasks)
+    assert not any(world.indexer.tasks.run(task, "embedder") is Outcome.PUBLISHED for task in tasks)
     assert world.indexer.run_pending() == 0
     assert [world.catalog.task(task).attempt for task in tasks] == [0, 0, 0]
     assert world.catalog.job(job).state == "running"

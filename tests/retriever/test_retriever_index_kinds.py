@@ -78,7 +78,7 @@ class House:
     def said(self) -> list[str]:
         living = self.living
         consistency = Consistency(living.catalog, living.reader, self.indexes, NoFormats())
-        return consistency.disagreements("pictures")
+        return consistency.disagreements(living.catalog.collection("pictures"))
 
     def check(self, images: int, since: int | None = None) -> None:
         """What is folded is found if the sample knows it, everything else in any case; scores are exact."""

@@ -107,7 +107,7 @@ def test_without_its_codec_the_doctor_names_it_and_searches_use_the_originals(
 ) -> None:
     fill_mixed(mixed, tmp_path / "pictures")
     before = logits(mixed, QUERIES[0])
-    assert mixed.consistency.disagreements("pictures") == []
+    assert mixed.consistency.disagreements(mixed.catalog.collection("pictures")) == []
     (file,) = (mixed.settings.segments_folder / "codecs").rglob("*.safetensors")
     codec = file.name.split(".")[0]
     content = file.read_bytes()
@@ -116,7 +116,7 @@ def test_without_its_codec_the_doctor_names_it_and_searches_use_the_originals(
         if damage is not None:
             file.write_bytes(damage)
         with open_installation(latent_settings, inline=True) as fresh:
-            (said,) = fresh.consistency.disagreements("pictures", quick=True)
+            (said,) = fresh.consistency.disagreements(fresh.catalog.collection("pictures"), quick=True)
             assert codec in said
             found = logits(fresh, QUERIES[0])
     assert found.keys() == before.keys()
@@ -126,7 +126,7 @@ def test_without_its_codec_the_doctor_names_it_and_searches_use_the_originals(
         repairs = list(fresh.repair.run())
         assert [one.problem for one in repairs] == [None] * len(repairs)
         assert sum(one.images for one in repairs) == 8
-        assert fresh.consistency.disagreements("pictures") == []
+        assert fresh.consistency.disagreements(fresh.catalog.collection("pictures")) == []
         assert logits(fresh, QUERIES[0]).keys() == before.keys()
 
 

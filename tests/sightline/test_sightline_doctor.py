@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
 
 from sightline.records import SearchRequest
 from sightline.settings import Settings
@@ -54,7 +53,7 @@ def problems(settings: Settings, *, quick: bool = False) -> list[Finding]:
 
 
 def test_a_sound_installation_has_no_problem(filled: Installation) -> None:
-    assert filled.consistency.disagreements("pictures") == []
+    assert filled.consistency.disagreements(filled.catalog.collection("pictures")) == []
     assert problems(filled.settings) == []
     subjects = {finding.subject: finding.detail for finding in filled.doctor.examine()}
     assert subjects["collection pictures"].startswith("5 images; ")
@@ -162,7 +161,7 @@ def test_tokens_are_taken_from_the_generation_where_an_original_is_away(
     assert (made.images, made.bare, made.lost) == (2, ("b.png",), ())
     assert itc(services) == before
     assert problems(services.settings) == []
-    services.builder.refold("pictures")
+    services.builder.refold(services.catalog.collection("pictures").id)
     assert itc(services) == before
 
 
@@ -197,12 +196,7 @@ def test_what_is_in_the_trash_is_made_again_with_the_rest(
     for name in "abc":
         save(folder, name, "red", "green" if name == "a" else "blue")
     index(services, folder)
-    key = services.catalog.image("pictures", "b.png").key
-    for statement in (
-        f"UPDATE images SET state = 'trashed', trashed_at = 1.0 WHERE key = {key}",
-        f"UPDATE placements SET dead = 1 WHERE key = {key}",
-    ):
-        services.catalog.database.write(lambda connection, sql=statement: connection.execute(text(sql)))
+    services.catalog.delete_images(services.catalog.collection("pictures").id, ids=["b.png"])
     (segment,) = services.catalog.snapshot("pictures").segments
     lose(services, segment.file)
     if away:

@@ -43,7 +43,7 @@ def test_without_a_terminal_it_refuses_in_a_sentence_and_an_exit_code(
     assert live(settings) == ["a.png", "b.png", "c.png"]
     done = sightline("index", str(folder), "-c", "pictures", "--prune", "--prune-limit", "40%")
     assert (done.code, done.stdout.splitlines()[0]) == (
-        0, "0 indexed, 2 unchanged, 0 replaced, 1 deleted, 0 failed"
+        0, "0 indexed, 2 unchanged, 0 replaced, 1 moved to the trash, 0 failed"
     )  # fmt: skip
     assert live(settings) == ["b.png", "c.png"]
 
@@ -77,7 +77,7 @@ def test_a_dry_run_says_what_would_go_and_changes_nothing(
     assert (done.code, source["gone"], source["gone_count"], source["new"]) == (0, ["a.png"], 1, 1)
     assert "--prune-limit 1" in source["refused"]
     shown = sightline(*command, "--prune-limit", "1").stdout
-    assert f"{folder}: 3 listed, 1 of them new; 1 of 3 would be deleted\n  a.png\n" in shown
+    assert f"{folder}: 3 listed, 1 of them new; 1 of 3 would be moved to the trash\n  a.png\n" in shown
     assert live(settings) == ["a.png", "b.png", "c.png"]
     assert len(sightline("jobs", "--json").answer["jobs"]) == 1
     assert sightline("index", str(folder), "-c", "nowhere", "--dry-run").code == 3
@@ -91,7 +91,7 @@ def test_what_is_taken_moved_and_named_again_is_counted(
     save(other, "b", "blue")
     done = sightline("index", str(other), str(other), "-c", "pictures")
     assert done.stdout.splitlines()[0] == (
-        "0 indexed, 1 unchanged (1 at a new address), 0 replaced, 0 deleted, "
+        "0 indexed, 1 unchanged (1 at a new address), 0 replaced, 0 moved to the trash, "
         "1 failed (1 with an id of another source)"
     )
     done = sightline("index", str(other), "-c", "pictures", "--no-wait", "--json", "--id-prefix", "new/")

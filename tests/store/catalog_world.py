@@ -149,10 +149,10 @@ def opened(url: str) -> Iterator[World]:
 @contextmanager
 def emptied(world: World) -> Iterator[World]:
     """No collection but an empty "pictures"; checks the catalog's invariants when the test is over."""
+    for collection in world.catalog.collections():
+        world.catalog.delete_collection(collection.name)
     for one in world.catalog.trashed_collections():
         world.catalog.empty_collection(one.id)
-    for collection in world.catalog.collections():
-        world.catalog.remove_collection(collection.id)
     world.time = 1_000.0
     create_pictures(world.catalog)
     yield world

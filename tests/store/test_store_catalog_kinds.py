@@ -231,5 +231,6 @@ def test_a_kind_is_a_lower_case_word(world: World, kind: str) -> None:
 def test_a_removed_collection_takes_its_tasks_along(world: World) -> None:
     _, [task, *_] = caption(world)
     lease = world.lease(task)
-    world.catalog.remove_collection(world.collection.id)
+    world.catalog.delete_collection("pictures")
+    world.catalog.empty_collection("pictures")
     assert not world.catalog.finish(lease)

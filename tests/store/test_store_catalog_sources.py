@@ -127,7 +127,8 @@ def test_a_deleted_collection_releases_what_no_other_has(world: World) -> None:
     assert released(world) == set(), "what is in the trash holds its bytes"
     world.catalog.empty_collection("pictures")
     assert released(world) == {sha_of("a")}
-    world.catalog.remove_collection(other.id)
+    world.catalog.delete_collection(other.name)
+    world.catalog.empty_collection(other.name)
     assert released(world) == {sha_of("a"), sha_of("b")}
     create_pictures(world.catalog)
 

@@ -112,7 +112,7 @@ def test_every_answer_is_the_one_that_it_was(settings: Settings, folder: Path) -
         assert differences(services, folder) == []
         assert services.catalog.check() == []
         for collection in ("colours", "packed"):
-            assert services.consistency.disagreements(collection) == []
+            assert services.consistency.disagreements(services.catalog.collection(collection)) == []
 
 
 def test_opening_it_again_changes_nothing(settings: Settings, folder: Path) -> None:
@@ -149,7 +149,7 @@ def test_it_is_embedded_into_added_to_replaced_in_and_deleted_from(
         )
         for name in ("colours", "packed"):
             services.builder.fold(name)
-            assert services.consistency.disagreements(name) == []
+            assert services.consistency.disagreements(services.catalog.collection(name)) == []
         assert catalog.check() == []
         assert {
             hit.id for hit in services.search.find(SearchRequest("colours", "red", limit=40)).results
@@ -204,7 +204,7 @@ def test_it_goes_back_to_its_own_schema_and_comes_again(folder: Path, version: s
         assert services.catalog.check() == []
         assert services.catalog.collection_counts("packed")["live"] == live
         for name in ("colours", "packed"):
-            assert services.consistency.disagreements(name) == []
+            assert services.consistency.disagreements(services.catalog.collection(name)) == []
 
 
 def test_what_was_replaced_and_deleted_before_is_released(settings: Settings) -> None:
@@ -217,3 +217,43 @@ def test_what_was_replaced_and_deleted_before_is_released(settings: Settings) ->
         }
         released = set(services.catalog.releasable_blobs(1e12, 100))
         assert released == set(services.blobs) - wanted
+
+
+def test_its_pictures_are_pruned_deleted_restored_and_purged(
+    settings: Settings, folder: Path, version: str
+) -> None:
+    """The originals that it keeps are all that there is of the source, which has moved since."""
+    with opened(settings) as services:
+        catalog = services.catalog
+        photos = folder.parent / "moved"
+        photos.mkdir()
+        for image in catalog.images("packed", limit=100).items:
+            if image.image_id != "red-red.png":
+                (photos / image.image_id).write_bytes(services.blobs.get(image.sha256))
+        moved_from = {"0.1": "unknown:", "0.2": "/photos"}[version]
+        job = services.indexer.index([str(photos)], "packed", prune=True, moved_from=moved_from)
+        progress = catalog.job_progress(job.id)
+        assert (progress.unchanged, progress.deleted, progress.failed) == (len(list(photos.iterdir())), 1, 0)
+        [trashed] = catalog.images("packed", state="trashed").items
+        assert trashed.image_id == "red-red.png"
+        assert {line.partition(":")[0] for line in differences(services, folder)} == {"packed"}
+
+        assert services.builder.step() is not None
+        packed = catalog.collection("packed")
+        assert catalog.restore_images(packed.id).restored == ["red-red.png"]
+        assert differences(services, folder) == []
+        catalog.delete_collection("packed")
+        assert services.builder.step() is not None
+        assert catalog.restore_collection("packed").id == packed.id
+        assert differences(services, folder) == []
+
+        assert services.purging.images("packed", ["red-red.png"]) == {"red-red.png"}
+        assert services.blobs.has(trashed.sha256), "another collection has the same picture"
+        assert {line.partition(":")[0] for line in differences(services, folder)} == {"packed"}
+        found = services.search.find(SearchRequest("packed", "red", limit=40, rerank=False)).results
+        assert sorted(hit.id for hit in found) == sorted(path.name for path in photos.iterdir())
+        files = [segment.file for segment in catalog.snapshot("packed").segments]
+        assert not any(trashed.key in services.segments.keys(file) for file in files)
+        assert catalog.outstanding_purges(1e12, 0, 9) == []
+        assert catalog.check() == []
+        assert services.consistency.disagreements(catalog.collection("packed")) == []

@@ -91,24 +91,28 @@ def _insert(connection: Connection, now: float, name: str, model: dict[str, str 
         connection.execute(insert(FEATURE_SETS).values(values))
 
 
-def every(connection: Connection) -> list[Collection]:
-    """All collections but those in the trash, by name."""
-    living = SELECT_COLLECTIONS.where(CollectionRow.trashed_at.is_(None))
-    rows = connection.execute(living.order_by(CollectionRow.name)).all()
+def every(connection: Connection, *, trashed: bool = False) -> list[Collection]:
+    """All collections by name; those in the trash, whose names are their ids there, only when asked for."""
+    query = SELECT_COLLECTIONS if trashed else SELECT_COLLECTIONS.where(CollectionRow.trashed_at.is_(None))
+    rows = connection.execute(query.order_by(CollectionRow.name)).all()
     return [collection_record(row) for row in rows]
 
 
 def counts(connection: Connection, name: str) -> dict[str, int]:
     """live, pending, failed, trashed, buried (images), segments and their bytes (published ones)."""
-    collection = collection_named(connection, name)
+    return counts_of(connection, collection_named(connection, name).id)
+
+
+def counts_of(connection: Connection, collection_id: int) -> dict[str, int]:
+    """The same by number, even of a collection in the trash."""
     states = (
         select(ImageRow.state, func.count())
-        .where(ImageRow.collection_id == collection.id)
+        .where(ImageRow.collection_id == collection_id)
         .group_by(ImageRow.state)
     )
     found: dict[str, int] = dict(connection.execute(states).all())
     segments = select(func.count(), func.coalesce(func.sum(SegmentRow.bytes), 0)).where(
-        SegmentRow.feature_set_id.in_(_feature_sets(collection.id)), SegmentRow.state == "published"
+        SegmentRow.feature_set_id.in_(_feature_sets(collection_id)), SegmentRow.state == "published"
     )
     number, size = connection.execute(segments).one()
     images = {state: found.get(state, 0) for state in ("live", "pending", "failed", "trashed", "buried")}

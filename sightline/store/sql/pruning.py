@@ -34,7 +34,7 @@ def prune(connection: Connection, now: float, job_id: str, source: str, most: in
     """Moves the live images of one source whose id this job has not met there to the trash; how many.
 
     Those of other sources, and those whose source is unknown, stay; so does what another job has pending.
-    Only before the job is sealed, and never more than ``most`` (else ConflictError, and none is deleted).
+    Only before the job is sealed, and never more than ``most`` (else ConflictError, and none is moved).
     """
     job = open_job(connection, job_id)
     deleted = len(to_trash(connection, now, _gone(connection, job, source)))

@@ -214,12 +214,12 @@ def holding_segments(connection: Connection, collection_id: int, keys: Sequence[
     return segments
 
 
-def are_placed(connection: Connection, keys: Sequence[int]) -> bool:
-    """Whether one of these keys is in a published segment or in a generation."""
-    return any(
-        connection.scalar(select(PlacementRow.key).where(PlacementRow.key.in_(chunk)).limit(1)) is not None
-        for chunk in chunks(keys)
-    )
+def placed_keys(connection: Connection, keys: Sequence[int]) -> set[int]:
+    """Those of these keys that are in a published segment or in a generation."""
+    found: set[int] = set()
+    for chunk in chunks(keys):
+        found.update(connection.scalars(select(PlacementRow.key).where(PlacementRow.key.in_(chunk))))
+    return found
 
 
 def drop_generation(connection: Connection, collection_id: int, feature_set_id: int) -> bool:
