@@ -131,28 +131,34 @@ def split(life: Life) -> None:
         life.work_off(installation)
 
 
+SERVED = {f"{number}.png": number for number in range(301, 305)}
+
+
 def resume(life: Life) -> None:
     """A server died while it listed: another one takes that up."""
-    names = {f"{number}.png": number for number in range(301, 305)}
-    _write(life.folder / "served", **names)
-    with life.open() as installation, life.asked(life.contents(**names)):
+    _write(life.folder / "served", **SERVED)
+    with life.open() as installation:
         roots = [str(life.folder)]
-        installation.indexer.begin([str(life.folder / "served")], COLLECTION, copy=True, roots=roots)
-        _take_up(life, installation)
+        with life.asked(life.contents(**SERVED)):
+            installation.indexer.begin([str(life.folder / "served")], COLLECTION, copy=True, roots=roots)
+            _take_up(life, installation)
 
 
 def take_up(life: Life) -> None:
-    """What the next server does, of which nobody has asked anything."""
+    """What the next server does, of which nobody has asked anything; not what has ended and said so."""
     with life.open() as installation:
-        _take_up(life, installation)
+        if installation.catalog.unsealed_jobs():
+            with life.asked(life.contents(**SERVED)):
+                _take_up(life, installation)
 
 
 def _take_up(life: Life, installation: Installation) -> None:
+    [listing] = installation.catalog.unsealed_jobs()
     register = installation.indexer.register
     for thread in Resumption(installation.catalog, register, [str(life.folder)], 0.0).step():
         thread.join(timeout=60)
     life.work_off(installation)
-    assert installation.catalog.unsealed_jobs() == []
+    assert installation.catalog.job_progress(listing.job.id).state == "done"
 
 
 # --- backups ----------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ FOUND_SECONDS = 60.0
 ENLARGED = 120
 """960 pixels a side: a batch takes longer than a pass of the builder."""
 Jump = tuple[str, int]
-SHORT: list[Jump] = [("builder", HOURS), ("worker", -HOURS), ("all", -HOURS)]
+SHORT: list[Jump] = [("all", -HOURS)]
 LONG: list[Jump] = [(who, way) for who in ("builder", "worker", "api", "all") for way in (HOURS, -HOURS)]
 
 

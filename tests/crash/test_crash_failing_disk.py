@@ -35,7 +35,7 @@ def assert_all_well(found: list[dict[str, Any]]) -> None:
 
 
 def test_a_sample_of_writes_fails_and_nothing_is_lost(tmp_path: Path) -> None:
-    assert_all_well(lives(tmp_path, "80", "EIO", "ENOSPC+"))
+    assert_all_well(lives(tmp_path, "190", "EIO", "ENOSPC+"))
 
 
 @pytest.mark.long
