@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from sightline.errors import ConflictError, UnavailableError
+from sightline.errors import ConflictError, CorruptionError, SightlineError, UnavailableError
 from sightline.indexer.building.compaction import Compaction
 from sightline.indexer.building.folding import Folding
 from sightline.store.ownership import places_of, require_own
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from sightline.store.catalog import Catalog
     from sightline.store.filters import Filter
     from sightline.store.index import Indexes
+    from sightline.store.records import Snapshot
     from sightline.store.segments import SegmentReader
     from sightline.store.trash_records import Purge
 
@@ -96,7 +97,8 @@ class Purging:
         self.finish()
 
     def finish(self, *, early: bool = True) -> int:
-        """Erase whatever a purge has begun with; how many pictures are through.
+        """Erase whatever a purge has begun with; how many pictures are through. What cannot be erased now
+        keeps no other collection waiting, and is raised at the end.
 
         ``early``: also those of which a worker may still write something; they are looked at again later.
 
@@ -107,27 +109,50 @@ class Purging:
             UnavailableError: others keep old pages of the catalog in use.
         """
         now, after, done = self._catalog.now(), 0, 0
-        checked = False
+        checked, failed = False, None
         while purges := self._catalog.outstanding_purges(FOREVER if early else now, after, AT_ONCE):
             if not checked:
                 require_own(self._places, self._catalog)
                 checked = True
-            self._erase(purges)
             after = purges[-1].key
-            through = [purge.key for purge in purges if purge.until <= now]
+            erased, failure = self._erased(purges)
+            failed = failed or failure
+            through = [purge.key for purge in erased if purge.until <= now]
             self._catalog.forget_purges(through)
             done += len(through)
         if done:
             self._catalog.forget_old_pages(LOG_SECONDS)  # now the SHA-256 by which the files were found, too
             log.info("purged pictures", extra={"pictures": done})
+        if failed is not None:
+            raise failed
         return done
 
-    def _erase(self, purges: Sequence[Purge]) -> None:
-        """Everything of these pictures, in an order in which no step brings back what another one erased."""
+    def _erased(self, purges: Sequence[Purge]) -> tuple[list[Purge], SightlineError | OSError | None]:
+        """Those of which nothing is left, and what kept the others: one collection's damage keeps no other."""
+        erased: list[Purge] = []
+        failed: SightlineError | OSError | None = None
         for collection_id in sorted({purge.collection_id for purge in purges}):
-            keys = [purge.key for purge in purges if purge.collection_id == collection_id]
-            self._rewrite(collection_id, keys)
-        gone = np.array([purge.key for purge in purges], np.int64)
+            some = [purge for purge in purges if purge.collection_id == collection_id]
+            try:
+                self._erase(collection_id, some)
+            except (SightlineError, OSError) as error:
+                failed = failed or error
+            else:
+                erased += some
+        if erased and not self._catalog.forget_old_pages(LOG_SECONDS):
+            raise UnavailableError(
+                "The pictures are erased, but others kept old pages of the catalog in use; "
+                "the builder empties them, or another purge."
+            )
+        return erased, failed
+
+    def _erase(self, collection_id: int, purges: Sequence[Purge]) -> None:
+        """Everything of pictures of one collection, in an order in which no step brings back what another
+        one erased.
+        """
+        keys = [purge.key for purge in purges]
+        self._rewrite(collection_id, keys)
+        gone = np.array(keys, np.int64)
         self._segments.erase(gone)
         for backend in self._indexes.backends.values():
             backend.erase(gone)
@@ -136,12 +161,7 @@ class Purging:
                 raise ConflictError(
                     "An original is brought back again and again; the builder erases it later."
                 )
-        self._catalog.scrub_purged([purge.key for purge in purges])
-        if not self._catalog.forget_old_pages(LOG_SECONDS):
-            raise UnavailableError(
-                "The pictures are erased, but others kept old pages of the catalog in use; "
-                "the builder empties them, or another purge."
-            )
+        self._catalog.scrub_purged(keys)
 
     def _rewrite(self, collection_id: int, keys: Sequence[int]) -> None:
         """Segments and generations of a collection without these keys, which are gone in the catalog."""
@@ -168,7 +188,18 @@ class Purging:
         if snapshot is None:
             return True
         if snapshot.segments:
-            self._folding.fold(snapshot)
+            self._fold(snapshot)
         else:
             self._catalog.drop_generation(collection_id, snapshot.collection.feature_set_id)
         return not self._catalog.are_placed(keys)
+
+    def _fold(self, snapshot: Snapshot) -> None:
+        usable = self._folding.usable(snapshot)
+        if (
+            usable is None
+        ):  # the index has what a damaged segment has lost: without it that could not be mended
+            raise CorruptionError(
+                "The pictures are not found any more, but another segment of their collection is damaged, and "
+                "its index is needed to mend it: `sightline doctor --repair`; then the builder erases them."
+            )
+        self._folding.fold(usable)
