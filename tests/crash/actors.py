@@ -294,10 +294,10 @@ class Searcher(Actor):
 
     def turn(self) -> None:
         text = self.random.choice(TEXTS)
-        before = self._ledger.now()
+        steps, before = self._ledger.steps(), self._ledger.now()
         try:
             hits = self._client.search(text, 1000, self.random.random() < 0.3)
-            self.check(text, hits, before)
+            self.check(text, hits, before, self._ledger.since(steps))
             self.notes.count("searches answered")
             if self._files:
                 self._read_one()
@@ -307,8 +307,13 @@ class Searcher(Actor):
                 self.notes.count("searches with 500")
         self.pause(0.3)
 
-    def check(self, text: str, hits: list[Hit], before: dict[str, Entry]) -> None:
-        """Complain about what the answer has too much, twice, or not at all."""
+    def check(
+        self, text: str, hits: list[Hit], before: dict[str, Entry], meanwhile: dict[str, set[Content]]
+    ) -> None:
+        """Complain about what the answer has too much, twice, or not at all.
+
+        An answer is of one instant since ``before``: of a picture that came and went ``meanwhile``, too.
+        """
         after = self._ledger.now()
         seen: set[str] = set()
         sure: dict[str, Content] = {}
@@ -316,7 +321,7 @@ class Searcher(Actor):
             if hit.id in seen:
                 self.notes.complain("duplicated", hit.id, "it is twice in one answer")
             seen.add(hit.id)
-            may_be = _allowed(before, hit.id) | _allowed(after, hit.id)
+            may_be = _allowed(before, hit.id) | _allowed(after, hit.id) | meanwhile.get(hit.id, set())
             content = next((one for one in may_be if one and one.startswith(hit.sha256)), None)
             if content is None:
                 self.notes.complain("phantom", hit.id, f"found with {hit.sha256}, which is none of {may_be}")
@@ -326,7 +331,8 @@ class Searcher(Actor):
             else:
                 sure[hit.id] = content
         for name, entry in before.items():
-            if name not in seen and _must_be_found(entry) and _must_be_found(after[name]):
+            stayed = None not in meanwhile.get(name, set())
+            if name not in seen and stayed and _must_be_found(entry) and _must_be_found(after[name]):
                 replaced = (
                     ", while it is being replaced" if len(entry.meanwhile | after[name].meanwhile) > 1 else ""
                 )
@@ -334,16 +340,17 @@ class Searcher(Actor):
         self._ledger.confirm(sure)
 
     def _read_one(self) -> None:
-        before = self._ledger.now()
+        steps, before = self._ledger.steps(), self._ledger.now()
         names = [name for name, entry in before.items() if _must_be_found(entry)]
         if not names:
             return
         name = self.random.choice(names)
         with contextlib.suppress(ConnectionRefusedError):
             data = self._client.file(name)
+            meanwhile = self._ledger.since(steps).get(name, set())
             after = self._ledger.now()
-            may_be = _allowed(before, name) | _allowed(after, name)
-            if data is None and _must_be_found(after[name]):
+            may_be = _allowed(before, name) | _allowed(after, name) | meanwhile
+            if data is None and None not in meanwhile and _must_be_found(after[name]):
                 self.notes.complain("lost", name, "its original is gone")
             if data is not None and hashlib.sha256(data).hexdigest() not in may_be:
                 self.notes.complain("phantom", name, "the server gives other bytes")

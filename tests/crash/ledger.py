@@ -64,6 +64,7 @@ class Ledger:
         self.entries: dict[str, Entry] = {}
         self._path = path
         self._lock = threading.Lock()
+        self._steps: list[tuple[str, set[Content]]] = []
         if path is not None and path.exists():
             for line in path.read_text().splitlines():
                 said = json.loads(line)
@@ -101,6 +102,18 @@ class Ledger:
                 for name, one in self.entries.items()
             }
 
+    def steps(self) -> int:
+        """How many changes were noted until now, for `since`."""
+        return len(self._steps)
+
+    def since(self, steps: int) -> dict[str, set[Content]]:
+        """What was changed since then, with all that it may have been in between."""
+        with self._lock:
+            found: dict[str, set[Content]] = {}
+            for name, contents in self._steps[steps:]:
+                found.setdefault(name, set()).update(contents)
+            return found
+
     def verdict(self, found: Iterable[tuple[str, str]]) -> Verdict:
         """``found``: (image id, SHA-256) of everything that is there, as often as it is there."""
         seen: dict[str, list[str]] = {}
@@ -135,17 +148,22 @@ class Ledger:
         with self._lock:
             for name, content in changes.items():
                 entry = self.entries.setdefault(name, Entry())
-                if step == "begin":
-                    entry.doubts.add(content)
-                    entry.confirmed = entry.confirmed and content is not None
-                    continue
-                entry.doubts.discard(content)
-                if step == "settle":
-                    entry.doubts.clear()
-                if step == "refused" or content == entry.content:
-                    continue
-                if entry.content is not None and content is not None:
-                    entry.earlier.add(entry.content)
-                if content is None:
-                    entry.earlier.clear()
-                entry.content = content
+                _change(entry, step, content)
+                self._steps.append((name, entry.meanwhile))
+
+
+def _change(entry: Entry, step: str, content: Content) -> None:
+    if step == "begin":
+        entry.doubts.add(content)
+        entry.confirmed = entry.confirmed and content is not None
+        return
+    entry.doubts.discard(content)
+    if step == "settle":
+        entry.doubts.clear()
+    if step == "refused" or content == entry.content:
+        return
+    if entry.content is not None and content is not None:
+        entry.earlier.add(entry.content)
+    if content is None:
+        entry.earlier.clear()
+    entry.content = content

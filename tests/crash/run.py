@@ -212,7 +212,7 @@ def _verdict(users: Users, collection: str) -> Verdict:
     ledger.confirm({name: sha256 for name, sha256 in listed if name in ledger.entries})
     for text in TEXTS:
         hits = client.search(text, 1000, rerank=text == TEXTS[0])
-        searcher.check(text, hits, ledger.now())
+        searcher.check(text, hits, ledger.now(), {})
     for name, sha256 in listed:
         data = client.file(name)
         if data is None or hashlib.sha256(data).hexdigest() != sha256:

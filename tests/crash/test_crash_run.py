@@ -62,6 +62,16 @@ def test_a_ledger_tells_what_is_lost_doubled_and_invented(found: list[tuple[str,
     assert str(told().verdict(found)) == expected
 
 
+def test_a_ledger_knows_what_came_and_went_meanwhile() -> None:
+    ledger = told()
+    steps = ledger.steps()
+    for content in ("6", None):
+        ledger.begin({"short": content})
+        ledger.done({"short": content})
+    assert ledger.now()["short"].meanwhile == {None}
+    assert ledger.since(steps) == {"short": {None, "6"}}
+
+
 def test_a_ledger_outlives_who_wrote_it(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "ledger")
     ledger.begin({"kept": "1"})
