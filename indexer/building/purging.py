@@ -128,7 +128,7 @@ class Purging:
         return done
 
     def _erased(self, purges: Sequence[Purge]) -> tuple[list[Purge], SightlineError | OSError | None]:
-        """Those of which nothing is left, and what kept the others: one collection's damage keeps no other."""
+        """Those of which nothing is left, and what kept the others: one collection's trouble is its own."""
         erased: list[Purge] = []
         failed: SightlineError | OSError | None = None
         for collection_id in sorted({purge.collection_id for purge in purges}):
@@ -194,12 +194,12 @@ class Purging:
         return not self._catalog.are_placed(keys)
 
     def _fold(self, snapshot: Snapshot) -> None:
+        """Not without a damaged segment: its images could not be mended any more."""
         usable = self._folding.usable(snapshot)
-        if (
-            usable is None
-        ):  # the index has what a damaged segment has lost: without it that could not be mended
+        if usable is None:
             raise CorruptionError(
-                "The pictures are not found any more, but another segment of their collection is damaged, and "
-                "its index is needed to mend it: `sightline doctor --repair`; then the builder erases them."
+                "The pictures are not found any more, but another segment of their collection is damaged, "
+                "and its index is needed to mend it: `sightline doctor --repair`; then the builder erases "
+                "them."
             )
         self._folding.fold(usable)
