@@ -147,9 +147,7 @@ class Purging:
         return erased, failed
 
     def _erase(self, collection_id: int, purges: Sequence[Purge]) -> None:
-        """Everything of pictures of one collection, in an order in which no step brings back what another
-        one erased.
-        """
+        """Of one collection: in an order in which no step brings back what another one erased."""
         keys = [purge.key for purge in purges]
         self._rewrite(collection_id, keys)
         gone = np.array(keys, np.int64)
