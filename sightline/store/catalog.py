@@ -158,7 +158,6 @@ class Catalog:
 
     snapshot = read(queries.snapshot)
     snapshot_of = read(queries.snapshot_of)
-    snapshot_of_trashed = read(queries.snapshot_of_trashed)
     version = read(queries.version)
     filter_keys = read(queries.filter_keys)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -48,22 +48,15 @@ class Consistency:
         generation always is. A builder or worker that publishes in the middle can make a healthy collection
         look torn: the state is read again then, and only what holds for one version counts.
         """
-        return self._settled(lambda: self._catalog.snapshot(collection), quick)
-
-    def disagreements_in_trash(self, deleted: str, *, quick: bool = False) -> list[str]:
-        """The same of a deleted collection, by its id in the trash; empty when it is there no more."""
-        return self._settled(lambda: self._catalog.snapshot_of_trashed(deleted), quick)
-
-    def _settled(self, read: Callable[[], Snapshot | None], quick: bool) -> list[str]:
-        said: list[str] = []
         for _ in range(3):
-            snapshot = read()
-            said = [] if snapshot is None else list(self._look(snapshot, quick))
-            if not said or snapshot is None or _version(read()) == _version(snapshot):
+            before = self._catalog.version(collection)
+            said = list(self._look(collection, quick))
+            if not said or self._catalog.version(collection) == before:
                 return said
         return said
 
-    def _look(self, snapshot: Snapshot, quick: bool) -> Iterator[str]:
+    def _look(self, collection: str, quick: bool) -> Iterator[str]:
+        snapshot = self._catalog.snapshot(collection)
         live = self._live(snapshot)
         trashed = self._places(snapshot.trashed)
         found: list[Keys] = []
@@ -127,10 +120,6 @@ class Consistency:
             yield str(error)
             return
         yield from _findable(_joined(parts), live, snapshot.dead)
-
-
-def _version(snapshot: Snapshot | None) -> int | None:
-    return None if snapshot is None else snapshot.collection.version
 
 
 def _findable(keys: Keys, live: dict[int, ImageLocation], dead: Keys) -> Iterator[str]:

@@ -110,7 +110,6 @@ class Doctor:
             findings += guarded("folders", lambda: list(self._folders()))
             findings += guarded("models", lambda: list(self._models()))
             findings += guarded("collections", lambda: list(self._collections(quick=quick)))
-            findings += guarded("deleted collections", lambda: list(self._deleted(quick=quick)))
             findings += guarded("lost images", lambda: lost_findings(self._parts.catalog))
             findings += guarded("originals", lambda: bytes_findings(self._parts.stored_bytes, depth, show))
         return findings
@@ -170,7 +169,8 @@ class Doctor:
             said = consistency.disagreements(collection.name, quick=quick)
             subject = f"collection {collection.name}"
             if said:
-                yield Finding(subject, "problem", _joined(said))
+                more = f" … and {len(said) - 10} more" if len(said) > 10 else ""
+                yield Finding(subject, "problem", " ".join(said[:10]) + more)
                 continue
             rest = "".join(f", {counts[name]} {name}" for name in ("pending", "failed") if counts[name])
             yield Finding(
@@ -178,18 +178,6 @@ class Doctor:
                 "ok",
                 f"{counts['live']} images{rest}; catalog, {counts['segments']} segments and index agree",
             )
-
-    def _deleted(self, *, quick: bool) -> Iterator[Finding]:
-        """Collections in the trash: what is wrong with them is not to be met only when they are restored."""
-        for one in self._parts.catalog.trashed_collections():
-            said = self._parts.consistency.disagreements_in_trash(one.id, quick=quick)
-            if said:
-                told = f"{_joined(said)} Once it is restored, `sightline doctor --repair` looks after it."
-                yield Finding(f"deleted collection {one.name}", "problem", told)
-
-
-def _joined(said: Sequence[str]) -> str:
-    return " ".join(said[:10]) + (f" … and {len(said) - 10} more" if len(said) > 10 else "")
 
 
 def _invariants(catalog: Catalog) -> list[Finding]:

@@ -82,18 +82,6 @@ def test_a_lost_segment_is_found_and_named(filled: Installation) -> None:
     assert segment.file in finding.detail
 
 
-def test_damage_to_a_deleted_collection_is_named_before_it_is_restored(filled: Installation) -> None:
-    segment = filled.catalog.snapshot("pictures").covered[0]
-    filled.catalog.delete_collection("pictures")
-    assert problems(filled.settings) == []
-    lose(filled, segment.file)
-    (found,) = problems(filled.settings, quick=True)
-    assert (found.subject, segment.file in found.detail) == ("deleted collection pictures", True)
-    filled.catalog.restore_collection("pictures")
-    assert [one.file for one in filled.repair.run()] == [segment.file]
-    assert problems(filled.settings) == []
-
-
 def test_lost_segments_are_made_again_from_the_originals(filled: Installation) -> None:
     before = scores(filled)
     folder = filled.settings.segments_folder

@@ -53,13 +53,6 @@ def snapshot_of(connection: Connection, collection_id: int) -> Snapshot | None:
     return None if row is None else _snapshot(connection, collection_record(row))
 
 
-def snapshot_of_trashed(connection: Connection, name: str) -> Snapshot | None:
-    """The same of a deleted collection, by its id in the trash."""
-    trashed = (CollectionRow.name == name, CollectionRow.trashed_at.is_not(None))
-    number = connection.scalar(select(CollectionRow.id).where(*trashed))
-    return None if number is None else snapshot_of(connection, number)
-
-
 def _snapshot(connection: Connection, collection: Collection) -> Snapshot:
     generation = _serving_generation(connection, collection.feature_set_id)
     covered = set(generation.covered) if generation is not None else set()
