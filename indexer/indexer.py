@@ -173,20 +173,30 @@ class Indexer:
             if plan.prune:
                 self._prune(job_id, registrar, PruneLimit.parse(plan.prune_limit), confirm)
                 faultpoint("register.pruned")
-        except SourceError as error:
-            self._catalog.fail_job(job_id, str(error))
-            raise
-        except ConflictError:
-            if self._catalog.job(job_id).state != "cancelled":
-                raise
         except LeaseLostError:
             raise
-        except BaseException:
-            with suppress(Exception):
-                self._catalog.end_listing(job_id)
+        except SourceError as error:
+            self._end_unlisted(job_id, error)
+            raise
+        except ConflictError:
+            self._catalog.end_listing(job_id)
+            if self._catalog.job(job_id).state != "cancelled":
+                raise
+        except BaseException as error:
+            # A server that stops takes the pools from under its listings: those the next one takes up.
+            if plan.roots is None or isinstance(error, SightlineError | OSError):
+                with suppress(Exception):
+                    self._catalog.end_listing(job_id)
             raise
         else:
             self._catalog.seal_job(job_id)
+
+    def _end_unlisted(self, job_id: str, error: SourceError) -> None:
+        """Nothing could be listed: the job has failed, but for what a listing that died had found before."""
+        if self._catalog.job_progress(job_id).pending:
+            self._catalog.end_listing(job_id)
+        else:
+            self._catalog.fail_job(job_id, str(error))
 
     def _prune(self, job_id: str, registrar: Registrar, limit: PruneLimit, confirm: Confirm | None) -> None:
         """To the trash with what each source lacks; a failure line for one of which nothing was pruned."""

@@ -20,7 +20,7 @@ CONTEXT = multiprocessing.get_context("forkserver")
 class Forked:
     """``function(*arguments)`` in a process, whose status is what it returns; used as a ``Popen`` is."""
 
-    def __init__(self, log: Path, function: Callable[..., int], *arguments: str) -> None:
+    def __init__(self, log: Path, function: Callable[..., int], *arguments: object) -> None:
         CONTEXT.set_forkserver_preload(["tests.indexer.world"])
         self._process: Any = CONTEXT.Process(target=_logged, args=(str(log), function, arguments))
         self._process.start()
@@ -44,7 +44,7 @@ class Forked:
         self.send_signal(signal.SIGKILL)
 
 
-def _logged(log: str, function: Callable[..., int], arguments: tuple[str, ...]) -> None:
+def _logged(log: str, function: Callable[..., int], arguments: tuple[object, ...]) -> None:
     sys.stdout.flush()
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     for output in (1, 2):

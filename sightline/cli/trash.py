@@ -73,10 +73,13 @@ def restore(
             done = services.catalog.restore_images(number, None if all else what)
             _told_images(collection, done, json=json)
             return
-        names = what or [one.id for one in services.catalog.trashed_collections()]
-        back = [services.catalog.restore_collection(name, new_name).name for name in names]
-        images, refused = _restore_all_images(services) if all else (0, [])
-    _told_collections(back, images, refused, json=json)
+        if all:
+            back, refused = _restore_all_collections(services)
+            images, others = _restore_all_images(services)
+            _told_collections(back, images, refused + others, json=json)
+            return
+        back = [services.catalog.restore_collection(name, new_name).name for name in what or ()]
+    _told_collections(back, 0, [], json=json)
 
 
 def empty(
@@ -117,6 +120,20 @@ def _check_what(what: list[str] | None, *, all: bool) -> None:
 
     if bool(what) == all:
         raise InputError("Say what of the trash: ids of images with --collection, names without, or --all.")
+
+
+def _restore_all_collections(services: Installation) -> tuple[list[str], list[ItemError]]:
+    """Of several with one name the newest; the names that came back, and why others did not."""
+    from sightline.errors import ConflictError
+    from sightline.store.work_records import ItemError
+
+    back, refused = [], []
+    for one in services.catalog.trashed_collections():
+        try:
+            back.append(services.catalog.restore_collection(one.id).name)
+        except ConflictError as error:
+            refused.append(ItemError(one.id, "name_taken", str(error)))
+    return back, refused
 
 
 def _restore_all_images(services: Installation) -> tuple[int, list[ItemError]]:

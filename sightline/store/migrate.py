@@ -77,12 +77,6 @@ def _move(connection: Connection, target: str) -> str | None:
     return found
 
 
-def _holds_foreign_tables(connection: Connection) -> bool:
-    """Of a file; a PostgreSQL database may be shared."""
-    tables = set(inspect(connection).get_table_names()) - {"alembic_version"}
-    return connection.dialect.name == "sqlite" and bool(tables)
-
-
 def _run_alembic(connection: Connection, target: str, *, down: bool) -> None:
     from alembic import command
     from alembic.config import Config

@@ -89,6 +89,20 @@ def test_pruning_one_source_spares_what_came_from_another(world: World, both: tu
     assert ids(world) == EVERYTHING
 
 
+def test_what_came_after_the_source_was_looked_at_stays(world: World, tmp_path: Path) -> None:
+    """Another job of the same source brings it while this one is about to prune."""
+    photos = fill(tmp_path / "photos", *range(10))
+    run(world, photos)
+    (photos / "3.png").unlink()
+
+    def before_pruning(found: Pruning) -> bool:
+        run(world, fill(photos, 20))
+        return True
+
+    run(world, photos, prune=True, prune_limit="0", confirm=before_pruning)
+    assert ids(world) == sorted(f"{number}.png" for number in (*range(10), 20) if number != 3)
+
+
 def test_what_cannot_be_listed_is_not_pruned_and_the_others_are(world: World, tmp_path: Path) -> None:
     a, b = fill(tmp_path / "a", *range(10)), fill(tmp_path / "b", *range(10, 20))
     run(world, a, b)

@@ -11,13 +11,13 @@ from typing import cast
 
 import pytest
 
-from sightline.errors import ConflictError, NotFoundError
+from sightline.errors import ConflictError, CorruptionError, NotFoundError
 from sightline.indexer.building.purging import Purging
 from sightline.indexer.indexer import Indexer, Upload
 from sightline.indexer.settings import BuilderSettings
 from sightline.store.catalog import Catalog
 from sightline.store.filters import parse_filter
-from sightline.store.records import Image
+from sightline.store.records import Image, Segment
 from tests.indexer.traces import Traces, bytes_of
 from tests.indexer.world import COLLECTION, Knobs, World, picture, search_all, tended
 
@@ -327,6 +327,55 @@ def test_who_comes_second_again_and_again_gives_up_with_a_sentence_and_the_build
     assert report.purged == 1
     gone(victim, local)
     there(control, local)
+
+
+def damage(world: World, segment: Segment) -> None:
+    """Turns over most of what lies behind the header."""
+    path = world.segments.folder / segment.file
+    data = bytearray(path.read_bytes())
+    data[-200:] = bytes(byte ^ 0x55 for byte in data[-200:])
+    path.write_bytes(data)
+
+
+def test_damage_to_one_collection_keeps_no_picture_of_another(local: World) -> None:
+    other = replace(local.create(), name="others")
+    model = {name: getattr(other, name) for name in ("model", "revision", "fingerprint")}
+    local.catalog.create_collection(
+        "others", **model, num_query_tokens=other.num_query_tokens, joint_dim=other.joint_dim
+    )
+    uploads = [Upload(picture(number), name(number), caption(number)) for number in (5, 6)]
+    job, _ = local.indexer.add("others", uploads)
+    add(local, 3, 4)
+    local.indexer.wait(job.id, timeout=120)
+    damage(local, local.catalog.snapshot(COLLECTION).segments[0])
+    with pytest.raises(CorruptionError):
+        purging(local).images(COLLECTION, [name(3)])
+    traces = Traces({"original": picture(5), "caption": caption(5).encode()})
+    there(traces, local)
+    with pytest.raises(CorruptionError):
+        purging(local).images("others", [name(5)])
+    gone(traces, local)
+    assert [purge.collection_id for purge in local.catalog.outstanding_purges(float("inf"), 0, 9)] == [
+        local.catalog.collection(COLLECTION).id
+    ]
+
+
+def test_a_segment_that_only_the_index_could_mend_is_not_given_up_for_a_purge(local: World) -> None:
+    add(local, 3, 4)
+    add(local, 5, 6)
+    assert local.builder(**SETTLED).fold(COLLECTION)
+    first, second = local.catalog.snapshot(COLLECTION).segments
+    whole = (local.segments.folder / first.file).read_bytes()
+    damage(local, first)
+    with pytest.raises(CorruptionError, match="sightline doctor --repair"):
+        purging(local).images(COLLECTION, [name(5)])
+    generation = local.catalog.snapshot(COLLECTION).generation
+    assert generation is not None
+    assert generation.covered[0] == first.id
+    assert second.id not in generation.covered
+    (local.segments.folder / first.file).write_bytes(whole)
+    assert purging(local).finish() == 1
+    gone(Traces({"original": picture(5), "caption": caption(5).encode()}), local)
 
 
 def test_old_pages_that_somebody_reads_are_not_emptied_and_that_is_said(tmp_path: Path) -> None:

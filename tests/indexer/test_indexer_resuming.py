@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from sightline.errors import ConflictError
 from sightline.indexer.resuming import MOST, Resumption, listing_lease
 from sightline.store.records import LISTING
+from tests.forked import Forked
 from tests.indexer.world import COLLECTION, Knobs, Processes, World, assert_done_once, kill, stop_all, until
 
 COUNT = 150
@@ -146,6 +148,46 @@ def test_whoever_lost_its_listing_registers_nothing_more(world: World) -> None:
     assert stolen == [True]
     assert world.catalog.job(job).state == "registering"
     assert world.catalog.job_progress(job).total < 40
+
+
+def listing_until(data: str, most: int) -> int:
+    """A server that stops in order while it lists: its main thread ends, and other things end after it."""
+    world = World(Path(data))
+    job = Path(data, "job").read_text()
+    threading.Thread(target=world.indexer.register, args=(job,), daemon=True).start()
+    until("some to be registered", lambda: world.catalog.job_progress(job).total >= most, 60)
+    threading.Thread(target=time.sleep, args=(0.5,)).start()
+    return 0
+
+
+def test_a_listing_of_a_server_that_was_stopped_in_order_is_taken_up_as_well(
+    world: World, processes: Processes
+) -> None:
+    names = world.draw(COUNT)
+    job = begun(world, by_a_server=True)
+    (world.data / "job").write_text(job)
+    processes.append(Forked(world.data / "stopped.log", listing_until, str(world.data), 5))
+    assert processes[-1].wait(60) == 0
+    assert world.catalog.job_progress(job).total < COUNT, "the machine was too fast for this test"
+    assert world.catalog.job(job).state == "registering"
+    server = resumption(world, str(world.pictures))
+    until("the listing to be free", lambda: step(server) == 1, 20)
+    world.indexer.run_pending()
+    assert_done_once(world, job, names)
+
+
+def test_what_a_listing_that_died_had_found_is_indexed_though_its_source_is_away(
+    world: World, processes: Processes
+) -> None:
+    world.draw(COUNT)
+    job = begun(world, by_a_server=True)
+    registered = killed_while_listing(world, job, processes)
+    away = world.pictures.rename(world.data / "away")
+    until("the dead one's lease to run out", lambda: step(resumption(world, str(world.pictures))) == 1, 20)
+    away.rename(world.pictures)
+    world.indexer.run_pending()
+    progress = world.catalog.job_progress(job)
+    assert (progress.state, progress.indexed, progress.pending) == ("failed", registered, 0)
 
 
 def owner_of(world: World, job: str) -> str:

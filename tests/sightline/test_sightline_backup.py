@@ -357,6 +357,18 @@ def test_a_damaged_catalog_makes_no_point(first: Installation, place: LocalPlace
     assert check(place).problems == ()
 
 
+def test_a_point_that_cannot_be_read_lets_backups_go_on_and_keeps_all_files(
+    first: Installation, place: LocalPlace
+) -> None:
+    name = first.backup.run(place).point.name
+    path = place.root / "points" / f"{name}.json"
+    path.write_bytes(path.read_bytes()[:-9])
+    files = set(place.root.rglob("*"))
+    done = first.backup.run(place, Wish(keep=1))
+    assert (done.forgotten, done.removed) == (0, 0)
+    assert files <= set(place.root.rglob("*"))
+
+
 def test_old_points_go_with_what_only_they_name(
     first: Installation, place: LocalPlace, tmp_path: Path
 ) -> None:

@@ -13,7 +13,7 @@ from sightline.cli import searching
 from sightline.cli.main import run
 from sightline.records import SearchRequest
 from sightline.settings import Settings
-from sightline.wiring import open_installation
+from sightline.wiring import Installation, open_installation
 from tests.sightline.conftest import Ended, Run, index, processes_of, save
 
 COUNTS = ("indexed", "unchanged", "replaced", "deleted", "failed")
@@ -89,6 +89,19 @@ def test_the_life_of_a_collection(sightline: Run, settings: Settings, folder: Pa
     sightline("delete", "-c", "again", "--all")
     assert sightline("trash", "empty", "--all", "--yes", "--json").answer["collections"] == 1
     assert sightline("trash", "list", "--json").answer == {"collections": [], "images": []}
+
+
+def test_all_comes_back_but_for_collections_whose_name_is_taken(
+    sightline: Run, services: Installation, folder: Path
+) -> None:
+    for _ in range(2):
+        services.collections.create("pictures")
+        services.catalog.delete_collection("pictures")
+    assert sightline("index", str(folder), "-c", "others").code == 0
+    sightline("delete", "-c", "others", "--id", "b.png")
+    done = sightline("trash", "restore", "--all", "--json")
+    assert (done.code, done.answer["collections"], done.answer["images"]) == (1, ["pictures"], 1)
+    assert [one["reason"] for one in done.answer["refused"]] == ["name_taken"]
 
 
 def test_registering_only_leaves_the_work_to_workers(

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from sightline.errors import NotFoundError
+from sightline.errors import ConflictError, NotFoundError
 from tests.store.catalog_world import World, create_pictures, emptied, item, opened
 
 
@@ -24,7 +24,7 @@ def world(shared: World) -> Iterator[World]:
 
 
 def at_once(*works: Callable[[], object]) -> list[object]:
-    """What each returned, or the NotFoundError that it raised."""
+    """What each returned, or the error that it raised: NotFoundError or ConflictError."""
     done: list[object] = [None] * len(works)
     start = threading.Barrier(len(works), timeout=60)
 
@@ -32,7 +32,7 @@ def at_once(*works: Callable[[], object]) -> list[object]:
         start.wait(timeout=60)
         try:
             done[number] = work()
-        except NotFoundError as error:
+        except (NotFoundError, ConflictError) as error:
             done[number] = error
 
     threads = [threading.Thread(target=run, args=pair) for pair in enumerate(works)]
@@ -58,6 +58,22 @@ def test_a_collection_that_is_restored_and_expires_at_once_is_whole_or_gone(worl
             world.lose("a", "b")
         assert world.catalog.trashed_collections() == []
         assert world.catalog.check() == []
+
+
+def test_of_two_collections_that_come_back_under_one_name_at_once_one_does(world: World) -> None:
+    for _ in range(8):
+        world.catalog.delete_collection("pictures")
+        create_pictures(world.catalog)
+        world.catalog.delete_collection("pictures")
+        first, second = (one.id for one in world.catalog.trashed_collections())
+        done = at_once(
+            lambda name=first: world.catalog.restore_collection(name),  # type: ignore[misc]
+            lambda name=second: world.catalog.restore_collection(name),  # type: ignore[misc]
+        )
+        assert sum(isinstance(one, ConflictError) for one in done) == 1, done
+        assert len(world.catalog.trashed_collections()) == 1
+        world.catalog.empty_collection("pictures")
+    assert [one.name for one in world.catalog.collections()] == ["pictures"]
 
 
 def test_pictures_that_are_restored_and_emptied_at_once_are_either(world: World) -> None:

@@ -11,7 +11,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from sightline.store.records import COPIED, LOST, UPLOADED
 from sightline.store.schema import ImageRow
-from sightline.store.sql.rows import IMAGES, RELEASED_BLOBS, SOURCES, chunks, update_many
+from sightline.store.sql.rows import IMAGES, RELEASED_BLOBS, SOURCES, chunks, is_in, update_many
 from sightline.store.sql.seen import Seen
 from sightline.store.work_records import Registration
 
@@ -56,13 +56,13 @@ def holders(connection: Connection, collection_id: int, image_ids: Iterable[str]
         for state, rows in (("live", found.live), ("pending", found.pending)):
             where = (
                 ImageRow.collection_id == collection_id,
-                ImageRow.state == state,
+                is_in(state),
                 ImageRow.image_id.in_(chunk),
             )
             rows.update((row.image_id, row) for row in connection.execute(_VERSIONS.where(*where)))
         failed = (
             ImageRow.collection_id == collection_id,
-            ImageRow.state == "failed",
+            is_in("failed"),
             ImageRow.reason == LOST,
         )
         lost = connection.execute(_VERSIONS.where(*failed, ImageRow.image_id.in_(chunk)))

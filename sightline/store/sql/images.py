@@ -238,10 +238,6 @@ def _described(
     return found
 
 
-def _kept(collection_id: int) -> tuple[ColumnElement[bool], ...]:
-    return (ImageRow.collection_id == collection_id, ImageRow.state.in_(("live", "trashed")))
-
-
 def kept(connection: Connection, collection_id: int, keys: Sequence[int]) -> dict[int, Image]:
     """As ``describe``, and those in the trash."""
     return _described(connection, _KEPT, collection_id, keys)

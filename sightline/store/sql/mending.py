@@ -15,7 +15,7 @@ from sightline.store.records import LOST, Image, NewSegment
 from sightline.store.schema import FeatureSetRow, ImageRow, PlacementRow
 from sightline.store.sql.builder import replace_segments
 from sightline.store.sql.publishing import insert_segment, plain_segment
-from sightline.store.sql.releasing import bury_keys, release
+from sightline.store.sql.releasing import bury_keys, bury_trashed
 from sightline.store.sql.rows import (
     IMAGES,
     PLACEMENTS,
@@ -77,9 +77,7 @@ def _end(connection: Connection, now: float, lost: Mapping[int, str]) -> None:
         connection.execute(insert(IMAGES).from_select([*_KEPT, *given], row))
     bury_keys(connection, now, lost)
     for chunk in chunks(sorted(lost)):  # what was in the trash cannot be restored any more
-        trashed = [ImageRow.key.in_(chunk), ImageRow.state == "trashed"]
-        release(connection, now, trashed)
-        connection.execute(update(ImageRow).where(*trashed).values(state="buried", buried_at=now))
+        bury_trashed(connection, now, [ImageRow.key.in_(chunk)])
 
 
 def lost_images(connection: Connection, collection_id: int, after: int = 0, limit: int = 256) -> list[Image]:

@@ -56,11 +56,11 @@ def _came_from(connection: Connection, job: Job, source: str) -> ColumnElement[b
 
 
 def _gone(connection: Connection, job: Job, source: str) -> Where:
-    """Images of the source that the job has not met in it."""
+    """Images of the source that the job has not met in it, but for those that came while it looked."""
     met = and_(
         JobSeenRow.job_id == job.id,
         JobSeenRow.image_id == ImageRow.image_id,
         JobSeenRow.source_id == ImageRow.source_id,
     )
-    here = ImageRow.collection_id == job.collection_id
-    return [here, _came_from(connection, job, source), ~exists().where(met)]
+    here = (ImageRow.collection_id == job.collection_id, ImageRow.created_at <= job.created_at)
+    return [*here, _came_from(connection, job, source), ~exists().where(met)]

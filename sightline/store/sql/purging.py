@@ -102,7 +102,7 @@ def _matching(
     live = (ImageRow.collection_id == collection_id, ImageRow.state == "live")
     match = condition(filter, connection.dialect.name)
     found = connection.scalars(select(ImageRow.image_id).where(*live, match))
-    return [name for name in found if ids is None or name in set(ids)]
+    return list(found) if ids is None else sorted(set(ids).intersection(found))
 
 
 def _begin(connection: Connection, now: float, where: Sequence[ColumnElement[bool]]) -> set[str]:

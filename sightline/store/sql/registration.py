@@ -26,6 +26,7 @@ from sightline.store.sql.rows import (
     JOBS,
     bump_version,
     chunks,
+    is_in,
     job_record,
     lock_collection,
     update_many,
@@ -153,7 +154,7 @@ def _supersede(connection: Connection, now: float, collection_id: int, image_ids
     for chunk in chunks(image_ids):
         for state in ("pending", "failed"):
             named = (ImageRow.collection_id == collection_id, ImageRow.image_id.in_(chunk))
-            discard(connection, now, [*named, ImageRow.state == state])
+            discard(connection, now, [*named, is_in(state)])
 
 
 def _update_in_place(
@@ -255,7 +256,7 @@ def record_failure(
     image_id = line_id(image_id)
     job = open_job(connection, job_id)
     named = (ImageRow.collection_id == job.collection_id, ImageRow.image_id == image_id)
-    discard(connection, now, [*named, ImageRow.state == "failed"])
+    discard(connection, now, [*named, is_in("failed")])
     known = source_ids(connection, now, job.collection_id, [source])
     mark_seen(connection, job_id, {image_id: 0 if source is None else known[source]})
     row = {

@@ -7,7 +7,7 @@ from dataclasses import fields
 from itertools import islice
 from typing import Any, SupportsInt, TypeVar, cast
 
-from sqlalchemy import Connection, Row, Select, Table, bindparam, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, Table, bindparam, select, text, update
 
 from sightline.errors import NotFoundError
 from sightline.store.records import Collection, Generation, Image, Job, Segment, Task
@@ -48,6 +48,11 @@ def chunks(items: Iterable[Item], size: int = CHUNK) -> Iterator[list[Item]]:
     iterator = iter(items)
     while chunk := list(islice(iterator, size)):
         yield chunk
+
+
+def is_in(state: str) -> ColumnElement[bool]:
+    """An image's state, written out: the plan that PostgreSQL keeps for any state has no partial index."""
+    return cast("ColumnElement[bool]", text(f"images.state = '{state}'"))
 
 
 def plain_keys(keys: Iterable[SupportsInt]) -> list[int]:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, func, select, update
+from sqlalchemy.exc import IntegrityError
 
 from sightline.errors import ConflictError, NotFoundError
 from sightline.store.records import Collection
@@ -199,12 +200,16 @@ def restore_collection(connection: Connection, name: str, new_name: str | None =
     if new_name is not None:
         check_collection_name(new_name)
     wanted = new_name or own
+    taken = ConflictError(
+        f"There is a collection {wanted!r} by now: restore the deleted one under another name, --as NAME."
+    )
     if connection.scalar(select(CollectionRow.id).where(CollectionRow.name == wanted)) is not None:
-        raise ConflictError(
-            f"There is a collection {wanted!r} by now: restore the deleted one under another name, --as NAME."
-        )
+        raise taken
     values = {"name": wanted, "trashed_name": None, "trashed_at": None}
-    connection.execute(update(CollectionRow).where(CollectionRow.id == number).values(values))
+    try:
+        connection.execute(update(CollectionRow).where(CollectionRow.id == number).values(values))
+    except IntegrityError as error:  # somebody else was faster since the question
+        raise taken from error
     bump_version(connection, number)
     return collection_named(connection, wanted)
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
+from sightline.errors import CorruptionError
 from sightline.store.durable import ASIDE
 from sightline.upkeep.backups.contents import (
     CODECS,
@@ -23,13 +25,20 @@ if TYPE_CHECKING:
     from sightline.store.places import Place
     from sightline.upkeep.backups.points import Point
 
+log = logging.getLogger(__name__)
+
 
 def forget_old(place: Place, installation: str, keep: int) -> tuple[int, int]:
     """Keep the newest points of an installation and all of others; how many points and files went.
 
-    Points first: one that is cut short leaves files that nobody names, never names without files.
+    Points first: one that is cut short leaves files that nobody names, never names without files. While a
+    point cannot be read (damaged, or of a newer program) nobody knows what it names, and nothing goes.
     """
-    points = [read_point(place, name) for name in list_points(place)]
+    try:
+        points = [read_point(place, name) for name in list_points(place)]
+    except CorruptionError as error:
+        log.warning("No old point is removed: %s", error)
+        return 0, 0
     old = [point for point in points if point.installation == installation][:-keep]
     if not old:
         return 0, 0
