@@ -170,7 +170,12 @@ class ImagePaths:
         if scope["type"] == "http" and "/images/" in scope["path"]:
             root = scope.get("root_path", "")
             raw = (scope.get("raw_path") or b"").decode("latin-1").partition("?")[0]
-            path = canonical_path(raw.removeprefix(root))
+            try:
+                path = canonical_path(raw.removeprefix(root))
+            except UnicodeDecodeError:
+                problem = Problem(400, "The address is not UTF-8.")
+                await respond(problem, scope["path"], scope.get("request_id"))(scope, receive, send)
+                return
             if path is not None:
                 scope = {**scope, "path": root + path if raw.startswith(root) else path}
         await self._app(scope, receive, send)

@@ -56,6 +56,8 @@ def unescape(segment: str) -> str:
 def canonical_path(raw: str) -> str | None:
     """The path to route by, for a raw path below ``/v1/collections/NAME/images/``; None for others.
 
+    Raises UnicodeDecodeError for an address that is not UTF-8: no id is called so.
+
     >>> canonical_path("/v1/collections/c/images/a%2Fb.jpg/file")
     '/v1/collections/c/images/a%2Fb.jpg/file'
     >>> canonical_path("/v1/collections/c/images/a/b.jpg")
@@ -68,7 +70,7 @@ def canonical_path(raw: str) -> str | None:
         return None
     rest = parts[5:]
     aspect = rest.pop() if len(rest) > 1 and rest[-1] in ASPECTS else None
-    image_id = "/".join(unquote(part) for part in rest)
+    image_id = "/".join(unquote(part, errors="strict") for part in rest)
     if image_id in DOTS_IN_ADDRESSES:
         image_id = image_id.replace("%2E", ".")
     head = "/".join(unquote(part) for part in parts[:5])

@@ -26,11 +26,20 @@ class OwnFolders:
     """The folders of this installation, as far as they are local; what does not exist is not among them."""
 
     def __init__(self, paths: Iterable[str] = ()) -> None:
-        self._places = {place for path in paths if (place := _place(path)) is not None}
+        self._paths = tuple(paths)
+        self._places = {place for path in self._paths if (place := _place(path)) is not None}
+
+    def owns(self, path: str) -> bool:
+        """Whether a folder is one of them by now: they may have been made since this listing began."""
+        return _place(path) in {_place(one) for one in self._paths}
+
+    def is_ours(self, state: os.stat_result) -> bool:
+        """Whether a folder (its ``os.stat``) is one of them."""
+        return (state.st_dev, state.st_ino) in self._places
 
     def has(self, path: str, state: os.stat_result) -> bool:
         """Whether a folder (with its ``os.stat``) is one of them, or one of another installation."""
-        return (state.st_dev, state.st_ino) in self._places or is_installation(path)
+        return self.is_ours(state) or is_installation(path)
 
     def check_source(self, path: str, state: os.stat_result) -> None:
         """Raises SourceError for a folder of an installation that was named as a source."""

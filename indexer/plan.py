@@ -55,7 +55,11 @@ class PruneLimit:
         if text is None:
             return cls()
         number, percent = text.strip().removesuffix("%").strip(), text.strip().endswith("%")
-        if not number.replace(".", "", 1 if percent else 0).isdecimal() or (percent and float(number) > 100):
+        if (
+            len(number) > 18
+            or not number.replace(".", "", 1 if percent else 0).isdecimal()
+            or (percent and float(number) > 100)
+        ):
             raise InputError(f"The prune limit {text!r:.40} is neither a number nor a share like 20%.")
         return cls(None, float(number)) if percent else cls(int(number), None)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sightline.errors import SourceError
-from sightline.indexer.items import SourceProblem
+from sightline.indexer.items import SKIPPED, SourceProblem
 from sightline.indexer.plan import Plan, PruneLimit, moved_address
 from sightline.indexer.pruning import Listing, objection
 from sightline.indexer.sources.listing import address_of, iter_source
@@ -68,10 +68,12 @@ def _met(parts: IndexerParts, source: str, plan: Plan, listing: Listing) -> set[
     met = set()
     try:
         for item in iter_source(source, max_bytes=parts.max_bytes, allow_remote=True, own=parts.own_folders):
-            listing.met += 1
-            met.add(hash(plan.id_prefix + item.image_id))
             if isinstance(item, SourceProblem) and item.hides_more:
                 listing.whole = False
+            if isinstance(item, SourceProblem) and item.reason == SKIPPED:
+                continue
+            listing.met += 1
+            met.add(hash(plan.id_prefix + item.image_id))
     except SourceError:
         listing.whole = False
     return met

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from sightline.errors import ImageRejected, InputError, SourceError, UnavailableError
 from sightline.faultpoint import faultpoint
-from sightline.indexer.items import DUPLICATE, SourceItem, SourceProblem
+from sightline.indexer.items import DUPLICATE, SKIPPED, SourceItem, SourceProblem
 from sightline.indexer.parts import IndexerParts
 from sightline.indexer.plan import Plan
 from sightline.indexer.pruning import Listing
@@ -158,7 +158,8 @@ class Registrar:
                     if isinstance(outcome, SourceProblem):
                         listing.whole = listing.whole and not outcome.hides_more
                         told = (outcome.image_id, outcome.uri, outcome.reason, outcome.detail)
-                        self.fail(*told, listing.source)
+                        if outcome.reason != SKIPPED:
+                            self.fail(*told, listing.source)
                     else:
                         self.add(outcome)
 

@@ -59,6 +59,8 @@ def delete_collection(name: Name, parts: PartsHere, purge: Purge = False) -> Non
 
 def check_model(model: str, parts: ApiParts) -> None:
     """Over HTTP a model is a hub id or a name: a path would let strangers look around in our folders."""
+    if not model.strip():
+        raise invalid("/model", "The name of a model cannot be empty.")
     if model == parts.default_model:
         return
     if model.startswith(("/", ".", "~")) or "\\" in model or ".." in model or "://" in model:

@@ -151,7 +151,7 @@ class Purging:
         for backend in self._indexes.backends.values():
             backend.erase(gone)
         faultpoint("purge.files")
-        for sha256 in sorted({purge.sha256 for purge in purges} - {""}):
+        for sha256 in sorted({purge.sha256 for purge in purges} - {""}) if self._are_originals_ours() else ():
             if not self._blobs.erase(sha256, partial(self._catalog.is_referenced, sha256)):
                 raise ConflictError(
                     "An original is brought back again and again; the builder erases it later."
@@ -165,6 +165,17 @@ class Purging:
                 "the builder empties them, or another purge."
             )
         return stuck
+
+    def _are_originals_ours(self) -> bool:
+        """Whether nobody else keeps bytes in the same place: they may be those of another one's pictures."""
+        others = self._blobs.owners() - {self._catalog.installation_id()}
+        if others:
+            log.warning(
+                "Originals and thumbnails stay where they are: the installation %s keeps some there, too, "
+                "and may have the same pictures.",
+                min(others)[:12],
+            )
+        return not others
 
     def _rewrite(self, collection_id: int, keys: Sequence[int]) -> set[int]:
         """Segments and generations of a collection without these keys, which are gone in the catalog.

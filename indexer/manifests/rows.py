@@ -49,7 +49,8 @@ def csv_rows(path: str) -> Iterator[Row]:
     Raises:
         SourceError: the file cannot be read, or its header has no ``uri`` or names a column twice.
     """
-    reader = csv.reader((line.decode("utf-8", "surrogateescape") for line in _lines(path)), strict=True)
+    text = _Text(path)
+    reader = csv.reader(iter(text), strict=True)
     header = _header(reader, path)
     while True:
         before = reader.line_num
@@ -60,8 +61,25 @@ def csv_rows(path: str) -> Iterator[Row]:
         except csv.Error as error:
             yield Row(before + 1, fault=f"it is no CSV: {error}")
             continue
-        if cells:
+        if cells and len(cells) < len(header) and text.is_cut:
+            yield Row(
+                before + 1, fault="it has fewer cells than columns, and the file ends in it: it is cut off"
+            )
+        elif cells:
             yield _csv_row(before + 1, header, cells)
+
+
+class _Text:
+    """The lines of a file, and whether the last one so far has no end."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self.is_cut = False
+
+    def __iter__(self) -> Iterator[str]:
+        for line in _lines(self._path):
+            self.is_cut = not line.endswith(b"\n")
+            yield line.decode("utf-8", "surrogateescape")
 
 
 def _header(reader: Iterator[list[str]], path: str) -> list[str]:

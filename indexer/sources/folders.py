@@ -20,8 +20,8 @@ from typing import Final
 from sightline.errors import SourceError
 from sightline.indexer.cloud import is_away, name_in_the_cloud
 from sightline.indexer.files import absolute, is_ignored, local_uri, readable
-from sightline.indexer.installations import OwnFolders
-from sightline.indexer.items import SourceProblem
+from sightline.indexer.installations import OwnFolders, is_installation
+from sightline.indexer.items import SKIPPED, SourceProblem
 
 SORT_LIMIT: Final = 10_000
 """Entries of one folder that are sorted; about 2 MB of names."""
@@ -68,7 +68,11 @@ def walk(
             state = os.stat(path)
             if not name:
                 own.check_source(path, state)
-            if (state.st_dev, state.st_ino) in visited or own.has(path, state):
+            if (state.st_dev, state.st_ino) in visited or own.is_ours(state):
+                continue
+            if is_installation(path) and not own.owns(path):
+                yield _passed_over(name, path)
+            if is_installation(path):
                 continue
             visited.add((state.st_dev, state.st_ino))
             subfolders = yield from _list(name, path, links, sort_limit)
@@ -81,6 +85,12 @@ def walk(
             yield SourceProblem(readable(name), local_uri(path), "unreadable", detail, hides_more=True)
         else:
             folders += sorted(subfolders, reverse=True)
+
+
+def _passed_over(name: str, path: str) -> SourceProblem:
+    """Pictures may have come from it before, so what is not met now may lie there."""
+    detail = f"The folder {readable(name)} is one of a Sightline installation; nothing in it is listed."
+    return SourceProblem(readable(name), local_uri(path), SKIPPED, detail, hides_more=True)
 
 
 def _list(

@@ -97,3 +97,13 @@ def test_a_slash_too_many_is_another_address_and_no_redirect(filled: TestClient)
             answer = filled.request(method, f"{path}/", follow_redirects=False)
             assert answer.status_code in (404, 405, 422), (method, path)
     assert len(filled.get(IMAGES).json()["items"]) == 6
+
+
+def test_an_address_that_is_not_utf_8_is_nobodys(client: TestClient, services: Installation) -> None:
+    client.post("/v1/collections", json={"name": "pictures"})
+    upload(client, {"x\ufffd.png": png("red")})
+    services.indexer.run_pending()
+    for address in ("x%FE.png", "x%ff.png", "x%ED%A0%80.png"):
+        assert client.delete(f"{IMAGES}/{address}").status_code == 400
+        assert client.get(f"{IMAGES}/{address}/file").status_code == 400
+    assert [image["id"] for image in client.get(IMAGES).json()["items"]] == ["x\ufffd.png"]

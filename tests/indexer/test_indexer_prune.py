@@ -372,3 +372,19 @@ def test_a_remote_folder_that_cannot_be_listed_keeps_all_of_its_source(world: Wo
     disk.broken = False
     run(world, "failing://bucket", prune=True)
     assert len(ids(world)) == 9
+
+
+def test_what_may_lie_in_a_folder_that_is_passed_over_is_not_pruned(world: World, tmp_path: Path) -> None:
+    photos = fill(tmp_path / "photos", 1, 2)
+    fill(photos / "app", 3)
+    run(world, photos)
+    (photos / "app" / "catalog.sqlite").touch()
+    (photos / "app" / "thumbnails").mkdir()
+    job = run(world, photos, prune=True, prune_limit="100%")
+    assert ids(world) == ["1.png", "2.png", "app/3.png"]
+    assert reasons(world, job) == ["not-pruned"]
+
+
+def test_a_limit_of_thousands_of_digits_is_one_sentence() -> None:
+    with pytest.raises(InputError, match="is neither a number nor a share"):
+        PruneLimit.parse("9" * 5000)

@@ -444,3 +444,12 @@ def test_an_upload_of_bytes_that_are_purged_at_the_same_time_is_not_lost(local: 
     assert local.indexer.wait(job.id, timeout=120).indexed == 1
     [image] = local.live()
     assert local.blobs.get(image.sha256) == picture(1)
+
+
+def test_originals_that_another_installation_may_have_too_stay(local: World) -> None:
+    add(local, 1, 2)
+    image = by_number(local)[1]
+    local.blobs.claim("another installation")
+    purging(local).images(COLLECTION, [image.image_id])
+    assert image.image_id not in {one.image_id for one in local.live()}
+    assert local.blobs.has(image.sha256)

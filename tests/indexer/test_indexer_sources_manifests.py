@@ -280,3 +280,16 @@ def test_listing_a_jsonl_manifest_is_lazy(tmp_path: Path) -> None:
     assert next(listing).image_id == "0.jpg"
     path.write_bytes(b"")
     assert sum(1 for _ in listing) < 15_000  # what was buffered, and no more
+
+
+def test_a_csv_that_is_cut_off_in_its_last_row_invents_no_picture(tmp_path: Path) -> None:
+    for name in "ab":
+        (tmp_path / f"{name}.png").touch()
+    whole = "uri,id,caption\na.png,first,one\nb.png,second,two\n"
+    for cut in range(whole.index("b.png,") + 1, whole.index("second,") + len("second")):
+        first, last = listed(text(tmp_path, whole[:cut]))
+        assert isinstance(first, SourceItem)
+        assert first.image_id == "first"
+        assert isinstance(last, SourceProblem)
+        assert last.hides_more, whole[:cut]
+    assert len(items(text(tmp_path, "uri,id,caption\na.png,first\n"))) == 1

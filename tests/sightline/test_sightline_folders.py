@@ -156,3 +156,17 @@ def test_doctor_tells_what_lies_in_the_folders_and_adopt_takes_them_over(
     assert sightline("adopt", "--yes").code == 0
     assert filled.catalog.installation_id() in marker.read_text()
     assert sightline("doctor", "--json").code == 0
+
+
+def test_folders_stay_ours_when_the_schema_goes_back_and_comes_again(
+    sightline: Run, settings: Settings, tmp_path: Path
+) -> None:
+    for name in "ab":
+        save(tmp_path / "pictures", name, "red", "green")
+    command = ("index", str(tmp_path / "pictures"), "--collection", "colours", "--json")
+    assert sightline(*command).code == 0
+    assert sightline("migrate", "--to", "0001").code == 0
+    assert sightline("migrate").code == 0
+    save(tmp_path / "pictures", "c", "red", "green")
+    done = sightline(*command)
+    assert (done.code, done.answer["indexed"], done.answer["unchanged"]) == (0, 1, 2), done

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from sightline.errors import SourceError
+from sightline.indexer.items import SKIPPED
 from sightline.indexer.sources.listing import iter_source
 from sightline.settings import Settings
 from sightline.wiring import open_installation
@@ -25,7 +26,8 @@ def draw(folder: Path, count: int) -> None:
 
 
 def listed(source: Path | str, *own: str) -> list[str]:
-    return [item.image_id for item in iter_source(str(source), own=own)]
+    found = iter_source(str(source), own=own)
+    return [item.image_id for item in found if getattr(item, "reason", None) != SKIPPED]
 
 
 def indexed(settings: Settings, source: Path, *, copy: bool = False) -> int:

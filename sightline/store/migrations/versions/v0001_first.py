@@ -206,3 +206,4 @@ def downgrade() -> None:
         "collections",
     ):
         op.drop_table(table)
+    op.execute("DROP TABLE IF EXISTS installation")  # what 0003 leaves behind

@@ -90,7 +90,7 @@ def downgrade() -> None:
     _seen(("job_id", "image_id"), "DISTINCT job_id, image_id")
     op.drop_table("loose_files")
     op.drop_table("purges")
-    op.drop_table("installation")
+    # The installation's id stays, though 0002 does not know it: folders carry it, for the next upgrade.
 
 
 def _jobs_and_tasks() -> None:
@@ -121,6 +121,8 @@ def _seen(key: tuple[str, ...], rows: str) -> None:
 
 
 def _installation() -> None:
+    if sa.inspect(op.get_bind()).has_table("installation"):
+        return
     table = op.create_table(
         "installation",
         *texts("id"),
