@@ -19,7 +19,7 @@ from PIL import Image as Pillow
 
 from sightline.blip.toy import ToyEncoder
 from sightline.imaging.decoding import decode
-from tests.crash.client import Client, Hit, Silence
+from tests.crash.client import ALL, Client, Hit, Silence
 from tests.crash.installation import ROOT, Installation
 from tests.crash.ledger import Content, Entry, Ledger
 from tests.indexer.world import picture
@@ -296,7 +296,7 @@ class Searcher(Actor):
         text = self.random.choice(TEXTS)
         steps, before = self._ledger.steps(), self._ledger.now()
         try:
-            hits = self._client.search(text, 1000, self.random.random() < 0.3)
+            hits = self._client.search(text, ALL, self.random.random() < 0.3)
             self.check(text, hits, before, self._ledger.since(steps))
             self.notes.count("searches answered")
             if self._files:

@@ -11,6 +11,8 @@ from urllib.parse import quote
 
 Outcome = Literal["done", "refused", "doubt"]
 TIMEOUT_SECONDS = 8.0
+ALL = 10_000
+"""Hits of one answer, at most: more than a run makes pictures, or the rest would be taken for lost."""
 
 
 @dataclass(frozen=True)
