@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy import Connection, Table, bindparam, delete, func, insert, make_url, select, text, update
+from sqlalchemy.exc import ArgumentError
 
 from sightline.errors import CatalogDamagedError, UnavailableError
 from sightline.store.catalog import Catalog, open_catalog
@@ -45,11 +46,15 @@ def sqlite_url(path: Path) -> str:
 
 
 def sqlite_file(url: str) -> Path | None:
-    """The file of a SQLite catalog; None for another database."""
-    parsed = make_url(url)
-    if parsed.get_backend_name() != "sqlite" or not parsed.database:
+    """The file of a SQLite catalog; None for another database, and for what `make_engine` refuses."""
+    try:
+        parsed = make_url(url)
+        is_sqlite = parsed.get_backend_name() == "sqlite"
+    except ArgumentError:
         return None
-    return Path(parsed.database)
+    if not is_sqlite or parsed.database in (None, "", ":memory:"):
+        return None
+    return Path(str(parsed.database))
 
 
 # --- out --------------------------------------------------------------------------------------------------
