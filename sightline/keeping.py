@@ -55,7 +55,7 @@ class Keeping(Pillars):
 
     @once
     def restore(self) -> Restore:
-        """Makes this installation from a backup; opens no catalog before, and lets nobody else until closed."""
+        """Makes this installation from a backup; lets nobody else open the catalog until this is closed."""
         from sightline.upkeep.backups.restoring import Restore, Target
 
         told = self.settings

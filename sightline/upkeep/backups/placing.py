@@ -16,6 +16,7 @@ from sightline.store.sqlite import is_log_emptied
 
 PIECES: Final = ("-wal", "-shm", "")
 """What a SQLite catalog consists of. The log goes first: it must never meet another file."""
+HEADER: Final = b"SQLite format 3\0"
 
 
 def put_catalog(path: Path, url: str) -> None:
@@ -35,10 +36,16 @@ def put_catalog(path: Path, url: str) -> None:
 
 def set_aside(file: Path) -> None:
     """A catalog under a name of its own, with its log, where SQLite finds it; nothing when none is there."""
-    if file.exists():
-        with suppress(sqlite3.DatabaseError):  # damaged: it is moved as it is
+    if _is_sqlite(file):  # else SQLite would delete the log: it is moved as it is
+        with suppress(sqlite3.DatabaseError):
             is_log_emptied(str(file))  # a kill between two of the renames parts nothing then
     name = f"{file.name}.replaced-{time.time_ns()}"
     for piece in PIECES:
         with suppress(FileNotFoundError):
             Path(f"{file}{piece}").rename(file.with_name(f"{name}{piece}"))
+
+
+def _is_sqlite(file: Path) -> bool:
+    with suppress(OSError), file.open("rb") as opened:
+        return opened.read(len(HEADER)) == HEADER
+    return False
