@@ -20,6 +20,7 @@ from sightline.store.places import LocalPlace
 from sightline.store.portable import sqlite_url
 from sightline.upkeep.backups.placing import set_aside
 from sightline.wiring import open_installation
+from tests.services import _postgres_schema
 from tests.sightline.backup_world import settings_of, upload
 
 ROOT = Path(__file__).parents[2]
@@ -127,6 +128,32 @@ def test_of_two_restores_at_once_one_restores_and_the_other_says_why_not(
     assert any(word in refused for word in ("not empty", "under way", "are running")), refused
     assert names(second) == ["saved"]
     assert not list(second.data_folder.glob("*.replaced-*")), "nothing was put over the first one"
+
+
+@pytest.mark.services
+def test_of_two_restores_into_one_empty_database_the_later_one_is_refused(
+    request: pytest.FixtureRequest, place: LocalPlace, tmp_path: Path
+) -> None:
+    with _postgres_schema(request.getfixturevalue("_postgres_shared")) as url:
+        second, third = settings_of(tmp_path / "second", url), settings_of(tmp_path / "third", url)
+        with open_installation(second) as services, pytest.raises(ConflictError, match="meanwhile"):
+            services.restore.run(Overtaken(place.root, third))
+        with open_installation(third) as services:
+            assert [one.image_id for one in services.catalog.images("pictures").items] == ["saved"]
+
+
+class Overtaken(LocalPlace):
+    """A place during whose first segment another restore goes all the way."""
+
+    def __init__(self, root: Path, settings: Settings) -> None:
+        super().__init__(root)
+        self._settings = settings
+
+    def chunks(self, path: str) -> Iterator[bytes]:
+        if path.startswith("segments"):
+            with open_installation(self._settings) as other:
+                other.restore.run(LocalPlace(self.root))
+        return super().chunks(path)
 
 
 class Asks(LocalPlace):

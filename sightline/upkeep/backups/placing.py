@@ -19,12 +19,15 @@ PIECES: Final = ("-wal", "-shm", "")
 HEADER: Final = b"SQLite format 3\0"
 
 
-def put_catalog(path: Path, url: str) -> None:
-    """A prepared file becomes the catalog at ``url``, which nobody else has open."""
+def put_catalog(path: Path, url: str, *, replace: bool) -> None:
+    """A prepared file becomes the catalog at ``url``; a file there is nobody else's, for it is locked.
+
+    ConflictError: ``replace`` is not given, and another restore was faster on a server.
+    """
     file = sqlite_file(url)
     if file is None:
         with closing(open_catalog(url)) as catalog:
-            import_catalog(path, catalog.database)
+            import_catalog(path, catalog.database, replace=replace)
         return
     file.parent.mkdir(parents=True, exist_ok=True)
     aside = file.with_name(f".{file.name}.restoring")

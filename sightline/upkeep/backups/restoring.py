@@ -120,7 +120,7 @@ class Restore:
                 faultpoint("restore.begun")
                 self._files(place, point, path, restored, show)
                 faultpoint("restore.filed")
-                put_catalog(path, self._target.catalog_url)
+                put_catalog(path, self._target.catalog_url, replace=replace)
                 faultpoint("restore.placed")
                 self._settle_in()
                 self._end()
@@ -133,7 +133,10 @@ class Restore:
     # --- may it be? -------------------------------------------------------------------------------
 
     def _check_idle(self) -> None:
-        """No process works on the catalog that is about to be replaced."""
+        """No process works on the catalog that is about to be replaced.
+
+        Of a file the lock tells already. On a server leases do, of what works there and of work in hand.
+        """
         file = sqlite_file(self._target.catalog_url)
         if file is not None and not file.exists():
             return
@@ -141,7 +144,8 @@ class Restore:
             suppress(CatalogDamagedError, InputError),
             closing(open_catalog(self._target.catalog_url)) as catalog,
         ):
-            if worker_is_alive(catalog) or builder_is_alive(catalog):
+            in_hand = catalog.backlog().leased if file is None else 0
+            if worker_is_alive(catalog) or builder_is_alive(catalog) or in_hand:
                 raise ConflictError(RUNNING)
 
     def _check_empty(self, point: Point) -> None:
