@@ -55,11 +55,12 @@ class Keeping(Pillars):
 
     @once
     def restore(self) -> Restore:
-        """Makes this installation from a backup; opens no catalog before."""
+        """Makes this installation from a backup; lets nobody else open the catalog until this is closed."""
         from sightline.upkeep.backups.restoring import Restore, Target
 
         told = self.settings
-        target = Target(told.catalog_url, told.segments_folder, told.generations_folder, self.blobs)
+        folders = (told.segments_folder, told.generations_folder)
+        target = Target(told.catalog_url, self.catalog_lock, *folders, self.blobs)
         return Restore(target, self._settle_in)
 
     def _settle_in(self) -> None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from sightline.settings import Settings
     from sightline.store.blobs import BlobStore
     from sightline.store.catalog import Catalog
+    from sightline.store.catalog_lock import CatalogLock
     from sightline.store.index import Indexes
     from sightline.store.ownership import Place
     from sightline.store.segments import SegmentReader
@@ -55,15 +56,26 @@ class Pillars:
             self.decoder.close()
         if is_made(self, "catalog") and self.given.catalog is None:
             self.catalog.close()
+        if is_made(self, "catalog_lock"):
+            self.catalog_lock.close()
+
+    @once
+    def catalog_lock(self) -> CatalogLock:
+        """Keeps a restore and all others apart."""
+        from sightline.store.catalog_lock import CatalogLock
+        from sightline.store.portable import sqlite_file
+
+        return CatalogLock(sqlite_file(self.settings.catalog_url))
 
     @once
     def catalog(self) -> Catalog:
-        """The catalog, migrated to this version's schema."""
+        """The catalog, migrated to this version's schema. UnavailableError: a restore is under way."""
         if self.given.catalog is not None:
             return self.given.catalog
         from sightline.store.catalog import open_catalog
         from sightline.store.ownership import require_catalog
 
+        self.catalog_lock.share()
         if not self.settings.database_url:
             self.settings.data_folder.mkdir(parents=True, exist_ok=True)
             require_catalog(self.settings.data_folder, self.settings.data_folder / CATALOG)

@@ -113,14 +113,17 @@ def migrate(
 
 def _migrate_to(settings: Settings, revision: str) -> str:
     """What was done, in a sentence."""
+    from contextlib import closing
+
+    from sightline.store.catalog_lock import CatalogLock
     from sightline.store.database import Database, make_engine
     from sightline.store.migrate import migrate_to
+    from sightline.store.portable import sqlite_file
 
-    database = Database(make_engine(settings.catalog_url))
-    try:
+    url = settings.catalog_url
+    with closing(CatalogLock(sqlite_file(url))) as lock, closing(Database(make_engine(url))) as database:
+        lock.share()
         before = migrate_to(database, revision)
-    finally:
-        database.close()
     if before == revision:
         return f"The catalog has schema {revision} already."
     lost = before is not None and revision < "0002" <= before

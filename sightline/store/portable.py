@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy import Connection, Table, bindparam, delete, func, insert, make_url, select, text, update
+from sqlalchemy.exc import ArgumentError
 
-from sightline.errors import CatalogDamagedError, UnavailableError
+from sightline.errors import CatalogDamagedError, ConflictError, UnavailableError
 from sightline.store.catalog import Catalog, open_catalog
 from sightline.store.damage import damaged, is_damage
 from sightline.store.database import Database, make_engine
@@ -26,6 +27,7 @@ from sightline.store.metadata import METADATA
 from sightline.store.schema import GenerationRow, PlacementRow, SegmentRow
 from sightline.store.schema_upkeep import InstallationRow, SingletonRow
 from sightline.store.schema_work import TaskRow
+from sightline.store.sql.backups import is_unused
 
 ROWS: Final = 1_000
 """Rows that are held at a time."""
@@ -45,11 +47,15 @@ def sqlite_url(path: Path) -> str:
 
 
 def sqlite_file(url: str) -> Path | None:
-    """The file of a SQLite catalog; None for another database."""
-    parsed = make_url(url)
-    if parsed.get_backend_name() != "sqlite" or not parsed.database:
+    """The file of a SQLite catalog; None for another database, and for what `make_engine` refuses."""
+    try:
+        parsed = make_url(url)
+        is_sqlite = parsed.get_backend_name() == "sqlite"
+    except ArgumentError:
         return None
-    return Path(parsed.database)
+    if not is_sqlite or parsed.database in (None, "", ":memory:"):
+        return None
+    return Path(str(parsed.database))
 
 
 # --- out --------------------------------------------------------------------------------------------------
@@ -154,13 +160,20 @@ def point_to_store(catalog: Catalog, shas_by_uri: dict[str, str]) -> None:
         )
 
 
-def import_catalog(path: Path, database: Database) -> None:
-    """Fill a migrated catalog on any database from a prepared file, in one transaction; what it held goes."""
+def import_catalog(path: Path, database: Database, *, replace: bool = True) -> None:
+    """Fill a migrated catalog on any database from a prepared file, in one transaction; what it held goes.
+
+    Without ``replace``: ConflictError when somebody has filled it meanwhile; one waits for another.
+    """
     with closing(Database(make_engine(sqlite_url(path)))) as source:
-        source.read(lambda rows: database.write(lambda target: _import(rows, target)))
+        source.read(lambda rows: database.write(lambda target: _import(rows, target, replace=replace)))
 
 
-def _import(source: Connection, target: Connection) -> None:
+def _import(source: Connection, target: Connection, *, replace: bool) -> None:
+    if target.dialect.name == "postgresql":
+        target.execute(text("LOCK TABLE installation IN EXCLUSIVE MODE"))  # its readers go on
+    if not replace and not is_unused(target):
+        raise ConflictError("Somebody has filled the catalog meanwhile: nothing was put in its place.")
     _replace_rows(source, target)
     counters = {
         str(name): int(last) for name, last in source.execute(text("SELECT name, seq FROM sqlite_sequence"))

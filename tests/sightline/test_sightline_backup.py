@@ -19,6 +19,7 @@ from sightline.errors import CatalogDamagedError, ConflictError, CorruptionError
 from sightline.indexer.uploads import Upload
 from sightline.settings import Settings
 from sightline.store.blobs import BlobStore
+from sightline.store.catalog_lock import CatalogLock
 from sightline.store.places import LocalPlace, open_place
 from sightline.upkeep.backups.backup import BackedUp, Wish
 from sightline.upkeep.backups.checking import check
@@ -258,7 +259,8 @@ def test_a_restore_that_lacks_its_last_step_only_takes_it(
     first.backup.run(place)
     second = settings_of(tmp_path / "second")
     blobs = BlobStore(second.originals_url)
-    target = Target(second.catalog_url, second.segments_folder, second.generations_folder, blobs)
+    lock = CatalogLock(second.data_folder / "catalog.sqlite")
+    target = Target(second.catalog_url, lock, second.segments_folder, second.generations_folder, blobs)
 
     def dies() -> None:
         raise Cut

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from collections.abc import Callable
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
@@ -24,9 +23,10 @@ from sightline.faultpoint import faultpoint
 from sightline.indexer.files import local_path, scheme_of
 from sightline.indexer.queue.presence import builder_is_alive, worker_is_alive
 from sightline.store.catalog import open_catalog
+from sightline.store.catalog_lock import RUNNING
 from sightline.store.durable import sync_folder, verify_file
-from sightline.store.places import LocalPlace, copy_file
-from sightline.store.portable import import_catalog, point_to_store, prepare_catalog, sqlite_file
+from sightline.store.places import LocalPlace
+from sightline.store.portable import point_to_store, prepare_catalog, sqlite_file
 from sightline.store.thumbnail_seal import opened
 from sightline.upkeep.backups.contents import (
     codec_path,
@@ -36,10 +36,12 @@ from sightline.upkeep.backups.contents import (
     segment_path,
     thumbnail_path,
 )
+from sightline.upkeep.backups.placing import put_catalog
 from sightline.upkeep.backups.points import read_point
 
 if TYPE_CHECKING:
     from sightline.store.blobs import BlobStore
+    from sightline.store.catalog_lock import CatalogLock
     from sightline.store.places import Place
     from sightline.store.sql.originals import Holder
     from sightline.types import OnProgress
@@ -56,6 +58,7 @@ class Target:
     """The installation that is to be made: the URL of its catalog, its folders, its store of originals."""
 
     catalog_url: str
+    catalog_lock: CatalogLock
     segments: Path
     generations: Path
     blobs: BlobStore
@@ -92,10 +95,15 @@ class Restore:
 
         Raises:
             NotFoundError, CorruptionError: there is no such point, or its catalog is not what was written.
-            ConflictError: the place is not empty, or processes of its installation are running.
+            ConflictError: the place is not empty, or processes of its installation are running, or another
+                restore.
             UnavailableError: it cannot be written to.
         """
         point = read_point(place, name)
+        with self._target.catalog_lock.alone():
+            return self._run(place, point, show, replace=replace)
+
+    def _run(self, place: Place, point: Point, show: OnProgress | None, *, replace: bool) -> Restored:
         placed = None if replace else self._placed(point)
         if placed is not None:  # all but the end was done before
             self._settle_in()
@@ -112,7 +120,7 @@ class Restore:
                 faultpoint("restore.begun")
                 self._files(place, point, path, restored, show)
                 faultpoint("restore.filed")
-                self._put_catalog(path)
+                put_catalog(path, self._target.catalog_url, replace=replace)
                 faultpoint("restore.placed")
                 self._settle_in()
                 self._end()
@@ -125,7 +133,10 @@ class Restore:
     # --- may it be? -------------------------------------------------------------------------------
 
     def _check_idle(self) -> None:
-        """No process works on the catalog that is about to be replaced."""
+        """No process works on the catalog that is about to be replaced.
+
+        Of a file the lock tells already. On a server leases do, of what works there and of work in hand.
+        """
         file = sqlite_file(self._target.catalog_url)
         if file is not None and not file.exists():
             return
@@ -133,10 +144,9 @@ class Restore:
             suppress(CatalogDamagedError, InputError),
             closing(open_catalog(self._target.catalog_url)) as catalog,
         ):
-            if worker_is_alive(catalog) or builder_is_alive(catalog):
-                raise ConflictError(
-                    "Processes of this installation are running: stop API, workers and builder first."
-                )
+            in_hand = catalog.backlog().leased if file is None else 0
+            if worker_is_alive(catalog) or builder_is_alive(catalog) or in_hand:
+                raise ConflictError(RUNNING)
 
     def _check_empty(self, point: Point) -> None:
         """The catalog has nothing that anybody could miss, and the folder no segments but of this restore."""
@@ -265,27 +275,6 @@ class Restore:
             return False
         self._target.blobs.put_thumbnail(sha256, picture)
         return True
-
-    def _put_catalog(self, path: Path) -> None:
-        file = sqlite_file(self._target.catalog_url)
-        if file is None:
-            with closing(open_catalog(self._target.catalog_url)) as catalog:
-                import_catalog(path, catalog.database)
-            return
-        file.parent.mkdir(parents=True, exist_ok=True)
-        aside = file.with_name(f".{file.name}.restoring")
-        copy_file(path, aside)
-        for ending in ("-wal", "-shm", ""):  # the log first: it must never meet another file
-            _set_aside(Path(f"{file}{ending}"))
-        aside.rename(file)
-        sync_folder(file.parent)
-
-
-def _set_aside(path: Path) -> None:
-    """Beside itself, under a name that says when; nothing when it is not there."""
-    with suppress(FileNotFoundError):
-        base, dash, ending = path.name.partition("-")
-        path.rename(path.with_name(f"{base}.replaced-{time.time_ns()}{dash}{ending}"))
 
 
 def _lies_there(holder: Holder) -> bool:
