@@ -11,8 +11,8 @@ from urllib.parse import quote
 
 Outcome = Literal["done", "refused", "doubt"]
 TIMEOUT_SECONDS = 8.0
-ALL = 10_000
-"""Hits of one answer, at most: more than a run makes pictures, or the rest would be taken for lost."""
+PAGE = 1000
+"""Hits of one answer, at most: what an API answers at once."""
 
 
 @dataclass(frozen=True)
@@ -77,8 +77,18 @@ class Client:
             after = f"&cursor={quote(page['next_cursor'], safe='')}"
         raise AssertionError("the list never ended")
 
-    def search(self, text: str, limit: int, rerank: bool) -> list[Hit]:
-        body = {"text": text, "limit": limit, "candidates": limit, "rerank": rerank}
+    def search_all(self, text: str, rerank: bool) -> list[Hit]:
+        """All there are, page after page: of one instant only when nothing else goes on."""
+        found: list[Hit] = []
+        for offset in range(0, 10 * PAGE, PAGE):
+            found += (page := self.search(text, rerank, offset))
+            if len(page) < PAGE:
+                return found
+        raise AssertionError("the answer never ended")
+
+    def search(self, text: str, rerank: bool, offset: int = 0) -> list[Hit]:
+        """The first ``PAGE`` hits from an offset on."""
+        body = {"text": text, "limit": PAGE, "offset": offset, "candidates": PAGE, "rerank": rerank}
         answer = self._json("POST", self._url("/search"), body)
         return [Hit(one["id"], one["file_url"].rpartition("v=")[2], one["itc"]) for one in answer["results"]]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sightline.wiring import open_installation
 from tests.crash.actors import TEXTS, Actor, FolderKeeper, Notes, Pictures, Searcher, Uploader
-from tests.crash.client import ALL, Client, Silence
+from tests.crash.client import Client, Silence
 from tests.crash.installation import LEASE_SECONDS, Installation, wait_until
 from tests.crash.ledger import Ledger, Verdict
 from tests.crash.violence import Killer, ServerKiller
@@ -211,7 +211,7 @@ def _verdict(users: Users, collection: str) -> Verdict:
     verdict = ledger.verdict(listed)
     ledger.confirm({name: sha256 for name, sha256 in listed if name in ledger.entries})
     for text in TEXTS:
-        hits = client.search(text, ALL, rerank=text == TEXTS[0])
+        hits = client.search_all(text, rerank=text == TEXTS[0])
         searcher.check(text, hits, ledger.now(), {})
     for name, sha256 in listed:
         data = client.file(name)
