@@ -6,7 +6,7 @@ ENV PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 PIP_NO_CACHE_DIR=1 \
     SIGHTLINE_DATA=/data SIGHTLINE_API__HOST=0.0.0.0 HF_HOME=/models
 RUN useradd --create-home --uid 1000 sightline && mkdir /data /models && chown sightline /data /models
 WORKDIR /src
-COPY pyproject.toml constraints.txt README.md LICENSE ./
+COPY pyproject.toml constraints.txt requirements.lock README.md LICENSE ./
 # `sightline/` holds links to the four folders before it.
 COPY indexer indexer
 COPY retriever retriever
@@ -26,7 +26,8 @@ CMD ["up"]
 FROM base AS cpu
 # PyTorch's own index has the build without CUDA: see https://pytorch.org/get-started/locally/
 RUN pip install --index-url https://download.pytorch.org/whl/cpu torch==2.13.0 \
-    && pip install -c constraints.txt '.[faiss-cpu,postgres,redis]'
+    && pip install --require-hashes -r requirements.lock \
+    && pip install --no-deps -c constraints.txt .
 WORKDIR /data
 USER sightline
 VOLUME ["/data", "/models"]

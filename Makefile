@@ -10,6 +10,11 @@ PORT   ?= 8000
 # How many processes run the tests, each with one thread of its own; 0 runs them in this one.
 JOBS   ?= 2
 DEMO_DATA ?= build/demo
+# `make lock` needs uv: https://docs.astral.sh/uv/
+UV     ?= uv
+TORCH  := torch triton cuda-bindings cuda-pathfinder cuda-toolkit nvidia-cublas nvidia-cuda-cupti nvidia-cuda-nvrtc \
+  nvidia-cuda-runtime nvidia-cudnn-cu13 nvidia-cufft nvidia-cufile nvidia-curand nvidia-cusolver nvidia-cusparse \
+  nvidia-cusparselt-cu13 nvidia-nccl-cu13 nvidia-nvjitlink nvidia-nvshmem-cu13 nvidia-nvtx
 # `make crash`: for how long, on what (sqlite, postgres-redis, postgres-rabbitmq, all), with which random numbers;
 # SERVICES=1 takes the servers away too, FAULTS=1 lets disks fail and clocks jump.
 MINUTES  ?= 10
@@ -23,7 +28,7 @@ ifeq ($(PY),$(VENV)/bin/python)
 NEEDS  := $(STAMP)
 endif
 
-.PHONY: setup demo test test-long crash bench bench-quality demo-model lint clean
+.PHONY: setup demo test test-long crash bench bench-quality demo-model lint lock clean
 
 setup: $(NEEDS)
 
@@ -61,6 +66,15 @@ lint: $(NEEDS)
 	$(PY) -m ruff format --check --quiet .
 	$(PY) -m mypy
 	$(dir $(PY))lint-imports
+	$(PY) .ci/audit constraints.txt requirements.lock -- $(PY) -m pip_audit
+
+# What an installation consists of, with the hash of every file: constraints.txt says which versions. PyTorch is left
+# out, with what its CUDA builds bring: which build fits is the machine's matter.
+lock:
+	$(UV) pip compile pyproject.toml --universal --python-version 3.11 --extra faiss-cpu --extra postgres --extra redis \
+	  --extra train -c constraints.txt --generate-hashes --no-annotate --no-emit-index-url --no-emit-find-links \
+	  --custom-compile-command "make lock" --output-file requirements.lock \
+	  $(foreach name,$(TORCH),--no-emit-package $(name))
 
 clean:
 	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
