@@ -28,7 +28,7 @@ ifeq ($(PY),$(VENV)/bin/python)
 NEEDS  := $(STAMP)
 endif
 
-.PHONY: setup demo test test-long crash bench bench-quality demo-model lint lock clean
+.PHONY: setup demo test test-long crash soak fuzz bench bench-quality demo-model lint lock clean
 
 setup: $(NEEDS)
 
@@ -51,6 +51,10 @@ test-long: $(NEEDS)
 crash: $(NEEDS)
 	OMP_NUM_THREADS=1 $(PY) -m tests.crash --minutes $(MINUTES) --setup $(SETUP) $(if $(SEED),--seed $(SEED)) \
 	  $(if $(SERVICES),--services) $(if $(FAULTS),--faults)
+
+# MINUTES of use; SETUP as for `make crash`.
+soak: $(NEEDS)
+	OMP_NUM_THREADS=1 $(PY) -m tests.soak --minutes $(MINUTES) --setup $(SETUP)
 
 bench: $(NEEDS)
 	$(PY) -m benchmarks.run

@@ -15,8 +15,8 @@ from sightline.records import Timings
 from sightline.serving.queue import WAIT_SECONDS, QueueFigures
 
 if TYPE_CHECKING:
+    from sightline.api.lacking import Lacking
     from sightline.store.catalog import Catalog
-    from sightline.store.records import Snapshot
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 RATIOS = (0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
@@ -30,7 +30,7 @@ class Metrics:
         self,
         catalog: Catalog,
         queue: Callable[[], QueueFigures],
-        degraded: Callable[[Snapshot], tuple[str, ...]],
+        lacking: Lacking,
     ) -> None:
         registry = self.registry = CollectorRegistry()
         self.requests = Counter(
@@ -67,7 +67,7 @@ class Metrics:
             "sightline_uploaded_files", "Uploaded files by outcome.", ["outcome"], registry=registry
         )
         ProcessCollector(namespace="sightline", registry=registry)
-        registry.register(CatalogCollector(catalog, degraded))
+        registry.register(CatalogCollector(catalog, lacking))
         registry.register(QueueCollector(queue))
 
     def observe_search(self, timings: Timings, scored: int, best: float | None) -> None:
@@ -82,9 +82,9 @@ class Metrics:
 class CatalogCollector(Collector):
     """Reads the catalog when scraped; a database that is away is reported, and costs no other metric."""
 
-    def __init__(self, catalog: Catalog, degraded: Callable[[Snapshot], tuple[str, ...]]) -> None:
+    def __init__(self, catalog: Catalog, lacking: Lacking) -> None:
         self._catalog = catalog
-        self._degraded = degraded
+        self._lacking = lacking
 
     def describe(self) -> Iterator[Metric]:
         """Nothing in advance: registering must not touch the database."""
@@ -110,19 +110,16 @@ class CatalogCollector(Collector):
             "number": _gauge("sightline_generation", "Number of the current index generation; 0 for none."),
             "covered": _gauge("sightline_generation_images", "Images in the current index generation."),
         }
-        lacking = 0
-        for collection in self._catalog.collections():
-            name = collection.name
-            counts = self._catalog.collection_counts(name)
-            snapshot = self._catalog.snapshot(name)
-            generation = snapshot.generation
-            lacking += bool(self._degraded(snapshot))
+        overview = self._catalog.overview()
+        for one in overview:
+            name, counts = one.collection.name, one.counts
             for state in ("live", "pending", "failed", "trashed", "buried"):
                 images.add_metric([name, state], counts[state])
             gauges["segments"].add_metric([name], counts["segments"])
             gauges["bytes"].add_metric([name], counts["bytes"])
-            gauges["number"].add_metric([name], generation.number if generation else 0)
-            gauges["covered"].add_metric([name], generation.images if generation else 0)
+            gauges["number"].add_metric([name], one.generation)
+            gauges["covered"].add_metric([name], one.generation_images)
+        lacking = len(self._lacking([one.collection for one in overview]))
         what = "Collections whose answers lack something, because files are lost or damaged."
         degraded = GaugeMetricFamily("sightline_degraded_collections", what, value=lacking)
         oldest = GaugeMetricFamily(

@@ -36,8 +36,7 @@ def create_collection(
 @router.get("")
 def list_collections(parts: PartsHere) -> CollectionList:
     """All collections."""
-    catalog = parts.catalog
-    found = [collection_answer(item, catalog.collection_counts(item.name)) for item in catalog.collections()]
+    found = [collection_answer(one.collection, one.counts) for one in parts.catalog.overview()]
     return CollectionList(items=found)
 
 

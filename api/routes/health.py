@@ -11,15 +11,17 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from sightline.api.bounded_checks import BoundedChecks
 from sightline.api.dependencies import MetricsHere, PartsHere
+from sightline.api.lacking import Lacking
 from sightline.api.parts import ApiParts
 from sightline.api.schemas.common import Answer
 from sightline.errors import SightlineError
-from sightline.store.records import Generation
 
 router = APIRouter(tags=["health"])
 log = logging.getLogger("sightline.http")
 CHECK_SECONDS = 1.5
 """How long what may hang is waited for."""
+NAMED = 20
+"""Collections that a detail names."""
 
 
 class Alive(Answer):
@@ -61,7 +63,9 @@ async def ready(parts: PartsHere, request: Request, response: Response) -> Readi
     Answers within two seconds, whatever hangs.
     """
     asked: BoundedChecks[Found] = request.app.state.checks
-    found = await asked.found({name: partial(ask, parts) for name, (_, ask) in ASKED.items()}, CHECK_SECONDS)
+    lacking: Lacking = request.app.state.lacking
+    questions = {name: partial(ask, parts, lacking) for name, (_, ask) in ASKED.items()}
+    found = await asked.found(questions, CHECK_SECONDS)
     checks = {"model": CheckAnswer.of(parts.model_status())}
     for name, (answers, _) in ASKED.items():
         checks |= found.get(name) or dict.fromkeys(answers, NOT_ANSWERED)
@@ -77,29 +81,28 @@ def metrics(metrics: MetricsHere) -> Response:
     return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
 
-def _stored(parts: ApiParts) -> dict[str, CheckAnswer]:
+def _stored(parts: ApiParts, lacking: Lacking) -> Found:
     """Database and generations. A collection without one yet is answered by an exact scan, and is ready."""
     try:
-        names = [collection.name for collection in parts.catalog.collections()]
-        snapshots = {name: parts.catalog.snapshot(name) for name in names}
-        degraded = {name: parts.degraded(one) for name, one in snapshots.items()}
+        generations = parts.catalog.serving_generations()
+        degraded = lacking([collection for collection, _ in generations])
     except Exception as error:
         ours = isinstance(error, SightlineError)
         detail = str(error) if ours else "The catalog cannot be read."
         log.warning("%s", detail, exc_info=not ours)
         unread = CheckAnswer(ready=False, detail="Not known while the database is away.")
         return {"database": CheckAnswer(ready=False, detail=detail), "generation": unread}
-    numbers = [f"{name}: {_number(one.generation)}" for name, one in snapshots.items()]
-    lacking = [f"{name}: {' '.join(said)}" for name, said in degraded.items() if said]
+    numbers = [f"{collection.name}: {number}" for collection, number in generations]
+    lost = [f"{name}: {' '.join(said)}" for name, said in degraded.items()]
     return {
-        "database": CheckAnswer(ready=True, detail=f"{len(names)} collections"),
-        "generation": CheckAnswer(ready=True, detail=", ".join(numbers) or "no collections yet"),
+        "database": CheckAnswer(ready=True, detail=f"{len(generations)} collections"),
+        "generation": CheckAnswer(ready=True, detail=_some(numbers, ", ") or "no collections yet"),
         # Searches are answered all the same, and say it too.
-        "files": CheckAnswer(ready=True, detail=f"degraded: {' '.join(lacking)}" if lacking else "complete"),
+        "files": CheckAnswer(ready=True, detail=f"degraded: {_some(lost, ' ')}" if lost else "complete"),
     }
 
 
-def _indexing(parts: ApiParts) -> Found:
+def _indexing(parts: ApiParts, _: Lacking) -> Found:
     """Whether what was uploaded is being worked on."""
     try:
         trouble = parts.indexer.unattended()
@@ -108,11 +111,13 @@ def _indexing(parts: ApiParts) -> Found:
     return {INDEXING: CheckAnswer(ready=trouble is None, detail=trouble or "Nothing waits for long.")}
 
 
-def _number(generation: Generation | None) -> int:
-    return 0 if generation is None else generation.number
+def _some(said: list[str], between: str) -> str:
+    """The first few; how many there are is told, and whoever wants them all asks for the collections."""
+    more = f"{between}and {len(said) - NAMED} more" if len(said) > NAMED else ""
+    return between.join(said[:NAMED]) + more
 
 
-ASKED: dict[str, tuple[tuple[str, ...], Callable[[ApiParts], Found]]] = {
+ASKED: dict[str, tuple[tuple[str, ...], Callable[[ApiParts, Lacking], Found]]] = {
     "stored": (("database", "generation"), _stored),
     "indexing": ((INDEXING,), _indexing),
 }

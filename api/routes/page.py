@@ -174,8 +174,7 @@ def _examples(images: Sequence[Image]) -> list[str]:
 
 
 def _collections(parts: ApiParts) -> list[tuple[str, int]]:
-    names = [collection.name for collection in parts.catalog.collections()]
-    return [(name, parts.catalog.collection_counts(name)["live"]) for name in names]
+    return [(one.collection.name, one.counts["live"]) for one in parts.catalog.overview()]
 
 
 def _choose(

@@ -79,7 +79,7 @@ def empty_trash(
 def list_trash(parts: PartsHere) -> TrashAnswer:
     """Deleted collections, and how many deleted images the others have."""
     catalog = parts.catalog
-    held = {one.name: catalog.collection_counts(one.name)["trashed"] for one in catalog.collections()}
+    held = {one.collection.name: one.counts["trashed"] for one in catalog.overview()}
     return TrashAnswer(
         items=[trashed_collection_answer(one) for one in catalog.trashed_collections()],
         images=[HeldAnswer(collection=name, images=count) for name, count in held.items() if count],

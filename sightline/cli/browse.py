@@ -30,8 +30,7 @@ def collections(data: Data = None, json: Json = False) -> None:
     from sightline.wiring import open_installation
 
     with open_installation(load_settings(data)) as services:
-        found = services.catalog.collections()
-        rows = [asdict(one) | services.catalog.collection_counts(one.name) for one in found]
+        rows = [asdict(one.collection) | one.counts for one in services.catalog.overview()]
     if json:
         for row in rows:
             del row["feature_set_id"]  # the catalog's own

@@ -219,8 +219,8 @@ def _list_collections(services: Installation, *, json: bool) -> None:
 
     catalog = services.catalog
     deleted = [_row(one) for one in catalog.trashed_collections()]
-    counts = {one.name: catalog.collection_counts(one.name)["trashed"] for one in catalog.collections()}
-    held = [{"collection": name, "images": count} for name, count in counts.items() if count]
+    counts = [(one.collection.name, one.counts["trashed"]) for one in catalog.overview()]
+    held = [{"collection": name, "images": count} for name, count in counts if count]
     if json:
         print_json({"collections": deleted, "images": held})
         return

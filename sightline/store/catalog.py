@@ -89,6 +89,8 @@ class Catalog:
     collection = read(collection_named)
     collection_counts = read(collections.counts)
     collection_counts_of = read(collections.counts_of)
+    overview = read(collections.overview)
+    serving_generations = read(collections.serving_generations)
     delete_collection = write_at(trash.delete_collection)
     collections = read(collections.every)
 

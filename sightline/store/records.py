@@ -207,6 +207,18 @@ class Page:
 
 
 @dataclass(frozen=True)
+class Overview:
+    """One collection and how much it holds: ``counts`` as `collection_counts` gives them, and the number (0:
+    none) and the images of the generation that serves.
+    """
+
+    collection: Collection
+    counts: dict[str, int]
+    generation: int
+    generation_images: int
+
+
+@dataclass(frozen=True)
 class Snapshot:
     """All that a query needs to know, read at one instant.
 

@@ -42,7 +42,7 @@ class Client:
 
     def upload(self, files: Mapping[str, bytes]) -> Outcome:
         """``done``: every one was accepted (or is there already)."""
-        body, kind = _multipart(files)
+        body, kind = multipart(files)
         try:
             status, answer = self._ask("POST", self._url("/images"), body, kind)
         except ConnectionRefusedError:
@@ -131,7 +131,7 @@ class Client:
             connection.close()
 
 
-def _multipart(files: Mapping[str, bytes]) -> tuple[bytes, str]:
+def multipart(files: Mapping[str, bytes]) -> tuple[bytes, str]:
     mark = "sightline-crash"
     parts = []
     for name, data in files.items():

@@ -6,7 +6,7 @@ from sqlalchemy import Connection, Select, delete, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from sightline.errors import ModelMismatchError
-from sightline.store.records import Collection
+from sightline.store.records import Collection, Overview
 from sightline.store.schema import (
     CollectionRow,
     FeatureSetRow,
@@ -28,6 +28,8 @@ from sightline.store.sql.rows import (
     collection_record,
 )
 from sightline.store.values import check_collection_name, check_text
+
+IMAGE_STATES = ("live", "pending", "failed", "trashed", "buried")
 
 
 def create(
@@ -115,8 +117,50 @@ def counts_of(connection: Connection, collection_id: int) -> dict[str, int]:
         SegmentRow.feature_set_id.in_(_feature_sets(collection_id)), SegmentRow.state == "published"
     )
     number, size = connection.execute(segments).one()
-    images = {state: found.get(state, 0) for state in ("live", "pending", "failed", "trashed", "buried")}
+    images = {state: found.get(state, 0) for state in IMAGE_STATES}
     return {**images, "segments": number, "bytes": int(size)}
+
+
+def overview(connection: Connection) -> list[Overview]:
+    """All collections by name with what they hold, in as many statements for a thousand as for one."""
+    states = select(ImageRow.collection_id, ImageRow.state, func.count()).group_by(
+        ImageRow.collection_id, ImageRow.state
+    )
+    images: dict[int, dict[str, int]] = {}
+    for number, state, count in connection.execute(states):
+        images.setdefault(number, {})[state] = count
+    sizes, generations = _segment_sizes(connection), _generations(connection)
+    found = []
+    for one in every(connection):
+        number, covered = generations.get(one.feature_set_id, (0, 0))
+        count, size = sizes.get(one.id, (0, 0))
+        counts = {state: images.get(one.id, {}).get(state, 0) for state in IMAGE_STATES}
+        found.append(Overview(one, {**counts, "segments": count, "bytes": size}, number, covered))
+    return found
+
+
+def serving_generations(connection: Connection) -> list[tuple[Collection, int]]:
+    """All collections by name, each with the number of its generation that serves (0: none)."""
+    generations = _generations(connection)
+    return [(one, generations.get(one.feature_set_id, (0, 0))[0]) for one in every(connection)]
+
+
+def _generations(connection: Connection) -> dict[int, tuple[int, int]]:
+    """Number and images of what serves, by feature set."""
+    columns = (GenerationRow.feature_set_id, GenerationRow.number, GenerationRow.images)
+    serving = connection.execute(select(*columns).where(GenerationRow.serving))
+    return {row.feature_set_id: (row.number, row.images) for row in serving}
+
+
+def _segment_sizes(connection: Connection) -> dict[int, tuple[int, int]]:
+    """How many published segments each collection has, and their bytes; of all its feature sets."""
+    query = (
+        select(FeatureSetRow.collection_id, func.count(), func.sum(SegmentRow.bytes))
+        .join(SegmentRow, SegmentRow.feature_set_id == FeatureSetRow.id)
+        .where(SegmentRow.state == "published")
+        .group_by(FeatureSetRow.collection_id)
+    )
+    return {number: (count, int(size)) for number, count, size in connection.execute(query)}
 
 
 def remove(connection: Connection, now: float, collection_id: int) -> None:
