@@ -15,6 +15,7 @@ DEMO_DATA ?= build/demo
 MINUTES  ?= 10
 SETUP    ?= sqlite
 SEED     ?=
+MUTATIONS ?= 10000
 SERVICES ?=
 FAULTS   ?=
 STAMP  := $(VENV)/.setup-stamp
@@ -23,7 +24,7 @@ ifeq ($(PY),$(VENV)/bin/python)
 NEEDS  := $(STAMP)
 endif
 
-.PHONY: setup demo test test-long crash bench bench-quality demo-model lint clean
+.PHONY: setup demo test test-long crash fuzz bench bench-quality demo-model lint clean
 
 setup: $(NEEDS)
 
@@ -46,6 +47,10 @@ test-long: $(NEEDS)
 crash: $(NEEDS)
 	OMP_NUM_THREADS=1 $(PY) -m tests.crash --minutes $(MINUTES) --setup $(SETUP) $(if $(SEED),--seed $(SEED)) \
 	  $(if $(SERVICES),--services) $(if $(FAULTS),--faults)
+
+# Mutated pictures through the decoder; SEED as above.
+fuzz: $(NEEDS)
+	OMP_NUM_THREADS=1 $(PY) -m tests.imaging.fuzz --mutations $(MUTATIONS) $(if $(SEED),--seed $(SEED))
 
 bench: $(NEEDS)
 	$(PY) -m benchmarks.run
