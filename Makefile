@@ -20,6 +20,7 @@ TORCH  := torch triton cuda-bindings cuda-pathfinder cuda-toolkit nvidia-cublas 
 MINUTES  ?= 10
 SETUP    ?= sqlite
 SEED     ?=
+MUTATIONS ?= 10000
 SERVICES ?=
 FAULTS   ?=
 STAMP  := $(VENV)/.setup-stamp
@@ -55,6 +56,10 @@ crash: $(NEEDS)
 # MINUTES of use; SETUP as for `make crash`.
 soak: $(NEEDS)
 	OMP_NUM_THREADS=1 $(PY) -m tests.soak --minutes $(MINUTES) --setup $(SETUP)
+
+# Mutated pictures through the decoder; SEED as above.
+fuzz: $(NEEDS)
+	OMP_NUM_THREADS=1 $(PY) -m tests.imaging.fuzz --mutations $(MUTATIONS) $(if $(SEED),--seed $(SEED))
 
 bench: $(NEEDS)
 	$(PY) -m benchmarks.run

@@ -12,10 +12,11 @@ import tarfile
 import tempfile
 from collections.abc import Callable, Generator, Iterator
 from functools import partial
-from typing import IO, Final, Literal, Self, cast
+from typing import IO, Final, Literal, cast
 
 from sightline.errors import ImageRejected, SourceError
 from sightline.indexer.archives.members import Member, growth_limit, member_name
+from sightline.indexer.archives.tar_headers import StrictTarFile
 from sightline.indexer.files import readable
 
 _IN_MEMORY: Final = 16 << 20
@@ -36,12 +37,12 @@ def tar_members(path: str, max_bytes: int) -> Generator[Member, None, None]:
         with open(path, "rb") as file:
             stream = _unpacked(file, path)
             if stream is None:
-                with tarfile.open(fileobj=file, mode="r:", tarinfo=_StrictTarInfo) as archive:
+                with StrictTarFile.open(fileobj=file, mode="r:") as archive:
                     for info in _files(archive):
                         fetch = partial(_read_at, path, info.offset_data, info.size)
                         yield _member(info, fetch)
             else:
-                with tarfile.open(fileobj=stream, mode="r|", tarinfo=_StrictTarInfo) as archive:
+                with StrictTarFile.open(fileobj=stream, mode="r|") as archive:
                     for info in _files(archive):
                         yield _member(info, _kept(archive, info, max_bytes))
     except SourceError:
@@ -58,23 +59,10 @@ def tar_names(path: str) -> Generator[str, None, None]:
         with open(path, "rb") as file:
             stream = _unpacked(file, path)
             mode: Literal["r:", "r|"] = "r:" if stream is None else "r|"
-            with tarfile.open(fileobj=stream or file, mode=mode, tarinfo=_StrictTarInfo) as archive:
+            with StrictTarFile.open(fileobj=stream or file, mode=mode) as archive:
                 yield from (member_name(readable(info.name)) for info in _files(archive))
     except Exception:  # as above
         return
-
-
-class _StrictTarInfo(tarfile.TarInfo):
-    """Damage in the middle is an error; tarfile itself would take it for the end of the archive."""
-
-    @classmethod
-    def fromtarfile(cls, archive: tarfile.TarFile) -> Self:
-        try:
-            return super().fromtarfile(archive)
-        except tarfile.HeaderError as error:
-            if type(error).__name__ == "EOFHeaderError":  # the end mark
-                raise
-            raise tarfile.ReadError(f"{error}, where a member or the end mark should be") from error
 
 
 class _Counted(io.RawIOBase):
