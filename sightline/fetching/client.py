@@ -88,7 +88,7 @@ class Fetcher:
         self.settings = settings
         self._is_picture = is_picture
         self._resolve = resolve
-        self._tls = tls or ssl.create_default_context()
+        self._tls = ssl.create_default_context() if tls is None else tls
         self._policy = AddressPolicy(settings.allowed_networks)
         self._rules = TargetRules(settings)
         self._slots = Slots(settings.connections, settings.host_connections)

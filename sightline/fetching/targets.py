@@ -20,7 +20,9 @@ REFUSED: Final = "url_refused"
 MAX_URL: Final = 2048
 """Characters of a URL; longer ones could be no image id either."""
 SHOWN: Final = 200
-_WRITTEN: Final = re.compile(r"(https?)://([^/?#\\@]+)(?:[/?#]|$)", re.IGNORECASE)
+_WRITTEN: Final = re.compile(
+    r"(https?)://(?:\[[^\]/?#\\@]+\]|[^\[\]/?#\\@:]+)(?::[0-9]{1,5})?(?:[/?#]|$)", re.IGNORECASE
+)
 _NAME: Final = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*")
 _NUMBER: Final = re.compile(r"(?:0x[0-9a-f]*|[0-9]+)")
 _PORTS: Final = {"http": 80, "https": 443}
@@ -89,7 +91,8 @@ class TargetRules:
         try:
             parsed = httpx.URL(url)
             host = parsed.raw_host.decode("ascii").lower().removesuffix(".")
-            scheme, port = parsed.scheme, parsed.port or _PORTS[parsed.scheme]
+            scheme = parsed.scheme
+            port = _PORTS[scheme] if parsed.port is None else parsed.port
         except (httpx.InvalidURL, ValueError, KeyError) as error:
             raise ImageRejected(REFUSED, f"{told} is no URL that can be read.") from error
         literal = _literal(host, told)
