@@ -91,6 +91,8 @@ class Addresses:
         return readable(os.path.normpath(path) if relative.startswith("..") else relative)
 
     def _on_the_web(self, raw: str) -> Address:
+        if not self._allow_remote:
+            raise ValueError("its address is on the web, and so not below what may be read here")
         if self._fetch is None:
             raise ValueError("its address is on the web, which SIGHTLINE_FETCH__ENABLED=true lets be fetched")
         return Address(raw, raw)

@@ -142,8 +142,7 @@ def _file(file: FoundFile, max_bytes: int, allow_remote: bool, fetch: Fetch | No
     elif is_manifest(file.path):
         read = partial(read_uri, max_bytes=max_bytes, allow_remote=allow_remote)
         folder = os.path.dirname(file.path)
-        web = fetch if allow_remote else None
-        yield from iter_manifest(file.path, Addresses(folder, read, allow_remote=allow_remote, fetch=web))
+        yield from iter_manifest(file.path, Addresses(folder, read, allow_remote=allow_remote, fetch=fetch))
     else:
         yield _picture(file, max_bytes)
 

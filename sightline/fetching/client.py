@@ -91,7 +91,9 @@ class Fetcher:
         self._tls = ssl.create_default_context() if tls is None else tls
         self._policy = AddressPolicy(settings.allowed_networks)
         self._rules = TargetRules(settings)
+        # Apart, so that strangers with slow hosts cannot hold up a job.
         self._slots = Slots(settings.connections, settings.host_connections)
+        self._patient_slots = Slots(settings.connections, settings.host_connections)
         self._requests = threading.BoundedSemaphore(max(1, settings.connections))
 
     def check(self, url: str) -> None:
@@ -113,7 +115,7 @@ class Fetcher:
         budget = Budget(self.settings.max_bytes, self.settings.seconds)
         for _ in range(PATIENT_TRIES - 1):
             try:
-                return self._follow(url, budget)
+                return self._follow(url, budget, self._patient_slots)
             except _BusyError as busy:
                 if busy.seconds > MAX_PAUSE:
                     raise _refused(url, busy.status) from None
@@ -121,7 +123,7 @@ class Fetcher:
                     time.sleep(budget.seconds(busy.seconds))
                 except TimeoutError:
                     raise _refused(url, busy.status) from None
-        return self.fetch(url, budget)
+        return self._try_once(url, budget, self._patient_slots)
 
     def fetch(self, url: str, budget: Budget | None = None) -> bytes:
         """The bytes of the picture behind a URL.
@@ -131,24 +133,26 @@ class Fetcher:
             that may not be asked nothing can be learnt: the sentence is that of hosts that do not answer.
         """
         own = self.settings
-        spent = budget or Budget(own.max_bytes, own.seconds)
+        return self._try_once(url, budget or Budget(own.max_bytes, own.seconds), self._slots)
+
+    def _try_once(self, url: str, budget: Budget, slots: Slots) -> bytes:
         try:
-            return self._follow(url, spent)
+            return self._follow(url, budget, slots)
         except _BusyError as busy:
             raise _refused(url, busy.status) from None
 
-    def _follow(self, url: str, budget: Budget) -> bytes:
+    def _follow(self, url: str, budget: Budget, slots: Slots) -> bytes:
         target = self._rules.target(url)
         for _ in range(self.settings.max_redirects + 1):
-            visit = self._visit(target, budget, url)
+            visit = self._visit(target, budget, slots, url)
             if visit.location is None:
                 return visit.data
             target = self._rules.redirected(target, visit.location)
         raise ImageRejected(REFUSED, f"{shown(url)} redirects more than {self.settings.max_redirects} times.")
 
-    def _visit(self, target: Target, budget: Budget, url: str) -> _Visit:
+    def _visit(self, target: Target, budget: Budget, slots: Slots, url: str) -> _Visit:
         try:
-            with self._slots.of(target.host, budget):
+            with slots.of(target.host, budget):
                 return self._ask(target, self._addresses(target, budget), budget)
         except _FAILURES as error:
             # The sentence is the same whatever it was; only the operator's log says more.

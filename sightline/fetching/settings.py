@@ -31,12 +31,12 @@ class FetchSettings:
     max_redirects: int = 5
     """Redirects that are followed for one picture; each is checked as the first address was."""
     connections: int = 8
-    """Connections at once, and requests of /v1/rerank that may fetch at once."""
+    """Connections at once for jobs, as many for requests, and requests that may fetch at once."""
     host_connections: int = 2
-    """Connections at once to one host."""
+    """Of these, connections to one host."""
     max_documents: int = 16
     """Documents of one /v1/rerank request that may be URLs."""
-    documents_bytes: int = 128 << 20
+    documents_bytes: int = 64 << 20
     """Bytes of all pictures that are fetched for one /v1/rerank request."""
     documents_seconds: float = 30.0
     """Wall clock for fetching all of them."""

@@ -18,6 +18,12 @@ from tests.indexer.world import COLLECTION, World, picture
 
 
 @pytest.fixture(scope="module")
+def witness() -> Witness:
+    """Hears of every connection."""
+    return Witness()
+
+
+@pytest.fixture(scope="module")
 def _web() -> Iterator[Web]:
     with small_web() as web:
         yield web
