@@ -58,19 +58,13 @@ def open_installation(
     """All parts of an installation; a context manager that gives back what they hold.
 
     ``models``, ``catalog``, ``decoder`` and ``send`` replace the real ones, ``now`` the database's clock,
-    ``resolve`` the system's resolver; ``after_send`` is called whenever workers were told about tasks. ``inline``: there
-    are no workers, and ``indexer.wait`` does their work in this process.
+    ``resolve`` the system's resolver; ``after_send`` is called whenever workers were told about tasks.
+    ``inline``: there are no workers, and ``indexer.wait`` does their work in this process.
     """
     given = Given(
-        models=models,
-        catalog=catalog,
-        decoder=decoder,
-        send=send,
-        after_send=after_send,
-        inline=inline,
-        now=now,
-        resolve=resolve,
-    )
+        models=models, catalog=catalog, decoder=decoder, send=send, after_send=after_send, inline=inline,
+        now=now, resolve=resolve,
+    )  # fmt: skip
     return Installation(settings, given)
 
 

@@ -204,6 +204,8 @@ def test_a_url_of_a_hundred_kilobytes_goes_nowhere(web: Web, witness: Witness) -
         "//127.0.0.1:{port}/a.png",
         "http://2130706433:{port}/",
         "http://good.test@127.0.0.1:{port}/",
+        "http://user:password@good.test:{port}/fine",
+        "http://good.test:{port}/fine\\@127.0.0.1/",
         "http://inner.test:{port}/a.png",
         "http://rebind.test:{port}/a.png",
         "http://good.test:22/",
@@ -222,6 +224,7 @@ def test_a_url_of_a_hundred_kilobytes_goes_nowhere(web: Web, witness: Witness) -
 )
 def test_a_redirect_is_checked_as_a_first_url_is(web: Web, witness: Witness, leads: str) -> None:
     web.names.known |= {"inner.test": [["127.0.0.1"]], "rebind.test": [["127.0.0.1"], [GOOD]]}
+    web.good.pages["/fine"] = answer()
     for path, location in (("/a.png", leads), ("/loop", "/loop"), ("/chain", "http://127.0.0.1:{port}/")):
         place = location.replace("{port}", str(web.port))
         web.good.pages[path] = redirect(place.encode().decode("latin-1") if not place.isascii() else place)
