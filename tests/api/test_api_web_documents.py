@@ -173,3 +173,16 @@ def ended(client: TestClient, url: str) -> Any:
             return job
         time.sleep(0.05)
     raise AssertionError("still registering")
+
+
+def test_when_too_many_requests_fetch_the_next_is_told_to_come_again(
+    web_client: MakeWebClient, web: Web
+) -> None:
+    client = web_client(connections=1)
+    parts: Any = client.app.state.parts  # type: ignore[attr-defined]
+    with parts.fetcher.request():
+        refused = asked(client, {"image": web.url("/red.png")})
+        assert problem(refused, 503)["type"].endswith("overloaded")
+        assert int(refused.headers["retry-after"]) > 0
+    assert web.good.connections == 0
+    assert asked(client, {"image": web.url("/red.png")}).status_code == 200
