@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from sightline.api.settings import ApiSettings
+    from sightline.fetching.client import Fetcher
     from sightline.imaging import Decoded
     from sightline.indexer.building.purging import Purging
     from sightline.indexer.indexer import Indexer
@@ -41,6 +42,8 @@ class ApiParts:
     blobs: BlobStore
     originals: Originals
     decoder: Decoder
+    fetcher: Fetcher | None
+    """None: pictures on the web are not fetched."""
     indexer: Indexer
     purging: Purging
     collections: Collections

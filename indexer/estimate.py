@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sightline.indexer.manifests.addresses import Fetch
 from sightline.indexer.roots import ARCHIVE_MARK
 from sightline.indexer.sources.listing import SourceItem, iter_source
 
@@ -52,11 +53,13 @@ class Shape:
         return self.num_query_tokens * self.joint_dim * HALF_BYTES
 
 
-def count(sources: Sequence[str], *, copy: bool, own: Sequence[str] = ()) -> tuple[int, int]:
+def count(
+    sources: Sequence[str], *, copy: bool, own: Sequence[str] = (), fetch: Fetch | None = None
+) -> tuple[int, int]:
     """Images in the sources, and the bytes to be copied of those whose size is cheap to know."""
     images = bytes_to_copy = 0
     for source in sources:
-        for item in iter_source(source, allow_remote=True, own=own):
+        for item in iter_source(source, allow_remote=True, own=own, fetch=fetch):
             if not isinstance(item, SourceItem):
                 continue
             images += 1

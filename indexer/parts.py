@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -45,6 +45,12 @@ class Queue(Send, Protocol):
     def depth(self) -> int | None: ...
 
 
+class WebPictures(Protocol):
+    """Pictures on the web; ``fetching.client.Fetcher`` is one."""
+
+    def fetch_patiently(self, url: str) -> bytes: ...
+
+
 @dataclass(frozen=True)
 class IndexerParts:
     """Everything that registering and embedding touch."""
@@ -61,5 +67,12 @@ class IndexerParts:
     """Bytes of one picture of a source, at most."""
     own_folders: Sequence[str] = ()
     """Folders and URLs where this installation keeps its files: never taken for pictures."""
+    fetcher: WebPictures | None = None
+    """None: pictures on the web are not fetched."""
     send: Send | None = None
     """None: no queue; the work waits for ``run_pending`` in some process."""
+
+    @property
+    def fetch(self) -> Callable[[str], bytes] | None:
+        """Gives pictures on the web, where they are fetched."""
+        return None if self.fetcher is None else self.fetcher.fetch_patiently

@@ -67,7 +67,8 @@ def _met(parts: IndexerParts, source: str, plan: Plan, listing: Listing) -> set[
     """Hashes of the ids that a source lists: names alone would fill the memory."""
     met = set()
     try:
-        for item in iter_source(source, max_bytes=parts.max_bytes, allow_remote=True, own=parts.own_folders):
+        own, fetch = parts.own_folders, parts.fetch
+        for item in iter_source(source, max_bytes=parts.max_bytes, allow_remote=True, own=own, fetch=fetch):
             if isinstance(item, SourceProblem) and item.hides_more:
                 listing.whole = False
             if isinstance(item, SourceProblem) and item.reason == SKIPPED:

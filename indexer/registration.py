@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from sightline.errors import ImageRejected, InputError, SourceError, UnavailableError
 from sightline.faultpoint import faultpoint
+from sightline.fetching.schemes import is_web
 from sightline.indexer.items import DUPLICATE, SKIPPED, SourceItem, SourceProblem
 from sightline.indexer.parts import IndexerParts
 from sightline.indexer.plan import Plan
@@ -146,7 +147,11 @@ class Registrar:
     def _register_source(self, source: str, plan: Plan, roots: Roots, listing: Listing) -> None:
         parts = self._parts
         listed = iter_source(
-            source, max_bytes=parts.max_bytes, allow_remote=roots.remote, own=parts.own_folders
+            source,
+            max_bytes=parts.max_bytes,
+            allow_remote=roots.remote,
+            own=parts.own_folders,
+            fetch=parts.fetch,
         )
         allowed = self._allowed(listed, roots, plan.id_prefix, listing)
         with ThreadPoolExecutor(self._settings.hash_threads, "hash") as pool:
@@ -195,7 +200,7 @@ class Registrar:
         if not data:
             return SourceProblem(item.image_id, item.uri, "empty", f"{item.uri} has no bytes.")
         uri, sha256 = item.uri, hashlib.sha256(data).hexdigest()
-        if copy or ARCHIVE_MARK in uri:
+        if copy or ARCHIVE_MARK in uri or is_web(uri):
             uri = f"{COPIED}{self._parts.blobs.put(data)}"
         return Registration(item.image_id, sha256, uri, len(data), item.caption, item.metadata, source)
 

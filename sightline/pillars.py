@@ -14,6 +14,8 @@ from sightline.settings import CATALOG
 
 if TYPE_CHECKING:
     from sightline.blip.patch_formats import PatchFormats
+    from sightline.fetching.client import Fetcher
+    from sightline.fetching.network import Resolve
     from sightline.imaging import IsolatedDecoder
     from sightline.indexer.parts import Send
     from sightline.serving.models import Models
@@ -39,6 +41,7 @@ class Given:
     after_send: Callable[[], None] | None
     inline: bool
     now: Callable[[], float] | None
+    resolve: Resolve | None = None
 
 
 class Pillars:
@@ -166,3 +169,15 @@ class Pillars:
         return IsolatedDecoder(
             self.settings.imaging, processes=decoding.processes, max_tries=decoding.max_tries
         )
+
+    @once
+    def fetcher(self) -> Fetcher | None:
+        """The one client for pictures on the web; None when they are not fetched here."""
+        if not self.settings.fetch.enabled:
+            return None
+        from sightline.fetching.client import Fetcher
+        from sightline.fetching.network import system_resolver
+        from sightline.imaging.formats import broken_format
+
+        resolve = self.given.resolve or system_resolver
+        return Fetcher(self.settings.fetch, lambda head: broken_format(head) is not None, resolve=resolve)

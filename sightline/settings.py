@@ -19,6 +19,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from sightline import faultpoint
 from sightline.api.settings import ApiSettings
 from sightline.errors import InputError
+from sightline.fetching.settings import FetchSettings
 from sightline.imaging.limits import Limits
 from sightline.indexer.settings import RELEASED_SECONDS, BrokerSettings, BuilderSettings, IndexerSettings
 from sightline.retriever.settings import RetrieverSettings
@@ -91,6 +92,7 @@ class Settings(BaseSettings):
     model: ModelSettings = Field(default_factory=ModelSettings)
     imaging: Limits = Field(default_factory=Limits)
     decoding: DecodingSettings = Field(default_factory=DecodingSettings)
+    fetch: FetchSettings = Field(default_factory=FetchSettings)
     indexer: IndexerSettings = Field(default_factory=IndexerSettings)
     builder: BuilderSettings = Field(default_factory=BuilderSettings)
     retriever: RetrieverSettings = Field(default_factory=RetrieverSettings)

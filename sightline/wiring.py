@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from celery import Celery
 
     from sightline.api.parts import ApiParts
+    from sightline.fetching.network import Resolve
     from sightline.imaging import IsolatedDecoder
     from sightline.indexer.building.builder import Builder
     from sightline.indexer.indexer import Indexer
@@ -52,22 +53,18 @@ def open_installation(
     after_send: Callable[[], None] | None = None,
     inline: bool = False,
     now: Callable[[], float] | None = None,
+    resolve: Resolve | None = None,
 ) -> Installation:
     """All parts of an installation; a context manager that gives back what they hold.
 
-    ``models``, ``catalog``, ``decoder`` and ``send`` replace the real ones, ``now`` the database's clock;
-    ``after_send`` is called whenever workers were told about tasks. ``inline``: there are no workers, and
-    ``indexer.wait`` does their work in this process.
+    ``models``, ``catalog``, ``decoder`` and ``send`` replace the real ones, ``now`` the database's clock,
+    ``resolve`` the system's resolver; ``after_send`` is called whenever workers were told about tasks.
+    ``inline``: there are no workers, and ``indexer.wait`` does their work in this process.
     """
     given = Given(
-        models=models,
-        catalog=catalog,
-        decoder=decoder,
-        send=send,
-        after_send=after_send,
-        inline=inline,
-        now=now,
-    )
+        models=models, catalog=catalog, decoder=decoder, send=send, after_send=after_send, inline=inline,
+        now=now, resolve=resolve,
+    )  # fmt: skip
     return Installation(settings, given)
 
 
@@ -162,6 +159,7 @@ class Installation(Keeping):
                 settings=self.settings.indexer,
                 max_bytes=self.settings.imaging.max_bytes,
                 own_folders=self.settings.own_folders,
+                fetcher=self.fetcher,
                 send=None if self.given.inline else self.send,
             )
         )
@@ -250,6 +248,7 @@ class Installation(Keeping):
             blobs=self.blobs,
             originals=self.originals,
             decoder=self.decoder,
+            fetcher=self.fetcher,
             indexer=self.indexer,
             purging=self.purging,
             collections=self.collections,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+from collections.abc import Mapping
 from urllib.parse import unquote_to_bytes
 
 from fastapi import APIRouter, Request, Response
@@ -17,6 +18,7 @@ from sightline.api.schemas.common import Answer
 from sightline.api.schemas.rerank import RerankAnswer, RerankBody, RerankedAnswer, StoredDocument
 from sightline.api.schemas.search import SearchAnswer, SearchBody, search_answer
 from sightline.api.settings import ApiSettings
+from sightline.api.web_documents import fetch_documents
 from sightline.errors import ImageRejected
 from sightline.records import (
     InlineImage,
@@ -61,7 +63,8 @@ def as_json(answer: Answer) -> Response:
 
 def run_rerank(parts: ApiParts, settings: ApiSettings, body: RerankBody, request_id: str) -> RerankAnswer:
     """Decode, score, and put it in the shape that clients know."""
-    documents = decode_documents(body, parts.decoder, settings)
+    fetched = fetch_documents(body, parts.fetcher)
+    documents = decode_documents(body, parts.decoder, settings, fetched)
     asked = RerankRequest(body.query, documents, body.top_n, body.model)
     response = parts.documents.rerank(asked)
     results = [
@@ -87,8 +90,10 @@ def run_search(parts: ApiParts, metrics: Metrics, request: SearchRequest) -> Sea
     return response
 
 
-def decode_documents(body: RerankBody, decoder: Decoder, settings: ApiSettings) -> tuple[RerankDocument, ...]:
-    """Data URIs through the isolated decoder, within a budget of pixels for the whole request."""
+def decode_documents(
+    body: RerankBody, decoder: Decoder, settings: ApiSettings, fetched: Mapping[int, bytes]
+) -> tuple[RerankDocument, ...]:
+    """Pictures through the isolated decoder, within a budget of pixels for the whole request."""
     found: list[RerankDocument] = []
     pixels = 0
     for index, document in enumerate(body.documents):
@@ -97,7 +102,7 @@ def decode_documents(body: RerankBody, decoder: Decoder, settings: ApiSettings) 
             continue
         pointer = f"/documents/{index}"
         try:
-            decoded = decoder.decode(data_of(document.uris()[0], pointer))
+            decoded = decoder.decode(bytes_of(body, index, fetched))
         except ImageRejected as error:
             raise invalid(pointer, f"Document {index} is no usable picture: {error.detail}") from error
         pixels += decoded.width * decoded.height
@@ -106,6 +111,13 @@ def decode_documents(body: RerankBody, decoder: Decoder, settings: ApiSettings) 
             raise Problem(413, f"The pictures of one request may have at most {limit:,} pixels together.")
         found.append(InlineImage(decoded.rgb))
     return tuple(found)
+
+
+def bytes_of(body: RerankBody, index: int, fetched: Mapping[int, bytes]) -> bytes:
+    """The bytes of a document that came with the request, or were ``fetched`` for it."""
+    document = body.documents[index]
+    assert not isinstance(document, StoredDocument)
+    return fetched[index] if index in fetched else data_of(document.uris()[0], f"/documents/{index}")
 
 
 def data_of(uri: str, pointer: str) -> bytes:

@@ -8,10 +8,16 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, Tag
 
 from sightline.api.schemas.common import Answer, CollectionName, Request, Text
+from sightline.fetching.schemes import is_web
 
 URL_LIKE = re.compile(r"\s*(?:[a-z][a-z0-9+.-]*://|data:|//|www\.)", re.IGNORECASE)
+NOT_FETCHED = (
+    "Remote pictures are not fetched: send the picture itself as a data URI, or index it and send its id; "
+    "SIGHTLINE_FETCH__ENABLED=true lets this server fetch pictures from the web."
+)
 REMOTE = (
-    "Remote pictures are not fetched: send the picture itself as a data URI, or index it and send its id."
+    "Pictures of this address are not fetched: send the picture itself as a data URI, or index it and send "
+    "its id."
 )
 BARE_URL = (
     'A bare string counts as text, so this URL would be scored as words. Write {"image": …} with a data URI,'
@@ -37,13 +43,13 @@ def refuse_text(value: Any) -> Any:
 
 
 def refuse_remote(value: str) -> str:
-    """Only data URIs: fetching URLs that a stranger names is a way into the network."""
-    if not value[:5].lower() == "data:":
+    """Data URIs, and the web's: whether those are fetched, the operator says and the route knows."""
+    if not value[:5].lower() == "data:" and not is_web(value):
         raise ValueError(REMOTE)
     return value
 
 
-DataUri = Annotated[
+PictureUri = Annotated[
     str, BeforeValidator(lambda value: refuse_remote(value) if isinstance(value, str) else value)
 ]
 
@@ -51,17 +57,17 @@ DataUri = Annotated[
 class ImageDocument(Request):
     """``{"image": "data:image/png;base64,…"}``, as Jina writes it."""
 
-    image: DataUri
+    image: PictureUri
 
     def uris(self) -> list[str]:
-        """The data URIs of this document."""
+        """The URIs of this document."""
         return [self.image]
 
 
 class ImageUrl(Request):
     """The inner object of a vLLM content part."""
 
-    url: DataUri
+    url: PictureUri
     detail: str | None = None
 
 
@@ -78,7 +84,7 @@ class ContentDocument(Request):
     content: Annotated[list[ContentPart], Field(min_length=1, max_length=1)]
 
     def uris(self) -> list[str]:
-        """The data URIs of this document."""
+        """The URIs of this document."""
         return [part.image_url.url for part in self.content]
 
 

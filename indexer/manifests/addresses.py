@@ -8,9 +8,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from sightline.fetching.schemes import is_web
 from sightline.indexer.files import absolute, local_path, local_uri, readable, scheme_of
 from sightline.indexer.roots import ARCHIVE_MARK
 
+Fetch = Callable[[str], bytes]
+"""The bytes of a picture on the web; raises ImageRejected."""
+NOT_FETCHED: Final = "Pictures on the web are not fetched here; SIGHTLINE_FETCH__ENABLED=true turns it on."
+BUCKETS: Final = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "oss", "oci", "memory"})
+"""Schemes whose hosts the operator's configuration names. A manifest may be another's: with any other scheme
+it could name hosts of the inner network."""
 _LEADING_DOTS: Final = re.compile(r"^(\.\./)+")
 
 
@@ -23,17 +30,34 @@ class Address:
 
 
 class Addresses:
-    """Resolves addresses against the folder of a manifest; ``read`` gives the bytes at an absolute one."""
+    """Resolves addresses against the folder of a manifest.
 
-    def __init__(self, folder: str, read: Callable[[str], bytes], *, allow_remote: bool = False) -> None:
+    ``read`` gives the bytes at an absolute one, ``fetch`` those at one on the web.
+    """
+
+    def __init__(
+        self,
+        folder: str,
+        read: Callable[[str], bytes],
+        *,
+        allow_remote: bool = False,
+        fetch: Fetch | None = None,
+    ) -> None:
         self._folder = folder
-        self.read = read
+        self._read = read
         self._allow_remote = allow_remote
+        self._fetch = fetch
+
+    def read(self, uri: str) -> bytes:
+        """The bytes at an absolute address. Raises ImageRejected."""
+        return self._fetch(uri) if self._fetch is not None and is_web(uri) else self._read(uri)
 
     def resolve(self, raw: str) -> Address:
         """Raises ValueError with a sentence for what cannot be an address here."""
         if "\0" in raw:
             raise ValueError("its address contains a NUL")
+        if is_web(raw):
+            return self._on_the_web(raw)
         scheme = scheme_of(raw)
         if raw.startswith("blob:"):
             raise ValueError("its address names a stored original; those are not sources")
@@ -66,7 +90,16 @@ class Addresses:
         relative = os.path.relpath(path, self._folder)
         return readable(os.path.normpath(path) if relative.startswith("..") else relative)
 
+    def _on_the_web(self, raw: str) -> Address:
+        if not self._allow_remote:
+            raise ValueError("its address is on the web, and so not below what may be read here")
+        if self._fetch is None:
+            raise ValueError("its address is on the web, which SIGHTLINE_FETCH__ENABLED=true lets be fetched")
+        return Address(raw, raw)
+
     def _remote(self, raw: str, scheme: str | None) -> Address:
-        if not self._allow_remote or scheme in ("http", "https", "::"):
+        if not self._allow_remote:
             raise ValueError("its address is remote; remote pictures are not fetched")
+        if scheme not in BUCKETS:
+            raise ValueError("its address is remote and not of a store of objects; it is not read")
         return Address(raw, raw)

@@ -15,6 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from sightline.errors import ImageRejected, NotFoundError, SourceError, UnavailableError
+from sightline.fetching.schemes import is_web
 from sightline.indexer.archives.reading import is_archive, iter_archive, read_member
 from sightline.indexer.files import (
     absolute,
@@ -29,7 +30,7 @@ from sightline.indexer.installations import OwnFolders
 from sightline.indexer.items import MAX_BYTES, Listed
 from sightline.indexer.items import SourceItem as SourceItem
 from sightline.indexer.items import SourceProblem as SourceProblem
-from sightline.indexer.manifests.addresses import Addresses
+from sightline.indexer.manifests.addresses import NOT_FETCHED, Addresses, Fetch
 from sightline.indexer.manifests.reading import is_manifest, iter_manifest
 from sightline.indexer.roots import ARCHIVE_MARK
 from sightline.indexer.sources.folders import FoundFile, is_glob, walk, walk_glob
@@ -41,16 +42,27 @@ if TYPE_CHECKING:
 
 
 def iter_source(
-    source: str, *, max_bytes: int = MAX_BYTES, allow_remote: bool = False, own: Sequence[str] = ()
+    source: str,
+    *,
+    max_bytes: int = MAX_BYTES,
+    allow_remote: bool = False,
+    own: Sequence[str] = (),
+    fetch: Fetch | None = None,
 ) -> Iterator[Listed]:
     """List a source, lazily and in bounded memory. What cannot be a picture is a problem in its place.
 
-    ``own``: folders and URLs of this installation. They, and those of others, are passed over.
+    ``own``: folders and URLs of this installation. They, and those of others, are passed over. ``fetch``:
+    what gives the pictures on the web, which nothing else is asked for.
 
     Raises:
         SourceError: there is no such source, or its listing cannot go on; what was listed before stays good.
     """
     scheme = scheme_of(source)
+    if is_web(source) and allow_remote:
+        if fetch is None:
+            raise SourceError(NOT_FETCHED)
+        yield SourceItem(source, source, None, {}, partial(fetch, source))
+        return
     if scheme not in (None, "file"):
         if not allow_remote:
             raise SourceError(f"{source} is remote; remote sources are not read.")
@@ -60,12 +72,12 @@ def iter_source(
     if os.path.isdir(path):
         yield from _in_folder(walk(path, own=OwnFolders(own)), max_bytes)
     elif os.path.lexists(path):
-        yield from _file(FoundFile(os.path.basename(path), path), max_bytes, allow_remote)
+        yield from _file(FoundFile(os.path.basename(path), path), max_bytes, allow_remote, fetch)
     elif ARCHIVE_MARK in source and os.path.isfile(path.partition(ARCHIVE_MARK)[0]):
         yield _one_member(path, max_bytes)
     elif is_glob(source):
         found = walk_glob(os.path.expanduser(source), own=OwnFolders(own))
-        yield from _matching(found, max_bytes, allow_remote)
+        yield from _matching(found, max_bytes, allow_remote, fetch)
     else:
         raise SourceError(f"There is no file or folder {readable(source)}.")
 
@@ -114,24 +126,23 @@ def _in_folder(found: Iterator[FoundFile | SourceProblem], max_bytes: int) -> It
 
 
 def _matching(
-    found: Iterator[FoundFile | SourceProblem], max_bytes: int, allow_remote: bool
+    found: Iterator[FoundFile | SourceProblem], max_bytes: int, allow_remote: bool, fetch: Fetch | None
 ) -> Iterator[Listed]:
     for file in found:
         if isinstance(file, SourceProblem):
             yield file
         else:
-            yield from _file(file, max_bytes, allow_remote)
+            yield from _file(file, max_bytes, allow_remote, fetch)
 
 
-def _file(file: FoundFile, max_bytes: int, allow_remote: bool) -> Iterator[Listed]:
+def _file(file: FoundFile, max_bytes: int, allow_remote: bool, fetch: Fetch | None) -> Iterator[Listed]:
     """One file that was named: an archive or a manifest by its ending, else a picture."""
     if is_archive(file.path):
         yield from iter_archive(file.path, readable(file.name), max_bytes)
     elif is_manifest(file.path):
         read = partial(read_uri, max_bytes=max_bytes, allow_remote=allow_remote)
-        yield from iter_manifest(
-            file.path, Addresses(os.path.dirname(file.path), read, allow_remote=allow_remote)
-        )
+        folder = os.path.dirname(file.path)
+        yield from iter_manifest(file.path, Addresses(folder, read, allow_remote=allow_remote, fetch=fetch))
     else:
         yield _picture(file, max_bytes)
 

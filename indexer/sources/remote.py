@@ -10,8 +10,11 @@ from sightline.errors import ImageRejected, SourceError
 from sightline.indexer.files import is_ignored, scheme_of, too_many_bytes
 from sightline.indexer.installations import is_remote_installation
 from sightline.indexer.items import Listed, SourceItem, SourceProblem
+from sightline.indexer.manifests.addresses import BUCKETS
 
-_REFUSED: Final = frozenset({"http", "https", "::"})
+READ: Final = BUCKETS | {"sftp", "ssh", "smb", "hdfs"}
+"""The schemes that are read. All others are refused: many of fsspec's reach the web (``http``, ``generic``,
+``github``, ``webhdfs``) or other addresses (``::``, ``reference``), past the one client that is guarded."""
 
 
 def iter_remote(url: str, max_bytes: int, own: Sequence[str] = ()) -> Iterator[Listed]:
@@ -85,8 +88,8 @@ def read_remote(url: str, max_bytes: int) -> bytes:
 
 
 def _check(url: str) -> None:
-    if scheme_of(url) in _REFUSED:
-        raise SourceError(f"{url} is refused: pictures are not fetched over HTTP or through other addresses.")
+    if scheme_of(url) not in READ:
+        raise SourceError(f"{url} is refused: sources are not read through addresses of this kind.")
 
 
 def _open(url: str) -> tuple[Any, str]:

@@ -83,7 +83,7 @@ def index(
                 return
             worker.attach(services)
             # Before anything is written: a wrong name leaves no trace.
-            *listed, unlisted = _count(source, copy=copy, own=settings.own_folders)
+            *listed, unlisted = _count(services, source, copy=copy)
             services.claim_folders()
             bound = services.collections.create(collection, model, revision)
             _announce(services, bound, *listed)
@@ -108,7 +108,7 @@ def index(
     raise typer.Exit(OK if _did_something(answer) and not unlisted else PARTLY_FAILED)
 
 
-def _count(sources: Sequence[str], *, copy: bool, own: Sequence[str]) -> tuple[int, int, int]:
+def _count(services: Installation, sources: Sequence[str], *, copy: bool) -> tuple[int, int, int]:
     """Images, bytes to be copied, and how many sources cannot be listed: the others are indexed all the same.
 
     Raises SourceError when none of them can be.
@@ -117,10 +117,12 @@ def _count(sources: Sequence[str], *, copy: bool, own: Sequence[str]) -> tuple[i
     from sightline.indexer.estimate import count
 
     images = size = 0
+    own, fetcher = services.settings.own_folders, services.fetcher
+    fetch = None if fetcher is None else fetcher.fetch_patiently
     errors: list[SourceError] = []
     for source in sources:
         try:
-            listed = count([source], copy=copy, own=own)
+            listed = count([source], copy=copy, own=own, fetch=fetch)
         except SourceError as error:
             errors.append(error)
         else:

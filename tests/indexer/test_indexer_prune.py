@@ -343,12 +343,12 @@ def test_nothing_is_pruned_twice_or_beyond_what_was_agreed(world: World, both: t
 class Failing(MemoryFileSystem):
     """A remote file system of which one folder cannot be listed at the moment."""
 
-    protocol = "failing"
+    protocol = "oci"
     broken = False
 
     @classmethod
     def _strip_protocol(cls, path: str) -> str:
-        stripped: str = super()._strip_protocol(path.replace("failing://", "memory://"))
+        stripped: str = super()._strip_protocol(path.replace("oci://", "memory://"))
         return stripped
 
     def ls(self, path: str, detail: bool = True, **options: Any) -> Any:
@@ -358,19 +358,19 @@ class Failing(MemoryFileSystem):
 
 
 def test_a_remote_folder_that_cannot_be_listed_keeps_all_of_its_source(world: World) -> None:
-    fsspec.register_implementation("failing", Failing, clobber=True)
-    disk = fsspec.filesystem("failing")
+    fsspec.register_implementation("oci", Failing, clobber=True)
+    disk = fsspec.filesystem("oci")
     disk.pipe({f"/bucket/{number}.png": picture(number) for number in range(9)})
     disk.pipe({"/bucket/deep/9.png": picture(9)})
-    run(world, "failing://bucket")
+    run(world, "oci://bucket")
     assert len(ids(world)) == 10
     disk.broken = True
     disk.rm("/bucket/0.png")
-    job = run(world, "failing://bucket", prune=True, prune_limit="100%")
+    job = run(world, "oci://bucket", prune=True, prune_limit="100%")
     assert reasons(world, job) == ["not-pruned", "unreadable"]
     assert len(ids(world)) == 10
     disk.broken = False
-    run(world, "failing://bucket", prune=True)
+    run(world, "oci://bucket", prune=True)
     assert len(ids(world)) == 9
 
 
