@@ -16,6 +16,7 @@ from sightline.api.bounded_checks import BoundedChecks
 from sightline.api.dependencies import PROBLEM_SCHEMA, ModelThreads
 from sightline.api.metrics import Metrics
 from sightline.api.middleware import BodyLimit, ImagePaths, RequestScope
+from sightline.api.origins import Origins
 from sightline.api.parts import ApiParts
 from sightline.api.routes import collections, health, images, jobs, page, search, trash
 from sightline.api.settings import ApiSettings
@@ -40,6 +41,7 @@ def create_app(parts: ApiParts) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.parts = parts
+    app.state.is_controlled = lambda: settings.key is not None
     app.state.threads = ModelThreads(parts.max_waiting)
     app.state.checks = BoundedChecks[health.Found]()
     app.state.metrics = Metrics(parts.catalog, parts.queue_figures, parts.degraded)
@@ -65,7 +67,8 @@ def _surround(app: FastAPI, settings: ApiSettings) -> None:
             allow_headers=["Authorization", "Content-Type", "X-Request-ID"],
             expose_headers=["Location", "X-Request-ID", "ETag", "Retry-After"],
         )
-    app.add_middleware(RequestScope, metrics=app.state.metrics, settings=settings)
+    app.add_middleware(Origins, settings=settings, is_controlled=app.state.is_controlled)
+    app.add_middleware(RequestScope, metrics=app.state.metrics)
 
 
 def _describe(app: FastAPI) -> None:

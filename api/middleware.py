@@ -30,19 +30,17 @@ SECURITY = {
     "Referrer-Policy": "same-origin",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
     "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
 }
 
 
 class RequestScope:
     """Gives a request its id, answers 500 when nothing else answered, then logs and counts it."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, settings: ApiSettings) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app = app
         self._metrics = metrics
-        headers = dict(SECURITY)
-        if not settings.cors_origins:
-            headers["Cross-Origin-Resource-Policy"] = "same-origin"
-        self._headers = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+        self._headers = [(name.lower().encode(), value.encode()) for name, value in SECURITY.items()]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":

@@ -4,19 +4,30 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sightline.api.authority import PATTERN, read_origin
+from sightline.errors import InputError
+
 
 @dataclass(frozen=True)
 class ApiSettings:
     """The server, who may use it, and what it accepts."""
 
     host: str = "127.0.0.1"
-    """The address to listen on; ``0.0.0.0`` for every network (set a key then)."""
+    """The address to listen on; ``0.0.0.0`` for every network. Beyond this machine it needs a key."""
     port: int = 8000
     """The TCP port; 0 takes a free one."""
     key: str | None = None
     """When set, all but /livez and /readyz needs ``Authorization: Bearer KEY`` (the page asks for it)."""
+    insecure: bool = False
+    """Serve other machines without a key all the same: whoever reaches the port may do everything."""
+    allowed_hosts: tuple[str, ...] = ()
+    """Names besides those of this machine that a server without a key answers to, such as
+    ``pictures.example.org`` or ``*.example.org``; ``*`` for any. With a key it answers to every name.
+    """
     cors_origins: tuple[str, ...] = ()
-    """Web origins whose pages may call the API, such as ``https://example.org``; ``*`` for any."""
+    """Web origins whose pages may call the API, such as ``https://example.org``; ``*`` for any. The address
+    of a proxy that changes the ``Host`` header belongs here too.
+    """
     root_path: str = ""
     """The prefix under which a reverse proxy serves this, such as ``/pictures``."""
     source_roots: tuple[str, ...] = ()
@@ -39,3 +50,18 @@ class ApiSettings:
     """The collection that the page opens with; the first one that has pictures when not given."""
     low_probability: float = 0.5
     """The page says that nothing matches when the best match probability is below this."""
+
+    def __post_init__(self) -> None:
+        for name in self.allowed_hosts:
+            if PATTERN.fullmatch(name) is None:
+                raise InputError(
+                    f"SIGHTLINE_API__ALLOWED_HOSTS: {name!r} is no name of a host; it reads like "
+                    "'pictures.example.org' or '*.example.org', without scheme and port."
+                )
+        for origin in self.cors_origins:
+            found = read_origin(origin)
+            if origin != "*" and (found is None or origin != origin.lower()):
+                raise InputError(
+                    f"SIGHTLINE_API__CORS_ORIGINS: {origin!r} is no origin; it reads like 'https://example.org' "
+                    "or 'http://localhost:3000', in small letters and without a path."
+                )

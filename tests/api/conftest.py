@@ -29,7 +29,8 @@ def nowhere(task_ids: Sequence[int]) -> None:
 def settings_for(folder: Path) -> Settings:
     """Settings of an installation whose model is the toy."""
     empty = Settings(data=folder)
-    return empty.model_copy(update={"model": replace(empty.model, name="toy")})
+    api = replace(empty.api, allowed_hosts=("testserver",))  # what starlette's TestClient calls us
+    return empty.model_copy(update={"model": replace(empty.model, name="toy"), "api": api})
 
 
 @pytest.fixture(scope="session")
