@@ -18,7 +18,7 @@ DEFAULT_PORTS = {"http": 80, "https": 443}
 
 @dataclass(frozen=True)
 class Authority:
-    """``host:port`` of an address. The host is in lower case, without a last dot; None: no port was written."""
+    """``host:port`` of an address. The host is in lower case, without a last dot."""
 
     host: str
     port: int | None = None
@@ -41,7 +41,7 @@ class Authority:
         return self.host == "localhost" or self.host.endswith(".localhost")
 
     def matches(self, patterns: Iterable[str]) -> bool:
-        """Whether one of ``example.org``, ``*.example.org`` (names below it), ``*`` is meant; in lower case."""
+        """Whether it is ``example.org``, below ``*.example.org``, or ``*`` is among them; in lower case."""
         return any(
             pattern in ("*", self.host) or (pattern.startswith("*.") and self.host.endswith(pattern[1:]))
             for pattern in patterns

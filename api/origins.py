@@ -1,9 +1,9 @@
-"""Which web pages may make a browser talk to us, and under which names: ``Host``, ``Origin``, ``Sec-Fetch-Site``.
+"""Which web pages may make a browser talk to us, and under which names: ``Host``, ``Origin`` and the like.
 
 A browser sends requests for any page that asks it to, from inside the network and with its cookies; what it
 says about that page is true. So without a key only names that nobody else can make resolve to us are answered
-(against DNS rebinding), and a page of another origin neither writes nor reads unless it is listed; the session
-cookie acts for our own pages only. A client that is no browser sends none of this, and is not concerned.
+(against DNS rebinding), and a page of another origin neither writes nor reads unless it is listed; the
+session cookie acts for our own pages only. A client that is no browser sends none of this.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class Origins:
         shown = f"{given[0][:100]!r}" if given else "a request without a host"
         return Problem(
             421,
-            f"Without a key this server answers only to names of this machine, such as localhost, not to {shown}; "
+            f"Without a key this server answers to names of this machine such as localhost, not to {shown}; "
             "set SIGHTLINE_API__KEY, or list the name in SIGHTLINE_API__ALLOWED_HOSTS.",
         )
 
@@ -134,7 +134,7 @@ def _origin(headers: Headers, safe: bool) -> str | None:
 
 
 def _is_own(origin: str, scope: Scope, headers: Headers) -> bool:
-    """Whether this origin is the server that ``Host`` names. Behind TLS of a proxy we may not know of https."""
+    """Whether this origin is the server that ``Host`` names. A proxy may keep its TLS to itself."""
     found, host = read_origin(origin), read_authority(headers.get("host", ""))
     if found is None or host is None:
         return False

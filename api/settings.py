@@ -62,6 +62,6 @@ class ApiSettings:
             found = read_origin(origin)
             if origin != "*" and (found is None or origin != origin.lower()):
                 raise InputError(
-                    f"SIGHTLINE_API__CORS_ORIGINS: {origin!r} is no origin; it reads like 'https://example.org' "
-                    "or 'http://localhost:3000', in small letters and without a path."
+                    f"SIGHTLINE_API__CORS_ORIGINS: {origin!r} is no origin; it reads like "
+                    "'https://example.org' or 'http://localhost:3000', in small letters and without a path."
                 )

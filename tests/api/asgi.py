@@ -1,4 +1,4 @@
-"""One request straight into an ASGI application, with exactly these headers: none is added, none is tidied."""
+"""One request straight into an ASGI application, with exactly these headers."""
 
 from __future__ import annotations
 

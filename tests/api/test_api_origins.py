@@ -22,8 +22,10 @@ OURS = (
 )  # fmt: skip
 NOT_OURS = (
     "evil.test", "evil.test:8000", "localhost.evil.test", "evillocalhost", "127.0.0.1.evil.test",
-    "below.test", "xbelow.test", "2130706433", "0x7f000001", "017700000001", "127.1", "0.0.0.0:8000", "[::]:8000",
-    "10.0.0.1", "192.168.0.7:8000", "[fe80::1]", "[fe80::1%25lo]:8000", "user@localhost", "localhost@evil.test",
+    "below.test",
+    "xbelow.test", "2130706433", "0x7f000001", "017700000001", "127.1", "0.0.0.0:8000", "[::]:8000",
+    "10.0.0.1", "192.168.0.7:8000", "[fe80::1]", "[fe80::1%25lo]:8000", "user@localhost",
+    "localhost@evil.test",
     "localhost:80:80", "localhost:port", "localhost/evil.test", "localhost evil.test", "localhost,evil.test",
     "[::1", "::1", "ⓛocalhost", "evil.test#localhost", "", " ", "localhost\x00",
 )  # fmt: skip
@@ -89,7 +91,7 @@ PAGES: dict[str, tuple[list[tuple[str, str]], str]] = {
     "a person": ([("Sec-Fetch-Site", "none"), ("Sec-Fetch-Mode", "navigate")], NOBODY),
     "ours, old browser": ([("Origin", "http://localhost:8000")], NOBODY),
     "ours": ([("Origin", "http://localhost:8000"), ("Sec-Fetch-Site", "same-origin")], NOBODY),
-    "ours, a picture": ([("Referer", "http://localhost:8000/?q=a"), ("Sec-Fetch-Site", "same-origin")], NOBODY),
+    "ours, a picture": ([("Referer", "http://localhost:8000/"), ("Sec-Fetch-Site", "same-origin")], NOBODY),
     "ours, over a proxy's TLS": ([("Origin", "https://localhost:8000")], NOBODY),
     "another site": ([("Origin", "https://evil.test"), ("Sec-Fetch-Site", "cross-site")], "evil"),
     "another site, plain": ([("Origin", "http://evil.test:8000")], "evil"),
