@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 
@@ -62,13 +63,18 @@ def test_a_key_or_an_address_of_this_machine_is_enough() -> None:
 
 
 def status_of(url: str, host: str) -> int:
-    try:
-        with urllib.request.urlopen(
-            urllib.request.Request(url, headers={"Host": host}), timeout=20
-        ) as answer:
-            return int(answer.status)
-    except urllib.error.HTTPError as error:
-        return error.code
+    """Once it listens: what it prints comes a moment before."""
+    request = urllib.request.Request(url, headers={"Host": host})
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            with urllib.request.urlopen(request, timeout=20) as answer:
+                return int(answer.status)
+        except urllib.error.HTTPError as error:
+            return error.code
+        except OSError:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
 
 
 def test_this_machine_is_what_the_bound_address_says() -> None:
