@@ -14,6 +14,7 @@ from sightline.api import problems
 from sightline.api.auth import Guard
 from sightline.api.bounded_checks import BoundedChecks
 from sightline.api.dependencies import PROBLEM_SCHEMA, ModelThreads
+from sightline.api.discretion import Discretion
 from sightline.api.metrics import Metrics
 from sightline.api.middleware import BodyLimit, ImagePaths, RequestScope
 from sightline.api.origins import Origins
@@ -58,6 +59,7 @@ def _surround(app: FastAPI, settings: ApiSettings) -> None:
     """Middleware; the one added last is outermost."""
     app.add_middleware(ImagePaths)
     app.add_middleware(BodyLimit, settings=settings)
+    app.add_middleware(Discretion, settings=settings, is_controlled=app.state.is_controlled)
     app.add_middleware(Guard, settings=settings)
     if settings.cors_origins:
         app.add_middleware(

@@ -13,11 +13,12 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bound_contextvars
 
+from sightline.api.discretion import Shown, shown
 from sightline.api.metrics import Metrics
 from sightline.api.problems import Problem, UploadTooLarge, from_error, respond
 from sightline.api.settings import ApiSettings
 from sightline.api.urls import canonical_path
-from sightline.errors import UnavailableError
+from sightline.errors import StoppingError
 from sightline.store.patience import having
 from sightline.store.storage import storage_error
 
@@ -47,6 +48,7 @@ class RequestScope:
             await self._app(scope, receive, send)
             return
         given = Headers(scope=scope).get("x-request-id", "")
+        shown.set(Shown(details=False, uris=False))  # until somebody says who asks
         scope["request_id"] = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
         # Every log record of this request carries its id, whatever module writes it and in whatever thread.
         bound = bound_contextvars(request_id=scope["request_id"])
@@ -69,7 +71,7 @@ class RequestScope:
             if status:
                 raise
             detail = "This process is being stopped; ask again once it is back."
-            problem = from_error(UnavailableError(detail))
+            problem = from_error(StoppingError(detail))
             await respond(problem, scope["path"], scope["request_id"])(scope, receive, send_with_headers)
         except Exception as error:
             log.exception("A request failed unexpectedly.", extra={"path": scope["path"]})

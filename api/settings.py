@@ -28,6 +28,14 @@ class ApiSettings:
     """Web origins whose pages may call the API, such as ``https://example.org``; ``*`` for any. The address
     of a proxy that changes the ``Host`` header belongs here too.
     """
+    show_details: bool = False
+    """Tell every caller why something fails, with paths, hosts and addresses. Otherwise only those with the
+    key, and on a server without one that only this machine reaches everybody, are told.
+    """
+    show_uris: bool = False
+    """Show in answers where pictures came from (``uri``), and let filters ask for it. Otherwise ``uri`` holds
+    the image id, but for uploads.
+    """
     root_path: str = ""
     """The prefix under which a reverse proxy serves this, such as ``/pictures``."""
     source_roots: tuple[str, ...] = ()
