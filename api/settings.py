@@ -28,6 +28,20 @@ class ApiSettings:
     """Web origins whose pages may call the API, such as ``https://example.org``; ``*`` for any. The address
     of a proxy that changes the ``Host`` header belongs here too.
     """
+    trusted_proxies: tuple[str, ...] = ("127.0.0.1", "::1")
+    """Addresses and networks of reverse proxies whose ``X-Forwarded-For`` and ``X-Forwarded-Proto`` are
+    believed, such as ``10.0.0.0/24``.
+    """
+    rate_per_key: str = "1200/minute"
+    """Searches, reranks and queries of the page that one key may ask for; ten times as much of all else.
+    Reads like ``20/second``; empty for no limit. Beyond it the answer is 429.
+    """
+    rate_per_address: str = "600/minute"
+    """The same for one address (IPv6: for one /64), whatever keys come from it."""
+    concurrent_per_client: int | None = None
+    """Searches, reranks and queries of the page that one key (without one: one address) may have waiting for
+    the model at once; a quarter of SIGHTLINE_SERVING__MAX_WAITING when not given, 0 for no limit.
+    """
     show_details: bool = False
     """Tell every caller why something fails, with paths, hosts and addresses. Otherwise only those with the
     key, and on a server without one that only this machine reaches everybody, are told.

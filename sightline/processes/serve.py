@@ -48,7 +48,11 @@ def serve_on(listener: socket.socket, services: Installation) -> None:
     services.resumption.start()
     app, settings = create_app(services.api_parts), services.settings
     server = StoppingServer(
-        app, services.scheduler, settings.serving.grace_seconds, root_path=settings.api.root_path
+        app,
+        services.scheduler,
+        settings.serving.grace_seconds,
+        root_path=settings.api.root_path,
+        proxies=settings.api.trusted_proxies,
     )
     # A signal that comes before uvicorn listens to signals must not be lost.
     for number in (signal.SIGTERM, signal.SIGINT):

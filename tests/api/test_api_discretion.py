@@ -126,7 +126,8 @@ def test_answers_and_the_page_do_not_say_where_pictures_lie(
     services, job = indexed
     asked = [
         ("POST", SEARCH, b'{"text": "red"}'), ("GET", "/v1/collections/pictures/images", b""),
-        ("GET", "/v1/collections/pictures/images/red.png", b""), ("GET", "/v1/collections/pictures/trash", b""),
+        ("GET", "/v1/collections/pictures/images/red.png", b""),
+        ("GET", "/v1/collections/pictures/trash", b""),
 
         ("GET", "/", b""), ("GET", "/?q=red", b""), ("GET", f"/v1/jobs/{job}", b""), ("GET", "/metrics", b""),
         ("GET", "/v1/trash", b""), ("GET", "/v1/collections", b""), ("GET", "/readyz", b""),
