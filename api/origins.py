@@ -42,7 +42,8 @@ class Origins:
     def __init__(self, app: ASGIApp, settings: ApiSettings, is_controlled: Callable[[], bool]) -> None:
         self._app = app
         self._insecure = settings.insecure
-        self._hosts = tuple(name.lower() for name in settings.allowed_hosts)
+        # The name that it was told to listen on is its owner's: health checks ask under it.
+        self._hosts = tuple(name.lower() for name in (*settings.allowed_hosts, settings.host) if name)
         self._origins = frozenset(settings.cors_origins)
         self._is_controlled = is_controlled
 

@@ -83,13 +83,14 @@ class Throttle:
             seconds = limits[kind].wait(who) if kind in limits else None
             if seconds is not None:
                 what = "searches" if heavy else "requests"
-                return _refuse(f"Too many {what} come from this {kind}", seconds)
+                return _refuse(f"Too many {what} come from this {kind}; {_later(seconds)}.", seconds)
         return None
 
     def _too_many(self, callers: dict[str, str]) -> Problem | None:
         if self._most and self._at_once[_first(callers)] >= self._most:
             kind = next(iter(callers))
-            return _refuse(f"{self._most} searches of this {kind} wait already, and no more may", 1)
+            said = f"{self._most} searches of this {kind} wait already, and no more may; {_later(1)}."
+            return _refuse(said, 1)
         return None
 
     @contextmanager
@@ -139,5 +140,8 @@ def _first(callers: dict[str, str]) -> str:
 
 
 def _refuse(sentence: str, seconds: int) -> Problem:
-    when = "a second" if seconds == 1 else f"{seconds} seconds"
-    return Problem(429, f"{sentence}; ask again in {when}.", headers={"Retry-After": str(seconds)})
+    return Problem(429, sentence, headers={"Retry-After": str(seconds)})
+
+
+def _later(seconds: int) -> str:
+    return "ask again in a second" if seconds == 1 else f"ask again in {seconds} seconds"

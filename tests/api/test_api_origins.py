@@ -62,8 +62,15 @@ def test_with_a_key_every_name_is_answered_and_the_key_asked_for(make_client: Ma
 
 
 def test_on_an_open_network_addresses_are_answered_but_no_names(make_client: MakeClient) -> None:
-    app = app_of(make_client, insecure=True)
-    for host in ("10.0.0.1:8000", "192.168.0.7", "[fe80::1]:8000", "0.0.0.0", "localhost"):
+    app = app_of(make_client, insecure=True, host="Pictures.lan")
+    for host in (
+        "pictures.lan:8000",
+        "10.0.0.1:8000",
+        "192.168.0.7",
+        "[fe80::1]:8000",
+        "0.0.0.0",
+        "localhost",
+    ):
         assert ask(app, "GET", "/v1/collections", [("Host", host)]).status == 200, host
     for host in ("evil.test", "2130706433", "127.1", "10.0.0.1.evil.test", "server"):
         assert ask(app, "GET", "/v1/collections", [("Host", host)]).status == 421, host

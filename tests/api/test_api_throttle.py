@@ -127,12 +127,13 @@ def test_limits_can_be_turned_off_and_nonsense_is_refused() -> None:
 
 def test_places_at_the_model_are_given_back_however_a_request_ends() -> None:
     async def scenario() -> list[int]:
-        release, began = asyncio.Event(), asyncio.Semaphore(0)
+        release: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        began = asyncio.Semaphore(0)
         seen: list[int] = []
 
         async def model(scope: Scope, receive: Receive, send: Send) -> None:
             began.release()
-            await release.wait()
+            await asyncio.wait_for(asyncio.shield(release), 20)
             if scope["client"] == OTHER:
                 raise ZeroDivisionError
             await PlainTextResponse("done")(scope, receive, send)
@@ -156,7 +157,7 @@ def test_places_at_the_model_are_given_back_however_a_request_ends() -> None:
         await asyncio.gather(inside[0], return_exceptions=True)
         inside.append(asked(ONE))
         await asyncio.wait_for(began.acquire(), 20)
-        release.set()
+        release.set_result(None)
         await asyncio.wait_for(asyncio.gather(*inside, return_exceptions=True), 20)
         await asyncio.wait_for(asyncio.gather(asked(ONE), asked(ONE)), 20)
         return seen
