@@ -74,6 +74,8 @@ class ApiSettings:
     """The page says that nothing matches when the best match probability is below this."""
 
     def __post_init__(self) -> None:
+        if self.concurrent_per_client is not None and self.concurrent_per_client < 0:
+            raise InputError("SIGHTLINE_API__CONCURRENT_PER_CLIENT cannot be less than 0.")
         for name in self.allowed_hosts:
             if PATTERN.fullmatch(name) is None:
                 raise InputError(

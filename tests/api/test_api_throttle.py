@@ -123,6 +123,8 @@ def test_limits_can_be_turned_off_and_nonsense_is_refused() -> None:
     assert set(statuses(Behind(rate_per_address="", rate_per_key=""), 700)) == {200}
     with pytest.raises(InputError, match="600/minute"):
         Behind(rate_per_address="many")
+    with pytest.raises(InputError, match="CONCURRENT_PER_CLIENT"):
+        Behind(concurrent_per_client=-1)
 
 
 def test_places_at_the_model_are_given_back_however_a_request_ends() -> None:
