@@ -1,4 +1,6 @@
 # One image for every service; the command says which. Targets: cpu (default) and gpu.
+# It listens on every network of its container, so `serve` and `up` want SIGHTLINE_API__KEY:
+#   docker run -e SIGHTLINE_API__KEY -p 127.0.0.1:8000:8000 sightline:cpu
 #   docker build --target cpu -t sightline:cpu .
 #   docker build --target gpu -t sightline:gpu .
 FROM python:3.11-slim AS base

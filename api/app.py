@@ -14,18 +14,24 @@ from sightline.api import problems
 from sightline.api.auth import Guard
 from sightline.api.bounded_checks import BoundedChecks
 from sightline.api.dependencies import PROBLEM_SCHEMA, ModelThreads
+from sightline.api.dependencies import problems as problems_of
+from sightline.api.discretion import Discretion
 from sightline.api.lacking import Lacking
 from sightline.api.metrics import Metrics
 from sightline.api.middleware import BodyLimit, ImagePaths, RequestScope
+from sightline.api.origins import Origins
 from sightline.api.parts import ApiParts
 from sightline.api.routes import collections, health, images, jobs, page, search, trash
 from sightline.api.settings import ApiSettings
+from sightline.api.throttle import Throttle
 
 HERE = Path(__file__).parent
 DESCRIPTION = (
     "Find pictures in words: BLIP-2 retrieves candidates (ITC), image-text matching (ITM) orders them. "
     "Every error is an RFC 9457 problem document."
 )
+EVERYWHERE = problems_of(401, 403, 421, 429)
+"""What may come before a route is asked."""
 
 
 def create_app(parts: ApiParts) -> FastAPI:
@@ -41,23 +47,27 @@ def create_app(parts: ApiParts) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.parts = parts
+    app.state.is_controlled = lambda: settings.key is not None
     app.state.threads = ModelThreads(parts.max_waiting)
     app.state.checks = BoundedChecks[health.Found]()
     app.state.lacking = Lacking(parts.catalog, parts.degraded)
     app.state.metrics = Metrics(parts.catalog, parts.queue_figures, app.state.lacking)
     problems.install(app)
-    for module in (page, search, images, jobs, trash, collections, health):
-        app.include_router(module.router)
+    app.include_router(health.router)
+    for module in (page, search, images, jobs, trash, collections):
+        app.include_router(module.router, responses=EVERYWHERE)
     app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
-    _surround(app, settings)
+    _surround(app, settings, parts.max_waiting)
     _describe(app)
     return app
 
 
-def _surround(app: FastAPI, settings: ApiSettings) -> None:
+def _surround(app: FastAPI, settings: ApiSettings, waiting: int) -> None:
     """Middleware; the one added last is outermost."""
     app.add_middleware(ImagePaths)
     app.add_middleware(BodyLimit, settings=settings)
+    app.add_middleware(Throttle, settings=settings, waiting=waiting, is_controlled=app.state.is_controlled)
+    app.add_middleware(Discretion, settings=settings, is_controlled=app.state.is_controlled)
     app.add_middleware(Guard, settings=settings)
     if settings.cors_origins:
         app.add_middleware(
@@ -67,7 +77,8 @@ def _surround(app: FastAPI, settings: ApiSettings) -> None:
             allow_headers=["Authorization", "Content-Type", "X-Request-ID"],
             expose_headers=["Location", "X-Request-ID", "ETag", "Retry-After"],
         )
-    app.add_middleware(RequestScope, metrics=app.state.metrics, settings=settings)
+    app.add_middleware(Origins, settings=settings, is_controlled=app.state.is_controlled)
+    app.add_middleware(RequestScope, metrics=app.state.metrics)
 
 
 def _describe(app: FastAPI) -> None:

@@ -1,4 +1,4 @@
-"""Who may use the API: one optional key, as a bearer token or as a session cookie; and no cross-site writes.
+"""Who may use the API: one optional key, as a bearer token or as a session cookie.
 
 The cookie holds an HMAC of a fixed text under the key, so it proves the key without containing it, and
 changing the key ends every session.
@@ -18,7 +18,6 @@ from sightline.api.settings import ApiSettings
 
 COOKIE = "sightline_session"
 OPEN = frozenset({"/livez", "/readyz", "/session", "/favicon.ico"})
-SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 def session_value(key: str) -> str:
@@ -47,13 +46,6 @@ def is_authorized(headers: Headers, key: str | None) -> bool:
     return cookie is not None and same(cookie, session_value(key))
 
 
-def is_cross_site_write(method: str, headers: Headers, origins: tuple[str, ...]) -> bool:
-    """A browser says that another web site makes it write here, and that site was not allowed to."""
-    if method in SAFE or headers.get("sec-fetch-site", "none") != "cross-site":
-        return False
-    return "*" not in origins and headers.get("origin", "") not in origins
-
-
 class Guard:
     """ASGI middleware in front of everything that reads or writes."""
 
@@ -73,10 +65,6 @@ class Guard:
 
     def _refusal(self, scope: Scope) -> Problem | None:
         headers, path = Headers(scope=scope), scope["path"].removeprefix(scope.get("root_path", ""))
-        if is_cross_site_write(scope["method"], headers, self._settings.cors_origins):
-            return Problem(
-                403, "Another web site may not write here; list its origin in SIGHTLINE_API__CORS_ORIGINS."
-            )
         scope["authorized"] = is_authorized(headers, self._settings.key)
         if scope["authorized"] or path in OPEN or path == "/" or path.startswith("/static/"):
             return None

@@ -94,7 +94,9 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
         409: "It contradicts what is stored",
         410: "The original is gone or has changed",
         413: "Too large",
+        421: "Not a name that this server answers to",
         422: "Not understood",
+        429: "Too many requests of this key or address; Retry-After says when to go on",
         503: "Something it needs cannot be reached now",
         507: "A disk is full",
     }

@@ -13,11 +13,12 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bound_contextvars
 
+from sightline.api.discretion import Shown, shown
 from sightline.api.metrics import Metrics
 from sightline.api.problems import Problem, UploadTooLarge, from_error, respond
 from sightline.api.settings import ApiSettings
 from sightline.api.urls import canonical_path
-from sightline.errors import UnavailableError
+from sightline.errors import StoppingError
 from sightline.store.patience import having
 from sightline.store.storage import storage_error
 
@@ -30,25 +31,24 @@ SECURITY = {
     "Referrer-Policy": "same-origin",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
     "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
 }
 
 
 class RequestScope:
     """Gives a request its id, answers 500 when nothing else answered, then logs and counts it."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, settings: ApiSettings) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app = app
         self._metrics = metrics
-        headers = dict(SECURITY)
-        if not settings.cors_origins:
-            headers["Cross-Origin-Resource-Policy"] = "same-origin"
-        self._headers = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+        self._headers = [(name.lower().encode(), value.encode()) for name, value in SECURITY.items()]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         given = Headers(scope=scope).get("x-request-id", "")
+        shown.set(Shown(details=False, uris=False))  # until somebody says who asks
         scope["request_id"] = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
         # Every log record of this request carries its id, whatever module writes it and in whatever thread.
         bound = bound_contextvars(request_id=scope["request_id"])
@@ -71,7 +71,7 @@ class RequestScope:
             if status:
                 raise
             detail = "This process is being stopped; ask again once it is back."
-            problem = from_error(UnavailableError(detail))
+            problem = from_error(StoppingError(detail))
             await respond(problem, scope["path"], scope["request_id"])(scope, receive, send_with_headers)
         except Exception as error:
             log.exception("A request failed unexpectedly.", extra={"path": scope["path"]})

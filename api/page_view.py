@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from sightline.api.discretion import shown_uri
 from sightline.api.page_query import PageQuery
 from sightline.api.urls import file_url, thumbnail_url
 from sightline.errors import FilterError
@@ -126,7 +127,7 @@ def tile_of_image(image: Image, collection: str, root: str) -> Tile:
         id=image.image_id,
         caption=image.caption,
         metadata=image.metadata,
-        uri=image.uri,
+        uri=shown_uri(image.image_id, image.uri),
         width=image.width or 1,
         height=image.height or 1,
         thumbnail=thumbnail_url(collection, image.image_id, image.sha256, root),
@@ -140,7 +141,7 @@ def tile_of_hit(hit: SearchHit, collection: str, root: str, shown: bool) -> Tile
         id=hit.id,
         caption=hit.caption,
         metadata=hit.metadata,
-        uri=hit.uri,
+        uri=shown_uri(hit.id, hit.uri),
         width=hit.width,
         height=hit.height,
         thumbnail=thumbnail_url(collection, hit.id, hit.sha256, root),

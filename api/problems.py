@@ -17,6 +17,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from sightline.api.discretion import sentence
 from sightline.errors import (
     ConflictError,
     CorruptionError,
@@ -115,10 +116,10 @@ def respond(problem: Problem, path: str, request_id: str | None) -> Response:
 
 
 def from_error(error: SightlineError) -> Problem:
-    """Translate one of our own errors; its message is already a sentence for a person."""
+    """Translate one of our own errors; its message is a sentence, which not every caller may read."""
     status = next(status for kind, status in STATUS if isinstance(error, kind))
     headers = {"Retry-After": RETRY_AFTER[status]} if status in RETRY_AFTER else None
-    return Problem(status, str(error), code=error.code, headers=headers)
+    return Problem(status, sentence(error), code=error.code, headers=headers)
 
 
 def from_http(error: HTTPException) -> Problem:
@@ -178,9 +179,9 @@ def install(app: FastAPI) -> None:
             assert isinstance(error, SightlineError)
             problem = from_error(error)
         if isinstance(error, UnavailableError):  # its sentence says it all, and under load there are many
-            log.warning("%s", problem.detail, extra={"code": problem.code})
-        elif problem.status >= 500:
-            log.error("%s", problem.detail, extra={"code": problem.code}, exc_info=error)
+            log.warning("%s", error, extra={"code": problem.code})
+        elif problem.status >= 500 or (isinstance(error, SightlineError) and problem.detail != str(error)):
+            log.error("%s", error, extra={"code": problem.code}, exc_info=error)
         return respond(problem, request.url.path, request.scope.get("request_id"))
 
     for kind in (Problem, RequestValidationError, HTTPException, SightlineError):

@@ -15,12 +15,14 @@ from sightline.errors import InputError
 class RateLimit:
     """``rule``: how much in which time, such as ``600/minute`` or ``20/10 seconds``. Thread-safe.
 
-    Counts are of this process alone, and forgotten when their window is over.
+    Counts are of this process alone, and forgotten when their window is over. ``times`` as much may be done
+    as the rule says.
     """
 
-    def __init__(self, rule: str) -> None:
+    def __init__(self, rule: str, times: int = 1) -> None:
         try:
-            self._rule = parse(rule)
+            said = parse(rule)
+            self._rule = type(said)(said.amount * times, said.multiples)
         except ValueError:
             raise InputError(f"{rule!r} is no rate; it reads like '600/minute'.") from None
         self._limiter = MovingWindowRateLimiter(MemoryStorage())

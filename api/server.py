@@ -41,6 +41,7 @@ def _server(app: FastAPI, root_path: str) -> uvicorn.Server:
         server_header=False,
         lifespan="off",
         root_path=root_path,
+        forwarded_allow_ips=list(app.state.parts.settings.trusted_proxies),
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
     return uvicorn.Server(config)

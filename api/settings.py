@@ -4,19 +4,52 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sightline.api.authority import PATTERN, read_origin
+from sightline.errors import InputError
+
 
 @dataclass(frozen=True)
 class ApiSettings:
     """The server, who may use it, and what it accepts."""
 
     host: str = "127.0.0.1"
-    """The address to listen on; ``0.0.0.0`` for every network (set a key then)."""
+    """The address to listen on; ``0.0.0.0`` for every network. Beyond this machine it needs a key."""
     port: int = 8000
     """The TCP port; 0 takes a free one."""
     key: str | None = None
     """When set, all but /livez and /readyz needs ``Authorization: Bearer KEY`` (the page asks for it)."""
+    insecure: bool = False
+    """Serve other machines without a key all the same: whoever reaches the port may do everything."""
+    allowed_hosts: tuple[str, ...] = ()
+    """Names besides those of this machine that a server without a key answers to, such as
+    ``pictures.example.org`` or ``*.example.org``; ``*`` for any. With a key it answers to every name.
+    """
     cors_origins: tuple[str, ...] = ()
-    """Web origins whose pages may call the API, such as ``https://example.org``; ``*`` for any."""
+    """Web origins whose pages may call the API, such as ``https://example.org``; ``*`` for any. The address
+    of a proxy that changes the ``Host`` header belongs here too.
+    """
+    trusted_proxies: tuple[str, ...] = ("127.0.0.1", "::1")
+    """Addresses and networks of reverse proxies whose ``X-Forwarded-For`` and ``X-Forwarded-Proto`` are
+    believed, such as ``10.0.0.0/24``.
+    """
+    rate_per_key: str = "1200/minute"
+    """Searches, reranks and queries of the page that one key may ask for; ten times as much of all else.
+    Reads like ``20/second``; empty for no limit. Beyond it the answer is 429.
+    """
+    rate_per_address: str = "600/minute"
+    """The same for one address (IPv6: for one /64), whatever keys come from it."""
+    concurrent_per_client: int | None = None
+    """Searches, reranks and queries of the page that one key (without one: one address) may have waiting for
+    the model at once; a quarter of SIGHTLINE_SERVING__MAX_WAITING when not given, 0 for no limit.
+    """
+    show_details: bool = False
+    """Tell every caller why something fails, with paths, hosts and addresses. Otherwise only those with the
+    key, and on a server without one that only this machine reaches everybody, are told.
+    """
+    show_uris: bool = False
+    """Show in answers where pictures came from (``uri``), and let filters ask for it. Otherwise ``uri`` holds
+    the image id, but for uploads.
+    """
     root_path: str = ""
     """The prefix under which a reverse proxy serves this, such as ``/pictures``."""
     source_roots: tuple[str, ...] = ()
@@ -39,3 +72,20 @@ class ApiSettings:
     """The collection that the page opens with; the first one that has pictures when not given."""
     low_probability: float = 0.5
     """The page says that nothing matches when the best match probability is below this."""
+
+    def __post_init__(self) -> None:
+        if self.concurrent_per_client is not None and self.concurrent_per_client < 0:
+            raise InputError("SIGHTLINE_API__CONCURRENT_PER_CLIENT cannot be less than 0.")
+        for name in self.allowed_hosts:
+            if PATTERN.fullmatch(name) is None:
+                raise InputError(
+                    f"SIGHTLINE_API__ALLOWED_HOSTS: {name!r} is no name of a host; it reads like "
+                    "'pictures.example.org' or '*.example.org', without scheme and port."
+                )
+        for origin in self.cors_origins:
+            found = read_origin(origin)
+            if origin != "*" and (found is None or origin != origin.lower()):
+                raise InputError(
+                    f"SIGHTLINE_API__CORS_ORIGINS: {origin!r} is no origin; it reads like "
+                    "'https://example.org' or 'http://localhost:3000', in small letters and without a path."
+                )

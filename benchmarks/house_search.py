@@ -76,7 +76,7 @@ def _over_http(tracer: Tracer, data: Path) -> dict[str, list[str]]:
     create_app = _first("sightline.api.app", "api.app").create_app
     with (
         _installation(data) as installed,
-        TestClient(create_app(getattr(installed, "api_parts", installed))) as client,
+        TestClient(create_app(getattr(installed, "api_parts", installed)), "http://localhost") as client,
     ):
 
         def search() -> None:

@@ -17,6 +17,7 @@ translate the classes once; nothing below them knows status or exit codes.
     │   ├── ModelUnavailableError
     │   ├── OverloadedError   too many requests wait already
     │   ├── DeadlineError      the time that a request had is up
+    │   ├── StoppingError      this process ends
     │   ├── AbandonedError     whoever asked does not wait for the answer any more
     │   └── StorageError       what has to be written cannot be written now
     │       └── NoRoomError    … because the disk is full
@@ -118,6 +119,10 @@ class DeadlineError(UnavailableError):
     """The time that a request had was up before the model was free for it."""
 
     code = "deadline"
+
+
+class StoppingError(UnavailableError):
+    """This process is being stopped; another, or the next one, answers."""
 
 
 class AbandonedError(UnavailableError):

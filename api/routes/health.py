@@ -11,6 +11,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from sightline.api.bounded_checks import BoundedChecks
 from sightline.api.dependencies import MetricsHere, PartsHere
+from sightline.api.discretion import IN_THE_LOG, shown
 from sightline.api.lacking import Lacking
 from sightline.api.parts import ApiParts
 from sightline.api.schemas.common import Answer
@@ -72,13 +73,24 @@ async def ready(parts: PartsHere, request: Request, response: Response) -> Readi
     good = all(check.ready for name, check in checks.items() if name != INDEXING)
     response.status_code = 200 if good else 503
     response.headers["Cache-Control"] = "no-store"
-    return Readiness(status="ready" if good else "not ready", checks=checks)
+    told = {name: _told(name, check) for name, check in checks.items()}
+    return Readiness(status="ready" if good else "not ready", checks=told)
 
 
 @router.get("/metrics", response_class=Response)
 def metrics(metrics: MetricsHere) -> Response:
     """Prometheus metrics: prefix sightline_, base units."""
     return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+
+def _told(name: str, check: CheckAnswer) -> CheckAnswer:
+    """A check as its caller is shown it."""
+    if shown.get().details:
+        return check
+    if check.ready:
+        return CheckAnswer(ready=True, detail="Ready.")
+    log.warning("The check %s says: %s", name, check.detail)
+    return CheckAnswer(ready=False, detail=f"Not ready. {IN_THE_LOG}")
 
 
 def _stored(parts: ApiParts, lacking: Lacking) -> Found:

@@ -19,6 +19,7 @@ from sightline.api.dependencies import (
     live_image,
     problems,
 )
+from sightline.api.discretion import refuse_hidden_fields
 from sightline.api.files import cache_headers, file_response, is_known, read_original
 from sightline.api.problems import Problem, invalid
 from sightline.api.routes.jobs import answer_of
@@ -89,7 +90,9 @@ def list_images(
     filter: Annotated[str | None, Query(max_length=20_000, description="A filter, as JSON.")] = None,
 ) -> ImageList:
     """Live images, oldest first, page by page."""
-    wanted = parse_filter(read_filter(filter)) if filter is not None and filter.strip() else None
+    condition = read_filter(filter) if filter is not None and filter.strip() else None
+    wanted = None if condition is None else parse_filter(condition)
+    refuse_hidden_fields(condition)
     page = parts.catalog.images(name, cursor, limit, wanted)
     return ImageList(
         items=[image_answer(item, name, root) for item in page.items], next_cursor=page.next_cursor

@@ -15,6 +15,7 @@ from starlette.templating import Jinja2Templates
 
 from sightline.api.auth import COOKIE, same, session_value
 from sightline.api.dependencies import Everything, EverythingHere, Root, SettingsHere
+from sightline.api.discretion import refuse_hidden_fields, shown_name
 from sightline.api.metrics import Metrics
 from sightline.api.page_query import CANDIDATES, SIZES, PageQuery, read_query
 from sightline.api.page_view import State, View, chips_of, duration, percent, tile_of_image, tiles_of
@@ -31,6 +32,7 @@ router = APIRouter(include_in_schema=False)
 templates = Jinja2Templates(directory=Path(__file__).parent.parent / "templates")
 templates.env.filters["percent"] = percent
 templates.env.filters["duration"] = duration
+templates.env.filters["shown_name"] = shown_name
 templates.env.trim_blocks = templates.env.lstrip_blocks = True
 log = logging.getLogger("sightline.http")
 IMAGES_AT_ONCE = 60
@@ -115,6 +117,7 @@ def _searched(parts: ApiParts, settings: ApiSettings, metrics: Metrics, base: Vi
     assert collection is not None
     condition = read_filter(query.filter) if query.filter else None
     if condition is not None:
+        refuse_hidden_fields(condition)
         parse_filter(condition)  # what is wrong with it is told whether the model is there or not
     request = SearchRequest(
         collection=collection.name,
@@ -147,7 +150,9 @@ def _browsed(parts: ApiParts, base: View, root: str) -> View:
     """The collection itself, page by page."""
     assert base.collection is not None
     name = base.collection.name
-    wanted = parse_filter(read_filter(base.query.filter)) if base.query.filter else None
+    condition = read_filter(base.query.filter) if base.query.filter else None
+    refuse_hidden_fields(condition)
+    wanted = None if condition is None else parse_filter(condition)
     page = parts.catalog.images(name, base.query.cursor, IMAGES_AT_ONCE, wanted)
     counts = parts.catalog.collection_counts(name)
     tiles = [tile_of_image(image, name, root) for image in page.items]
@@ -205,7 +210,7 @@ def _failed(
         title = "The filter cannot be read"
     if isinstance(error, NotFoundError):
         query = PageQuery(text=query.text, collection=query.collection)
-    if problem.status >= 500:
+    if problem.status >= 500 or problem.detail != str(error):
         log.error("%s", error, exc_info=error)
     view = View(
         "error",

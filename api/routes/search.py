@@ -11,6 +11,7 @@ from urllib.parse import unquote_to_bytes
 from fastapi import APIRouter, Request, Response
 
 from sightline.api.dependencies import EverythingHere, Name, problems
+from sightline.api.discretion import shown_name
 from sightline.api.metrics import Metrics
 from sightline.api.parts import ApiParts, Decoder
 from sightline.api.problems import Problem, invalid
@@ -73,7 +74,7 @@ def run_rerank(parts: ApiParts, settings: ApiSettings, body: RerankBody, request
         )
         for result in response.results
     ]
-    return RerankAnswer.of(response, id=request_id, results=results)
+    return RerankAnswer.of(response, id=request_id, model=shown_name(response.model), results=results)
 
 
 def check_candidates(candidates: int, settings: ApiSettings) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from pydantic import ConfigDict, Field
 
+from sightline.api.discretion import shown_name
 from sightline.api.schemas.common import Answer, CollectionName, Moment, Request, Text
 from sightline.store.records import Collection
 
@@ -69,4 +70,6 @@ class CollectionList(Answer):
 def collection_answer(collection: Collection, counts: Mapping[str, int]) -> CollectionAnswer:
     """Join a catalog record with its counts."""
     counted = {name: counts[name] for name in ("pending", "failed", "trashed", "segments", "bytes")}
-    return CollectionAnswer.of(collection, images=counts["live"], **counted)
+    return CollectionAnswer.of(
+        collection, model=shown_name(collection.model), images=counts["live"], **counted
+    )

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, TypeAdapter
 
+from sightline.api.discretion import shown_uri
 from sightline.api.schemas.common import Answer, ImageId, JsonObject, Moment, Request, Text
 from sightline.api.schemas.jobs import JobAnswer
 from sightline.api.urls import file_url, thumbnail_url
@@ -84,7 +85,7 @@ class ImageAnswer(Answer):
     collection: str
     state: str
     sha256: str
-    uri: str
+    uri: str = Field(description="Where it came from, or the id where this server does not show that.")
     caption: str | None
     metadata: dict[str, Any]
     width: int | None
@@ -110,6 +111,7 @@ def image_answer(image: Image, collection: str, root: str = "") -> ImageAnswer:
         image,
         id=image.image_id,
         collection=collection,
+        uri=shown_uri(image.image_id, image.uri),
         file_url=file_url(*place),
         thumbnail_url=thumbnail_url(*place),
     )

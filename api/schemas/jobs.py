@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import ConfigDict, Field
 
+from sightline.api.discretion import IN_THE_LOG, shown, shown_name
 from sightline.api.schemas.common import Answer, Moment, Request, Text
 from sightline.api.urls import job_url
 from sightline.store.records import Job, JobKind, JobState
@@ -122,13 +123,18 @@ class JobList(Answer):
 
 def job_answer(job: Job, progress: Progress, errors: Sequence[ItemError], root: str = "") -> JobAnswer:
     """Join a catalog record with its counts and failures."""
-    url = job_url(job.id, root)
+    url, hidden = job_url(job.id, root), not shown.get().details
     return JobAnswer.of(
         job,
         state=progress.state,
-        detail=progress.detail,
+        detail=IN_THE_LOG if hidden and progress.detail else progress.detail,
         progress=progress,
-        errors=errors,
+        errors=[_general(one) for one in errors] if hidden and job.kind != "upload" else errors,
         url=url,
         events_url=f"{url}/events",
     )
+
+
+def _general(error: ItemError) -> ErrorLine:
+    """A failure at a source of the server's own, without where that lies."""
+    return ErrorLine(id=shown_name(error.id), reason=error.reason, detail=IN_THE_LOG)

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Self
 from annotated_types import Le
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
+from sightline.api.discretion import refuse_hidden_fields, shown_uri
 from sightline.api.schemas.common import Answer, body_of, storable_json, storable_text
 from sightline.api.urls import file_url, thumbnail_url
 from sightline.records import MAX_CANDIDATES, SearchHit, SearchRequest, SearchResponse
@@ -53,7 +54,8 @@ class SearchBody(SearchFields):  # type: ignore[misc, valid-type]  # mypy knows 
         return self
 
     def to_request(self, collection: str) -> SearchRequest:
-        """The same for one collection."""
+        """The same for one collection; FilterError for a filter on what is not shown."""
+        refuse_hidden_fields(self.filter)
         return SearchRequest(collection, **dict(self))
 
 
@@ -61,7 +63,7 @@ class HitAnswer(Answer):
     """One hit. Ranks count from 1; ``itm_logit`` and ``match_probability`` are null without an ITM score."""
 
     id: str
-    uri: str
+    uri: str = Field(description="Where it came from, or the id where this server does not show that.")
     rank: int
     score: float
     itc: float = Field(description="Cosine: the best of the image's query tokens against the text vector.")
@@ -138,7 +140,8 @@ class SearchAnswer(Answer):
 def hit_answer(hit: SearchHit, collection: str, root: str = "") -> HitAnswer:
     """One hit as JSON."""
     place = (collection, hit.id, hit.sha256, root)
-    return HitAnswer.of(hit, file_url=file_url(*place), thumbnail_url=thumbnail_url(*place))
+    uri = shown_uri(hit.id, hit.uri)
+    return HitAnswer.of(hit, uri=uri, file_url=file_url(*place), thumbnail_url=thumbnail_url(*place))
 
 
 def search_answer(response: SearchResponse, collection: str, root: str = "") -> SearchAnswer:

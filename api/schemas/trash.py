@@ -6,6 +6,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
+from sightline.api.discretion import shown_name, shown_uri
 from sightline.api.schemas.common import Answer, CollectionName, ImageId, Moment, Request
 from sightline.store.records import Image
 from sightline.store.trash_records import TrashedCollection
@@ -130,9 +131,10 @@ class RestoreCollection(Request):
 
 def trashed_image_answer(image: Image) -> TrashedImageAnswer:
     """One catalog record as JSON."""
-    return TrashedImageAnswer.of(image, id=image.image_id)
+    uri = shown_uri(image.image_id, image.uri)
+    return TrashedImageAnswer.of(image, id=image.image_id, uri=uri)
 
 
 def trashed_collection_answer(one: TrashedCollection) -> TrashedCollectionAnswer:
     """One catalog record as JSON."""
-    return TrashedCollectionAnswer.of(one)
+    return TrashedCollectionAnswer.of(one, model=shown_name(one.model))

@@ -285,7 +285,7 @@ function facts(hit, at, count) {
   }
   const entries = Object.entries(hit.metadata);
   if (entries.length) parts.push(list(entries.map(([name, value]) => [name, valueOf(name, value)])));
-  parts.push(list([["Id", hit.id], ["Size", `${hit.width} × ${hit.height}`], ...(hit.uri.startsWith("blob:") ? [] : [["From", hit.uri]])]));
+  parts.push(list([["Id", hit.id], ["Size", `${hit.width} × ${hit.height}`], ...(hit.uri.startsWith("blob:") || hit.uri === hit.id ? [] : [["From", hit.uri]])]));
   const deeds = [make("a", { href: hit.file, target: "_blank", rel: "noopener" }, "Open the original")];
   if (hit.caption) deeds.push(make("button", { type: "button", onclick: () => searchFor(hit.caption) }, "Search for its caption"));
   parts.push(make("p", { class: "deeds" }, ...deeds));

@@ -19,6 +19,11 @@ Host = Annotated[
 ]
 Port = Annotated[int | None, typer.Option(min=0, max=65535, help="TCP port (SIGHTLINE_API__PORT).")]
 
+Insecure = Annotated[
+    bool,
+    typer.Option("--insecure", help="Serve other machines without a key (SIGHTLINE_API__INSECURE)."),
+]
+
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
@@ -26,14 +31,14 @@ def register(app: typer.Typer) -> None:
         app.command()(command)
 
 
-def serve(host: Host = None, port: Port = None, data: Data = None) -> None:
+def serve(host: Host = None, port: Port = None, insecure: Insecure = False, data: Data = None) -> None:
     """Serve the page and the HTTP API."""
     from sightline.processes import lifeline
     from sightline.processes.serve import serve as run
     from sightline.settings import load_settings
 
     lifeline.watch()
-    run(listening(load_settings(data), host, port))
+    run(listening(load_settings(data), host, port, insecure))
 
 
 def worker(data: Data = None) -> None:
@@ -78,12 +83,12 @@ def builder(data: Data = None) -> None:
         services.builder.run(stop)
 
 
-def up(host: Host = None, port: Port = None, data: Data = None) -> None:
+def up(host: Host = None, port: Port = None, insecure: Insecure = False, data: Data = None) -> None:
     """API, one worker and the builder in one command, until Ctrl-C."""
     from sightline.processes.up import run
     from sightline.settings import load_settings
 
-    run(listening(load_settings(data), host, port))
+    run(listening(load_settings(data), host, port, insecure))
 
 
 def migrate(
@@ -171,8 +176,13 @@ def _trouble_of_api(settings: Settings) -> str | None:
     return None if status == 200 else f"The API at {url(settings)} is not ready: it answers {status}."
 
 
-def listening(settings: Settings, host: str | None, port: int | None) -> Settings:
-    """Settings with the address that the command line names."""
+def listening(settings: Settings, host: str | None, port: int | None, insecure: bool = False) -> Settings:
+    """Settings with the address that the command line names, and what it insists on."""
     api = settings.api
-    api = replace(api, host=api.host if host is None else host, port=api.port if port is None else port)
+    api = replace(
+        api,
+        host=api.host if host is None else host,
+        port=api.port if port is None else port,
+        insecure=api.insecure or insecure,
+    )
     return settings.model_copy(update={"api": api})

@@ -6,6 +6,7 @@ import signal
 import socket
 from typing import TYPE_CHECKING, NoReturn
 
+from sightline.console import remarks
 from sightline.errors import UnavailableError
 
 if TYPE_CHECKING:
@@ -18,15 +19,19 @@ def serve(settings: Settings) -> None:
 
     Raises:
         UnavailableError: the address is in use or not ours.
+        InputError: other machines reach the address, and nobody would be asked for a key.
     """
+    from sightline.processes.exposure import check_exposure
     from sightline.processes.logs import log_json_lines
     from sightline.wiring import open_installation
 
     signal.signal(signal.SIGTERM, _end_at_once)
-    listener = listen(settings.api.host, settings.api.port)
-    log_json_lines(settings.log.level)
-    with open_installation(settings) as services, listener:
-        serve_on(listener, services)
+    with listen(settings.api.host, settings.api.port) as listener:
+        if warning := check_exposure(listener, settings.api):
+            remarks().print(f"[yellow]{warning}[/]")
+        log_json_lines(settings.log.level)
+        with open_installation(settings) as services:
+            serve_on(listener, services)
 
 
 def _end_at_once(*_: object) -> NoReturn:
@@ -37,14 +42,17 @@ def _end_at_once(*_: object) -> NoReturn:
 def serve_on(listener: socket.socket, services: Installation) -> None:
     """Serve an installation on a bound socket until SIGTERM or Ctrl-C."""
     from sightline.api.app import create_app
-    from sightline.console import remarks
     from sightline.processes.stopping import StoppingServer
 
     services.warm_up.start()
     services.resumption.start()
     app, settings = create_app(services.api_parts), services.settings
     server = StoppingServer(
-        app, services.scheduler, settings.serving.grace_seconds, root_path=settings.api.root_path
+        app,
+        services.scheduler,
+        settings.serving.grace_seconds,
+        root_path=settings.api.root_path,
+        proxies=settings.api.trusted_proxies,
     )
     # A signal that comes before uvicorn listens to signals must not be lost.
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
+from collections.abc import Sequence
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -23,7 +24,14 @@ LOOK_SECONDS = 0.05
 class StoppingServer(uvicorn.Server):
     """SIGTERM and Ctrl-C stop it in order; a second one cuts the time of grace short."""
 
-    def __init__(self, app: FastAPI, scheduler: Scheduler, grace: float, root_path: str = "") -> None:
+    def __init__(
+        self,
+        app: FastAPI,
+        scheduler: Scheduler,
+        grace: float,
+        root_path: str = "",
+        proxies: Sequence[str] = (),
+    ) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
@@ -31,6 +39,7 @@ class StoppingServer(uvicorn.Server):
                 access_log=False,
                 timeout_graceful_shutdown=int(grace) + LAST_SECONDS,
                 root_path=root_path,
+                forwarded_allow_ips=list(proxies),
             )
         )
         self._scheduler = scheduler

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sightline.console import remarks
+from sightline.processes.exposure import check_exposure
 from sightline.processes.serve import listen
 from sightline.processes.supervisor import Supervisor
 
@@ -86,8 +87,12 @@ def readiness(settings: Settings) -> int | None:
 
 
 def with_port(settings: Settings) -> Settings:
-    """The settings with a port that is free now: the one they name (else UnavailableError), or any for 0."""
+    """The settings with a port that is free now: the one they name (else UnavailableError), or any for 0.
+
+    InputError, as ``serve`` raises it, when other machines would be served without a key.
+    """
     with listen(settings.api.host, settings.api.port) as listener:
+        check_exposure(listener, settings.api)  # serve says the warning
         port = int(listener.getsockname()[1])
     return settings.model_copy(update={"api": replace(settings.api, port=port)})
 

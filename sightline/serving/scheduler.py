@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
-from sightline.errors import OverloadedError, UnavailableError
+from sightline.errors import OverloadedError, StoppingError
 from sightline.serving.computing import encode, fail, run, still_wanted
 from sightline.serving.queue import Text, Ticket, Turn, TurnQueue, WaitCounter
 
@@ -64,7 +64,7 @@ class Scheduler:
 
         Raises:
             OverloadedError: as many requests as may wait do so already.
-            UnavailableError: this process is being stopped.
+            StoppingError: this process is being stopped.
         """
         with self._changed:
             if self._draining:
@@ -256,5 +256,5 @@ class SharedModel:
         return logits
 
 
-def _closing() -> UnavailableError:
-    return UnavailableError("This process is being stopped; ask again once it is back.")
+def _closing() -> StoppingError:
+    return StoppingError("This process is being stopped; ask again once it is back.")

@@ -29,7 +29,9 @@ def nowhere(task_ids: Sequence[int]) -> None:
 def settings_for(folder: Path) -> Settings:
     """Settings of an installation whose model is the toy."""
     empty = Settings(data=folder)
-    return empty.model_copy(update={"model": replace(empty.model, name="toy")})
+    # What starlette's TestClient calls us; answers as those who run a server see them.
+    api = replace(empty.api, allowed_hosts=("testserver",), show_details=True, show_uris=True)
+    return empty.model_copy(update={"model": replace(empty.model, name="toy"), "api": api})
 
 
 @pytest.fixture(scope="session")

@@ -58,7 +58,7 @@ def gallery(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The data folder of an installation that holds the pictures."""
     folder = tmp_path_factory.mktemp("browser") / "data"
     with open_installation(settings_for(folder), send=Worker()) as services:
-        client = TestClient(create_app(services.api_parts))
+        client = TestClient(create_app(services.api_parts), "http://localhost")
         client.post("/v1/collections", json={"name": "colours"})
         items = {
             name: {"caption": name.removesuffix(".png"), "metadata": {"colours": name.count("-") + 1}}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ import yaml
 from typer.main import get_command
 
 from sightline.cli.main import app
-from sightline.settings import knobs
+from sightline.errors import InputError
+from sightline.processes.up import with_port
+from sightline.settings import Settings, knobs
 
 ROOT = Path(__file__).parents[2]
 OURS = {"api": "serve", "worker": "worker", "builder": "builder", "migrate": "migrate"}
@@ -79,6 +82,37 @@ def test_the_gpu_file_only_overrides(compose: dict[str, Any]) -> None:
     for name in ("api", "worker"):
         devices = gpu[name]["deploy"]["resources"]["reservations"]["devices"]
         assert devices == [{"driver": "nvidia", "count": 1, "capabilities": ["gpu"]}]
+
+
+def test_ports_are_published_on_this_machine_only(compose: dict[str, Any]) -> None:
+    published = {name: service.get("ports", []) for name, service in compose["services"].items()}
+    assert {name for name, ports in published.items() if ports} == {"api"}
+    assert all(port.startswith("127.0.0.1:") for ports in published.values() for port in ports)
+
+
+def test_nothing_starts_without_secrets_of_ones_own() -> None:
+    """Each is required wherever it is used (``:?``), and none has a default that everybody knows."""
+    text = (ROOT / "docker-compose.yml").read_text()
+    used = re.findall(r"\$\{(\w*(?:KEY|PASSWORD|SECRET|TOKEN)\w*)(:?.)", text)
+    assert {name for name, _ in used} == {"SIGHTLINE_API__KEY", "POSTGRES_PASSWORD"}
+    assert {how for _, how in used} == {":?"}
+    # The comment at the top, which two lines of a shell follow, writes both.
+    assert "SIGHTLINE_API__KEY=%s\\nPOSTGRES_PASSWORD=%s" in text
+
+
+def test_the_image_listens_everywhere_and_so_wants_a_key(tmp_path: Path) -> None:
+    """What the image runs, with the variables that it sets: refused in one sentence until there is a key."""
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    variables = dict(re.findall(r"(SIGHTLINE_\w+)=(\S+)", dockerfile))
+    assert variables["SIGHTLINE_API__HOST"] == "0.0.0.0"
+    assert re.findall(r'^CMD \["(\w+)"\]', dockerfile, re.M) == ["up", "up"]
+    settings = Settings(data=tmp_path / "data")
+    api = replace(settings.api, host=variables["SIGHTLINE_API__HOST"], port=0)
+    settings = settings.model_copy(update={"api": api})
+    with pytest.raises(InputError, match="SIGHTLINE_API__KEY"):
+        with_port(settings)
+    keyed = settings.model_copy(update={"api": replace(api, key="sesame")})
+    assert with_port(keyed).api.port > 0
 
 
 def test_the_dockerfile_has_the_targets_and_every_package(compose: dict[str, Any]) -> None:

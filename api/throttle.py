@@ -1,0 +1,147 @@
+"""429 for whoever asks too much, before anything is done for it: by key, by address, and at once.
+
+Work for the model is counted by itself; all else (pictures, lists, the page) may come ``CHEAP`` times as
+often. Health checks and the page's own files are free. A server without a key that this machine alone reaches
+does not count this machine.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qs
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from sightline.api.problems import Problem, respond
+from sightline.api.rates import RateLimit
+
+if TYPE_CHECKING:
+    from sightline.api.settings import ApiSettings
+
+CHEAP = 10
+"""How many requests that need no model count as one that does."""
+SHARE = 4
+"""One client has a quarter of the places in front of the model, unless a setting says otherwise."""
+FREE = frozenset({"/livez", "/readyz", "/favicon.ico"})
+MODEL = re.compile(r"/v1/(rerank|collections/[^/]+/search)")
+SITE_BITS = 64
+"""An IPv6 customer has a network of addresses; all of it is one client."""
+
+
+class Throttle:
+    """ASGI middleware behind the Guard, which says whose key it is (``scope["access"]``).
+
+    ``waiting`` is how many requests may wait for the model; ``is_controlled``: whether callers need a key.
+    """
+
+    def __init__(
+        self, app: ASGIApp, settings: ApiSettings, waiting: int, is_controlled: Callable[[], bool]
+    ) -> None:
+        self._app = app
+        self._rules = {"key": settings.rate_per_key, "address": settings.rate_per_address}
+        self._model = {kind: RateLimit(rule) for kind, rule in self._rules.items() if rule}
+        self._cheap = {kind: RateLimit(rule, CHEAP) for kind, rule in self._rules.items() if rule}
+        own = settings.concurrent_per_client
+        self._most = max(1, waiting // SHARE) if own is None else own
+        self._at_once: Counter[str] = Counter()  # touched by the event loop's thread alone
+        self._is_controlled = is_controlled
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        callers = self._callers(scope) if scope["type"] == "http" else {}
+        if not callers:
+            await self._app(scope, receive, send)
+            return
+        heavy = needs_model(scope)
+        problem = self._too_often(callers, heavy) or (self._too_many(callers) if heavy else None)
+        if problem is not None:
+            await respond(problem, scope["path"], scope.get("request_id"))(scope, receive, send)
+            return
+        with self._counted(_first(callers)) if heavy else nullcontext():
+            await self._app(scope, receive, send)
+
+    def _callers(self, scope: Scope) -> dict[str, str]:
+        """Who asks, by key and by address; empty for what is not counted."""
+        path = _path(scope)
+        if path in FREE or path.startswith("/static/"):
+            return {}
+        client = scope.get("client")
+        address = None if client is None else _ip(client[0])
+        if not self._is_controlled() and (address is None or address.is_loopback):
+            return {}
+        name = getattr(scope.get("access"), "name", None)
+        callers = {"address": "unknown" if address is None else site(address)}
+        return callers if name is None else {"key": name, **callers}
+
+    def _too_often(self, callers: dict[str, str], heavy: bool) -> Problem | None:
+        limits = self._model if heavy else self._cheap
+        for kind, who in callers.items():
+            seconds = limits[kind].wait(who) if kind in limits else None
+            if seconds is not None:
+                what = "searches" if heavy else "requests"
+                return _refuse(f"Too many {what} come from this {kind}; {_later(seconds)}.", seconds)
+        return None
+
+    def _too_many(self, callers: dict[str, str]) -> Problem | None:
+        if self._most and self._at_once[_first(callers)] >= self._most:
+            kind = next(iter(callers))
+            said = f"{self._most} searches of this {kind} wait already, and no more may; {_later(1)}."
+            return _refuse(said, 1)
+        return None
+
+    @contextmanager
+    def _counted(self, who: str) -> Iterator[None]:
+        self._at_once[who] += 1
+        try:
+            yield
+        finally:
+            self._at_once[who] -= 1
+            if not self._at_once[who]:
+                del self._at_once[who]
+
+
+def needs_model(scope: Scope) -> bool:
+    """Whether this request may wait for the model: a search, a rerank, or the page with a query."""
+    path = _path(scope)
+    if path == "/" and scope.get("authorized", True):
+        return bool(parse_qs(scope.get("query_string", b"")[:100_000]).get(b"q"))
+    return scope["method"] == "POST" and MODEL.fullmatch(path) is not None
+
+
+def site(address: IPv4Address | IPv6Address) -> str:
+    """What counts as one client: an IPv4 address, or the network of an IPv6 address."""
+    if isinstance(address, IPv4Address):
+        return str(address)
+    return str(ip_network((int(address), SITE_BITS), strict=False))
+
+
+def _ip(text: str) -> IPv4Address | IPv6Address | None:
+    """The peer's address; None for one without, such as at a Unix socket."""
+    try:
+        found = ip_address(text.partition("%")[0])
+    except ValueError:
+        return None
+    mapped = found.ipv4_mapped if isinstance(found, IPv6Address) else None
+    return mapped or found
+
+
+def _path(scope: Scope) -> str:
+    return str(scope["path"]).removeprefix(scope.get("root_path", ""))
+
+
+def _first(callers: dict[str, str]) -> str:
+    """One name for the client: its key, else its address."""
+    kind, who = next(iter(callers.items()))
+    return f"{kind} {who}"
+
+
+def _refuse(sentence: str, seconds: int) -> Problem:
+    return Problem(429, sentence, headers={"Retry-After": str(seconds)})
+
+
+def _later(seconds: int) -> str:
+    return "ask again in a second" if seconds == 1 else f"ask again in {seconds} seconds"
