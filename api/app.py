@@ -12,6 +12,7 @@ from starlette.staticfiles import StaticFiles
 
 from sightline.api import problems
 from sightline.api.auth import Guard
+from sightline.api.bodies import Bodies
 from sightline.api.bounded_checks import BoundedChecks
 from sightline.api.dependencies import PROBLEM_SCHEMA, ModelThreads
 from sightline.api.metrics import Metrics
@@ -40,6 +41,7 @@ def create_app(parts: ApiParts) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.parts = parts
+    app.state.bodies = Bodies(settings)
     app.state.threads = ModelThreads(parts.max_waiting)
     app.state.checks = BoundedChecks[health.Found]()
     app.state.metrics = Metrics(parts.catalog, parts.queue_figures, parts.degraded)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Response
 
+from sightline.api.bodies import BoundedRoute
 from sightline.api.dependencies import Name, PartsHere, Purge, Root, problems
 from sightline.api.parts import ApiParts
 from sightline.api.problems import Problem, invalid
@@ -16,7 +17,7 @@ from sightline.api.schemas.collections import (
 from sightline.api.urls import collection_url
 from sightline.errors import NotFoundError
 
-router = APIRouter(prefix="/v1/collections", tags=["collections"])
+router = APIRouter(prefix="/v1/collections", tags=["collections"], route_class=BoundedRoute)
 
 
 @router.post("", status_code=201, responses=problems(403, 409, 422, 503))

@@ -22,7 +22,7 @@ class UploadItem(Request):
     metadata: JsonObject = Field(default_factory=dict)
 
 
-UploadItems = TypeAdapter(list[UploadItem])
+UploadItems = TypeAdapter(Annotated[list[UploadItem], Field(fail_fast=True)])
 
 
 class UploadLineAnswer(Answer):
