@@ -182,5 +182,10 @@ class ImagePaths:
                 await respond(problem, scope["path"], scope.get("request_id"))(scope, receive, send)
                 return
             if path is not None:
-                scope = {**scope, "path": root + path if raw.startswith(root) else path}
+                routed = {**scope, "path": root + path if raw.startswith(root) else path}
+                try:
+                    await self._app(routed, receive, send)
+                finally:
+                    scope["route"] = routed.get("route")  # what is counted and logged, by who is outside
+                return
         await self._app(scope, receive, send)

@@ -16,7 +16,9 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import Match
 
+from sightline.api.labels import METHODS
 from sightline.errors import (
     ConflictError,
     CorruptionError,
@@ -65,6 +67,8 @@ MOST_ERRORS = 20
 """Things wrong with one request that are told."""
 LONGEST_DETAIL = 1000
 """Characters of one sentence: it may quote what the client sent."""
+FILES = ("GET", "HEAD")
+"""Methods of what is mounted, which is files."""
 RETRY_AFTER = {503: "5", 507: "60"}
 """Seconds after which the same request may succeed."""
 log = logging.getLogger("sightline.http")
@@ -177,6 +181,13 @@ def _sentence(item: Mapping[str, Any]) -> str:
     return shortened(str(item["msg"])).rstrip(".") + "."
 
 
+def _methods(request: Request) -> list[str]:
+    """All methods of this address: the framework names those of the first route that it finds."""
+    routes = request.app.routes
+    asked = [(method, {**request.scope, "method": method}) for method in METHODS]
+    return [method for method, scope in asked if any(one.matches(scope)[0] is Match.FULL for one in routes)]
+
+
 def install(app: FastAPI) -> None:
     """Give ``app`` the handlers. Unexpected errors are caught by the outermost middleware."""
 
@@ -187,6 +198,8 @@ def install(app: FastAPI) -> None:
             problem = from_validation(error)
         elif isinstance(error, HTTPException):
             problem = from_http(error)
+            if problem.status == 405:
+                problem.headers["Allow"] = ", ".join(_methods(request) or FILES)
         else:
             assert isinstance(error, SightlineError)
             problem = from_error(error)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastapi import APIRouter, Response
 
 from sightline.api.bodies import BoundedRoute
@@ -20,7 +22,13 @@ from sightline.errors import NotFoundError
 router = APIRouter(prefix="/v1/collections", tags=["collections"], route_class=BoundedRoute)
 
 
-@router.post("", status_code=201, responses=problems(403, 409, 422, 503))
+EXISTED = "It is there already, with the same model"
+THERE: dict[int | str, dict[str, Any]] = {200: {"model": CollectionAnswer, "description": EXISTED}}
+    200: {"model": CollectionAnswer, "description": "It is there already"}
+}
+
+
+@router.post("", status_code=201, responses=THERE | problems(403, 409, 422, 503))
 def create_collection(
     body: NewCollection, parts: PartsHere, root: Root, response: Response
 ) -> CollectionAnswer:

@@ -60,7 +60,7 @@ def start_job(
     return answer
 
 
-@router.get("/jobs")
+@router.get("/jobs", responses=problems(404, 422))
 def list_jobs(
     parts: PartsHere,
     root: Root,
