@@ -24,8 +24,6 @@ router = APIRouter(prefix="/v1/collections", tags=["collections"], route_class=B
 
 EXISTED = "It is there already, with the same model"
 THERE: dict[int | str, dict[str, Any]] = {200: {"model": CollectionAnswer, "description": EXISTED}}
-    200: {"model": CollectionAnswer, "description": "It is there already"}
-}
 
 
 @router.post("", status_code=201, responses=THERE | problems(403, 409, 422, 503))
