@@ -144,7 +144,6 @@ def put_everywhere(client: TestClient, count: int | None) -> int:
         for template in templates:
             for name in some(VALUES, count, template):
                 body = (template % VALUES[name]).encode()
-                headers = {"Content-Type": "application/json"}
                 check(client.request(method, path, content=body, headers=JSON), f"{place} {template} {name}")
                 number += 1
     for template in ITEMS:
