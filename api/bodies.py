@@ -206,8 +206,8 @@ def parse(data: bytearray, kind: TypeAdapter[Any], settings: ApiSettings) -> Any
         del text
     except UnicodeDecodeError as error:
         raise Problem(400, f"The body is not UTF-8: see byte {error.start + 1}.") from error
-    except NotJsonError as error:
-        raise Problem(400, f"The body is not valid JSON: {error.reason}.") from error
+    except NotJsonError as wrong:
+        raise Problem(400, f"The body is not valid JSON: {wrong}") from wrong
     try:
         return kind.validate_python(value, context=settings)
     except ValidationError as error:

@@ -41,11 +41,7 @@ class InputError(SightlineError):
 
 
 class NotJsonError(InputError):
-    """A text that should be JSON and is not; ``reason`` is a clause: what is wrong with it, and where."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(f"It is not valid JSON: {reason}.")
-        self.reason = reason
+    """A text that should be JSON and is not; the message says what is wrong in it, and where."""
 
 
 class FilterError(InputError):

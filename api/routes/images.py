@@ -174,11 +174,11 @@ def parse_items(text: str | None, files: int) -> list[UploadItem]:
         if isinstance(given, list) and len(given) != files:
             raise invalid("/items", f"The field 'items' describes {len(given)} files, but {files} were sent.")
         told = UploadItems.validate_python(given)
-    except NotJsonError as error:
-        raise invalid("/items", f"The field 'items' is not valid JSON: {error.reason}.") from error
+    except NotJsonError as wrong:
+        raise invalid("/items", f"The field 'items' is not valid JSON: {wrong}") from wrong
     except ValidationError as error:
         place, detail = place_of(error.errors(include_url=False, include_input=False)[0])
-        raise invalid(f"/items{place}", f"{place or 'items'}: {detail}") from error
+        raise invalid(f"/items{place}", f"{place or 'items'}: {detail.removesuffix('.')}.") from error
     ids = [item.id for item in told if item.id is not None]
     if len(set(ids)) != len(ids):
         raise invalid("/items", "Two files of this upload have the same id.")

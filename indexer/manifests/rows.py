@@ -38,7 +38,7 @@ def jsonl_rows(path: str) -> Iterator[Row]:
         except UnicodeDecodeError:
             yield Row(line, fault="it is not UTF-8")
         except NotJsonError as error:
-            yield Row(line, fault=f"it is no JSON: {error.reason}")
+            yield Row(line, fault=f"it is no JSON: {str(error).removesuffix('.')}")
         else:
             yield Row(line, cells) if isinstance(cells, dict) else Row(line, fault="it is no JSON object")
 

@@ -116,7 +116,7 @@ def read_filter(text: str) -> Mapping[str, Any]:
     try:
         found = read_json(text)
     except NotJsonError as error:
-        raise FilterError(f"The filter is not valid JSON: {error.reason}.") from error
+        raise FilterError(f"The filter is not valid JSON: {error}") from error
     if not isinstance(found, dict):
         raise FilterError(f"A filter is a JSON object, not {_name(found)}.")
     return found

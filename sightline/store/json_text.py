@@ -17,15 +17,15 @@ def read_json(text: str) -> Any:
     try:
         return _DECODER.decode(text)
     except json.JSONDecodeError as error:
-        raise NotJsonError(f"{error.msg} at character {error.pos + 1}") from error
+        raise NotJsonError(f"{error.msg} at character {error.pos + 1}.") from error
     except RecursionError as error:
-        raise NotJsonError("it nests too deeply") from error
+        raise NotJsonError("It nests too deeply.") from error
     except ValueError as error:
-        raise NotJsonError("it has a number of too many digits") from error
+        raise NotJsonError("A number has too many digits.") from error
 
 
 def _refuse(name: str) -> NoReturn:
-    raise NotJsonError(f"{name} is no number that JSON or a database knows")
+    raise NotJsonError(f"{name} is no number that JSON or a database knows.")
 
 
 # Made once: json.loads with an argument makes one for every text.
