@@ -10,11 +10,11 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 from starlette.staticfiles import StaticFiles
 
-from sightline.api import problems
+from sightline.api import problems as errors
 from sightline.api.auth import Guard
+from sightline.api.bodies import Bodies
 from sightline.api.bounded_checks import BoundedChecks
-from sightline.api.dependencies import PROBLEM_SCHEMA, ModelThreads
-from sightline.api.dependencies import problems as problems_of
+from sightline.api.dependencies import PROBLEM_SCHEMA, ModelThreads, problems
 from sightline.api.discretion import Discretion
 from sightline.api.lacking import Lacking
 from sightline.api.metrics import Metrics
@@ -26,12 +26,12 @@ from sightline.api.settings import ApiSettings
 from sightline.api.throttle import Throttle
 
 HERE = Path(__file__).parent
+ANYWHERE = (400, 401, 403, 408, 413, 421, 429, 431, 503)
+"""Errors that may come from every address, whatever it is for."""
 DESCRIPTION = (
     "Find pictures in words: BLIP-2 retrieves candidates (ITC), image-text matching (ITM) orders them. "
     "Every error is an RFC 9457 problem document."
 )
-EVERYWHERE = problems_of(401, 403, 421, 429)
-"""What may come before a route is asked."""
 
 
 def create_app(parts: ApiParts) -> FastAPI:
@@ -48,14 +48,14 @@ def create_app(parts: ApiParts) -> FastAPI:
     )
     app.state.parts = parts
     app.state.is_controlled = lambda: settings.key is not None
+    app.state.bodies = Bodies(settings)
     app.state.threads = ModelThreads(parts.max_waiting)
     app.state.checks = BoundedChecks[health.Found]()
     app.state.lacking = Lacking(parts.catalog, parts.degraded)
     app.state.metrics = Metrics(parts.catalog, parts.queue_figures, app.state.lacking)
-    problems.install(app)
-    app.include_router(health.router)
-    for module in (page, search, images, jobs, trash, collections):
-        app.include_router(module.router, responses=EVERYWHERE)
+    errors.install(app)
+    for module in (page, search, images, jobs, trash, collections, health):
+        app.include_router(module.router)
     app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
     _surround(app, settings, parts.max_waiting)
     _describe(app)
@@ -97,18 +97,20 @@ def _describe(app: FastAPI) -> None:
             schemas["ProblemDocument"] = document
             components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
             schema["security"] = [{}, {"key": []}]
-            _replace_validation(schema)
+            _describe_problems(schema)
         assert app.openapi_schema is not None
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]
 
 
-def _replace_validation(schema: dict[str, Any]) -> None:
-    """Wherever the framework documents its own 422, ours is what comes."""
-    content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/ProblemDocument"}}}
+def _describe_problems(schema: dict[str, Any]) -> None:
+    """What every operation may answer; where the framework documents its own 422, ours is what comes."""
     for path in schema["paths"].values():
         for operation in path.values():
-            answer = operation.get("responses", {}).get("422")
-            if answer is not None:
-                operation["responses"]["422"] = {"description": "Not understood", "content": content}
+            answers = operation["responses"]
+            own = {"422"} & answers.keys()
+            usual = ANYWHERE + ((415,) if "requestBody" in operation else ()) + tuple(map(int, own))
+            for status, answer in problems(*usual).items():
+                if str(status) not in answers or str(status) in own:
+                    answers[str(status)] = answer

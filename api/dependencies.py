@@ -88,15 +88,20 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """OpenAPI: these errors may come, as problem details."""
     content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/ProblemDocument"}}}
     described: Mapping[int, str] = {
+        400: "Cannot be read: no JSON, no form, no UTF-8",
         401: "No key, or the wrong one",
         403: "Not allowed here",
         404: "No such thing",
+        408: "The request took too long to arrive",
         409: "It contradicts what is stored",
         410: "The original is gone or has changed",
         413: "Too large",
-        421: "Not a name that this server answers to",
+        415: "Sent as another media type than this address reads",
+        416: "No such range of bytes",
+        421: "Sent to a host that this server is not",
         422: "Not understood",
-        429: "Too many requests of this key or address; Retry-After says when to go on",
+        429: "Too many requests of this client",
+        431: "The head of the request is too large",
         503: "Something it needs cannot be reached now",
         507: "A disk is full",
     }

@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bound_contextvars
 
 from sightline.api.discretion import Shown, shown
+from sightline.api.labels import method_label, printable
 from sightline.api.metrics import Metrics
 from sightline.api.problems import Problem, UploadTooLarge, from_error, respond
 from sightline.api.settings import ApiSettings
@@ -25,6 +26,8 @@ from sightline.store.storage import storage_error
 log = logging.getLogger("sightline.http")
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 FORM_OVERHEAD = 1 << 20
+WITH_PICTURES = frozenset({"/v1/rerank"})
+"""Addresses whose JSON carries pictures."""
 QUIET = frozenset({"/livez", "/readyz", "/metrics"})
 SECURITY = {
     "X-Content-Type-Options": "nosniff",
@@ -74,7 +77,7 @@ class RequestScope:
             problem = from_error(StoppingError(detail))
             await respond(problem, scope["path"], scope["request_id"])(scope, receive, send_with_headers)
         except Exception as error:
-            log.exception("A request failed unexpectedly.", extra={"path": scope["path"]})
+            log.exception("A request failed unexpectedly.", extra={"path": printable(scope["path"])})
             if status:
                 raise
             answer = respond(_problem(error), scope["path"], scope["request_id"])
@@ -94,16 +97,17 @@ class RequestScope:
 
     def _record(self, scope: Scope, status: int, seconds: float) -> None:
         route = _route(scope)
-        method = scope["method"] if route != "unmatched" else "any"
+        method = method_label(scope["method"]) if route != "unmatched" else "any"
         self._metrics.requests.labels(method, route, str(status)).inc()
         if not route.endswith("/events"):  # those last as long as their job
             self._metrics.request_seconds.labels(method, route).observe(seconds)
         level = logging.DEBUG if route in QUIET or route == "/static" else logging.INFO
-        fields = {"method": scope["method"], "path": scope["path"], "status": status}
+        asked = {"method": printable(scope["method"], 20), "path": printable(scope["path"])}
+        fields = {**asked, "status": status}
         fields |= {"seconds": round(seconds, 6)}
         if job_id := scope.get("job_id") or scope.get("path_params", {}).get("job_id"):
-            fields["job_id"] = job_id
-        log.log(level, "%s %s %d", scope["method"], scope["path"], status, extra=fields)
+            fields["job_id"] = printable(job_id)
+        log.log(level, "%s %s %d", *asked.values(), status, extra=fields)
 
 
 def _problem(error: Exception) -> Problem:
@@ -156,7 +160,8 @@ class BodyLimit:
             limit = self._settings.max_upload_bytes
             detail = f"One upload may bring at most {limit:,} bytes; send these files in several requests."
             return limit + FORM_OVERHEAD, detail
-        limit = self._settings.max_body_bytes
+        path = scope["path"].removeprefix(scope.get("root_path", ""))
+        limit = self._settings.max_body_bytes if path in WITH_PICTURES else self._settings.max_json_bytes
         return limit, f"The body of this request may have at most {limit:,} bytes."
 
 
@@ -177,5 +182,10 @@ class ImagePaths:
                 await respond(problem, scope["path"], scope.get("request_id"))(scope, receive, send)
                 return
             if path is not None:
-                scope = {**scope, "path": root + path if raw.startswith(root) else path}
+                routed = {**scope, "path": root + path if raw.startswith(root) else path}
+                try:
+                    await self._app(routed, receive, send)
+                finally:
+                    scope["route"] = routed.get("route")  # what is counted and logged, by who is outside
+                return
         await self._app(scope, receive, send)

@@ -16,8 +16,10 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import Match
 
 from sightline.api.discretion import sentence
+from sightline.api.labels import METHODS
 from sightline.errors import (
     ConflictError,
     CorruptionError,
@@ -62,6 +64,12 @@ CODES: Mapping[int, str] = {
     503: "unavailable",
     507: "no-room",
 }
+MOST_ERRORS = 20
+"""Things wrong with one request that are told."""
+LONGEST_DETAIL = 1000
+"""Characters of one sentence: it may quote what the client sent."""
+FILES = ("GET", "HEAD")
+"""Methods of what is mounted, which is files."""
 RETRY_AFTER = {503: "5", 507: "60"}
 """Seconds after which the same request may succeed."""
 log = logging.getLogger("sightline.http")
@@ -81,7 +89,7 @@ class Problem(Exception):
     ) -> None:
         super().__init__(detail)
         self.status = status
-        self.detail = detail
+        self.detail = shortened(detail)
         self.code = code or CODES.get(status, "error")
         self.errors = list(errors)
         self.headers = dict(headers or {})
@@ -94,9 +102,15 @@ class UploadTooLarge(HTTPException):
         super().__init__(413, detail)
 
 
+def shortened(detail: str) -> str:
+    """A sentence of bearable length."""
+    return detail if len(detail) <= LONGEST_DETAIL else f"{detail[:LONGEST_DETAIL]}…"
+
+
 def invalid(pointer: str, detail: str) -> Problem:
     """422 for one value of the body at an RFC 6901 ``pointer`` such as ``/documents/3``."""
-    return Problem(422, detail, code="invalid-input", errors=[{"pointer": f"#{pointer}", "detail": detail}])
+    error = {"pointer": shortened(f"#{pointer}"), "detail": shortened(detail)}
+    return Problem(422, detail, code="invalid-input", errors=[error])
 
 
 def respond(problem: Problem, path: str, request_id: str | None) -> Response:
@@ -106,7 +120,7 @@ def respond(problem: Problem, path: str, request_id: str | None) -> Response:
         "title": HTTPStatus(problem.status).phrase,
         "status": problem.status,
         "detail": problem.detail,
-        "instance": path,
+        "instance": shortened(path),
         "request_id": request_id,
     }
     if problem.errors:
@@ -132,17 +146,10 @@ def from_http(error: HTTPException) -> Problem:
     return Problem(code, f"{str(error.detail).rstrip('.')}.", headers=error.headers)
 
 
-def from_validation(error: RequestValidationError, request: Request) -> Problem:
-    """Translate pydantic's list; a body that is no JSON is 400, or 415 when it does not claim to be."""
+def from_validation(error: RequestValidationError) -> Problem:
+    """Translate pydantic's list. What is no JSON at all was refused where the body was read."""
     found = error.errors()
-    if any(item["type"] == "json_invalid" for item in found):
-        first = found[0]
-        detail = f"The body is not valid JSON: {first['ctx']['error']} at character {first['loc'][-1]}."
-        return Problem(400, detail, code="malformed-request")
-    media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if any(tuple(item["loc"]) == ("body",) for item in found) and media and not media.endswith("json"):
-        return Problem(415, f"Send this body as application/json, not {media[:100]}.")
-    errors = [_place(item["loc"]) | {"detail": _sentence(item)} for item in found[:50]]
+    errors = [_place(item["loc"]) | {"detail": _sentence(item)} for item in found[:MOST_ERRORS]]
     where = errors[0].get("pointer") or errors[0].get("parameter") or "body"
     wrong = errors[0]["detail"].removesuffix(".")
     more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
@@ -150,19 +157,36 @@ def from_validation(error: RequestValidationError, request: Request) -> Problem:
 
 
 def _place(loc: Sequence[int | str]) -> dict[str, str]:
-    place, *rest = [str(part) for part in loc] or ["body"]
+    place, *rest = loc or ("body",)
     if place != "body":
-        return {"parameter": rest[0] if rest else place}
-    steps = [part.replace("~", "~0").replace("/", "~1") for part in rest if not part.startswith("tag:")]
-    return {"pointer": "#" + "".join(f"/{step}" for step in steps)}
+        return {"parameter": shortened(str(rest[0] if rest else place))}
+    return {"pointer": shortened(f"#{_steps(rest)}")}
+
+
+def _steps(loc: Sequence[int | str]) -> str:
+    """RFC 6901, without the tags of unions: they are no steps."""
+    steps = [str(part).replace("~", "~0").replace("/", "~1") for part in loc]
+    return "".join(f"/{step}" for step in steps if not step.startswith("tag:"))
+
+
+def place_of(item: Mapping[str, Any]) -> tuple[str, str]:
+    """Where an error of pydantic's is (steps of a pointer), and what it says as a sentence."""
+    return _steps(item["loc"]), _sentence(item)
 
 
 def _sentence(item: Mapping[str, Any]) -> str:
     if item["type"] == "value_error":
-        return str(item["ctx"]["error"])
+        return shortened(str(item["ctx"]["error"]))
     if item["type"] == "extra_forbidden":
         return "There is no such field."
-    return str(item["msg"]).rstrip(".") + "."
+    return shortened(str(item["msg"])).rstrip(".") + "."
+
+
+def _methods(request: Request) -> list[str]:
+    """All methods of this address: the framework names those of the first route that it finds."""
+    routes = request.app.routes
+    asked = [(method, {**request.scope, "method": method}) for method in METHODS]
+    return [method for method, scope in asked if any(one.matches(scope)[0] is Match.FULL for one in routes)]
 
 
 def install(app: FastAPI) -> None:
@@ -172,9 +196,11 @@ def install(app: FastAPI) -> None:
         if isinstance(error, Problem):
             problem = error
         elif isinstance(error, RequestValidationError):
-            problem = from_validation(error, request)
+            problem = from_validation(error)
         elif isinstance(error, HTTPException):
             problem = from_http(error)
+            if problem.status == 405:
+                problem.headers["Allow"] = ", ".join(_methods(request) or FILES)
         else:
             assert isinstance(error, SightlineError)
             problem = from_error(error)

@@ -22,10 +22,11 @@ START_SECONDS = 180.0
 
 @dataclass(frozen=True)
 class Server:
-    """``ready_seconds``: from the start of the process to the first 200 of /readyz."""
+    """``ready_seconds``: from the start of the process, whose id is ``pid``, to the first 200 of /readyz."""
 
     port: int
     ready_seconds: float
+    pid: int
 
 
 @contextmanager
@@ -38,7 +39,7 @@ def running_server(settings: Settings, log: IO[bytes]) -> Iterator[Server]:
     process = subprocess.Popen(command, env=os.environ | environment(settings), stderr=log)
     try:
         _wait(process, port)
-        yield Server(port, time.perf_counter() - began)
+        yield Server(port, time.perf_counter() - began, process.pid)
     finally:
         process.send_signal(signal.SIGTERM)
         try:

@@ -5,6 +5,7 @@ translate the classes once; nothing below them knows status or exit codes.
 
     SightlineError
     ├── InputError             what the caller gave cannot be used
+    │   ├── NotJsonError       a text that should be JSON and is not
     │   ├── FilterError        a metadata filter that cannot be understood
     │   ├── SourceError        a source that cannot be listed or read
     │   ├── ImageRejected      bytes that are no usable picture
@@ -38,6 +39,10 @@ class InputError(SightlineError):
     """What the caller gave cannot be used."""
 
     code = "invalid-input"
+
+
+class NotJsonError(InputError):
+    """A text that should be JSON and is not; the message says what is wrong in it, and where."""
 
 
 class FilterError(InputError):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastapi import APIRouter, Response
 
+from sightline.api.bodies import BoundedRoute
 from sightline.api.dependencies import Name, PartsHere, Purge, Root, problems
 from sightline.api.parts import ApiParts
 from sightline.api.problems import Problem, invalid
@@ -16,10 +19,14 @@ from sightline.api.schemas.collections import (
 from sightline.api.urls import collection_url
 from sightline.errors import NotFoundError
 
-router = APIRouter(prefix="/v1/collections", tags=["collections"])
+router = APIRouter(prefix="/v1/collections", tags=["collections"], route_class=BoundedRoute)
 
 
-@router.post("", status_code=201, responses=problems(403, 409, 422, 503))
+EXISTED = "It is there already, with the same model"
+THERE: dict[int | str, dict[str, Any]] = {200: {"model": CollectionAnswer, "description": EXISTED}}
+
+
+@router.post("", status_code=201, responses=THERE | problems(403, 409, 422, 503))
 def create_collection(
     body: NewCollection, parts: PartsHere, root: Root, response: Response
 ) -> CollectionAnswer:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated, Any
 
 from fastapi import APIRouter, File, Form, Query, Request, Response, UploadFile
 from pydantic import ValidationError
 
+from sightline.api.bodies import BoundedRoute
 from sightline.api.dependencies import (
     ImageIdHere,
     MetricsHere,
@@ -21,7 +21,7 @@ from sightline.api.dependencies import (
 )
 from sightline.api.discretion import refuse_hidden_fields
 from sightline.api.files import cache_headers, file_response, is_known, read_original
-from sightline.api.problems import Problem, invalid
+from sightline.api.problems import Problem, invalid, place_of
 from sightline.api.routes.jobs import answer_of
 from sightline.api.schemas.images import (
     ImageAnswer,
@@ -34,12 +34,13 @@ from sightline.api.schemas.images import (
     image_answer,
 )
 from sightline.api.urls import job_url
-from sightline.errors import CorruptionError, NotFoundError
+from sightline.errors import CorruptionError, NotFoundError, NotJsonError
 from sightline.indexer.uploads import Upload
 from sightline.store.filters import parse_filter, read_filter
+from sightline.store.json_text import read_json
 from sightline.store.records import UNSET
 
-router = APIRouter(prefix="/v1/collections/{name}/images", tags=["images"])
+router = APIRouter(prefix="/v1/collections/{name}/images", tags=["images"], route_class=BoundedRoute)
 ITEMS = (
     'JSON aligned with the files: [{"id": "a.jpg", "caption": "…", "metadata": {…}}, {}], fields optional.'
 )
@@ -172,15 +173,15 @@ def parse_items(text: str | None, files: int) -> list[UploadItem]:
     if text is None or not text.strip():
         return [UploadItem(id=None)] * files
     try:
-        told = UploadItems.validate_python(json.loads(text))
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise invalid("/items", f"The field 'items' is not valid JSON: {error}.") from error
+        given = read_json(text)
+        if isinstance(given, list) and len(given) != files:
+            raise invalid("/items", f"The field 'items' describes {len(given)} files, but {files} were sent.")
+        told = UploadItems.validate_python(given)
+    except NotJsonError as wrong:
+        raise invalid("/items", f"The field 'items' is not valid JSON: {wrong}") from wrong
     except ValidationError as error:
-        first = error.errors()[0]
-        where = "".join(f"/{part}" for part in first["loc"])
-        raise invalid(f"/items{where}", f"{where or 'items'}: {first['msg']}.") from error
-    if len(told) != files:
-        raise invalid("/items", f"The field 'items' describes {len(told)} files, but {files} were sent.")
+        place, detail = place_of(error.errors(include_url=False, include_input=False)[0])
+        raise invalid(f"/items{place}", f"{place or 'items'}: {detail.removesuffix('.')}.") from error
     ids = [item.id for item in told if item.id is not None]
     if len(set(ids)) != len(ids):
         raise invalid("/items", "Two files of this upload have the same id.")

@@ -12,6 +12,7 @@ from fastapi import APIRouter, Query, Request, Response
 from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.concurrency import run_in_threadpool
 
+from sightline.api.bodies import BoundedRoute
 from sightline.api.dependencies import Name, PartsHere, Root, SettingsHere, problems
 from sightline.api.parts import ApiParts
 from sightline.api.problems import Problem
@@ -21,7 +22,7 @@ from sightline.errors import ConflictError, NotFoundError, UnavailableError
 from sightline.indexer.roots import Roots
 from sightline.store.records import ENDED, Job
 
-router = APIRouter(prefix="/v1", tags=["jobs"])
+router = APIRouter(prefix="/v1", tags=["jobs"], route_class=BoundedRoute)
 KEEP_ALIVE_SECONDS = 15
 STOP_SECONDS = 2
 """How long the stream of a server that stops may take to end by itself."""
@@ -59,7 +60,7 @@ def start_job(
     return answer
 
 
-@router.get("/jobs")
+@router.get("/jobs", responses=problems(404, 422))
 def list_jobs(
     parts: PartsHere,
     root: Root,

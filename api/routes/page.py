@@ -14,6 +14,7 @@ from starlette.responses import HTMLResponse, RedirectResponse
 from starlette.templating import Jinja2Templates
 
 from sightline.api.auth import COOKIE, same, session_value
+from sightline.api.bodies import BoundedRoute
 from sightline.api.dependencies import Everything, EverythingHere, Root, SettingsHere
 from sightline.api.discretion import refuse_hidden_fields, shown_name
 from sightline.api.metrics import Metrics
@@ -28,7 +29,7 @@ from sightline.records import SearchRequest, SearchResponse
 from sightline.store.filters import parse_filter, read_filter
 from sightline.store.records import Collection, Image
 
-router = APIRouter(include_in_schema=False)
+router = APIRouter(include_in_schema=False, route_class=BoundedRoute)
 templates = Jinja2Templates(directory=Path(__file__).parent.parent / "templates")
 templates.env.filters["percent"] = percent
 templates.env.filters["duration"] = duration

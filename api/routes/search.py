@@ -10,6 +10,7 @@ from urllib.parse import unquote_to_bytes
 
 from fastapi import APIRouter, Request, Response
 
+from sightline.api.bodies import BoundedRoute
 from sightline.api.dependencies import EverythingHere, Name, problems
 from sightline.api.discretion import shown_name
 from sightline.api.metrics import Metrics
@@ -30,7 +31,7 @@ from sightline.records import (
     StoredImage,
 )
 
-router = APIRouter(prefix="/v1", tags=["search"])
+router = APIRouter(prefix="/v1", tags=["search"], route_class=BoundedRoute)
 DATA_URI = re.compile(r"data:[^,;]*(?:;[^,;]+)*?(;base64)?,", re.IGNORECASE)
 
 
@@ -49,9 +50,7 @@ async def search(name: Name, body: SearchBody, here: EverythingHere, request: Re
 @router.post("/rerank", responses=problems(404, 409, 413, 422, 503), response_model=RerankAnswer)
 async def rerank(body: RerankBody, here: EverythingHere, request: Request) -> Response:
     """Score pictures against a sentence by ITM alone. The shape is that of Cohere, Jina and vLLM."""
-    most, request_id = here.settings.max_documents, request.scope["request_id"]
-    if len(body.documents) > most:
-        raise Problem(413, f"One request may bring at most {most:,} documents.")
+    request_id = request.scope["request_id"]
     return await here.threads.run(
         request.receive, lambda: as_json(run_rerank(here.parts, here.settings, body, request_id))
     )

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
 
+from sightline.api.bodies import BoundedRoute
 from sightline.api.dependencies import Name, PartsHere, Purge, problems
 from sightline.api.problems import Problem
 from sightline.api.schemas.collections import CollectionAnswer, collection_answer
@@ -22,7 +23,7 @@ from sightline.api.schemas.trash import (
     trashed_image_answer,
 )
 
-router = APIRouter(prefix="/v1", tags=["trash"])
+router = APIRouter(prefix="/v1", tags=["trash"], route_class=BoundedRoute)
 Deleted = Annotated[
     str, Path(description="A deleted collection: its id in the trash, or its name.", examples=["~3~holidays"])
 ]

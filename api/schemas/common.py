@@ -7,17 +7,38 @@ from dataclasses import MISSING, fields
 from datetime import UTC, datetime
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, create_model
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    create_model,
+    model_validator,
+)
 
 from sightline.errors import InputError
 from sightline.records import Doc, parameters
 from sightline.store.values import COLLECTION_NAME, check_image_id, check_json, check_text
+
+MOST_UNKNOWN = 20
+"""Unknown fields of one object that are told one by one."""
 
 
 class Request(BaseModel):
     """A body: unknown fields are errors, and a string is no number."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _few_unknown(cls, value: Any) -> Any:
+        """An error for each of 100,000 unknown fields would take a hundred times their memory."""
+        if isinstance(value, dict) and len(value) > len(cls.model_fields) + MOST_UNKNOWN:
+            raise ValueError(
+                f"This object has {len(value):,} fields, and only {len(cls.model_fields)} are known."
+            )
+        return value
 
 
 def body_of(

@@ -23,7 +23,7 @@ class UploadItem(Request):
     metadata: JsonObject = Field(default_factory=dict)
 
 
-UploadItems = TypeAdapter(list[UploadItem])
+UploadItems = TypeAdapter(Annotated[list[UploadItem], Field(fail_fast=True)])
 
 
 class UploadLineAnswer(Answer):

@@ -24,7 +24,8 @@ class NewJob(Request):
     )
 
     sources: Annotated[
-        list[Annotated[Text, Field(min_length=1, max_length=4096)]], Field(min_length=1, max_length=100)
+        list[Annotated[Text, Field(min_length=1, max_length=4096)]],
+        Field(min_length=1, max_length=100, fail_fast=True),
     ]
     copy_originals: bool = Field(
         False, alias="copy", description="Copy originals instead of referring to them."

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, Tag
+from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, Tag, ValidationInfo
 
+from sightline.api.problems import Problem
 from sightline.api.schemas.common import Answer, CollectionName, Request, Text
+from sightline.api.settings import ApiSettings
 from sightline.fetching.schemes import is_web
 
 URL_LIKE = re.compile(r"\s*(?:[a-z][a-z0-9+.-]*://|data:|//|www\.)", re.IGNORECASE)
@@ -81,7 +83,7 @@ class ContentPart(Request):
 class ContentDocument(Request):
     """vLLM's ``{"content": [part]}`` with the one picture that it is about."""
 
-    content: Annotated[list[ContentPart], Field(min_length=1, max_length=1)]
+    content: Annotated[list[ContentPart], Field(min_length=1, max_length=1, fail_fast=True)]
 
     def uris(self) -> list[str]:
         """The URIs of this document."""
@@ -104,11 +106,17 @@ Document = Annotated[
 ]
 
 
-def spread_content(value: Any) -> Any:
-    """vLLM's other form, one object whose ``content`` lists all pictures: one document for each part."""
-    if isinstance(value, dict) and isinstance(value.get("content"), list) and len(value) == 1:
-        return [{"content": [part]} for part in value["content"]]
-    return value
+def spread_content(value: Any, info: ValidationInfo) -> Any:
+    """vLLM's other form, one object whose ``content`` lists all pictures: one document for each part.
+
+    Raises Problem (413) for more documents than this installation takes, before it looks at one of them.
+    """
+    is_spread = isinstance(value, dict) and isinstance(value.get("content"), list) and len(value) == 1
+    documents = value["content"] if is_spread else value
+    settings = info.context if isinstance(info.context, ApiSettings) else ApiSettings()
+    if isinstance(documents, list) and len(documents) > settings.max_documents:
+        raise Problem(413, f"One request may bring at most {settings.max_documents:,} documents.")
+    return [{"content": [part]} for part in documents] if is_spread else value
 
 
 class RerankBody(Request):
@@ -130,7 +138,7 @@ class RerankBody(Request):
     )
 
     query: Annotated[Text, Field(min_length=1, max_length=10_000, pattern=r"\S")]
-    documents: Annotated[list[Document], Field(min_length=1), BeforeValidator(spread_content)]
+    documents: Annotated[list[Document], Field(min_length=1, fail_fast=True), BeforeValidator(spread_content)]
     top_n: int | None = Field(None, ge=1)
     model: Text | None = Field(None, max_length=200, description="Optional: the model that is served.")
     return_documents: bool = Field(

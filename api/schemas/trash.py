@@ -50,7 +50,7 @@ class RestoreImages(Request):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"ids": ["2026/beach.jpg"]}, {"all": True}]})
 
-    ids: list[ImageId] | None = Field(None, min_length=1, max_length=10_000)
+    ids: list[ImageId] | None = Field(None, min_length=1, max_length=10_000, fail_fast=True)
     all: bool = False
 
     @model_validator(mode="after")

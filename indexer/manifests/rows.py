@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import csv
-import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
-from sightline.errors import SourceError
+from sightline.errors import NotJsonError, SourceError
 from sightline.indexer.files import readable
+from sightline.store.json_text import read_json
 
 _LONGEST_LINE: Final = 16 << 20
 _INTEGER: Final = re.compile(r"-?(0|[1-9][0-9]{0,17})")
@@ -34,11 +34,11 @@ def jsonl_rows(path: str) -> Iterator[Row]:
         if not text.strip():
             continue
         try:
-            cells = json.loads(text.decode(), parse_constant=_refuse_constant)
+            cells = read_json(text.decode())
         except UnicodeDecodeError:
             yield Row(line, fault="it is not UTF-8")
-        except (ValueError, RecursionError) as error:
-            yield Row(line, fault=f"it is no JSON: {error}")
+        except NotJsonError as error:
+            yield Row(line, fault=f"it is no JSON: {str(error).removesuffix('.')}")
         else:
             yield Row(line, cells) if isinstance(cells, dict) else Row(line, fault="it is no JSON object")
 
@@ -127,7 +127,3 @@ def _lines(path: str) -> Iterator[bytes]:
                 yield line
     except OSError as error:
         raise SourceError(f"{readable(path)} cannot be read: {error.strerror}.") from error
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number that JSON or a database knows")

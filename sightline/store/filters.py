@@ -20,13 +20,13 @@ that fulfils the condition suffices. What is missing, null, an object or of anot
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NoReturn
 
-from sightline.errors import FilterError, InputError
+from sightline.errors import FilterError, InputError, NotJsonError
+from sightline.store.json_text import read_json
 from sightline.store.values import INT64, check_text
 
 Scalar = str | int | float | bool
@@ -114,15 +114,9 @@ def read_filter(text: str) -> Mapping[str, Any]:
         FilterError: no JSON, or JSON that is no object.
     """
     try:
-        found = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise FilterError(
-            f"The filter is not valid JSON: {error.msg} at character {error.pos + 1}."
-        ) from error
-    except RecursionError as error:
-        raise FilterError("The filter nests too deeply.") from error
-    except ValueError as error:
-        raise FilterError("The filter holds a number of too many digits.") from error
+        found = read_json(text)
+    except NotJsonError as error:
+        raise FilterError(f"The filter is not valid JSON: {error}") from error
     if not isinstance(found, dict):
         raise FilterError(f"A filter is a JSON object, not {_name(found)}.")
     return found
@@ -149,7 +143,8 @@ def _clause(obj: object, depth: int) -> Condition | Filter:
         return _condition(obj)
     if unknown := [name for name in obj if name not in _GROUPS]:
         _refuse(
-            f"A filter has the keys must, should and must_not, or field for a condition; not {unknown[0]!r}."
+            "A filter has the keys must, should and must_not, or field for a condition; "
+            f"not {_shown(unknown[0])}."
         )
     groups = {name: _group(name, obj[name], depth) for name in _GROUPS if name in obj}
     return Filter(**groups)
@@ -160,6 +155,8 @@ def _group(name: str, clauses: object, depth: int) -> tuple[Condition | Filter, 
         clauses = [clauses]
     if not isinstance(clauses, list | tuple):
         _refuse(f"The part {name!r} is a list of conditions, not {_name(clauses)}.")
+    if len(clauses) > MAX_CONDITIONS:  # told before each is looked at
+        _refuse(f"A filter has at most {MAX_CONDITIONS} conditions, not {len(clauses)}.")
     return tuple(_clause(clause, depth - 1) for clause in clauses)
 
 
@@ -167,8 +164,8 @@ def _condition(obj: Mapping[Any, Any]) -> Condition:
     operators = [name for name in obj if name != "field"]
     if len(operators) != 1 or operators[0] not in _OPERATORS:
         _refuse(
-            f"The condition on {obj['field']!r} needs exactly one of {', '.join(_OPERATORS)}; "
-            f"it has {', '.join(map(repr, operators)) or 'none'}."
+            f"The condition on {_shown(obj['field'])} needs exactly one of {', '.join(_OPERATORS)}; "
+            f"it has {', '.join(map(_shown, operators[:5])) or 'none'}."
         )
     operator, field = operators[0], _field(obj["field"])
     value = obj[operator]
@@ -236,6 +233,8 @@ def _number(field: Field, value: int | float) -> int | float:
 def _values(field: Field, values: object) -> tuple[Scalar, ...]:
     if not isinstance(values, list | tuple):
         _refuse(f"The condition 'in' takes a list of values for {field.name!r}, not {_name(values)}.")
+    if len(values) > MAX_VALUES:
+        _refuse(f"A filter compares with at most {MAX_VALUES:,} values, not {len(values):,}.")
     return tuple(_scalar(field, value) for value in values)
 
 
@@ -270,6 +269,11 @@ def _contains(field: Field, text: object) -> Contains:
         _refuse(f"The condition 'contains' takes at most {MAX_TEXT:,} characters for {field.name!r}.")
     _check_storable(f"The text for {field.name!r}", text)
     return Contains(field, text)
+
+
+def _shown(value: object) -> str:
+    """A name that was given: the start of it, or how a person calls what is no text."""
+    return f"{value!r:.100}" if isinstance(value, str) else _name(value)
 
 
 def _name(value: object) -> str:
