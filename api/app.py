@@ -11,13 +11,15 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.staticfiles import StaticFiles
 
 from sightline.api import problems
-from sightline.api.auth import Guard
+from sightline.api.access import check_declared
+from sightline.api.auth import Gatekeeper, Guard
 from sightline.api.bounded_checks import BoundedChecks
 from sightline.api.dependencies import PROBLEM_SCHEMA, ModelThreads
 from sightline.api.metrics import Metrics
 from sightline.api.middleware import BodyLimit, ImagePaths, RequestScope
 from sightline.api.parts import ApiParts
-from sightline.api.routes import collections, health, images, jobs, page, search, trash
+from sightline.api.routes import collections, health, images, jobs, keys, page, search, trash
+from sightline.api.sessions import COOKIE
 from sightline.api.settings import ApiSettings
 
 HERE = Path(__file__).parent
@@ -25,6 +27,11 @@ DESCRIPTION = (
     "Find pictures in words: BLIP-2 retrieves candidates (ITC), image-text matching (ITM) orders them. "
     "Every error is an RFC 9457 problem document."
 )
+
+SECURITY_SCHEMES = {
+    "key": {"type": "http", "scheme": "bearer", "description": "Each operation names the scope it needs."},
+    "session": {"type": "apiKey", "in": "cookie", "name": COOKIE, "description": "What the page trades a key for."},
+}
 
 
 def create_app(parts: ApiParts) -> FastAPI:
@@ -41,12 +48,14 @@ def create_app(parts: ApiParts) -> FastAPI:
     )
     app.state.parts = parts
     app.state.threads = ModelThreads(parts.max_waiting)
+    app.state.gatekeeper = Gatekeeper(settings, parts.catalog)
     app.state.checks = BoundedChecks[health.Found]()
     app.state.metrics = Metrics(parts.catalog, parts.queue_figures, parts.degraded)
     problems.install(app)
-    for module in (page, search, images, jobs, trash, collections, health):
+    for module in (page, search, images, jobs, trash, collections, keys, health):
         app.include_router(module.router)
     app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
+    check_declared(app.routes)
     _surround(app, settings)
     _describe(app)
     return app
@@ -56,7 +65,7 @@ def _surround(app: FastAPI, settings: ApiSettings) -> None:
     """Middleware; the one added last is outermost."""
     app.add_middleware(ImagePaths)
     app.add_middleware(BodyLimit, settings=settings)
-    app.add_middleware(Guard, settings=settings)
+    app.add_middleware(Guard, settings=settings, gatekeeper=app.state.gatekeeper)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,
@@ -69,7 +78,7 @@ def _surround(app: FastAPI, settings: ApiSettings) -> None:
 
 
 def _describe(app: FastAPI) -> None:
-    """OpenAPI: our problem document in place of the framework's validation error, and the optional key."""
+    """OpenAPI: our problem document in place of the framework's validation error, and keys."""
     generate: Callable[[], dict[str, Any]] = app.openapi
 
     def openapi() -> dict[str, Any]:
@@ -82,8 +91,7 @@ def _describe(app: FastAPI) -> None:
             document = dict(PROBLEM_SCHEMA)
             schemas |= document.pop("$defs", {})
             schemas["ProblemDocument"] = document
-            components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
-            schema["security"] = [{}, {"key": []}]
+            components["securitySchemes"] = SECURITY_SCHEMES
             _replace_validation(schema)
         assert app.openapi_schema is not None
         return app.openapi_schema

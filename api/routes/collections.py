@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Response
 
-from sightline.api.dependencies import Name, PartsHere, Purge, Root, problems
+from sightline.api.access import ScopedRoute, needs
+from sightline.api.dependencies import AccessHere, Name, PartsHere, Purge, Root, problems
 from sightline.api.parts import ApiParts
 from sightline.api.problems import Problem, invalid
 from sightline.api.schemas.collections import (
@@ -16,10 +17,15 @@ from sightline.api.schemas.collections import (
 from sightline.api.urls import collection_url
 from sightline.errors import NotFoundError
 
-router = APIRouter(prefix="/v1/collections", tags=["collections"])
+router = APIRouter(prefix="/v1/collections", tags=["collections"], route_class=ScopedRoute)
 
 
-@router.post("", status_code=201, responses=problems(403, 409, 422, 503))
+@router.post(
+    "",
+    status_code=201,
+    responses=problems(403, 409, 422, 503),
+    openapi_extra=needs("write", everywhere=True),
+)
 def create_collection(
     body: NewCollection, parts: PartsHere, root: Root, response: Response
 ) -> CollectionAnswer:
@@ -33,23 +39,26 @@ def create_collection(
     return collection_answer(collection, parts.catalog.collection_counts(collection.name))
 
 
-@router.get("")
-def list_collections(parts: PartsHere) -> CollectionList:
-    """All collections."""
+@router.get("", openapi_extra=needs("read"))
+def list_collections(parts: PartsHere, access: AccessHere) -> CollectionList:
+    """All collections that the key is for."""
     catalog = parts.catalog
-    found = [collection_answer(item, catalog.collection_counts(item.name)) for item in catalog.collections()]
+    seen = [item for item in catalog.collections() if access.sees(item.name)]
+    found = [collection_answer(item, catalog.collection_counts(item.name)) for item in seen]
     return CollectionList(items=found)
 
 
-@router.get("/{name}", responses=problems(404))
+@router.get("/{name}", responses=problems(404), openapi_extra=needs("read"))
 def get_collection(name: Name, parts: PartsHere) -> CollectionAnswer:
     """One collection."""
     collection = parts.catalog.collection(name)
     return collection_answer(collection, parts.catalog.collection_counts(name))
 
 
-@router.delete("/{name}", status_code=204, responses=problems(404, 409, 503))
-def delete_collection(name: Name, parts: PartsHere, purge: Purge = False) -> None:
+@router.delete(
+    "/{name}", status_code=204, responses=problems(403, 404, 409, 503), openapi_extra=needs("write")
+)
+def delete_collection(name: Name, parts: PartsHere, purge: Purge) -> None:
     """Move a collection to the trash with all that it has, or purge it. Originals elsewhere stay."""
     if purge:
         parts.purging.collection(name)
