@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 FRESH_SECONDS: Final = 1.0
 """How long a key that was revoked by another process may still be accepted."""
+KNOWN_SECONDS: Final = 120.0
+"""How old what is known may be when the catalog goes away, for those few who are content with it."""
 USE_SECONDS: Final = 60.0
 """The last use of a key is written this often."""
 THREADS: Final = 8
@@ -52,11 +54,12 @@ class Keyring:
         self._limiter = CapacityLimiter(THREADS)
         self._ring: Ring | None = None
         self._failure: tuple[float, UnavailableError] | None = None
+        self._away = False
         self._uses = Uses(catalog)
 
     @property
     def last(self) -> Ring | None:
-        """What was known last, however old."""
+        """What was known last; None when that was long before the catalog went away."""
         return self._ring
 
     async def look(self) -> Ring:
@@ -70,9 +73,7 @@ class Keyring:
     def forget(self) -> None:
         """This process has just changed a key: the next request asks the catalog."""
         with self._lock:
-            if self._ring is not None:
-                stale = Ring(float("-inf"), self._ring.now, self._ring.ever, self._ring.keys)
-                self._ring = stale
+            self._ring = None
 
     def used(self, key_id: str, ring: Ring) -> None:
         """Note that a key opened something; returns at once."""
@@ -89,10 +90,18 @@ class Keyring:
             try:
                 known: KnownKeys = self._catalog.known_keys()
             except UnavailableError as error:
-                self._failure = (asked, error)
+                self._failed(asked, error)
                 raise
+            self._away = False
             self._ring = Ring(asked, known.now, known.ever, {key.id: key for key in known.keys})
             return self._ring
+
+    def _failed(self, asked: float, error: UnavailableError) -> None:
+        """What is known stays known, unless it was old already when the catalog went away."""
+        self._failure = (asked, error)
+        if not self._away and self._ring is not None and asked - self._ring.asked > KNOWN_SECONDS:
+            self._ring = None
+        self._away = True
 
 
 class Uses:
