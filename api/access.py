@@ -1,7 +1,7 @@
 """What a request may do, and what a route needs: said once where the route stands, enforced here for all.
 
-A route says ``openapi_extra=needs("read")``; its router has ``route_class=ScopedRoute``. An application with a
-route that says nothing is not made (`check_declared`). The question is answered before a body is read.
+A route says ``openapi_extra=needs("read")``; its router has ``route_class=ScopedRoute``. An application
+with a route that says nothing is not made (`check_declared`). The question is answered before a body is read.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 class Access:
     """Who asks. ``name``: the key's, None without one. ``scope``: None for a stranger, who may nothing.
 
-    ``collections``: the names that the key is bound to; None: all. ``controlled``: whether keys are asked for at
-    all. ``key_id``: of a key that the catalog has.
+    ``collections``: the names that the key is bound to; None: all. ``controlled``: whether keys are asked for
+    at all. ``key_id``: of a key that the catalog has.
     """
 
     name: str | None
@@ -89,7 +89,7 @@ def access_of(request: Request) -> Access:
 
 
 def needs(scope: Needed, *, everywhere: bool = False) -> dict[str, Any]:
-    """For ``openapi_extra`` of a route: the scope that it needs, ``everywhere``: of a key for all collections."""
+    """For ``openapi_extra`` of a route: the scope; ``everywhere``: of a key for all collections."""
     ways: list[dict[str, list[str]]] = [{}, {"key": [scope]}, {"session": [scope]}]
     more = {_EVERYWHERE: True} if everywhere else {}
     return {_MARK: scope, "security": [] if scope == "open" else ways, **more}
@@ -116,7 +116,8 @@ class ScopedRoute(APIRoute):
 
     def _check(self, scope: Scope) -> None:
         access: Access = scope.get("access", STRANGER)
-        assert self.needed is not None and self.needed != "open"
+        assert self.needed is not None
+        assert self.needed != "open"
         access.require(self.needed)
         if self.everywhere:
             access.require_all()
@@ -158,7 +159,7 @@ def routes_of(routes: Iterable[BaseRoute]) -> Iterator[BaseRoute]:
 
 
 def check_declared(routes: Iterable[BaseRoute]) -> None:
-    """RuntimeError for a route that does not say who may ask it: a mistake of ours, found before it serves."""
+    """RuntimeError for a route that does not say who may ask it: our mistake, found before it serves."""
     for route in routes_of(routes):
         path = getattr(route, "path", repr(route))
         declared = route.needed if isinstance(route, ScopedRoute) else PLAIN.get(path)

@@ -30,7 +30,12 @@ DESCRIPTION = (
 
 SECURITY_SCHEMES = {
     "key": {"type": "http", "scheme": "bearer", "description": "Each operation names the scope it needs."},
-    "session": {"type": "apiKey", "in": "cookie", "name": COOKIE, "description": "What the page trades a key for."},
+    "session": {
+        "type": "apiKey",
+        "in": "cookie",
+        "name": COOKIE,
+        "description": "What the page trades a key for.",
+    },
 }
 
 

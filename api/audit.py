@@ -1,6 +1,7 @@
 """The audit: one structured line for every write over HTTP, every key made or revoked, every wrong key.
 
-The logger is ``sightline.audit``, in the normal stream of log lines. Lines hold names and ids, never a secret.
+The logger is ``sightline.audit``, in the normal stream of log lines. Lines hold names
+and ids, never a secret.
 """
 
 from __future__ import annotations

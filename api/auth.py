@@ -1,8 +1,8 @@
 """Who may use the API: a key as a bearer token or as a session cookie; and no cross-site writes.
 
 The guard stands in front of everything and says in ``scope["access"]`` who asks; what a key may do is said by
-each route (`sightline.api.access`). Without a key in the settings, and while the catalog never had one, nobody
-is asked for any. Whether that is so is not known while the catalog is away: then nothing opens.
+each route (`sightline.api.access`). Without a key in the settings, and while the catalog never had one,
+nobody is asked for any. Whether that is so is not known while the catalog is away: then nothing opens.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from sightline.store.catalog import Catalog
 
 PUBLIC: Final = frozenset({"/livez", "/readyz", "/session", "/session/end", "/favicon.ico"})
-"""What answers without a key; besides, the page says itself that it wants one, and /static holds no secrets."""
+"""What answers without a key; besides, the page asks for one itself, and /static holds no secrets."""
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 GLANCE_SECONDS: Final = 0.5
 """How long /readyz waits to learn who asks it."""
@@ -93,8 +93,8 @@ class Gatekeeper:
         """Who asks. ``stale``: while the catalog is away, the keys that were known last will do.
 
         Raises:
-            Problem: 401 without a right key where one is asked for, 429 after too many wrong ones, 503 while the
-                catalog cannot tell.
+            Problem: 401 without a right key where one is asked for, 429 after too many wrong ones, 503 while
+                the catalog cannot tell.
         """
         if given is None and self._own is not None:
             raise _unauthorized(NO_KEY)

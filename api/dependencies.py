@@ -63,7 +63,9 @@ class Everything:
 async def everything_of(request: Request) -> Everything:
     """All that this app has."""
     state, root = request.app.state, str(request.scope.get("root_path", ""))
-    return Everything(state.parts, state.parts.settings, state.metrics, state.threads, root, access_of(request))
+    return Everything(
+        state.parts, state.parts.settings, state.metrics, state.threads, root, access_of(request)
+    )
 
 
 async def root_of(request: Request) -> str:

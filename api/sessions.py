@@ -1,4 +1,4 @@
-"""What the page's cookie holds: the proof of a key, an end, and a seal over both under what the catalog stores.
+"""What the page's cookie holds: the proof of a key, an end, and a seal under what the catalog stores.
 
 Who reads the catalog has no proof, who steals a cookie cannot make it last longer, and neither has the key. A
 key that is revoked or over ends its sessions with it.

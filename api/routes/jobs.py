@@ -125,7 +125,7 @@ def retry_job(job_id: str, parts: PartsHere, root: Root, access: AccessHere) -> 
 
 
 def job_here(parts: ApiParts, access: Access, job_id: str) -> Job:
-    """The job, unless it is of a collection that the key is not for: then there is none, as for any other id."""
+    """The job; when the key is not for its collection there is none, as for any other id."""
     job = parts.catalog.job(job_id)
     if not access.sees(job.collection):
         hidden(f"There is no job {job_id!r}.")

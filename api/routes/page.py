@@ -213,9 +213,7 @@ def _collections(parts: ApiParts, access: Access) -> list[tuple[str, int]]:
     return [(name, parts.catalog.collection_counts(name)["live"]) for name in names]
 
 
-def _choose(
-    here: Everything, query: PageQuery, listed: Sequence[tuple[str, int]]
-) -> Collection | None:
+def _choose(here: Everything, query: PageQuery, listed: Sequence[tuple[str, int]]) -> Collection | None:
     """The collection asked for, else the configured one, else the first with pictures in it."""
     parts, settings = here.parts, here.settings
     if query.collection is not None:

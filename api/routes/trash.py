@@ -45,9 +45,7 @@ def list_trashed_images(
     return TrashedImageList(items=items, next_cursor=page.next_cursor)
 
 
-@router.post(
-    "/collections/{name}/trash/restore", responses=problems(404, 422), openapi_extra=needs("write")
-)
+@router.post("/collections/{name}/trash/restore", responses=problems(404, 422), openapi_extra=needs("write"))
 def restore_images(name: Name, body: RestoreImages, parts: PartsHere) -> RestoredAnswer:
     """Bring deleted images back as they were, without the model. Of several with one id the newest.
 
@@ -96,9 +94,7 @@ def list_trash(parts: PartsHere, access: AccessHere) -> TrashAnswer:
     )
 
 
-@router.post(
-    "/trash/{collection}/restore", responses=problems(404, 409, 422), openapi_extra=needs("write")
-)
+@router.post("/trash/{collection}/restore", responses=problems(404, 409, 422), openapi_extra=needs("write"))
 def restore_collection(
     collection: Deleted, parts: PartsHere, access: AccessHere, body: RestoreCollection | None = None
 ) -> CollectionAnswer:
@@ -134,4 +130,4 @@ def deleted_here(parts: ApiParts, access: Access, name: str) -> str:
     for found in ([one for one in deleted if one.id == name], [one for one in deleted if one.name == name]):
         if found and access.sees(found[0].name):
             return found[0].id
-    hidden(f"There is no deleted collection {name!r} in the trash.")
+    return hidden(f"There is no deleted collection {name!r} in the trash.")

@@ -21,7 +21,10 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="The key's name.")]
 Collections = Annotated[
     list[str] | None,
     typer.Option(
-        "--collection", "-c", metavar="NAME", help="Bind it to this collection; give it several times. Else: all."
+        "--collection",
+        "-c",
+        metavar="NAME",
+        help="Bind it to this collection; give it several times. Else: all.",
     ),
 ]
 Expires = Annotated[
@@ -105,22 +108,26 @@ def revoke(name: Name, data: Data = None, json: Json = False) -> None:
     answers().print(f"{name} revoked", markup=False)
     if is_last:
         remarks().print(
-            "No admin's key is left: `sightline keys create NAME --scope admin` makes one, and `sightline keys "
-            "clear` lets everybody in."
+            "No admin's key is left: `sightline keys create NAME --scope admin` makes one, and `sightline "
+            "keys clear` lets everybody in."
         )
 
 
 def clear(
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False, data: Data = None, json: Json = False
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    data: Data = None,
+    json: Json = False,
 ) -> None:
-    """Forget all keys, also those that are revoked: without SIGHTLINE_API__KEY the API answers everybody again."""
+    """Forget all keys, also those that are revoked: the API answers everybody again."""
     from sightline.cli.output import print_json
     from sightline.console import answers
     from sightline.errors import InputError
 
     if not yes:
         if not sys.stdin.isatty():
-            raise InputError("Forgetting all keys opens the API to everybody: say --yes, for nobody can be asked.")
+            raise InputError(
+                "Forgetting all keys opens the API to everybody: say --yes, for nobody can be asked."
+            )
         typer.confirm("Forget all keys, and let everybody in?", abort=True, err=True)
     with _opened(data) as (_, services):
         count = services.catalog.clear_keys()

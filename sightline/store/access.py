@@ -1,8 +1,8 @@
 """Keys of the HTTP API: what one may do, how one is made, and how one is proved.
 
 A key is ``sl_ID_SECRET``, with 32 random bytes of secret; it is shown once. Of it the catalog has the SHA-256
-of its *proof* (an HMAC under the key), so neither a catalog nor a backup holds anything that opens a door. 256
-random bits are not guessed: a slow hash would only make every request slow.
+of its *proof* (an HMAC under the key), so neither a catalog nor a backup holds anything that opens a door.
+256 random bits are not guessed: a slow hash would only make every request slow.
 """
 
 from __future__ import annotations
@@ -112,8 +112,8 @@ def issue(
 def end_of(text: str) -> tuple[float | None, float | None]:
     """How long a key lasts, or until when: (seconds, moment), one of them None.
 
-    ``90d`` (also ``h`` and ``w``), or a day or moment of ISO 8601 such as ``2027-01-01``, in UTC if it does not say.
-    Raises InputError.
+    ``90d`` (also ``h`` and ``w``), or a day or moment of ISO 8601 such as ``2027-01-01``, in UTC if it does
+    not say. Raises InputError.
     """
     said = text.strip()
     span = re.fullmatch(r"([0-9]{1,5})([hdw])", said)
@@ -140,7 +140,9 @@ def check_key(name: object, scope: str, collections: Iterable[str] | None) -> No
         return
     names = list(collections)
     if not names:
-        raise InputError("A key that is bound to no collection opens nothing: name some, or leave it unbound.")
+        raise InputError(
+            "A key that is bound to no collection opens nothing: name some, or leave it unbound."
+        )
     for one in names:
         check_text("A collection's name", one)
         if not one or len(one) > 200:

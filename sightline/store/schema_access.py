@@ -13,7 +13,7 @@ LIVING = "revoked_at IS NULL"
 class KeyRow(Base):
     """A key that somebody was given: what proves it is not in here, only the SHA-256 of that.
 
-    ``collections``: the names that it is bound to; JSON null: all. A revoked key stays, for whoever looks later.
+    ``collections``: the names that it is bound to; null: all. A revoked key stays, for whoever looks later.
     """
 
     __tablename__ = "keys"

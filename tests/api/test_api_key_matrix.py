@@ -271,7 +271,9 @@ def test_a_key_brings_nothing_back_under_a_name_that_it_is_not_for(site: Site) -
 def test_openapi_names_the_scope_of_every_operation(site: Site) -> None:
     paths = site.client.get("/openapi.json", headers=site.headers("read-all")).json()["paths"]
     shown = {
-        (method.upper(), path): {scope for way in operation["security"] for found in way.values() for scope in found}
+        (method.upper(), path): {
+            scope for way in operation["security"] for found in way.values() for scope in found
+        }
         for path, operations in paths.items()
         for method, operation in operations.items()
     }

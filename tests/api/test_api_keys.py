@@ -69,7 +69,9 @@ def lines() -> Iterator[list[dict[str, Any]]]:
 # --- the life of a key ------------------------------------------------------------------------------------
 
 
-def test_the_first_key_closes_the_door_at_once_and_its_revocation_does_not_open_it(client: TestClient) -> None:
+def test_the_first_key_closes_the_door_at_once_and_its_revocation_does_not_open_it(
+    client: TestClient,
+) -> None:
     assert client.get("/v1/collections").status_code == 200
     boss = make(client, "boss", scope="admin")
     problem(client.get("/v1/collections"), 401)
@@ -101,7 +103,9 @@ def test_a_running_server_learns_within_seconds_what_another_process_did(
     assert FRESH_SECONDS <= 1.0
 
 
-def test_two_keys_are_good_at_once_and_a_name_is_free_again_after_the_old_one_went(client: TestClient) -> None:
+def test_two_keys_are_good_at_once_and_a_name_is_free_again_after_the_old_one_went(
+    client: TestClient,
+) -> None:
     old = make(client, "app-1", scope="admin")
     new = make(client, "app-2", old, scope="admin")
     problem(client.post("/v1/keys", json={"name": "app-1"}, headers=bearer(new)), 409)
@@ -115,8 +119,10 @@ def test_two_keys_are_good_at_once_and_a_name_is_free_again_after_the_old_one_we
 @pytest.mark.parametrize(
     "body",
     [
-        {"name": "a b"}, {"name": "(settings)"}, {"name": "x", "scope": "root"}, {"name": "x", "collections": []},
-        {"name": "x", "expires": "soon"}, {"name": "x", "expires": "2020-01-01"}, {"name": "x", "expires": "0d"},
+        {"name": "a b"}, {"name": "(settings)"}, {"name": "x", "scope": "root"},
+        {"name": "x", "collections": []},
+        {"name": "x", "expires": "soon"}, {"name": "x", "expires": "2020-01-01"},
+        {"name": "x", "expires": "0d"},
     ],
     ids=json.dumps,
 )  # fmt: skip
@@ -157,7 +163,8 @@ def test_the_last_use_is_written_behind_the_requests_back(client: TestClient, se
     assert client.get("/v1/collections", headers=bearer(key)).status_code == 200
     assert eventually(lambda: services.catalog.keys()[0].last_used_at is not None)
     used = services.catalog.keys()[0].last_used_at
-    assert used is not None and used >= before
+    assert used is not None
+    assert used >= before
     for _ in range(3):
         client.get("/v1/collections", headers=bearer(key))
     time.sleep(0.05)
@@ -212,7 +219,9 @@ def test_wrong_keys_are_counted_together_and_a_right_one_goes_on_working(make_cl
     assert client.post("/session", data={"key": key}, follow_redirects=False).status_code == 303
 
 
-def test_a_key_that_a_person_chose_cannot_be_guessed_on_where_it_was_never_right(make_client: MakeClient) -> None:
+def test_a_key_that_a_person_chose_cannot_be_guessed_on_where_it_was_never_right(
+    make_client: MakeClient,
+) -> None:
     client = make_client(key="sesame", key_attempts="3/minute")
     for _ in range(3):
         client.get("/v1/collections", headers=bearer("guess"))

@@ -28,7 +28,7 @@ def create(
     seconds: float | None = None,
     until: float | None = None,
 ) -> Key:
-    """Adds a key of which only ``sha256`` is kept. Raises InputError, and ConflictError when the name is taken."""
+    """Adds a key, without its secret. Raises InputError, and ConflictError when the name is taken."""
     check_key(name, scope, collections)
     expires_at = until if seconds is None else now + seconds
     if expires_at is not None and expires_at <= now:
