@@ -106,7 +106,7 @@ class ScopedRoute(APIRoute):
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """As the framework's, for who may."""
-        if scope["method"] not in self.methods or self.needed == "open":
+        if scope["method"] not in (self.methods or ()) or self.needed == "open":
             await super().handle(scope, receive, send)
         elif self.needed == "read" or scope["method"] in SAFE:
             self._check(scope)

@@ -10,7 +10,8 @@ from sightline.api.access import ScopedRoute, access_of, needs
 from sightline.api.auth import Gatekeeper
 from sightline.api.dependencies import PartsHere, problems
 from sightline.api.schemas.keys import KeyList, MadeKey, NewKey, RevokedKey, key_answer
-from sightline.store.access import end_of, issue, lacks_admin
+from sightline.store.access import end_of, lacks_admin
+from sightline.store.issuing import issue
 
 router = APIRouter(prefix="/v1/keys", tags=["keys"], route_class=ScopedRoute)
 ADMIN = needs("admin", everywhere=True)

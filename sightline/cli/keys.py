@@ -56,7 +56,8 @@ def create(
     """Make a key and print it, this once. As soon as there is one, the API answers nobody without."""
     from sightline.cli.output import print_json
     from sightline.console import answers, remarks
-    from sightline.store.access import end_of, issue
+    from sightline.store.access import end_of
+    from sightline.store.issuing import issue
 
     seconds, until = (None, None) if expires is None else end_of(expires)
     with _opened(data) as (_, services):

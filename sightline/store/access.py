@@ -7,21 +7,16 @@ of its *proof* (an HMAC under the key), so neither a catalog nor a backup holds 
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import hmac
 import re
-import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final, Literal, get_args
+from typing import Final, Literal, get_args
 
 from sightline.errors import InputError
 from sightline.store.values import COLLECTION_NAME, check_text
-
-if TYPE_CHECKING:
-    from sightline.store.catalog import Catalog
 
 KeyScope = Literal["read", "write", "admin"]
 SCOPES: Final[tuple[KeyScope, ...]] = get_args(KeyScope)
@@ -84,29 +79,6 @@ def id_in(key: str) -> str | None:
     """The public part of what looks like a key."""
     found = _KEY.fullmatch(key)
     return None if found is None else found[1]
-
-
-def issue(
-    catalog: Catalog,
-    name: str,
-    scope: KeyScope = "read",
-    collections: Iterable[str] | None = None,
-    seconds: float | None = None,
-    until: float | None = None,
-) -> tuple[Key, str]:
-    """Make a key that lasts so many ``seconds``, ``until`` a moment, or for ever: it, and its secret.
-
-    Raises:
-        InputError: the name, the scope, a collection or the end cannot be used.
-        ConflictError: a key of this name is there already.
-    """
-    key_id = base64.b32encode(secrets.token_bytes(7))[:10].decode().lower()
-    secret = f"sl_{key_id}_{secrets.token_urlsafe(32)}"
-    bound = None if collections is None else sorted(set(collections))
-    made = catalog.create_key(
-        key_id, name, hash_of(proof_of(secret)), scope, bound, seconds=seconds, until=until
-    )
-    return made, secret
 
 
 def end_of(text: str) -> tuple[float | None, float | None]:

@@ -18,7 +18,7 @@ from fastapi.testclient import TestClient
 from sightline.api.access import routes_of
 from sightline.api.app import create_app
 from sightline.imaging import IsolatedDecoder
-from sightline.store.access import issue
+from sightline.store.issuing import issue
 from sightline.wiring import Installation
 from tests.api.conftest import installation, settings_for
 from tests.api.installation import png

@@ -1,4 +1,4 @@
-"""Keys over HTTP: made and revoked, tried too often, traded for a session, and what the audit says of it all."""
+"""Keys over HTTP: made and revoked, tried too often, traded for a session, and told in the audit."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from sightline.api.access import ScopedRoute, check_declared, needs
 from sightline.api.attempts import BUCKETS, TRUSTED, Attempts, bucket
 from sightline.api.keyring import FRESH_SECONDS
 from sightline.processes.logs import json_formatter
-from sightline.store.access import hash_of, issue, proof_of
+from sightline.store.access import hash_of, proof_of
+from sightline.store.issuing import issue
 from sightline.wiring import Installation
 from tests.api.installation import MakeClient, png, problem, upload
 

@@ -1,8 +1,8 @@
 """Data folders of earlier versions open: what they answered they still answer, and they go on living.
 
 ``folder-0.2.zip`` was made at schema 0002 with the toy model: pictures of two colours in two collections, one
-of them replaced, deleted and merged, a third one deleted, one picture pending, some failed. ``folder-0.3.zip``
-is the same at schema 0003, where a deleted picture and a deleted collection wait in the trash.
+of them replaced, deleted and merged, a third one deleted, one picture pending, some failed.
+``folder-0.3.zip`` is the same at schema 0003: a deleted picture and a deleted collection wait in the trash.
 """
 
 from __future__ import annotations
