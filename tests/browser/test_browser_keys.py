@@ -8,7 +8,6 @@ import httpx
 import pytest
 from playwright.sync_api import BrowserContext, expect
 
-
 pytestmark = pytest.mark.browser
 
 
