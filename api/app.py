@@ -11,18 +11,20 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.staticfiles import StaticFiles
 
 from sightline.api import problems as errors
-from sightline.api.auth import Guard
+from sightline.api.access import check_declared
+from sightline.api.auth import Gatekeeper, Guard
 from sightline.api.bodies import Bodies
 from sightline.api.bounded_checks import BoundedChecks
 from sightline.api.dependencies import PROBLEM_SCHEMA, ModelThreads, problems
-from sightline.api.discretion import Discretion
 from sightline.api.lacking import Lacking
 from sightline.api.metrics import Metrics
 from sightline.api.middleware import BodyLimit, ImagePaths, RequestScope
 from sightline.api.origins import Origins
 from sightline.api.parts import ApiParts
-from sightline.api.routes import collections, health, images, jobs, page, search, trash
+from sightline.api.routes import collections, health, images, jobs, keys, page, search, trash
+from sightline.api.sessions import COOKIE
 from sightline.api.settings import ApiSettings
+from sightline.api.showing import Discretion
 from sightline.api.throttle import Throttle
 
 HERE = Path(__file__).parent
@@ -32,6 +34,16 @@ DESCRIPTION = (
     "Find pictures in words: BLIP-2 retrieves candidates (ITC), image-text matching (ITM) orders them. "
     "Every error is an RFC 9457 problem document."
 )
+
+SECURITY_SCHEMES = {
+    "key": {"type": "http", "scheme": "bearer", "description": "Each operation names the scope it needs."},
+    "session": {
+        "type": "apiKey",
+        "in": "cookie",
+        "name": COOKIE,
+        "description": "What the page trades a key for.",
+    },
+}
 
 
 def create_app(parts: ApiParts) -> FastAPI:
@@ -47,16 +59,17 @@ def create_app(parts: ApiParts) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.parts = parts
-    app.state.is_controlled = lambda: settings.key is not None
     app.state.bodies = Bodies(settings)
     app.state.threads = ModelThreads(parts.max_waiting)
+    app.state.gatekeeper = Gatekeeper(settings, parts.catalog)
     app.state.checks = BoundedChecks[health.Found]()
     app.state.lacking = Lacking(parts.catalog, parts.degraded)
     app.state.metrics = Metrics(parts.catalog, parts.queue_figures, app.state.lacking)
     errors.install(app)
-    for module in (page, search, images, jobs, trash, collections, health):
+    for module in (page, search, images, jobs, trash, collections, keys, health):
         app.include_router(module.router)
     app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
+    check_declared(app.routes)
     _surround(app, settings, parts.max_waiting)
     _describe(app)
     return app
@@ -66,9 +79,9 @@ def _surround(app: FastAPI, settings: ApiSettings, waiting: int) -> None:
     """Middleware; the one added last is outermost."""
     app.add_middleware(ImagePaths)
     app.add_middleware(BodyLimit, settings=settings)
-    app.add_middleware(Throttle, settings=settings, waiting=waiting, is_controlled=app.state.is_controlled)
-    app.add_middleware(Discretion, settings=settings, is_controlled=app.state.is_controlled)
-    app.add_middleware(Guard, settings=settings)
+    app.add_middleware(Throttle, settings=settings, waiting=waiting)
+    app.add_middleware(Discretion, settings=settings)
+    app.add_middleware(Guard, gatekeeper=app.state.gatekeeper)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,
@@ -77,12 +90,12 @@ def _surround(app: FastAPI, settings: ApiSettings, waiting: int) -> None:
             allow_headers=["Authorization", "Content-Type", "X-Request-ID"],
             expose_headers=["Location", "X-Request-ID", "ETag", "Retry-After"],
         )
-    app.add_middleware(Origins, settings=settings, is_controlled=app.state.is_controlled)
+    app.add_middleware(Origins, settings=settings, is_controlled=app.state.gatekeeper.is_controlled)
     app.add_middleware(RequestScope, metrics=app.state.metrics)
 
 
 def _describe(app: FastAPI) -> None:
-    """OpenAPI: our problem document in place of the framework's validation error, and the optional key."""
+    """OpenAPI: our problem document in place of the framework's validation error, and keys."""
     generate: Callable[[], dict[str, Any]] = app.openapi
 
     def openapi() -> dict[str, Any]:
@@ -95,8 +108,7 @@ def _describe(app: FastAPI) -> None:
             document = dict(PROBLEM_SCHEMA)
             schemas |= document.pop("$defs", {})
             schemas["ProblemDocument"] = document
-            components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
-            schema["security"] = [{}, {"key": []}]
+            components["securitySchemes"] = SECURITY_SCHEMES
             _describe_problems(schema)
         assert app.openapi_schema is not None
         return app.openapi_schema

@@ -18,6 +18,7 @@ from fastapi import Depends, Path, Query, Request
 from pydantic import AfterValidator
 from starlette.types import Receive
 
+from sightline.api.access import Access, access_of
 from sightline.api.metrics import Metrics
 from sightline.api.parts import ApiParts
 from sightline.api.schemas.common import ProblemDocument
@@ -56,12 +57,15 @@ class Everything:
     metrics: Metrics
     threads: ModelThreads
     root: str
+    access: Access
 
 
 async def everything_of(request: Request) -> Everything:
     """All that this app has."""
     state, root = request.app.state, str(request.scope.get("root_path", ""))
-    return Everything(state.parts, state.parts.settings, state.metrics, state.threads, root)
+    return Everything(
+        state.parts, state.parts.settings, state.metrics, state.threads, root, access_of(request)
+    )
 
 
 async def root_of(request: Request) -> str:
@@ -69,16 +73,32 @@ async def root_of(request: Request) -> str:
     return str(request.scope.get("root_path", ""))
 
 
+async def access_here(request: Request) -> Access:
+    """Who asks."""
+    return access_of(request)
+
+
+async def purge_of(
+    request: Request,
+    purge: Annotated[
+        bool,
+        Query(description="Not to the trash, or out of it: leave no trace, at once and for good (admin)."),
+    ] = False,
+) -> bool:
+    """Whether no trace is to be left, which an admin may ask for."""
+    if purge:
+        access_of(request).require("admin")
+    return purge
+
+
+AccessHere = Annotated[Access, Depends(access_here)]
 PartsHere = Annotated[ApiParts, Depends(parts_of)]
 SettingsHere = Annotated[ApiSettings, Depends(settings_of)]
 MetricsHere = Annotated[Metrics, Depends(metrics_of)]
 EverythingHere = Annotated[Everything, Depends(everything_of)]
 Root = Annotated[str, Depends(root_of)]
 Name = Annotated[str, Path(description="The collection's name.", examples=["holidays"])]
-Purge = Annotated[
-    bool,
-    Query(description="Not to the trash, or out of it: leave no trace, at once and for good."),
-]
+Purge = Annotated[bool, Depends(purge_of)]
 ImageIdHere = Annotated[
     str, Path(description="The image id, percent-encoded ('/' as %2F)."), AfterValidator(unescape)
 ]

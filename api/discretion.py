@@ -6,14 +6,11 @@ own. Outside of a request everything is shown. What is kept back stands in the l
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
-from starlette.types import ASGIApp, Receive, Scope, Send
-
-from sightline.api.settings import ApiSettings
 from sightline.errors import (
     AbandonedError,
     CatalogDamagedError,
@@ -54,28 +51,6 @@ class Shown:
 
 
 shown: ContextVar[Shown] = ContextVar("shown", default=Shown())  # noqa: B039  # it is frozen
-
-
-class Discretion:
-    """ASGI middleware behind the Guard: decides for each request what its caller is shown."""
-
-    def __init__(self, app: ASGIApp, settings: ApiSettings, is_controlled: Callable[[], bool]) -> None:
-        self._app = app
-        self._settings = settings
-        self._is_controlled = is_controlled
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            shown.set(Shown(self._sees_details(scope), self._settings.show_uris))
-        await self._app(scope, receive, send)
-
-    def _sees_details(self, scope: Scope) -> bool:
-        """Whoever runs this server: a caller with the key, or, without one, whoever sits at this machine."""
-        if self._settings.show_details:
-            return True
-        if self._is_controlled():
-            return bool(scope.get("authorized"))
-        return not (self._settings.insecure or self._settings.allowed_hosts)
 
 
 def sentence(error: SightlineError) -> str:

@@ -8,7 +8,7 @@ session cookie acts for our own pages only. A client that is no browser sends no
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from starlette.datastructures import Headers
@@ -36,10 +36,12 @@ class Stranger:
 class Origins:
     """ASGI middleware in front of everything that answers, preflights and refusals of keys included.
 
-    ``is_controlled``: whether callers need a key; asked for each request, because keys come and go.
+    ``is_controlled``: whether callers need a key; asked for every other name, because keys come and go.
     """
 
-    def __init__(self, app: ASGIApp, settings: ApiSettings, is_controlled: Callable[[], bool]) -> None:
+    def __init__(
+        self, app: ASGIApp, settings: ApiSettings, is_controlled: Callable[[], Awaitable[bool]]
+    ) -> None:
         self._app = app
         self._insecure = settings.insecure
         # The name that it was told to listen on is its owner's: health checks ask under it.
@@ -57,7 +59,7 @@ class Origins:
             return
         headers = Headers(scope=scope)
         stranger = self._stranger(scope, headers)
-        problem = self._wrong_host(headers) or self._refusal(scope, headers, stranger)
+        problem = await self._wrong_host(headers) or self._refusal(scope, headers, stranger)
         if problem is not None:
             await respond(problem, scope["path"], scope.get("request_id"))(scope, receive, send)
             return
@@ -65,17 +67,17 @@ class Origins:
             scope = {**scope, "headers": [pair for pair in scope["headers"] if pair[0] != b"cookie"]}
         await self._app(scope, receive, self._sender(stranger, send))
 
-    def _wrong_host(self, headers: Headers) -> Problem | None:
+    async def _wrong_host(self, headers: Headers) -> Problem | None:
         given = headers.getlist("host")
         if len(given) > 1:
             return Problem(400, "A request names one host, and this one names several.")
-        if self._is_controlled():
-            return None
         host = read_authority(given[0]) if given else None
         if host is not None and (host.is_loopback or host.matches(self._hosts)):
             return None
         # An address made of digits cannot be pointed elsewhere; on an open network nobody knows all of ours.
         if host is not None and host.ip is not None and self._insecure:
+            return None
+        if await self._is_controlled():
             return None
         shown = f"{given[0][:100]!r}" if given else "a request without a host"
         return Problem(

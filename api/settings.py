@@ -17,7 +17,11 @@ class ApiSettings:
     port: int = 8000
     """The TCP port; 0 takes a free one."""
     key: str | None = None
-    """When set, all but /livez and /readyz needs ``Authorization: Bearer KEY`` (the page asks for it)."""
+    """An admin's key: when set, all but /livez and /readyz needs a key (as does a catalog that has keys)."""
+    key_attempts: str = "20/minute"
+    """How many wrong keys may come from one address; 429 beyond."""
+    session_seconds: int = 604_800
+    """How long the page's cookie is good for, at most; no longer than its key."""
     insecure: bool = False
     """Serve other machines without a key all the same: whoever reaches the port may do everything."""
     allowed_hosts: tuple[str, ...] = ()

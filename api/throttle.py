@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import TYPE_CHECKING
@@ -17,6 +17,7 @@ from urllib.parse import parse_qs
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from sightline.api.access import STRANGER, Access
 from sightline.api.problems import Problem, respond
 from sightline.api.rates import RateLimit
 
@@ -36,12 +37,10 @@ SITE_BITS = 64
 class Throttle:
     """ASGI middleware behind the Guard, which says whose key it is (``scope["access"]``).
 
-    ``waiting`` is how many requests may wait for the model; ``is_controlled``: whether callers need a key.
+    ``waiting`` is how many requests may wait for the model.
     """
 
-    def __init__(
-        self, app: ASGIApp, settings: ApiSettings, waiting: int, is_controlled: Callable[[], bool]
-    ) -> None:
+    def __init__(self, app: ASGIApp, settings: ApiSettings, waiting: int) -> None:
         self._app = app
         self._rules = {"key": settings.rate_per_key, "address": settings.rate_per_address}
         self._model = {kind: RateLimit(rule) for kind, rule in self._rules.items() if rule}
@@ -49,7 +48,6 @@ class Throttle:
         own = settings.concurrent_per_client
         self._most = max(1, waiting // SHARE) if own is None else own
         self._at_once: Counter[str] = Counter()  # touched by the event loop's thread alone
-        self._is_controlled = is_controlled
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         callers = self._callers(scope) if scope["type"] == "http" else {}
@@ -71,11 +69,11 @@ class Throttle:
             return {}
         client = scope.get("client")
         address = None if client is None else _ip(client[0])
-        if not self._is_controlled() and (address is None or address.is_loopback):
+        access: Access = scope.get("access", STRANGER)
+        if not access.controlled and (address is None or address.is_loopback):
             return {}
-        name = getattr(scope.get("access"), "name", None)
         callers = {"address": "unknown" if address is None else site(address)}
-        return callers if name is None else {"key": name, **callers}
+        return callers if access.name is None else {"key": access.name, **callers}
 
     def _too_often(self, callers: dict[str, str], heavy: bool) -> Problem | None:
         limits = self._model if heavy else self._cheap
@@ -107,8 +105,9 @@ class Throttle:
 def needs_model(scope: Scope) -> bool:
     """Whether this request may wait for the model: a search, a rerank, or the page with a query."""
     path = _path(scope)
-    if path == "/" and scope.get("authorized", True):
-        return bool(parse_qs(scope.get("query_string", b"")[:100_000]).get(b"q"))
+    if path == "/":
+        access: Access = scope.get("access", STRANGER)
+        return access.scope is not None and bool(parse_qs(scope.get("query_string", b"")[:100_000]).get(b"q"))
     return scope["method"] == "POST" and MODEL.fullmatch(path) is not None
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from fastapi import APIRouter, Response
 
-from sightline.api.bodies import BoundedRoute
-from sightline.api.dependencies import Name, PartsHere, Purge, Root, problems
+from sightline.api.access import ScopedRoute, needs
+from sightline.api.dependencies import AccessHere, Name, PartsHere, Purge, Root, problems
 from sightline.api.parts import ApiParts
 from sightline.api.problems import Problem, invalid
 from sightline.api.schemas.collections import (
@@ -19,14 +19,19 @@ from sightline.api.schemas.collections import (
 from sightline.api.urls import collection_url
 from sightline.errors import NotFoundError
 
-router = APIRouter(prefix="/v1/collections", tags=["collections"], route_class=BoundedRoute)
+router = APIRouter(prefix="/v1/collections", tags=["collections"], route_class=ScopedRoute)
 
 
 EXISTED = "It is there already, with the same model"
 THERE: dict[int | str, dict[str, Any]] = {200: {"model": CollectionAnswer, "description": EXISTED}}
 
 
-@router.post("", status_code=201, responses=THERE | problems(403, 409, 422, 503))
+@router.post(
+    "",
+    status_code=201,
+    responses=THERE | problems(403, 409, 422, 503),
+    openapi_extra=needs("write", everywhere=True),
+)
 def create_collection(
     body: NewCollection, parts: PartsHere, root: Root, response: Response
 ) -> CollectionAnswer:
@@ -40,22 +45,25 @@ def create_collection(
     return collection_answer(collection, parts.catalog.collection_counts(collection.name))
 
 
-@router.get("")
-def list_collections(parts: PartsHere) -> CollectionList:
-    """All collections."""
-    found = [collection_answer(one.collection, one.counts) for one in parts.catalog.overview()]
+@router.get("", openapi_extra=needs("read"))
+def list_collections(parts: PartsHere, access: AccessHere) -> CollectionList:
+    """All collections that the key is for."""
+    seen = [one for one in parts.catalog.overview() if access.sees(one.collection.name)]
+    found = [collection_answer(one.collection, one.counts) for one in seen]
     return CollectionList(items=found)
 
 
-@router.get("/{name}", responses=problems(404))
+@router.get("/{name}", responses=problems(404), openapi_extra=needs("read"))
 def get_collection(name: Name, parts: PartsHere) -> CollectionAnswer:
     """One collection."""
     collection = parts.catalog.collection(name)
     return collection_answer(collection, parts.catalog.collection_counts(name))
 
 
-@router.delete("/{name}", status_code=204, responses=problems(404, 409, 503))
-def delete_collection(name: Name, parts: PartsHere, purge: Purge = False) -> None:
+@router.delete(
+    "/{name}", status_code=204, responses=problems(403, 404, 409, 503), openapi_extra=needs("write")
+)
+def delete_collection(name: Name, parts: PartsHere, purge: Purge) -> None:
     """Move a collection to the trash with all that it has, or purge it. Originals elsewhere stay."""
     if purge:
         parts.purging.collection(name)

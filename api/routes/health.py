@@ -9,15 +9,16 @@ from functools import partial
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from sightline.api.access import ScopedRoute, needs
 from sightline.api.bounded_checks import BoundedChecks
-from sightline.api.dependencies import MetricsHere, PartsHere
+from sightline.api.dependencies import MetricsHere, PartsHere, problems
 from sightline.api.discretion import IN_THE_LOG, shown
 from sightline.api.lacking import Lacking
 from sightline.api.parts import ApiParts
 from sightline.api.schemas.common import Answer
 from sightline.errors import SightlineError
 
-router = APIRouter(tags=["health"])
+router = APIRouter(tags=["health"], route_class=ScopedRoute)
 log = logging.getLogger("sightline.http")
 CHECK_SECONDS = 1.5
 """How long what may hang is waited for."""
@@ -51,13 +52,17 @@ INDEXING = "indexing"
 NOT_ANSWERED = CheckAnswer(ready=False, detail=f"Not answered within {CHECK_SECONDS:g} s.")
 
 
-@router.get("/livez")
+@router.get("/livez", openapi_extra=needs("open"))
 async def live() -> Alive:
     """200 while the process answers at all; touches nothing else."""
     return Alive()
 
 
-@router.get("/readyz", responses={503: {"model": Readiness, "description": "Not ready"}})
+@router.get(
+    "/readyz",
+    responses={503: {"model": Readiness, "description": "Not ready"}},
+    openapi_extra=needs("open"),
+)
 async def ready(parts: PartsHere, request: Request, response: Response) -> Readiness:
     """200 when model, database and generations can answer a search, else 503 with the same body.
 
@@ -77,7 +82,12 @@ async def ready(parts: PartsHere, request: Request, response: Response) -> Readi
     return Readiness(status="ready" if good else "not ready", checks=told)
 
 
-@router.get("/metrics", response_class=Response)
+@router.get(
+    "/metrics",
+    response_class=Response,
+    responses=problems(403),
+    openapi_extra=needs("admin", everywhere=True),
+)
 def metrics(metrics: MetricsHere) -> Response:
     """Prometheus metrics: prefix sightline_, base units."""
     return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)

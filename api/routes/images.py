@@ -7,8 +7,9 @@ from typing import Annotated, Any
 from fastapi import APIRouter, File, Form, Query, Request, Response, UploadFile
 from pydantic import ValidationError
 
-from sightline.api.bodies import BoundedRoute
+from sightline.api.access import ScopedRoute, needs
 from sightline.api.dependencies import (
+    AccessHere,
     ImageIdHere,
     MetricsHere,
     Name,
@@ -40,13 +41,13 @@ from sightline.store.filters import parse_filter, read_filter
 from sightline.store.json_text import read_json
 from sightline.store.records import UNSET
 
-router = APIRouter(prefix="/v1/collections/{name}/images", tags=["images"], route_class=BoundedRoute)
+router = APIRouter(prefix="/v1/collections/{name}/images", tags=["images"], route_class=ScopedRoute)
 ITEMS = (
     'JSON aligned with the files: [{"id": "a.jpg", "caption": "…", "metadata": {…}}, {}], fields optional.'
 )
 
 
-@router.post("", status_code=202, responses=problems(404, 413, 422, 507))
+@router.post("", status_code=202, responses=problems(404, 413, 422, 507), openapi_extra=needs("write"))
 def upload_images(
     name: Name,
     parts: PartsHere,
@@ -79,7 +80,7 @@ def upload_images(
     return UploadAnswer(job=answer_of(parts, job, root), files=answers)
 
 
-@router.get("", responses=problems(404, 422))
+@router.get("", responses=problems(404, 422), openapi_extra=needs("read"))
 def list_images(
     name: Name,
     parts: PartsHere,
@@ -100,13 +101,13 @@ def list_images(
     )
 
 
-@router.get("/{image_id}", responses=problems(404))
+@router.get("/{image_id}", responses=problems(404), openapi_extra=needs("read"))
 def get_image(name: Name, image_id: ImageIdHere, parts: PartsHere, root: Root) -> ImageAnswer:
     """One image."""
     return image_answer(live_image(parts, name, image_id), name, root)
 
 
-@router.patch("/{image_id}", responses=problems(404, 422))
+@router.patch("/{image_id}", responses=problems(404, 422), openapi_extra=needs("write"))
 def change_image(
     name: Name, image_id: ImageIdHere, body: ImageChange, parts: PartsHere, root: Root
 ) -> ImageAnswer:
@@ -121,8 +122,10 @@ def change_image(
     return image_answer(image, name, root)
 
 
-@router.delete("/{image_id}", status_code=204, responses=problems(404, 409, 503))
-def delete_image(name: Name, image_id: ImageIdHere, parts: PartsHere, purge: Purge = False) -> None:
+@router.delete(
+    "/{image_id}", status_code=204, responses=problems(403, 404, 409, 503), openapi_extra=needs("write")
+)
+def delete_image(name: Name, image_id: ImageIdHere, parts: PartsHere, purge: Purge) -> None:
     """Move one image to the trash, or purge it: no search that begins after this finds it."""
     if purge:
         count = len(parts.purging.images(name, [image_id]))
@@ -138,27 +141,37 @@ PICTURE: dict[int | str, dict[str, Any]] = {
 }
 
 
-@router.get("/{image_id}/file", response_class=Response, responses=PICTURE | problems(404, 410))
+@router.get(
+    "/{image_id}/file",
+    response_class=Response,
+    responses=PICTURE | problems(404, 410),
+    openapi_extra=needs("read"),
+)
 def get_file(
-    name: Name, image_id: ImageIdHere, parts: PartsHere, settings: SettingsHere, request: Request
+    name: Name, image_id: ImageIdHere, parts: PartsHere, access: AccessHere, request: Request
 ) -> Response:
     """The original's bytes. Immutable under ``?v=``, as answers carry it; 410 when they changed."""
     image = live_image(parts, name, image_id)
     etag = f'"{image.sha256}"'
-    headers = cache_headers(request, etag, image.sha256, settings.key is not None)
+    headers = cache_headers(request, etag, image.sha256, access.controlled)
     if is_known(request, etag):
         return Response(status_code=304, headers=headers)
     return file_response(read_original(image, parts.originals), image_id, headers)
 
 
-@router.get("/{image_id}/thumbnail", response_class=Response, responses=PICTURE | problems(404))
+@router.get(
+    "/{image_id}/thumbnail",
+    response_class=Response,
+    responses=PICTURE | problems(404),
+    openapi_extra=needs("read"),
+)
 def get_thumbnail(
-    name: Name, image_id: ImageIdHere, parts: PartsHere, settings: SettingsHere, request: Request
+    name: Name, image_id: ImageIdHere, parts: PartsHere, access: AccessHere, request: Request
 ) -> Response:
     """A small WebP."""
     image = live_image(parts, name, image_id)
     etag = f'"{image.sha256}-thumbnail"'
-    headers = cache_headers(request, etag, image.sha256, settings.key is not None)
+    headers = cache_headers(request, etag, image.sha256, access.controlled)
     if is_known(request, etag):
         return Response(status_code=304, headers=headers)
     try:

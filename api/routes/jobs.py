@@ -12,8 +12,8 @@ from fastapi import APIRouter, Query, Request, Response
 from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.concurrency import run_in_threadpool
 
-from sightline.api.bodies import BoundedRoute
-from sightline.api.dependencies import Name, PartsHere, Root, SettingsHere, problems
+from sightline.api.access import Access, ScopedRoute, hidden, needs
+from sightline.api.dependencies import AccessHere, Name, PartsHere, Root, SettingsHere, problems
 from sightline.api.parts import ApiParts
 from sightline.api.problems import Problem
 from sightline.api.schemas.jobs import JobAnswer, JobList, NewJob, job_answer
@@ -22,14 +22,19 @@ from sightline.errors import ConflictError, NotFoundError, UnavailableError
 from sightline.indexer.roots import Roots
 from sightline.store.records import ENDED, Job
 
-router = APIRouter(prefix="/v1", tags=["jobs"], route_class=BoundedRoute)
+router = APIRouter(prefix="/v1", tags=["jobs"], route_class=ScopedRoute)
 KEEP_ALIVE_SECONDS = 15
 STOP_SECONDS = 2
 """How long the stream of a server that stops may take to end by itself."""
 log = logging.getLogger("sightline.http")
 
 
-@router.post("/collections/{name}/jobs", status_code=202, responses=problems(403, 404, 422))
+@router.post(
+    "/collections/{name}/jobs",
+    status_code=202,
+    responses=problems(403, 404, 422),
+    openapi_extra=needs("write"),
+)
 def start_job(
     name: Name,
     body: NewJob,
@@ -60,30 +65,38 @@ def start_job(
     return answer
 
 
-@router.get("/jobs", responses=problems(404, 422))
+@router.get("/jobs", responses=problems(404, 422), openapi_extra=needs("read"))
 def list_jobs(
     parts: PartsHere,
     root: Root,
+    access: AccessHere,
     collection: Annotated[str | None, Query(description="Only this collection's.")] = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
 ) -> JobList:
     """The newest jobs first."""
-    jobs = parts.catalog.jobs(collection, limit)
+    if collection is not None:
+        access.require_collection(collection)
+    jobs = parts.catalog.jobs(collection, limit, access.among())
     return JobList(items=[answer_of(parts, job, root, errors=0) for job in jobs])
 
 
-@router.get("/jobs/{job_id}", responses=problems(404))
-def get_job(job_id: str, parts: PartsHere, root: Root) -> JobAnswer:
+@router.get("/jobs/{job_id}", responses=problems(404), openapi_extra=needs("read"))
+def get_job(job_id: str, parts: PartsHere, root: Root, access: AccessHere) -> JobAnswer:
     """One job: its counts, and its first 100 failures."""
-    return answer_of(parts, parts.catalog.job(job_id), root)
+    return answer_of(parts, job_here(parts, access, job_id), root)
 
 
-@router.get("/jobs/{job_id}/events", response_class=EventSourceResponse, responses=problems(404))
+@router.get(
+    "/jobs/{job_id}/events",
+    response_class=EventSourceResponse,
+    responses=problems(404),
+    openapi_extra=needs("read"),
+)
 async def follow_job(
-    job_id: str, parts: PartsHere, settings: SettingsHere, root: Root
+    job_id: str, parts: PartsHere, settings: SettingsHere, root: Root, access: AccessHere
 ) -> EventSourceResponse:
     """Server-sent events: ``progress`` (a job, as GET answers it) whenever it changed, at last ``done``."""
-    await run_in_threadpool(parts.catalog.job, job_id)
+    await run_in_threadpool(job_here, parts, access, job_id)
     stops = anyio.Event()
     return EventSourceResponse(
         _events(parts, job_id, root, settings.event_seconds, stops),
@@ -94,17 +107,29 @@ async def follow_job(
     )
 
 
-@router.post("/jobs/{job_id}/cancel", responses=problems(404, 409))
-def cancel_job(job_id: str, parts: PartsHere, root: Root) -> JobAnswer:
+@router.post("/jobs/{job_id}/cancel", responses=problems(404, 409), openapi_extra=needs("write"))
+def cancel_job(job_id: str, parts: PartsHere, root: Root, access: AccessHere) -> JobAnswer:
     """Stop a job: what was published stays, the rest is dropped."""
+    job_here(parts, access, job_id)
     parts.catalog.cancel_job(job_id)
     return answer_of(parts, parts.catalog.job(job_id), root)
 
 
-@router.post("/jobs/{job_id}/retry", status_code=202, responses=problems(404, 409))
-def retry_job(job_id: str, parts: PartsHere, root: Root) -> JobAnswer:
+@router.post(
+    "/jobs/{job_id}/retry", status_code=202, responses=problems(404, 409), openapi_extra=needs("write")
+)
+def retry_job(job_id: str, parts: PartsHere, root: Root, access: AccessHere) -> JobAnswer:
     """Try the failed images of a job again."""
+    job_here(parts, access, job_id)
     return answer_of(parts, parts.indexer.retry(job_id), root)
+
+
+def job_here(parts: ApiParts, access: Access, job_id: str) -> Job:
+    """The job; when the key is not for its collection there is none, as for any other id."""
+    job = parts.catalog.job(job_id)
+    if not access.sees(job.collection):
+        hidden(f"There is no job {job_id!r}.")
+    return job
 
 
 def check_sources(sources: Sequence[str], roots: Sequence[str]) -> None:

@@ -13,23 +13,26 @@ from fastapi import APIRouter, Form, Request, Response
 from starlette.responses import HTMLResponse, RedirectResponse
 from starlette.templating import Jinja2Templates
 
-from sightline.api.auth import COOKIE, same, session_value
-from sightline.api.bodies import BoundedRoute
+from sightline.api.access import Access, ScopedRoute, needs
+from sightline.api.audit import note_session
+from sightline.api.auth import Gatekeeper
 from sightline.api.dependencies import Everything, EverythingHere, Root, SettingsHere
 from sightline.api.discretion import refuse_hidden_fields, shown_name
 from sightline.api.metrics import Metrics
 from sightline.api.page_query import CANDIDATES, SIZES, PageQuery, read_query
 from sightline.api.page_view import State, View, chips_of, duration, percent, tile_of_image, tiles_of
 from sightline.api.parts import ApiParts
-from sightline.api.problems import from_error
+from sightline.api.problems import Problem, from_error
 from sightline.api.routes.search import run_search
+from sightline.api.sessions import COOKIE, session_of
 from sightline.api.settings import ApiSettings
 from sightline.errors import FilterError, NotFoundError, SightlineError
 from sightline.records import SearchRequest, SearchResponse
+from sightline.store.access import proof_of
 from sightline.store.filters import parse_filter, read_filter
 from sightline.store.records import Collection, Image
 
-router = APIRouter(include_in_schema=False, route_class=BoundedRoute)
+router = APIRouter(include_in_schema=False, route_class=ScopedRoute)
 templates = Jinja2Templates(directory=Path(__file__).parent.parent / "templates")
 templates.env.filters["percent"] = percent
 templates.env.filters["duration"] = duration
@@ -46,64 +49,95 @@ POLICY = (
 THEMES = ("light", "dark")
 
 
-@router.get("/", response_class=HTMLResponse)
+@router.get("/", response_class=HTMLResponse, openapi_extra=needs("open"))
 async def page(request: Request, here: EverythingHere) -> Response:
     """The page, or only what changes in it when our script asks (``X-Sightline-Part: results``)."""
     return await here.threads.run(request.receive, lambda: _page(request, here))
 
 
 def _page(request: Request, here: Everything) -> Response:
-    parts, settings, root = here.parts, here.settings, here.root
-    if not request.scope.get("authorized", True):
-        return _render(request, "key.html", {"root": root, "wrong": False}, 401)
+    settings, root, access = here.settings, here.root, here.access
+    refused: Problem | None = request.scope.get("refused")
+    if not access.may("read") and (refused is None or refused.status != 503):
+        return _locked(request, root, refused, wrong=False)
     query = read_query(request.query_params, settings)
     part = request.headers.get("x-sightline-part") == "results"
-    status, view = look(parts, settings, here.metrics, query, root, picker=not part)
+    if refused is not None:
+        view = View("error", query, title="Not available now", detail=refused.detail)
+        status = refused.status
+    else:
+        status, view = look(here, query, picker=not part)
     context = {"view": view, "query": view.query, "root": root, "sizes": SIZES, "settings": settings}
+    context |= {"writes": access.may("write"), "signed_in": access.controlled and COOKIE in request.cookies}
     context["candidate_choices"] = [n for n in CANDIDATES if n <= settings.max_candidates]
     return _render(request, "results.html" if part else "page.html", context, status)
 
 
-@router.post("/session")
-def open_session(
+@router.post("/session", openapi_extra=needs("open"))
+async def open_session(
     request: Request, settings: SettingsHere, root: Root, key: Annotated[str, Form(max_length=1000)]
 ) -> Response:
-    """Exchange the key for a cookie, so that pictures load without a header."""
-    if settings.key is None or not same(key, settings.key):
-        return _render(request, "key.html", {"root": root, "wrong": True}, 401)
+    """Exchange a key for a cookie that is bound to it, so that pictures load without a header."""
+    gatekeeper: Gatekeeper = request.app.state.gatekeeper
+    try:
+        found = await gatekeeper.key_of(request.scope, key)
+    except Problem as problem:
+        return _locked(request, root, problem, wrong=True)
+    now = gatekeeper.time()
+    ends = min(now + settings.session_seconds, found.expires_at or float("inf"))
     answer = RedirectResponse(f"{root}/", 303)
-    secure = request.url.scheme == "https"
     answer.set_cookie(
-        COOKIE, session_value(settings.key), httponly=True, samesite="strict", secure=secure, path=root or "/"
+        COOKIE,
+        session_of(found, proof_of(key.strip()), int(ends)),
+        max_age=max(int(ends - now), 1),
+        httponly=True,
+        samesite="strict",
+        secure=request.url.scheme == "https",
+        path=root or "/",
     )
+    note_session(request.scope, "session opened", found.name, 303)
     return answer
 
 
-@router.get("/favicon.ico")
+@router.post("/session/end", openapi_extra=needs("open"))
+async def end_session(root: Root) -> Response:
+    """Sign out: the browser forgets the cookie."""
+    answer = RedirectResponse(f"{root}/", 303)
+    answer.delete_cookie(COOKIE, path=root or "/", httponly=True, samesite="strict")
+    return answer
+
+
+def _locked(request: Request, root: str, refused: Problem | None, *, wrong: bool) -> Response:
+    """The page's question for a key; a cookie that opens nothing is taken back."""
+    status = 401 if refused is None else refused.status
+    said = refused.detail if refused is not None and (wrong or COOKIE in request.cookies) else None
+    answer = _render(request, "key.html", {"root": root, "said": said}, status)
+    if refused is not None:
+        answer.headers.update(refused.headers)
+    if COOKIE in request.cookies and status == 401:
+        answer.delete_cookie(COOKIE, path=root or "/", httponly=True, samesite="strict")
+    return answer
+
+
+@router.get("/favicon.ico", openapi_extra=needs("open"))
 async def favicon(root: Root) -> Response:
     """Browsers ask for this whatever the page says."""
     return RedirectResponse(f"{root}/static/icon.svg", 308)
 
 
-def look(
-    parts: ApiParts,
-    settings: ApiSettings,
-    metrics: Metrics,
-    query: PageQuery,
-    root: str,
-    picker: bool = True,
-) -> tuple[int, View]:
+def look(here: Everything, query: PageQuery, picker: bool = True) -> tuple[int, View]:
     """Status and view; whatever goes wrong becomes a view. ``picker``: with the list of collections."""
+    parts, settings, root = here.parts, here.settings, here.root
     listed: Sequence[tuple[str, int]] = ()
     try:
         if picker or query.collection is None:  # counting every collection is not free
-            listed = _collections(parts)
-        collection = _choose(parts, settings, query, listed)
+            listed = _collections(parts, here.access)
+        collection = _choose(here, query, listed)
         if collection is None:
             return 200, View("void", query, title="No pictures yet")
         base = View("home", query, collection, listed, chips=chips_of(query, root))
         if query.text:
-            return 200, _searched(parts, settings, metrics, base, root)
+            return 200, _searched(parts, settings, here.metrics, base, root)
         return 200, _browsed(parts, base, root)
     except SightlineError as error:
         return _failed(error, query, listed, root)
@@ -179,15 +213,16 @@ def _examples(images: Sequence[Image]) -> list[str]:
     return list(dict.fromkeys(captions[step // 2 :: step]))[:4]
 
 
-def _collections(parts: ApiParts) -> list[tuple[str, int]]:
-    return [(one.collection.name, one.counts["live"]) for one in parts.catalog.overview()]
+def _collections(parts: ApiParts, access: Access) -> list[tuple[str, int]]:
+    seen = [one for one in parts.catalog.overview() if access.sees(one.collection.name)]
+    return [(one.collection.name, one.counts["live"]) for one in seen]
 
 
-def _choose(
-    parts: ApiParts, settings: ApiSettings, query: PageQuery, listed: Sequence[tuple[str, int]]
-) -> Collection | None:
+def _choose(here: Everything, query: PageQuery, listed: Sequence[tuple[str, int]]) -> Collection | None:
     """The collection asked for, else the configured one, else the first with pictures in it."""
+    parts, settings = here.parts, here.settings
     if query.collection is not None:
+        here.access.require_collection(query.collection)
         return parts.catalog.collection(query.collection)
     names = [name for name, _ in listed]
     if settings.page_collection in names and settings.page_collection is not None:

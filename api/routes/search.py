@@ -10,7 +10,7 @@ from urllib.parse import unquote_to_bytes
 
 from fastapi import APIRouter, Request, Response
 
-from sightline.api.bodies import BoundedRoute
+from sightline.api.access import Access, ScopedRoute, needs
 from sightline.api.dependencies import EverythingHere, Name, problems
 from sightline.api.discretion import shown_name
 from sightline.api.metrics import Metrics
@@ -31,11 +31,16 @@ from sightline.records import (
     StoredImage,
 )
 
-router = APIRouter(prefix="/v1", tags=["search"], route_class=BoundedRoute)
+router = APIRouter(prefix="/v1", tags=["search"], route_class=ScopedRoute)
 DATA_URI = re.compile(r"data:[^,;]*(?:;[^,;]+)*?(;base64)?,", re.IGNORECASE)
 
 
-@router.post("/collections/{name}/search", responses=problems(404, 422, 503), response_model=SearchAnswer)
+@router.post(
+    "/collections/{name}/search",
+    responses=problems(404, 422, 503),
+    response_model=SearchAnswer,
+    openapi_extra=needs("read"),
+)
 async def search(name: Name, body: SearchBody, here: EverythingHere, request: Request) -> Response:
     """Find pictures by a sentence: ITC retrieves the candidates, ITM puts them in order."""
     check_candidates(body.candidates, here.settings)
@@ -47,13 +52,25 @@ async def search(name: Name, body: SearchBody, here: EverythingHere, request: Re
     return await here.threads.run(request.receive, work)
 
 
-@router.post("/rerank", responses=problems(404, 409, 413, 422, 503), response_model=RerankAnswer)
+@router.post(
+    "/rerank",
+    responses=problems(404, 409, 413, 422, 503),
+    response_model=RerankAnswer,
+    openapi_extra=needs("read"),
+)
 async def rerank(body: RerankBody, here: EverythingHere, request: Request) -> Response:
     """Score pictures against a sentence by ITM alone. The shape is that of Cohere, Jina and vLLM."""
     request_id = request.scope["request_id"]
+    check_collections(body, here.access)
     return await here.threads.run(
         request.receive, lambda: as_json(run_rerank(here.parts, here.settings, body, request_id))
     )
+
+
+def check_collections(body: RerankBody, access: Access) -> None:
+    """404 for stored documents of a collection that the key is not for, as if it did not exist."""
+    for name in sorted({one.collection for one in body.documents if isinstance(one, StoredDocument)}):
+        access.require_collection(name)
 
 
 def as_json(answer: Answer) -> Response:

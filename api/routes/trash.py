@@ -6,8 +6,9 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
 
-from sightline.api.bodies import BoundedRoute
-from sightline.api.dependencies import Name, PartsHere, Purge, problems
+from sightline.api.access import Access, ScopedRoute, hidden, needs
+from sightline.api.dependencies import AccessHere, Name, PartsHere, Purge, problems
+from sightline.api.parts import ApiParts
 from sightline.api.problems import Problem
 from sightline.api.schemas.collections import CollectionAnswer, collection_answer
 from sightline.api.schemas.trash import (
@@ -23,13 +24,13 @@ from sightline.api.schemas.trash import (
     trashed_image_answer,
 )
 
-router = APIRouter(prefix="/v1", tags=["trash"], route_class=BoundedRoute)
+router = APIRouter(prefix="/v1", tags=["trash"], route_class=ScopedRoute)
 Deleted = Annotated[
     str, Path(description="A deleted collection: its id in the trash, or its name.", examples=["~3~holidays"])
 ]
 
 
-@router.get("/collections/{name}/trash", responses=problems(404, 422))
+@router.get("/collections/{name}/trash", responses=problems(404, 422), openapi_extra=needs("read"))
 def list_trashed_images(
     name: Name,
     parts: PartsHere,
@@ -44,7 +45,7 @@ def list_trashed_images(
     return TrashedImageList(items=items, next_cursor=page.next_cursor)
 
 
-@router.post("/collections/{name}/trash/restore", responses=problems(404, 422))
+@router.post("/collections/{name}/trash/restore", responses=problems(404, 422), openapi_extra=needs("write"))
 def restore_images(name: Name, body: RestoreImages, parts: PartsHere) -> RestoredAnswer:
     """Bring deleted images back as they were, without the model. Of several with one id the newest.
 
@@ -56,15 +57,19 @@ def restore_images(name: Name, body: RestoreImages, parts: PartsHere) -> Restore
     )
 
 
-@router.delete("/collections/{name}/trash", responses=problems(404, 409, 422, 503))
+@router.delete(
+    "/collections/{name}/trash",
+    responses=problems(403, 404, 409, 422, 503),
+    openapi_extra=needs("admin"),
+)
 def empty_trash(
     name: Name,
     parts: PartsHere,
+    purge: Purge,
     id: Annotated[
         list[str] | None, Query(max_length=1000, description="An image id; give it several times.")
     ] = None,
     all: Annotated[bool, Query(description="All deleted images of the collection.")] = False,
-    purge: Purge = False,
 ) -> EmptiedAnswer:
     """Give deleted images up for good: these, or all."""
     if bool(id) == all:
@@ -76,30 +81,53 @@ def empty_trash(
     return EmptiedAnswer(emptied=len(parts.catalog.empty_trash(number, wanted)))
 
 
-@router.get("/trash")
-def list_trash(parts: PartsHere) -> TrashAnswer:
+@router.get("/trash", openapi_extra=needs("read"))
+def list_trash(parts: PartsHere, access: AccessHere) -> TrashAnswer:
     """Deleted collections, and how many deleted images the others have."""
     catalog = parts.catalog
-    held = {one.collection.name: one.counts["trashed"] for one in catalog.overview()}
+    seen = [one for one in catalog.overview() if access.sees(one.collection.name)]
+    held = {one.collection.name: one.counts["trashed"] for one in seen}
+    deleted = [one for one in catalog.trashed_collections() if access.sees(one.name)]
     return TrashAnswer(
-        items=[trashed_collection_answer(one) for one in catalog.trashed_collections()],
+        items=[trashed_collection_answer(one) for one in deleted],
         images=[HeldAnswer(collection=name, images=count) for name, count in held.items() if count],
     )
 
 
-@router.post("/trash/{collection}/restore", responses=problems(404, 409, 422))
+@router.post("/trash/{collection}/restore", responses=problems(404, 409, 422), openapi_extra=needs("write"))
 def restore_collection(
-    collection: Deleted, parts: PartsHere, body: RestoreCollection | None = None
+    collection: Deleted, parts: PartsHere, access: AccessHere, body: RestoreCollection | None = None
 ) -> CollectionAnswer:
     """Bring a deleted collection back with all that it had; 409 when its name is taken and no other given."""
-    restored = parts.catalog.restore_collection(collection, None if body is None else body.new_name)
+    new_name = None if body is None else body.new_name
+    collection = deleted_here(parts, access, collection)
+    if new_name is not None and not access.sees(new_name):
+        raise Problem(403, f"The key {access.name} is not for a collection {new_name!r}: keep the name.")
+    restored = parts.catalog.restore_collection(collection, new_name)
     return collection_answer(restored, parts.catalog.collection_counts(restored.name))
 
 
-@router.delete("/trash/{collection}", status_code=204, responses=problems(404, 409, 503))
-def empty_collection(collection: Deleted, parts: PartsHere, purge: Purge = False) -> None:
+@router.delete(
+    "/trash/{collection}",
+    status_code=204,
+    responses=problems(403, 404, 409, 503),
+    openapi_extra=needs("admin"),
+)
+def empty_collection(collection: Deleted, parts: PartsHere, access: AccessHere, purge: Purge) -> None:
     """Give a deleted collection up for good."""
+    collection = deleted_here(parts, access, collection)
     if purge:
         parts.purging.trashed_collection(collection)
     else:
         parts.catalog.empty_collection(collection)
+
+
+def deleted_here(parts: ApiParts, access: Access, name: str) -> str:
+    """What the catalog calls the deleted collection that a bound key means; 404 when it is for none such."""
+    if access.collections is None:
+        return name
+    deleted = parts.catalog.trashed_collections()
+    for found in ([one for one in deleted if one.id == name], [one for one in deleted if one.name == name]):
+        if found and access.sees(found[0].name):
+            return found[0].id
+    return hidden(f"There is no deleted collection {name!r} in the trash.")

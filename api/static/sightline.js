@@ -353,7 +353,7 @@ box.addEventListener("touchend", (event) => {
 }, { passive: true });
 
 /* ---- adding pictures: drop, paste or choose ---------------------------------------------------------------------- */
-const tray = $("#tray"), drop = $("#drop");
+const tray = $("#tray"), drop = $("#drop");  // not there for a key that may not write
 const BATCH_FILES = 50, BATCH_BYTES = 48 << 20;
 const collectionName = () => form.elements.collection.value || "pictures";
 
@@ -491,7 +491,7 @@ async function filesOf(transfer) {
 }
 
 let depth = 0;
-const hasFiles = (event) => event.dataTransfer?.types.includes("Files");
+const hasFiles = (event) => drop && event.dataTransfer?.types.includes("Files");
 addEventListener("dragenter", (event) => {
   if (!hasFiles(event)) return;
   depth += 1;
@@ -509,10 +509,10 @@ addEventListener("drop", async (event) => {
 });
 addEventListener("paste", (event) => {
   const files = [...(event.clipboardData?.files ?? [])];
-  if (files.length) { event.preventDefault(); add(files); }
+  if (drop && files.length) { event.preventDefault(); add(files); }
 });
-$("#add").addEventListener("click", () => $("#files").click());
-$("#files").addEventListener("change", (event) => { add([...event.target.files]); event.target.value = ""; });
+$("#add")?.addEventListener("click", () => $("#files").click());
+$("#files")?.addEventListener("change", (event) => { add([...event.target.files]); event.target.value = ""; });
 
 /* ---- theme ------------------------------------------------------------------------------------------------------- */
 const THEMES = ["", "light", "dark"], NAMES = { "": "as the system", light: "light", dark: "dark" };
@@ -530,7 +530,8 @@ theme.addEventListener("click", () => {
   say(theme.title);
 });
 
-$("#add").hidden = theme.hidden = false;
+theme.hidden = false;
+if ($("#add")) $("#add").hidden = false;
 nameTheme();
 fadeImagesIn();
 document.documentElement.dataset.ready = "true";

@@ -21,6 +21,7 @@ from sightline.cli import (
     demo,
     diagnose,
     indexing,
+    keys,
     learning,
     processes,
     searching,
@@ -31,7 +32,7 @@ from sightline.errors import SightlineError
 from sightline.store.patience import having
 from sightline.store.storage import storage_error
 
-QUICK = frozenset({"search", "rerank", "collections", "jobs", "ping"})
+QUICK = frozenset({"search", "rerank", "collections", "jobs", "keys", "ping"})
 """Commands whose answer somebody waits for: no longer for a database that hangs than over HTTP."""
 
 app = typer.Typer(
@@ -48,6 +49,7 @@ MODULES = (
     searching,
     browse,
     trash,
+    keys,
     processes,
     cache,
     diagnose,

@@ -135,6 +135,11 @@ def _migrate_to(settings: Settings, revision: str) -> str:
     more = (
         " The addresses of sources are gone; the next run over each source writes them again." if lost else ""
     )
+    if before is not None and revision < "0004" <= before:
+        more += (
+            " The keys are gone, and an earlier version knows none: set SIGHTLINE_API__KEY before it serves,"
+            " or it answers everybody."
+        )
     return f"The catalog has schema {revision} now; it had {before or 'none'}.{more}"
 
 

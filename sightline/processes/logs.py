@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import structlog
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 
 QUIET = ("celery", "kombu", "amqp", "urllib3")
 """Loggers whose own news is nobody's."""
+AUDIT = "sightline.audit"
+"""Its lines are written whatever the level of the others is."""
 
 
 def json_formatter() -> logging.Formatter:
@@ -45,6 +49,20 @@ def log_json_lines(level: str = "INFO") -> None:
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     for name in QUIET:
         logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLogger().level))
+    logging.getLogger(AUDIT).setLevel(logging.INFO)
+
+
+@contextmanager
+def audit_on_stderr() -> Iterator[logging.Logger]:
+    """The audit's logger, for a command, which writes no other log lines."""
+    log, handler = logging.getLogger(AUDIT), logging.StreamHandler(sys.stderr)
+    handler.setFormatter(json_formatter())
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    try:
+        yield log
+    finally:
+        log.removeHandler(handler)
 
 
 def _in_order(logger: object, method: str, event: EventDict) -> EventDict:

@@ -27,7 +27,7 @@ def serve(settings: Settings) -> None:
 
     signal.signal(signal.SIGTERM, _end_at_once)
     with listen(settings.api.host, settings.api.port) as listener:
-        if warning := check_exposure(listener, settings.api):
+        if warning := check_exposure(listener, settings):
             remarks().print(f"[yellow]{warning}[/]")
         log_json_lines(settings.log.level)
         with open_installation(settings) as services:

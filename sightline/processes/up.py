@@ -92,7 +92,7 @@ def with_port(settings: Settings) -> Settings:
     InputError, as ``serve`` raises it, when other machines would be served without a key.
     """
     with listen(settings.api.host, settings.api.port) as listener:
-        check_exposure(listener, settings.api)  # serve says the warning
+        check_exposure(listener, settings)  # serve says the warning
         port = int(listener.getsockname()[1])
     return settings.model_copy(update={"api": replace(settings.api, port=port)})
 

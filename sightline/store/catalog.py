@@ -18,6 +18,7 @@ from sightline.store.sql import (
     integrity,
     items,
     jobs,
+    keys,
     leases,
     listings,
     loose,
@@ -199,6 +200,13 @@ class Catalog:
     known_stamps = read(installation.known_stamps)
     stamped = write(installation.stamped)
     adopt_stamps = write(installation.renew)
+
+    create_key = write_at(keys.create)
+    known_keys = read_at(keys.known)
+    revoke_key = write_at(keys.revoke)
+    clear_keys = write(keys.clear)
+    note_key_uses = write(keys.note_uses)
+    keys = read(keys.every)
 
     named_segments = read(backups.named_segments)
     fingerprints = read(backups.fingerprints)

@@ -36,6 +36,8 @@ DIGESTED: Final[Mapping[str, Sequence[str]]] = {
     "job_seen": ("image_id", "source_id"),
     "released_blobs": ("sha256", "since"),
     "task_items": ("key", "state", "reason", "detail"),
+    "keys": ("name", "sha256", "scope", "collections", "created_at", "expires_at", "revoked_at",
+             "last_used_at"),
 }  # fmt: skip
 """Table → the columns that no other index holds. Migrations make these indexes, the models do not know them.
 A placement is compared with its segment instead.

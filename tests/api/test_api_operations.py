@@ -56,6 +56,7 @@ def oldest_pending(client: TestClient) -> float:
 
 
 def test_a_lost_database_is_not_ready_but_alive(filled: TestClient, services: Installation) -> None:
+    assert "sightline_catalog_up 1.0" in filled.get("/metrics").text
     services.catalog.close()
     services.settings.data_folder.joinpath("catalog.sqlite").write_bytes(b"no database at all " * 300)
     answer = filled.get("/readyz")

@@ -6,13 +6,14 @@ import asyncio
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import httpx
 import pytest
 from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
+from sightline.api.access import Access
 from sightline.api.app import create_app
 from sightline.api.server import running
 from sightline.api.settings import ApiSettings
@@ -31,23 +32,18 @@ THUMBNAIL = "/v1/collections/pictures/images/a/thumbnail"
 ONE, OTHER, HERE = ("192.0.2.1", 1), ("192.0.2.2", 1), ("127.0.0.1", 1)
 
 
-@dataclass(frozen=True)
-class Access:
-    """What the Guard knows of a caller."""
-
-    name: str | None
-
-
 class Behind:
     """A Throttle as if behind a Guard that knows callers by a header; what it lets through is answered."""
 
     def __init__(self, controlled: bool = True, **settings: object) -> None:
         made = ApiSettings(**settings)  # type: ignore[arg-type]
-        self._throttle = Throttle(PlainTextResponse("done"), made, 128, lambda: controlled)
+        self._throttle = Throttle(PlainTextResponse("done"), made, 128)
+        self._controlled = controlled
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         names = [value.decode() for name, value in scope["headers"] if name == b"x-key"]
-        scope |= {"access": Access(names[0] if names else None), "authorized": True}
+        name = names[0] if names else None
+        scope |= {"access": Access(name, "admin", controlled=self._controlled)}
         await self._throttle(scope, receive, send)
 
 

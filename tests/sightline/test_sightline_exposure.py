@@ -17,6 +17,8 @@ from sightline.errors import InputError
 from sightline.processes.exposure import check_exposure, is_this_machine
 from sightline.processes.serve import listen
 from sightline.settings import Settings, environment
+from sightline.store.issuing import issue
+from sightline.wiring import open_installation
 from tests.children import kill, read_line
 from tests.sightline.conftest import ROOT, Run
 
@@ -53,13 +55,19 @@ def test_whoever_insists_is_warned_and_still_safe_from_names_of_others(settings:
         kill(process)
 
 
-def test_a_key_or_an_address_of_this_machine_is_enough() -> None:
+def test_a_key_or_an_address_of_this_machine_is_enough(settings: Settings) -> None:
+    own = settings.model_copy(update={"api": ApiSettings(key="sesame")})
     with listen("0.0.0.0", 0) as everywhere, listen("127.0.0.1", 0) as here:
-        assert check_exposure(everywhere, ApiSettings(key="sesame")) is None
-        assert check_exposure(everywhere, ApiSettings(), has_keys=True) is None
-        assert check_exposure(here, ApiSettings()) is None
+        assert check_exposure(everywhere, own) is None
+        assert check_exposure(here, settings) is None
         with pytest.raises(InputError):
-            check_exposure(everywhere, ApiSettings())
+            check_exposure(everywhere, settings)
+        with open_installation(settings) as services:
+            services.catalog.collections()
+            with pytest.raises(InputError):
+                check_exposure(everywhere, settings)
+            issue(services.catalog, "first", "read")
+        assert check_exposure(everywhere, settings) is None
 
 
 def status_of(url: str, host: str) -> int:

@@ -43,7 +43,7 @@ def _config(connection: Connection) -> Config:
 
 
 def copy_rows(source: Engine, target: Database) -> None:
-    """All rows of all tables into the same tables of another database, whose counters go on after them."""
+    """All rows of all tables in place of those of another database, whose counters go on after them."""
     tables, copies = MetaData(), MetaData()
     tables.reflect(source)
     copies.reflect(target.engine)
@@ -54,6 +54,7 @@ def copy_rows(source: Engine, target: Database) -> None:
                 continue
             with source.connect() as reading:
                 rows = [dict(row._mapping) for row in reading.execute(table.select())]
+            connection.execute(copies.tables[table.name].delete())  # a fresh one has an id of its own
             if rows:
                 connection.execute(copies.tables[table.name].insert(), rows)
         for table, column in COUNTED.items():

@@ -2,6 +2,7 @@
 
 ``folder-0.2.zip`` was made at schema 0002 with the toy model: pictures of two colours in two collections, one
 of them replaced, deleted and merged, a third one deleted, one picture pending, some failed.
+``folder-0.3.zip`` is the same at schema 0003: a deleted picture and a deleted collection wait in the trash.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from sightline.wiring import open_installation
 from tests.upgrade.old_schema import copy_rows, make_old
 
 DATA = Path(__file__).parents[1] / "data"
-SCHEMAS = {"0.1": "0001", "0.2": "0002"}
+SCHEMAS = {"0.1": "0001", "0.2": "0002", "0.3": "0003"}
 
 
 @pytest.fixture(params=SCHEMAS)
@@ -125,7 +126,7 @@ def test_it_is_embedded_into_added_to_replaced_in_and_deleted_from(
     settings: Settings, folder: Path, version: str
 ) -> None:
     # Each picture is replaced by its own source.
-    replaced = {"0.1": "red-blue.png", "0.2": "uploaded.png"}[version]
+    replaced = "red-blue.png" if version == "0.1" else "uploaded.png"
     with opened(settings) as services:
         catalog, add = services.catalog, services.indexer.add
         assert catalog.image("packed", "later.png").state == "pending"
@@ -137,7 +138,7 @@ def test_it_is_embedded_into_added_to_replaced_in_and_deleted_from(
         collection = catalog.collection("colours")
         assert catalog.delete_images(collection.id, ids=["white-white.png"]) == 1
         sources = {image.image_id: image.source for image in catalog.images("colours", limit=100).items}
-        assert sources["green-blue.png"] == {"0.1": None, "0.2": "/photos/manifest.jsonl"}[version]
+        assert sources["green-blue.png"] == (None if version == "0.1" else "/photos/manifest.jsonl")
         assert sources["new.png"] == "upload:"
 
         found = services.search.find(SearchRequest("colours", "red left blue right", limit=40)).results
@@ -181,7 +182,7 @@ def test_its_folders_are_taken_over_and_what_they_hold_stays(folder: Path, versi
     with opened(Settings(data=folder)) as services:
         named = services.catalog.segment_files()
         retired = {segment.file for segment in services.catalog.retired_segments(1e12)}
-        assert (len(before - named), len(retired)) == {"0.1": (0, 0), "0.2": (3, 3)}[version]
+        assert (len(before - named), len(retired)) == {"0.1": (0, 0), "0.2": (3, 3), "0.3": (0, 3)}[version]
         assert services.builder.step() is not None
         assert differences(services, folder) == []
         owner = services.catalog.installation_id()
@@ -212,7 +213,7 @@ def test_what_was_replaced_and_deleted_before_is_released(settings: Settings) ->
         wanted = {
             image.sha256
             for name in ("colours", "packed")
-            for state in ("live", "pending", "failed")
+            for state in ("live", "pending", "failed", "trashed")
             for image in services.catalog.images(name, limit=100, state=state).items
         }
         released = set(services.catalog.releasable_blobs(1e12, 100))
@@ -230,7 +231,7 @@ def test_its_pictures_are_pruned_deleted_restored_and_purged(
         for image in catalog.images("packed", limit=100).items:
             if image.image_id != "red-red.png":
                 (photos / image.image_id).write_bytes(services.blobs.get(image.sha256))
-        moved_from = {"0.1": "unknown:", "0.2": "/photos"}[version]
+        moved_from = "unknown:" if version == "0.1" else "/photos"
         job = services.indexer.index([str(photos)], "packed", prune=True, moved_from=moved_from)
         progress = catalog.job_progress(job.id)
         assert (progress.unchanged, progress.deleted, progress.failed) == (len(list(photos.iterdir())), 1, 0)

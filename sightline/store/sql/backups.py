@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, func, select, text
 
 from sightline.store.schema import REFERRING, CollectionRow, FeatureSetRow, ImageRow, SegmentRow
+from sightline.store.schema_access import KeyRow
 from sightline.store.schema_work import JobRow
 from sightline.store.sql.rows import IMAGES
 
@@ -43,7 +44,7 @@ def wanted_shas(connection: Connection, prefix: str) -> set[str]:
 
 def is_unused(connection: Connection) -> bool:
     """Whether there is nothing in it that anybody could miss."""
-    rows = [select(func.count()).select_from(table) for table in (CollectionRow, ImageRow, JobRow)]
+    rows = [select(func.count()).select_from(table) for table in (CollectionRow, ImageRow, JobRow, KeyRow)]
     return not any(connection.scalar(count) for count in rows)
 
 

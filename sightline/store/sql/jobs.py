@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 from sqlalchemy import (
@@ -27,8 +27,10 @@ from sightline.store.sql import items
 from sightline.store.sql.registration import SELECT_JOBS, find_job, insert_tasks, locked_job
 from sightline.store.sql.releasing import discard
 from sightline.store.sql.rows import (
+    COLLECTIONS,
     IMAGES,
     JOBS,
+    LIVING,
     chunks,
     collection_named,
     job_record,
@@ -73,9 +75,16 @@ def create(
     return find_job(connection, str(values["id"]))
 
 
-def recent(connection: Connection, collection: str | None = None, limit: int = 50) -> list[Job]:
-    """The newest first, of one collection or of all."""
+def recent(
+    connection: Connection,
+    collection: str | None = None,
+    limit: int = 50,
+    among: Iterable[str] | None = None,
+) -> list[Job]:
+    """The newest first, of one collection or of all; ``among``: of collections with these names only."""
     query = SELECT_JOBS
+    if among is not None:
+        query = query.where(JobRow.collection_id.in_(LIVING.where(COLLECTIONS.c.name.in_(list(among)))))
     if collection is not None:
         query = query.where(JobRow.collection_id == collection_named(connection, collection).id)
     newest = query.order_by(JobRow.created_at.desc(), JobRow.id).limit(limit)

@@ -1,0 +1,131 @@
+"""The keys of the catalog, as this process knows them: never older than a second when a request is judged."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from anyio import CapacityLimiter, to_thread
+
+from sightline.errors import SightlineError, UnavailableError
+from sightline.store.access import Key, KnownKeys
+
+if TYPE_CHECKING:
+    from sightline.store.catalog import Catalog
+
+FRESH_SECONDS: Final = 1.0
+"""How long a key that was revoked by another process may still be accepted."""
+KNOWN_SECONDS: Final = 120.0
+"""How old what is known may be when the catalog goes away, for those few who are content with it."""
+USE_SECONDS: Final = 60.0
+"""The last use of a key is written this often."""
+THREADS: Final = 8
+log = logging.getLogger("sightline.http")
+
+
+@dataclass(frozen=True, slots=True)
+class Ring:
+    """The keys at one moment. ``asked``: that moment on this process's own clock."""
+
+    asked: float
+    now: float
+    ever: bool
+    keys: Mapping[str, Key]
+
+    def time(self) -> float:
+        """Now, on the database's clock."""
+        return self.now + time.monotonic() - self.asked
+
+    @property
+    def is_fresh(self) -> bool:
+        return time.monotonic() - self.asked < FRESH_SECONDS
+
+
+class Keyring:
+    """Reads the keys when what is known is too old, and writes their last use behind the requests' backs."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+        self._lock = threading.Lock()
+        self._limiter = CapacityLimiter(THREADS)
+        self._ring: Ring | None = None
+        self._failure: tuple[float, UnavailableError] | None = None
+        self._away = False
+        self._uses = Uses(catalog)
+
+    @property
+    def last(self) -> Ring | None:
+        """What was known last; None when that was long before the catalog went away."""
+        return self._ring
+
+    async def look(self) -> Ring:
+        """The keys now; UnavailableError when the catalog does not say."""
+        ring = self._ring
+        if ring is not None and ring.is_fresh:
+            return ring
+        since = time.monotonic()
+        return await to_thread.run_sync(self._renew, since, limiter=self._limiter, abandon_on_cancel=True)
+
+    def forget(self) -> None:
+        """This process has just changed a key: the next request asks the catalog."""
+        with self._lock:
+            self._ring = None
+
+    def used(self, key_id: str, ring: Ring) -> None:
+        """Note that a key opened something; returns at once."""
+        self._uses.note(key_id, ring.time())
+
+    def _renew(self, since: float) -> Ring:
+        """One thread asks for all that wait. ``since``: when this request began to."""
+        with self._lock:
+            if self._ring is not None and self._ring.is_fresh:
+                return self._ring
+            if self._failure is not None and self._failure[0] >= since:
+                raise self._failure[1]
+            asked = time.monotonic()
+            try:
+                known: KnownKeys = self._catalog.known_keys()
+            except UnavailableError as error:
+                self._failed(asked, error)
+                raise
+            self._away = False
+            self._ring = Ring(asked, known.now, known.ever, {key.id: key for key in known.keys})
+            return self._ring
+
+    def _failed(self, asked: float, error: UnavailableError) -> None:
+        """What is known stays known, unless it was old already when the catalog went away."""
+        self._failure = (asked, error)
+        if not self._away and self._ring is not None and asked - self._ring.asked > KNOWN_SECONDS:
+            self._ring = None
+        self._away = True
+
+
+class Uses:
+    """Writes when keys were used last, from a thread of its own, once a minute for each key."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+        self._lock = threading.Lock()
+        self._noted: dict[str, float] = {}
+
+    def note(self, key_id: str, moment: float) -> None:
+        """Returns at once; what cannot be written is not."""
+        if moment - self._noted.get(key_id, float("-inf")) < USE_SECONDS:
+            return
+        with self._lock:
+            if moment - self._noted.get(key_id, float("-inf")) < USE_SECONDS:
+                return
+            self._noted[key_id] = moment
+        threading.Thread(target=self._write, args=(key_id, moment), name="key-use", daemon=True).start()
+
+    def _write(self, key_id: str, moment: float) -> None:
+        try:
+            self._catalog.note_key_uses({key_id: moment})
+        except SightlineError as error:
+            log.warning("The last use of a key was not written: %s", error)
+        except Exception:
+            log.exception("The last use of a key was not written.")

@@ -1,0 +1,55 @@
+"""``/v1/keys``: who may use the API. For admins whose key is for all collections."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query, Request, Response
+
+from sightline.api.access import ScopedRoute, access_of, needs
+from sightline.api.auth import Gatekeeper
+from sightline.api.dependencies import PartsHere, problems
+from sightline.api.schemas.keys import KeyList, MadeKey, NewKey, RevokedKey, key_answer
+from sightline.store.access import end_of, lacks_admin
+from sightline.store.issuing import issue
+
+router = APIRouter(prefix="/v1/keys", tags=["keys"], route_class=ScopedRoute)
+ADMIN = needs("admin", everywhere=True)
+KeyName = Annotated[str, Path(description="The key's name.", examples=["kiosk"])]
+LAST = "No admin's key is left: `sightline keys create NAME --scope admin` on the server's machine makes one."
+
+
+@router.post("", status_code=201, responses=problems(403, 409, 422, 503), openapi_extra=ADMIN)
+def create_key(body: NewKey, parts: PartsHere, request: Request, response: Response) -> MadeKey:
+    """Make a key (201). Its secret is in this answer, and nowhere else; once there is a key, all need one."""
+    request.scope["subject"] = body.name
+    seconds, until = (None, None) if body.expires is None else end_of(body.expires)
+    made, secret = issue(parts.catalog, body.name, body.scope, body.collections, seconds, until)
+    _gatekeeper(request).keyring.forget()
+    response.headers["Cache-Control"] = "no-store"
+    return MadeKey.of(made, key=secret)
+
+
+@router.get("", responses=problems(403), openapi_extra=ADMIN)
+def list_keys(
+    parts: PartsHere,
+    revoked: Annotated[bool, Query(description="Also those that are revoked.")] = False,
+) -> KeyList:
+    """All keys, without their secrets."""
+    return KeyList(items=[key_answer(key) for key in parts.catalog.keys(revoked=revoked)])
+
+
+@router.delete("/{key}", responses=problems(403, 404, 503), openapi_extra=ADMIN)
+def revoke_key(key: KeyName, parts: PartsHere, request: Request) -> RevokedKey:
+    """Revoke a key: at once here, within a second in other processes. It ends its sessions, too."""
+    gatekeeper = _gatekeeper(request)
+    gone = parts.catalog.revoke_key(key)
+    gatekeeper.keyring.forget()
+    is_last = not gatekeeper.has_own and lacks_admin(parts.catalog.known_keys())
+    assert gone.revoked_at is not None
+    return RevokedKey.of(gone, remark=LAST if is_last and access_of(request).controlled else None)
+
+
+def _gatekeeper(request: Request) -> Gatekeeper:
+    gatekeeper: Gatekeeper = request.app.state.gatekeeper
+    return gatekeeper

@@ -1,0 +1,31 @@
+"""Who is shown what of the machine behind the API, decided for each request once it is known who asks."""
+
+from __future__ import annotations
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from sightline.api.access import STRANGER, Access
+from sightline.api.discretion import Shown, shown
+from sightline.api.settings import ApiSettings
+
+
+class Discretion:
+    """ASGI middleware behind the Guard: decides for each request what its caller is shown."""
+
+    def __init__(self, app: ASGIApp, settings: ApiSettings) -> None:
+        self._app = app
+        self._settings = settings
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            shown.set(Shown(self._sees_details(scope), self._settings.show_uris))
+        await self._app(scope, receive, send)
+
+    def _sees_details(self, scope: Scope) -> bool:
+        """Whoever runs this server: an admin, or, where nobody needs a key, whoever sits at this machine."""
+        if self._settings.show_details:
+            return True
+        access: Access = scope.get("access", STRANGER)
+        if access.controlled:
+            return access.may("admin")
+        return not (self._settings.insecure or self._settings.allowed_hosts)
