@@ -21,6 +21,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from sightline.api.access import OPEN, STRANGER, Access
 from sightline.api.attempts import Attempts
 from sightline.api.audit import address_of, note_attempt
+from sightline.api.authority import read_authority
+from sightline.api.discretion import Shown, shown
 from sightline.api.keyring import Keyring, Ring
 from sightline.api.problems import Problem, from_error, respond
 from sightline.api.sessions import COOKIE, read_session
@@ -70,6 +72,12 @@ class Gatekeeper:
         self.keyring = Keyring(catalog)
         self.attempts = Attempts(settings.key_attempts)
         self._own = None if settings.key is None else _own_key(settings.key)
+        self._is_local, self._tells = is_for_this_machine(settings), settings.show_details
+
+    @property
+    def unknown(self) -> Access:
+        """Whoever asks while the catalog cannot tell whether keys are asked for: may nothing."""
+        return Access(None, None, frozenset(), controlled=self.has_own or not self._is_local)
 
     @property
     def has_own(self) -> bool:
@@ -123,6 +131,8 @@ class Gatekeeper:
         except UnavailableError as error:
             if stale and self.keyring.last is not None:
                 return self.keyring.last
+            if self._tells or not self.unknown.controlled:
+                shown.set(Shown())  # whoever sits at this machine has to know what to do
             raise from_error(error) from error
 
     def _own_in(self, scope: Scope, given: Given) -> Key | None:
@@ -159,6 +169,14 @@ class Gatekeeper:
             return _too_many(seconds)
         note_attempt(scope, given.how, known.name or None, 401)
         return _unauthorized("That is no key of this server, or no longer one.")
+
+
+def is_for_this_machine(settings: ApiSettings) -> bool:
+    """Whether nobody but users of this machine is meant to reach a server without keys."""
+    if settings.insecure or settings.allowed_hosts:
+        return False
+    host = read_authority(f"[{settings.host}]" if ":" in settings.host else settings.host)
+    return host is not None and host.is_loopback
 
 
 def _own_key(text: str) -> Key:
@@ -219,6 +237,8 @@ class Guard:
         except Problem as problem:
             if path != "/":
                 return problem
+            if problem.status == 503:
+                scope["access"] = self._gatekeeper.unknown
             scope["refused"] = problem  # the page says it in its own words
         return None
 
@@ -227,5 +247,6 @@ class Guard:
         with anyio.move_on_after(GLANCE_SECONDS):
             try:
                 scope["access"] = await self._gatekeeper.admit(scope, given_in(headers), stale=True)
-            except Problem:
-                return
+            except Problem as problem:
+                if problem.status == 503:
+                    scope["access"] = self._gatekeeper.unknown

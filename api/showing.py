@@ -5,6 +5,7 @@ from __future__ import annotations
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from sightline.api.access import STRANGER, Access
+from sightline.api.auth import is_for_this_machine
 from sightline.api.discretion import Shown, shown
 from sightline.api.settings import ApiSettings
 
@@ -28,4 +29,4 @@ class Discretion:
         access: Access = scope.get("access", STRANGER)
         if access.controlled:
             return access.may("admin")
-        return not (self._settings.insecure or self._settings.allowed_hosts)
+        return is_for_this_machine(self._settings)

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import pytest
-from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from sightline.api.app import create_app
 from sightline.wiring import Installation
-from tests.api.schema_cases import ANSWERS, ask_everything, known_names
+from tests.api.schema_cases import ANSWERS, KEYED, Findings, ask_everything, keyed_app, known_names
 
 
-def app_of(client: TestClient) -> FastAPI:
-    """The application behind a client."""
-    assert isinstance(client.app, FastAPI)
-    return client.app
+def findings(services: Installation, cases: int, seed: int) -> Findings:
+    app = keyed_app(services)
+    with TestClient(app, headers=KEYED) as client:
+        return ask_everything(app, known_names(client), cases, seed)
 
 
-def test_every_answer_is_as_documented(filled: TestClient) -> None:
-    found = ask_everything(app_of(filled), known_names(filled), 100, 0)
+@pytest.mark.usefixtures("filled")
+def test_every_answer_is_as_documented(services: Installation) -> None:
+    found = findings(services, 100, 0)
     assert not found.wrong, "\n\n".join(found.wrong.values())
     assert found.cases >= 100
     assert found.statuses.keys() >= {200, 404, 422}, found.statuses
@@ -26,8 +26,9 @@ def test_every_answer_is_as_documented(filled: TestClient) -> None:
 
 @pytest.mark.long
 @pytest.mark.timeout(3600)
-def test_every_answer_of_thousands_is_as_documented(filled: TestClient) -> None:
-    found = ask_everything(app_of(filled), known_names(filled), 5000, 1)
+@pytest.mark.usefixtures("filled")
+def test_every_answer_of_thousands_is_as_documented(services: Installation) -> None:
+    found = findings(services, 5000, 1)
     assert not found.wrong, "\n\n".join(found.wrong.values())
     assert found.cases >= 5000
 

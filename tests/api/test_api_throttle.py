@@ -136,7 +136,7 @@ def test_places_at_the_model_are_given_back_however_a_request_ends() -> None:
                 raise ZeroDivisionError
             await PlainTextResponse("done")(scope, receive, send)
 
-        throttle = Throttle(model, ApiSettings(), 8, lambda: True)
+        throttle = Throttle(model, ApiSettings(), 8)
 
         async def send(message: object) -> None:
             if isinstance(message, dict) and message["type"] == "http.response.start":
