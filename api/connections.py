@@ -10,11 +10,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import resource
+import socket
+import struct
 import sys
 import time
 import uuid
 from collections import Counter
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import Any, Final
 
 import h11
@@ -70,13 +73,13 @@ class Connections:
             victim = min(among, key=self._rank, default=None)
             if victim is not None and victim.phase() in YIELDING:
                 self._closed["to make room"] += 1
-                victim.transport.abort()
+                victim.reset()
                 self.leave(victim)
             elif len(self._open) < self._most + RESERVE:
                 connection.answers_only_checks()
             else:
                 self._closed["no room"] += 1
-                connection.transport.abort()
+                connection.reset()
                 return
         self._open.add(connection)
         self._by_address[connection.address] += 1
@@ -195,7 +198,7 @@ class Connection(H11Protocol):
             return "body"
         if self.transport.get_write_buffer_size() > 0:
             return "reading"
-        if self.cycle is not None and not self.cycle.response_complete:
+        if self._is_answering():
             return "working"
         return "idle" if self._header_since is None else "header"
 
@@ -241,7 +244,7 @@ class Connection(H11Protocol):
         self._seen = size
         if not self._pace.is_too_slow(now, self._settings.write_seconds, self._settings.least_rate):
             return None
-        self.transport.abort()
+        self.reset()
         return "the answer was not read"
 
     # --- answers without the application --------------------------------------------------------------------
@@ -249,20 +252,33 @@ class Connection(H11Protocol):
     def refuse(self, problem: Problem) -> None:
         """Answer if nothing was answered yet, and close."""
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
-            path = self.cycle.scope["path"] if self.conn.our_state is h11.SEND_RESPONSE else "/"
             request_id = uuid.uuid4().hex
-            answer = respond(problem, path, request_id)
+            answer = respond(problem, self.cycle.scope["path"] if self._is_answering() else "/", request_id)
             pairs = [(b"connection", b"close"), (b"x-request-id", request_id.encode()), *answer.raw_headers]
             for event in (
-                h11.Response(status_code=problem.status, headers=pairs),
+                h11.Response(
+                    status_code=problem.status,
+                    headers=pairs,
+                    reason=HTTPStatus(problem.status).phrase.encode(),
+                ),
                 h11.Data(data=bytes(answer.body)),
                 h11.EndOfMessage(),
             ):
                 self.transport.write(self.conn.send(event) or b"")
-        if self.cycle is not None and not self.cycle.response_complete:
+        if self._is_answering():
             self.cycle.disconnected = True
             self.cycle.message_event.set()
         self.transport.close()
+
+    def reset(self) -> None:
+        """Close it at once. What the client did not read yet is dropped, by the system too."""
+        sock = self.transport.get_extra_info("socket")
+        if sock is not None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.transport.abort()
+
+    def _is_answering(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
 
     def answers_only_checks(self) -> None:
         """There is no room: whoever asks for more than whether this process lives is told to come again."""
@@ -274,8 +290,11 @@ class Connection(H11Protocol):
                 await app(scope, receive, send)
                 return
             detail = "All connections of this server are in use; try again in a moment."
-            problem = Problem(503, detail, headers={"Retry-After": "5", "Connection": "close"})
-            await respond(problem, scope["path"], uuid.uuid4().hex)(scope, receive, send)
+            request_id = uuid.uuid4().hex
+            headers = {"Retry-After": "5", "Connection": "close", "X-Request-Id": request_id}
+            await respond(Problem(503, detail, headers=headers), scope["path"], request_id)(
+                scope, receive, send
+            )
 
         self.app = answer
 
