@@ -18,8 +18,10 @@ from sightline.api.metrics import Metrics
 from sightline.api.middleware import BodyLimit, ImagePaths, RequestScope
 from sightline.api.parts import ApiParts
 from sightline.api.routes import collections, health, images, jobs, page, search, trash
+from sightline.api.sending import FileThreads
 from sightline.api.settings import ApiSettings
 
+FILE_THREADS = 2
 HERE = Path(__file__).parent
 DESCRIPTION = (
     "Find pictures in words: BLIP-2 retrieves candidates (ITC), image-text matching (ITM) orders them. "
@@ -41,6 +43,7 @@ def create_app(parts: ApiParts) -> FastAPI:
     )
     app.state.parts = parts
     app.state.threads = ModelThreads(parts.max_waiting)
+    app.state.file_threads = FileThreads(FILE_THREADS)
     app.state.checks = BoundedChecks[health.Found]()
     app.state.metrics = Metrics(parts.catalog, parts.queue_figures, parts.degraded)
     problems.install(app)

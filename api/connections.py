@@ -49,7 +49,7 @@ def most_connections(settings: ApiSettings) -> int:
     if files == resource.RLIM_INFINITY:
         files = 1 << 16
     # One that reads an original has that file open too.
-    return max(RESERVE, min(4096, (files - NOT_FOR_CONNECTIONS) * 3 // 4))
+    return max(RESERVE, min(4096, (files - NOT_FOR_CONNECTIONS) // 2))
 
 
 class Connections:

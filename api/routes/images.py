@@ -19,7 +19,7 @@ from sightline.api.dependencies import (
     live_image,
     problems,
 )
-from sightline.api.files import cache_headers, file_response, is_known, read_original
+from sightline.api.files import HEAD, cache_headers, is_known, open_original, shown_as
 from sightline.api.problems import Problem, invalid
 from sightline.api.routes.jobs import answer_of
 from sightline.api.schemas.images import (
@@ -32,6 +32,7 @@ from sightline.api.schemas.images import (
     UploadLineAnswer,
     image_answer,
 )
+from sightline.api.sending import FileAnswer, FileThreads
 from sightline.api.urls import job_url
 from sightline.errors import CorruptionError, NotFoundError
 from sightline.indexer.uploads import Upload
@@ -132,36 +133,50 @@ PICTURE: dict[int | str, dict[str, Any]] = {
     200: {"content": {"image/*": {}}},
     304: {"description": "Unchanged"},
 }
+FILE: dict[int | str, dict[str, Any]] = PICTURE | {206: {"description": "The range that was asked for"}}
 
 
-@router.get("/{image_id}/file", response_class=Response, responses=PICTURE | problems(404, 410))
-def get_file(
+@router.head("/{image_id}/file", include_in_schema=False)
+@router.get("/{image_id}/file", response_class=Response, responses=FILE | problems(404, 410))
+async def get_file(
     name: Name, image_id: ImageIdHere, parts: PartsHere, settings: SettingsHere, request: Request
 ) -> Response:
-    """The original's bytes. Immutable under ``?v=``, as answers carry it; 410 when they changed."""
-    image = live_image(parts, name, image_id)
-    etag = f'"{image.sha256}"'
-    headers = cache_headers(request, etag, image.sha256, settings.key is not None)
-    if is_known(request, etag):
-        return Response(status_code=304, headers=headers)
-    return file_response(read_original(image, parts.originals), image_id, headers)
+    """The original's bytes, or a range of them. Immutable under ``?v=``; 410 when they changed."""
+    threads: FileThreads = request.app.state.file_threads
+
+    def found() -> Response:
+        image = live_image(parts, name, image_id)
+        etag = f'"{image.sha256}"'
+        headers = cache_headers(request, etag, image.sha256, settings.key is not None)
+        if is_known(request, etag):
+            return Response(status_code=304, headers=headers)
+        original = open_original(image, parts.originals)
+        return FileAnswer(original, headers | shown_as(original.read(0, HEAD), image_id), threads)
+
+    return await threads.run(found)
 
 
+@router.head("/{image_id}/thumbnail", include_in_schema=False)
 @router.get("/{image_id}/thumbnail", response_class=Response, responses=PICTURE | problems(404))
-def get_thumbnail(
+async def get_thumbnail(
     name: Name, image_id: ImageIdHere, parts: PartsHere, settings: SettingsHere, request: Request
 ) -> Response:
     """A small WebP."""
-    image = live_image(parts, name, image_id)
-    etag = f'"{image.sha256}-thumbnail"'
-    headers = cache_headers(request, etag, image.sha256, settings.key is not None)
-    if is_known(request, etag):
-        return Response(status_code=304, headers=headers)
-    try:
-        data = parts.blobs.get_thumbnail(image.sha256)
-    except (OSError, NotFoundError, CorruptionError) as error:
-        raise NotFoundError(f"There is no thumbnail of {image_id!r} (yet).") from error
-    return Response(data, headers=headers, media_type="image/webp")
+    threads: FileThreads = request.app.state.file_threads
+
+    def found() -> Response:
+        image = live_image(parts, name, image_id)
+        etag = f'"{image.sha256}-thumbnail"'
+        headers = cache_headers(request, etag, image.sha256, settings.key is not None)
+        if is_known(request, etag):
+            return Response(status_code=304, headers=headers)
+        try:
+            data = parts.blobs.get_thumbnail(image.sha256)
+        except (OSError, NotFoundError, CorruptionError) as error:
+            raise NotFoundError(f"There is no thumbnail of {image_id!r} (yet).") from error
+        return Response(data, headers=headers, media_type="image/webp")
+
+    return await threads.run(found)
 
 
 def parse_items(text: str | None, files: int) -> list[UploadItem]:

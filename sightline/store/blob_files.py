@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Final, Literal, Protocol
+from typing import BinaryIO, Final, Literal, Protocol
 
 from sightline.faultpoint import faultpoint
 from sightline.store.durable import sync_folder
@@ -49,6 +49,8 @@ class Files(Protocol):
         """The paths of files that somebody took and neither dropped nor put back."""
 
     def read(self, path: str) -> bytes: ...
+
+    def open(self, path: str) -> BinaryIO: ...
 
     def size(self, path: str) -> int | None: ...
 
@@ -95,6 +97,9 @@ class LocalFiles:
 
     def read(self, path: str) -> bytes:
         return (self._root / path).read_bytes()
+
+    def open(self, path: str) -> BinaryIO:
+        return (self._root / path).open("rb")
 
     def size(self, path: str) -> int | None:
         try:

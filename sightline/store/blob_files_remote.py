@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import Any
+from typing import Any, BinaryIO
 
 from sightline.store.blob_files import TAKEN, Taken
 from sightline.store.remote import file_system
 from sightline.store.remote import translated as _translated
 
+BLOCK = 1 << 20
+"""Bytes that are fetched at once when a file is read piece by piece."""
 MARK_SECONDS = 30.0
 """A removal takes a few requests: one that takes longer than this has died."""
 
@@ -31,6 +33,12 @@ class RemoteFiles:
         full = f"{self._root}/{path}"
         with _translated(full):
             return bytes(self._fs.cat_file(full))
+
+    def open(self, path: str) -> BinaryIO:
+        full = f"{self._root}/{path}"
+        with _translated(full):
+            opened: BinaryIO = self._fs.open(full, "rb", block_size=BLOCK)
+            return opened
 
     def size(self, path: str) -> int | None:
         full = f"{self._root}/{path}"

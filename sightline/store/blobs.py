@@ -15,7 +15,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, BinaryIO, Final
 
 from sightline.errors import CorruptionError, NotFoundError
 from sightline.faultpoint import faultpoint
@@ -63,6 +63,13 @@ class BlobStore:
     def get(self, sha256: str) -> bytes:
         """The whole original, as it lies there. Raises NotFoundError."""
         return self._read(_original(sha256), f"The original {sha256} is not in the store.")
+
+    def open(self, sha256: str) -> BinaryIO:
+        """The original, as it lies there, to be read piece by piece. Raises NotFoundError."""
+        try:
+            return self._files.open(_original(sha256))
+        except FileNotFoundError:
+            raise NotFoundError(f"The original {sha256} is not in the store.") from None
 
     def get_sound(self, sha256: str) -> bytes:
         """As `get`, compared with its SHA-256. Raises NotFoundError or CorruptionError."""
