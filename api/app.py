@@ -17,6 +17,7 @@ from sightline.api.dependencies import PROBLEM_SCHEMA, ModelThreads
 from sightline.api.metrics import Metrics
 from sightline.api.middleware import BodyLimit, ImagePaths, RequestScope
 from sightline.api.parts import ApiParts
+from sightline.api.room import UploadRoom, spool_early
 from sightline.api.routes import collections, health, images, jobs, page, search, trash
 from sightline.api.sending import FileThreads
 from sightline.api.settings import ApiSettings
@@ -32,6 +33,7 @@ DESCRIPTION = (
 def create_app(parts: ApiParts) -> FastAPI:
     """The application: API, metrics and page. Touches neither database nor model before the first request."""
     settings = parts.settings
+    spool_early()
     app = FastAPI(
         title="Sightline",
         version="1",
@@ -59,6 +61,7 @@ def _surround(app: FastAPI, settings: ApiSettings) -> None:
     """Middleware; the one added last is outermost."""
     app.add_middleware(ImagePaths)
     app.add_middleware(BodyLimit, settings=settings)
+    app.add_middleware(UploadRoom, settings=settings)
     app.add_middleware(Guard, settings=settings)
     if settings.cors_origins:
         app.add_middleware(

@@ -50,7 +50,7 @@ class ApiSettings:
     """The slowest client that is waited for, in bytes per second."""
     idle_seconds: int = 5
     """How long a connection is kept for the next request."""
-    max_uploads: int = 4
+    max_uploads: int = 8
     """Upload requests that are received at once; more are told to come again."""
     max_followers: int = 200
     """Clients that follow the progress of jobs at once; more are told to come again."""

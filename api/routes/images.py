@@ -62,13 +62,13 @@ def upload_images(
         raise Problem(413, f"One upload may bring at most {settings.max_upload_files:,} files.")
     told = parse_items(items, len(files))
     uploads = [
-        Upload(file.file.read(), item.id, item.caption, item.metadata)
+        Upload(image_id=item.id, caption=item.caption, metadata=item.metadata, file=file.file)
         for file, item in zip(files, told, strict=True)
     ]
     job, lines = parts.indexer.add(name, uploads)
     request.scope["job_id"] = job.id
     response.headers["Location"] = job_url(job.id, root)
-    metrics.upload_bytes.inc(sum(len(upload.data) for upload in uploads))
+    metrics.upload_bytes.inc(sum(upload.size() for upload in uploads))
     for line in lines:
         metrics.uploaded.labels(line.status).inc()
     answers = [

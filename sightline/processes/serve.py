@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import signal
 import socket
 from typing import TYPE_CHECKING, NoReturn
@@ -11,6 +12,8 @@ from sightline.errors import UnavailableError
 if TYPE_CHECKING:
     from sightline.settings import Settings
     from sightline.wiring import Installation
+
+OPEN_FILES = 1 << 16
 
 
 def serve(settings: Settings) -> None:
@@ -23,10 +26,19 @@ def serve(settings: Settings) -> None:
     from sightline.wiring import open_installation
 
     signal.signal(signal.SIGTERM, _end_at_once)
+    raise_open_files()
     listener = listen(settings.api.host, settings.api.port)
     log_json_lines(settings.log.level)
     with open_installation(settings) as services, listener:
         serve_on(listener, services)
+
+
+def raise_open_files() -> None:
+    """As many as the system lets us have: each connection, and each file of an upload, is one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _end_at_once(*_: object) -> NoReturn:
