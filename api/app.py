@@ -14,15 +14,17 @@ from sightline.api import problems
 from sightline.api.auth import Guard
 from sightline.api.bounded_checks import BoundedChecks
 from sightline.api.dependencies import PROBLEM_SCHEMA, ModelThreads
+from sightline.api.following import Following
 from sightline.api.metrics import Metrics
 from sightline.api.middleware import BodyLimit, ImagePaths, RequestScope
 from sightline.api.parts import ApiParts
-from sightline.api.room import UploadRoom, spool_early
+from sightline.api.room import Room, UploadRoom, spool_early
 from sightline.api.routes import collections, health, images, jobs, page, search, trash
 from sightline.api.sending import FileThreads
 from sightline.api.settings import ApiSettings
 
 FILE_THREADS = 2
+TOO_MANY_FOLLOWERS = "Too many clients follow jobs now; ask for the job itself, or come again."
 HERE = Path(__file__).parent
 DESCRIPTION = (
     "Find pictures in words: BLIP-2 retrieves candidates (ITC), image-text matching (ITM) orders them. "
@@ -46,6 +48,8 @@ def create_app(parts: ApiParts) -> FastAPI:
     app.state.parts = parts
     app.state.threads = ModelThreads(parts.max_waiting)
     app.state.file_threads = FileThreads(FILE_THREADS)
+    app.state.following = Following(settings.event_seconds)
+    app.state.followers = Room(settings.max_followers, TOO_MANY_FOLLOWERS)
     app.state.checks = BoundedChecks[health.Found]()
     app.state.metrics = Metrics(parts.catalog, parts.queue_figures, parts.degraded)
     problems.install(app)

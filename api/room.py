@@ -11,13 +11,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from sightline.api.problems import RETRY_AFTER, Problem, respond
 from sightline.api.settings import ApiSettings
 
-
 SPOOL_BYTES = 64 << 10
 """A file of an upload that is larger is written to the disk as it comes."""
 
 
 def spool_early() -> None:
-    """Starlette keeps the first megabyte of each file in memory: of a thousand files in eight uploads, 8 GB."""
+    """Starlette keeps the first megabyte of each file in memory, also when there are a thousand."""
     MultiPartParser.spool_max_size = SPOOL_BYTES
 
 

@@ -202,13 +202,15 @@ def large(settings: Settings, api_decoder: IsolatedDecoder, tmp_path: Path) -> I
 
 def test_slow_readers_of_a_large_original_cost_little_memory(large: str) -> None:
     httpx.head(large, timeout=BOUND)
-    gc_free = psutil.Process().memory_info().rss
+    before = psutil.Process().memory_info().rss
     with ExitStack() as stack:
+        parts = []  # kept: a stream is closed with its iterator
         for _ in range(READERS):
             answer = stack.enter_context(httpx.stream("GET", large, timeout=BOUND))
             assert int(answer.headers["content-length"]) == LARGE
-            next(answer.iter_raw(1024))
-        grown = psutil.Process().memory_info().rss - gc_free
+            parts.append(answer.iter_raw(1024))
+            next(parts[-1])
+        grown = psutil.Process().memory_info().rss - before
         print(f"{READERS} readers: {grown / 2**20:+.0f} MB")
         assert grown < 50 << 20
     whole = hashlib.sha256()
