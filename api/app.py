@@ -47,7 +47,7 @@ def create_app(parts: ApiParts) -> FastAPI:
     )
     app.state.parts = parts
     app.state.threads = ModelThreads(parts.max_waiting)
-    app.state.file_threads = FileThreads(FILE_THREADS)
+    app.state.file_threads = FileThreads(FILE_THREADS, lambda: parts.queue_figures().requests > 0)
     app.state.following = Following(settings.event_seconds)
     app.state.followers = Room(settings.max_followers, TOO_MANY_FOLLOWERS)
     app.state.checks = BoundedChecks[health.Found]()

@@ -117,7 +117,8 @@ class Following:
             due = 0.0
             while self._channels:
                 is_due = time.monotonic() >= due
-                channels = [one for one in self._channels.values() if is_due or one.version == 0]
+                open_ones = [one for one in self._channels.values() if not (one.seen and one.seen.ended)]
+                channels = [one for one in open_ones if is_due or one.version == 0]
                 self._new.clear()
                 began = time.monotonic()
                 found = await to_thread.run_sync(_look_at, channels, limiter=limiter)

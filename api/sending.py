@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -21,21 +22,29 @@ if TYPE_CHECKING:
 PIECE: Final = 128 << 10
 """What one client that reads slowly holds in memory, about twice."""
 RANGE: Final = re.compile(r"bytes=[ \t]*([0-9]{0,19})-([0-9]{0,19})[ \t]*", re.IGNORECASE)
+REST: Final = 12
+REST_SECONDS: Final = 0.1
 Result = TypeVar("Result")
 
 
 class FileThreads:
-    """Threads for what is read from disks for browsers: few, so that a search has the processor to itself."""
+    """Threads for what is read from disks for browsers: few, and while ``is_busy()`` (somebody searches) each
+    rests `REST` times as long as it worked, so that the search has the processors.
+    """
 
-    def __init__(self, threads: int) -> None:
-        self._threads = threads
-        self._limiter: CapacityLimiter | None = None
+    def __init__(self, threads: int, is_busy: Callable[[], bool]) -> None:
+        self._threads = CapacityLimiter(threads)
+        self._places = CapacityLimiter(threads)
+        self._is_busy = is_busy
 
     async def run(self, work: Callable[[], Result]) -> Result:
         """``work()`` in one of them."""
-        if self._limiter is None:
-            self._limiter = CapacityLimiter(self._threads)
-        return await to_thread.run_sync(work, limiter=self._limiter)
+        async with self._places:
+            began = time.monotonic()
+            result = await to_thread.run_sync(work, limiter=self._threads)
+            if self._is_busy():
+                await asyncio.sleep(min(REST_SECONDS, REST * (time.monotonic() - began)))
+            return result
 
 
 def asked_range(headers: Headers, etag: str, size: int) -> tuple[int, int] | None:
