@@ -16,17 +16,22 @@ from sightline.api.auth import Gatekeeper, Guard
 from sightline.api.bodies import Bodies
 from sightline.api.bounded_checks import BoundedChecks
 from sightline.api.dependencies import PROBLEM_SCHEMA, ModelThreads, problems
+from sightline.api.following import Following
 from sightline.api.lacking import Lacking
 from sightline.api.metrics import Metrics
 from sightline.api.middleware import BodyLimit, ImagePaths, RequestScope
 from sightline.api.origins import Origins
 from sightline.api.parts import ApiParts
+from sightline.api.room import Room, UploadRoom, spool_early
 from sightline.api.routes import collections, health, images, jobs, keys, page, search, trash
+from sightline.api.sending import FileThreads
 from sightline.api.sessions import COOKIE
 from sightline.api.settings import ApiSettings
 from sightline.api.showing import Discretion
 from sightline.api.throttle import Throttle
 
+FILE_THREADS = 2
+TOO_MANY_FOLLOWERS = "Too many clients follow jobs now; ask for the job itself, or come again."
 HERE = Path(__file__).parent
 ANYWHERE = (400, 401, 403, 408, 413, 421, 429, 431, 503)
 """Errors that may come from every address, whatever it is for."""
@@ -49,6 +54,7 @@ SECURITY_SCHEMES = {
 def create_app(parts: ApiParts) -> FastAPI:
     """The application: API, metrics and page. Touches neither database nor model before the first request."""
     settings = parts.settings
+    spool_early()
     app = FastAPI(
         title="Sightline",
         version="1",
@@ -62,6 +68,9 @@ def create_app(parts: ApiParts) -> FastAPI:
     app.state.bodies = Bodies(settings)
     app.state.threads = ModelThreads(parts.max_waiting)
     app.state.gatekeeper = Gatekeeper(settings, parts.catalog)
+    app.state.file_threads = FileThreads(FILE_THREADS, lambda: parts.queue_figures().requests > 0)
+    app.state.following = Following(settings.event_seconds)
+    app.state.followers = Room(settings.max_followers, TOO_MANY_FOLLOWERS)
     app.state.checks = BoundedChecks[health.Found]()
     app.state.lacking = Lacking(parts.catalog, parts.degraded)
     app.state.metrics = Metrics(parts.catalog, parts.queue_figures, app.state.lacking)
@@ -79,6 +88,7 @@ def _surround(app: FastAPI, settings: ApiSettings, waiting: int) -> None:
     """Middleware; the one added last is outermost."""
     app.add_middleware(ImagePaths)
     app.add_middleware(BodyLimit, settings=settings)
+    app.add_middleware(UploadRoom, settings=settings)
     app.add_middleware(Throttle, settings=settings, waiting=waiting)
     app.add_middleware(Discretion, settings=settings)
     app.add_middleware(Guard, gatekeeper=app.state.gatekeeper)
@@ -86,9 +96,9 @@ def _surround(app: FastAPI, settings: ApiSettings, waiting: int) -> None:
         app.add_middleware(
             CORSMiddleware,
             allow_origins=list(settings.cors_origins),
-            allow_methods=["GET", "POST", "PATCH", "DELETE"],
-            allow_headers=["Authorization", "Content-Type", "X-Request-ID"],
-            expose_headers=["Location", "X-Request-ID", "ETag", "Retry-After"],
+            allow_methods=["GET", "HEAD", "POST", "PATCH", "DELETE"],
+            allow_headers=["Authorization", "Content-Type", "Range", "X-Request-ID"],
+            expose_headers=["Location", "X-Request-ID", "ETag", "Retry-After", "Content-Range"],
         )
     app.add_middleware(Origins, settings=settings, is_controlled=app.state.gatekeeper.is_controlled)
     app.add_middleware(RequestScope, metrics=app.state.metrics)

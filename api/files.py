@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from fastapi import Request, Response
+from fastapi import Request
 
 from sightline.api.problems import Problem
 from sightline.errors import ImageRejected, NotFoundError, SourceError
@@ -16,11 +16,14 @@ from sightline.imaging.formats import media_type
 from sightline.store.records import Image
 
 if TYPE_CHECKING:
+    from sightline.indexer.opened_originals import OpenedOriginal
     from sightline.indexer.originals import Originals
 
 IMMUTABLE = "max-age=31536000, immutable"
 REVALIDATE = "no-cache"
 ANY_BYTES = "application/octet-stream"
+HEAD = 64
+"""First bytes of a file, enough to tell its format."""
 
 
 def cache_headers(request: Request, etag: str, sha256: str, private: bool) -> dict[str, str]:
@@ -38,10 +41,10 @@ def is_known(request: Request, etag: str) -> bool:
     return "*" in tags or etag in tags
 
 
-def read_original(image: Image, originals: Originals) -> bytes:
+def open_original(image: Image, originals: Originals) -> OpenedOriginal:
     """The bytes that were indexed, or 410: a changed file is another picture than the one that was found."""
     try:
-        return originals.read(image, allow_remote=False)
+        return originals.open(image)
     except (OSError, SourceError, ImageRejected, NotFoundError) as error:
         if isinstance(error, ImageRejected) and error.reason == "changed":
             detail = f"The original of {image.image_id!r} has changed since it was indexed; index it again."
@@ -50,11 +53,11 @@ def read_original(image: Image, originals: Originals) -> bytes:
         raise Problem(410, detail) from error
 
 
-def file_response(data: bytes, image_id: str, headers: dict[str, str]) -> Response:
-    """The original, shown by browsers when it is a picture that they know, else saved."""
+def shown_as(head: bytes, image_id: str) -> dict[str, str]:
+    """Headers of an original with these first bytes: browsers show what they know, and save the rest."""
     # By the first bytes, never by a name: only picture types, so that no page can be served from here.
-    kind = media_type(data) or ANY_BYTES
+    kind = media_type(head) or ANY_BYTES
     how = "attachment" if kind == ANY_BYTES else "inline"
     name = image_id.rpartition("/")[2]
-    headers = {**headers, "Content-Disposition": f"{how}; filename*=UTF-8''{quote(name, safe='')}"}
-    return Response(data, headers=headers, media_type=kind)
+    disposition = f"{how}; filename*=UTF-8''{quote(name, safe='')}"
+    return {"Content-Type": kind, "Content-Disposition": disposition}

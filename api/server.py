@@ -8,8 +8,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import uvicorn
 from fastapi import FastAPI
+
+from sightline.api.listening import BoundedServer, ServerConfig
 
 GRACE_SECONDS = 5
 
@@ -20,7 +21,7 @@ def running(app: FastAPI, root_path: str = "") -> Iterator[str]:
     # Named, so that asyncio turns Nagle's algorithm off: see sightline.processes.serve.listen.
     sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     sock.bind(("127.0.0.1", 0))
-    server = _server(app, root_path)
+    server = BoundedServer(ServerConfig(app, root_path, GRACE_SECONDS))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]}, daemon=True)
     thread.start()
     until = time.monotonic() + 20
@@ -31,17 +32,3 @@ def running(app: FastAPI, root_path: str = "") -> Iterator[str]:
     finally:
         server.should_exit = True
         thread.join(GRACE_SECONDS + 5)
-
-
-def _server(app: FastAPI, root_path: str) -> uvicorn.Server:
-    config = uvicorn.Config(
-        app,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        lifespan="off",
-        root_path=root_path,
-        forwarded_allow_ips=list(app.state.parts.settings.trusted_proxies),
-        timeout_graceful_shutdown=GRACE_SECONDS,
-    )
-    return uvicorn.Server(config)

@@ -74,6 +74,27 @@ class ApiSettings:
     """Documents of one /v1/rerank request."""
     max_document_pixels: int = 100_000_000
     """Pixels of all pictures that one /v1/rerank request brings, decoded."""
+    max_connections: int | None = None
+    """Connections that may be open; when not given, what the limit on open files (``ulimit -n``) leaves,
+    4,096 at most. When all are in use, those that wait for their clients make room."""
+    max_connections_per_address: int | None = None
+    """Of these, from one address; half of them when not given. A proxy in front is one address."""
+    max_header_bytes: int = 64 << 10
+    """The address and the headers of one request, together."""
+    header_seconds: float = 10.0
+    """The header of a request must be here so long after its first byte."""
+    body_seconds: float = 30.0
+    """In each stretch of this length, a body that is not whole must bring ``least_rate`` bytes per second."""
+    write_seconds: float = 60.0
+    """Likewise, so much of an answer must be read."""
+    least_rate: int = 512
+    """The slowest client that is waited for, in bytes per second."""
+    idle_seconds: int = 5
+    """How long a connection is kept for the next request."""
+    max_uploads: int = 8
+    """Upload requests that are received at once; more are told to come again."""
+    max_followers: int = 200
+    """Clients that follow the progress of jobs at once; more are told to come again."""
     event_seconds: float = 0.4
     """How often a job is looked at for those who follow its progress."""
     page_collection: str | None = None

@@ -9,7 +9,6 @@ Without one::
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -40,6 +39,7 @@ from sightline.indexer.sources.listing import address_of
 from sightline.indexer.tasks import Outcome, TaskRunner
 from sightline.indexer.troubles import Waiting
 from sightline.indexer.uploads import Upload, UploadLine, upload_problem
+from sightline.store.blobs import sha256_of
 from sightline.store.records import COPIED, EMBED, ENDED, UPLOADED
 from sightline.store.work_records import Registration
 
@@ -221,7 +221,7 @@ class Indexer:
             self._accept(uploads, registrar, lines, accepted)
             outcomes = registrar.write(list(accepted.values()))
             for index, outcome in zip(accepted, outcomes, strict=True):
-                self._keep(uploads[index].data, accepted[index].sha256)
+                self._keep(uploads[index], accepted[index].sha256)
                 image_id = accepted[index].image_id
                 if isinstance(outcome, ImageRejected):
                     lines[index] = UploadLine(index, image_id, "failed", outcome.reason, outcome.detail)
@@ -239,10 +239,10 @@ class Indexer:
             self._catalog.seal_job(job.id)
         return self._catalog.job(job.id), [lines[index] for index in range(len(uploads))]
 
-    def _keep(self, data: bytes, sha256: str) -> None:
+    def _keep(self, upload: Upload, sha256: str) -> None:
         """Again, now that a row names it: a picture with the same bytes may have been purged in between."""
         if not self._parts.blobs.has(sha256):
-            self._parts.blobs.put(data)
+            self._parts.blobs.put_file(upload.opened())
 
     def _accept(
         self,
@@ -254,14 +254,14 @@ class Indexer:
         """Copy into our store what has bytes and an id of its own; a failed line for the rest."""
         taken: set[str] = set()
         for index, upload in enumerate(uploads):
-            sha256 = hashlib.sha256(upload.data).hexdigest()
+            sha256 = sha256_of(upload.opened())
             image_id = upload.image_id or sha256
             uri = f"{COPIED}{sha256}"
             problem = upload_problem(upload, image_id, image_id in taken)
             taken.add(image_id)
             if problem is None:
-                self._parts.blobs.put(upload.data)
-                size = len(upload.data)
+                self._parts.blobs.put_file(upload.opened())
+                size = upload.size()
                 given = (upload.caption, upload.metadata, UPLOADED)
                 accepted[index] = Registration(image_id, sha256, uri, size, *given)
             else:

@@ -6,8 +6,8 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from sightline.errors import ImageRejected
 from sightline.indexer.items import MAX_BYTES
+from sightline.indexer.opened_originals import OpenedOriginal, Opener, changed
 from sightline.indexer.sources.listing import read_uri
 
 if TYPE_CHECKING:
@@ -21,6 +21,11 @@ class Originals:
     def __init__(self, blobs: BlobStore, max_bytes: int = MAX_BYTES) -> None:
         self._blobs = blobs
         self._max_bytes = max_bytes
+        self._opener = Opener(blobs, max_bytes)
+
+    def open(self, image: Image) -> OpenedOriginal:
+        """The registered bytes of an image that is not remote, to be read in pieces. Raises as `read`."""
+        return self._opener.open(image.uri, image.sha256)
 
     def read(self, image: Image, *, allow_remote: bool = True) -> bytes:
         """The registered bytes of an image. Its address was checked when it was registered.
@@ -34,9 +39,7 @@ class Originals:
         """The bytes at an address, which are those that were registered. Raises as `read`."""
         data = read_uri(uri, self._blobs, max_bytes=self._max_bytes, allow_remote=allow_remote)
         if hashlib.sha256(data).hexdigest() != sha256:
-            raise ImageRejected(
-                "changed", f"{uri} is not what it was when it was registered; index it again."
-            )
+            raise changed(uri)
         return data
 
 

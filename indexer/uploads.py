@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from io import BytesIO
+from typing import Any, BinaryIO, Literal
 
 from sightline.errors import InputError
 from sightline.indexer.items import DUPLICATE
@@ -15,10 +17,20 @@ from sightline.store.values import check_image_id
 class Upload:
     """One picture. Without an ``image_id`` its SHA-256; no caption, no metadata: not given."""
 
-    data: bytes
+    data: bytes = b""
     image_id: str | None = None
     caption: str | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    file: BinaryIO | None = None
+    """Seekable, and in place of ``data`` when given: then the picture is never whole in memory."""
+
+    def opened(self) -> BinaryIO:
+        """Its bytes; rewound by whoever reads them."""
+        return self.file if self.file is not None else BytesIO(self.data)
+
+    def size(self) -> int:
+        """In bytes."""
+        return self.opened().seek(0, os.SEEK_END)
 
 
 @dataclass(frozen=True)
@@ -34,7 +46,7 @@ class UploadLine:
 
 def upload_problem(upload: Upload, image_id: str, taken: bool) -> tuple[str, str] | None:
     """(reason, detail) of what cannot be taken at all; ``taken``: another file of the request has the id."""
-    if not upload.data:
+    if not upload.size():
         return "empty", "The file has no bytes."
     if taken:
         return DUPLICATE, "Another file of this request has the same id."

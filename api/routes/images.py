@@ -21,7 +21,7 @@ from sightline.api.dependencies import (
     problems,
 )
 from sightline.api.discretion import refuse_hidden_fields
-from sightline.api.files import cache_headers, file_response, is_known, read_original
+from sightline.api.files import HEAD, cache_headers, is_known, open_original, shown_as
 from sightline.api.problems import Problem, invalid, place_of
 from sightline.api.routes.jobs import answer_of
 from sightline.api.schemas.images import (
@@ -34,6 +34,7 @@ from sightline.api.schemas.images import (
     UploadLineAnswer,
     image_answer,
 )
+from sightline.api.sending import FileAnswer, FileThreads
 from sightline.api.urls import job_url
 from sightline.errors import CorruptionError, NotFoundError, NotJsonError
 from sightline.indexer.uploads import Upload
@@ -64,13 +65,13 @@ def upload_images(
         raise Problem(413, f"One upload may bring at most {settings.max_upload_files:,} files.")
     told = parse_items(items, len(files))
     uploads = [
-        Upload(file.file.read(), item.id, item.caption, item.metadata)
+        Upload(image_id=item.id, caption=item.caption, metadata=item.metadata, file=file.file)
         for file, item in zip(files, told, strict=True)
     ]
     job, lines = parts.indexer.add(name, uploads)
     request.scope["job_id"] = job.id
     response.headers["Location"] = job_url(job.id, root)
-    metrics.upload_bytes.inc(sum(len(upload.data) for upload in uploads))
+    metrics.upload_bytes.inc(sum(upload.size() for upload in uploads))
     for line in lines:
         metrics.uploaded.labels(line.status).inc()
     answers = [
@@ -139,46 +140,60 @@ PICTURE: dict[int | str, dict[str, Any]] = {
     200: {"content": {"image/*": {}}},
     304: {"description": "Unchanged"},
 }
+FILE: dict[int | str, dict[str, Any]] = PICTURE | {206: {"description": "The range that was asked for"}}
 
 
+@router.head("/{image_id}/file", include_in_schema=False, openapi_extra=needs("read"))
 @router.get(
     "/{image_id}/file",
     response_class=Response,
-    responses=PICTURE | problems(404, 410),
+    responses=FILE | problems(404, 410),
     openapi_extra=needs("read"),
 )
-def get_file(
+async def get_file(
     name: Name, image_id: ImageIdHere, parts: PartsHere, access: AccessHere, request: Request
 ) -> Response:
-    """The original's bytes. Immutable under ``?v=``, as answers carry it; 410 when they changed."""
-    image = live_image(parts, name, image_id)
-    etag = f'"{image.sha256}"'
-    headers = cache_headers(request, etag, image.sha256, access.controlled)
-    if is_known(request, etag):
-        return Response(status_code=304, headers=headers)
-    return file_response(read_original(image, parts.originals), image_id, headers)
+    """The original's bytes, or a range of them. Immutable under ``?v=``; 410 when they changed."""
+    threads: FileThreads = request.app.state.file_threads
+
+    def found() -> Response:
+        image = live_image(parts, name, image_id)
+        etag = f'"{image.sha256}"'
+        headers = cache_headers(request, etag, image.sha256, access.controlled)
+        if is_known(request, etag):
+            return Response(status_code=304, headers=headers)
+        original = open_original(image, parts.originals)
+        return FileAnswer(original, headers | shown_as(original.read(0, HEAD), image_id), threads)
+
+    return await threads.run(found)
 
 
+@router.head("/{image_id}/thumbnail", include_in_schema=False, openapi_extra=needs("read"))
 @router.get(
     "/{image_id}/thumbnail",
     response_class=Response,
     responses=PICTURE | problems(404),
     openapi_extra=needs("read"),
 )
-def get_thumbnail(
+async def get_thumbnail(
     name: Name, image_id: ImageIdHere, parts: PartsHere, access: AccessHere, request: Request
 ) -> Response:
     """A small WebP."""
-    image = live_image(parts, name, image_id)
-    etag = f'"{image.sha256}-thumbnail"'
-    headers = cache_headers(request, etag, image.sha256, access.controlled)
-    if is_known(request, etag):
-        return Response(status_code=304, headers=headers)
-    try:
-        data = parts.blobs.get_thumbnail(image.sha256)
-    except (OSError, NotFoundError, CorruptionError) as error:
-        raise NotFoundError(f"There is no thumbnail of {image_id!r} (yet).") from error
-    return Response(data, headers=headers, media_type="image/webp")
+    threads: FileThreads = request.app.state.file_threads
+
+    def found() -> Response:
+        image = live_image(parts, name, image_id)
+        etag = f'"{image.sha256}-thumbnail"'
+        headers = cache_headers(request, etag, image.sha256, access.controlled)
+        if is_known(request, etag):
+            return Response(status_code=304, headers=headers)
+        try:
+            data = parts.blobs.get_thumbnail(image.sha256)
+        except (OSError, NotFoundError, CorruptionError) as error:
+            raise NotFoundError(f"There is no thumbnail of {image_id!r} (yet).") from error
+        return Response(data, headers=headers, media_type="image/webp")
+
+    return await threads.run(found)
 
 
 def parse_items(text: str | None, files: int) -> list[UploadItem]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Sequence
+from functools import partial
 from threading import Thread
 from typing import Annotated
 
@@ -11,14 +12,17 @@ import anyio
 from fastapi import APIRouter, Query, Request, Response
 from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.concurrency import run_in_threadpool
+from starlette.types import Receive, Scope, Send
 
 from sightline.api.access import Access, ScopedRoute, hidden, needs
 from sightline.api.dependencies import AccessHere, Name, PartsHere, Root, SettingsHere, problems
+from sightline.api.following import Following, Seen
 from sightline.api.parts import ApiParts
 from sightline.api.problems import Problem
+from sightline.api.room import Room
 from sightline.api.schemas.jobs import JobAnswer, JobList, NewJob, job_answer
 from sightline.api.urls import job_url
-from sightline.errors import ConflictError, NotFoundError, UnavailableError
+from sightline.errors import ConflictError, NotFoundError
 from sightline.indexer.roots import Roots
 from sightline.store.records import ENDED, Job
 
@@ -89,22 +93,22 @@ def get_job(job_id: str, parts: PartsHere, root: Root, access: AccessHere) -> Jo
 @router.get(
     "/jobs/{job_id}/events",
     response_class=EventSourceResponse,
-    responses=problems(404),
+    responses=problems(404, 503),
     openapi_extra=needs("read"),
 )
 async def follow_job(
-    job_id: str, parts: PartsHere, settings: SettingsHere, root: Root, access: AccessHere
+    job_id: str, parts: PartsHere, root: Root, access: AccessHere, request: Request
 ) -> EventSourceResponse:
     """Server-sent events: ``progress`` (a job, as GET answers it) whenever it changed, at last ``done``."""
     await run_in_threadpool(job_here, parts, access, job_id)
     stops = anyio.Event()
-    return EventSourceResponse(
-        _events(parts, job_id, root, settings.event_seconds, stops),
-        ping=KEEP_ALIVE_SECONDS,
-        headers={"Cache-Control": "no-store"},
-        shutdown_event=stops,
-        shutdown_grace_period=STOP_SECONDS,
-    )
+    following: Following = request.app.state.following
+
+    async def events() -> AsyncIterator[ServerSentEvent]:
+        async for seen in following.follow(job_id, root, partial(_look, parts, root), stops):
+            yield ServerSentEvent(seen.text, event="done" if seen.ended else "progress")
+
+    return _Stream(request.app.state.followers, events(), stops)
 
 
 @router.post("/jobs/{job_id}/cancel", responses=problems(404, 409), openapi_extra=needs("write"))
@@ -151,12 +155,33 @@ def answer_of(parts: ApiParts, job: Job, root: str, errors: int = 100) -> JobAns
     return job_answer(job, catalog.job_progress(job.id), found, root)
 
 
-def _look(parts: ApiParts, job_id: str, root: str) -> JobAnswer | None:
+def _look(parts: ApiParts, root: str, job_id: str) -> Seen | None:
     """The job now; None when its collection was deleted meanwhile."""
     try:
-        return answer_of(parts, parts.catalog.job(job_id), root)
+        answer = answer_of(parts, parts.catalog.job(job_id), root)
     except NotFoundError:
         return None
+    shown = answer.model_dump_json(exclude={"updated_at"})
+    return Seen(answer.model_dump_json(), shown, answer.state in ENDED)
+
+
+class _Stream(EventSourceResponse):
+    """The stream of one follower, who has a place while it lasts."""
+
+    def __init__(self, room: Room, events: AsyncIterator[ServerSentEvent], stops: anyio.Event) -> None:
+        super().__init__(
+            events,
+            ping=KEEP_ALIVE_SECONDS,
+            headers={"Cache-Control": "no-store"},
+            shutdown_event=stops,
+            shutdown_grace_period=STOP_SECONDS,
+        )
+        self._room = room
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Raises Problem: 503 when there are too many followers."""
+        with self._room.place():
+            await super().__call__(scope, receive, send)
 
 
 def _register(parts: ApiParts, job_id: str) -> None:
@@ -166,33 +191,3 @@ def _register(parts: ApiParts, job_id: str) -> None:
         log.warning("%s", error, extra={"job_id": job_id})
     except Exception:
         log.exception("A server-side job ended early.", extra={"job_id": job_id})
-
-
-async def _events(
-    parts: ApiParts, job_id: str, root: str, seconds: float, stops: anyio.Event
-) -> AsyncIterator[ServerSentEvent]:
-    """Until the job has ended, or the server stops: the stream ends whole, and the client comes again."""
-    last = None
-    while not stops.is_set():
-        try:
-            answer = await run_in_threadpool(_look, parts, job_id, root)
-        except UnavailableError as error:  # away for a moment: who follows goes on waiting
-            log.warning("%s", error, extra={"job_id": job_id})
-            await _rest(stops, seconds)
-            continue
-        if answer is None:
-            return
-        shown = answer.model_dump_json(exclude={"updated_at"})
-        if shown != last:
-            ended = answer.state in ENDED
-            yield ServerSentEvent(answer.model_dump_json(), event="done" if ended else "progress")
-            if ended:
-                return
-        last = shown
-        await _rest(stops, seconds)
-
-
-async def _rest(stops: anyio.Event, seconds: float) -> None:
-    """So long, or until the server stops."""
-    with anyio.move_on_after(seconds):
-        await stops.wait()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import signal
 import socket
 from typing import TYPE_CHECKING, NoReturn
@@ -12,6 +13,8 @@ from sightline.errors import UnavailableError
 if TYPE_CHECKING:
     from sightline.settings import Settings
     from sightline.wiring import Installation
+
+OPEN_FILES = 1 << 16
 
 
 def serve(settings: Settings) -> None:
@@ -26,12 +29,21 @@ def serve(settings: Settings) -> None:
     from sightline.wiring import open_installation
 
     signal.signal(signal.SIGTERM, _end_at_once)
+    raise_open_files()
     with listen(settings.api.host, settings.api.port) as listener:
         if warning := check_exposure(listener, settings):
             remarks().print(f"[yellow]{warning}[/]")
         log_json_lines(settings.log.level)
         with open_installation(settings) as services:
             serve_on(listener, services)
+
+
+def raise_open_files() -> None:
+    """As many as the system lets us have: each connection, and each file of an upload, is one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _end_at_once(*_: object) -> NoReturn:
@@ -47,13 +59,8 @@ def serve_on(listener: socket.socket, services: Installation) -> None:
     services.warm_up.start()
     services.resumption.start()
     app, settings = create_app(services.api_parts), services.settings
-    server = StoppingServer(
-        app,
-        services.scheduler,
-        settings.serving.grace_seconds,
-        root_path=settings.api.root_path,
-        proxies=settings.api.trusted_proxies,
-    )
+    grace = settings.serving.grace_seconds
+    server = StoppingServer(app, services.scheduler, grace, root_path=settings.api.root_path)
     # A signal that comes before uvicorn listens to signals must not be lost.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, server.handle_exit)

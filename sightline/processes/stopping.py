@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from collections.abc import Sequence
 from types import FrameType
 from typing import TYPE_CHECKING
 
-import uvicorn
+from sightline.api.listening import BoundedServer, ServerConfig
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -21,27 +20,11 @@ LAST_SECONDS = 3
 LOOK_SECONDS = 0.05
 
 
-class StoppingServer(uvicorn.Server):
+class StoppingServer(BoundedServer):
     """SIGTERM and Ctrl-C stop it in order; a second one cuts the time of grace short."""
 
-    def __init__(
-        self,
-        app: FastAPI,
-        scheduler: Scheduler,
-        grace: float,
-        root_path: str = "",
-        proxies: Sequence[str] = (),
-    ) -> None:
-        super().__init__(
-            uvicorn.Config(
-                app,
-                log_config=None,
-                access_log=False,
-                timeout_graceful_shutdown=int(grace) + LAST_SECONDS,
-                root_path=root_path,
-                forwarded_allow_ips=list(proxies),
-            )
-        )
+    def __init__(self, app: FastAPI, scheduler: Scheduler, grace: float, root_path: str = "") -> None:
+        super().__init__(ServerConfig(app, root_path, int(grace) + LAST_SECONDS))
         self._scheduler = scheduler
         self._grace = grace
         self._asked = 0

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import re
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from itertools import zip_longest
 from pathlib import Path
-from typing import Final, Literal, Protocol
+from typing import BinaryIO, Final, Literal, Protocol
 
 from sightline.faultpoint import faultpoint
 from sightline.store.durable import sync_folder
@@ -17,6 +18,8 @@ from sightline.store.storage import writing
 Taken = Literal["taken", "absent", "young"]
 """What came of taking a file: it is aside now, there was none, or it stays because it is too new."""
 _UNFINISHED: Final = re.compile(r"[0-9a-f]{32}")
+PIECE: Final = 1 << 20
+"""Bytes of a file that are in memory at a time."""
 TAKEN = "taken"
 """The folder in which files stand that were taken and not yet dropped, under their own paths."""
 
@@ -30,7 +33,7 @@ class Files(Protocol):
 
     def write(self, path: str, data: bytes) -> None: ...
 
-    def keep(self, path: str, data: bytes) -> None:
+    def keep(self, path: str, file: BinaryIO) -> None:
         """The file is there when this returns, and new to whoever would take it from now on."""
 
     def take(self, path: str, before: float | None) -> Taken:
@@ -49,6 +52,8 @@ class Files(Protocol):
         """The paths of files that somebody took and neither dropped nor put back."""
 
     def read(self, path: str) -> bytes: ...
+
+    def open(self, path: str) -> BinaryIO: ...
 
     def size(self, path: str) -> int | None: ...
 
@@ -73,16 +78,16 @@ class LocalFiles:
     def write(self, path: str, data: bytes) -> None:
         """Atomic and durable; a name of its own aside, so that several writers of one path do not meet."""
         with writing(self._root):
-            self._write(path, data)
+            self._write(path, (data,))
 
-    def _write(self, path: str, data: bytes) -> None:
+    def _write(self, path: str, pieces: Iterable[bytes]) -> None:
         target = self._root / path
         aside = self._aside / uuid.uuid4().hex
         self._make_folder(target.parent)
         self._aside.mkdir(exist_ok=True)
         try:
             with aside.open("xb") as file:
-                file.write(data)
+                file.writelines(pieces)
                 file.flush()
                 os.fsync(file.fileno())
             faultpoint("blob.aside")
@@ -96,26 +101,31 @@ class LocalFiles:
     def read(self, path: str) -> bytes:
         return (self._root / path).read_bytes()
 
+    def open(self, path: str) -> BinaryIO:
+        return (self._root / path).open("rb")
+
     def size(self, path: str) -> int | None:
         try:
             return (self._root / path).stat().st_size
         except (FileNotFoundError, NotADirectoryError):
             return None
 
-    def keep(self, path: str, data: bytes) -> None:
+    def keep(self, path: str, file: BinaryIO) -> None:
         """Touch the file; write it when there is none (any more), it is another user's or holds other bytes.
 
         Its bytes are compared, not its size: the same address means the same content, and disks rot.
         """
-        if not _touched(self._root / path) or not self._holds(path, data):
-            self.write(path, data)
+        if not _touched(self._root / path) or not self._holds(path, file):
+            with writing(self._root):
+                self._write(path, pieces_of(file))
 
-    def _holds(self, path: str, data: bytes) -> bool:
-        """Whether the file has these bytes; one that cannot be read does not."""
-        if self.size(path) != len(data):
+    def _holds(self, path: str, file: BinaryIO) -> bool:
+        """Whether it has the same bytes; one that cannot be read does not."""
+        if self.size(path) != file.seek(0, os.SEEK_END):
             return False
         try:
-            return self.read(path) == data
+            with self.open(path) as kept:
+                return all(mine == theirs for mine, theirs in zip_longest(pieces_of(kept), pieces_of(file)))
         except OSError:
             return False
 
@@ -191,6 +201,13 @@ class LocalFiles:
         folder.mkdir(parents=True, exist_ok=True)
         for parent in folder.parents[:3]:
             sync_folder(parent)
+
+
+def pieces_of(file: BinaryIO) -> Iterator[bytes]:
+    """All that is in a seekable file, from its beginning."""
+    file.seek(0)
+    while piece := file.read(PIECE):
+        yield piece
 
 
 def _touched(path: Path) -> bool:

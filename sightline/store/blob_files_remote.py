@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import Any
+from typing import Any, BinaryIO
 
-from sightline.store.blob_files import TAKEN, Taken
+from sightline.store.blob_files import TAKEN, Taken, pieces_of
 from sightline.store.remote import file_system
 from sightline.store.remote import translated as _translated
 
+AT_ONCE = 8 << 20
+"""Bytes that one request writes, at most."""
+BLOCK = 1 << 20
+"""Bytes that are fetched at once when a file is read piece by piece."""
 MARK_SECONDS = 30.0
 """A removal takes a few requests: one that takes longer than this has died."""
 
@@ -32,6 +37,12 @@ class RemoteFiles:
         with _translated(full):
             return bytes(self._fs.cat_file(full))
 
+    def open(self, path: str) -> BinaryIO:
+        full = f"{self._root}/{path}"
+        with _translated(full):
+            opened: BinaryIO = self._fs.open(full, "rb", block_size=BLOCK)
+            return opened
+
     def size(self, path: str) -> int | None:
         full = f"{self._root}/{path}"
         try:
@@ -41,20 +52,38 @@ class RemoteFiles:
             return None
         return int(info.get("size") or 0)
 
-    def keep(self, path: str, data: bytes) -> None:
+    def _send(self, path: str, file: BinaryIO) -> None:
+        """One request when the file is small, else several; object stores show it after the last one."""
+        if file.seek(0, os.SEEK_END) <= AT_ONCE:
+            self.write(path, b"".join(pieces_of(file)))
+            return
+        full = f"{self._root}/{path}"
+        with _translated(full):
+            self._fs.makedirs(full.rpartition("/")[0], exist_ok=True)
+            target = self._fs.open(full, "wb", block_size=AT_ONCE)
+            try:
+                for piece in pieces_of(file):
+                    target.write(piece)
+            except BaseException:
+                target.discard()
+                target.closed = True  # else it would be shown as it is, when Python clears it away
+                raise
+            target.close()
+
+    def keep(self, path: str, file: BinaryIO) -> None:
         """Write it, for a store has no touch; then again, if a removal that began before went on after it.
 
         A removal leaves a mark before it looks how old the file is: without a mark, either it has not looked
         yet (and will see a new file), or it is over (and the file is there or not).
         """
-        self.write(path, data)
+        self._send(path, file)
         patience = time.monotonic() + MARK_SECONDS
         while True:
             while self.size(f"{TAKEN}/{path}") is not None and time.monotonic() < patience:
                 time.sleep(0.05)
             if self.size(path) is not None:
                 return
-            self.write(path, data)
+            self._send(path, file)
 
     def take(self, path: str, before: float | None) -> Taken:
         """By a copy, which is the mark, and a deletion: a store does not rename."""

@@ -14,12 +14,13 @@ import hashlib
 import re
 import time
 from collections.abc import Callable, Iterator
+from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, BinaryIO, Final
 
 from sightline.errors import CorruptionError, NotFoundError
 from sightline.faultpoint import faultpoint
-from sightline.store.blob_files import Files, LocalFiles
+from sightline.store.blob_files import Files, LocalFiles, pieces_of
 from sightline.store.blob_files_remote import RemoteFiles
 from sightline.store.ownership import MARKER, Marker, marker_text, read_marker
 from sightline.store.thumbnail_seal import opened, sealed
@@ -55,14 +56,25 @@ class BlobStore:
         In a local folder what is there already is touched, and written again only when its bytes differ (a
         disk rots); elsewhere it is always written.
         """
-        sha256 = hashlib.sha256(data).hexdigest()
-        self._files.keep(_original(sha256), data)
+        return self.put_file(BytesIO(data))
+
+    def put_file(self, file: BinaryIO) -> str:
+        """As `put`, with all that is in a seekable file, a piece of it in memory at a time."""
+        sha256 = sha256_of(file)
+        self._files.keep(_original(sha256), file)
         faultpoint("original.kept")
         return sha256
 
     def get(self, sha256: str) -> bytes:
         """The whole original, as it lies there. Raises NotFoundError."""
         return self._read(_original(sha256), f"The original {sha256} is not in the store.")
+
+    def open(self, sha256: str) -> BinaryIO:
+        """The original, as it lies there, to be read piece by piece. Raises NotFoundError."""
+        try:
+            return self._files.open(_original(sha256))
+        except FileNotFoundError:
+            raise NotFoundError(f"The original {sha256} is not in the store.") from None
 
     def get_sound(self, sha256: str) -> bytes:
         """As `get`, compared with its SHA-256. Raises NotFoundError or CorruptionError."""
@@ -210,6 +222,14 @@ class BlobStore:
             return self._files.read(path)
         except FileNotFoundError:
             raise NotFoundError(missing) from None
+
+
+def sha256_of(file: BinaryIO) -> str:
+    """Of all that is in a seekable file, in lower-case hex."""
+    digest = hashlib.sha256()
+    for piece in pieces_of(file):
+        digest.update(piece)
+    return digest.hexdigest()
 
 
 def _files_of(url: str) -> Files:

@@ -200,22 +200,21 @@ def test_a_changed_or_missing_original_is_gone(
     ],
 )  # fmt: skip
 def test_pictures_are_sent_as_what_they_are(name: str, kind: str, how: str) -> None:
-    from sightline.api.files import file_response
+    from sightline.api.files import HEAD, shown_as
 
     buffer = io.BytesIO()
     Image.new("RGB", (16, 16), "red").save(buffer, name)
-    answer = file_response(buffer.getvalue(), "a.txt", {})
-    assert (answer.media_type, answer.headers["content-disposition"].split(";")[0]) == (kind, how)
+    headers = shown_as(buffer.getvalue()[:HEAD], "a.txt")
+    assert (headers["Content-Type"], headers["Content-Disposition"].split(";")[0]) == (kind, how)
 
 
 def test_bytes_that_are_no_picture_are_never_shown_as_a_page() -> None:
-    from sightline.api.files import file_response
+    from sightline.api.files import HEAD, shown_as
 
     page, drawing = b"<!doctype html><script>alert(1)</script>", b"<svg xmlns='http://www.w3.org/2000/svg'/>"
     for data in (page, drawing, b"BM is how many texts begin, and this one goes on"):
-        assert file_response(data, "a.png", {}).media_type == "application/octet-stream"
-    answer = file_response(page, 'x/"quo\nte".html', {})
-    assert answer.headers["content-disposition"].startswith(
+        assert shown_as(data[:HEAD], "a.png")["Content-Type"] == "application/octet-stream"
+    assert shown_as(page[:HEAD], 'x/"quo\nte".html')["Content-Disposition"].startswith(
         "attachment; filename*=UTF-8''%22quo%0Ate%22.html"
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import subprocess
 import sys
@@ -281,7 +282,7 @@ def test_a_local_put_before_between_or_after_the_steps_of_a_removal_keeps_the_by
     files.write(PATH, b"abc")
     os.utime(tmp_path / PATH, (1.0, 1.0))
     steps: list[Callable[[Files], object]] = [REMOVAL["take"], REMOVAL[end]]
-    steps.insert(when, lambda files: files.keep(PATH, b"abc"))
+    steps.insert(when, lambda files: files.keep(PATH, io.BytesIO(b"abc")))
     for step in steps:
         step(files)
     assert files.read(PATH) == b"abc"
@@ -294,7 +295,7 @@ def test_a_put_into_a_remote_store_waits_for_the_removal_that_has_begun(tmp_path
     files.write(PATH, b"abc")
     assert files.take(PATH, LATER) == "taken"
     with ThreadPoolExecutor(1) as pool:
-        put = pool.submit(files.keep, PATH, b"abc")
+        put = pool.submit(files.keep, PATH, io.BytesIO(b"abc"))
         with pytest.raises(TimeoutError):
             put.result(timeout=0.3)
         # The removal's last request, which a put that did not wait would lose to.
@@ -310,7 +311,7 @@ def test_a_file_is_young_to_a_removal_after_it_was_kept(files: Files) -> None:
     assert files.size(PATH) is None
     files.put_back(PATH)
     moment = time.time() - 1.0
-    files.keep(PATH, b"abc")
+    files.keep(PATH, io.BytesIO(b"abc"))
     assert files.take(PATH, moment) == "young"
     assert files.read(PATH) == b"abc"
     assert files.take("originals/no/thing", LATER) == "absent"
@@ -334,7 +335,7 @@ def test_what_is_put_before_a_killed_removal_is_undone_is_young_to_the_next(
     moment = time.time() - 1.0
     for aside in tmp_path.rglob(f"taken/{PATH}"):  # it lay there long before, in a local folder
         os.utime(aside, (1.0, 1.0))
-        files.keep(PATH, b"abc")
+        files.keep(PATH, io.BytesIO(b"abc"))
     files.put_back(PATH)
     assert files.take(PATH, moment) == "young"
     assert files.read(PATH) == b"abc"
