@@ -14,6 +14,7 @@ from sightline.api import problems
 from sightline.api.auth import Guard
 from sightline.api.bounded_checks import BoundedChecks
 from sightline.api.dependencies import PROBLEM_SCHEMA, ModelThreads
+from sightline.api.documents import DocumentDecoding
 from sightline.api.metrics import Metrics
 from sightline.api.middleware import BodyLimit, ImagePaths, RequestScope
 from sightline.api.parts import ApiParts
@@ -41,6 +42,7 @@ def create_app(parts: ApiParts) -> FastAPI:
     )
     app.state.parts = parts
     app.state.threads = ModelThreads(parts.max_waiting)
+    app.state.pictures = DocumentDecoding(parts.decoder, settings)
     app.state.checks = BoundedChecks[health.Found]()
     app.state.metrics = Metrics(parts.catalog, parts.queue_figures, parts.degraded)
     problems.install(app)

@@ -18,6 +18,7 @@ from fastapi import Depends, Path, Query, Request
 from pydantic import AfterValidator
 from starlette.types import Receive
 
+from sightline.api.documents import DocumentDecoding
 from sightline.api.metrics import Metrics
 from sightline.api.parts import ApiParts
 from sightline.api.schemas.common import ProblemDocument
@@ -55,13 +56,14 @@ class Everything:
     settings: ApiSettings
     metrics: Metrics
     threads: ModelThreads
+    pictures: DocumentDecoding
     root: str
 
 
 async def everything_of(request: Request) -> Everything:
     """All that this app has."""
     state, root = request.app.state, str(request.scope.get("root_path", ""))
-    return Everything(state.parts, state.parts.settings, state.metrics, state.threads, root)
+    return Everything(state.parts, state.parts.settings, state.metrics, state.threads, state.pictures, root)
 
 
 async def root_of(request: Request) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from sightline.api.settings import ApiSettings
     from sightline.imaging import Decoded
+    from sightline.imaging.limits import Allowance
     from sightline.indexer.building.purging import Purging
     from sightline.indexer.indexer import Indexer
     from sightline.indexer.originals import Originals
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 class Decoder(Protocol):
     """Bytes to RGB in an isolated process; raises ImageRejected."""
 
-    def decode(self, data: bytes) -> Decoded: ...
+    def decode(self, data: bytes, allowance: Allowance) -> Decoded: ...
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class ApiParts:
     blobs: BlobStore
     originals: Originals
     decoder: Decoder
+    """For pictures that come with a request, and for nothing else."""
     indexer: Indexer
     purging: Purging
     collections: Collections

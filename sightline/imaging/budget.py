@@ -24,7 +24,7 @@ _BASE_SECONDS: Final = 1.0
 _LEAST_SECONDS: Final = 0.001
 """A timer that is set to nothing never rings."""
 _WALL: Final = (30.0, 10.0)
-"""Seconds on the wall for a process that computes next to many others, and more for each second of its own."""
+"""Seconds on the wall for a process next to many others, and more for each second of its own."""
 _WORKSPACE: Final = 256 << 20
 """Memory for libraries that are loaded late, for buffers and for a picture of a few pixels."""
 

@@ -15,8 +15,8 @@ import signal
 import socket
 import sys
 import threading
-import warnings
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace

@@ -108,7 +108,10 @@ def check_bytes(data: bytes, limits: Limits) -> None:
     if not data:
         raise ImageRejected("empty", "The file has no bytes.")
     if len(data) > limits.max_bytes:
-        detail = f"The file has {len(data):,} bytes; the limit is {limits.max_bytes:,} (SIGHTLINE_IMAGING__MAX_BYTES)."
+        detail = (
+            f"The file has {len(data):,} bytes; the limit is {limits.max_bytes:,} "
+            "(SIGHTLINE_IMAGING__MAX_BYTES)."
+        )
         raise ImageRejected("too_many_bytes", detail)
 
 
@@ -153,8 +156,8 @@ def _rejection(error: Exception, name: str, data: bytes, limits: Limits) -> Imag
     said = " ".join(str(error).split())[:200] or type(error).__name__
     if isinstance(error, (Image.DecompressionBombError, Image.DecompressionBombWarning)):
         detail = (
-            f"A picture inside of the file is larger than the limit of {limits.max_pixels / 1e6:g} megapixels "
-            "(SIGHTLINE_IMAGING__MAX_PIXELS)."
+            f"A picture inside of the file is larger than the limit of {limits.max_pixels / 1e6:g} "
+            "megapixels (SIGHTLINE_IMAGING__MAX_PIXELS)."
         )
         return ImageRejected("too_many_pixels", detail)
     if isinstance(error, MemoryError):

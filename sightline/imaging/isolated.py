@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 class IsolatedDecoder:
     """A pool of decode processes, each started with its first picture. Thread-safe.
 
-    A picture whose process dies gets a new process, up to ``max_tries`` times in all: most crashes come again,
-    but somebody short of memory may have killed a process that did nothing wrong. Then it is rejected
+    A picture whose process dies gets a new process, up to ``max_tries`` times in all: most crashes come
+    again, but a machine short of memory may have killed a process that did nothing wrong. Then it is rejected
     (``crashed``). One that takes more processor time than it may (`imaging.budget`) is rejected at once
     (``timeout``): it would again. No other picture is affected. The processes end with this one, however it
     ends.

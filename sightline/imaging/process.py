@@ -27,6 +27,7 @@ _BEGIN_SECONDS: Final = 60.0
 """How long an idle child may take to say that it has a picture; it may be starved."""
 _CLOCKS: Final = ("SIGPROF", "SIGALRM", "SIGXCPU")
 """What ends a child whose time is up."""
+_ONE_THREAD: Final = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}
 _LAUNCH: Final = (
     "import sys, json; sys.path += json.loads(sys.argv.pop()); "
     "from sightline.imaging.child import main; main()"
@@ -89,7 +90,7 @@ class DecodeProcess:
             detail = f"Decoding did not end within {wall_seconds(seconds):,.0f} seconds."
             raise ProcessLostError("timeout", detail, is_final=True) from None
         except OSError:
-            raise self._lost(seconds) from None
+            raise self._lost(seconds, allowance) from None
         if "reason" in answer:
             _discard(descriptor)
             raise ImageRejected(answer["reason"], answer["detail"])
@@ -117,15 +118,18 @@ class DecodeProcess:
         if child is not None:
             child.returncode = 0  # not ours to wait for
 
-    def _lost(self, seconds: float) -> ProcessLostError:
+    def _lost(self, seconds: float, allowance: Allowance) -> ProcessLostError:
         """Why the child is gone that was decoding with so much processor time."""
         cause = self._cause_of_death()
         if cause not in _CLOCKS:
             return ProcessLostError("crashed", f"The decode process died of {cause}")
-        detail = (
-            f"Decoding took more than {seconds:.3g} seconds of processor time, which is what pictures of this "
-            "format and size may take (SIGHTLINE_IMAGING__SECONDS)."
+        is_left = allowance.seconds < self._limits.seconds and seconds >= allowance.seconds
+        why = (
+            "which is all that was left for it."
+            if is_left
+            else "which is what its format and size may take (SIGHTLINE_IMAGING__SECONDS)."
         )
+        detail = f"Decoding took more than {seconds:.3g} seconds of processor time, {why}"
         return ProcessLostError("timeout", detail, is_final=True)
 
     def _ask(self, link: socket.socket, request: int, length: int, allowance: Allowance) -> None:
@@ -171,7 +175,7 @@ class DecodeProcess:
                     stdin=theirs.fileno(),
                     stdout=subprocess.DEVNULL,
                     stderr=complaints,
-                    env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"},
+                    env={**os.environ, **_ONE_THREAD},
                 )
             self._link = ours
             ours.settimeout(_START_SECONDS)
