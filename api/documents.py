@@ -37,11 +37,11 @@ class DocumentDecoding:
         self._decoder = decoder
         self._settings = settings
         self._clock = clock
-        self._line = Line(settings.decoders)
+        self.line = Line(settings.decoders)
 
     def of_request(self) -> RequestPictures:
         """A fresh budget, for one request in one thread."""
-        return RequestPictures(self._decoder, self._settings, self._line, self._clock)
+        return RequestPictures(self._decoder, self._settings, self.line, self._clock)
 
 
 class RequestPictures:
@@ -70,6 +70,8 @@ class RequestPictures:
         pointer = f"/documents/{index}"
         data = data_of(uri, pointer)
         began = self._clock()
+        if self._patience <= 0:
+            raise _busy()
         try:
             with self._line.turn(self._patience):
                 return self._decode(index, pointer, data)
@@ -147,23 +149,27 @@ class Line:
                 self._free -= 1
                 return
             self._waiting.append(mine)
-        if seconds > 0 and mine.wait(seconds):
+        if mine.wait(max(0.0, seconds)):
             return
         with self._lock:
             if mine in self._waiting:
                 self._waiting.remove(mine)
             else:
                 self._pass_on()  # the turn came at the last moment
-        raise DeadlineError(
-            "The decoders are busy with the pictures of other requests; try again soon "
-            "(SIGHTLINE_API__DOCUMENT_WAIT_SECONDS)."
-        )
+        raise _busy()
 
     def _pass_on(self) -> None:
         if self._waiting:
             self._waiting.popleft().set()
         else:
             self._free += 1
+
+
+def _busy() -> DeadlineError:
+    return DeadlineError(
+        "The pictures of this request did not get their turns in time; try again soon, or send fewer "
+        "(SIGHTLINE_API__DOCUMENT_WAIT_SECONDS)."
+    )
 
 
 def data_of(uri: str, pointer: str) -> bytes:
