@@ -51,6 +51,7 @@ def main() -> None:
     link.setblocking(True)
     _follow_parent(start["parent"])
     decodable()
+    _forbid_core_files()
     memory = _mapped_bytes()
     _bound_pillow(limits)
     send(link, {"ready": True})
@@ -144,6 +145,9 @@ class _Task:
 
 def _parts(rgb: Image.Image, thumbnail: bytes) -> Iterator[bytes]:
     rows = max(1, _STRIP_BYTES // (3 * rgb.width))
+    if rows >= rgb.height:
+        yield from (rgb.tobytes(), thumbnail)
+        return
     for top in range(0, rgb.height, rows):
         yield rgb.crop((0, top, rgb.width, min(rgb.height, top + rows))).tobytes()
     yield thumbnail
@@ -173,6 +177,13 @@ def _follow_parent(parent: int) -> None:
     threading.Thread(target=wait, name="follow-parent", daemon=True).start()
 
 
+def _forbid_core_files() -> None:
+    with suppress(ImportError, OSError, ValueError):
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
 def _mapped_bytes() -> int:
     """What this process has mapped; 0 where the system does not tell."""
     try:
@@ -190,7 +201,6 @@ def _bound_memory(most: int) -> None:
         _, hard = resource.getrlimit(resource.RLIMIT_AS)
         soft = most if hard == resource.RLIM_INFINITY else min(most, hard)
         resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     except (ImportError, OSError, ValueError):  # not on this system, or a stricter limit is in force
         return
 
