@@ -1,7 +1,7 @@
 """What decoding a picture may cost, by what its header and its bytes explain: processor time and memory.
 
 A clock that is the same for everything is either too short for honest large pictures or too long for small
-files made to be slow. The rates are three to four times what honest pictures of the format took, photographs
+files made to be slow. The rates are two to ten times what honest pictures of the format took, photographs
 and noise, on a slow machine (docs/decisions/099).
 """
 
