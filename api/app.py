@@ -16,6 +16,7 @@ from sightline.api.auth import Gatekeeper, Guard
 from sightline.api.bodies import Bodies
 from sightline.api.bounded_checks import BoundedChecks
 from sightline.api.dependencies import PROBLEM_SCHEMA, ModelThreads, problems
+from sightline.api.documents import DocumentDecoding
 from sightline.api.following import Following
 from sightline.api.lacking import Lacking
 from sightline.api.metrics import Metrics
@@ -71,6 +72,7 @@ def create_app(parts: ApiParts) -> FastAPI:
     app.state.file_threads = FileThreads(FILE_THREADS, lambda: parts.queue_figures().requests > 0)
     app.state.following = Following(settings.event_seconds)
     app.state.followers = Room(settings.max_followers, TOO_MANY_FOLLOWERS)
+    app.state.pictures = DocumentDecoding(parts.decoder, settings)
     app.state.checks = BoundedChecks[health.Found]()
     app.state.lacking = Lacking(parts.catalog, parts.degraded)
     app.state.metrics = Metrics(parts.catalog, parts.queue_figures, app.state.lacking)

@@ -19,6 +19,7 @@ from pydantic import AfterValidator
 from starlette.types import Receive
 
 from sightline.api.access import Access, access_of
+from sightline.api.documents import DocumentDecoding
 from sightline.api.metrics import Metrics
 from sightline.api.parts import ApiParts
 from sightline.api.schemas.common import ProblemDocument
@@ -56,6 +57,7 @@ class Everything:
     settings: ApiSettings
     metrics: Metrics
     threads: ModelThreads
+    pictures: DocumentDecoding
     root: str
     access: Access
 
@@ -64,7 +66,13 @@ async def everything_of(request: Request) -> Everything:
     """All that this app has."""
     state, root = request.app.state, str(request.scope.get("root_path", ""))
     return Everything(
-        state.parts, state.parts.settings, state.metrics, state.threads, root, access_of(request)
+        state.parts,
+        state.parts.settings,
+        state.metrics,
+        state.threads,
+        state.pictures,
+        root,
+        access_of(request),
     )
 
 

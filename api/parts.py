@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from sightline.api.settings import ApiSettings
     from sightline.fetching.client import Fetcher
     from sightline.imaging import Decoded
+    from sightline.imaging.limits import Allowance
     from sightline.indexer.building.purging import Purging
     from sightline.indexer.indexer import Indexer
     from sightline.indexer.originals import Originals
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 class Decoder(Protocol):
     """Bytes to RGB in an isolated process; raises ImageRejected."""
 
-    def decode(self, data: bytes) -> Decoded: ...
+    def decode(self, data: bytes, allowance: Allowance) -> Decoded: ...
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class ApiParts:
     blobs: BlobStore
     originals: Originals
     decoder: Decoder
+    """For pictures that come with a request, and for nothing else."""
     fetcher: Fetcher | None
     """None: pictures on the web are not fetched."""
     indexer: Indexer

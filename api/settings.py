@@ -95,6 +95,12 @@ class ApiSettings:
     """Upload requests that are received at once; more are told to come again."""
     max_followers: int = 200
     """Clients that follow the progress of jobs at once; more are told to come again."""
+    decoders: int = 2
+    """Decode processes for the pictures of /v1/rerank requests; they start with the first picture."""
+    document_seconds: float = 10.0
+    """Processor time for decoding all pictures that one /v1/rerank request brings."""
+    document_wait_seconds: float = 30.0
+    """How long the pictures of one /v1/rerank request may take, waiting for a decoder included; then 503."""
     event_seconds: float = 0.4
     """How often a job is looked at for those who follow its progress."""
     page_collection: str | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 class Decoder(Protocol):
     """Bytes to pictures, safely; ``imaging.IsolatedDecoder`` is one."""
 
-    def decode_many(self, data: Sequence[bytes]) -> Sequence[Decoded | ImageRejected]: ...
+    def decode_many(self, data: Sequence[bytes]) -> Iterable[Decoded | ImageRejected]: ...
 
 
 class Models(Protocol):

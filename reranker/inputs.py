@@ -74,7 +74,7 @@ def _checked_array(image: np.ndarray[Any, Any]) -> RGB:
 def _from_bytes(data: bytes, limits: Limits) -> RGB:
     from sightline.imaging.decoding import decode_picture  # `imaging.decode` without the thumbnail
 
-    return np.array(decode_picture(data, limits)[0])
+    return np.array(decode_picture(data, limits).rgb)
 
 
 def _from_pillow(image: Any, limits: Limits) -> RGB:

@@ -163,12 +163,14 @@ class Pillars:
         """Bytes to pixels, in processes of their own that start with the first picture."""
         if self.given.decoder is not None:
             return self.given.decoder
+        return self.decoders(self.settings.decoding.processes)
+
+    def decoders(self, processes: int) -> IsolatedDecoder:
+        """So many decode processes of their own; whoever asks closes them."""
         from sightline.imaging import IsolatedDecoder
 
-        decoding = self.settings.decoding
-        return IsolatedDecoder(
-            self.settings.imaging, processes=decoding.processes, max_tries=decoding.max_tries
-        )
+        tries = self.settings.decoding.max_tries
+        return IsolatedDecoder(self.settings.imaging, processes=processes, max_tries=tries)
 
     @once
     def fetcher(self) -> Fetcher | None:

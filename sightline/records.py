@@ -9,7 +9,7 @@ Nothing here may import NumPy or more: the command line reads these names for it
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
@@ -151,6 +151,16 @@ class InlineImage:
 
 
 @dataclass(frozen=True)
+class PendingImage:
+    """A picture that came with the request and is decoded once that is let in.
+
+    ``decode`` gives [H,W,3] uint8, upright; what it raises ends the request.
+    """
+
+    decode: Callable[[], RGB]
+
+
+@dataclass(frozen=True)
 class StoredImage:
     """A picture of a collection, by its image id (NotFoundError when there is none)."""
 
@@ -158,7 +168,7 @@ class StoredImage:
     id: str
 
 
-RerankDocument = InlineImage | StoredImage
+RerankDocument = InlineImage | PendingImage | StoredImage
 
 
 @dataclass(frozen=True)

@@ -81,6 +81,8 @@ class Installation(Keeping):
         """Give back what this made: the model's thread, decoder processes and database connections."""
         if is_made(self, "scheduler"):
             self.scheduler.close()
+        if is_made(self, "document_decoder") and self.given.decoder is None:
+            self.document_decoder.close()
         super().close()
 
     # what computes
@@ -236,6 +238,11 @@ class Installation(Keeping):
         return Documents(self.catalog, self.models, self.scheduler, self.patches, self.settings.model)
 
     @once
+    def document_decoder(self) -> IsolatedDecoder:
+        """Decodes what requests bring; stored pictures never wait for it, nor it for them."""
+        return self.given.decoder or self.decoders(self.settings.api.decoders)
+
+    @once
     def api_parts(self) -> ApiParts:
         """What the HTTP application is made of."""
         from sightline.api.parts import ApiParts
@@ -247,7 +254,7 @@ class Installation(Keeping):
             catalog=self.catalog,
             blobs=self.blobs,
             originals=self.originals,
-            decoder=self.decoder,
+            decoder=self.document_decoder,
             fetcher=self.fetcher,
             indexer=self.indexer,
             purging=self.purging,

@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import re
 from collections.abc import Mapping
-from urllib.parse import unquote_to_bytes
+from functools import partial
 
 from fastapi import APIRouter, Request, Response
 
 from sightline.api.access import Access, ScopedRoute, needs
 from sightline.api.dependencies import EverythingHere, Name, problems
 from sightline.api.discretion import shown_name
+from sightline.api.documents import RequestPictures, data_of
 from sightline.api.metrics import Metrics
-from sightline.api.parts import ApiParts, Decoder
-from sightline.api.problems import Problem, invalid
+from sightline.api.parts import ApiParts
+from sightline.api.problems import invalid
 from sightline.api.schemas.common import Answer
 from sightline.api.schemas.rerank import RerankAnswer, RerankBody, RerankedAnswer, StoredDocument
 from sightline.api.schemas.search import SearchAnswer, SearchBody, search_answer
 from sightline.api.settings import ApiSettings
 from sightline.api.web_documents import fetch_documents
-from sightline.errors import ImageRejected
 from sightline.records import (
-    InlineImage,
+    PendingImage,
     RerankDocument,
     RerankRequest,
     SearchRequest,
@@ -32,7 +29,6 @@ from sightline.records import (
 )
 
 router = APIRouter(prefix="/v1", tags=["search"], route_class=ScopedRoute)
-DATA_URI = re.compile(r"data:[^,;]*(?:;[^,;]+)*?(;base64)?,", re.IGNORECASE)
 
 
 @router.post(
@@ -60,10 +56,10 @@ async def search(name: Name, body: SearchBody, here: EverythingHere, request: Re
 )
 async def rerank(body: RerankBody, here: EverythingHere, request: Request) -> Response:
     """Score pictures against a sentence by ITM alone. The shape is that of Cohere, Jina and vLLM."""
-    request_id = request.scope["request_id"]
+    request_id, pictures = request.scope["request_id"], here.pictures.of_request()
     check_collections(body, here.access)
     return await here.threads.run(
-        request.receive, lambda: as_json(run_rerank(here.parts, here.settings, body, request_id))
+        request.receive, lambda: as_json(run_rerank(here.parts, pictures, body, request_id))
     )
 
 
@@ -78,10 +74,9 @@ def as_json(answer: Answer) -> Response:
     return Response(answer.model_dump_json(), media_type="application/json")
 
 
-def run_rerank(parts: ApiParts, settings: ApiSettings, body: RerankBody, request_id: str) -> RerankAnswer:
-    """Decode, score, and put it in the shape that clients know."""
-    fetched = fetch_documents(body, parts.fetcher)
-    documents = decode_documents(body, parts.decoder, settings, fetched)
+def run_rerank(parts: ApiParts, pictures: RequestPictures, body: RerankBody, request_id: str) -> RerankAnswer:
+    """Fetch what is on the web, score, and put it in the shape that clients know."""
+    documents = documents_of(body, pictures, fetch_documents(body, parts.fetcher))
     asked = RerankRequest(body.query, documents, body.top_n, body.model)
     response = parts.documents.rerank(asked)
     results = [
@@ -107,27 +102,16 @@ def run_search(parts: ApiParts, metrics: Metrics, request: SearchRequest) -> Sea
     return response
 
 
-def decode_documents(
-    body: RerankBody, decoder: Decoder, settings: ApiSettings, fetched: Mapping[int, bytes]
+def documents_of(
+    body: RerankBody, pictures: RequestPictures, fetched: Mapping[int, bytes]
 ) -> tuple[RerankDocument, ...]:
-    """Pictures through the isolated decoder, within a budget of pixels for the whole request."""
-    found: list[RerankDocument] = []
-    pixels = 0
-    for index, document in enumerate(body.documents):
-        if isinstance(document, StoredDocument):
-            found.append(StoredImage(document.collection, document.id))
-            continue
-        pointer = f"/documents/{index}"
-        try:
-            decoded = decoder.decode(bytes_of(body, index, fetched))
-        except ImageRejected as error:
-            raise invalid(pointer, f"Document {index} is no usable picture: {error.detail}") from error
-        pixels += decoded.width * decoded.height
-        if pixels > settings.max_document_pixels:
-            limit = settings.max_document_pixels
-            raise Problem(413, f"The pictures of one request may have at most {limit:,} pixels together.")
-        found.append(InlineImage(decoded.rgb))
-    return tuple(found)
+    """The documents; a picture is decoded when its turn comes to be scored, after the request was let in."""
+    return tuple(
+        StoredImage(document.collection, document.id)
+        if isinstance(document, StoredDocument)
+        else PendingImage(partial(pictures.rgb, index, partial(bytes_of, body, index, fetched)))
+        for index, document in enumerate(body.documents)
+    )
 
 
 def bytes_of(body: RerankBody, index: int, fetched: Mapping[int, bytes]) -> bytes:
@@ -135,20 +119,6 @@ def bytes_of(body: RerankBody, index: int, fetched: Mapping[int, bytes]) -> byte
     document = body.documents[index]
     assert not isinstance(document, StoredDocument)
     return fetched[index] if index in fetched else data_of(document.uris()[0], f"/documents/{index}")
-
-
-def data_of(uri: str, pointer: str) -> bytes:
-    """The bytes of a data URI."""
-    head = DATA_URI.match(uri[:200])
-    if head is None:
-        raise invalid(pointer, "This data URI has no comma: it reads like 'data:image/png;base64,iVBOR…'.")
-    payload = uri[head.end() :]
-    if head[1] is None:
-        return unquote_to_bytes(payload)
-    try:
-        return base64.b64decode(payload, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise invalid(pointer, "The data URI does not hold valid base64.") from error
 
 
 def _echo(body: RerankBody, index: int) -> dict[str, str] | None:

@@ -97,10 +97,11 @@ class LeasedBatch:
     def _decode(self, fresh: dict[str, bytes]) -> Pictures:
         encoder = self._encoder()
         decoded = self._parts.decoder.decode_many(list(fresh.values()))
-        faultpoint("embed.decoded")
         pictures: Pictures = []
         thumbnails: list[tuple[str, bytes]] = []
+        # One by one: each is made small before the next is asked for, so that few are in memory at a time.
         for sha256, found in zip(fresh, decoded, strict=True):
+            self._heartbeat.check()
             if isinstance(found, ImageRejected):
                 self._batch.pictures[sha256] = found
                 continue
@@ -108,6 +109,7 @@ class LeasedBatch:
             picture = Picture(found.width, found.height, pixels=to_pixels(encoder, [found.rgb]))
             self._batch.pictures[sha256] = picture
             pictures.append((sha256, picture))
+        faultpoint("embed.decoded")
         self._written.append(self._writers.submit(self._keep, thumbnails))
         return pictures
 

@@ -37,11 +37,21 @@ _TURN: Final = {
 def to_upright_rgb(opened: Image.Image) -> Image.Image:
     """Load a picture (the first frame) and make it upright RGB. Raises whatever Pillow raises."""
     opened.load()
-    turn = _TURN.get(_orientation(opened))
     profile = opened.info.get("icc_profile")
     plain = _without_depth_and_palette(opened)
     rgb = _on_white(plain, profile if isinstance(profile, bytes) else b"")
+    return turned_upright(rgb, opened)
+
+
+def turned_upright(rgb: Image.Image, opened: Image.Image) -> Image.Image:
+    """``rgb``, turned or mirrored as the metadata of ``opened`` say."""
+    turn = _TURN.get(_orientation(opened))
     return rgb if turn is None else rgb.transpose(turn)
+
+
+def lies_on_its_side(opened: Image.Image) -> bool:
+    """Whether width and height change places when the picture is made upright."""
+    return _orientation(opened) in (5, 6, 7, 8)
 
 
 def _orientation(image: Image.Image) -> Any:

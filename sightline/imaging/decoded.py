@@ -11,9 +11,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Decoded:
-    """One picture, upright: ``rgb`` is [height, width, 3] uint8 in sRGB, ``thumbnail`` a WebP file.
+    """One picture, upright: ``rgb`` is uint8 in sRGB, ``thumbnail`` a WebP file.
 
-    ``format`` is Pillow's word for the file's format (``JPEG``, ``PNG``, …).
+    ``width`` and ``height`` are the picture's own. ``rgb`` is [height, width, 3], or smaller by a whole
+    factor when the picture has more than ``Limits.whole_pixels``. ``format`` is Pillow's word for the file's
+    format (``JPEG``, ``PNG``, …), ``cpu_seconds`` the processor time of decoding in a process of its own.
     """
 
     rgb: RGB
@@ -21,3 +23,4 @@ class Decoded:
     height: int
     format: str
     thumbnail: bytes
+    cpu_seconds: float = 0.0

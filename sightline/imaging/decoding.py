@@ -2,27 +2,48 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
 from io import BytesIO
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from PIL import Image, UnidentifiedImageError
 
 from sightline.errors import ImageRejected
-from sightline.imaging.colour import to_upright_rgb
+from sightline.imaging.budget import check_memory
+from sightline.imaging.colour import lies_on_its_side, to_upright_rgb
+from sightline.imaging.complexity import check_scans, check_structure
 from sightline.imaging.decoded import Decoded
 from sightline.imaging.formats import broken_format, decodable, is_shorter_than_declared, unsupported_format
 from sightline.imaging.limits import Limits
+from sightline.imaging.own_errors import own_mistake
+from sightline.imaging.reducing import upright_rgb_within
 
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
 
     from sightline.types import RGB
 
+log = logging.getLogger(__name__)
+
 _HEAD = 1024
 """Bytes that are looked at to tell what a file is that does not open."""
+TOO_MUCH_MEMORY = (
+    "Decoding the picture takes more memory than its size explains, or than it may take "
+    "(SIGHTLINE_IMAGING__MEMORY_BYTES)."
+)
 _THUMBNAIL_QUALITY = 80
 _THUMBNAIL_EFFORT = 2
 """Of 0…6. On photos 2 takes less than half of the time of the default (4), for files 2 % larger."""
+
+
+class Upright(NamedTuple):
+    """RGB of Pillow, reduced when it would be too large; the picture's own size, and its format."""
+
+    rgb: Image.Image
+    width: int
+    height: int
+    format: str
 
 
 def decode(data: bytes, limits: Limits | None = None) -> Decoded:
@@ -34,20 +55,30 @@ def decode(data: bytes, limits: Limits | None = None) -> Decoded:
     import numpy as np
 
     limits = limits or Limits()
-    picture, name = decode_picture(data, limits)
-    thumbnail = make_thumbnail(picture, limits.thumbnail_side)
-    return Decoded(np.array(picture), picture.width, picture.height, name, thumbnail)
+    found = decode_picture(data, limits)
+    thumbnail = make_thumbnail(found.rgb, limits.thumbnail_side)
+    return Decoded(np.array(found.rgb), found.width, found.height, found.format, thumbnail)
 
 
-def decode_picture(data: bytes, limits: Limits) -> tuple[Image.Image, str]:
-    """The picture as an upright RGB image of Pillow, and its format. Raises only ImageRejected."""
+def decode_picture(
+    data: bytes, limits: Limits, on_header: Callable[[ImageFile], None] = lambda opened: None
+) -> Upright:
+    """The picture, upright. ``on_header`` is called before a pixel is. Raises only ImageRejected."""
     check_bytes(data, limits)
     name = ""
     try:
+        check_structure(data)
         with _open(data) as opened:
             name = opened.format or ""
+            size = opened.size
             _check_pixels(opened, limits)
-            return to_upright_rgb(opened), "JPEG" if name == "MPO" else name
+            if name in ("JPEG", "MPO"):
+                check_scans(data, opened.width * opened.height)
+            check_memory(opened, limits)
+            on_header(opened)
+            rgb = upright_rgb_within(opened, limits)
+            width, height = _upright_size(size, rgb, opened, limits)
+            return Upright(rgb, width, height, "JPEG" if name == "MPO" else name)
     except ImageRejected:
         raise
     except Exception as error:  # Pillow raises far more than OSError
@@ -77,7 +108,10 @@ def check_bytes(data: bytes, limits: Limits) -> None:
     if not data:
         raise ImageRejected("empty", "The file has no bytes.")
     if len(data) > limits.max_bytes:
-        detail = f"The file has {len(data):,} bytes; the limit is {limits.max_bytes:,}."
+        detail = (
+            f"The file has {len(data):,} bytes; the limit is {limits.max_bytes:,} "
+            "(SIGHTLINE_IMAGING__MAX_BYTES)."
+        )
         raise ImageRejected("too_many_bytes", detail)
 
 
@@ -97,13 +131,22 @@ def _open(data: bytes) -> ImageFile:
     return Image.open(BytesIO(data), formats=decodable())
 
 
+def _upright_size(
+    size: tuple[int, int], rgb: Image.Image, opened: ImageFile, limits: Limits
+) -> tuple[int, int]:
+    """Width and height of the whole picture, upright; ``size`` is what its header said."""
+    if size[0] * size[1] <= limits.whole_pixels:
+        return rgb.size
+    return (size[1], size[0]) if lies_on_its_side(opened) else size
+
+
 def _check_pixels(opened: Image.Image, limits: Limits) -> None:
     """From the header alone: no pixel is allocated yet."""
     width, height = opened.size
     if width * height > limits.max_pixels:
         detail = (
             f"The picture is {width} × {height}, {width * height / 1e6:.1f} megapixels; "
-            f"the limit is {limits.max_pixels / 1e6:g}."
+            f"the limit is {limits.max_pixels / 1e6:g} megapixels (SIGHTLINE_IMAGING__MAX_PIXELS)."
         )
         raise ImageRejected("too_many_pixels", detail)
 
@@ -112,10 +155,16 @@ def _rejection(error: Exception, name: str, data: bytes, limits: Limits) -> Imag
     """The reason code for what Pillow raised; ``name`` is the format, empty when the header did not open."""
     said = " ".join(str(error).split())[:200] or type(error).__name__
     if isinstance(error, (Image.DecompressionBombError, Image.DecompressionBombWarning)):
-        detail = f"The picture is larger than the limit of {limits.max_pixels / 1e6:g} megapixels."
+        detail = (
+            f"A picture inside of the file is larger than the limit of {limits.max_pixels / 1e6:g} "
+            "megapixels (SIGHTLINE_IMAGING__MAX_PIXELS)."
+        )
         return ImageRejected("too_many_pixels", detail)
     if isinstance(error, MemoryError):
-        return ImageRejected("crashed", "Decoding the picture needs more memory than it may take.")
+        return ImageRejected("too_complex", TOO_MUCH_MEMORY)
+    if (mistake := own_mistake(error)) is not None:
+        log.error("A picture was not decoded by a mistake of our own.", exc_info=error)
+        return ImageRejected("internal", mistake)
     if isinstance(error, UnidentifiedImageError) or not name:
         return _unopened(data)
     if (

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import queue
 import weakref
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from sightline.errors import ImageRejected, InputError, UnavailableError
 from sightline.imaging.decoding import check_bytes
-from sightline.imaging.limits import Limits
+from sightline.imaging.limits import Allowance, Limits
 from sightline.imaging.process import DecodeProcess, ProcessLostError
 
 if TYPE_CHECKING:
@@ -23,15 +24,18 @@ if TYPE_CHECKING:
 class IsolatedDecoder:
     """A pool of decode processes, each started with its first picture. Thread-safe.
 
-    A picture whose process dies or outlasts ``limits.seconds`` gets a new process, up to ``max_tries`` times
-    in all; then it is rejected (``crashed`` or ``timeout``). No other picture is affected. The processes end
-    with this one, however it ends.
+    A picture whose process dies gets a new process, up to ``max_tries`` times in all: most crashes come
+    again, but a machine short of memory may have killed a process that did nothing wrong. Then it is rejected
+    (``crashed``). One that takes more processor time than it may (`imaging.budget`) is rejected at once
+    (``timeout``): it would again. No other picture is affected. The processes end with this one, however it
+    ends.
     """
 
     def __init__(self, limits: Limits | None = None, processes: int = 1, max_tries: int = 3) -> None:
         if processes < 1 or max_tries < 1:
             raise InputError("A decoder needs at least one process and one try.")
         self.limits = limits or Limits()
+        self._whole = Allowance(self.limits.max_pixels, self.limits.seconds)
         self._max_tries = max_tries
         self._processes = [DecodeProcess(self.limits) for _ in range(processes)]
         self._owner = os.getpid()
@@ -47,8 +51,8 @@ class IsolatedDecoder:
     ) -> None:
         self.close()
 
-    def decode(self, data: bytes) -> Decoded:
-        """Decode one picture.
+    def decode(self, data: bytes, allowance: Allowance | None = None) -> Decoded:
+        """Decode one picture, within ``allowance`` when that is less than the limits.
 
         Raises:
             ImageRejected: there is no usable picture in the bytes.
@@ -58,17 +62,28 @@ class IsolatedDecoder:
         self._notice_fork()
         process = self._free.get()
         try:
-            return self._decode_in(process, data)
+            return self._decode_in(process, data, allowance or self._whole)
         finally:
             self._free.put(process)
 
-    def decode_many(self, data: Sequence[bytes]) -> list[Decoded | ImageRejected]:
-        """Decode each; a rejected picture gives its rejection in its place. Holds all results in memory."""
+    def decode_many(self, data: Sequence[bytes]) -> Iterator[Decoded | ImageRejected]:
+        """Decode each, in order; a rejected picture gives its rejection in its place.
+
+        Decoding keeps ahead of the caller by one picture for each process, so that no more than these are in
+        memory, however many there are.
+        """
         threads = min(len(self._processes), len(data))
         if threads <= 1:
-            return [self._decode_or_reason(one) for one in data]
+            yield from map(self._decode_or_reason, data)
+            return
         with ThreadPoolExecutor(threads, "decode") as pool:
-            return list(pool.map(self._decode_or_reason, data))
+            coming: deque[Future[Decoded | ImageRejected]] = deque()
+            for one in data:
+                coming.append(pool.submit(self._decode_or_reason, one))
+                if len(coming) > threads:
+                    yield coming.popleft().result()
+            while coming:
+                yield coming.popleft().result()
 
     def pids(self) -> list[int]:
         """The process ids of the children that run now."""
@@ -93,16 +108,18 @@ class IsolatedDecoder:
         try:
             return self.decode(data)
         except ImageRejected as rejected:
-            return rejected
+            return rejected.with_traceback(None)
 
-    def _decode_in(self, process: DecodeProcess, data: bytes) -> Decoded:
+    def _decode_in(self, process: DecodeProcess, data: bytes, allowance: Allowance) -> Decoded:
         tries = 0
         while True:
             if self._closed:
                 raise UnavailableError("The picture decoder is closed.")
             try:
-                return process.decode(data)
+                return process.decode(data, allowance)
             except ProcessLostError as lost:
+                if lost.is_final:
+                    raise ImageRejected(lost.reason, lost.detail) from None
                 tries += lost.counts
                 if tries >= self._max_tries and not self._closed:
                     times = "once" if tries == 1 else f"{tries} times"

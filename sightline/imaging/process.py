@@ -15,13 +15,19 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from sightline.errors import ImageRejected, UnavailableError
+from sightline.imaging.budget import opening_seconds, wall_seconds
 from sightline.imaging.decoded import Decoded
 from sightline.imaging.wire import anonymous_file, read_into, receive, send
 
 if TYPE_CHECKING:
-    from sightline.imaging.limits import Limits
+    from sightline.imaging.limits import Allowance, Limits
 
 _START_SECONDS: Final = 60.0
+_BEGIN_SECONDS: Final = 60.0
+"""How long an idle child may take to say that it has a picture; it may be starved."""
+_CLOCKS: Final = ("SIGPROF", "SIGALRM", "SIGXCPU")
+"""What ends a child whose time is up."""
+_ONE_THREAD: Final = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}
 _LAUNCH: Final = (
     "import sys, json; sys.path += json.loads(sys.argv.pop()); "
     "from sightline.imaging.child import main; main()"
@@ -30,13 +36,17 @@ _LAUNCH: Final = (
 
 
 class ProcessLostError(Exception):
-    """The process died or was too slow. ``counts`` is False when the picture cannot be to blame."""
+    """The process died or was too slow. ``counts`` is False when the picture cannot be to blame.
 
-    def __init__(self, reason: str, detail: str, *, counts: bool = True) -> None:
+    ``is_final``: another try would end the same way.
+    """
+
+    def __init__(self, reason: str, detail: str, *, counts: bool = True, is_final: bool = False) -> None:
         super().__init__(detail)
         self.reason = reason
         self.detail = detail
         self.counts = counts
+        self.is_final = is_final
 
 
 class DecodeProcess:
@@ -53,7 +63,7 @@ class DecodeProcess:
         child = self._child
         return None if child is None or child.poll() is not None else child.pid
 
-    def decode(self, data: bytes) -> Decoded:
+    def decode(self, data: bytes, allowance: Allowance) -> Decoded:
         """Decode in the child, starting it when there is none.
 
         Raises:
@@ -66,17 +76,21 @@ class DecodeProcess:
             request = anonymous_file([data])
         except OSError as error:
             raise UnavailableError(f"The picture cannot be handed to its decode process: {error}.") from error
+        seconds = opening_seconds(len(data), self._limits, allowance)
         try:
-            self._ask(link, request, len(data))
+            self._ask(link, request, len(data), allowance)
+            link.settimeout(wall_seconds(seconds))
             answer, descriptor = receive(link)
+            if "seconds" in answer:  # the header is read
+                seconds = float(answer["seconds"])
+                link.settimeout(wall_seconds(seconds))
+                answer, descriptor = receive(link)
         except TimeoutError:
             self.stop()
-            detail = f"Decoding did not end within {self._limits.seconds:g} seconds"
-            raise ProcessLostError("timeout", detail) from None
+            detail = f"Decoding did not end within {wall_seconds(seconds):,.0f} seconds."
+            raise ProcessLostError("timeout", detail, is_final=True) from None
         except OSError:
-            raise ProcessLostError(
-                "crashed", f"The decode process died of {self._cause_of_death()}"
-            ) from None
+            raise self._lost(seconds, allowance) from None
         if "reason" in answer:
             _discard(descriptor)
             raise ImageRejected(answer["reason"], answer["detail"])
@@ -104,14 +118,28 @@ class DecodeProcess:
         if child is not None:
             child.returncode = 0  # not ours to wait for
 
-    def _ask(self, link: socket.socket, request: int, length: int) -> None:
+    def _lost(self, seconds: float, allowance: Allowance) -> ProcessLostError:
+        """Why the child is gone that was decoding with so much processor time."""
+        cause = self._cause_of_death()
+        if cause not in _CLOCKS:
+            return ProcessLostError("crashed", f"The decode process died of {cause}")
+        is_left = allowance.seconds < self._limits.seconds and seconds >= allowance.seconds
+        why = (
+            "which is all that was left for it."
+            if is_left
+            else "which is what its format and size may take (SIGHTLINE_IMAGING__SECONDS)."
+        )
+        detail = f"Decoding took more than {seconds:.3g} seconds of processor time, {why}"
+        return ProcessLostError("timeout", detail, is_final=True)
+
+    def _ask(self, link: socket.socket, request: int, length: int, allowance: Allowance) -> None:
         """Send the descriptor ``request`` of ``length`` bytes, close it, and wait until the child has it.
 
         A child that is being killed may still take the request into its socket.
         """
         try:
-            link.settimeout(self._limits.seconds)
-            send(link, {"bytes": length}, request)
+            link.settimeout(_BEGIN_SECONDS)
+            send(link, {"bytes": length, **asdict(allowance)}, request)
             receive(link)
         except TimeoutError:
             raise
@@ -123,15 +151,18 @@ class DecodeProcess:
 
     def _collect(self, answer: dict[str, Any], descriptor: int | None) -> Decoded:
         width, height = int(answer["width"]), int(answer["height"])
-        if not 0 < width * height <= self._limits.max_pixels:
+        columns, rows = (int(length) for length in answer["rgb"])
+        most = min(self._limits.max_pixels, self._limits.whole_pixels)
+        if not (0 < width * height <= self._limits.max_pixels and 0 < columns * rows <= most):
             self.stop()
             raise ProcessLostError("crashed", "The decode process gave an impossible answer")
-        rgb = np.empty((height, width, 3), np.uint8)
+        rgb = np.empty((rows, columns, 3), np.uint8)
         thumbnail = bytearray(int(answer["thumbnail"]))
         if descriptor is None or not read_into(descriptor, [rgb.data.cast("B"), memoryview(thumbnail)]):
             self.stop()
             raise ProcessLostError("crashed", "The decode process gave fewer pixels than it said")
-        return Decoded(rgb, width, height, str(answer["format"]), bytes(thumbnail))
+        name, cpu_seconds = str(answer["format"]), float(answer["cpu"])
+        return Decoded(rgb, width, height, name, bytes(thumbnail), cpu_seconds)
 
     def _start(self) -> socket.socket:
         """Start a child and wait for its greeting, so that the picture's clock excludes the start."""
@@ -144,7 +175,7 @@ class DecodeProcess:
                     stdin=theirs.fileno(),
                     stdout=subprocess.DEVNULL,
                     stderr=complaints,
-                    env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+                    env={**os.environ, **_ONE_THREAD},
                 )
             self._link = ours
             ours.settimeout(_START_SECONDS)

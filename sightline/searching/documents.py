@@ -6,7 +6,14 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from sightline.errors import ConflictError, InputError, UnavailableError
-from sightline.records import InlineImage, RerankRequest, RerankResponse, RerankResult, StoredImage
+from sightline.records import (
+    PendingImage,
+    RerankDocument,
+    RerankRequest,
+    RerankResponse,
+    RerankResult,
+    StoredImage,
+)
 from sightline.reranker.judging import match_scores
 from sightline.reranker.records import PatchGroup
 from sightline.searching.reencoding import ENCODE_AT_ONCE
@@ -21,6 +28,7 @@ if TYPE_CHECKING:
     from sightline.serving.settings import ModelSettings
     from sightline.store.catalog import Catalog
     from sightline.store.records import Collection
+    from sightline.types import RGB
 
 ALWAYS_SERVED = "demo"
 """The model that ships; it answers in every installation."""
@@ -72,7 +80,7 @@ class Documents:
         best = tuple(results[: request.top_n])
         return RerankResponse(name, best, model.is_truncated(request.query), degraded)
 
-    def _collections(self, documents: Sequence[InlineImage | StoredImage]) -> dict[str, Collection]:
+    def _collections(self, documents: Sequence[RerankDocument]) -> dict[str, Collection]:
         names = sorted({one.collection for one in documents if isinstance(one, StoredImage)})
         return {name: self._catalog.collection(name) for name in names}
 
@@ -120,15 +128,18 @@ class Documents:
 
     def _groups(
         self,
-        documents: Sequence[InlineImage | StoredImage],
+        documents: Sequence[RerankDocument],
         model: RetrievalModel,
         sources: dict[str, CollectionPatches],
     ) -> Iterator[PatchGroup]:
         """Patches of all documents; the rows of a group are positions in ``documents``."""
-        inline = [(row, one.rgb) for row, one in enumerate(documents) if isinstance(one, InlineImage)]
+        import torch
+
+        inline = [row for row, one in enumerate(documents) if not isinstance(one, StoredImage)]
         if inline:
-            patches = model.encode_patches(model.preprocess([rgb for _, rgb in inline]))
-            yield PatchGroup([row for row, _ in inline], patches)
+            # One by one: each is made small before the next is decoded.
+            pixels = [model.preprocess([_rgb(documents[row])]) for row in inline]
+            yield PatchGroup(inline, model.encode_patches(torch.cat(pixels)))
         for name, source in sources.items():
             stored = [
                 (row, self._key(one))
@@ -146,3 +157,10 @@ class Documents:
                 f"Image {document.id} of {document.collection} is not indexed yet ({image.state})."
             )
         return image.key
+
+
+def _rgb(document: RerankDocument) -> RGB:
+    """The pixels of a picture that came with the request."""
+    if isinstance(document, StoredImage):
+        raise InputError("A stored image has no pixels of its own here.")
+    return document.decode() if isinstance(document, PendingImage) else document.rgb

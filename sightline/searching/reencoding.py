@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from sightline.errors import ImageRejected
@@ -27,7 +27,7 @@ class OriginalReader(Protocol):
 class Decoder(Protocol):
     """Bytes to pictures, safely; ``imaging.IsolatedDecoder`` is one."""
 
-    def decode_many(self, data: Sequence[bytes]) -> Sequence[Decoded | ImageRejected]: ...
+    def decode_many(self, data: Sequence[bytes]) -> Iterable[Decoded | ImageRejected]: ...
 
 
 class Reencoded(NamedTuple):
@@ -55,6 +55,8 @@ class Reencoding:
             yield self._encode(model, images[start : start + ENCODE_AT_ONCE])
 
     def _encode(self, model: Vision, images: Sequence[Image]) -> Reencoded:
+        import torch
+
         read: list[tuple[Image, bytes]] = []
         refused: list[tuple[Image, ImageRejected]] = []
         for image in images:
@@ -62,14 +64,15 @@ class Reencoding:
                 read.append((image, self._originals.read(image)))
             except ImageRejected as error:
                 refused.append((image, error))
-        decoded = self._decoder.decode_many([data for _, data in read]) if read else []
-        good = []
+        decoded = self._decoder.decode_many([data for _, data in read]) if read else ()
+        good: list[Image] = []
+        pixels: list[Tensor] = []
         for (image, _), picture in zip(read, decoded, strict=True):
             if isinstance(picture, ImageRejected):
                 refused.append((image, picture))
             else:
-                good.append((image, picture.rgb))
+                good.append(image)
+                pixels.append(model.preprocess([picture.rgb]))  # far smaller, before the next is decoded
         if not good:
             return Reencoded([], None, refused)
-        patches = model.encode_patches(model.preprocess([rgb for _, rgb in good]))
-        return Reencoded([image for image, _ in good], patches, refused)
+        return Reencoded(good, model.encode_patches(torch.cat(pixels)), refused)

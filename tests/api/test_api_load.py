@@ -94,6 +94,7 @@ def test_reranking_and_the_page_stand_in_the_same_line(held: tuple[Installation,
         ]
         until_all_wait(services, waiting)
         documents = [{"id": "a", "collection": "pictures"}]
+        documents += [{"image": "data:image/png;base64,"}]  # would be 422, were it looked at
         asked = httpx.post(f"{url}/v1/rerank", json={"query": "red", "documents": documents}, timeout=20)
         assert problem(asked, 503)["type"].endswith(":overloaded")
         assert httpx.get(f"{url}/", params={"q": "red", "collection": "pictures"}).status_code == 503

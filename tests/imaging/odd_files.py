@@ -56,8 +56,8 @@ def png(width: int, height: int, depth: int, colour: int, rows: bytes, *extra: b
 
 
 def png_bomb() -> bytes:
-    """169 megapixels in about 20 kB."""
-    return png(13_000, 13_000, 1, 0, bytes((1 + 13_000 // 8) * 13_000))
+    """324 megapixels in about 40 kB."""
+    return png(18_000, 18_000, 1, 0, bytes((1 + 18_000 // 8) * 18_000))
 
 
 def grey16(values: list[int], *extra: bytes) -> bytes:
@@ -154,7 +154,7 @@ def bad_tiff() -> bytes:
 
 
 def icon_bomb() -> bytes:
-    """An icon whose directory promises 16 × 16 and whose PNG has 169 megapixels."""
+    """An icon whose directory promises 16 × 16 and whose PNG has 324 megapixels."""
     bomb = png_bomb()
     entry = struct.pack("<BBBBHHII", 16, 16, 0, 0, 1, 32, len(bomb), 22)
     return struct.pack("<HHH", 0, 1, 1) + entry + bomb

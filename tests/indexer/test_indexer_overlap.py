@@ -89,7 +89,7 @@ def test_the_next_pictures_are_decoded_while_the_model_works(tmp_path: Path) -> 
 
     class Watched:
         def decode_many(self, data: Any) -> Any:
-            result = decode_many(data)
+            result = list(decode_many(data))
             decoded.release()
             return result
 
