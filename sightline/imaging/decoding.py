@@ -10,12 +10,12 @@ from PIL import Image, UnidentifiedImageError
 from sightline.errors import ImageRejected
 from sightline.imaging.colour import to_upright_rgb
 from sightline.imaging.decoded import Decoded
-from sightline.imaging.formats import broken_format, decodable, is_shorter_than_declared, unsupported_format
+from sightline.imaging.formats import broken_format, unsupported_format
+from sightline.imaging.lengths import is_shorter_than_declared
 from sightline.imaging.limits import Limits
+from sightline.imaging.opening import open_as_claimed
 
 if TYPE_CHECKING:
-    from PIL.ImageFile import ImageFile
-
     from sightline.types import RGB
 
 _HEAD = 1024
@@ -44,10 +44,10 @@ def decode_picture(data: bytes, limits: Limits) -> tuple[Image.Image, str]:
     check_bytes(data, limits)
     name = ""
     try:
-        with _open(data) as opened:
+        with open_as_claimed(data) as opened:
             name = opened.format or ""
             _check_pixels(opened, limits)
-            return to_upright_rgb(opened), "JPEG" if name == "MPO" else name
+            return to_upright_rgb(opened), name
     except ImageRejected:
         raise
     except Exception as error:  # Pillow raises far more than OSError
@@ -90,11 +90,6 @@ def make_thumbnail(picture: Image.Image, side: int) -> bytes:
     file = BytesIO()
     picture.save(file, "WEBP", quality=_THUMBNAIL_QUALITY, method=_THUMBNAIL_EFFORT)
     return file.getvalue()
-
-
-def _open(data: bytes) -> ImageFile:
-    """Read the header. Formats that pass for anything, or that start other programs, are not tried."""
-    return Image.open(BytesIO(data), formats=decodable())
 
 
 def _check_pixels(opened: Image.Image, limits: Limits) -> None:
