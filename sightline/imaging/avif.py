@@ -14,7 +14,7 @@ from PIL import AvifImagePlugin
 from sightline.imaging.pillow import put
 
 if TYPE_CHECKING:
-    from PIL import Image
+    from PIL._imaging import PixelAccess
 
 _MOST_ITEMS: Final = 65_536
 _CLAP: Final = struct.Struct(">IIIIiIiI")
@@ -43,7 +43,12 @@ class Items:
         """The number of the item's first property of a kind."""
         used = (link & 0x7FFF for link in self.links.get(item, []))
         return next(
-            (one for one in used if 0 < one <= len(self.properties) and self.properties[one - 1].kind == kind), None
+            (
+                one
+                for one in used
+                if 0 < one <= len(self.properties) and self.properties[one - 1].kind == kind
+            ),
+            None,
         )
 
 
@@ -63,7 +68,7 @@ class ClaimedAvif(AvifImagePlugin.AvifImageFile):
 
     aperture: tuple[int, int, int, int] | None = None
 
-    def load(self) -> Image.core.PixelAccess | None:
+    def load(self) -> PixelAccess | None:
         access = super().load()
         box, self.aperture = self.aperture, None
         if box is None:
@@ -135,7 +140,7 @@ def _read_links(data: bytes, box: Box) -> dict[int, list[int]]:
 
 
 def _aperture(data: bytes, items: Items, size: tuple[int, int]) -> tuple[int, int, int, int] | None:
-    """The clean aperture in pixels; None when there is none, or one that does not lie inside of the picture."""
+    """The clean aperture in pixels; None when there is none, or one that goes beyond the picture."""
     number = items.property_of(items.primary, b"clap")
     if number is None:
         return None

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from PIL import Image
 
 from sightline.imaging.depth import SIXTEEN_BITS, stretched, table
+from sightline.imaging.profiles import is_linear
 
 if TYPE_CHECKING:
     from PIL.ImageCms import ImageCmsTransform
@@ -147,8 +148,9 @@ def _transform(profile: bytes, mode: str) -> ImageCmsTransform | None:
     try:
         if profile:
             source = ImageCms.ImageCmsProfile(BytesIO(profile))
-            is_srgb = mode == "RGB" and "srgb" in ImageCms.getProfileDescription(source).lower()
-            if is_srgb or source.profile.xcolor_space.strip() != _PROFILE_SPACE[mode]:
+            named = mode == "RGB" and "srgb" in ImageCms.getProfileDescription(source).lower()
+            fits = source.profile.xcolor_space.strip() == _PROFILE_SPACE[mode]
+            if not fits or (named and not is_linear(profile)):
                 return None
         else:
             source = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB"))

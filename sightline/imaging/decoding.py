@@ -111,8 +111,13 @@ def _rejection(error: Exception, name: str, data: bytes, limits: Limits) -> Imag
         return ImageRejected("too_many_pixels", detail)
     if isinstance(error, MemoryError):
         return ImageRejected("crashed", "Decoding the picture needs more memory than it may take.")
+    if _is_our_mistake(error):
+        detail = (
+            f"The decoder failed with a mistake of its own, not the file's: {type(error).__name__}: {said}."
+        )
+        return ImageRejected("crashed", detail)
     if isinstance(error, UnidentifiedImageError) or not name:
-        return _unopened(data)
+        return _unopened(data, said)
     if (
         name == "TGA" and b"TRUEVISION" not in data[-64:]
     ):  # a format without a signature: more likely none at all
@@ -124,7 +129,18 @@ def _rejection(error: Exception, name: str, data: bytes, limits: Limits) -> Imag
     return ImageRejected("unreadable", f"The {name} file is broken: {said}.")
 
 
-def _unopened(data: bytes) -> ImageRejected:
+def _is_our_mistake(error: Exception) -> bool:
+    """Whether code failed in a way that nobody wrote on purpose: an assertion, or a slip in this package."""
+    if isinstance(error, AssertionError):
+        return True
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    module = "" if trace is None else str(trace.tb_frame.f_globals.get("__name__", ""))
+    return module.startswith("sightline.") and not isinstance(error, (SyntaxError, EOFError))
+
+
+def _unopened(data: bytes, said: str) -> ImageRejected:
     """Why the header did not open, by the first bytes."""
     head = data[:_HEAD]
     if unsupported := unsupported_format(head):
@@ -134,4 +150,6 @@ def _unopened(data: bytes) -> ImageRejected:
         return ImageRejected("not_an_image", "The file is no picture in a known format.")
     if is_shorter_than_declared(data):
         return ImageRejected("truncated", f"The {broken} file ends before its first pixel.")
-    return ImageRejected("unreadable", f"The file begins like {broken}, but its header makes no sense.")
+    return ImageRejected(
+        "unreadable", f"The file begins like {broken}, but its header makes no sense: {said}."
+    )

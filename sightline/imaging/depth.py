@@ -25,10 +25,17 @@ def table(white: int) -> NDArray[np.uint8]:
 
 
 def stretched(values: NDArray[Any]) -> NDArray[np.uint8]:
-    """Numbers of unknown range, of any shape, to 0…255.
+    """Numbers of unknown range, of any shape, to 0…255; the range is that of ``shares``."""
+    import numpy as np
 
-    The range is the smallest of 0…1 (float only), 0…255, 0…65535 and, for unsigned integers that use it, 0…2³² − 1
-    that holds every value, else that of the values themselves. What is not finite becomes black.
+    return np.rint(shares(values) * 255).astype(np.uint8)
+
+
+def shares(values: NDArray[Any]) -> NDArray[np.float64]:
+    """Numbers of unknown range, of any shape, to 0…1.
+
+    The range is the smallest of 0…1 (float only), 0…255, 0…65535 and, for unsigned integers that use it,
+    0…2³² − 1 that holds every value, else that of the values themselves. What is not finite becomes black.
     """
     import numpy as np
 
@@ -44,4 +51,4 @@ def stretched(values: NDArray[Any]) -> NDArray[np.uint8]:
     if top is None:
         top, real = max(high - low, np.finfo(np.float64).tiny), real - low
     real[~finite] = 0
-    return np.rint(np.clip(real / top, 0, 1) * 255).astype(np.uint8)
+    return np.clip(real / top, 0, 1)

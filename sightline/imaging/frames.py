@@ -10,7 +10,7 @@ from PIL import GifImagePlugin, WebPImagePlugin
 from sightline.imaging.pillow import clear_outside
 
 if TYPE_CHECKING:
-    from PIL import Image
+    from PIL._imaging import PixelAccess
 
 Box = tuple[int, int, int, int]
 """Left, top, right, bottom."""
@@ -31,7 +31,7 @@ def open_webp(data: bytes) -> WebPImagePlugin.WebPImageFile:
 class ClaimedGif(GifImagePlugin.GifImageFile):
     """Pillow fills the rest of the canvas with the palette's first colour."""
 
-    def load(self) -> Image.core.PixelAccess | None:
+    def load(self) -> PixelAccess | None:
         fresh = bool(self.tile)
         access = super().load()
         box = self.dispose_extent
@@ -46,7 +46,7 @@ class ClaimedWebP(WebPImagePlugin.WebPImageFile):
 
     first_frame: Box | None = None
 
-    def load(self) -> Image.core.PixelAccess | None:
+    def load(self) -> PixelAccess | None:
         access = super().load()
         box, self.first_frame = self.first_frame, None
         if box is None or _covers(box, self.size):

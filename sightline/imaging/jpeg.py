@@ -25,16 +25,7 @@ def open_jpeg(data: bytes) -> JpegImagePlugin.JpegImageFile:
     """
     if kind := _unsupported(data):
         raise ImageRejected("unsupported", f"{kind} pictures are not supported.")
-    return ClaimedJpeg(BytesIO(data))
-
-
-class ClaimedJpeg(JpegImagePlugin.JpegImageFile):
-    """Only Adobe stores inks inverted, and its marker says so; Pillow takes it for granted."""
-
-    def _open(self) -> None:
-        super()._open()
-        if self.mode == "CMYK" and "adobe" not in self.info:
-            self.tile = [tile._replace(args=("CMYK", "")) for tile in self.tile]
+    return JpegImagePlugin.JpegImageFile(BytesIO(data))
 
 
 def _unsupported(data: bytes) -> str | None:

@@ -121,7 +121,8 @@ def _ico_is_cut(data: bytes) -> bool:
     count = int.from_bytes(data[4:6], "little")
     entries = [data[at : at + 16] for at in range(6, 6 + 16 * count, 16)]
     return any(
-        len(one) < 16 or int.from_bytes(one[8:12], "little") + int.from_bytes(one[12:16], "little") > len(data)
+        len(one) < 16
+        or int.from_bytes(one[8:12], "little") + int.from_bytes(one[12:16], "little") > len(data)
         for one in entries
     )
 

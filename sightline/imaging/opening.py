@@ -61,4 +61,6 @@ def open_as_claimed(data: bytes) -> ImageFile:
 def _is_avif(data: bytes) -> bool:
     """Whether the file names AVIF among its brands, as its first one or behind a common one."""
     brands = data[8 : min(int.from_bytes(data[:4], "big"), _HEAD)]
-    return data[4:8] == b"ftyp" and any(brands[at : at + 4] in _AVIF_BRANDS for at in range(0, len(brands), 4))
+    return data[4:8] == b"ftyp" and any(
+        brands[at : at + 4] in _AVIF_BRANDS for at in range(0, len(brands), 4)
+    )

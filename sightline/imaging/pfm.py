@@ -12,6 +12,7 @@ from sightline.imaging.pillow import put
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+    from PIL._imaging import PixelAccess
 
 _CHANNELS: Final = {b"Pf": 1, b"PF": 3}
 _HEAD: Final = 200
@@ -40,7 +41,7 @@ class PfmFile(ImageFile.ImageFile):
         self._order = "<" if scale < 0 else ">"
         self.tile = [ImageFile._Tile("raw", (0, 0, width, height), place)]
 
-    def load(self) -> Image.core.PixelAccess | None:
+    def load(self) -> PixelAccess | None:
         if self.tile:
             values = self._values(self.tile[0].offset)
             put(self, Image.fromarray(stretched(values[..., 0] if self._channels == 1 else values)))
@@ -60,7 +61,8 @@ class PfmFile(ImageFile.ImageFile):
 
 def _words(head: bytes) -> tuple[list[bytes], int]:
     """The four words of the header, and where the pixels begin: behind one blank."""
-    words, at = [], 0
+    words: list[bytes] = []
+    at = 0
     while len(words) < 4:
         while head[at : at + 1].isspace():
             at += 1

@@ -16,6 +16,7 @@ from sightline.imaging.profiles import Light, light_of_gamma, light_of_profile, 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+    from PIL._imaging import PixelAccess
 
 _SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 _KEPT: Final = frozenset(
@@ -26,6 +27,13 @@ counts. Texts, of which only XMP is read, may be bombs."""
 _XMP: Final = b"XML:com.adobe.xmp\0"
 _MAX_PROFILE: Final = 1 << 20
 """Bytes of a profile, unpacked; larger ones are ignored, like broken ones."""
+_AT_ONCE: Final = 1 << 20
+"""Bytes that are unpacked at a time to count them."""
+_CHANNELS: Final = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+_ADAM7: Final = (
+    (0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1)
+)  # fmt: skip
+"""First row and column of each pass, and the steps to the next ones."""
 _TRANSFER_LINEAR: Final = 8
 _TRANSFER_HDR: Final[dict[int | None, str]] = {16: "PQ", 18: "HLG"}
 
@@ -43,7 +51,9 @@ def open_png(data: bytes) -> PngImagePlugin.PngImageFile:
         elif kind in _KEPT and _is_harmless(kind, whole):
             kept.append(bytes(whole))
     if name := _TRANSFER_HDR.get(transfer):
-        raise ImageRejected("unsupported", f"PNG pictures with high dynamic range ({name}) are not supported.")
+        raise ImageRejected(
+            "unsupported", f"PNG pictures with high dynamic range ({name}) are not supported."
+        )
     opened = ClaimedPng(BytesIO(b"".join(kept)))
     opened.is_linear = transfer == _TRANSFER_LINEAR
     return opened
@@ -82,7 +92,8 @@ class ClaimedPng(PngImagePlugin.PngImageFile):
 
     def _open(self) -> None:
         super()._open()
-        assert self.fp is not None
+        if self.fp is None or (self.mode == "P" and self.palette is None):
+            raise SyntaxError("its palette is missing")
         place = self.fp.tell()
         self.fp.seek(24)
         self._depth = self.fp.read(1)[0]
@@ -94,11 +105,13 @@ class ClaimedPng(PngImagePlugin.PngImageFile):
         if self.mode == "RGB" and self._depth == 8 and isinstance(key, tuple):
             self.info["transparency"] = tuple(value & 255 for value in key)
 
-    def load(self) -> Image.core.PixelAccess | None:
+    def load(self) -> PixelAccess | None:
         if not self.tile:
             return super().load()
         whole = self._whole()
         access = super().load()
+        if self._may_lack_rows() and _lacks_samples(whole):
+            raise EOFError("the picture is truncated: it has fewer rows than it says")
         light = self._light()
         if self._depth == 16 and self.mode in ("RGB", "RGBA") and (light or "transparency" in self.info):
             self._become(self._deep(whole), light)
@@ -110,6 +123,12 @@ class ClaimedPng(PngImagePlugin.PngImageFile):
 
     def _whole(self) -> bytes:
         return self.fp.getvalue() if isinstance(self.fp, BytesIO) else b""
+
+    def _may_lack_rows(self) -> bool:
+        """Pillow leaves rows black whose data are missing at the end of a stream that is whole in itself."""
+        bottom = self.crop((0, max(0, self.height - 2), self.width, self.height))
+        rows = [bottom.crop((0, row, self.width, row + 1)).tobytes() for row in range(bottom.height)]
+        return any(not any(row) for row in rows)
 
     def _light(self) -> Light | None:
         """What is said about light and what littlecms, given 8 bits, would not get right."""
@@ -125,13 +144,16 @@ class ClaimedPng(PngImagePlugin.PngImageFile):
         return light_of_gamma(gamma, channels) if isinstance(gamma, float) else None
 
     def _deep(self, whole: bytes) -> NDArray[np.uint16]:
-        """[H, W, C]: the loaded high bytes, with the low ones from a second reading in the other byte order."""
+        """[H, W, C]: the loaded high bytes, and the low ones by reading again in the other byte order."""
+        import numpy as np
+
         with PngImagePlugin.PngImageFile(BytesIO(whole)) as again:
             tile = again.tile[0]
             again.tile = [tile._replace(args=str(tile.args).replace("16B", "16L"))]
             low = _array(again)
         high = _array(self)
-        return (high.astype("u2") << 8) | low
+        deep: NDArray[np.uint16] = np.left_shift(high.astype(np.uint16), 8) | low
+        return deep
 
     def _become(self, samples: NDArray[np.uint16], light: Light | None) -> None:
         """Replace the loaded picture by these 16-bit samples, [H, W, C]."""
@@ -155,7 +177,9 @@ class ClaimedPng(PngImagePlugin.PngImageFile):
         """8-bit pictures: the curve as a table."""
         import numpy as np
 
-        table = to_srgb8((np.arange(256, dtype=np.uint16) * 257)[None, :, None], Light(light.curves[:1]))[0, :, 0]
+        table = to_srgb8((np.arange(256, dtype=np.uint16) * 257)[None, :, None], Light(light.curves[:1]))[
+            0, :, 0
+        ]
         clear = self.has_transparency_data
         grey = self.mode in ("1", "L", "LA")
         mode = ("LA" if clear else "L") if grey else ("RGBA" if clear else "RGB")
@@ -165,7 +189,27 @@ class ClaimedPng(PngImagePlugin.PngImageFile):
         put(self, lit)
 
 
+def _lacks_samples(data: bytes) -> bool:
+    """Whether the chunks IDAT unpack to fewer bytes than the header needs."""
+    width, height = (int.from_bytes(data[at : at + 4], "big") for at in (16, 20))
+    depth, colour, interlace = data[24], data[25], data[28]
+    passes = _ADAM7 if interlace else ((0, 0, 1, 1),)
+    missing = 0
+    for top, left, down, across in passes:
+        rows, columns = -(-(height - top) // down), -(-(width - left) // across)
+        if rows > 0 and columns > 0:
+            missing += rows * (1 + -(-columns * depth * _CHANNELS[colour] // 8))
+    unpacking = zlib.decompressobj()
+    for kind, whole in _chunks(data):
+        rest: bytes | memoryview = whole[8:-4] if kind == b"IDAT" else b""
+        while len(rest) and missing > 0 and not unpacking.eof:
+            missing -= len(unpacking.decompress(rest, _AT_ONCE))
+            rest = unpacking.unconsumed_tail
+    return missing > 0
+
+
 def _array(image: Image.Image) -> NDArray[np.uint16]:
     import numpy as np
 
-    return np.asarray(image)
+    array: NDArray[np.uint16] = np.asarray(image)
+    return array

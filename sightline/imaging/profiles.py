@@ -23,6 +23,10 @@ _ROWS_AT_ONCE: Final = 1 << 18
 """Pixels that are converted at a time: bounds the memory for floats."""
 _SRGB_TO_XYZ: Final = ((0.43607, 0.38515, 0.14307), (0.22249, 0.71687, 0.06061), (0.01392, 0.09708, 0.71410))
 """Linear sRGB to XYZ under D50, the white of profiles."""
+_SAME_PRIMARIES: Final = 0.005
+_MIDDLE: Final = 32768
+_MIDDLE_LIGHT: Final = 0.2140
+"""Light of the middle sample in sRGB."""
 _USUAL_GAMMA: Final = 1 / 2.2
 _NEAR: Final = 0.05
 """Gammas this close (as a share) to the usual one are that of sRGB."""
@@ -30,7 +34,7 @@ _NEAR: Final = 0.05
 
 @dataclass(frozen=True, eq=False)
 class Light:
-    """How samples become linear sRGB: a curve for each channel, then a matrix (None: sRGB's own primaries)."""
+    """How samples become linear sRGB: a curve for each channel, then a matrix (None: primaries of sRGB)."""
 
     curves: tuple[Curve, ...]
     matrix: NDArray[np.float32] | None = None
@@ -42,6 +46,12 @@ def light_of_profile(profile: bytes, channels: int) -> Light | None:
         return _read_profile(profile, channels)
     except (ValueError, IndexError, KeyError, ArithmeticError):  # broken; the samples are still good
         return None
+
+
+def is_linear(profile: bytes) -> bool:
+    """Whether a profile of curves says that samples are light itself, whatever its name says."""
+    light = light_of_profile(profile, 3)
+    return light is not None and abs(float(light.curves[0][_MIDDLE]) - 0.5) < 0.01
 
 
 def light_of_gamma(gamma: float, channels: int) -> Light | None:
@@ -58,7 +68,8 @@ def to_srgb8(samples: NDArray[np.uint16], light: Light) -> NDArray[np.uint8]:
     encode = _encoding()
     if light.matrix is None:
         tables = [encode[np.rint(curve * (_SAMPLES - 1)).astype(np.uint16)] for curve in light.curves]
-        return np.stack([table[samples[..., at]] for at, table in enumerate(tables)], -1)
+        stacked: NDArray[np.uint8] = np.stack([one[samples[..., at]] for at, one in enumerate(tables)], -1)
+        return stacked
     flat = samples.reshape(-1, samples.shape[-1])
     out = np.empty(flat.shape, np.uint8)
     for start in range(0, len(flat), _ROWS_AT_ONCE):
@@ -75,7 +86,8 @@ def _encoding() -> NDArray[np.uint8]:
 
     light = np.arange(_SAMPLES) / (_SAMPLES - 1)
     curve = np.where(light <= 0.0031308, light * 12.92, 1.055 * light ** (1 / 2.4) - 0.055)
-    return np.rint(curve * 255).astype(np.uint8)
+    encoding: NDArray[np.uint8] = np.rint(curve * 255).astype(np.uint8)
+    return encoding
 
 
 @lru_cache(maxsize=4)
@@ -91,20 +103,17 @@ def _read_profile(profile: bytes, channels: int) -> Light | None:
 
     tags = _tags(profile)
     space = {1: b"GRAY", 3: b"RGB "}.get(channels)
-    if profile[16:20] != space or b"A2B0" in tags or _names_srgb(tags.get(b"desc", b"")):
+    if profile[16:20] != space or b"A2B0" in tags:
         return None
     if channels == 1:
         return Light((_curve(tags[b"kTRC"]),))
     curves = tuple(_curve(tags[name]) for name in (b"rTRC", b"gTRC", b"bTRC"))
     columns = [np.frombuffer(tags[name][8:20], ">i4") / 65536 for name in (b"rXYZ", b"gXYZ", b"bXYZ")]
     matrix = np.linalg.inv(np.array(_SRGB_TO_XYZ)) @ np.stack(columns, -1)
-    is_srgb = bool(np.abs(matrix - np.eye(3)).max() < 0.005)
-    return Light(curves, None if is_srgb else matrix.astype(np.float32))
-
-
-def _names_srgb(description: bytes) -> bool:
-    plain = description.replace(b"\0", b"").lower()  # ASCII, or UTF-16 of ASCII letters
-    return b"srgb" in plain and b"linear" not in plain
+    has_srgb_primaries = bool(np.abs(matrix - np.eye(3)).max() < _SAME_PRIMARIES)
+    if has_srgb_primaries and all(abs(float(curve[_MIDDLE]) - _MIDDLE_LIGHT) < 0.01 for curve in curves):
+        return None
+    return Light(curves, None if has_srgb_primaries else matrix.astype(np.float32))
 
 
 def _tags(profile: bytes) -> dict[bytes, bytes]:

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import Final
 
-_MODES: Final = {0: "bitmap", 1: "grey", 2: "indexed", 3: "RGB", 4: "CMYK", 7: "multichannel", 8: "duotone", 9: "Lab"}
+_MODES: Final = {
+    0: "bitmap",
+    1: "grey",
+    2: "indexed",
+    3: "RGB",
+    4: "CMYK",
+    7: "multichannel",
+    8: "duotone",
+    9: "Lab",
+}
 _READ: Final = (0, 1, 2, 3, 4, 8, 9)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from io import BytesIO
 from typing import TYPE_CHECKING, Final
 
-from PIL import Image, ImageFile, TiffImagePlugin
+from PIL import ImageFile, TiffImagePlugin
 
 from sightline.errors import ImageRejected
 from sightline.imaging import tiff_fields as tags
@@ -16,6 +16,8 @@ from sightline.imaging.tiff_samples import read_samples
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from PIL._imaging import PixelAccess
 
 _BY_PILLOW: Final = (1, 2, 3, 4, 5, 6, 7, 8, 32773, 32946, 34925, 50000)
 _BY_SAMPLES: Final = (1, 5, 8, 32773, 32946, 34925, 50000)
@@ -43,7 +45,9 @@ def open_tiff(data: bytes) -> ImageFile.ImageFile:
     """
     directory = picture_directory(data)
     if directory is None or not {tags.WIDTH, tags.HEIGHT} <= set(directory.entries):
-        return TiffImagePlugin.TiffImageFile(BytesIO(data))  # it knows some mistakes of writers; else it says why
+        return TiffImagePlugin.TiffImageFile(
+            BytesIO(data)
+        )  # it knows some mistakes of writers; else it says why
     _refuse_unsupported(directory)
     if not _is_read_right(directory):
         return SampledTiff(directory)
@@ -76,7 +80,7 @@ class SampledTiff(ImageFile.ImageFile):
             if content := directory.blob(tag):
                 self.info[name] = content
 
-    def load(self) -> Image.core.PixelAccess | None:
+    def load(self) -> PixelAccess | None:
         if self.tile:
             profile = self.info.get("icc_profile", b"")
             picture, is_srgb = as_picture(self._directory, read_samples(self._directory), profile)
@@ -88,7 +92,11 @@ class SampledTiff(ImageFile.ImageFile):
 
 def _orientation(value: int) -> bytes:
     """EXIF with the one tag; a value that makes no sense means upright, and leaves the word to XMP."""
-    return b"MM\0*\0\0\0\x08\0\1\1\x12\0\3\0\0\0\1" + value.to_bytes(2, "big") + bytes(6) if 1 < value < 9 else b""
+    return (
+        b"MM\0*\0\0\0\x08\0\1\1\x12\0\3\0\0\0\1" + value.to_bytes(2, "big") + bytes(6)
+        if 1 < value < 9
+        else b""
+    )
 
 
 def _colours(directory: Directory) -> int:
@@ -144,7 +152,9 @@ def _is_read_right(directory: Directory) -> bool:
 
 def _is_odd_palette(directory: Directory) -> bool:
     """A palette of bytes where 16 bits belong, or samples that run from the lowest bit."""
-    return directory.number(tags.FILL_ORDER, 1) == 2 or max(directory.numbers(tags.COLOUR_MAP), default=0) < 256
+    return (
+        directory.number(tags.FILL_ORDER, 1) == 2 or max(directory.numbers(tags.COLOUR_MAP), default=0) < 256
+    )
 
 
 def _is_first(directory: Directory) -> bool:

@@ -8,7 +8,7 @@ from PIL import Image
 
 from sightline.errors import ImageRejected
 from sightline.imaging import tiff_fields as tags
-from sightline.imaging.depth import SIXTEEN_BITS, stretched, table
+from sightline.imaging.depth import SIXTEEN_BITS, shares, stretched, table
 from sightline.imaging.profiles import light_of_profile, to_srgb8
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def as_picture(directory: Directory, samples: NDArray[Any], profile: bytes) -> t
     if space == _PALETTE:
         return _from_palette(directory, samples[..., 0]), False
     colours, alpha = samples[..., :count], _alpha(directory, samples, count, space)
-    light = light_of_profile(profile, count) if profile and bits > 8 and samples.dtype.kind == "u" else None
+    light = light_of_profile(profile, count) if profile and bits != 8 else None
     if light is not None:
         eight = to_srgb8(_sixteen(colours, bits), light)
     else:
@@ -62,12 +62,14 @@ def _eight(values: NDArray[Any], bits: int) -> NDArray[np.uint8]:
 def _sixteen(values: NDArray[Any], bits: int) -> NDArray[np.uint16]:
     import numpy as np
 
-    if bits == 16:
-        return values
+    if bits == 0:
+        return np.rint(shares(values) * SIXTEEN_BITS).astype(np.uint16)
     return (values.astype(np.uint32) * SIXTEEN_BITS // ((1 << bits) - 1)).astype(np.uint16)
 
 
-def _alpha(directory: Directory, samples: NDArray[Any], count: int, space: int) -> tuple[int, NDArray[np.uint8]] | None:
+def _alpha(
+    directory: Directory, samples: NDArray[Any], count: int, space: int
+) -> tuple[int, NDArray[np.uint8]] | None:
     """The kind of alpha, and its values; None when no channel is one."""
     import numpy as np
 
@@ -86,11 +88,13 @@ def _alpha(directory: Directory, samples: NDArray[Any], count: int, space: int) 
     return kinds[at], _eight(values.astype(np.uint16) if bits != 8 else values, bits)
 
 
-def _assembled(eight: NDArray[np.uint8], alpha: tuple[int, NDArray[np.uint8]] | None, space: int) -> Image.Image:
+def _assembled(
+    eight: NDArray[np.uint8], alpha: tuple[int, NDArray[np.uint8]] | None, space: int
+) -> Image.Image:
     import numpy as np
 
     if space in _MODES:
-        return _of_bytes(_MODES[space], _signed_lab(eight) if space == _LAB else eight)
+        return _of_bytes(_MODES[space], _unsigned_lab(eight) if space == _ICC_LAB else eight)
     if alpha is None:
         return Image.fromarray(np.ascontiguousarray(eight[..., 0] if eight.shape[-1] == 1 else eight))
     kind, values = alpha
@@ -102,8 +106,8 @@ def _assembled(eight: NDArray[np.uint8], alpha: tuple[int, NDArray[np.uint8]] | 
     return _of_bytes("LA" if joined.shape[-1] == 2 else "RGBA", joined)
 
 
-def _signed_lab(values: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """CIE Lab stores a and b signed; Pillow keeps them with 128 added."""
+def _unsigned_lab(values: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """ICC Lab stores a and b with 128 added; Pillow reads them signed, as CIE Lab has them."""
     import numpy as np
 
     return values ^ np.array([0, 128, 128], np.uint8)
@@ -122,5 +126,5 @@ def _from_palette(directory: Directory, indices: NDArray[Any]) -> Image.Image:
         raise ImageRejected("unreadable", "The TIFF file has no palette that fits its samples.")
     colours = values[: 3 * size].reshape(3, size).T
     if values.max() >= 256:  # some writers store bytes where 16 bits belong
-        colours = colours >> 8
+        colours = np.right_shift(colours, 8)
     return Image.fromarray(colours.astype(np.uint8)[indices])

@@ -14,12 +14,33 @@ from typing import Final
 from sightline.errors import ImageRejected
 
 MARKS: Final = {b"II*\0": "<", b"MM\0*": ">", b"II+\0": "<", b"MM\0+": ">"}
-SUBFILE_TYPE, OLD_SUBFILE_TYPE, WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC = 254, 255, 256, 257, 258, 259, 262
+SUBFILE_TYPE, OLD_SUBFILE_TYPE, WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC = (
+    254,
+    255,
+    256,
+    257,
+    258,
+    259,
+    262,
+)
 FILL_ORDER, MAKE, STRIPS, ORIENTATION, SAMPLES, ROWS_PER_STRIP = 266, 271, 273, 274, 277, 278
 STRIP_BYTES, PLANAR, PREDICTOR, COLOUR_MAP, TILE_WIDTH, TILE_HEIGHT, TILES = 279, 284, 317, 320, 322, 323, 324
 TILE_BYTES, INSIDE, INK_SET, EXTRA, FORMAT, SUBSAMPLING, XMP = 325, 330, 332, 338, 339, 530, 700
 PROFILE, CR2_SLICES, DNG_VERSION = 34675, 50752, 50706
-_KINDS: Final = {1: "B", 2: "B", 3: "H", 4: "I", 6: "b", 7: "B", 8: "h", 9: "i", 13: "I", 16: "Q", 17: "q", 18: "Q"}
+_KINDS: Final = {
+    1: "B",
+    2: "B",
+    3: "H",
+    4: "I",
+    6: "b",
+    7: "B",
+    8: "h",
+    9: "i",
+    13: "I",
+    16: "Q",
+    17: "q",
+    18: "Q",
+}
 _LENGTHS: Final = {5: 8, 10: 8, 11: 4, 12: 8} | {kind: struct.calcsize(code) for kind, code in _KINDS.items()}
 _MOST_DIRECTORIES: Final = 64
 _MOST_ENTRIES: Final = 4096
@@ -80,7 +101,7 @@ class Directory:
 
 
 def read_directories(data: bytes) -> list[Directory]:
-    """All directories: the chain, each followed by those inside of it. Empty when the header leads nowhere."""
+    """All directories: the chain, each followed by those inside of it. None when the header is broken."""
     order = MARKS.get(data[:4])
     if order is None:
         return []
@@ -141,9 +162,7 @@ def _read(data: bytes, order: str, big: bool, at: int) -> Directory | None:
     end = at + head + count * step
     if not 0 < count <= _MOST_ENTRIES or end > len(data):
         return None
-    entries = {
-        tag: entry for tag, entry in _entries(data, order + entry_code, pointer, range(at + head, end, step))
-    }
+    entries = dict(_entries(data, order + entry_code, pointer, range(at + head, end, step)))
     next_at = struct.unpack_from(order + pointer, data, end)[0] if end + room <= len(data) else 0
     return Directory(data, order, big, entries, next_at)
 

@@ -29,6 +29,8 @@ _FILES_INSIDE: Final = {33003: "JPEG2000", 33005: "JPEG2000", 34712: "JPEG2000",
 _YCC_INSIDE: Final = 33003
 _YCC: Final = 6
 _MOST_SEGMENTS: Final = 1 << 20
+_LARGE_TILE: Final = 1 << 24
+"""Pixels that a tile may have though the picture has fewer."""
 _UNSIGNED, _SIGNED, _FLOAT = 1, 2, 3
 
 
@@ -81,7 +83,9 @@ def read_samples(directory: Directory) -> NDArray[Any]:
             whole = np.zeros((layout.height, layout.width, layout.channels), part.dtype)
         rows = min(segment.height, layout.height - segment.top)
         columns = min(segment.width, layout.width - segment.left)
-        target = whole[segment.top : segment.top + rows, segment.left : segment.left + columns, segment.channels]
+        target = whole[
+            segment.top : segment.top + rows, segment.left : segment.left + columns, segment.channels
+        ]
         target[...] = part[:rows, :columns, : target.shape[-1]]
     if whole is None:
         raise ImageRejected("unreadable", "The TIFF file names no strips and no tiles.")
@@ -98,7 +102,9 @@ def _layout(directory: Directory) -> Layout:
     whole = depth in (16, 32, 64) if kind == _FLOAT else depth in (8, 16, 32) or 0 < depth < 16
     if not whole or (kind == _SIGNED and depth not in (8, 16, 32)):
         words = {_FLOAT: "float", _SIGNED: "signed"}.get(kind, "")
-        raise ImageRejected("unsupported", f"TIFF pictures with {depth}-bit {words} samples are not supported.")
+        raise ImageRejected(
+            "unsupported", f"TIFF pictures with {depth}-bit {words} samples are not supported."
+        )
     return Layout(
         directory.number(tags.WIDTH, 0),
         directory.number(tags.HEIGHT, 0),
@@ -122,12 +128,14 @@ def _segments(directory: Directory, layout: Layout) -> Iterator[Segment]:
     lengths = directory.numbers(tags.TILE_BYTES if tiled else tags.STRIP_BYTES)
     width = directory.number(tags.TILE_WIDTH, 0) if tiled else layout.width
     rows = directory.number(tags.TILE_HEIGHT if tiled else tags.ROWS_PER_STRIP, 0 if tiled else layout.height)
-    if not 0 < width <= 1 << 20 or rows <= 0:
-        raise ImageRejected("unreadable", "The strips or tiles of the TIFF file have no size.")
     rows = rows if tiled else min(rows, layout.height)
+    if not 0 < width * rows <= max(_LARGE_TILE, layout.width * layout.height):
+        raise ImageRejected("unreadable", "The size of the TIFF file's strips or tiles makes no sense.")
     places = list(_places(layout, width, rows))
     if len(offsets) < len(places):
-        raise ImageRejected("truncated", f"The TIFF file names {len(offsets)} of {len(places)} strips or tiles.")
+        raise ImageRejected(
+            "truncated", f"The TIFF file names {len(offsets)} of {len(places)} strips or tiles."
+        )
     for number, (channels, top, left) in enumerate(places):
         start = offsets[number]
         length = lengths[number] if number < len(lengths) else len(directory.data)
@@ -232,11 +240,10 @@ def _whole(data: bytes, size: int) -> bytes:
 
 def _by_libtiff(segment: Segment, layout: Layout, row_bytes: int) -> bytes:
     """The segment as a TIFF of bytes: one strip of 8-bit grey, with its compression and no predictor."""
-    described = {
-        tags.WIDTH: row_bytes, tags.HEIGHT: segment.height, tags.BITS: 8, tags.COMPRESSION: layout.compression,
-        tags.PHOTOMETRIC: 1, tags.FILL_ORDER: 2 if layout.reversed_bits else 1, tags.STRIPS: 8, tags.SAMPLES: 1,
-        tags.ROWS_PER_STRIP: segment.height, tags.STRIP_BYTES: len(segment.data),
-    }  # fmt: skip
+    described = {tags.WIDTH: row_bytes, tags.HEIGHT: segment.height, tags.BITS: 8, tags.SAMPLES: 1}
+    described |= {tags.COMPRESSION: layout.compression, tags.PHOTOMETRIC: 1, tags.STRIPS: 8}
+    described |= {tags.FILL_ORDER: 2 if layout.reversed_bits else 1}
+    described |= {tags.ROWS_PER_STRIP: segment.height, tags.STRIP_BYTES: len(segment.data)}
     place = 8 + len(segment.data) + len(segment.data) % 2
     head = b"II*\0" + struct.pack("<I", place) + segment.data + b"\0" * (len(segment.data) % 2)
     entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in sorted(described.items()))
@@ -250,7 +257,9 @@ def _file_inside(segment: Segment, layout: Layout) -> NDArray[np.uint8]:
 
     with Image.open(BytesIO(segment.data), formats=(_FILES_INSIDE[layout.compression],)) as opened:
         if opened.size != (segment.width, segment.height):
-            raise ImageRejected("unreadable", "A strip or tile of the TIFF file has another size than it says.")
+            raise ImageRejected(
+                "unreadable", "A strip or tile of the TIFF file has another size than it says."
+            )
         picture = opened.convert("RGB") if layout.channels == 3 and opened.mode != "RGB" else opened
         if layout.compression == _YCC_INSIDE and picture.mode == "RGB":
             picture = Image.frombytes("YCbCr", picture.size, picture.tobytes()).convert("RGB")

@@ -44,7 +44,9 @@ class Case:
 def ramp(width: int = 20, height: int = 12) -> Pixels:
     """Every pixel another colour, no symmetry."""
     rows, columns = np.mgrid[0:height, 0:width]
-    stacked = np.stack([columns * 255 // (width - 1), rows * 255 // (height - 1), (columns * rows * 7) % 256], -1)
+    stacked = np.stack(
+        [columns * 255 // (width - 1), rows * 255 // (height - 1), (columns * rows * 7) % 256], -1
+    )
     return stacked.astype(np.uint8)
 
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 from tests.imaging.hostile import avif
 from tests.imaging.hostile.case import Case, ramp
-from tests.imaging.hostile.tiff import picture, tiff
+from tests.imaging.hostile.tiff_writer import picture, tiff
 from tests.imaging.odd_files import encoded, noise
 
 
@@ -70,8 +70,21 @@ BORDERS: dict[str, Callable[[bytes], list[int]]] = {
     "PPM": lambda data: [15],
     "QOI": lambda data: [14],
 }
-_LEAST = {"PNG": 8, "JPEG": 3, "WEBP": 12, "AVIF": 12, "GIF": 6, "BMP": 20, "TIFF": 8, "TIFF-DEFLATE": 8, "PPM": 15, "QOI": 4}
+_LEAST = {
+    "PNG": 8,
+    "JPEG": 3,
+    "WEBP": 12,
+    "AVIF": 12,
+    "GIF": 6,
+    "BMP": 20,
+    "TIFF": 8,
+    "TIFF-DEFLATE": 8,
+    "PPM": 15,
+    "QOI": 4,
+}
 """Bytes that it takes to tell the format."""
+_TOO_SHORT = {"PNG": 3, "JPEG": 1, "WEBP": 6, "AVIF": 6, "GIF": 3}
+"""Lengths at which nobody can tell it."""
 
 
 def lengths(name: str) -> list[int]:
@@ -90,9 +103,9 @@ def cases() -> Iterator[Case]:
                 lambda name=name, length=length: whole(name)[:length],
                 reason="truncated",
             )
-        if name not in ("PPM", "BMP", "TIFF", "TIFF-DEFLATE", "QOI"):
-            short = _LEAST[name] // 2
-            yield Case(f"cut-{name.lower()}-{short}", lambda name=name: whole(name)[: _LEAST[name] // 2], reason="not_an_image")
+        if length := _TOO_SHORT.get(name):
+            data = whole(name)[:length]
+            yield Case(f"cut-{name.lower()}-{length}", lambda data=data: data, reason="not_an_image")
     icon = encoded(Image.fromarray(ramp()), "ICO")
     for length in (22, len(icon) // 2):
         yield Case(f"cut-ico-{length}", lambda length=length: icon[:length], reason="truncated")

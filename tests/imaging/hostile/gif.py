@@ -65,9 +65,15 @@ def placed(size: tuple[int, int], at: tuple[int, int], key: int | None) -> Pixel
 
 def placements() -> Iterator[Case]:
     for (size, at), key, interlace in product(
-        (((9, 7), (0, 0)), ((20, 12), (0, 0)), ((20, 12), (5, 3)), ((9, 30), (0, 23))), (None, 2), (False, True)
+        (((9, 7), (0, 0)), ((20, 12), (0, 0)), ((20, 12), (5, 3)), ((9, 30), (0, 23))),
+        (None, 2),
+        (False, True),
     ):
-        parts = (f"gif-{size[0]}x{size[1]}-at-{at[0]}-{at[1]}", "key" if key else "", "rows" if interlace else "")
+        parts = (
+            f"gif-{size[0]}x{size[1]}-at-{at[0]}-{at[1]}",
+            "key" if key else "",
+            "rows" if interlace else "",
+        )
         one = frame(indices(), *at, key, interlace)
         yield Case("-".join(filter(None, parts)), partial(screen, *size, one), placed(size, at, key))
 
@@ -82,7 +88,9 @@ def cases() -> Iterator[Case]:
     yield Case("gif-own-palette", partial(screen, 20, 12, own), swapped)
     yield Case("gif-only-own-palette", partial(screen, 20, 12, own, palette=False), swapped)
     second = frame(indices()[::-1].copy(), 0, 0, None, False)
-    yield Case("gif-second-frame-larger", partial(screen, 20, 12, one, second), placed((20, 12), (2, 1), None))
+    yield Case(
+        "gif-second-frame-larger", partial(screen, 20, 12, one, second), placed((20, 12), (2, 1), None)
+    )
     late = frame(np.zeros((12, 20), np.uint8), 0, 0, None, False)
     yield Case("gif-small-frame-first", partial(screen, 20, 12, one, late), placed((20, 12), (2, 1), None))
     yield Case("gif-junk-behind", lambda: screen(20, 12, one) + b"PK\3\4junk", placed((20, 12), (2, 1), None))

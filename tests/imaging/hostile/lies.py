@@ -14,8 +14,18 @@ from tests.imaging.hostile.case import Case, of, ramp
 from tests.imaging.hostile.gif import frame, indices, screen
 from tests.imaging.hostile.jpeg import behind_start, plain, segment
 from tests.imaging.hostile.png import SIGNATURE, header, packed, whole
-from tests.imaging.hostile.tiff import Directory, picture, tiff
-from tests.imaging.odd_files import bmp_header_only, chunk, encoded, endless_gif, huge_jpeg_header, icon_bomb, png, png_bomb, quarters
+from tests.imaging.hostile.tiff_writer import Directory, picture, tiff
+from tests.imaging.odd_files import (
+    bmp_header_only,
+    chunk,
+    encoded,
+    endless_gif,
+    huge_jpeg_header,
+    icon_bomb,
+    png,
+    png_bomb,
+    quarters,
+)
 
 
 def replaced(data: bytes, at: int, new: bytes) -> bytes:
@@ -34,12 +44,16 @@ def bombs() -> Iterator[Case]:
     yield Case("bomb-tiff", partial(tiff, Directory(dict(sized), [b"x"])), reason=large)
     deep = {**sized, 258: [16] * 3, 262: 2, 277: 3}
     yield Case("bomb-tiff-deep", partial(tiff, Directory(dict(deep), [b"x"])), reason=large)
-    flate = Directory({**sized, 256: 4_000, 257: 4_000, 258: 16, 259: 8}, [zlib.compress(bytes(40_000_000))])
-    yield Case("bomb-tiff-more-than-it-says", partial(tiff, flate), np.zeros((4000, 4000, 3), np.uint8))
+    flate = Directory({**sized, 256: 900, 257: 900, 258: 16, 259: 8}, [zlib.compress(bytes(4_000_000))])
+    yield Case("bomb-tiff-more-than-it-says", partial(tiff, flate), np.zeros((900, 900, 3), np.uint8))
     size = struct.pack(">II", 60_000, 60_000)
     jp2 = encoded(Image.fromarray(ramp()), "JPEG2000")
     yield Case("bomb-jp2", lambda: replaced(jp2, jp2.index(b"ihdr") + 4, size), reason=large)
-    yield Case("bomb-psd", lambda: b"8BPS" + struct.pack(">H6xHIIHH", 1, 3, 30_000, 30_000, 8, 3) + bytes(14), reason=large)
+    yield Case(
+        "bomb-psd",
+        lambda: b"8BPS" + struct.pack(">H6xHIIHH", 1, 3, 30_000, 30_000, 8, 3) + bytes(14),
+        reason=large,
+    )
     qoi = encoded(Image.fromarray(ramp()), "QOI")
     yield Case("bomb-qoi", lambda: replaced(qoi, 4, size), reason=large)
     yield Case("bomb-ppm", lambda: b"P6\n60000 60000\n255\n" + bytes(99), reason=large)
@@ -95,7 +109,9 @@ def directories() -> Iterator[Case]:
         data = partial(tiff, Directory(one.tags | tags, strips))
         yield Case(f"lie-tiff-{name}", data, reason="unreadable")
     far = tiff(one)
-    yield Case("lie-tiff-directory-far", lambda: far[:4] + struct.pack("<I", 9_999_999) + far[8:], reason="truncated")
+    yield Case(
+        "lie-tiff-directory-far", lambda: far[:4] + struct.pack("<I", 9_999_999) + far[8:], reason="truncated"
+    )
     yield Case("lie-tiff-entries", lambda: b"II*\0\x08\0\0\0\xff\xff" + bytes(100), reason="truncated")
     beyond = Directory(one.tags | {279: [9_000_000] * len(one.strips)}, one.strips)
     yield Case("lie-tiff-lengths", partial(tiff, beyond), ramp())
@@ -103,7 +119,7 @@ def directories() -> Iterator[Case]:
     fewer = Directory(planes.tags, planes.strips[:-1])
     yield Case("lie-tiff-strip-missing", partial(tiff, fewer), reason="truncated")
     short = Directory({**picture(ramp(), 2, compression=8).tags}, [zlib.compress(b"short")] * 3)
-    yield Case("lie-tiff-strips-short", partial(tiff, short), reason="truncated")
+    yield Case("lie-tiff-strips-short", partial(tiff, short), reason="unreadable")
 
 
 def polyglots() -> Iterator[Case]:
@@ -111,7 +127,12 @@ def polyglots() -> Iterator[Case]:
     flat = of(quarters())
     script = segment(0xFE, b"*/=1;alert(1)/*")
     yield Case("polyglot-jpeg-script", lambda: behind_start(plain(), script), flat, tolerance=8)
-    yield Case("polyglot-jpeg-zip", lambda: plain() + b"PK\3\4" + bytes(300) + b"PK\5\6" + bytes(18), flat, tolerance=8)
+    yield Case(
+        "polyglot-jpeg-zip",
+        lambda: plain() + b"PK\3\4" + bytes(300) + b"PK\5\6" + bytes(18),
+        flat,
+        tolerance=8,
+    )
     yield Case("polyglot-jpeg-pdf", lambda: plain() + b"%PDF-1.7\n%%EOF", flat, tolerance=8)
     gif = screen(9, 7, frame(indices(), 0, 0, None, False))
     yield Case("polyglot-gif-script", lambda: gif[:-1] + b"!\xfe\x03*/=\0;//", gif_pixels())
@@ -120,7 +141,9 @@ def polyglots() -> Iterator[Case]:
     inner = packed(ramp().astype(np.uint16), 8)
     yield Case("polyglot-png-jpeg", partial(_png_then, inner, plain()), ramp())
     yield Case("polyglot-html-jpeg", lambda: b"<html>" + plain(), reason="not_an_image")
-    yield Case("polyglot-text-png", lambda: b"hello" + whole(ramp().astype(np.uint16), 8, 2), reason="not_an_image")
+    yield Case(
+        "polyglot-text-png", lambda: b"hello" + whole(ramp().astype(np.uint16), 8, 2), reason="not_an_image"
+    )
 
 
 def gif_pixels() -> np.ndarray:

@@ -15,7 +15,9 @@ from tests.imaging.hostile.inks import patches, printed
 from tests.imaging.odd_files import encoded, quarters
 
 
-def bmp(bits: int, rows: bytes, *, masks: tuple[int, ...] = (), down: bool = False, palette: bytes = b"") -> bytes:
+def bmp(
+    bits: int, rows: bytes, *, masks: tuple[int, ...] = (), down: bool = False, palette: bytes = b""
+) -> bytes:
     """20 × 12, rows from the bottom unless ``down``."""
     extra = struct.pack(f"<{len(masks)}I", *masks)
     start = 54 + len(extra) + len(palette)
@@ -37,11 +39,14 @@ def bitmaps() -> Iterator[Case]:
             parts = [channel >> (8 - depth) for channel, depth in zip((red, green, blue), bits, strict=True)]
             word = parts[0] << (bits[1] + bits[2]) | parts[1] << bits[2] | parts[2]
             expected = np.stack(
-                [np.rint(part * 255 / ((1 << depth) - 1)) for part, depth in zip(parts, bits, strict=True)], -1
+                [np.rint(part * 255 / ((1 << depth) - 1)) for part, depth in zip(parts, bits, strict=True)],
+                -1,
             )
             rows = word[::step].astype("<u2").tobytes()
             data = partial(bmp, 16, rows, masks=masks, down=down)
-            yield Case(f"bmp-16-{''.join(map(str, bits))}{name}", data, expected.astype(np.uint8), tolerance=8)
+            yield Case(
+                f"bmp-16-{''.join(map(str, bits))}{name}", data, expected.astype(np.uint8), tolerance=8
+            )
     colours = np.random.default_rng(8).integers(0, 256, (256, 4)).astype(np.uint8)
     colours[:, 3] = 0
     eight = partial(bmp, 8, grey()[::-1].tobytes(), palette=colours.tobytes())
@@ -57,7 +62,9 @@ def anymaps() -> Iterator[Case]:
     ten = np.rint(grey() / 255 * 1023).astype(">u2")
     yield Case("pgm-10", lambda: b"P5\n" + size + b"1023\n" + ten.tobytes(), as_rgb(grey()), tolerance=1)
     wide = ramp().astype(">u2") * 257
-    yield Case("ppm-16", lambda: b"P6\n" + size + b"65535\n" + wide.astype(">u2").tobytes(), ramp(), tolerance=1)
+    yield Case(
+        "ppm-16", lambda: b"P6\n" + size + b"65535\n" + wide.astype(">u2").tobytes(), ramp(), tolerance=1
+    )
     words = b" ".join(b"%d" % value for value in ramp().reshape(-1))
     yield Case("ppm-in-words", lambda: b"P3\n# a comment\n" + size + b"255\n" + words, ramp())
     shades = b" ".join(b"%d" % value for value in grey().reshape(-1))
@@ -68,7 +75,11 @@ def anymaps() -> Iterator[Case]:
     for order, sign in (("<", b"-1.0"), (">", b"1.0")):
         values = (grey() / 255).astype(order + "f4")[::-1].tobytes()
         name = "le" if order == "<" else "be"
-        yield Case(f"pfm-grey-{name}", partial(bytes.join, b"", (b"Pf\n", size, sign + b"\n", values)), as_rgb(grey()))
+        yield Case(
+            f"pfm-grey-{name}",
+            partial(bytes.join, b"", (b"Pf\n", size, sign + b"\n", values)),
+            as_rgb(grey()),
+        )
         colours = (ramp() / 255).astype(order + "f4")[::-1].tobytes()
         data = partial(bytes.join, b"", (b"PF\n", size, sign + b"\n", colours))
         yield Case(f"pfm-colour-{name}", data, ramp(), tolerance=1)
@@ -91,7 +102,12 @@ def photoshop() -> Iterator[Case]:
     yield Case("psd-cmyk", partial(psd, 4, ink), printed, tolerance=3)
     deep = (ramp().astype(np.uint16) * 257).astype(">u2").transpose(2, 0, 1)
     yield Case("psd-rgb16", partial(psd, 3, deep, 16), reason="unsupported", says="16-bit")
-    yield Case("psd-multichannel", partial(psd, 7, ramp().transpose(2, 0, 1)), reason="unsupported", says="multichannel")
+    yield Case(
+        "psd-multichannel",
+        partial(psd, 7, ramp().transpose(2, 0, 1)),
+        reason="unsupported",
+        says="multichannel",
+    )
 
 
 def jpeg2000() -> Iterator[Case]:
@@ -144,7 +160,14 @@ def no_pictures() -> Iterator[Case]:
 
 def small_formats() -> Iterator[Case]:
     picture = Image.fromarray(ramp())
-    for name, options in (("TGA", {}), ("TGA", {"rle": True}), ("QOI", {}), ("SGI", {}), ("PCX", {}), ("DDS", {})):
+    for name, options in (
+        ("TGA", {}),
+        ("TGA", {"rle": True}),
+        ("QOI", {}),
+        ("SGI", {}),
+        ("PCX", {}),
+        ("DDS", {}),
+    ):
         tail = "-rle" if options else ""
         yield Case(f"{name.lower()}{tail}", partial(encoded, picture, name, **options), ramp())
     for name, sizes in product(("ICO",), ([(16, 16)], [(16, 16), (32, 32)])):

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from tests.imaging.hostile.case import Case, Pixels, as_rgb, grey, on_white, ramp
+from tests.imaging.hostile.case import Case, Pixels, as_rgb, on_white, ramp
 from tests.imaging.hostile.profiles import icc_gamma, icc_grey
 from tests.imaging.odd_files import chunk, encoded
 
@@ -37,7 +37,9 @@ def whole(samples: NDArray[np.uint16], depth: int, colour: int, *extra: bytes, a
     """A PNG file of these samples; ``extra`` chunks come before the pixels, ``after`` behind them."""
     body = chunk(b"IDAT", zlib.compress(packed(samples, depth)))
     height, width = samples.shape[:2]
-    return b"".join((SIGNATURE, header(width, height, depth, colour), *extra, body, after, chunk(b"IEND", b"")))
+    return b"".join(
+        (SIGNATURE, header(width, height, depth, colour), *extra, body, after, chunk(b"IEND", b""))
+    )
 
 
 def iccp(profile: bytes) -> bytes:
@@ -57,7 +59,9 @@ def shallow(samples: NDArray[np.uint16], depth: int) -> NDArray[np.uint8]:
 
 def srgb(linear: NDArray[np.float64]) -> NDArray[np.uint8]:
     """IEC 61966-2-1."""
-    curve = np.where(linear <= 0.0031308, linear * 12.92, 1.055 * np.maximum(linear, 1e-9) ** (1 / 2.4) - 0.055)
+    curve = np.where(
+        linear <= 0.0031308, linear * 12.92, 1.055 * np.maximum(linear, 1e-9) ** (1 / 2.4) - 0.055
+    )
     return np.rint(np.clip(curve, 0, 1) * 255).astype(np.uint8)
 
 
@@ -107,9 +111,13 @@ def linear() -> Iterator[Case]:
     one = wide[..., 0]
     grey_light = partial(whole, one, 16, 0, iccp(icc_grey(1.0)))
     yield Case("png-grey16-linear-profile", grey_light, as_rgb(srgb(one / 65535)), tolerance=2)
-    yield Case("png-grey16-linear-gama", partial(whole, one, 16, 0, gama), as_rgb(srgb(one / 65535)), tolerance=2)
+    yield Case(
+        "png-grey16-linear-gama", partial(whole, one, 16, 0, gama), as_rgb(srgb(one / 65535)), tolerance=2
+    )
     eight = (wide >> 8).astype(np.uint16)
-    yield Case("png-rgb8-linear-profile", partial(whole, eight, 8, 2, iccp(light)), srgb(eight / 255), tolerance=3)
+    yield Case(
+        "png-rgb8-linear-profile", partial(whole, eight, 8, 2, iccp(light)), srgb(eight / 255), tolerance=3
+    )
     yield Case("png-rgb8-linear-gama", partial(whole, eight, 8, 2, gama), srgb(eight / 255), tolerance=3)
     usual = chunk(b"gAMA", struct.pack(">I", 45_455))
     yield Case("png-rgb8-usual-gama", partial(whole, eight, 8, 2, usual), eight.astype(np.uint8))
@@ -121,7 +129,15 @@ def linear() -> Iterator[Case]:
 
 def interlaced(samples: NDArray[np.uint16], depth: int, colour: int) -> bytes:
     """Adam7."""
-    passes = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))
+    passes = (
+        (0, 0, 8, 8),
+        (0, 4, 8, 8),
+        (4, 0, 8, 4),
+        (0, 2, 4, 4),
+        (2, 0, 4, 2),
+        (0, 1, 2, 2),
+        (1, 0, 2, 1),
+    )
     parts = (samples[y::dy, x::dx] for y, x, dy, dx in passes)
     rows = b"".join(packed(part, depth) for part in parts if part.size)
     height, width = samples.shape[:2]
@@ -171,8 +187,12 @@ def shapes() -> Iterator[Case]:
     yield Case("png-1x1", partial(whole, dot, 8, 2), dot.astype(np.uint8))
 
 
-def lists(name: str, samples: NDArray[np.uint16], depth: int, colour: int, expected: Pixels) -> Iterator[Case]:
-    yield Case(f"png-{name}", partial(whole, samples, depth, colour), expected, tolerance=1 if depth == 16 else 0)
+def lists(
+    name: str, samples: NDArray[np.uint16], depth: int, colour: int, expected: Pixels
+) -> Iterator[Case]:
+    yield Case(
+        f"png-{name}", partial(whole, samples, depth, colour), expected, tolerance=1 if depth == 16 else 0
+    )
     turned = partial(interlaced, samples, depth, colour)
     yield Case(f"png-{name}-adam7", turned, expected, tolerance=1 if depth == 16 else 0)
 

@@ -30,7 +30,9 @@ def _profile(space: bytes, tags: dict[bytes, bytes]) -> bytes:
         padded = content + b"\0" * (-len(content) % 4)
         table += struct.pack(">4sII", name, at + len(body), len(content))
         body += padded
-    head = struct.pack(">4sI", b"test", 0x02400000) + b"mntr" + space + b"XYZ " + bytes(12) + b"acsp" + bytes(28)
+    head = (
+        struct.pack(">4sI", b"test", 0x02400000) + b"mntr" + space + b"XYZ " + bytes(12) + b"acsp" + bytes(28)
+    )
     head += struct.pack(">3i", *(round(value * 65536) for value in WHITE)) + bytes(48)
     whole = head + struct.pack(">I", len(tags)) + table + body
     return struct.pack(">I", len(whole) + 4) + whole

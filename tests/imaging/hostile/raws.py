@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tests.imaging.hostile.case import Case, ramp
-from tests.imaging.hostile.tiff import Directory, picture, tiff
+from tests.imaging.hostile.tiff_writer import Directory, picture, tiff
 
 SENSOR, LINEAR = 32803, 34892
 
@@ -23,7 +23,9 @@ def sensor(photometric: int = SENSOR, compression: int = 1) -> Directory:
     return picture(values, photometric, compression=compression, tags={254: 0})
 
 
-def camera_raw(maker: bytes, photometric: int = SENSOR, order: str = "<", tags: dict[int, Any] | None = None) -> bytes:
+def camera_raw(
+    maker: bytes, photometric: int = SENSOR, order: str = "<", tags: dict[int, Any] | None = None
+) -> bytes:
     """As DNG and NEF do it: the sensor's values in a directory inside of the thumbnail's."""
     first = thumbnail(maker, tags)
     return tiff(Directory(first.tags, first.strips, [sensor(photometric)]), order=order)
@@ -65,7 +67,9 @@ def cases() -> Iterator[Case]:
         yield Case(f"raw-{name}", partial(camera_raw, maker), reason="unsupported", says=words)
     chained = partial(tiff, thumbnail(b"Maker"), sensor())
     yield Case("raw-chained", chained, reason="unsupported", says="camera raw")
-    yield Case("raw-sensor-first", partial(tiff, sensor(), thumbnail(b"M")), reason="unsupported", says="camera raw")
+    yield Case(
+        "raw-sensor-first", partial(tiff, sensor(), thumbnail(b"M")), reason="unsupported", says="camera raw"
+    )
     yield Case("raw-cr2", canon, reason="unsupported", says="camera raw (CR2)")
     for name, head in (
         ("orf", b"IIRO\x08\0\0\0"),
@@ -77,4 +81,6 @@ def cases() -> Iterator[Case]:
         ("crw", b"II\x1a\0\0\0HEAPCCDR"),
         ("mrw", b"\0MRM\0\0\0\0"),
     ):
-        yield Case(f"raw-{name}", partial(bytes.ljust, head, 600, b"\1"), reason="unsupported", says="camera raw")
+        yield Case(
+            f"raw-{name}", partial(bytes.ljust, head, 600, b"\1"), reason="unsupported", says="camera raw"
+        )

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import struct
-import zlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from functools import partial
 from itertools import product
 from typing import Any
@@ -14,145 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from tests.imaging.hostile.case import Case, Pixels, as_rgb, grey, of, on_white, ramp
+from tests.imaging.hostile.case import Case, as_rgb, grey, of, on_white, ramp
 from tests.imaging.hostile.inks import patches, printed
 from tests.imaging.hostile.png import deep, shallow, srgb
 from tests.imaging.hostile.profiles import icc_gamma
+from tests.imaging.hostile.tiff_writer import Directory, picture, tiff, tiles
 from tests.imaging.odd_files import encoded, quarters
-
-BYTE, ASCII, SHORT, LONG, IFD8 = 1, 2, 3, 4, 18
-_SIZES = {BYTE: (1, "B"), ASCII: (1, "B"), SHORT: (2, "H"), LONG: (4, "I"), IFD8: (8, "Q"), 7: (1, "B")}
-
-
-@dataclass
-class Directory:
-    """One image file directory: tags by number, values as numbers or bytes; ``strips`` are its pixels."""
-
-    tags: dict[int, Sequence[int] | bytes | int]
-    strips: list[bytes] = field(default_factory=list)
-    inside: list[Directory] = field(default_factory=list)
-    """SubIFDs."""
-    tiled: bool = False
-
-
-def _kind(tag: int, values: Sequence[int] | bytes) -> int:
-    if isinstance(values, bytes):
-        return ASCII if tag in (271, 272) else BYTE if tag in (700, 50706) else 7
-    return LONG if tag in (254, 256, 257, 273, 278, 279, 322, 323, 324, 325, 330) else SHORT
-
-
-def tiff(*directories: Directory, order: str = "<", big: bool = False) -> bytes:
-    """A file of these directories, chained."""
-    mark = b"II" if order == "<" else b"MM"
-    pointer, count = ("Q", "Q") if big else ("I", "H")
-    head = mark + (struct.pack(order + "HHH", 43, 8, 0) if big else struct.pack(order + "H", 42))
-    body = bytearray(head + struct.pack(order + pointer, 0))
-    link = len(head)
-    for directory in directories:
-        at = _written(body, directory, order, big)
-        struct.pack_into(order + pointer, body, link, at)
-        link = at + struct.calcsize(order + count) + len(_all_tags(directory)) * (20 if big else 12)
-    return bytes(body)
-
-
-def _all_tags(directory: Directory) -> set[int]:
-    extra = {330} if directory.inside else set()
-    places = ({324, 325} if directory.tiled else {273, 279}) if directory.strips else set()
-    return set(directory.tags) | extra | places
-
-
-def _written(body: bytearray, directory: Directory, order: str, big: bool) -> int:
-    """Append the directory and all that it holds; where it begins."""
-    tags: dict[int, Any] = dict(directory.tags)
-    offsets = [_appended(body, strip) for strip in directory.strips]
-    if offsets:
-        where, lengths = (324, 325) if directory.tiled else (273, 279)
-        tags[where] = offsets
-        tags.setdefault(lengths, [len(strip) for strip in directory.strips])
-    if directory.inside:
-        tags[330] = [_written(body, one, order, big) for one in directory.inside]
-    entries, room = b"", 8 if big else 4
-    for tag, given in sorted(tags.items()):
-        values = [given] if isinstance(given, int) else given
-        kind = _kind(tag, values)
-        content = b"".join(struct.pack(order + _SIZES[kind][1], value) for value in values)
-        if len(content) > room:
-            content = struct.pack(order + ("Q" if big else "I"), _appended(body, content))
-        entries += struct.pack(order + ("HHQ" if big else "HHI"), tag, kind, len(values)) + content.ljust(room, b"\0")
-    number = struct.pack(order + ("Q" if big else "H"), len(tags))
-    return _appended(body, number + entries + bytes(room))
-
-
-def _appended(body: bytearray, content: bytes) -> int:
-    body += b"\0" * (len(body) % 2)
-    at = len(body)
-    body += content
-    return at
-
-
-def packed(data: bytes, compression: int) -> bytes:
-    return zlib.compress(data) if compression in (8, 32946) else data
-
-
-def picture(
-    samples: NDArray[Any],
-    photometric: int,
-    *,
-    order: str = "<",
-    planar: bool = False,
-    compression: int = 1,
-    rows: int = 5,
-    tags: dict[int, Any] | None = None,
-    predictor: int = 1,
-) -> Directory:
-    """[H, W] or [H, W, C] of any type as strips."""
-    height, width = samples.shape[:2]
-    channels = samples.shape[2] if samples.ndim == 3 else 1
-    kind = {"u": 1, "i": 2, "f": 3}[samples.dtype.kind]
-    bits = samples.dtype.itemsize * 8
-    planes = [samples[..., [one]] for one in range(channels)] if planar else [samples.reshape(height, width, -1)]
-    strips = [
-        packed(_predicted(plane[at : at + rows], order, predictor), compression)
-        for plane in planes
-        for at in range(0, height, rows)
-    ]
-    described: dict[int, Any] = {256: width, 257: height, 258: [bits] * channels, 259: compression, 262: photometric}
-    described |= {277: channels, 278: rows, 284: 2 if planar else 1, 339: [kind] * channels}
-    if predictor != 1:
-        described[317] = predictor
-    return Directory(described | (tags or {}), strips)
-
-
-def _predicted(strip: NDArray[Any], order: str, predictor: int) -> bytes:
-    if predictor == 2:
-        steps = strip.copy()
-        steps[:, 1:] -= strip[:, :-1]
-        strip = steps
-    if predictor == 3:  # Adobe's: bytes of a row by significance, then differences
-        height, width, channels = strip.shape
-        parts = strip.astype(">" + strip.dtype.str[1:]).view(np.uint8).reshape(height, width * channels, -1)
-        flat = parts.transpose(0, 2, 1).reshape(height, -1)
-        steps = flat.copy()
-        steps[:, channels:] -= flat[:, :-channels]
-        return steps.tobytes()
-    return strip.astype(strip.dtype.newbyteorder(order)).tobytes()
-
-
-def tiles(samples: NDArray[np.uint8], side: int = 16, planar: bool = False) -> Directory:
-    """8-bit tiles, padded."""
-    height, width, channels = samples.shape
-    down, across = -(-height // side), -(-width // side)
-    room = np.zeros((down * side, across * side, channels), np.uint8)
-    room[:height, :width] = samples
-    planes = [room[..., [one]] for one in range(channels)] if planar else [room]
-    parts = [
-        plane[y * side : (y + 1) * side, x * side : (x + 1) * side].tobytes()
-        for plane in planes
-        for y in range(down)
-        for x in range(across)
-    ]
-    tags = {256: width, 257: height, 258: [8] * channels, 259: 1, 262: 2, 277: channels, 322: side, 323: side}
-    return Directory(tags | {284: 2 if planar else 1}, parts, tiled=True)
 
 
 def layouts() -> Iterator[Case]:
@@ -160,7 +24,11 @@ def layouts() -> Iterator[Case]:
     for order, planar, compression, deep_one in product("<>", (False, True), (1, 8), (False, True)):
         samples: NDArray[Any] = deep() if deep_one else ramp()
         expected = shallow(deep(), 16) if deep_one else ramp()
-        parts = ("rgb16" if deep_one else "rgb8", "le" if order == "<" else "be", "planes" if planar else "pixels")
+        parts = (
+            "rgb16" if deep_one else "rgb8",
+            "le" if order == "<" else "be",
+            "planes" if planar else "pixels",
+        )
         name = "-".join(("tiff", *parts, "deflate" if compression == 8 else "raw"))
         one = picture(samples, 2, order=order, planar=planar, compression=compression)
         yield Case(name, partial(tiff, one, order=order), expected, tolerance=1 if deep_one else 0)
@@ -220,7 +88,9 @@ def greys() -> Iterator[Case]:
         yield Case(f"tiff-rgb-float32-{planar:d}-{predictor}", partial(tiff, one), ramp(), tolerance=1)
     long = (ramp().astype(np.uint64) * 16_843_009).astype(np.uint32)
     for planar in (False, True):
-        yield Case(f"tiff-rgb32-{planar:d}", partial(tiff, picture(long, 2, planar=planar)), ramp(), tolerance=1)
+        yield Case(
+            f"tiff-rgb32-{planar:d}", partial(tiff, picture(long, 2, planar=planar)), ramp(), tolerance=1
+        )
     small = picture(base.astype(np.uint32), 1)
     yield Case("tiff-grey32-small-values", partial(tiff, small), as_rgb(base))
 
@@ -231,14 +101,27 @@ def bits(depth: int, photometric: int, fill: int) -> Case:
     data = np.packbits(spread.reshape(12, -1).astype(np.uint8), axis=1)
     if fill == 2:
         data = np.packbits(np.unpackbits(data, axis=1).reshape(12, -1, 8)[..., ::-1].reshape(12, -1), axis=1)
-    tags: dict[int, Any] = {256: 20, 257: 12, 258: depth, 259: 1, 262: photometric, 266: fill, 277: 1, 278: 12}
+    tags: dict[int, Any] = {
+        256: 20,
+        257: 12,
+        258: depth,
+        259: 1,
+        262: photometric,
+        266: fill,
+        277: 1,
+        278: 12,
+    }
     values = shallow(rows.astype(np.uint16), depth)
     expected = as_rgb(255 - values if photometric == 0 else values)
     if photometric == 3:
         colours = np.random.default_rng(depth).integers(0, 256, (1 << depth, 3))
         tags[320] = [int(value) * 257 for value in colours.T.reshape(-1)]
         expected = colours[rows].astype(np.uint8)
-    return Case(f"tiff-{depth}-bit-{photometric}-fill{fill}", lambda: tiff(Directory(tags, [data.tobytes()])), expected)
+    return Case(
+        f"tiff-{depth}-bit-{photometric}-fill{fill}",
+        lambda: tiff(Directory(tags, [data.tobytes()])),
+        expected,
+    )
 
 
 def directories() -> Iterator[Case]:
@@ -259,7 +142,11 @@ def directories() -> Iterator[Case]:
     for order, big in product("<>", (False, True)):
         if big:
             name = "be" if order == ">" else "le"
-            yield Case(f"bigtiff-{name}", partial(tiff, picture(ramp(), 2, order=order), order=order, big=True), ramp())
+            yield Case(
+                f"bigtiff-{name}",
+                partial(tiff, picture(ramp(), 2, order=order), order=order, big=True),
+                ramp(),
+            )
             deflated = picture(ramp(), 2, order=order, compression=8)
             yield Case(f"bigtiff-{name}-deflate", partial(tiff, deflated, order=order, big=True), ramp())
             two = partial(tiff, small, full, order=order, big=True)
@@ -287,7 +174,13 @@ def inside() -> Iterator[Case]:
     plain = encoded(flat, "JPEG", quality=95, keep_rgb=True)
     data = Directory(tags | {259: 7, 262: 2}, [plain])
     yield Case("tiff-jpeg-rgb", partial(tiff, data), of(flat), tolerance=8)
-    for code, words in ((34887, "LERC"), (50002, "JPEG XL"), (34892, "lossy JPEG"), (34661, "JBIG"), (12345, "12345")):
+    for code, words in (
+        (34887, "LERC"),
+        (50002, "JPEG XL"),
+        (34892, "lossy JPEG"),
+        (34661, "JBIG"),
+        (12345, "12345"),
+    ):
         data = Directory(tags | {259: code, 262: 2}, [b"x" * 500])
         yield Case(f"tiff-compression-{code}", partial(tiff, data), reason="unsupported", says=words)
     for name in ("tiff_lzw", "packbits", "tiff_deflate", "tiff_adobe_deflate", "zstd", "lzma"):
@@ -313,16 +206,45 @@ def others() -> Iterator[Case]:
     log = picture(np.zeros((4, 4, 3), np.uint16), 32845)
     yield Case("tiff-logluv", partial(tiff, log), reason="unsupported", says="LogLuv")
     lab = np.full((4, 4, 3), (255, 0, 0), np.uint8)
-    yield Case("tiff-lab-white", partial(tiff, picture(lab, 8)), np.full((4, 4, 3), 255, np.uint8), tolerance=2)
+    yield Case(
+        "tiff-lab-white", partial(tiff, picture(lab, 8)), np.full((4, 4, 3), 255, np.uint8), tolerance=2
+    )
     lab16 = np.full((4, 4, 3), (65535, 0, 0), np.uint16)
-    yield Case("tiff-lab16-white", partial(tiff, picture(lab16, 8)), np.full((4, 4, 3), 255, np.uint8), tolerance=2)
+    yield Case(
+        "tiff-lab16-white", partial(tiff, picture(lab16, 8)), np.full((4, 4, 3), 255, np.uint8), tolerance=2
+    )
+    yield from yccs()
     one = picture(ramp(), 2, rows=1000)
     yield Case("tiff-rows-beyond-height", partial(tiff, one), ramp())
     no_count = picture(ramp(), 2, rows=12)
-    yield Case("tiff-second-extra", partial(tiff, picture(np.concatenate([ramp(), ramp()[..., :2]], -1), 2, tags={338: [0, 0]})), ramp())
+    yield Case(
+        "tiff-second-extra",
+        partial(tiff, picture(np.concatenate([ramp(), ramp()[..., :2]], -1), 2, tags={338: [0, 0]})),
+        ramp(),
+    )
     yield Case("tiff-one-strip", partial(tiff, no_count), ramp())
     tall = np.arange(65_500).astype(np.uint8)[:, None]
     yield Case("tiff-1x65500", partial(tiff, picture(tall, 1, rows=65_500)), as_rgb(tall))
+
+
+def yccs() -> Iterator[Case]:
+    """Uncompressed YCbCr: a block of luma shares one pair of chroma. Chroma is flat here."""
+    luma = grey() // 2 + 60
+    blue, red = np.full_like(luma, 110), np.full_like(luma, 150)
+    expected = of(Image.merge("YCbCr", [Image.fromarray(one) for one in (luma, blue, red)]))
+    for across, down in ((1, 1), (2, 1), (2, 2)):
+        blocks = luma.reshape(12 // down, down, 20 // across, across).transpose(0, 2, 1, 3)
+        blocks = blocks.reshape(12 // down, 20 // across, -1)
+        chroma = np.broadcast_to(np.array([110, 150], np.uint8), (*blocks.shape[:2], 2))
+        data = np.concatenate([blocks, chroma], -1).tobytes()
+        tags: dict[int, Any] = {256: 20, 257: 12, 258: [8] * 3, 259: 1, 262: 6, 277: 3, 278: 12}
+        one = Directory(tags | {530: [across, down]}, [data])
+        yield Case(f"tiff-ycc-{across}{down}", partial(tiff, one), expected, tolerance=2)
+    planes = picture(np.stack([luma, blue, red], -1), 6, planar=True, tags={530: [1, 1]})
+    yield Case("tiff-ycc-planes", partial(tiff, planes), expected, tolerance=2)
+    colours = np.random.default_rng(2).integers(0, 256, (256, 3))
+    narrow = picture(grey(), 3, tags={320: colours.T.reshape(-1).tolist()})
+    yield Case("tiff-palette-of-bytes", partial(tiff, narrow), colours[grey()].astype(np.uint8))
 
 
 def cases() -> Iterator[Case]:
