@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from io import BytesIO
 from typing import TYPE_CHECKING
 
@@ -14,9 +15,12 @@ from sightline.imaging.formats import broken_format, unsupported_format
 from sightline.imaging.lengths import is_shorter_than_declared
 from sightline.imaging.limits import Limits
 from sightline.imaging.opening import open_as_claimed
+from sightline.imaging.own_errors import own_mistake
 
 if TYPE_CHECKING:
     from sightline.types import RGB
+
+log = logging.getLogger(__name__)
 
 _HEAD = 1024
 """Bytes that are looked at to tell what a file is that does not open."""
@@ -111,11 +115,9 @@ def _rejection(error: Exception, name: str, data: bytes, limits: Limits) -> Imag
         return ImageRejected("too_many_pixels", detail)
     if isinstance(error, MemoryError):
         return ImageRejected("crashed", "Decoding the picture needs more memory than it may take.")
-    if _is_our_mistake(error):
-        detail = (
-            f"The decoder failed with a mistake of its own, not the file's: {type(error).__name__}: {said}."
-        )
-        return ImageRejected("crashed", detail)
+    if (mistake := own_mistake(error)) is not None:
+        log.error("A picture was not decoded by a mistake of our own.", exc_info=error)
+        return ImageRejected("internal", mistake)
     if isinstance(error, UnidentifiedImageError) or not name:
         return _unopened(data, said)
     if (
@@ -127,17 +129,6 @@ def _rejection(error: Exception, name: str, data: bytes, limits: Limits) -> Imag
     if isinstance(error, NotImplementedError) or "support" in said.lower():
         return ImageRejected("unsupported", f"This kind of {name} picture is not supported: {said}.")
     return ImageRejected("unreadable", f"The {name} file is broken: {said}.")
-
-
-def _is_our_mistake(error: Exception) -> bool:
-    """Whether code failed in a way that nobody wrote on purpose: an assertion, or a slip in this package."""
-    if isinstance(error, AssertionError):
-        return True
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    module = "" if trace is None else str(trace.tb_frame.f_globals.get("__name__", ""))
-    return module.startswith("sightline.") and not isinstance(error, (SyntaxError, EOFError))
 
 
 def _unopened(data: bytes, said: str) -> ImageRejected:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from PIL import Image, ImageFile
 
+from sightline.errors import ImageRejected
 from sightline.imaging.depth import stretched
 from sightline.imaging.pillow import put
 
@@ -34,9 +35,12 @@ class PfmFile(ImageFile.ImageFile):
         assert self.fp is not None
         words, place = _words(self.fp.read(_HEAD))
         self._channels = _CHANNELS[words[0]]
-        width, height, scale = int(words[1]), int(words[2]), float(words[3])
+        try:
+            width, height, scale = int(words[1]), int(words[2]), float(words[3])
+        except ValueError:
+            raise ImageRejected("unreadable", "The header of the PFM file holds no numbers.") from None
         if width <= 0 or height <= 0 or scale == 0:
-            raise SyntaxError("the numbers of a PFM header must not be 0")
+            raise ImageRejected("unreadable", "The numbers in the header of a PFM file must not be 0.")
         self._mode, self._size = "RGB" if self._channels == 3 else "L", (width, height)
         self._order = "<" if scale < 0 else ">"
         self.tile = [ImageFile._Tile("raw", (0, 0, width, height), place)]
@@ -55,7 +59,7 @@ class PfmFile(ImageFile.ImageFile):
         count = self.width * self.height * self._channels
         data = self.fp.read(4 * count)
         if len(data) < 4 * count:
-            raise EOFError("image file is truncated")
+            raise ImageRejected("truncated", f"The PFM file has {len(data)} of {4 * count} bytes of pixels.")
         return np.frombuffer(data, self._order + "f4").reshape(self.height, self.width, self._channels)[::-1]
 
 
@@ -70,7 +74,7 @@ def _words(head: bytes) -> tuple[list[bytes], int]:
         while end < len(head) and not head[end : end + 1].isspace():
             end += 1
         if end in (at, len(head)):
-            raise SyntaxError("the PFM header is cut off")
+            raise ImageRejected("truncated", "The PFM file ends inside of its header.")
         words.append(head[at:end])
         at = end
     return words, at + 1

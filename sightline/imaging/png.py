@@ -93,7 +93,7 @@ class ClaimedPng(PngImagePlugin.PngImageFile):
     def _open(self) -> None:
         super()._open()
         if self.fp is None or (self.mode == "P" and self.palette is None):
-            raise SyntaxError("its palette is missing")
+            raise ImageRejected("unreadable", "The PNG file has no palette for its pixels.")
         place = self.fp.tell()
         self.fp.seek(24)
         self._depth = self.fp.read(1)[0]
@@ -111,7 +111,7 @@ class ClaimedPng(PngImagePlugin.PngImageFile):
         whole = self._whole()
         access = super().load()
         if self._may_lack_rows() and _lacks_samples(whole):
-            raise EOFError("the picture is truncated: it has fewer rows than it says")
+            raise ImageRejected("truncated", "The PNG file has fewer rows of pixels than its header says.")
         light = self._light()
         if self._depth == 16 and self.mode in ("RGB", "RGBA") and (light or "transparency" in self.info):
             self._become(self._deep(whole), light)
@@ -203,7 +203,10 @@ def _lacks_samples(data: bytes) -> bool:
     for kind, whole in _chunks(data):
         rest: bytes | memoryview = whole[8:-4] if kind == b"IDAT" else b""
         while len(rest) and missing > 0 and not unpacking.eof:
-            missing -= len(unpacking.decompress(rest, _AT_ONCE))
+            try:
+                missing -= len(unpacking.decompress(rest, _AT_ONCE))
+            except zlib.error:  # behind the last row, or Pillow would have found it
+                return False
             rest = unpacking.unconsumed_tail
     return missing > 0
 

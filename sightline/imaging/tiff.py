@@ -69,10 +69,11 @@ class SampledTiff(ImageFile.ImageFile):
         directory = self._directory
         width, height = directory.number(tags.WIDTH, 0), directory.number(tags.HEIGHT, 0)
         if not 0 < width < 1 << 31 or not 0 < height < 1 << 31:
-            raise SyntaxError("the picture has no size")
+            raise ImageRejected("unreadable", "The picture of the TIFF file has no size.")
         channels = directory.number(tags.SAMPLES, 1)
         if not _colours(directory) <= channels <= _MOST_CHANNELS:
-            raise SyntaxError(f"{channels} samples a pixel do not fit its colour space")
+            detail = f"The TIFF file has {channels} samples a pixel, which do not fit its colour space."
+            raise ImageRejected("unreadable", detail)
         self._mode, self._size = "RGB", (width, height)
         self.tile = [ImageFile._Tile("raw", (0, 0, width, height))]
         self.info["exif"] = _orientation(directory.number(tags.ORIENTATION, 1))

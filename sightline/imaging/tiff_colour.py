@@ -63,7 +63,7 @@ def _sixteen(values: NDArray[Any], bits: int) -> NDArray[np.uint16]:
     import numpy as np
 
     if bits == 0:
-        return np.rint(shares(values) * SIXTEEN_BITS).astype(np.uint16)
+        return shares(values, SIXTEEN_BITS, np.uint16)
     return (values.astype(np.uint32) * SIXTEEN_BITS // ((1 << bits) - 1)).astype(np.uint16)
 
 

@@ -187,9 +187,9 @@ def alone(directory: Directory) -> bytes:
     whole[:4] = b"II*\0" if order == "<" else b"MM\0*"
     entries = b""
     for tag, entry in sorted(directory.entries.items()):
-        if tag == INSIDE or entry.length == 0:
-            continue
         kind, content = _narrow(directory, tag, entry)
+        if tag == INSIDE or not content or len(content) < entry.count:
+            continue
         if len(content) > 4:
             whole += b"\0" * (len(whole) % 2)
             content, place = struct.pack(order + "I", len(whole)), content
