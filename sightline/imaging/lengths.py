@@ -91,8 +91,9 @@ def _tiff_is_cut(data: bytes) -> bool:
     if big and len(data) < 16:
         return True
     start = struct.unpack_from(order + ("Q" if big else "I"), data, 8 if big else 4)[0]
-    if read_directories(data):
-        return False
+    if found := read_directories(data):
+        pieces = (place for one in found for place in zip(*one.pieces, strict=False))
+        return any(at + length > len(data) for at, length in pieces)
     head = 8 if big else 2
     if start + head > len(data):
         return bool(start >= 8)

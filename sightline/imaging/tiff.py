@@ -49,6 +49,10 @@ def open_tiff(data: bytes) -> ImageFile.ImageFile:
             BytesIO(data)
         )  # it knows some mistakes of writers; else it says why
     _refuse_unsupported(directory)
+    offsets, _ = directory.pieces
+    if 0 < len(offsets) < directory.pieces_needed:  # Pillow leaves the rest black
+        detail = f"The TIFF file names {len(offsets)} of {directory.pieces_needed} strips or tiles."
+        raise ImageRejected("truncated", detail)
     if not _is_read_right(directory):
         return SampledTiff(directory)
     first = not directory.big and _is_first(directory)

@@ -94,6 +94,28 @@ class Directory:
         return next(iter(self.numbers(tag)), default)
 
     @property
+    def is_tiled(self) -> bool:
+        """Whether the pixels lie in tiles, not in strips."""
+        return TILES in self.entries
+
+    @property
+    def pieces(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Where the strips or tiles begin, and how many bytes they have."""
+        tags = (TILES, TILE_BYTES) if self.is_tiled else (STRIPS, STRIP_BYTES)
+        return self.numbers(tags[0]), self.numbers(tags[1])
+
+    @property
+    def pieces_needed(self) -> int:
+        """How many strips or tiles the whole picture takes; 0 when their size makes no sense."""
+        width, height = self.number(WIDTH, 0), self.number(HEIGHT, 0)
+        across = self.number(TILE_WIDTH, 0) if self.is_tiled else width
+        down = self.number(TILE_HEIGHT, 0) if self.is_tiled else self.number(ROWS_PER_STRIP, height)
+        if min(across, down, width, height) <= 0:
+            return 0
+        planes = self.number(SAMPLES, 1) if self.number(PLANAR, 1) == 2 else 1
+        return planes * -(-width // across) * -(-height // down)
+
+    @property
     def is_small(self) -> bool:
         """Whether it says to be a thumbnail or a mask of another one."""
         kind = self.number(SUBFILE_TYPE, 0)

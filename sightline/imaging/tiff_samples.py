@@ -123,9 +123,7 @@ def _layout(directory: Directory) -> Layout:
 
 
 def _segments(directory: Directory, layout: Layout) -> Iterator[Segment]:
-    tiled = tags.TILES in directory.entries
-    offsets = directory.numbers(tags.TILES if tiled else tags.STRIPS)
-    lengths = directory.numbers(tags.TILE_BYTES if tiled else tags.STRIP_BYTES)
+    tiled, (offsets, lengths) = directory.is_tiled, directory.pieces
     width = directory.number(tags.TILE_WIDTH, 0) if tiled else layout.width
     rows = directory.number(tags.TILE_HEIGHT if tiled else tags.ROWS_PER_STRIP, 0 if tiled else layout.height)
     rows = rows if tiled else min(rows, layout.height)

@@ -118,8 +118,20 @@ def directories() -> Iterator[Case]:
     planes = picture(ramp(), 2, planar=True)
     fewer = Directory(planes.tags, planes.strips[:-1])
     yield Case("lie-tiff-strip-missing", partial(tiff, fewer), reason="truncated")
+    missing = Directory(one.tags, one.strips[:-1])
+    yield Case("lie-tiff-last-strip-missing", partial(tiff, missing), reason="truncated")
+    flate = picture(ramp(), 2, compression=8)
+    yield Case(
+        "lie-tiff-deflate-beyond-the-end", partial(_beyond, tiff(flate), flate.strips[-1]), reason="truncated"
+    )
     short = Directory({**picture(ramp(), 2, compression=8).tags}, [zlib.compress(b"short")] * 3)
     yield Case("lie-tiff-strips-short", partial(tiff, short), reason="unreadable")
+
+
+def _beyond(data: bytes, strip: bytes) -> bytes:
+    """The file with the offset of one strip behind its end."""
+    at = data.index(struct.pack("<I", data.index(strip)))
+    return replaced(data, at, struct.pack("<I", len(data) + 1000))
 
 
 def polyglots() -> Iterator[Case]:
