@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,39 +29,56 @@ def table(white: int) -> NDArray[np.uint8]:
     return ((steps * 510 + white) // (2 * white)).astype(np.uint8)
 
 
-def stretched(values: NDArray[Any]) -> NDArray[np.uint8]:
-    """Numbers of unknown range, [H, …], to 0…255; see ``shares``."""
-    import numpy as np
+class Range(NamedTuple):
+    """What becomes black, and how far above it white lies."""
 
-    return shares(values, 255, np.uint8)
+    black: float
+    white: float
 
 
-def shares(values: NDArray[Any], white: int, kind: type[Sample]) -> NDArray[Sample]:
-    """Numbers of unknown range, [H, …], to 0…white, rounded.
+def range_of(values: NDArray[Any]) -> Range:
+    """The range of numbers, [H, …], that have no nominal one.
 
-    The range is the smallest of 0…1 (float only), 0…255, 0…65535 and, for unsigned integers that use it,
-    0…2³² − 1 that holds every value, else that of the values themselves. What is not finite becomes black.
+    It is the smallest of 0…1 (float only), 0…255, 0…65535 and, for unsigned integers that use it, 0…2³² − 1
+    that holds every value, else that of the values themselves.
     """
     import numpy as np
 
     low, high = _bounds(values)
-    top = _top(values.dtype.kind, low, high)
-    base = 0.0 if top is not None else low
-    top = max(high - low, float(np.finfo(np.float64).tiny)) if top is None else top
-    scaled = np.empty(values.shape, kind)
-    for rows in _bands(values):
-        real = values[rows].astype(np.float64)
-        real[~np.isfinite(real)] = base
-        scaled[rows] = np.rint(np.clip((real - base) / top, 0, 1) * white).astype(kind)
-    return scaled
-
-
-def _top(kind: str, low: float, high: float) -> float | None:
-    tops = [1.0] if kind == "f" else []
+    tops = [1.0] if values.dtype.kind == "f" else []
     tops += [255.0, 65535.0]
-    if kind == "u" and high > _IN_USE:
+    if values.dtype.kind == "u" and high > _IN_USE:
         tops.append(_FULL_32)
-    return next((top for top in tops if low >= 0 and high <= top), None)
+    top = next((top for top in tops if low >= 0 and high <= top), None)
+    if top is not None:
+        return Range(0.0, top)
+    return Range(low, max(high - low, float(np.finfo(np.float64).tiny)))
+
+
+def scaled(values: NDArray[Any], within: Range, white: int, kind: type[Sample]) -> NDArray[Sample]:
+    """Numbers, [H, …], to 0…white, rounded. What is not finite becomes black."""
+    import numpy as np
+
+    result = np.empty(values.shape, kind)
+    for rows in bands(len(values), values.size):
+        real = values[rows].astype(np.float64)
+        real[~np.isfinite(real)] = within.black
+        shares = np.clip((real - within.black) / within.white, 0, 1)
+        result[rows] = np.rint(shares * white).astype(kind)
+    return result
+
+
+def stretched(values: NDArray[Any]) -> NDArray[np.uint8]:
+    """Numbers of unknown range, [H, …], to 0…255."""
+    import numpy as np
+
+    return scaled(values, range_of(values), 255, np.uint8)
+
+
+def bands(rows: int, samples: int) -> Iterator[slice]:
+    """Rows at a time, for a picture of so many samples: wide copies never hold the whole picture."""
+    step = max(1, _AT_ONCE * rows // max(1, samples))
+    return (slice(at, min(at + step, rows)) for at in range(0, rows, step))
 
 
 def _bounds(values: NDArray[Any]) -> tuple[float, float]:
@@ -69,15 +86,9 @@ def _bounds(values: NDArray[Any]) -> tuple[float, float]:
     import numpy as np
 
     found: list[float] = []
-    for rows in _bands(values):
+    for rows in bands(len(values), values.size):
         part = values[rows]
         finite = part[np.isfinite(part)]
         if finite.size:
             found += [float(finite.min()), float(finite.max())]
     return (min(found), max(found)) if found else (0.0, 0.0)
-
-
-def _bands(values: NDArray[Any]) -> Iterator[slice]:
-    """Rows at a time: copies as floats never hold the whole picture."""
-    rows = max(1, _AT_ONCE * len(values) // max(1, values.size))
-    return (slice(at, at + rows) for at in range(0, len(values), rows))

@@ -5,11 +5,12 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator
 from io import BytesIO
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from PIL import Image, PngImagePlugin
 
 from sightline.errors import ImageRejected
+from sightline.imaging.depth import bands
 from sightline.imaging.pillow import put
 from sightline.imaging.profiles import Light, light_of_gamma, light_of_profile, to_srgb8
 
@@ -113,10 +114,12 @@ class ClaimedPng(PngImagePlugin.PngImageFile):
         if self._may_lack_rows() and _lacks_samples(whole):
             raise ImageRejected("truncated", "The PNG file has fewer rows of pixels than its header says.")
         light = self._light()
-        if self._depth == 16 and self.mode in ("RGB", "RGBA") and (light or "transparency" in self.info):
-            self._become(self._deep(whole), light)
+        deep_colour = self.mode in ("RGB", "RGBA") and self._depth == 16
+        if deep_colour and (light or "transparency" in self.info):
+            with _low_bytes(whole) as low:
+                self._become(light, low)
         elif light and self.mode == "I;16":
-            self._become(_array(self)[..., None], light)
+            self._become(light, None)
         elif light:
             self._become_lit(light)
         return access if light is None else super().load()
@@ -143,33 +146,22 @@ class ClaimedPng(PngImagePlugin.PngImageFile):
         gamma = self.info.get("gamma")
         return light_of_gamma(gamma, channels) if isinstance(gamma, float) else None
 
-    def _deep(self, whole: bytes) -> NDArray[np.uint16]:
-        """[H, W, C]: the loaded high bytes, and the low ones by reading again in the other byte order."""
+    def _become(self, light: Light | None, low: Image.Image | None) -> None:
+        """Replace the loaded picture by its 16-bit samples as 8 bits; ``low`` has their low bytes."""
         import numpy as np
 
-        with PngImagePlugin.PngImageFile(BytesIO(whole)) as again:
-            tile = again.tile[0]
-            again.tile = [tile._replace(args=str(tile.args).replace("16B", "16L"))]
-            low = _array(again)
-        high = _array(self)
-        deep: NDArray[np.uint16] = np.left_shift(high.astype(np.uint16), 8) | low
-        return deep
-
-    def _become(self, samples: NDArray[np.uint16], light: Light | None) -> None:
-        """Replace the loaded picture by these 16-bit samples, [H, W, C]."""
-        import numpy as np
-
-        colours = samples[..., :3]
         key = self.info.pop("transparency", None)
-        eight = to_srgb8(colours, light) if light else ((colours.astype("u4") + 128) // 257).astype(np.uint8)
-        parts = [eight]
-        if key is not None:
-            clear = (colours == np.array(key, np.uint16)).all(-1, keepdims=True)
-            parts.append(np.where(clear, 0, 255).astype(np.uint8))
-        elif samples.shape[-1] == 4:
-            parts.append((samples[..., 3:] >> 8).astype(np.uint8))
-        joined = np.concatenate(parts, -1)
-        put(self, Image.fromarray(joined[..., 0] if joined.shape[-1] == 1 else joined))
+        picture: Image.Image | None = None
+        for rows in bands(self.height, self.width * self.height):
+            box = (0, rows.start, self.width, rows.stop)
+            samples = _array(self.crop(box))
+            if low is not None:
+                samples = np.left_shift(samples.astype(np.uint16), 8) | _array(low.crop(box))
+            part = _eight(samples if samples.ndim == 3 else samples[..., None], light, key)
+            picture = picture or Image.new(part.mode, self.size)
+            picture.paste(part, box)
+        if picture is not None:
+            put(self, picture)
         if light:
             self.info.pop("icc_profile", None)
 
@@ -187,6 +179,30 @@ class ClaimedPng(PngImagePlugin.PngImageFile):
         lit = self.convert(mode).point(tables)
         self.info.pop("transparency", None)
         put(self, lit)
+
+
+def _low_bytes(whole: bytes) -> Image.Image:
+    """The low bytes of 16-bit colours: what Pillow takes for the high ones in the other byte order."""
+    again = PngImagePlugin.PngImageFile(BytesIO(whole))
+    tile = again.tile[0]
+    again.tile = [tile._replace(args=str(tile.args).replace("16B", "16L"))]
+    again.load()
+    return again
+
+
+def _eight(samples: NDArray[np.uint16], light: Light | None, key: Any) -> Image.Image:
+    """[H, W, C] 16-bit samples as a picture; those that equal ``key`` are transparent."""
+    import numpy as np
+
+    colours = samples[..., :3]
+    parts = [to_srgb8(colours, light) if light else ((colours.astype("u4") + 128) // 257).astype(np.uint8)]
+    if key is not None:
+        clear = (colours == np.array(key, np.uint16)).all(-1, keepdims=True)
+        parts.append(np.where(clear, 0, 255).astype(np.uint8))
+    elif samples.shape[-1] == 4:
+        parts.append(np.right_shift(samples[..., 3:], 8).astype(np.uint8))
+    joined = np.concatenate(parts, -1)
+    return Image.fromarray(joined[..., 0] if joined.shape[-1] == 1 else joined)
 
 
 def _lacks_samples(data: bytes) -> bool:

@@ -8,7 +8,7 @@ from PIL import Image
 
 from sightline.errors import ImageRejected
 from sightline.imaging import tiff_fields as tags
-from sightline.imaging.depth import SIXTEEN_BITS, shares, stretched, table
+from sightline.imaging.depth import SIXTEEN_BITS, Range, bands, range_of, scaled, table
 from sightline.imaging.profiles import light_of_profile, to_srgb8
 
 if TYPE_CHECKING:
@@ -33,18 +33,24 @@ def as_picture(directory: Directory, samples: NDArray[Any], profile: bytes) -> t
     count = _CHANNELS.get(space, 1)
     if samples.shape[-1] < count:
         raise ImageRejected("unreadable", "The TIFF file has fewer channels than its colour space needs.")
-    bits = _white_bits(directory, samples)
     if space == _PALETTE:
         return _from_palette(directory, samples[..., 0]), False
-    colours, alpha = samples[..., :count], _alpha(directory, samples, count, space)
+    bits = _white_bits(directory, samples)
+    within = range_of(samples[..., :count]) if bits == 0 else None
     light = light_of_profile(profile, count) if profile and bits != 8 else None
-    if light is not None:
-        eight = to_srgb8(_sixteen(colours, bits), light)
-    else:
-        eight = _eight(colours, bits)
-    if space == _WHITE_IS_ZERO:
-        eight = 255 - eight
-    return _assembled(eight, alpha, space), light is not None
+    size = (samples.shape[1], samples.shape[0])
+    picture: Image.Image | None = None
+    for rows in bands(len(samples), samples.size):
+        colours = samples[rows, :, :count]
+        if light is None:
+            eight = _eight(colours, bits, within)
+        else:
+            eight = to_srgb8(_sixteen(colours, bits, within), light)
+        alpha = _alpha(directory, samples[rows], count, space)
+        part = _assembled(255 - eight if space == _WHITE_IS_ZERO else eight, alpha, space)
+        picture = picture or Image.new(part.mode, size)
+        picture.paste(part, (0, rows.start))
+    return picture or Image.new("RGB", size), light is not None
 
 
 def _white_bits(directory: Directory, samples: NDArray[Any]) -> int:
@@ -53,17 +59,19 @@ def _white_bits(directory: Directory, samples: NDArray[Any]) -> int:
     return bits if samples.dtype.kind == "u" and bits <= 16 else 0
 
 
-def _eight(values: NDArray[Any], bits: int) -> NDArray[np.uint8]:
-    if bits == 0:
-        return stretched(values)
+def _eight(values: NDArray[Any], bits: int, within: Range | None = None) -> NDArray[np.uint8]:
+    import numpy as np
+
+    if within is not None:
+        return scaled(values, within, 255, np.uint8)
     return values if bits == 8 else table((1 << bits) - 1)[values]
 
 
-def _sixteen(values: NDArray[Any], bits: int) -> NDArray[np.uint16]:
+def _sixteen(values: NDArray[Any], bits: int, within: Range | None) -> NDArray[np.uint16]:
     import numpy as np
 
-    if bits == 0:
-        return shares(values, SIXTEEN_BITS, np.uint16)
+    if within is not None:
+        return scaled(values, within, SIXTEEN_BITS, np.uint16)
     return (values.astype(np.uint32) * SIXTEEN_BITS // ((1 << bits) - 1)).astype(np.uint16)
 
 
