@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from io import BytesIO
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_TOO_FEW = re.compile("truncated|not enough image data", re.IGNORECASE)
 _HEAD = 1024
 """Bytes that are looked at to tell what a file is that does not open."""
 _THUMBNAIL_QUALITY = 80
@@ -124,7 +126,7 @@ def _rejection(error: Exception, name: str, data: bytes, limits: Limits) -> Imag
         name == "TGA" and b"TRUEVISION" not in data[-64:]
     ):  # a format without a signature: more likely none at all
         return ImageRejected("not_an_image", "The file is no picture in a known format.")
-    if isinstance(error, EOFError) or "truncated" in said.lower() or is_shorter_than_declared(data):
+    if isinstance(error, EOFError) or _TOO_FEW.search(said) or is_shorter_than_declared(data):
         return ImageRejected("truncated", f"The {name} file ends too early: {said}.")
     if isinstance(error, NotImplementedError) or "support" in said.lower():
         return ImageRejected("unsupported", f"This kind of {name} picture is not supported: {said}.")

@@ -50,7 +50,7 @@ def _frame(data: bytes) -> tuple[int | None, int]:
     at = 2
     while at + 4 <= len(data):
         if data[at] != 0xFF:
-            at += 1
+            at = data.find(b"\xff", at) % (len(data) + 1)  # no more: the end
             continue
         marker = data[at + 1]
         if marker in _FRAMES:

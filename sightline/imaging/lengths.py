@@ -29,7 +29,10 @@ def _jpeg_is_cut(data: bytes) -> bool:
     """No start of scan, or a segment in front of it that ends behind the file."""
     at = 2
     while at + 4 <= len(data):
-        if data[at] != 0xFF or data[at + 1] in (0xFF, 0):
+        if data[at] != 0xFF:
+            at = data.find(b"\xff", at) % (len(data) + 1)  # no more: the end
+            continue
+        if data[at + 1] in (0xFF, 0):
             at += 1
             continue
         if 0xD0 <= data[at + 1] <= 0xD9 or data[at + 1] == 1:
@@ -132,6 +135,11 @@ def _qoi_is_cut(data: bytes) -> bool:
     return not data.endswith(_QOI_END)
 
 
+def _codestream_is_cut(data: bytes) -> bool:
+    """JPEG 2000: no mark at the end."""
+    return not data.rstrip(b"\0").endswith(b"\xff\xd9")
+
+
 _CHECKS: Final[tuple[tuple[bytes, Callable[[bytes], bool]], ...]] = (
     (b"RIFF", _riff_is_cut),
     (b"\xff\xd8\xff", _jpeg_is_cut),
@@ -140,4 +148,6 @@ _CHECKS: Final[tuple[tuple[bytes, Callable[[bytes], bool]], ...]] = (
     *((mark, _tiff_is_cut) for mark in MARKS),
     (b"\0\0\1\0", _ico_is_cut),
     (b"qoif", _qoi_is_cut),
+    (b"\0\0\0\x0cjP  ", _codestream_is_cut),
+    (b"\xff\x4f\xff\x51", _codestream_is_cut),
 )

@@ -69,6 +69,9 @@ BORDERS: dict[str, Callable[[bytes], list[int]]] = {
     "TIFF-DEFLATE": lambda data: [8, 40],
     "PPM": lambda data: [15],
     "QOI": lambda data: [14],
+    "JPEG2000": box_borders,
+    "DDS": lambda data: [128],
+    "SGI": lambda data: [512],
 }
 _LEAST = {
     "PNG": 8,
@@ -81,6 +84,9 @@ _LEAST = {
     "TIFF-DEFLATE": 8,
     "PPM": 15,
     "QOI": 4,
+    "JPEG2000": 12,
+    "DDS": 128,
+    "SGI": 512,
 }
 """Bytes that it takes to tell the format."""
 _TOO_SHORT = {"PNG": 3, "JPEG": 1, "WEBP": 6, "AVIF": 6, "GIF": 3}
