@@ -1,25 +1,27 @@
 """Any Pillow mode to upright 8-bit sRGB without alpha.
 
 Transparency is composited on white, deep grey is scaled (not clipped), inks and other spaces are converted
-through the picture's ICC profile when it is a usable one, and by Pillow's plain formulas when not.
+through the picture's ICC profile when it is a usable one; when not, inks through a standard profile, and the
+others by Pillow's plain formulas.
 """
 
 from __future__ import annotations
 
 from functools import lru_cache
 from io import BytesIO
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from PIL import Image
 
+from sightline.imaging.depth import SIXTEEN_BITS, stretched, table
+from sightline.imaging.profiles import is_linear
+
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
     from PIL.ImageCms import ImageCmsTransform
 
 _WHITE: Final = (255, 255, 255)
 _DEEP_UNSIGNED: Final = ("I;16", "I;16B", "I;16L", "I;16N")
-_SIXTEEN_BITS: Final = 65535
 _PHOTOMETRIC, _BITS_PER_SAMPLE, _ORIENTATION = 262, 258, 0x0112
 _PROFILE_SPACE: Final = {"L": "GRAY", "RGB": "RGB", "CMYK": "CMYK", "LAB": "Lab"}
 _TURN: Final = {
@@ -95,13 +97,13 @@ def _shallow(image: Image.Image) -> Image.Image:
 
     values = np.asarray(image)
     if image.mode in _DEEP_UNSIGNED:
-        grey = _table(_white_level(image))[values]
+        grey = table(_white_level(image))[values]
         if _tiff_tag(image, _PHOTOMETRIC) == 0:  # white is zero; Pillow inverts 8 bits only
             grey = 255 - grey
-    elif image.format in ("PNG", "PPM"):
-        grey = _table(_SIXTEEN_BITS)[np.clip(values, 0, _SIXTEEN_BITS)]
+    elif image.mode == "I" and image.format in ("PNG", "PPM"):
+        grey = table(SIXTEEN_BITS)[np.clip(values, 0, SIXTEEN_BITS)]
     else:
-        grey = _stretched(values)
+        grey = stretched(values)
     shallow = Image.fromarray(grey)
     key = image.info.get("transparency")
     if isinstance(key, int):
@@ -110,18 +112,10 @@ def _shallow(image: Image.Image) -> Image.Image:
     return shallow
 
 
-def _table(white: int) -> NDArray[np.uint8]:
-    """[65536] lookup from 0…white to 0…255, rounded to the nearest, saturated above."""
-    import numpy as np
-
-    steps = np.minimum(np.arange(_SIXTEEN_BITS + 1, dtype=np.int64), white)
-    return ((steps * 510 + white) // (2 * white)).astype(np.uint8)
-
-
 def _white_level(image: Image.Image) -> int:
     """The largest sample value: 65535, or 4095 for the 12-bit pictures that TIFF knows."""
     bits = _tiff_tag(image, _BITS_PER_SAMPLE)
-    return (1 << bits) - 1 if isinstance(bits, int) and 8 < bits <= 16 else _SIXTEEN_BITS
+    return (1 << bits) - 1 if isinstance(bits, int) and 8 < bits <= 16 else SIXTEEN_BITS
 
 
 def _tiff_tag(image: Image.Image, tag: int) -> Any:
@@ -130,32 +124,14 @@ def _tiff_tag(image: Image.Image, tag: int) -> Any:
     return value[0] if isinstance(value, tuple) and value else value
 
 
-def _stretched(values: NDArray[Any]) -> NDArray[np.uint8]:
-    """Grey of unknown range, [H, W] to 0…255.
-
-    The range is the smallest of 0…1 (float only), 0…255 and 0…65535 that holds every value, else that of the
-    values themselves. What is not finite becomes black.
-    """
-    import numpy as np
-
-    is_float = values.dtype.kind == "f"
-    real = values.astype(np.float64)
-    finite = np.isfinite(real)
-    low, high = (float(real[finite].min()), float(real[finite].max())) if finite.any() else (0.0, 0.0)
-    tops = (1.0, 255.0, 65535.0) if is_float else (255.0, 65535.0)
-    top = next((top for top in tops if low >= 0 and high <= top), None)
-    if top is None:
-        top, real = max(high - low, np.finfo(np.float64).tiny), real - low
-    real[~finite] = 0
-    return np.rint(np.clip(real / top, 0, 1) * 255).astype(np.uint8)
-
-
 # --- colour profiles ----------------------------------------------------------------------------------------
 
 
 def _to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
     """An opaque picture as RGB, through its profile when that can be used."""
     transform = _transform(profile, image.mode) if profile or image.mode == "LAB" else None
+    if transform is None and image.mode == "CMYK":
+        transform = _transform(_standard_inks(), "CMYK")
     if transform is None:
         return image if image.mode == "RGB" else image.convert("RGB")
     from PIL import ImageCms
@@ -164,6 +140,12 @@ def _to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
     if converted is None:  # only with inPlace=True
         raise ValueError("the colour profile gave no picture")
     return converted
+
+
+@lru_cache(maxsize=1)
+def _standard_inks() -> bytes:
+    """A profile for inks that come without one: "Chemical proof" by Graeme W. Gill, in the public domain."""
+    return Path(__file__).with_name("inks.icc").read_bytes()
 
 
 @lru_cache(maxsize=8)
@@ -176,11 +158,14 @@ def _transform(profile: bytes, mode: str) -> ImageCmsTransform | None:
     try:
         if profile:
             source = ImageCms.ImageCmsProfile(BytesIO(profile))
-            is_srgb = mode == "RGB" and "srgb" in ImageCms.getProfileDescription(source).lower()
-            if is_srgb or source.profile.xcolor_space.strip() != _PROFILE_SPACE[mode]:
+            named = mode == "RGB" and "srgb" in ImageCms.getProfileDescription(source).lower()
+            fits = source.profile.xcolor_space.strip() == _PROFILE_SPACE[mode]
+            if not fits or (named and not is_linear(profile)):
                 return None
         else:
             source = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB"))
-        return ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, "RGB")
+        # Inks as they look on paper; the other intent deepens their black, which no other reader does.
+        paper = ImageCms.Intent.RELATIVE_COLORIMETRIC if mode == "CMYK" else ImageCms.Intent.PERCEPTUAL
+        return ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, "RGB", paper)
     except Exception:  # Pillow and littlecms raise many types for a broken profile; the pixels are still good
         return None

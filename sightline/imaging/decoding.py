@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable
 from io import BytesIO
 from typing import TYPE_CHECKING, NamedTuple
@@ -14,8 +15,10 @@ from sightline.imaging.budget import check_memory
 from sightline.imaging.colour import lies_on_its_side, to_upright_rgb
 from sightline.imaging.complexity import check_scans, check_structure
 from sightline.imaging.decoded import Decoded
-from sightline.imaging.formats import broken_format, decodable, is_shorter_than_declared, unsupported_format
+from sightline.imaging.formats import broken_format, unsupported_format
+from sightline.imaging.lengths import is_shorter_than_declared
 from sightline.imaging.limits import Limits
+from sightline.imaging.opening import open_as_claimed
 from sightline.imaging.own_errors import own_mistake
 from sightline.imaging.reducing import upright_rgb_within
 
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_TOO_FEW = re.compile("truncated|not enough image data", re.IGNORECASE)
 _HEAD = 1024
 """Bytes that are looked at to tell what a file is that does not open."""
 TOO_MUCH_MEMORY = (
@@ -68,7 +72,7 @@ def decode_picture(
     name = ""
     try:
         check_structure(data)
-        with _open(data) as opened:
+        with open_as_claimed(data) as opened:
             name = opened.format or ""
             size = opened.size
             _check_pixels(opened, limits)
@@ -126,11 +130,6 @@ def make_thumbnail(picture: Image.Image, side: int) -> bytes:
     return file.getvalue()
 
 
-def _open(data: bytes) -> ImageFile:
-    """Read the header. Formats that pass for anything, or that start other programs, are not tried."""
-    return Image.open(BytesIO(data), formats=decodable())
-
-
 def _upright_size(
     size: tuple[int, int], rgb: Image.Image, opened: ImageFile, limits: Limits
 ) -> tuple[int, int]:
@@ -166,19 +165,19 @@ def _rejection(error: Exception, name: str, data: bytes, limits: Limits) -> Imag
         log.error("A picture was not decoded by a mistake of our own.", exc_info=error)
         return ImageRejected("internal", mistake)
     if isinstance(error, UnidentifiedImageError) or not name:
-        return _unopened(data)
+        return _unopened(data, said)
     if (
         name == "TGA" and b"TRUEVISION" not in data[-64:]
     ):  # a format without a signature: more likely none at all
         return ImageRejected("not_an_image", "The file is no picture in a known format.")
-    if isinstance(error, EOFError) or "truncated" in said.lower() or is_shorter_than_declared(data):
+    if isinstance(error, EOFError) or _TOO_FEW.search(said) or is_shorter_than_declared(data):
         return ImageRejected("truncated", f"The {name} file ends too early: {said}.")
     if isinstance(error, NotImplementedError) or "support" in said.lower():
         return ImageRejected("unsupported", f"This kind of {name} picture is not supported: {said}.")
     return ImageRejected("unreadable", f"The {name} file is broken: {said}.")
 
 
-def _unopened(data: bytes) -> ImageRejected:
+def _unopened(data: bytes, said: str) -> ImageRejected:
     """Why the header did not open, by the first bytes."""
     head = data[:_HEAD]
     if unsupported := unsupported_format(head):
@@ -188,4 +187,6 @@ def _unopened(data: bytes) -> ImageRejected:
         return ImageRejected("not_an_image", "The file is no picture in a known format.")
     if is_shorter_than_declared(data):
         return ImageRejected("truncated", f"The {broken} file ends before its first pixel.")
-    return ImageRejected("unreadable", f"The file begins like {broken}, but its header makes no sense.")
+    return ImageRejected(
+        "unreadable", f"The file begins like {broken}, but its header makes no sense: {said}."
+    )

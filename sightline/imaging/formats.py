@@ -84,7 +84,20 @@ UNSUPPORTED: Final = (
     Signature("XCF", None, ((0, b"gimp xcf"),)),
     Signature("OpenEXR", None, ((0, b"\x76\x2f\x31\x01"),)),
     Signature("Radiance HDR", None, ((0, b"#?RADIANCE"),)),
-    Signature("camera raw", None, ((0, b"FUJIFILMCCD-RAW"),)),
+    *(
+        Signature(f"Camera raw ({name})", None, ((at, mark),))
+        for name, at, mark in (
+            ("RAF", 0, b"FUJIFILMCCD-RAW"),
+            ("ORF", 0, b"IIRO"),
+            ("ORF", 0, b"IIRS"),
+            ("ORF", 0, b"MMOR"),
+            ("RW2", 0, b"IIU\0"),
+            ("CR3", 4, b"ftypcrx "),
+            ("CRW", 6, b"HEAPCCDR"),
+            ("X3F", 0, b"FOVb"),
+            ("MRW", 0, b"\0MRM"),
+        )
+    ),
     Signature("DjVu", None, ((0, b"AT&TFORM"),)),
 )
 """Formats of pictures that are not decoded."""
@@ -125,25 +138,3 @@ def unsupported_format(head: bytes) -> str | None:
     ):
         return "SVG"
     return next((one.name for one in UNSUPPORTED if one.fits(head)), None)
-
-
-def is_shorter_than_declared(data: bytes) -> bool:
-    """Whether the file is cut off, as far as its format lets one tell without decoding."""
-    if data[:4] == b"RIFF" and len(data) >= 8:
-        return len(data) < int.from_bytes(data[4:8], "little") + 8
-    if data[:3] == b"\xff\xd8\xff":
-        return b"\xff\xda" not in data  # no start of scan
-    if data[:4] == b"\x89PNG":
-        return not _png_has_end(data)
-    return False
-
-
-def _png_has_end(data: bytes) -> bool:
-    """Whether the chunks of a PNG lie whole inside ``data`` up to IEND."""
-    at = 8
-    while at + 8 <= len(data):
-        length = int.from_bytes(data[at : at + 4], "big")
-        if data[at + 4 : at + 8] == b"IEND":
-            return True
-        at += 12 + length
-    return False

@@ -201,7 +201,7 @@ MAKERS: dict[str, tuple[str, Callable[[], bytes]]] = {
     "cut.tif": ("truncated", lambda: encoded(noise(), "TIFF")[:3000]),
     # damaged
     "damaged_idat.png": ("unreadable", broken_idat),
-    "bad_directory.tif": ("unreadable", bad_tiff),
+    "bad_directory.tif": ("truncated", bad_tiff),
     "no_palette.png": ("unreadable", lambda: png(4, 1, 8, 3, b"\0\0\1\2\3")),
     # too large
     "bomb.png": ("too_many_pixels", png_bomb),
