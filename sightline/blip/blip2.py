@@ -52,7 +52,7 @@ class Blip2:
         self.config = read_config(folder)
         self.device = torch.device(device or best_device())
         self.vision_dtype = vision_dtype(dtype, self.device, self.config.vision_config.hidden_size)
-        self.tokenizer = load_tokenizer(folder)
+        self.tokenizer = load_tokenizer(folder, rows=self.config.qformer_config.vocab_size)
         self.pixel_config = read_pixel_config(folder, self.config.vision_config.image_size)
         self.fingerprint = fingerprint or checkpoint.fingerprint(folder)
         self.network = self._load_qformer()
