@@ -19,6 +19,10 @@ class ApiSettings:
     """Web origins whose pages may call the API, such as ``https://example.org``; ``*`` for any."""
     root_path: str = ""
     """The prefix under which a reverse proxy serves this, such as ``/pictures``."""
+    models: tuple[str, ...] = ()
+    """Models that requests may name besides the default one, ``demo`` and those of existing collections: hub
+    ids, or ``owner/name@revision``. The hub is asked for no other.
+    """
     source_roots: tuple[str, ...] = ()
     """Folders (or URL prefixes) below which POST …/jobs may read; none: no server-side jobs over HTTP."""
     max_upload_bytes: int = 512 << 20
