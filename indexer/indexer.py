@@ -35,7 +35,7 @@ from sightline.indexer.pruning import NOT_PRUNED, Confirm, prune_sources
 from sightline.indexer.queue.presence import unattended
 from sightline.indexer.registration import Registrar
 from sightline.indexer.resuming import listing_lease
-from sightline.indexer.roots import Roots
+from sightline.indexer.roots import OUTSIDE, Roots
 from sightline.indexer.sources.listing import address_of
 from sightline.indexer.tasks import Outcome, TaskRunner
 from sightline.indexer.troubles import Waiting
@@ -118,7 +118,7 @@ class Indexer:
         allowed = Roots(roots)
         for source in sources:
             if not allowed.allow(source):
-                raise InputError(f"{source} lies outside of what this server may read.")
+                raise InputError(f"{source} cannot be read: {OUTSIDE}.")
         plan = Plan(
             tuple(sources),
             copy,

@@ -18,7 +18,7 @@ from sightline.indexer.items import DUPLICATE, SKIPPED, SourceItem, SourceProble
 from sightline.indexer.parts import IndexerParts
 from sightline.indexer.plan import Plan
 from sightline.indexer.pruning import Listing
-from sightline.indexer.roots import ARCHIVE_MARK, Roots
+from sightline.indexer.roots import ARCHIVE_MARK, OUTSIDE, Roots
 from sightline.indexer.sources.listing import address_of, iter_source
 from sightline.store.records import COPIED, UNKNOWN, UPLOADED
 from sightline.store.values import check_image_id
@@ -146,7 +146,7 @@ class Registrar:
     def _register_source(self, source: str, plan: Plan, roots: Roots, listing: Listing) -> None:
         parts = self._parts
         listed = iter_source(
-            source, max_bytes=parts.max_bytes, allow_remote=roots.remote, own=parts.own_folders
+            source, max_bytes=parts.max_bytes, allow_remote=roots.remote, own=parts.own_folders, roots=roots
         )
         allowed = self._allowed(listed, roots, plan.id_prefix, listing)
         with ThreadPoolExecutor(self._settings.hash_threads, "hash") as pool:
@@ -203,8 +203,9 @@ class Registrar:
 def _usable(item: SourceItem, roots: Roots) -> SourceItem | SourceProblem:
     """The item, or a problem in its place: it lies outside of the roots, or has an impossible name."""
     if not roots.allow(item.uri):
-        detail = f"{item.uri} lies outside of what this server may read."
-        return SourceProblem(item.image_id, item.uri, "forbidden", detail)
+        # Without its address: where a link leads is nobody's business who may not read it.
+        detail = f"{item.image_id} cannot be read: {OUTSIDE}."
+        return SourceProblem(item.image_id, item.image_id, "forbidden", detail)
     try:
         check_image_id(item.image_id)
     except InputError as error:

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from sightline.searching.search import Search
     from sightline.serving.collections import Collections
     from sightline.serving.models import Models
-    from sightline.serving.served import ServedModels
     from sightline.serving.scheduler import Scheduler
+    from sightline.serving.served import ServedModels
     from sightline.serving.warm_up import WarmUp
     from sightline.settings import Settings
     from sightline.store.catalog import Catalog

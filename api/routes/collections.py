@@ -82,7 +82,7 @@ def served_model(model: str | None, revision: str | None, parts: ApiParts) -> Se
         raise Problem(
             403,
             "This server does not serve that model or revision. Requests may name the default model, 'demo', "
-            "those of GET /v1/collections and those that SIGHTLINE_API__MODELS lists; on the command line any.",
+            "those of GET /v1/collections and those that SIGHTLINE_API__MODELS lists.",
         )
     return found
 

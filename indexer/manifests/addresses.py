@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from sightline.indexer.files import absolute, local_path, local_uri, readable, scheme_of
-from sightline.indexer.roots import ARCHIVE_MARK
+from sightline.indexer.roots import ANYWHERE, ARCHIVE_MARK, Roots, climbs
 
 _LEADING_DOTS: Final = re.compile(r"^(\.\./)+")
 
@@ -25,9 +25,18 @@ class Address:
 class Addresses:
     """Resolves addresses against the folder of a manifest; ``read`` gives the bytes at an absolute one."""
 
-    def __init__(self, folder: str, read: Callable[[str], bytes], *, allow_remote: bool = False) -> None:
+    def __init__(
+        self,
+        folder: str,
+        read: Callable[[str], bytes],
+        *,
+        allow_remote: bool = False,
+        roots: Roots = ANYWHERE,
+    ) -> None:
+        """``roots``: below which the manifest itself is read; its rows are checked one by one later."""
         self._folder = folder
         self.read = read
+        self.roots = roots
         self._allow_remote = allow_remote
 
     def resolve(self, raw: str) -> Address:
@@ -39,6 +48,8 @@ class Addresses:
             raise ValueError("its address names a stored original; those are not sources")
         if scheme not in (None, "file"):
             return self._remote(raw, scheme)
+        if climbs(raw.partition(ARCHIVE_MARK)[2]):
+            raise ValueError("its address climbs with '..' after '!/'")
         path, mark, member = self._split(raw)
         if scheme == "file":
             path = local_path(path)

@@ -9,13 +9,14 @@ from decimal import Decimal
 from typing import Any, Final
 
 from sightline.errors import SourceError
-from sightline.indexer.files import readable
+from sightline.indexer.files import open_file, readable
 from sightline.indexer.manifests.rows import Row
+from sightline.indexer.roots import ANYWHERE, Roots
 
 _BATCH: Final = 1024
 
 
-def parquet_rows(path: str) -> Iterator[Row]:
+def parquet_rows(path: str, roots: Roots = ANYWHERE) -> Iterator[Row]:
     """One row at a time, from batches of a thousand. Nulls and NaN are left out, times become ISO 8601 text.
 
     Raises:
@@ -31,7 +32,7 @@ def parquet_rows(path: str) -> Iterator[Row]:
         ) from None
     line = 0
     try:
-        with pyarrow.parquet.ParquetFile(path) as file:
+        with open_file(path, roots) as opened, pyarrow.parquet.ParquetFile(opened) as file:
             _check(file.schema_arrow, path)
             for batch in file.iter_batches(_BATCH, use_threads=False):
                 for cells in batch.to_pylist():

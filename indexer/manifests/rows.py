@@ -7,11 +7,11 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from sightline.errors import SourceError
-from sightline.indexer.files import readable
+from sightline.indexer.files import open_file, readable
+from sightline.indexer.roots import ANYWHERE, Roots
 
 _LONGEST_LINE: Final = 16 << 20
 _INTEGER: Final = re.compile(r"-?(0|[1-9][0-9]{0,17})")
@@ -28,9 +28,9 @@ class Row:
     fault: str = ""
 
 
-def jsonl_rows(path: str) -> Iterator[Row]:
+def jsonl_rows(path: str, roots: Roots = ANYWHERE) -> Iterator[Row]:
     """One JSON object a line; empty lines are skipped. Raises SourceError when the file cannot be read."""
-    for line, text in enumerate(_lines(path), 1):
+    for line, text in enumerate(_lines(path, roots), 1):
         if not text.strip():
             continue
         try:
@@ -43,13 +43,13 @@ def jsonl_rows(path: str) -> Iterator[Row]:
             yield Row(line, cells) if isinstance(cells, dict) else Row(line, fault="it is no JSON object")
 
 
-def csv_rows(path: str) -> Iterator[Row]:
+def csv_rows(path: str, roots: Roots = ANYWHERE) -> Iterator[Row]:
     """Comma-separated, with a header. Numbers and truth values become such; empty cells are left out.
 
     Raises:
         SourceError: the file cannot be read, or its header has no ``uri`` or names a column twice.
     """
-    text = _Text(path)
+    text = _Text(path, roots)
     reader = csv.reader(iter(text), strict=True)
     header = _header(reader, path)
     while True:
@@ -72,12 +72,13 @@ def csv_rows(path: str) -> Iterator[Row]:
 class _Text:
     """The lines of a file, and whether the last one so far has no end."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, roots: Roots) -> None:
         self._path = path
+        self._roots = roots
         self.is_cut = False
 
     def __iter__(self) -> Iterator[str]:
-        for line in _lines(self._path):
+        for line in _lines(self._path, self._roots):
             self.is_cut = not line.endswith(b"\n")
             yield line.decode("utf-8", "surrogateescape")
 
@@ -115,10 +116,10 @@ def _typed(name: str, cell: str) -> str | int | float | bool:
     return _WORDS.get(cell, cell)
 
 
-def _lines(path: str) -> Iterator[bytes]:
+def _lines(path: str, roots: Roots) -> Iterator[bytes]:
     """Lines with their ends, without a byte order mark."""
     try:
-        with Path(path).open("rb") as file:
+        with open_file(path, roots) as file:
             if file.read(3) != b"\xef\xbb\xbf":
                 file.seek(0)
             while line := file.readline(_LONGEST_LINE + 1):

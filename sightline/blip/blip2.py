@@ -94,8 +94,8 @@ class Blip2:
     def preprocess(self, images: Sequence[RGB]) -> Tensor:
         """Pictures to pixels ``[B,3,S,S]`` float32 on the CPU.
 
-        The image encoder is loaded here, where it is about to be needed: in a server this is the request's own
-        thread, while `encode_patches` is called in the one that computes for all.
+        The image encoder is loaded here, because it is about to be needed: in a server this is the request's
+        own thread, while `encode_patches` is called in the one that computes for all.
         """
         assert self.vision is not None
         return preprocess(images, self.pixel_config)

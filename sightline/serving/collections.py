@@ -42,7 +42,7 @@ class Collections:
         return self._bind(name, self._models.identify(model, revision))
 
     def create_served(self, name: str, served: ServedModel) -> Collection:
-        """As `create`, with a model that this installation serves; one that fills a collection is not asked."""
+        """As `create`, with a model that is served; for one that fills a collection, nothing is looked up."""
         if served.bound is None:
             return self.create(name, served.model, served.revision)
         return self._bind(name, served.bound)

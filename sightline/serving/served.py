@@ -1,4 +1,4 @@
-"""Which models a request may name: a server asks no hub, and looks into no folder, because a stranger says so."""
+"""Which models a request may name: no stranger makes a server ask a hub, or look into a folder."""
 
 from __future__ import annotations
 
