@@ -203,6 +203,7 @@ class Indexer:
         listings = list(registrar.listings.values())
         for refusal in prune_sources(self._catalog, job_id, listings, limit, confirm):
             registrar.fail(f"(prune) {refusal.source}", refusal.source, NOT_PRUNED, refusal.detail)
+        registrar.flush()
 
     # --- uploads ----------------------------------------------------------------------------------
 
@@ -220,6 +221,7 @@ class Indexer:
         try:
             self._accept(uploads, registrar, lines, accepted)
             outcomes = registrar.write(list(accepted.values()))
+            registrar.flush()
             for index, outcome in zip(accepted, outcomes, strict=True):
                 self._keep(uploads[index].data, accepted[index].sha256)
                 image_id = accepted[index].image_id

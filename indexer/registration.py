@@ -22,7 +22,7 @@ from sightline.indexer.roots import ARCHIVE_MARK, OUTSIDE, Roots
 from sightline.indexer.sources.listing import address_of, iter_source
 from sightline.store.records import COPIED, UNKNOWN, UPLOADED
 from sightline.store.values import check_image_id
-from sightline.store.work_records import Registration
+from sightline.store.work_records import Failure, Registration
 
 if TYPE_CHECKING:
     from sightline.store.records import Outcome
@@ -49,6 +49,7 @@ class Registrar:
         self._settings = parts.settings
         self._job_id = job_id
         self._waiting: list[Registration] = []
+        self._failures: list[Failure] = []
         self._duplicates = self._noted = 0
         self._can_send = True
         self.listings: dict[str, Listing] = {}
@@ -66,14 +67,17 @@ class Registrar:
             self.flush()
 
     def flush(self) -> None:
+        """Everything that waits is written."""
         waiting, self._waiting = self._waiting, []
+        self._write_failures()  # before: what is registered under the same id comes after
         self.write(waiting)
+        self._write_failures()
         if self._duplicates != self._noted:
             self._catalog.note_duplicates(self._job_id, self._duplicates)
             self._noted = self._duplicates
 
     def write(self, items: Sequence[Registration]) -> list[Outcome | InputError]:
-        """One transaction, then tell the workers; for each item what became of it.
+        """One transaction, then tell the workers; for each item what became of it. `flush` writes failures.
 
         An item that SQL cannot hold, or whose id is another picture's, becomes a failure line; its neighbours
         are registered without it.
@@ -106,8 +110,17 @@ class Registrar:
         return rejected
 
     def fail(self, image_id: str, uri: str, reason: str, detail: str, source: str | None = None) -> None:
-        """One failure line of the job; ``source``: where it stands, if unusable, so that it is not pruned."""
-        self._catalog.record_failure(self._job_id, image_id, uri, reason, detail, source)
+        """One failure line of the job, written with the next batch; ``source``: where it stands, if unusable,
+        so that it is not pruned.
+        """
+        self._failures.append(Failure(image_id, uri, reason, detail, source))
+        if len(self._failures) >= self._settings.register_batch:
+            self._write_failures()
+
+    def _write_failures(self) -> None:
+        failures, self._failures = self._failures, []
+        if failures:
+            self._catalog.record_failures(self._job_id, failures)
 
     def send(self, task_ids: Sequence[int]) -> None:
         """Tell the workers. A silent broker stops nothing: the builder sends what was not sent."""

@@ -15,7 +15,7 @@ from starlette.concurrency import run_in_threadpool
 from sightline.api.dependencies import Name, PartsHere, Root, SettingsHere, problems
 from sightline.api.parts import ApiParts
 from sightline.api.problems import Problem
-from sightline.api.schemas.jobs import JobAnswer, JobList, NewJob, job_answer
+from sightline.api.schemas.jobs import ErrorList, JobAnswer, JobList, NewJob, job_answer
 from sightline.api.urls import job_url
 from sightline.errors import ConflictError, NotFoundError, UnavailableError
 from sightline.indexer.roots import Roots
@@ -73,8 +73,19 @@ def list_jobs(
 
 @router.get("/jobs/{job_id}", responses=problems(404))
 def get_job(job_id: str, parts: PartsHere, root: Root) -> JobAnswer:
-    """One job: its counts, and its first 100 failures."""
+    """One job: its counts, and its first 100 failures; `errors_url` has them all."""
     return answer_of(parts, parts.catalog.job(job_id), root)
+
+
+@router.get("/jobs/{job_id}/errors", responses=problems(404, 422))
+def list_errors(
+    job_id: str,
+    parts: PartsHere,
+    cursor: Annotated[str | None, Query(max_length=40, description="next_cursor of the page before.")] = None,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+) -> ErrorList:
+    """All failures of a job, page by page."""
+    return ErrorList.of(parts.catalog.job_error_page(job_id, cursor, limit))
 
 
 @router.get("/jobs/{job_id}/events", response_class=EventSourceResponse, responses=problems(404))

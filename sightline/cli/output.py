@@ -50,6 +50,11 @@ def print_json(answer: Any) -> None:
     sys.stdout.write("\n")
 
 
+def print_line(answer: Mapping[str, Any]) -> None:
+    """Write one line of JSON to stdout."""
+    sys.stdout.write(json.dumps(answer, ensure_ascii=False) + "\n")
+
+
 def print_error(error: SightlineError, *, as_json: bool) -> None:
     """One sentence on stderr, or the same as the JSON document."""
     if as_json:
