@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NoReturn
 
@@ -16,6 +16,7 @@ from sightline.indexer.roots import ANYWHERE, Roots
 _LONGEST_LINE: Final = 16 << 20
 _INTEGER: Final = re.compile(r"-?(0|[1-9][0-9]{0,17})")
 _DECIMAL: Final = re.compile(r"-?(0|[1-9][0-9]{0,14})\.[0-9]{1,15}")
+_UTF_16: Final = (b"\xff\xfe", b"\xfe\xff")
 _WORDS: Final = {"true": True, "True": True, "false": False, "False": False}
 
 
@@ -89,10 +90,21 @@ def _header(reader: Iterator[list[str]], path: str) -> list[str]:
     except csv.Error as error:
         raise SourceError(f"{readable(path)} is no CSV file: {error}.") from error
     if "uri" not in header:
-        raise SourceError(f'{readable(path)} has no column "uri" in its first line.')
+        raise SourceError(f'{readable(path)} has no column "uri" in its first line{_instead(header)}.')
     if len(set(header)) < len(header):
         raise SourceError(f"{readable(path)} has two columns of the same name.")
     return header
+
+
+def _instead(header: Sequence[str]) -> str:
+    """What the first line has in its place, if that can be told."""
+    for cell in header:
+        if cell.lower() == "uri":
+            return f'; it has "{cell}", and names of columns are in small letters'
+    for separator, name in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
+        if any("uri" in cell.lower().replace('"', "").split(separator) for cell in header):
+            return f"; its cells are separated by {name}: save it with commas"
+    return ""
 
 
 def _csv_row(line: int, header: list[str], cells: list[str]) -> Row:
@@ -120,7 +132,10 @@ def _lines(path: str, roots: Roots) -> Iterator[bytes]:
     """Lines with their ends, without a byte order mark."""
     try:
         with open_file(path, roots) as file:
-            if file.read(3) != b"\xef\xbb\xbf":
+            head = file.read(3)
+            if head.startswith(_UTF_16):
+                raise SourceError(f"{readable(path)} is written in UTF-16; save it as UTF-8.")
+            if head != b"\xef\xbb\xbf":
                 file.seek(0)
             while line := file.readline(_LONGEST_LINE + 1):
                 if len(line) > _LONGEST_LINE:

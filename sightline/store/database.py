@@ -128,6 +128,8 @@ class Database:
         except (DBAPIError, sqlite3.DatabaseError, UnicodeDecodeError) as error:
             self._complain(error)
             raise
+        except UnicodeEncodeError as error:
+            raise _no_text(error) from error
         except (TypeError, ValueError, LookupError, AttributeError, OverflowError) as error:
             # A row that holds what nobody wrote ends in such; so does a mistake of ours.
             torn = self._torn()
@@ -162,6 +164,8 @@ class Database:
                 else:
                     self._complain(error)
                     raise
+            except UnicodeEncodeError as error:
+                raise _no_text(error) from error
         raise AssertionError("unreachable: the last try returns or raises")
 
     def forget_old_pages(self, seconds: float) -> bool:
@@ -227,6 +231,11 @@ class Database:
                 "again when it is done."
             )
         return UnavailableError(f"The catalog database cannot be used now: {said}.")
+
+
+def _no_text(error: UnicodeEncodeError) -> InputError:
+    """Whoever asked for it asked for nothing that is stored: bytes of a command line need not be text."""
+    return InputError(f"{error.object!a:.100} is not valid Unicode, so nothing stored is called so.")
 
 
 # SQL functions as methods
