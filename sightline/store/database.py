@@ -38,6 +38,7 @@ Result = TypeVar("Result")
 
 _FULL = ("database or disk is full", "no space left on device")
 _LOCKED = "database is locked"
+_READ_ONLY = "attempt to write a readonly database"
 _TRIES = 8
 _TRY_AGAIN = frozenset({"40001", "40P01"})  # serialization_failure, deadlock_detected
 _SERVER_TIME = "SELECT extract(epoch FROM clock_timestamp())::float8"
@@ -225,6 +226,11 @@ class Database:
         if any(words in said.lower() for words in _FULL):
             where = self.engine.url.host or self.engine.url.database
             return NoRoomError(f"The disk is full at the catalog in {where} ({said}); free some room there.")
+        if said == _READ_ONLY:
+            return UnavailableError(
+                f"The catalog {self.engine.url.database} can only be read here: searches and lists work, and "
+                "nothing can be changed. Run this where its folder may be written to."
+            )
         if said == _LOCKED:
             return UnavailableError(
                 "Another process has been writing to the catalog for too long (database is locked); try "
