@@ -228,8 +228,8 @@ class Database:
             return NoRoomError(f"The disk is full at the catalog in {where} ({said}); free some room there.")
         if said == _READ_ONLY:
             return UnavailableError(
-                f"The catalog {self.engine.url.database} can only be read here: searches and lists work, and "
-                "nothing can be changed. Run this where its folder may be written to."
+                "The catalog can only be read here: searches and lists work, and nothing can be changed. Run "
+                "this where its folder may be written to."
             )
         if said == _LOCKED:
             return UnavailableError(
