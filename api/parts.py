@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from sightline.searching.search import Search
     from sightline.serving.collections import Collections
     from sightline.serving.queue import QueueFigures
+    from sightline.serving.served import ServedModels
     from sightline.serving.warm_up import ModelStatus
     from sightline.store.blobs import BlobStore
     from sightline.store.catalog import Catalog
@@ -35,8 +36,6 @@ class ApiParts:
     """Every part that some route uses."""
 
     settings: ApiSettings
-    default_model: str
-    """The model of new collections, and of reranks that name none."""
     max_waiting: int
     """Requests that may wait for the model."""
     catalog: Catalog
@@ -49,6 +48,7 @@ class ApiParts:
     indexer: Indexer
     purging: Purging
     collections: Collections
+    served: ServedModels
     search: Search
     documents: Documents
     model_status: Callable[[], ModelStatus]

@@ -56,6 +56,10 @@ class ApiSettings:
     """
     root_path: str = ""
     """The prefix under which a reverse proxy serves this, such as ``/pictures``."""
+    models: tuple[str, ...] = ()
+    """Models that requests may name besides the default one, ``demo`` and those of existing collections: hub
+    ids, or ``owner/name@revision``. The hub is asked for no other.
+    """
     source_roots: tuple[str, ...] = ()
     """Folders (or URL prefixes) below which POST …/jobs may read; none: no server-side jobs over HTTP."""
     max_upload_bytes: int = 512 << 20

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import os
-import re
 import stat
-from typing import Final
-from urllib.parse import quote, unquote_to_bytes
+from typing import BinaryIO, Final
+from urllib.parse import quote
 
 from sightline.errors import ImageRejected
-from sightline.indexer.roots import ARCHIVE_MARK
+from sightline.indexer.roots import ANYWHERE, ARCHIVE_MARK, FILE_SCHEME, Roots
+from sightline.indexer.roots import local_path as local_path
+from sightline.indexer.roots import scheme_of as scheme_of
 
-FILE_SCHEME: Final = "file://"
-_SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _SYSTEM_FILES: Final = frozenset(
     {"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir", "$recycle.bin"}
 )
@@ -21,14 +21,6 @@ _SYSTEM_FILES: Final = frozenset(
 def is_ignored(name: str) -> bool:
     """Hidden files and folders, and those that systems leave beside pictures: never listed or reported."""
     return (name.startswith(".") and name not in (".", "..")) or name.lower() in _SYSTEM_FILES
-
-
-def scheme_of(address: str) -> str | None:
-    """The scheme of a URL in lower case (``::`` chains of fsspec: ``"::"``); None for a plain path."""
-    match = _SCHEME.match(address)
-    if match is None:
-        return None
-    return "::" if "::" in address else match[1].lower()
 
 
 def absolute(path: str, base: str = "") -> str:
@@ -54,13 +46,6 @@ def local_uri(path: str) -> str:
     return FILE_SCHEME + quote(os.fsencode(path), safe="/")
 
 
-def local_path(address: str) -> str:
-    """The path that `local_uri` made an address of."""
-    if address.startswith(FILE_SCHEME):
-        return os.fsdecode(unquote_to_bytes(address.removeprefix(FILE_SCHEME)))
-    return address
-
-
 def is_text(name: str) -> bool:
     """Whether a name from the file system is UTF-8."""
     try:
@@ -75,25 +60,37 @@ def readable(name: str) -> str:
     return name if is_text(name) else os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
-def read_local(path: str, max_bytes: int) -> bytes:
-    """All bytes of a regular file. Never blocks on a pipe or device.
+def open_file(path: str, roots: Roots = ANYWHERE) -> BinaryIO:
+    """A regular file below ``roots``, open for reading. Never blocks on a pipe or device.
+
+    Raises:
+        OSError: there is none, or it lies outside; then nothing says whether there is one.
+    """
+    roots.check_path(path)
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        roots.check_opened(descriptor, path)
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file", path)
+        return os.fdopen(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def read_local(path: str, max_bytes: int, roots: Roots = ANYWHERE) -> bytes:
+    """All bytes of a regular file below ``roots``. Never blocks on a pipe or device.
 
     Raises:
         ImageRejected: ``unreadable`` or ``too_many_bytes``.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open_file(path, roots) as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > max_bytes:
+                raise too_many_bytes(readable(path), size, max_bytes)
+            return file.read()
     except (OSError, ValueError) as error:
-        raise _unreadable(path, error) from error
-    try:
-        with os.fdopen(descriptor, "rb", buffering=0) as file:
-            state = os.fstat(descriptor)
-            if not stat.S_ISREG(state.st_mode):
-                raise ImageRejected("unreadable", f"{readable(path)} is no regular file.")
-            if state.st_size > max_bytes:
-                raise too_many_bytes(readable(path), state.st_size, max_bytes)
-            return file.readall()
-    except OSError as error:
         raise _unreadable(path, error) from error
 
 

@@ -34,7 +34,7 @@ from sightline.indexer.pruning import NOT_PRUNED, Confirm, prune_sources
 from sightline.indexer.queue.presence import unattended
 from sightline.indexer.registration import Registrar
 from sightline.indexer.resuming import listing_lease
-from sightline.indexer.roots import Roots
+from sightline.indexer.roots import OUTSIDE, Roots
 from sightline.indexer.sources.listing import address_of
 from sightline.indexer.tasks import Outcome, TaskRunner
 from sightline.indexer.troubles import Waiting
@@ -118,7 +118,7 @@ class Indexer:
         allowed = Roots(roots)
         for source in sources:
             if not allowed.allow(source):
-                raise InputError(f"{source} lies outside of what this server may read.")
+                raise InputError(f"{source} cannot be read: {OUTSIDE}.")
         plan = Plan(
             tuple(sources),
             copy,
@@ -203,6 +203,7 @@ class Indexer:
         listings = list(registrar.listings.values())
         for refusal in prune_sources(self._catalog, job_id, listings, limit, confirm):
             registrar.fail(f"(prune) {refusal.source}", refusal.source, NOT_PRUNED, refusal.detail)
+        registrar.flush()
 
     # --- uploads ----------------------------------------------------------------------------------
 
@@ -220,6 +221,7 @@ class Indexer:
         try:
             self._accept(uploads, registrar, lines, accepted)
             outcomes = registrar.write(list(accepted.values()))
+            registrar.flush()
             for index, outcome in zip(accepted, outcomes, strict=True):
                 self._keep(uploads[index], accepted[index].sha256)
                 image_id = accepted[index].image_id

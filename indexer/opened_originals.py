@@ -18,8 +18,8 @@ from io import BytesIO, FileIO
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 from sightline.errors import ImageRejected, NotFoundError, UnavailableError
-from sightline.indexer.files import FILE_SCHEME, local_path, scheme_of, too_many_bytes
-from sightline.indexer.roots import ARCHIVE_MARK
+from sightline.indexer.files import local_path, open_file, scheme_of, too_many_bytes
+from sightline.indexer.roots import ARCHIVE_MARK, FILE_SCHEME
 from sightline.indexer.sources.listing import read_uri
 from sightline.store.records import COPIED
 from sightline.store.storage import writing
@@ -99,7 +99,7 @@ class Opener:
             if scheme_of(uri) in (None, "file") and ARCHIVE_MARK not in uri.removeprefix(FILE_SCHEME):
                 path = local_path(uri)
                 if os.path.isabs(path):
-                    return os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
+                    return open_file(path)
         except (OSError, ValueError, NotFoundError, UnavailableError) as error:
             raise ImageRejected("unreadable", f"{uri} cannot be read: {error}.") from error
         return BytesIO(read_uri(uri, self._blobs, max_bytes=self._max_bytes))

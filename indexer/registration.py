@@ -19,11 +19,11 @@ from sightline.indexer.items import DUPLICATE, SKIPPED, SourceItem, SourceProble
 from sightline.indexer.parts import IndexerParts
 from sightline.indexer.plan import Plan
 from sightline.indexer.pruning import Listing
-from sightline.indexer.roots import ARCHIVE_MARK, Roots
+from sightline.indexer.roots import ARCHIVE_MARK, OUTSIDE, Roots
 from sightline.indexer.sources.listing import address_of, iter_source
 from sightline.store.records import COPIED, UNKNOWN, UPLOADED
 from sightline.store.values import check_image_id
-from sightline.store.work_records import Registration
+from sightline.store.work_records import Failure, Registration
 
 if TYPE_CHECKING:
     from sightline.store.records import Outcome
@@ -50,6 +50,7 @@ class Registrar:
         self._settings = parts.settings
         self._job_id = job_id
         self._waiting: list[Registration] = []
+        self._failures: list[Failure] = []
         self._duplicates = self._noted = 0
         self._can_send = True
         self.listings: dict[str, Listing] = {}
@@ -67,14 +68,17 @@ class Registrar:
             self.flush()
 
     def flush(self) -> None:
+        """Everything that waits is written."""
         waiting, self._waiting = self._waiting, []
+        self._write_failures()  # before: what is registered under the same id comes after
         self.write(waiting)
+        self._write_failures()
         if self._duplicates != self._noted:
             self._catalog.note_duplicates(self._job_id, self._duplicates)
             self._noted = self._duplicates
 
     def write(self, items: Sequence[Registration]) -> list[Outcome | InputError]:
-        """One transaction, then tell the workers; for each item what became of it.
+        """One transaction, then tell the workers; for each item what became of it. `flush` writes failures.
 
         An item that SQL cannot hold, or whose id is another picture's, becomes a failure line; its neighbours
         are registered without it.
@@ -107,8 +111,17 @@ class Registrar:
         return rejected
 
     def fail(self, image_id: str, uri: str, reason: str, detail: str, source: str | None = None) -> None:
-        """One failure line of the job; ``source``: where it stands, if unusable, so that it is not pruned."""
-        self._catalog.record_failure(self._job_id, image_id, uri, reason, detail, source)
+        """One failure line of the job, written with the next batch; ``source``: where it stands, if unusable,
+        so that it is not pruned.
+        """
+        self._failures.append(Failure(image_id, uri, reason, detail, source))
+        if len(self._failures) >= self._settings.register_batch:
+            self._write_failures()
+
+    def _write_failures(self) -> None:
+        failures, self._failures = self._failures, []
+        if failures:
+            self._catalog.record_failures(self._job_id, failures)
 
     def send(self, task_ids: Sequence[int]) -> None:
         """Tell the workers. A silent broker stops nothing: the builder sends what was not sent."""
@@ -152,6 +165,7 @@ class Registrar:
             allow_remote=roots.remote,
             own=parts.own_folders,
             fetch=parts.fetch,
+            roots=roots,
         )
         allowed = self._allowed(listed, roots, plan.id_prefix, listing)
         with ThreadPoolExecutor(self._settings.hash_threads, "hash") as pool:
@@ -208,8 +222,9 @@ class Registrar:
 def _usable(item: SourceItem, roots: Roots) -> SourceItem | SourceProblem:
     """The item, or a problem in its place: it lies outside of the roots, or has an impossible name."""
     if not roots.allow(item.uri):
-        detail = f"{item.uri} lies outside of what this server may read."
-        return SourceProblem(item.image_id, item.uri, "forbidden", detail)
+        # Without its address: where a link leads is nobody's business who may not read it.
+        detail = f"{item.image_id} cannot be read: {OUTSIDE}."
+        return SourceProblem(item.image_id, item.image_id, "forbidden", detail)
     try:
         check_image_id(item.image_id)
     except InputError as error:

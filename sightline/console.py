@@ -2,7 +2,23 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from io import TextIOWrapper
+
 from rich.console import Console
+
+
+def prepare_streams() -> None:
+    """Names of files may be bytes that are no text, and a stream may take ASCII only: escapes take the place
+    of what it cannot take. A stream that was closed takes everything, to nowhere.
+    """
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - for good
+        elif isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def answers() -> Console:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from sightline.serving.collections import Collections
     from sightline.serving.models import Models
     from sightline.serving.scheduler import Scheduler
+    from sightline.serving.served import ServedModels
     from sightline.serving.warm_up import WarmUp
     from sightline.settings import Settings
     from sightline.store.catalog import Catalog
@@ -143,6 +144,13 @@ class Installation(Keeping):
         return Collections(self.catalog, self.models, self.settings.model)
 
     @once
+    def served(self) -> ServedModels:
+        """The models that requests may name."""
+        from sightline.serving.served import ServedModels
+
+        return ServedModels(self.catalog, self.settings.model, self.settings.api.models)
+
+    @once
     def indexer(self) -> Indexer:
         """Registers sources and embeds tasks."""
         from sightline.indexer.indexer import Indexer
@@ -235,7 +243,7 @@ class Installation(Keeping):
         """Reranks documents."""
         from sightline.searching.documents import Documents
 
-        return Documents(self.catalog, self.models, self.scheduler, self.patches, self.settings.model)
+        return Documents(self.catalog, self.models, self.scheduler, self.patches, self.served)
 
     @once
     def document_decoder(self) -> IsolatedDecoder:
@@ -249,7 +257,6 @@ class Installation(Keeping):
 
         return ApiParts(
             settings=self.settings.api,
-            default_model=self.settings.model.name,
             max_waiting=self.settings.serving.max_waiting,
             catalog=self.catalog,
             blobs=self.blobs,
@@ -259,6 +266,7 @@ class Installation(Keeping):
             indexer=self.indexer,
             purging=self.purging,
             collections=self.collections,
+            served=self.served,
             search=self.search,
             documents=self.documents,
             model_status=self.warm_up.status,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 
 from sightline.api.access import ScopedRoute, needs
-from sightline.api.dependencies import AccessHere, Name, PartsHere, Purge, Root, problems
+from sightline.api.dependencies import AccessHere, EverythingHere, Name, PartsHere, Purge, problems
 from sightline.api.parts import ApiParts
 from sightline.api.problems import Problem, invalid
 from sightline.api.schemas.collections import (
@@ -18,6 +18,9 @@ from sightline.api.schemas.collections import (
 )
 from sightline.api.urls import collection_url
 from sightline.errors import NotFoundError
+
+if TYPE_CHECKING:
+    from sightline.serving.served import ServedModel
 
 router = APIRouter(prefix="/v1/collections", tags=["collections"], route_class=ScopedRoute)
 
@@ -32,17 +35,28 @@ THERE: dict[int | str, dict[str, Any]] = {200: {"model": CollectionAnswer, "desc
     responses=THERE | problems(403, 409, 422, 503),
     openapi_extra=needs("write", everywhere=True),
 )
-def create_collection(
-    body: NewCollection, parts: PartsHere, root: Root, response: Response
+async def create_collection(
+    body: NewCollection, here: EverythingHere, request: Request, response: Response
 ) -> CollectionAnswer:
     """Create a collection (201), or find it with the same model (200); with another model: 409."""
-    if body.model is not None:
-        check_model(body.model, parts)
-    existed = _exists(parts, body.name)
-    collection = parts.collections.create(body.name, body.model, body.revision)
+    # Not in the framework's threads: telling the model may wait for a hub.
+    answer, existed = await here.threads.run(request.receive, lambda: make_collection(body, here.parts))
     response.status_code = 200 if existed else 201
-    response.headers["Location"] = collection_url(collection.name, root)
-    return collection_answer(collection, parts.catalog.collection_counts(collection.name))
+    response.headers["Location"] = collection_url(answer.name, here.root)
+    return answer
+
+
+def make_collection(body: NewCollection, parts: ApiParts) -> tuple[CollectionAnswer, bool]:
+    """The collection, and whether it existed before."""
+    served = None
+    if body.model is not None or body.revision is not None:
+        served = served_model(body.model, body.revision, parts)
+    existed = _exists(parts, body.name)
+    if served is None:
+        collection = parts.collections.create(body.name)
+    else:
+        collection = parts.collections.create_served(body.name, served)
+    return collection_answer(collection, parts.catalog.collection_counts(collection.name)), existed
 
 
 @router.get("", openapi_extra=needs("read"))
@@ -71,16 +85,18 @@ def delete_collection(name: Name, parts: PartsHere, purge: Purge) -> None:
         parts.catalog.delete_collection(name)
 
 
-def check_model(model: str, parts: ApiParts) -> None:
-    """Over HTTP a model is a hub id or a name: a path would let strangers look around in our folders."""
-    if not model.strip():
+def served_model(model: str | None, revision: str | None, parts: ApiParts) -> ServedModel:
+    """One that this server serves, or 403: no request makes it ask a hub, or look into a folder."""
+    if model is not None and not model.strip():
         raise invalid("/model", "The name of a model cannot be empty.")
-    if model == parts.default_model:
-        return
-    if model.startswith(("/", ".", "~")) or "\\" in model or ".." in model or "://" in model:
-        raise Problem(403, "Name a model by its hub id; folders can be given on the command line only.")
-    if model.count("/") > 1:
-        raise invalid("/model", f"{model!r} is no hub id: it reads like 'owner/name'.")
+    found = parts.served.find(model, revision)
+    if found is None:
+        raise Problem(
+            403,
+            "This server does not serve that model or revision. Requests may name the default model, 'demo', "
+            "those of GET /v1/collections and those that SIGHTLINE_API__MODELS lists.",
+        )
+    return found
 
 
 def _exists(parts: ApiParts, name: str) -> bool:

@@ -20,7 +20,7 @@ from sightline.api.following import Following, Seen
 from sightline.api.parts import ApiParts
 from sightline.api.problems import Problem
 from sightline.api.room import Room
-from sightline.api.schemas.jobs import JobAnswer, JobList, NewJob, job_answer
+from sightline.api.schemas.jobs import ErrorList, JobAnswer, JobList, NewJob, job_answer
 from sightline.api.urls import job_url
 from sightline.errors import ConflictError, NotFoundError
 from sightline.indexer.roots import Roots
@@ -86,8 +86,21 @@ def list_jobs(
 
 @router.get("/jobs/{job_id}", responses=problems(404), openapi_extra=needs("read"))
 def get_job(job_id: str, parts: PartsHere, root: Root, access: AccessHere) -> JobAnswer:
-    """One job: its counts, and its first 100 failures."""
+    """One job: its counts, and its first 100 failures; `errors_url` has them all."""
     return answer_of(parts, job_here(parts, access, job_id), root)
+
+
+@router.get("/jobs/{job_id}/errors", responses=problems(404, 422), openapi_extra=needs("read"))
+def list_errors(
+    job_id: str,
+    parts: PartsHere,
+    access: AccessHere,
+    cursor: Annotated[str | None, Query(max_length=40, description="next_cursor of the page before.")] = None,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+) -> ErrorList:
+    """All failures of a job, page by page."""
+    job_here(parts, access, job_id)
+    return ErrorList.of(parts.catalog.job_error_page(job_id, cursor, limit))
 
 
 @router.get(

@@ -68,6 +68,14 @@ class ErrorLine(Answer):
     detail: str
 
 
+class ErrorList(Answer):
+    """One page of failures; ``total``: how many there are in all."""
+
+    items: list[ErrorLine]
+    next_cursor: str | None = Field(description="Ask for the next page with it; null on the last one.")
+    total: int
+
+
 class JobAnswer(Answer):
     """A job and how far it is."""
 
@@ -92,6 +100,7 @@ class JobAnswer(Answer):
                         "duplicates": 0,
                     },
                     "errors": [{"id": "notes.txt", "reason": "not_an_image", "detail": "…"}],
+                    "errors_url": "/v1/jobs/1f0c6a52-0f5e-4e0c-9d4b-0c8d4f1f8a11/errors",
                     "url": "/v1/jobs/1f0c6a52-0f5e-4e0c-9d4b-0c8d4f1f8a11",
                     "events_url": "/v1/jobs/1f0c6a52-0f5e-4e0c-9d4b-0c8d4f1f8a11/events",
                     "created_at": "2026-11-23T22:40:00Z",
@@ -109,7 +118,10 @@ class JobAnswer(Answer):
         None, description="Why it failed, or what its workers run into while it goes on; else null."
     )
     progress: ProgressAnswer
-    errors: list[ErrorLine] = Field(description="The first 100 failures.")
+    errors: list[ErrorLine] = Field(
+        description="The first 100 failures (none in a list of jobs); progress.failed counts them all."
+    )
+    errors_url: str = Field(description="All failures, page by page.")
     url: str
     events_url: str
     created_at: Moment
@@ -132,6 +144,7 @@ def job_answer(job: Job, progress: Progress, errors: Sequence[ItemError], root: 
         progress=progress,
         errors=[_general(one) for one in errors] if hidden and job.kind != "upload" else errors,
         url=url,
+        errors_url=f"{url}/errors",
         events_url=f"{url}/events",
     )
 

@@ -18,7 +18,7 @@ from sightline.indexer.archives.zip import zip_members, zip_names
 from sightline.indexer.files import is_ignored, local_uri, readable, too_many_bytes
 from sightline.indexer.installations import installations_in, lies_in_one
 from sightline.indexer.items import Listed, SourceItem, SourceProblem
-from sightline.indexer.roots import ARCHIVE_MARK
+from sightline.indexer.roots import ANYWHERE, ARCHIVE_MARK, Roots
 
 _TAR_ENDINGS: Final = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tbz", ".tar.xz", ".txz")
 
@@ -28,15 +28,15 @@ def is_archive(path: str) -> bool:
     return path.lower().endswith((".zip", *_TAR_ENDINGS))
 
 
-def iter_archive(path: str, label: str, max_bytes: int) -> Iterator[Listed]:
+def iter_archive(path: str, label: str, max_bytes: int, roots: Roots = ANYWHERE) -> Iterator[Listed]:
     """The members of an archive, in its order, as ``label!/member``.
 
     Raises:
         SourceError: the archive is none, breaks off, or is a bomb; what came before stays good.
     """
     uri = local_uri(path)
-    ours = installations_in(name.split("/") for name in _names(path))
-    for member in _members(path, max_bytes):
+    ours = installations_in(name.split("/") for name in _names(path, roots))
+    for member in _members(path, max_bytes, roots):
         parts = member.name.split("/")
         if any(map(is_ignored, parts)) or lies_in_one(parts, ours):
             continue
@@ -49,14 +49,14 @@ def iter_archive(path: str, label: str, max_bytes: int) -> Iterator[Listed]:
             yield SourceProblem(image_id, address, refusal.reason, refusal.detail)
 
 
-def read_member(path: str, name: str, max_bytes: int) -> bytes:
+def read_member(path: str, name: str, max_bytes: int, roots: Roots = ANYWHERE) -> bytes:
     """The bytes of the first member of that name.
 
     Raises:
         ImageRejected: ``unreadable``, or what is wrong with the member.
     """
     try:
-        with closing(_members(path, max_bytes)) as members:
+        with closing(_members(path, max_bytes, roots)) as members:
             for member in members:
                 if member.name == name:
                     refusal = _refusal(member, max_bytes)
@@ -68,13 +68,15 @@ def read_member(path: str, name: str, max_bytes: int) -> bytes:
     raise ImageRejected("unreadable", f"{readable(path)} has no member {name}.")
 
 
-def _members(path: str, max_bytes: int) -> Generator[Member, None, None]:
-    return zip_members(path) if path.lower().endswith(".zip") else tar_members(path, max_bytes)
+def _members(path: str, max_bytes: int, roots: Roots) -> Generator[Member, None, None]:
+    if path.lower().endswith(".zip"):
+        return zip_members(path, roots)
+    return tar_members(path, max_bytes, roots)
 
 
-def _names(path: str) -> Iterable[str]:
+def _names(path: str, roots: Roots) -> Iterable[str]:
     """Of all members, as far as there are any; what is wrong is said when they are listed."""
-    return zip_names(path) if path.lower().endswith(".zip") else tar_names(path)
+    return zip_names(path, roots) if path.lower().endswith(".zip") else tar_names(path, roots)
 
 
 def _refusal(member: Member, max_bytes: int) -> ImageRejected | None:

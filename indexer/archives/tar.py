@@ -17,14 +17,15 @@ from typing import IO, Final, Literal, cast
 from sightline.errors import ImageRejected, SourceError
 from sightline.indexer.archives.members import Member, growth_limit, member_name
 from sightline.indexer.archives.tar_headers import StrictTarFile
-from sightline.indexer.files import readable
+from sightline.indexer.files import open_file, readable
+from sightline.indexer.roots import ANYWHERE, Roots
 
 _IN_MEMORY: Final = 16 << 20
 """Larger members of a compressed archive wait in a temporary file until they are read."""
 _COMPRESSED: Final = ((b"\x1f\x8b", gzip.open), (b"BZh", bz2.open), (b"\xfd7zXZ\0", lzma.open))
 
 
-def tar_members(path: str, max_bytes: int) -> Generator[Member, None, None]:
+def tar_members(path: str, max_bytes: int, roots: Roots = ANYWHERE) -> Generator[Member, None, None]:
     """Every file of a TAR archive, whose compression is told from its first bytes.
 
     A plain archive is read again at the member's place; a compressed one is read through once, and each
@@ -34,12 +35,12 @@ def tar_members(path: str, max_bytes: int) -> Generator[Member, None, None]:
         SourceError: it is no TAR archive, breaks off, or unpacks to absurd sizes.
     """
     try:
-        with open(path, "rb") as file:
+        with open_file(path, roots) as file:
             stream = _unpacked(file, path)
             if stream is None:
                 with StrictTarFile.open(fileobj=file, mode="r:") as archive:
                     for info in _files(archive):
-                        fetch = partial(_read_at, path, info.offset_data, info.size)
+                        fetch = partial(_read_at, path, roots, info.offset_data, info.size)
                         yield _member(info, fetch)
             else:
                 with StrictTarFile.open(fileobj=stream, mode="r|") as archive:
@@ -47,16 +48,19 @@ def tar_members(path: str, max_bytes: int) -> Generator[Member, None, None]:
                         yield _member(info, _kept(archive, info, max_bytes))
     except SourceError:
         raise
+    except OSError as error:
+        said = error.strerror or str(error)
+        raise SourceError(f"{readable(path)} cannot be read to its end as a TAR archive: {said}.") from error
     except (
         Exception
     ) as error:  # TarError, EOFError, zlib.error, LZMAError, OSError, ValueError, struct.error, …
         raise SourceError(f"{readable(path)} cannot be read to its end as a TAR archive: {error}.") from error
 
 
-def tar_names(path: str) -> Generator[str, None, None]:
+def tar_names(path: str, roots: Roots = ANYWHERE) -> Generator[str, None, None]:
     """The names of all members, as far as it can be read: what is wrong is said when they are listed."""
     try:
-        with open(path, "rb") as file:
+        with open_file(path, roots) as file:
             stream = _unpacked(file, path)
             mode: Literal["r:", "r|"] = "r:" if stream is None else "r|"
             with StrictTarFile.open(fileobj=stream or file, mode=mode) as archive:
@@ -126,7 +130,7 @@ def _kept(archive: tarfile.TarFile, info: tarfile.TarInfo, max_bytes: int) -> Ca
     return lambda: os.pread(waiting.fileno(), info.size, 0)
 
 
-def _read_at(path: str, offset: int, size: int) -> bytes:
-    with open(path, "rb") as file:
+def _read_at(path: str, roots: Roots, offset: int, size: int) -> bytes:
+    with open_file(path, roots) as file:
         file.seek(offset)
         return file.read(size)

@@ -8,11 +8,12 @@ import zipfile
 from collections.abc import Generator
 from functools import partial
 from threading import Lock
-from typing import Final
+from typing import BinaryIO, Final
 
 from sightline.errors import ImageRejected, SourceError
 from sightline.indexer.archives.members import Member, growth_limit, member_name
-from sightline.indexer.files import readable
+from sightline.indexer.files import open_file, readable
+from sightline.indexer.roots import ANYWHERE, Roots
 
 _UNIX: Final = 3
 _ENCRYPTED: Final = 0x1
@@ -21,13 +22,13 @@ _RATIO_FREE: Final = 64 << 20
 """Smaller members may be packed as tightly as they like: flat pictures are."""
 
 
-def zip_members(path: str) -> Generator[Member, None, None]:
+def zip_members(path: str, roots: Roots = ANYWHERE) -> Generator[Member, None, None]:
     """Every file of a ZIP archive; the open archive lives as long as any of its members.
 
     Raises:
         SourceError: it is no ZIP archive, or one whose members add up to more than it can hold.
     """
-    archive, packed = _open(path)
+    archive, packed = _open(path, roots)
     lock = Lock()
     unpacked = 0
     for info in archive.infolist():
@@ -44,22 +45,42 @@ def zip_members(path: str) -> Generator[Member, None, None]:
         yield Member(member_name(info.filename), info.file_size, fetch, refusal)
 
 
-def zip_names(path: str) -> list[str]:
+def zip_names(path: str, roots: Roots = ANYWHERE) -> list[str]:
     """The names of all members; none when it is no ZIP archive."""
     try:
-        archive, _ = _open(path)
+        archive, _ = _open(path, roots)
     except SourceError:
         return []
     with archive:
         return [member_name(info.filename) for info in archive.infolist() if not info.is_dir()]
 
 
-def _open(path: str) -> tuple[zipfile.ZipFile, int]:
+class _Archive(zipfile.ZipFile):
+    """Closes the file that it was given, with itself or when it turns out to be no archive."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        try:
+            super().__init__(file)
+        except BaseException:
+            file.close()
+            raise
+
+    def close(self) -> None:
+        """Also when it is forgotten."""
+        super().close()
+        self._file.close()
+
+
+def _open(path: str, roots: Roots) -> tuple[zipfile.ZipFile, int]:
     """The archive and its length in bytes. Members that share compressed bytes are the mark of a bomb."""
     try:
-        packed = os.path.getsize(path)
-        archive = zipfile.ZipFile(path)
-    except Exception as error:  # BadZipFile, OSError, and for broken directories struct.error and ValueError
+        file = open_file(path, roots)
+        packed = os.fstat(file.fileno()).st_size
+        archive = _Archive(file)
+    except OSError as error:
+        raise SourceError(f"{readable(path)} cannot be opened as a ZIP archive: {error.strerror}.") from error
+    except Exception as error:  # BadZipFile, and for broken directories struct.error and ValueError
         raise SourceError(f"{readable(path)} cannot be opened as a ZIP archive: {error}.") from error
     if sum(info.compress_size for info in archive.infolist()) > packed:
         archive.close()

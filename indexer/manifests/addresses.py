@@ -10,7 +10,7 @@ from typing import Final
 
 from sightline.fetching.schemes import is_web
 from sightline.indexer.files import absolute, local_path, local_uri, readable, scheme_of
-from sightline.indexer.roots import ARCHIVE_MARK
+from sightline.indexer.roots import ANYWHERE, ARCHIVE_MARK, Roots, climbs
 
 Fetch = Callable[[str], bytes]
 """The bytes of a picture on the web; raises ImageRejected."""
@@ -32,7 +32,8 @@ class Address:
 class Addresses:
     """Resolves addresses against the folder of a manifest.
 
-    ``read`` gives the bytes at an absolute one, ``fetch`` those at one on the web.
+    ``read`` gives the bytes at an absolute one, ``fetch`` those at one on the web. ``roots``: below which the
+    manifest itself is read; its rows are checked one by one later.
     """
 
     def __init__(
@@ -42,9 +43,11 @@ class Addresses:
         *,
         allow_remote: bool = False,
         fetch: Fetch | None = None,
+        roots: Roots = ANYWHERE,
     ) -> None:
         self._folder = folder
         self._read = read
+        self.roots = roots
         self._allow_remote = allow_remote
         self._fetch = fetch
 
@@ -63,6 +66,8 @@ class Addresses:
             raise ValueError("its address names a stored original; those are not sources")
         if scheme not in (None, "file"):
             return self._remote(raw, scheme)
+        if climbs(raw.partition(ARCHIVE_MARK)[2]):
+            raise ValueError("its address climbs with '..' after '!/'")
         path, mark, member = self._split(raw)
         if scheme == "file":
             path = local_path(path)

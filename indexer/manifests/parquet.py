@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from datetime import date, datetime, time
+from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from typing import Any, Final
 
 from sightline.errors import SourceError
-from sightline.indexer.files import readable
+from sightline.indexer.files import open_file, readable
 from sightline.indexer.manifests.rows import Row
+from sightline.indexer.roots import ANYWHERE, Roots
 
 _BATCH: Final = 1024
 
 
-def parquet_rows(path: str) -> Iterator[Row]:
-    """One row at a time, from batches of a thousand. Nulls and NaN are left out, times become ISO 8601 text.
+def parquet_rows(path: str, roots: Roots = ANYWHERE) -> Iterator[Row]:
+    """One row at a time, from batches of a thousand. Nulls and NaN are left out, times become ISO 8601 text:
+    to the microsecond, and in UTC ("…Z") if they have a zone.
 
     Raises:
         SourceError: pyarrow is missing, the file cannot be read, or a column cannot be metadata.
@@ -31,12 +33,12 @@ def parquet_rows(path: str) -> Iterator[Row]:
         ) from None
     line = 0
     try:
-        with pyarrow.parquet.ParquetFile(path) as file:
+        with open_file(path, roots) as opened, pyarrow.parquet.ParquetFile(opened) as file:
             _check(file.schema_arrow, path)
             for batch in file.iter_batches(_BATCH, use_threads=False):
-                for cells in batch.to_pylist():
+                for row in _rows(batch, line):
                     line += 1
-                    yield _row(line, cells)
+                    yield row
     except (pyarrow.ArrowException, OSError) as error:
         said = str(error).splitlines()[0]
         raise SourceError(f"{readable(path)} cannot be read as a Parquet file: {said}.") from error
@@ -58,6 +60,47 @@ def _check(schema: Any, path: str) -> None:
             )
 
 
+def _rows(batch: Any, before: int) -> Iterator[Row]:
+    """The rows of a batch, whose first stands after so many. One that Python cannot express is a fault."""
+    batch = batch.cast(_coarse_schema(batch.schema), safe=False)
+    try:
+        yield from [_row(before + at, cells) for at, cells in enumerate(batch.to_pylist(), 1)]
+    except (ValueError, OverflowError):  # a year beyond 9999, text that is no UTF-8, …: which row is it
+        for at in range(batch.num_rows):
+            try:
+                [cells] = batch.slice(at, 1).to_pylist()
+            except (ValueError, OverflowError) as error:
+                yield Row(before + at + 1, fault=f"it holds what cannot be read: {error}")
+            else:
+                yield _row(before + at + 1, cells)
+
+
+def _coarse_schema(schema: Any) -> Any:
+    """Without nanoseconds, which neither Python's times nor most tools have."""
+    import pyarrow
+
+    return pyarrow.schema([field.with_type(_coarse(field.type)) for field in schema])
+
+
+def _coarse(kind: Any) -> Any:
+    import pyarrow
+
+    types = pyarrow.types
+    if types.is_timestamp(kind) and kind.unit == "ns":
+        return pyarrow.timestamp("us", kind.tz)
+    if types.is_time64(kind) and kind.unit == "ns":
+        return pyarrow.time64("us")
+    if types.is_duration(kind) and kind.unit == "ns":
+        return pyarrow.duration("us")
+    if types.is_list(kind):
+        return pyarrow.list_(_coarse(kind.value_type))
+    if types.is_large_list(kind):
+        return pyarrow.large_list(_coarse(kind.value_type))
+    if types.is_struct(kind):
+        return pyarrow.struct([inner.with_type(_coarse(inner.type)) for inner in kind])
+    return kind
+
+
 def _row(line: int, cells: dict[str, Any]) -> Row:
     try:
         plain = {name: _plain(cell) for name, cell in cells.items()}
@@ -72,6 +115,9 @@ def _plain(value: Any) -> Any:
         return value
     if isinstance(value, (float, Decimal)):
         return float(value) if math.isfinite(value) else None
+    if isinstance(value, datetime) and value.tzinfo is not None:
+        # In one zone, or filters, which compare texts, would put them in the wrong order.
+        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
     if isinstance(value, (datetime, date, time)):
         return value.isoformat()
     if isinstance(value, (list, tuple)):

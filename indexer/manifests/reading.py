@@ -18,6 +18,7 @@ from sightline.indexer.items import Listed, SourceItem, SourceProblem
 from sightline.indexer.manifests.addresses import Addresses
 from sightline.indexer.manifests.repeats import Line, merged, repeated
 from sightline.indexer.manifests.rows import Row, csv_rows, jsonl_rows
+from sightline.indexer.roots import Roots
 
 _OWN = ("uri", "id", "caption")
 _READERS = {".jsonl": jsonl_rows, ".ndjson": jsonl_rows, ".csv": csv_rows}
@@ -42,7 +43,7 @@ def iter_manifest(path: str, addresses: Addresses) -> Iterator[Listed]:
 
 def _lines(path: str, addresses: Addresses) -> Iterator[Line]:
     named = readable(Path(path).name)
-    for row in _rows(path):
+    for row in _rows(path, addresses.roots):
         try:
             listed: Listed = _item(row, addresses)
         except ValueError as error:
@@ -50,13 +51,13 @@ def _lines(path: str, addresses: Addresses) -> Iterator[Line]:
         yield Line(f"{named}:{row.line}", listed)
 
 
-def _rows(path: str) -> Iterator[Row]:
+def _rows(path: str, roots: Roots) -> Iterator[Row]:
     ending = Path(path).suffix.lower()
     if ending in _PARQUET:
         from sightline.indexer.manifests.parquet import parquet_rows
 
-        return parquet_rows(path)
-    return _READERS[ending](path)
+        return parquet_rows(path, roots)
+    return _READERS[ending](path, roots)
 
 
 def _item(row: Row, addresses: Addresses) -> SourceItem:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Final
 
 from sightline.errors import NotJsonError, SourceError
-from sightline.indexer.files import readable
+from sightline.indexer.files import open_file, readable
+from sightline.indexer.roots import ANYWHERE, Roots
 from sightline.store.json_text import read_json
 
 _LONGEST_LINE: Final = 16 << 20
 _INTEGER: Final = re.compile(r"-?(0|[1-9][0-9]{0,17})")
 _DECIMAL: Final = re.compile(r"-?(0|[1-9][0-9]{0,14})\.[0-9]{1,15}")
+_UTF_16: Final = (b"\xff\xfe", b"\xfe\xff")
 _WORDS: Final = {"true": True, "True": True, "false": False, "False": False}
 
 
@@ -28,9 +29,9 @@ class Row:
     fault: str = ""
 
 
-def jsonl_rows(path: str) -> Iterator[Row]:
+def jsonl_rows(path: str, roots: Roots = ANYWHERE) -> Iterator[Row]:
     """One JSON object a line; empty lines are skipped. Raises SourceError when the file cannot be read."""
-    for line, text in enumerate(_lines(path), 1):
+    for line, text in enumerate(_lines(path, roots), 1):
         if not text.strip():
             continue
         try:
@@ -43,13 +44,13 @@ def jsonl_rows(path: str) -> Iterator[Row]:
             yield Row(line, cells) if isinstance(cells, dict) else Row(line, fault="it is no JSON object")
 
 
-def csv_rows(path: str) -> Iterator[Row]:
+def csv_rows(path: str, roots: Roots = ANYWHERE) -> Iterator[Row]:
     """Comma-separated, with a header. Numbers and truth values become such; empty cells are left out.
 
     Raises:
         SourceError: the file cannot be read, or its header has no ``uri`` or names a column twice.
     """
-    text = _Text(path)
+    text = _Text(path, roots)
     reader = csv.reader(iter(text), strict=True)
     header = _header(reader, path)
     while True:
@@ -72,12 +73,13 @@ def csv_rows(path: str) -> Iterator[Row]:
 class _Text:
     """The lines of a file, and whether the last one so far has no end."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, roots: Roots) -> None:
         self._path = path
+        self._roots = roots
         self.is_cut = False
 
     def __iter__(self) -> Iterator[str]:
-        for line in _lines(self._path):
+        for line in _lines(self._path, self._roots):
             self.is_cut = not line.endswith(b"\n")
             yield line.decode("utf-8", "surrogateescape")
 
@@ -88,10 +90,21 @@ def _header(reader: Iterator[list[str]], path: str) -> list[str]:
     except csv.Error as error:
         raise SourceError(f"{readable(path)} is no CSV file: {error}.") from error
     if "uri" not in header:
-        raise SourceError(f'{readable(path)} has no column "uri" in its first line.')
+        raise SourceError(f'{readable(path)} has no column "uri" in its first line{_instead(header)}.')
     if len(set(header)) < len(header):
         raise SourceError(f"{readable(path)} has two columns of the same name.")
     return header
+
+
+def _instead(header: Sequence[str]) -> str:
+    """What the first line has in its place, if that can be told."""
+    for cell in header:
+        if cell.lower() == "uri":
+            return f'; it has "{cell}", and names of columns are in small letters'
+    for separator, name in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
+        if any("uri" in cell.lower().replace('"', "").split(separator) for cell in header):
+            return f"; its cells are separated by {name}: save it with commas"
+    return ""
 
 
 def _csv_row(line: int, header: list[str], cells: list[str]) -> Row:
@@ -115,11 +128,14 @@ def _typed(name: str, cell: str) -> str | int | float | bool:
     return _WORDS.get(cell, cell)
 
 
-def _lines(path: str) -> Iterator[bytes]:
+def _lines(path: str, roots: Roots) -> Iterator[bytes]:
     """Lines with their ends, without a byte order mark."""
     try:
-        with Path(path).open("rb") as file:
-            if file.read(3) != b"\xef\xbb\xbf":
+        with open_file(path, roots) as file:
+            head = file.read(3)
+            if head.startswith(_UTF_16):
+                raise SourceError(f"{readable(path)} is written in UTF-16; save it as UTF-8.")
+            if head != b"\xef\xbb\xbf":
                 file.seek(0)
             while line := file.readline(_LONGEST_LINE + 1):
                 if len(line) > _LONGEST_LINE:

@@ -12,6 +12,7 @@ import os
 import sys
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from itertools import islice
@@ -22,6 +23,7 @@ from sightline.indexer.cloud import is_away, name_in_the_cloud
 from sightline.indexer.files import absolute, is_ignored, local_uri, readable
 from sightline.indexer.installations import OwnFolders, is_installation
 from sightline.indexer.items import SKIPPED, SourceProblem
+from sightline.indexer.roots import ANYWHERE, OUTSIDE, Roots
 
 SORT_LIMIT: Final = 10_000
 """Entries of one folder that are sorted; about 2 MB of names."""
@@ -48,10 +50,12 @@ def walk(
     *,
     sort_limit: int = SORT_LIMIT,
     own: OwnFolders | None = None,
+    roots: Roots = ANYWHERE,
 ) -> Iterator[FoundFile | SourceProblem]:
     """Every regular file below ``top``, an absolute path; a problem for whatever else is there.
 
-    Folders of installations (``own`` and others) are passed over.
+    Folders of installations (``own`` and others) are passed over. What leads out of ``roots`` is a problem,
+    the same whatever it leads to.
 
     Raises:
         SourceError: ``top`` itself cannot be listed, or is a folder of an installation.
@@ -64,6 +68,11 @@ def walk(
         name, path = folders.pop() if folders else links.popleft()
         if name and not enter(name.split("/")):
             continue
+        if not roots.allow_path(path):
+            if not name:
+                raise SourceError(f"The folder {readable(path)} cannot be listed: {OUTSIDE}.")
+            yield _leads_out(name, path)
+            continue
         try:
             state = os.stat(path)
             if not name:
@@ -75,7 +84,7 @@ def walk(
             if is_installation(path):
                 continue
             visited.add((state.st_dev, state.st_ino))
-            subfolders = yield from _list(name, path, links, sort_limit)
+            subfolders = yield from _list(name, path, links, sort_limit, roots)
         except OSError as error:
             if not name:
                 raise SourceError(
@@ -94,44 +103,64 @@ def _passed_over(name: str, path: str) -> SourceProblem:
 
 
 def _list(
-    name: str, path: str, links: deque[tuple[str, str]], sort_limit: int
+    name: str, path: str, links: deque[tuple[str, str]], sort_limit: int, roots: Roots
 ) -> Generator[FoundFile | SourceProblem, None, list[tuple[str, str]]]:
     """The files of one folder; notes symlinked folders in ``links`` and returns the real ones."""
     subfolders: list[tuple[str, str]] = []
-    for entry in _entries(path, sort_limit):
+    for entry in _entries(path, sort_limit, roots):
+        inside = os.path.join(path, entry.name)
         away = name_in_the_cloud(entry.name)
         inner = f"{name}/{away or entry.name}" if name else away or entry.name
         if away is not None:
-            yield _away(inner, entry, may_be_folder="." not in away)
+            yield _away(inner, inside, may_be_folder="." not in away)
             continue
         if is_ignored(entry.name):
             continue
         if entry.is_dir(follow_symlinks=False):
-            subfolders.append((inner, entry.path))
+            subfolders.append((inner, inside))
+        elif entry.is_symlink() and not roots.allow_path(inside):
+            yield _leads_out(inner, inside)
         elif _leads_to(entry, os.DirEntry.is_dir):
-            links.append((inner, entry.path))
+            links.append((inner, inside))
         elif _leads_to(entry, os.DirEntry.is_file):
-            yield _away(inner, entry) if _MAY_BE_AWAY and is_away(entry) else FoundFile(inner, entry.path)
+            yield _away(inner, inside) if _MAY_BE_AWAY and is_away(entry) else FoundFile(inner, inside)
         else:
-            yield _odd_entry(inner, entry)
+            yield _odd_entry(inner, inside)
     return subfolders
 
 
-def _away(name: str, entry: os.DirEntry[str], *, may_be_folder: bool = False) -> SourceProblem:
+def _leads_out(name: str, path: str) -> SourceProblem:
+    """Pictures may have come through it before the roots were drawn, so what is not met now may lie there."""
+    detail = f"{readable(name)} is not listed: {OUTSIDE}."
+    return SourceProblem(readable(name), readable(path), "forbidden", detail, hides_more=True)
+
+
+def _away(name: str, path: str, *, may_be_folder: bool = False) -> SourceProblem:
     """What is there and not here: reading it would fetch it, and it is not gone."""
     detail = f"{readable(name)} lies in the cloud and not on this disk; download it to index it."
-    return SourceProblem(readable(name), local_uri(entry.path), "offline", detail, hides_more=may_be_folder)
+    return SourceProblem(readable(name), local_uri(path), "offline", detail, hides_more=may_be_folder)
 
 
-def _entries(path: str, sort_limit: int) -> Iterator[os.DirEntry[str]]:
+def _entries(path: str, sort_limit: int, roots: Roots) -> Iterator[os.DirEntry[str]]:
     """The entries of a folder, sorted by name unless there are very many."""
-    with os.scandir(path) as scan:
+    with _opened_folder(path, roots) as folder, os.scandir(folder) as scan:
         first = list(islice(scan, sort_limit + 1))
         if len(first) <= sort_limit:
             first.sort(key=lambda entry: entry.name)
         yield from first
         del first
         yield from scan
+
+
+@contextmanager
+def _opened_folder(path: str, roots: Roots) -> Iterator[int]:
+    """What is listed is what was checked, also when somebody puts a link in its place meanwhile."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        roots.check_opened(descriptor, path)
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def _leads_to(entry: os.DirEntry[str], kind: Callable[[os.DirEntry[str]], bool]) -> bool:
@@ -142,17 +171,17 @@ def _leads_to(entry: os.DirEntry[str], kind: Callable[[os.DirEntry[str]], bool])
         return False
 
 
-def _odd_entry(name: str, entry: os.DirEntry[str]) -> SourceProblem:
+def _odd_entry(name: str, path: str) -> SourceProblem:
     """What is neither file nor folder. Opening it could block for ever.
 
     What a link leads to, or what cannot be looked at, may be a folder on a disk that is not there now.
     """
-    uri = local_uri(entry.path)
+    uri = local_uri(path)
     try:
-        os.stat(entry.path)
+        os.stat(path)
     except OSError as error:
         detail = f"{readable(name)} cannot be looked at: {error.strerror}."
-        if entry.is_symlink():
+        if os.path.islink(path):
             detail = f"The link {readable(name)} leads nowhere."
         return SourceProblem(readable(name), uri, "unreadable", detail, hides_more=True)
     detail = f"{readable(name)} is a pipe, a socket or a device."
@@ -167,7 +196,9 @@ def is_glob(source: str) -> bool:
     return not _MAGIC.isdisjoint(source)
 
 
-def walk_glob(pattern: str, *, own: OwnFolders | None = None) -> Iterator[FoundFile | SourceProblem]:
+def walk_glob(
+    pattern: str, *, own: OwnFolders | None = None, roots: Roots = ANYWHERE
+) -> Iterator[FoundFile | SourceProblem]:
     """The files that match, named relative to the last folder before the first wildcard.
 
     ``*``, ``?`` and ``[…]`` stay within one name, ``**`` spans any number of folders. Only files match, never
@@ -181,7 +212,7 @@ def walk_glob(pattern: str, *, own: OwnFolders | None = None) -> Iterator[FoundF
     top = absolute(("/" if pattern.startswith("/") else "") + "/".join(parts[:fixed]))
     wanted = parts[fixed:]
     found = False
-    for item in walk(top, enter=lambda folder: may_hold(folder, wanted), own=own):
+    for item in walk(top, enter=lambda folder: may_hold(folder, wanted), own=own, roots=roots):
         named = item.name if isinstance(item, FoundFile) else item.image_id
         hides = isinstance(item, SourceProblem) and item.hides_more and may_hold(named.split("/"), wanted)
         if hides or matches(named.split("/"), wanted):

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -32,13 +33,25 @@ from sightline.indexer.items import SourceItem as SourceItem
 from sightline.indexer.items import SourceProblem as SourceProblem
 from sightline.indexer.manifests.addresses import NOT_FETCHED, Addresses, Fetch
 from sightline.indexer.manifests.reading import is_manifest, iter_manifest
-from sightline.indexer.roots import ARCHIVE_MARK
+from sightline.indexer.roots import ANYWHERE, ARCHIVE_MARK, OUTSIDE, Roots, climbs
 from sightline.indexer.sources.folders import FoundFile, is_glob, walk, walk_glob
 from sightline.indexer.sources.remote import iter_remote, read_remote
 from sightline.store.records import COPIED
 
 if TYPE_CHECKING:
     from sightline.store.blobs import BlobStore
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How much of a picture is read at most, whether from elsewhere, below which roots, by what from the
+    web.
+    """
+
+    max_bytes: int
+    allow_remote: bool
+    roots: Roots
+    fetch: Fetch | None
 
 
 def iter_source(
@@ -48,11 +61,13 @@ def iter_source(
     allow_remote: bool = False,
     own: Sequence[str] = (),
     fetch: Fetch | None = None,
+    roots: Roots = ANYWHERE,
 ) -> Iterator[Listed]:
     """List a source, lazily and in bounded memory. What cannot be a picture is a problem in its place.
 
     ``own``: folders and URLs of this installation. They, and those of others, are passed over. ``fetch``:
-    what gives the pictures on the web, which nothing else is asked for.
+    what gives the pictures on the web, which nothing else is asked for. ``roots``: nothing that lies outside
+    of them is opened.
 
     Raises:
         SourceError: there is no such source, or its listing cannot go on; what was listed before stays good.
@@ -68,16 +83,24 @@ def iter_source(
             raise SourceError(f"{source} is remote; remote sources are not read.")
         yield from iter_remote(source, max_bytes, own)
         return
+    yield from _local(source, Reading(max_bytes, allow_remote, roots, fetch), OwnFolders(own))
+
+
+def _local(source: str, how: Reading, own: OwnFolders) -> Iterator[Listed]:
+    if climbs(source.partition(ARCHIVE_MARK)[2]):
+        raise SourceError(f"{readable(source)} climbs with '..' after '!/'; name the place that it leads to.")
     path = absolute(os.path.expanduser(local_path(source)))
+    archive = path.partition(ARCHIVE_MARK)[0]
+    if not (how.roots.allow_path(path) and how.roots.allow_path(archive)):
+        raise SourceError(f"{readable(source)} cannot be read: {OUTSIDE}.")
     if os.path.isdir(path):
-        yield from _in_folder(walk(path, own=OwnFolders(own)), max_bytes)
+        yield from _in_folder(walk(path, own=own, roots=how.roots), how)
     elif os.path.lexists(path):
-        yield from _file(FoundFile(os.path.basename(path), path), max_bytes, allow_remote, fetch)
-    elif ARCHIVE_MARK in source and os.path.isfile(path.partition(ARCHIVE_MARK)[0]):
-        yield _one_member(path, max_bytes)
+        yield from _file(FoundFile(os.path.basename(path), path), how)
+    elif ARCHIVE_MARK in source and os.path.isfile(archive):
+        yield _one_member(path, how)
     elif is_glob(source):
-        found = walk_glob(os.path.expanduser(source), own=OwnFolders(own))
-        yield from _matching(found, max_bytes, allow_remote, fetch)
+        yield from _matching(walk_glob(os.path.expanduser(source), own=own, roots=how.roots), how)
     else:
         raise SourceError(f"There is no file or folder {readable(source)}.")
 
@@ -90,9 +113,15 @@ def address_of(source: str) -> str:
 
 
 def read_uri(
-    uri: str, blobs: BlobStore | None = None, *, max_bytes: int = MAX_BYTES, allow_remote: bool = False
+    uri: str,
+    blobs: BlobStore | None = None,
+    *,
+    max_bytes: int = MAX_BYTES,
+    allow_remote: bool = False,
+    roots: Roots = ANYWHERE,
 ) -> bytes:
-    """The bytes behind an address as `iter_source` gives it, or ``blob:<sha256>`` in ``blobs``.
+    """The bytes behind an address as `iter_source` gives it, or ``blob:<sha256>`` in ``blobs``. A local file
+    is opened below ``roots`` only.
 
     Raises:
         ImageRejected: ``unreadable``, ``too_many_bytes``, or what is wrong with the member of an archive.
@@ -108,10 +137,10 @@ def read_uri(
     path = local_path(archive)
     if not os.path.isabs(path):
         raise ImageRejected("unreadable", f"{uri} is no absolute address.")
-    return read_member(path, member, max_bytes) if mark else read_local(path, max_bytes)
+    return read_member(path, member, max_bytes, roots) if mark else read_local(path, max_bytes, roots)
 
 
-def _in_folder(found: Iterator[FoundFile | SourceProblem], max_bytes: int) -> Iterator[Listed]:
+def _in_folder(found: Iterator[FoundFile | SourceProblem], how: Reading) -> Iterator[Listed]:
     for file in found:
         if isinstance(file, SourceProblem):
             yield file
@@ -122,42 +151,40 @@ def _in_folder(found: Iterator[FoundFile | SourceProblem], max_bytes: int) -> It
             )
             yield SourceProblem(readable(file.name), local_uri(file.path), "not_an_image", detail)
         else:
-            yield _picture(file, max_bytes)
+            yield _picture(file, how)
 
 
-def _matching(
-    found: Iterator[FoundFile | SourceProblem], max_bytes: int, allow_remote: bool, fetch: Fetch | None
-) -> Iterator[Listed]:
+def _matching(found: Iterator[FoundFile | SourceProblem], how: Reading) -> Iterator[Listed]:
     for file in found:
         if isinstance(file, SourceProblem):
             yield file
         else:
-            yield from _file(file, max_bytes, allow_remote, fetch)
+            yield from _file(file, how)
 
 
-def _file(file: FoundFile, max_bytes: int, allow_remote: bool, fetch: Fetch | None) -> Iterator[Listed]:
+def _file(file: FoundFile, how: Reading) -> Iterator[Listed]:
     """One file that was named: an archive or a manifest by its ending, else a picture."""
     if is_archive(file.path):
-        yield from iter_archive(file.path, readable(file.name), max_bytes)
+        yield from iter_archive(file.path, readable(file.name), how.max_bytes, how.roots)
     elif is_manifest(file.path):
-        read = partial(read_uri, max_bytes=max_bytes, allow_remote=allow_remote)
-        folder = os.path.dirname(file.path)
-        yield from iter_manifest(file.path, Addresses(folder, read, allow_remote=allow_remote, fetch=fetch))
+        read = partial(read_uri, max_bytes=how.max_bytes, allow_remote=how.allow_remote, roots=how.roots)
+        folder, far = os.path.dirname(file.path), how.allow_remote
+        addresses = Addresses(folder, read, allow_remote=far, fetch=how.fetch, roots=how.roots)
+        yield from iter_manifest(file.path, addresses)
     else:
-        yield _picture(file, max_bytes)
+        yield _picture(file, how)
 
 
-def _picture(file: FoundFile, max_bytes: int) -> SourceItem:
-    read = partial(read_local, file.path, max_bytes)
+def _picture(file: FoundFile, how: Reading) -> SourceItem:
+    read = partial(read_local, file.path, how.max_bytes, how.roots)
     return SourceItem(readable(file.name), local_uri(file.path), None, {}, read)
 
 
-def _one_member(path: str, max_bytes: int) -> SourceItem:
+def _one_member(path: str, how: Reading) -> SourceItem:
     archive, mark, member = path.partition(ARCHIVE_MARK)
     name = readable(os.path.basename(archive)) + mark + member
-    return SourceItem(
-        name, local_uri(archive) + mark + member, None, {}, partial(read_member, archive, member, max_bytes)
-    )
+    read = partial(read_member, archive, member, how.max_bytes, how.roots)
+    return SourceItem(name, local_uri(archive) + mark + member, None, {}, read)
 
 
 def _read_blob(sha256: str, blobs: BlobStore | None, max_bytes: int) -> bytes:

@@ -52,7 +52,7 @@ class Blip2:
         self.config = read_config(folder)
         self.device = torch.device(device or best_device())
         self.vision_dtype = vision_dtype(dtype, self.device, self.config.vision_config.hidden_size)
-        self.tokenizer = load_tokenizer(folder)
+        self.tokenizer = load_tokenizer(folder, rows=self.config.qformer_config.vocab_size)
         self.pixel_config = read_pixel_config(folder, self.config.vision_config.image_size)
         self.fingerprint = fingerprint or checkpoint.fingerprint(folder)
         self.network = self._load_qformer()
@@ -92,7 +92,12 @@ class Blip2:
     # -- Encoder
 
     def preprocess(self, images: Sequence[RGB]) -> Tensor:
-        """Pictures to pixels ``[B,3,S,S]`` float32 on the CPU."""
+        """Pictures to pixels ``[B,3,S,S]`` float32 on the CPU.
+
+        The image encoder is loaded here, because it is about to be needed: in a server this is the request's
+        own thread, while `encode_patches` is called in the one that computes for all.
+        """
+        assert self.vision is not None
         return preprocess(images, self.pixel_config)
 
     @torch.inference_mode()

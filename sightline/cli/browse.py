@@ -50,6 +50,9 @@ def jobs(
     ] = None,
     cancel: Annotated[bool, typer.Option("--cancel", help="Stop the job; what is published stays.")] = False,
     retry: Annotated[bool, typer.Option("--retry", help="Embed its failed images again.")] = False,
+    errors: Annotated[
+        bool, typer.Option("--errors", help="All its failures and nothing else; with --json one a line.")
+    ] = False,
     collection: Annotated[
         str | None, typer.Option("--collection", "-c", metavar="NAME", help="Only its jobs.")
     ] = None,
@@ -61,8 +64,8 @@ def jobs(
     from sightline.settings import load_settings
     from sightline.wiring import open_installation
 
-    if (cancel or retry) and job is None:
-        raise InputError("Name the job: sightline jobs ID --cancel, or --retry.")
+    if (cancel or retry or errors) and job is None:
+        raise InputError("Name the job: sightline jobs ID --cancel, --retry, or --errors.")
     if cancel and retry:
         raise InputError("A job can be cancelled or retried, not both at once.")
     with open_installation(load_settings(data)) as services:
@@ -73,7 +76,10 @@ def jobs(
             services.catalog.cancel_job(job)
         if retry:
             services.indexer.retry(job)
-        _show_job(services, job, json=json)
+        if errors:
+            _list_errors(services, job, json=json)
+        else:
+            _show_job(services, job, json=json)
 
 
 def delete(
@@ -172,6 +178,19 @@ def _show_job(services: Installation, job_id: str, *, json: bool) -> None:
         return
     console = answers()
     for name, value in answer.items():
-        if name != "errors" and value is not None:
+        if name not in ("errors", "errors_left_out") and value is not None:
             console.print(f"{name:>10}  {value}", markup=False)
     print_failures(answer["errors"])
+    if left_out := answer["errors_left_out"]:
+        console.print(f"  … and {left_out:,} more; `sightline jobs {job_id} --errors` lists them all.")
+
+
+def _list_errors(services: Installation, job_id: str, *, json: bool) -> None:
+    from sightline.cli.jobs import all_errors
+    from sightline.cli.output import print_failures, print_line
+
+    for error in map(asdict, all_errors(services, job_id)):
+        if json:
+            print_line(error)
+        else:
+            print_failures([error])

@@ -215,7 +215,7 @@ def _print(answer: dict[str, Any], *, waited: bool) -> None:
     print_failures(listed[:ERRORS_LISTED])
     left_out = answer["failed"] - answer["not_pruned"] - ERRORS_LISTED
     if left_out > 0:
-        console.print(f"  … and {left_out} more; `sightline jobs {answer['job']} --json` lists them")
+        console.print(f"  … and {left_out} more; `sightline jobs {answer['job']} --errors` lists them")
     if not waited and answer["pending"]:
         remarks().print(
             f"{answer['pending']} images wait for a worker; `sightline jobs {answer['job']}` tells how far."

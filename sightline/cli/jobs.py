@@ -21,6 +21,7 @@ from sightline.store.records import ENDED
 
 if TYPE_CHECKING:
     from sightline.processes.supervisor import Supervisor
+    from sightline.store.work_records import ItemError
     from sightline.store.work_records import Progress as Counts
     from sightline.wiring import Installation
 
@@ -107,8 +108,19 @@ def _show(bar: Progress, task: TaskID, counts: Counts) -> None:
     bar.update(task, completed=counts.total - counts.pending, total=counts.total)
 
 
+def all_errors(services: Installation, job_id: str) -> Iterator[ItemError]:
+    """Every failure of a job, read page by page. NotFoundError."""
+    cursor: str | None = None
+    while True:
+        page = services.catalog.job_error_page(job_id, cursor, ERRORS_SHOWN)
+        yield from page.items
+        cursor = page.next_cursor
+        if cursor is None:
+            return
+
+
 def report(services: Installation, job_id: str) -> dict[str, Any]:
-    """What became of a job, as ``index --json`` prints it."""
+    """What became of a job, as ``index --json`` prints it: first failures, and how many more there are."""
     job = services.catalog.job(job_id)
     counts = asdict(services.catalog.job_progress(job_id))
     errors = services.catalog.job_errors(job_id, ERRORS_SHOWN)
@@ -121,4 +133,5 @@ def report(services: Installation, job_id: str) -> dict[str, Any]:
         "id_taken": reasons.get(ID_TAKEN, 0),
         "not_pruned": reasons.get(NOT_PRUNED, 0),
         "errors": [asdict(e) for e in errors],
+        "errors_left_out": max(0, counts["failed"] - len(errors)),
     }

@@ -28,6 +28,7 @@ from sightline.cli import (
     trash,
 )
 from sightline.cli.output import OK, exit_code, print_error
+from sightline.console import prepare_streams
 from sightline.errors import SightlineError
 from sightline.store.patience import having
 from sightline.store.storage import storage_error
@@ -66,6 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     # For every Python that a command starts, also those that libraries start: nothing is imported from the
     # current folder.
     os.environ["PYTHONSAFEPATH"] = "1"
+    prepare_streams()
     code = run(sys.argv[1:] if arguments is None else arguments)
     sys.exit(code)
 

@@ -46,8 +46,12 @@ def exit_code(error: SightlineError) -> int:
 def print_json(answer: Any) -> None:
     """Write one JSON document to stdout."""
     plain = asdict(answer) if is_dataclass(answer) and not isinstance(answer, type) else answer
-    json.dump(plain, sys.stdout, ensure_ascii=False, indent=2, default=_plain)
-    sys.stdout.write("\n")
+    sys.stdout.write(json.dumps(plain, ensure_ascii=_only_ascii(), indent=2, default=_plain) + "\n")
+
+
+def print_line(answer: Mapping[str, Any]) -> None:
+    """Write one line of JSON to stdout."""
+    sys.stdout.write(json.dumps(answer, ensure_ascii=_only_ascii()) + "\n")
 
 
 def print_error(error: SightlineError, *, as_json: bool) -> None:
@@ -92,6 +96,11 @@ def progress() -> Iterator[OnProgress]:
             bars.update(tasks[stage], completed=done, total=total)
 
         yield show
+
+
+def _only_ascii() -> bool:
+    """Whether the stream cannot take every letter: escapes of JSON lose none."""
+    return not (sys.stdout.encoding or "").lower().replace("-", "").startswith("utf8")
 
 
 def _plain(value: Any) -> Any:

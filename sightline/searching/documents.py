@@ -25,17 +25,14 @@ if TYPE_CHECKING:
     from sightline.searching.patches import CollectionPatches, PatchCache
     from sightline.serving.models import Models
     from sightline.serving.scheduler import Scheduler
-    from sightline.serving.settings import ModelSettings
+    from sightline.serving.served import ServedModels
     from sightline.store.catalog import Catalog
     from sightline.store.records import Collection
     from sightline.types import RGB
 
-ALWAYS_SERVED = "demo"
-"""The model that ships; it answers in every installation."""
-
 
 class Documents:
-    """Reranks documents. ``default``: the model of requests that name none. Thread-safe."""
+    """Reranks documents. ``served``: the models that requests may name. Thread-safe."""
 
     def __init__(
         self,
@@ -43,13 +40,13 @@ class Documents:
         models: Models,
         scheduler: Scheduler,
         patches: PatchCache,
-        default: ModelSettings,
+        served: ServedModels,
     ) -> None:
         self._catalog = catalog
         self._models = models
         self._scheduler = scheduler
         self._patches = patches
-        self._default = default
+        self._served = served
 
     def rerank(self, request: RerankRequest) -> RerankResponse:
         """Order documents by falling match probability.
@@ -91,26 +88,19 @@ class Documents:
             raise ConflictError(
                 "The stored images belong to collections of different models; rerank them apart."
             )
-        if asked is not None and asked not in self._served():
+        if asked is None and collections:
+            return collections[0].model, self._models.encoder(collections[0])
+        served = self._served.find(asked)
+        if served is None:
             raise InputError(
                 f"The model {asked} is not served here; see GET /v1/collections for those that are."
             )
         if not collections:
-            name = asked or self._default.name
-            return name, self._models.load(name, self._revision(name))
-        first = collections[0]
-        wanted = None if asked is None else self._models.identify(asked, self._revision(asked))
-        if wanted is not None and wanted.fingerprint not in bound:
+            return served.model, self._models.load(served.model, served.revision)
+        first, known = collections[0], served.bound or self._models.identify(served.model, served.revision)
+        if known.fingerprint not in bound:
             raise ConflictError(f"The stored images were indexed with {first.model}, not with {asked}.")
-        return asked or first.model, self._models.encoder(first)
-
-    def _served(self) -> set[str]:
-        """The default model, the shipped one, and every model that some collection is bound to."""
-        bound = {collection.model for collection in self._catalog.collections()}
-        return {self._default.name, ALWAYS_SERVED} | bound
-
-    def _revision(self, name: str) -> str | None:
-        return self._default.revision if name == self._default.name else None
+        return served.model, self._models.encoder(first)
 
     def _logits(
         self, request: RerankRequest, model: RetrievalModel, sources: dict[str, CollectionPatches]

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from sightline.errors import NotFoundError
 
 if TYPE_CHECKING:
-    from sightline.serving.models import Models
+    from sightline.serving.models import Identity, Models
+    from sightline.serving.served import ServedModel
     from sightline.serving.settings import ModelSettings
     from sightline.store.catalog import Catalog
     from sightline.store.records import Collection
@@ -38,12 +39,20 @@ class Collections:
                 pass
         if model is None:
             model, revision = self._default.name, revision or self._default.revision
-        identity = self._models.identify(model, revision)
+        return self._bind(name, self._models.identify(model, revision))
+
+    def create_served(self, name: str, served: ServedModel) -> Collection:
+        """As `create`, with a model that is served; for one that fills a collection, nothing is looked up."""
+        if served.bound is None:
+            return self.create(name, served.model, served.revision)
+        return self._bind(name, served.bound)
+
+    def _bind(self, name: str, facts: Identity | Collection) -> Collection:
         return self._catalog.create_collection(
             name,
-            model=identity.model,
-            revision=identity.revision,
-            fingerprint=identity.fingerprint,
-            num_query_tokens=identity.num_query_tokens,
-            joint_dim=identity.joint_dim,
+            model=facts.model,
+            revision=facts.revision,
+            fingerprint=facts.fingerprint,
+            num_query_tokens=facts.num_query_tokens,
+            joint_dim=facts.joint_dim,
         )

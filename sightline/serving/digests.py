@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from threading import get_ident
 from typing import Any
 
 from sightline.blip.checkpoint import file_digest
@@ -58,7 +59,7 @@ class RememberedDigests:
 
     def _write(self, known: dict[str, Any]) -> None:
         """Aside and renamed, so that another process never reads half of it. A full disk costs no start."""
-        aside = self._path.with_name(f"{self._path.name}.{os.getpid()}")
+        aside = self._path.with_name(f"{self._path.name}.{os.getpid()}.{get_ident()}")
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             aside.write_text(json.dumps(dict(list(known.items())[-MOST:]), indent=1))

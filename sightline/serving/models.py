@@ -6,7 +6,6 @@ Telling a model's identity reads its files and imports no torch; loading does.
 from __future__ import annotations
 
 import re
-import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -17,6 +16,7 @@ from sightline.blip.protocols import RetrievalModel, cannot_embed, embedding
 from sightline.blip.registry import describe
 from sightline.errors import ModelMismatchError
 from sightline.serving.digests import RememberedDigests
+from sightline.serving.flights import Flights
 from sightline.serving.settings import ModelSettings
 from sightline.store.records import Collection
 
@@ -50,15 +50,18 @@ class Models(Protocol):
 
 
 class ModelProvider:
-    """Thread-safe; every fingerprint is loaded at most once in a process."""
+    """Thread-safe; every fingerprint is loaded at most once in a process.
+
+    Nothing is locked meanwhile: whoever asks for a model that is there never waits for one that is being
+    looked for on the hub, or read from a disk.
+    """
 
     def __init__(self, settings: ModelSettings | None = None, memory: Path | None = None) -> None:
         """``memory``: a file in which digests of model files are remembered; None reads them each time."""
         self._settings = settings or ModelSettings()
         self._digest = file_digest if memory is None else RememberedDigests(memory).of
-        self._lock = threading.RLock()
-        self._identities: dict[tuple[str, str | None], Identity] = {}
-        self._models: dict[str, RetrievalModel] = {}
+        self._identities = Flights[tuple[str, str | None], Identity]("the files of this model")
+        self._models = Flights[str, RetrievalModel]("loading this model")
 
     def identify(self, model: str, revision: str | None = None) -> Identity:
         """Fingerprint and dimensions of a model.
@@ -66,11 +69,9 @@ class ModelProvider:
         Raises:
             ModelUnavailableError: neither a folder nor a reachable repository.
             CheckpointError: the folder holds no model that embeds.
+            UnavailableError, OverloadedError: others wait for the same already, and it takes long.
         """
-        with self._lock:
-            if (model, revision) not in self._identities:
-                self._identities[model, revision] = self._identify(model, revision)
-            return self._identities[model, revision]
+        return self._identities.get((model, revision), lambda: self._identify(model, revision))
 
     def encoder(self, collection: Collection) -> RetrievalModel:
         """The model that a collection is bound to.
@@ -89,10 +90,7 @@ class ModelProvider:
     def load(self, model: str, revision: str | None = None) -> RetrievalModel:
         """A model ready to compute, by name."""
         identity = self.identify(model, revision)
-        with self._lock:
-            if identity.fingerprint not in self._models:
-                self._models[identity.fingerprint] = self._load(identity)
-            return self._models[identity.fingerprint]
+        return self._models.get(identity.fingerprint, lambda: self._load(identity))
 
     def patch_shape(self, collection: Collection) -> tuple[int, int]:
         """(P, V) of a collection's model, read from its configuration."""
@@ -100,8 +98,7 @@ class ModelProvider:
 
     def loaded(self) -> list[str]:
         """Fingerprints of the models in memory."""
-        with self._lock:
-            return list(self._models)
+        return self._models.made()
 
     def _identify(self, model: str, revision: str | None) -> Identity:
         found = describe(model, revision=revision, cache_dir=self._settings.cache_dir, digest=self._digest)

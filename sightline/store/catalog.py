@@ -11,6 +11,7 @@ from sightline.store.sql import (
     backups,
     builder,
     collections,
+    failures,
     finishing,
     health,
     images,
@@ -97,7 +98,7 @@ class Catalog:
 
     create_job = write_at(jobs.create)
     register = write_at(registration.register)
-    record_failure = write_at(registration.record_failure)
+    record_failures = write_at(registration.record_failures)
     add_tasks = write_at(items.add_tasks)
     note_duplicates = write_at(registration.note_duplicates)
     prunable = write(pruning.prunable)
@@ -110,8 +111,9 @@ class Catalog:
     end_listing = write_at(listings.end_early)
     job = read(registration.find_job)
     job_progress = read(jobs.progress)
-    job_errors = read(jobs.errors)
-    job_reasons = read(jobs.reasons)
+    job_errors = read(failures.errors)
+    job_error_page = read(failures.error_page)
+    job_reasons = read(failures.reasons)
     cancel_job = write_at(jobs.cancel)
     fail_job = write_at(jobs.fail)
     note_trouble = write(jobs.note_trouble)

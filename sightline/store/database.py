@@ -38,6 +38,7 @@ Result = TypeVar("Result")
 
 _FULL = ("database or disk is full", "no space left on device")
 _LOCKED = "database is locked"
+_READ_ONLY = "attempt to write a readonly database"
 _TRIES = 8
 _TRY_AGAIN = frozenset({"40001", "40P01"})  # serialization_failure, deadlock_detected
 _SERVER_TIME = "SELECT extract(epoch FROM clock_timestamp())::float8"
@@ -128,6 +129,8 @@ class Database:
         except (DBAPIError, sqlite3.DatabaseError, UnicodeDecodeError) as error:
             self._complain(error)
             raise
+        except UnicodeEncodeError as error:
+            raise _no_text(error) from error
         except (TypeError, ValueError, LookupError, AttributeError, OverflowError) as error:
             # A row that holds what nobody wrote ends in such; so does a mistake of ours.
             torn = self._torn()
@@ -162,6 +165,8 @@ class Database:
                 else:
                     self._complain(error)
                     raise
+            except UnicodeEncodeError as error:
+                raise _no_text(error) from error
         raise AssertionError("unreachable: the last try returns or raises")
 
     def forget_old_pages(self, seconds: float) -> bool:
@@ -221,12 +226,22 @@ class Database:
         if any(words in said.lower() for words in _FULL):
             where = self.engine.url.host or self.engine.url.database
             return NoRoomError(f"The disk is full at the catalog in {where} ({said}); free some room there.")
+        if said == _READ_ONLY:
+            return UnavailableError(
+                "The catalog can only be read here: searches and lists work, and nothing can be changed. Run "
+                "this where its folder may be written to."
+            )
         if said == _LOCKED:
             return UnavailableError(
                 "Another process has been writing to the catalog for too long (database is locked); try "
                 "again when it is done."
             )
         return UnavailableError(f"The catalog database cannot be used now: {said}.")
+
+
+def _no_text(error: UnicodeEncodeError) -> InputError:
+    """Whoever asked for it asked for nothing that is stored: bytes of a command line need not be text."""
+    return InputError(f"{error.object!a:.100} is not valid Unicode, so nothing stored is called so.")
 
 
 # SQL functions as methods

@@ -12,7 +12,8 @@ A condition is ``{"field": NAME}`` with exactly one of
     "exists": true | false    the field is there and not null
     "contains": "text"        a text in which this text occurs, whatever the case of its letters
 
-Fields are id, caption, uri, sha256 (text), width, height, bytes, created_at (numbers) and ``metadata.a.b``
+Fields are id, caption, uri, sha256 (text), width, height, bytes, created_at (numbers; the last one also as
+RFC 3339 text, "2026-11-23T22:40:00Z") and ``metadata.a.b``
 for ``{"a": {"b": …}}``; any other name is a metadata field too. When the metadata holds a list, one element
 that fulfils the condition suffices. What is missing, null, an object or of another type fulfils nothing but
 ``must_not``.
@@ -23,6 +24,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Literal, NoReturn
 
 from sightline.errors import FilterError, InputError, NotJsonError
@@ -207,10 +209,26 @@ def _scalar(field: Field, value: object) -> Scalar:
         _check_storable(f"The text for {field.name!r}", value)
     elif not isinstance(value, bool):
         value = _number(field, value)
+    if field.name == "created_at" and isinstance(value, str):
+        value = _moment(value)
     is_number = not isinstance(value, str | bool)
     if (field.kind == "text" and not isinstance(value, str)) or (field.kind == "number" and not is_number):
         _refuse(f"Field {field.name!r} is a {field.kind}: it cannot be compared with {_name(value)}.")
     return value
+
+
+def _moment(text: str) -> float:
+    """Seconds since 1970 of a date and time as answers show it, with its zone."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        _refuse(
+            "Field 'created_at' is compared with seconds since 1970, or with a date, time and zone such as "
+            f"2026-11-23T22:40:00Z, not with {text!a:.60}."
+        )
+    return moment.timestamp()
 
 
 def _check_storable(what: str, value: str) -> None:

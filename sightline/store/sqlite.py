@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import sqlite3
 import time
@@ -9,8 +10,10 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy import URL, Connection, Engine, QueuePool, create_engine, event
+from sqlalchemy.exc import DisconnectionError
 
 from sightline.errors import InputError
 from sightline.store import row_digest
@@ -29,6 +32,9 @@ def sqlite_engine(
     if not url.database or url.database == ":memory:":
         raise InputError("The catalog needs a file: several connections share it.")
     Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+    file = Path(url.database)
+    if is_read_only(file):
+        return _reading_engine(file, settings, dump, load)
     engine = create_engine(
         url,
         json_serializer=dump,
@@ -42,6 +48,59 @@ def sqlite_engine(
     event.listen(engine, "checkout", lambda connection, record, _: _bound_locks(connection, record, settings))
     event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def is_read_only(file: Path) -> bool:
+    """Whether there is a catalog here that this process cannot write to, or not beside it."""
+    return file.exists() and not (os.access(file, os.W_OK) and os.access(file.parent, os.W_OK))
+
+
+def _reading_engine(
+    file: Path, settings: DatabaseSettings, dump: Callable[[Any], str], load: Callable[[str], Any]
+) -> Engine:
+    """An engine that reads only; a write is refused by SQLite.
+
+    SQLite keeps an index of its log beside the file, also to read it. Where it cannot, a file without a log
+    is opened as one that nobody changes. Once a log is there, somebody does: such connections end then.
+    """
+    log = file.with_name(f"{file.name}-wal")
+
+    def connect() -> sqlite3.Connection:
+        unchanging = "" if _has_bytes(log) else "&immutable=1"
+        address = f"file:{quote(str(file.absolute()))}?mode=ro{unchanging}"
+        return sqlite3.connect(address, uri=True, timeout=settings.lock_seconds, check_same_thread=False)
+
+    def prepare(connection: Any, record: Any) -> None:
+        connection.isolation_level = None
+        row_digest.install(connection)
+        record.info["has_log"] = _has_bytes(log)
+
+    def check(connection: Any, record: Any, proxy: Any) -> None:
+        if _has_bytes(log) and not record.info["has_log"]:
+            raise DisconnectionError("Somebody writes to the catalog by now.")
+
+    engine = create_engine(
+        "sqlite://",
+        creator=connect,
+        poolclass=QueuePool,
+        json_serializer=dump,
+        json_deserializer=load,
+        pool_size=16,
+        max_overflow=48,
+        pool_timeout=settings.connect_seconds,
+    )
+    engine.url = engine.url.set(database=str(file))
+    event.listen(engine, "connect", prepare)
+    event.listen(engine, "checkout", check)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _has_bytes(file: Path) -> bool:
+    try:
+        return file.stat().st_size > 0
+    except OSError:
+        return False
 
 
 def _bound_locks(connection: Any, record: Any, settings: DatabaseSettings) -> None:

@@ -24,6 +24,20 @@ class Registration:
 
 
 @dataclass(frozen=True)
+class Failure:
+    """One failure line of a job: ``reason`` is a short code, ``detail`` a sentence.
+
+    ``source``: where it stands, if unusable, so that it is not pruned.
+    """
+
+    image_id: str
+    uri: str
+    reason: str
+    detail: str
+    source: str | None = None
+
+
+@dataclass(frozen=True)
 class Registered:
     """What came of a registration: one (image id, outcome) per item, in order. ``holders``: of every id that
     was taken, the source of the picture that has it (None: unknown)."""
@@ -96,6 +110,15 @@ class ItemError:
     id: str
     reason: str
     detail: str
+
+
+@dataclass(frozen=True)
+class ErrorPage:
+    """One page of a job's failures; ``total``: how many in all. ``next_cursor``: None on the last."""
+
+    items: list[ItemError]
+    next_cursor: str | None
+    total: int
 
 
 @dataclass(frozen=True)

@@ -128,7 +128,8 @@ class _Trainer:
         rows = table.rows(WRITTEN)
         pictures = [self.split.train[row] for row in rows]
         order = Order([len(picture.captions) for picture in pictures], config.batch_size, config.seed, ranks)
-        tokenizer = load_tokenizer(self.source, config.text_limit)
+        words = model.config.qformer_config.vocab_size
+        tokenizer = load_tokenizer(self.source, config.text_limit, rows=words)
         pixels = None if config.freeze_vision else model.pixel_config
         settings = self._settings(pictures, ranks)
         self._check_resumed(settings)

@@ -84,6 +84,7 @@ def job(job_id: str, errors: list[Any] = [], **changes: Any) -> dict[str, Any]: 
         "id": job_id, "collection": "pictures", "kind": "upload", "state": "running", "detail": None,
         "progress": counts,
         "errors": errors, "url": f"/v1/jobs/{job_id}", "events_url": f"/v1/jobs/{job_id}/events",
+        "errors_url": f"/v1/jobs/{job_id}/errors",
         "created_at": LATELY, "updated_at": LATELY,
     } | changes  # fmt: skip
 

@@ -10,7 +10,7 @@ import pytest
 from sightline.errors import ConflictError, InputError, NotFoundError
 from sightline.store.records import UPLOADED
 from sightline.store.values import MAX_ID_BYTES
-from sightline.store.work_records import Pruning, Registration
+from sightline.store.work_records import Failure, Pruning, Registration
 from tests.store.catalog_world import World, emptied, item, opened, sha_of
 
 
@@ -122,7 +122,7 @@ def test_pruning_goes_by_what_was_met_in_that_source(world: World) -> None:
     world.add(*(at("/a", name) for name in "pqr"), at("/b", "s"), at(None, "u"))
     job = world.catalog.create_job(world.collection.id, "index", {})
     world.catalog.register(job.id, [at("/a", "p"), at("/b", "q", "other")], batch_size=10)
-    world.catalog.record_failure(job.id, "r", "/b/r", "unreadable", "No.", "/b")
+    world.catalog.record_failures(job.id, [Failure("r", "/b/r", "unreadable", "No.", "/b")])
     assert world.catalog.prunable(job.id, "/a") == Pruning("/a", 3, 2, ("q", "r"))
     assert world.catalog.prunable(job.id, "/b") == Pruning("/b", 1, 1, ("s",))
     assert world.catalog.prunable(job.id, "/never") == Pruning("/never", 0, 0, ())
@@ -136,8 +136,8 @@ def test_pruning_goes_by_what_was_met_in_that_source(world: World) -> None:
 @pytest.mark.parametrize("name", ["x" * 100_000, "ü" * MAX_ID_BYTES, "", "a\nb", "..", "\0", "\ud800"])
 def test_every_failure_has_a_line(world: World, name: str) -> None:
     job = world.catalog.create_job(world.collection.id, "index", {})
-    world.catalog.record_failure(job.id, name, "/x", "unsupported", "No.", "/s" * MAX_ID_BYTES)
-    world.catalog.record_failure(job.id, name + "2", "/x", "id_taken", "No.")
+    world.catalog.record_failures(job.id, [Failure(name, "/x", "unsupported", "No.", "/s" * MAX_ID_BYTES)])
+    world.catalog.record_failures(job.id, [Failure(name + "2", "/x", "id_taken", "No.")])
     lines = world.catalog.job_errors(job.id)
     assert len({line.id for line in lines}) == 2
     assert all(0 < len(line.id.encode()) <= MAX_ID_BYTES for line in lines)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from sightline.store.work_records import Lease, Progress
+from sightline.store.work_records import Failure, Lease, Progress
 from tests.store.catalog_world import SOURCE, Builder, World, emptied, item, opened, sizes_of
 
 IDS = [f"image {number}" for number in range(7)]
@@ -178,7 +178,7 @@ class Play:
     def record_failure(self) -> None:
         if job_id := self.job("registering"):
             name = self.draw.choice(IDS)
-            self.catalog.record_failure(job_id, name, "/x", "unreadable", "no", SOURCE)
+            self.catalog.record_failures(job_id, [Failure(name, "/x", "unreadable", "no", SOURCE)])
             self.model.turn(name, "discarded", "failed")
             self.model.jobs[job_id].seen.add(name)
             self.model.versions.append(Version(name, "", None, job_id, "failed", known_bytes=False))

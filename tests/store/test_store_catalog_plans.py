@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import event
 
 from sightline.store.catalog import Catalog, open_catalog
+from sightline.store.work_records import Failure
 from tests.store.catalog_world import World, item, opened, sha_of
 
 NAMES = [f"{number:03}" for number in range(200)]
@@ -69,7 +70,7 @@ ACTIONS: dict[str, Callable[[World], object]] = {
 
 def fail(world: World) -> None:
     job = world.catalog.create_job(world.collection.id, "index", {})
-    world.catalog.record_failure(job.id, "broken", "/broken", "unreadable", "no")
+    world.catalog.record_failures(job.id, [Failure("broken", "/broken", "unreadable", "no")])
 
 
 def prune(world: World) -> None:

@@ -323,3 +323,23 @@ def test_equal_filters_are_equal_keys() -> None:
     written = {"must": [{"field": "a", "in": [1, "x"]}], "must_not": {"field": "b", "exists": True}}
     assert hash(parse_filter(written)) == hash(parse_filter(written))
     assert parse_filter(written) == parse_filter(written)
+
+
+@pytest.mark.parametrize(
+    ("written", "seconds"),
+    [
+        ("1970-01-01T00:00:01Z", 1),
+        ("1970-01-01T02:00:01+02:00", 1),
+        ("2026-11-23T22:40:00.5Z", 1795473600.5),
+    ],
+)
+def test_a_moment_is_compared_as_answers_show_it(written: str, seconds: float) -> None:
+    bounds = {"gte": written}
+    expected = parse_filter({"field": "created_at", "range": {"gte": seconds}})
+    assert parse_filter({"field": "created_at", "range": bounds}) == expected
+
+
+@pytest.mark.parametrize("written", ["yesterday", "2026-11-23", "2026-11-23T22:40:00", ""])
+def test_a_moment_without_its_zone_is_refused(written: str) -> None:
+    with pytest.raises(FilterError, match=r"such as 2026-11-23T22:40:00Z"):
+        parse_filter({"field": "created_at", "equals": written})

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from sightline.errors import ConflictError, NotFoundError
-from sightline.store.work_records import Lease
+from sightline.store.work_records import Failure, Lease
 from tests.store.catalog_world import SOURCE, World, emptied, item, opened, sha_of, sizes_of
 
 
@@ -268,8 +268,10 @@ def test_captions_given_with_unchanged_bytes_are_updated_in_place(world: World) 
 def test_a_source_failure_is_listed_and_spares_what_is_live(world: World) -> None:
     world.add(item("a"))
     job, _ = world.job(seal=False)
-    world.catalog.record_failure(job.id, "a", "/x/\udcff", "unreadable", "no such\x00file \udcff", SOURCE)
-    world.catalog.record_failure(job.id, "bad name \udcff", "/x", "unreadable", "again")
+    world.catalog.record_failures(
+        job.id, [Failure("a", "/x/\udcff", "unreadable", "no such\x00file \udcff", SOURCE)]
+    )
+    world.catalog.record_failures(job.id, [Failure("bad name \udcff", "/x", "unreadable", "again")])
     assert world.prune(job) == 0
     world.catalog.seal_job(job.id)
     errors = [(error.id, error.detail) for error in world.catalog.job_errors(job.id, 10)]

@@ -154,16 +154,20 @@ def counts(connection: Connection, job_id: str) -> dict[str, int]:
     return found
 
 
-def errors(connection: Connection, job_id: str, limit: int) -> list[ItemError]:
+def errors(connection: Connection, job_id: str, after: int, limit: int) -> list[tuple[int, ItemError]]:
+    """(key, why) of failed items, by their keys, beyond the key ``after``."""
     query = (
-        select(ImageRow.image_id, TaskItemRow.reason, TaskItemRow.detail)
+        select(TaskItemRow.key, ImageRow.image_id, TaskItemRow.reason, TaskItemRow.detail)
         .join(TaskItemRow, TaskItemRow.key == ImageRow.key)
         .join(TaskRow, TaskRow.id == TaskItemRow.task_id)
-        .where(*_of_job(job_id), TaskItemRow.state == "failed")
+        .where(*_of_job(job_id), TaskItemRow.state == "failed", TaskItemRow.key > after)
         .order_by(TaskItemRow.key)
         .limit(limit)
     )
-    return [ItemError(name, reason or "", detail or "") for name, reason, detail in connection.execute(query)]
+    return [
+        (key, ItemError(name, reason or "", detail or ""))
+        for key, name, reason, detail in connection.execute(query)
+    ]
 
 
 def _of_job(job_id: str) -> tuple[ColumnElement[bool], ...]:

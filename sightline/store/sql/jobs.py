@@ -40,7 +40,7 @@ from sightline.store.sql.rows import (
 from sightline.store.sql.seen import forget_seen
 from sightline.store.sql.singletons import forget
 from sightline.store.values import check_kind, check_metadata, plain_json, printable
-from sightline.store.work_records import ItemError, Progress
+from sightline.store.work_records import Progress
 
 LISTING_ENDED = (
     "The process that listed this job's sources ended before it was done. What it had found by then is "
@@ -259,31 +259,3 @@ def progress(connection: Connection, job_id: str) -> Progress:
         job.refreshed,
         job.duplicates,
     )
-
-
-def reasons(connection: Connection, job_id: str) -> dict[str, int]:
-    """reason → how many images of this job failed for it."""
-    find_job(connection, job_id)
-    failed = (ImageRow.job_id == job_id, ImageRow.state == "failed")
-    query = select(func.coalesce(ImageRow.reason, ""), func.count()).where(*failed).group_by(ImageRow.reason)
-    found: dict[str, int] = dict(connection.execute(query).all())
-    return found
-
-
-def errors(
-    connection: Connection, job_id: str, limit: int = 100, reason: str | None = None
-) -> list[ItemError]:
-    """Why images of this job failed, in the order of their keys; with a reason, only those with it."""
-    find_job(connection, job_id)
-    query = (
-        select(ImageRow.image_id, ImageRow.reason, ImageRow.detail)
-        .where(ImageRow.job_id == job_id, ImageRow.state == "failed")
-        .order_by(ImageRow.key)
-        .limit(limit)
-    )
-    if reason is not None:
-        query = query.where(ImageRow.reason == reason)
-    found = connection.execute(query).all()
-    images = [ItemError(name, reason or "", detail or "") for name, reason, detail in found]
-    others = [] if reason is not None else items.errors(connection, job_id, limit - len(images))
-    return images + others

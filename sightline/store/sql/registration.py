@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 from sqlalchemy import Connection, Row, Select, bindparam, insert, select, update
@@ -34,7 +34,7 @@ from sightline.store.sql.rows import (
 from sightline.store.sql.seen import Seen, mark_seen
 from sightline.store.sql.sources import source_ids
 from sightline.store.values import check_registration, line_id, plain_json, printable, same_json
-from sightline.store.work_records import Registered, Registration
+from sightline.store.work_records import Failure, Registered, Registration
 
 SELECT_JOBS: Select[Any] = select(JOBS, CollectionRow.name.label("collection")).join(
     CollectionRow, (CollectionRow.id == JOBS.c.collection_id) & CollectionRow.trashed_at.is_(None)
@@ -238,41 +238,51 @@ def _pending_row(
     }
 
 
-def record_failure(
-    connection: Connection,
-    now: float,
-    job_id: str,
-    image_id: str,
-    uri: str,
-    reason: str,
-    detail: str,
-    source: str | None = None,
-) -> None:
-    """One failure line of a job. A live version goes on serving; a pending one of another job stays.
+def record_failures(connection: Connection, now: float, job_id: str, failures: Sequence[Failure]) -> None:
+    """Failure lines of a job. A live version goes on serving; a pending one of another job stays.
 
-    What stands under no id that could be stored has a line all the same, under a name that is cut. ``source``
-    is where the job met it: it is there, if unusable, and not to be pruned.
+    What stands under no id that could be stored has a line all the same, under a name that is cut. Of several
+    lines under one id the last one stays.
     """
-    image_id = line_id(image_id)
     job = open_job(connection, job_id)
-    named = (ImageRow.collection_id == job.collection_id, ImageRow.image_id == image_id)
-    discard(connection, now, [*named, is_in("failed")])
-    known = source_ids(connection, now, job.collection_id, [source])
-    mark_seen(connection, job_id, {image_id: 0 if source is None else known[source]})
-    row = {
+    sources = source_ids(connection, now, job.collection_id, (failure.source for failure in failures))
+    for lines in _unlike(failures):
+        for chunk in chunks(lines):
+            named = (ImageRow.collection_id == job.collection_id, ImageRow.image_id.in_(chunk))
+            discard(connection, now, [*named, is_in("failed")])
+        met = {name: 0 if line.source is None else sources[line.source] for name, line in lines.items()}
+        mark_seen(connection, job_id, met)
+        rows = [_failed_row(now, job, name, line) for name, line in lines.items()]
+        update_many(connection, insert(IMAGES), rows)
+
+
+def _unlike(failures: Iterable[Failure]) -> Iterator[dict[str, Failure]]:
+    """By the id that each is filed under, in parts in which none comes twice."""
+    part: dict[str, Failure] = {}
+    for failure in failures:
+        name = line_id(failure.image_id)
+        if name in part:
+            yield part
+            part = {}
+        part[name] = failure
+    if part:
+        yield part
+
+
+def _failed_row(now: float, job: Job, name: str, failure: Failure) -> dict[str, Any]:
+    return {
         "collection_id": job.collection_id,
-        "image_id": image_id,
+        "image_id": name,
         "sha256": "",
-        "uri": printable(uri),
+        "uri": printable(failure.uri),
         "metadata": {},
         "bytes": 0,
         "state": "failed",
-        "job_id": job_id,
-        "reason": printable(reason),
-        "detail": printable(detail),
+        "job_id": job.id,
+        "reason": printable(failure.reason),
+        "detail": printable(failure.detail),
         "created_at": now,
     }
-    connection.execute(insert(IMAGES).values(row))
 
 
 def note_duplicates(connection: Connection, now: float, job_id: str, found: int) -> None:

@@ -1,0 +1,55 @@
+"""Which models a request may name: no stranger makes a server ask a hub, or look into a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from sightline.serving.settings import ModelSettings
+    from sightline.store.catalog import Catalog
+    from sightline.store.records import Collection
+
+ALWAYS_SERVED: Final = "demo"
+"""The model that ships; it answers in every installation."""
+
+
+@dataclass(frozen=True)
+class ServedModel:
+    """One that may be named. ``bound``: a collection that it fills already, whose facts hold for it."""
+
+    model: str
+    revision: str | None
+    bound: Collection | None = None
+
+
+class ServedModels:
+    """The default model, the shipped one, ``more``, and every model that some collection is bound to.
+
+    ``more`` are names, or ``name@revision``.
+    """
+
+    def __init__(self, catalog: Catalog, default: ModelSettings, more: Sequence[str] = ()) -> None:
+        self._catalog = catalog
+        self._default = default
+        self._more = more
+
+    def find(self, model: str | None, revision: str | None = None) -> ServedModel | None:
+        """What is served under this name (None: the default one) in this revision (None: the first that is);
+        None when nothing is.
+        """
+        name = self._default.name if model is None else model
+        for served in self._all():
+            if served.model == name and revision in (None, served.revision):
+                return served
+        return None
+
+    def _all(self) -> Iterator[ServedModel]:
+        yield ServedModel(self._default.name, self._default.revision)
+        yield ServedModel(ALWAYS_SERVED, None)
+        for one in self._more:
+            name, _, revision = one.partition("@")
+            yield ServedModel(name, revision or None)
+        for collection in self._catalog.collections():
+            yield ServedModel(collection.model, collection.revision, collection)
