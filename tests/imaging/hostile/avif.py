@@ -176,6 +176,14 @@ def alpha_without_size() -> bytes:
     return edited(with_alpha(), edit)
 
 
+def without_times(data: bytes) -> bytes:
+    """Sequences hold when they were made: twice eight bytes behind the flags of three boxes."""
+    for kind in (b"mvhd", b"tkhd", b"mdhd"):
+        at = data.index(kind) + 8
+        data = data[:at] + bytes(16) + data[at + 16 :]
+    return data
+
+
 def cases() -> Iterator[Case]:
     flat = of(quarters())
     yield Case("avif-plain", plain, flat, tolerance=NEAR)
@@ -197,4 +205,5 @@ def cases() -> Iterator[Case]:
         "save_all": True,
         "append_images": [quarters().rotate(180)],
     }
-    yield Case("avif-animated", partial(encoded, quarters(), "AVIF", **options), flat, tolerance=NEAR)
+    moving = partial(encoded, quarters(), "AVIF", **options)
+    yield Case("avif-animated", lambda: without_times(moving()), flat, tolerance=NEAR)
