@@ -131,8 +131,13 @@ class ToyEncoder(ToyMatcher):
         return torch.eye(6, dtype=torch.float64)
 
 
+_HALF_A_PAIR = re.compile("[\ud800-\udfff]")
+
+
 def words(text: str) -> list[str]:
-    """The lower-cased runs of letters and digits."""
+    """The lower-cased runs of letters and digits; InputError for half a surrogate pair, as of BLIP-2."""
+    if _HALF_A_PAIR.search(text):
+        raise InputError("The text is not valid Unicode; it has half a surrogate pair in it.")
     return re.findall(r"\w+", text.lower())
 
 

@@ -13,10 +13,14 @@ A condition is ``{"field": NAME}`` with exactly one of
     "contains": "text"        a text in which this text occurs, whatever the case of its letters
 
 Fields are id, caption, uri, sha256 (text), width, height, bytes, created_at (numbers; the last one also as
-RFC 3339 text, "2026-11-23T22:40:00Z") and ``metadata.a.b``
+RFC 3339 text, "2026-11-23T22:40:00Z": all that answers show so) and ``metadata.a.b``
 for ``{"a": {"b": …}}``; any other name is a metadata field too. When the metadata holds a list, one element
 that fulfils the condition suffices. What is missing, null, an object or of another type fulfils nothing but
 ``must_not``.
+
+Texts and names are also found composed or decomposed (``sightline.store.unicode_forms``; not in ``range``).
+A date, time and zone in ``equals``, ``in`` and ``range`` of metadata means an instant: other spellings of it
+fit, texts that are none do not.
 """
 
 from __future__ import annotations
@@ -24,11 +28,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, Literal, NoReturn
 
 from sightline.errors import FilterError, InputError, NotJsonError
 from sightline.store.json_text import read_json
+from sightline.store.moments import instant_key, shown_span
 from sightline.store.values import INT64, check_text
 
 Scalar = str | int | float | bool
@@ -63,6 +67,12 @@ class In:
     field: Field
     values: tuple[Scalar, ...]
 
+    @property
+    def instants(self) -> list[str]:
+        """The values that are a date, time and zone."""
+        texts = (value for value in self.values if isinstance(value, str))
+        return [text for text in texts if instant_key(text) is not None]
+
 
 @dataclass(frozen=True)
 class Range:
@@ -70,6 +80,11 @@ class Range:
 
     field: Field
     bounds: tuple[tuple[str, Bound], ...]
+
+    @property
+    def of_instants(self) -> bool:
+        """Whether the bounds are dates, times and zones: all of them are, or none (in metadata)."""
+        return instant_key(self.bounds[0][1]) is not None
 
 
 @dataclass(frozen=True)
@@ -162,7 +177,7 @@ def _group(name: str, clauses: object, depth: int) -> tuple[Condition | Filter, 
     return tuple(_clause(clause, depth - 1) for clause in clauses)
 
 
-def _condition(obj: Mapping[Any, Any]) -> Condition:
+def _condition(obj: Mapping[Any, Any]) -> Condition | Filter:
     operators = [name for name in obj if name != "field"]
     if len(operators) != 1 or operators[0] not in _OPERATORS:
         _refuse(
@@ -172,9 +187,9 @@ def _condition(obj: Mapping[Any, Any]) -> Condition:
     operator, field = operators[0], _field(obj["field"])
     value = obj[operator]
     if operator == "equals":
-        return In(field, (_scalar(field, value),))
+        return _one_of(field, (_scalar(field, value),))
     if operator == "in":
-        return In(field, _values(field, value))
+        return _one_of(field, _values(field, value))
     if operator == "range":
         return Range(field, _bounds(field, value))
     return _exists(field, value) if operator == "exists" else _contains(field, value)
@@ -210,25 +225,40 @@ def _scalar(field: Field, value: object) -> Scalar:
     elif not isinstance(value, bool):
         value = _number(field, value)
     if field.name == "created_at" and isinstance(value, str):
-        value = _moment(value)
+        _span(value)
+        return value
     is_number = not isinstance(value, str | bool)
     if (field.kind == "text" and not isinstance(value, str)) or (field.kind == "number" and not is_number):
         _refuse(f"Field {field.name!r} is a {field.kind}: it cannot be compared with {_name(value)}.")
     return value
 
 
-def _moment(text: str) -> float:
-    """Seconds since 1970 of a date and time as answers show it, with its zone."""
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        moment = None
-    if moment is None or moment.tzinfo is None:
+def _span(text: str) -> tuple[float, float]:
+    """From which second since 1970, and before which, answers show this date, time and zone."""
+    span = shown_span(text)
+    if span is None:
         _refuse(
             "Field 'created_at' is compared with seconds since 1970, or with a date, time and zone such as "
             f"2026-11-23T22:40:00Z, not with {text!a:.60}."
         )
-    return moment.timestamp()
+    return span
+
+
+def _one_of(field: Field, values: tuple[Scalar, ...]) -> Condition | Filter:
+    """A time as answers show it means all that they show so."""
+    texts = [value for value in values if isinstance(value, str)]
+    if field.name != "created_at" or not texts:
+        return In(field, values)
+    spans = [Range(field, (("gte", start), ("lt", end))) for start, end in map(_span, texts)]
+    numbers = tuple(value for value in values if not isinstance(value, str))
+    return Filter(should=(*spans, In(field, numbers)) if numbers else tuple(spans))
+
+
+def _bound(field: Field, name: str, value: Bound) -> tuple[str, Bound]:
+    if field.name != "created_at" or not isinstance(value, str):
+        return name, value
+    start, end = _span(value)
+    return {"gt": ("gte", end), "gte": ("gte", start), "lt": ("lt", start), "lte": ("lt", end)}[name]
 
 
 def _check_storable(what: str, value: str) -> None:
@@ -266,9 +296,11 @@ def _bounds(field: Field, bounds: object) -> tuple[tuple[str, Bound], ...]:
         value = _scalar(field, bound)
         if isinstance(value, bool):
             _refuse(f"The range of {field.name!r} cannot have {_name(value)} as a bound.")
-        found.append((name, value))
+        found.append(_bound(field, name, value))
     if len({isinstance(bound, str) for _, bound in found}) == 2:
         _refuse(f"The range of {field.name!r} mixes text and numbers.")
+    if field.kind == "metadata" and len({instant_key(bound) is None for _, bound in found}) == 2:
+        _refuse(f"The range of {field.name!r} mixes a date, time and zone with other text.")
     return tuple(found)
 
 

@@ -16,7 +16,7 @@ from sqlalchemy import URL, Connection, Engine, QueuePool, create_engine, event
 from sqlalchemy.exc import DisconnectionError
 
 from sightline.errors import InputError
-from sightline.store import row_digest
+from sightline.store import moments, row_digest
 from sightline.store.patience import patience
 from sightline.store.settings import DatabaseSettings
 
@@ -73,6 +73,7 @@ def _reading_engine(
     def prepare(connection: Any, record: Any) -> None:
         connection.isolation_level = None
         row_digest.install(connection)
+        moments.install(connection)
         record.info["has_log"] = _has_bytes(log)
 
     def check(connection: Any, record: Any, proxy: Any) -> None:
@@ -121,6 +122,7 @@ def _prepare_sqlite(connection: Any, settings: DatabaseSettings) -> None:
     connection.execute("PRAGMA synchronous=FULL")
     connection.execute("PRAGMA foreign_keys=ON")
     row_digest.install(connection)
+    moments.install(connection)
     connection.execute("PRAGMA secure_delete=ON")  # what was deleted or replaced is overwritten with zeros
 
 

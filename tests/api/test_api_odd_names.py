@@ -10,9 +10,11 @@ import csv
 import json
 import os
 import random
+import unicodedata
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pyarrow
@@ -29,6 +31,7 @@ from sightline.settings import Settings
 from sightline.store.values import check_image_id
 from sightline.wiring import Installation
 from tests.api.installation import png
+from tests.api.test_api_page import Tiles
 
 ODD = [
     *"?%#!~*\\[]{}()<>|&;:'\"`$^=+,@- ._é☃",
@@ -168,12 +171,17 @@ def test_what_is_stored_is_found_through_every_lookup(
         record = client.get(address).json()
         assert record.get("id") == name
         assert client.get(record["file_url"]).content == png("red"), name
+    changed = wanted[::2]
+    for name in changed:
+        address = f"/v1/collections/pictures/images/{quote(name, safe='')}"
         assert client.patch(address, json={"caption": "seen"}).json()["caption"] == "seen", name
-        assert listing(client, {"field": "id", "equals": name}) == [name]
+    for name in wanted[1::2]:
+        alike = {other for other in wanted if same_forms([other]) == same_forms([name])}
+        assert set(listing(client, {"field": "id", "equals": name})) == alike
     for name in wanted[::5]:
         assert name in listing(client, {"field": "id", "contains": name[:900]})
     assert sorted(listing(client, {"field": "id", "in": wanted})) == wanted
-    assert len(listing(client, {"field": "caption", "equals": "seen"})) == len(wanted)
+    assert len(listing(client, {"field": "caption", "equals": "seen"})) == len(changed)
 
     data = ["--data", str(settings.data_folder)]
     run = CliRunner()
@@ -189,6 +197,71 @@ def test_what_is_stored_is_found_through_every_lookup(
     done = run.invoke(app, ["trash", "restore", "--collection", "pictures", *data, "--", *wanted])
     assert done.exit_code == 0, done.output
     assert sorted(listing(client)) == wanted
+
+
+def test_uploads_the_page_and_the_trash_know_the_same_names(
+    services: Installation, collection: TestClient
+) -> None:
+    client, images = collection, "/v1/collections/pictures/images"
+    some = sorted({*WHOLE, *ODD, *NAMES[::9]} & set(NAMES))[::2]
+    good = [name for name in some if not refused(name)]
+    assert len(good) >= 40
+    assert len(some) > len(good)
+    for name in some:
+        if refused(name):
+            answer = client.post(images, **multipart([name]))
+            assert answer.status_code == 422, name
+            assert answer.json()["errors"][0]["detail"].endswith("."), answer.text
+    answer = client.post(images, **multipart(good))
+    assert answer.status_code == 202, answer.text
+    assert [line["id"] for line in answer.json()["files"]] == good
+    services.indexer.run_pending()
+    assert sorted(listing(client)) == sorted(good)
+
+    shown = tiles(client)
+    assert sorted(shown) == sorted(good)
+    for name, address in shown.items():
+        assert client.get(address).content == png("red"), name
+    for name in good[::3]:
+        condition = quote(json.dumps({"field": "id", "equals": name}), safe="")
+        assert same_forms(tiles(client, f"&filter={condition}")) == same_forms([name])
+
+    for name in good:
+        assert client.delete(f"{images}/{quote(name, safe='')}").status_code == 204, name
+    assert tiles(client) == {}
+    restore = "/v1/collections/pictures/trash/restore"
+    answer = client.post(restore, json={"ids": good})
+    assert sorted(answer.json()["restored"]) == sorted(good)
+    assert answer.json()["refused"] == []
+    assert sorted(listing(client)) == sorted(good)
+
+
+def multipart(names: list[str]) -> dict[str, Any]:
+    """A form with one file of each name, which is its id too."""
+    items = json.dumps([{"id": name} for name in names])
+    return {"files": [("files", (name, png("red"))) for name in names], "data": {"items": items}}
+
+
+def tiles(client: TestClient, more: str = "") -> dict[str, str]:
+    """id → where its link leads, of all that the page shows, page by page."""
+    found: dict[str, str] = {}
+    address: str | None = f"/?collection=pictures{more}"
+    for _ in range(50):
+        if address is None:
+            break
+        tags = Tiles(client.get(address).text)
+        links = [
+            values["href"] or ""
+            for tag, values in tags.tags
+            if tag == "a" and "/file" in (values.get("href") or "")
+        ]
+        found |= dict(zip(map(str, tags.shown()), links, strict=True))
+        address = next((values["href"] for tag, values in tags.tags if "data-more" in values), None)
+    return found
+
+
+def same_forms(names: Iterable[str]) -> set[str]:
+    return {unicodedata.normalize("NFC", name) for name in names}
 
 
 def listing(client: TestClient, condition: object = None) -> list[str]:

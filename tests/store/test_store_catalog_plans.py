@@ -56,6 +56,7 @@ ACTIONS: dict[str, Callable[[World], object]] = {
     "publish": lambda world: world.add(*(item(name, f"newer {name}") for name in NAMES[:3])),
     "failure": lambda world: fail(world),
     "image": lambda world: world.catalog.image("pictures", "150"),
+    "an id in other letters": lambda world: other_letters(world),
     "describe": lambda world: world.catalog.describe(world.collection.id, list(range(1, 100))),
     "locations": lambda world: world.catalog.locations(list(range(1, 100))),
     "by sha": lambda world: world.catalog.find_live_by_sha(world.collection.id, list(map(sha_of, NAMES))),
@@ -71,6 +72,13 @@ ACTIONS: dict[str, Callable[[World], object]] = {
 def fail(world: World) -> None:
     job = world.catalog.create_job(world.collection.id, "index", {})
     world.catalog.record_failures(job.id, [Failure("broken", "/broken", "unreadable", "no")])
+
+
+def other_letters(world: World) -> None:
+    world.add(item("é"), item("e\u0301"))
+    assert world.catalog.image("pictures", "é").image_id == "é"
+    assert world.catalog.update_image("pictures", "é", caption="new").image_id == "é"
+    assert world.catalog.delete_images(world.collection.id, ids=["é"]) == 1
 
 
 def prune(world: World) -> None:
@@ -109,3 +117,12 @@ def test_the_planner_is_told_of_every_index_of_images(tmp_path: Path) -> None:
     indexes = catalog.database.read(lambda c: c.scalar(ask))
     assert told == indexes == 9
     catalog.close()
+
+
+def test_an_id_in_english_letters_is_looked_up_as_before(world: World) -> None:
+    """The forms of other ids cost more statements; these have one only."""
+    world.add(*map(item, NAMES), batch_size=50)
+    searches = plans(world.catalog, lambda: world.catalog.image("pictures", "150"))
+    assert len([plan for plan in searches if "images" in plan]) == 1
+    named = [plan for plan in searches if "image_id=?" in plan]
+    assert named == ["SEARCH images USING INDEX uq_images_live (collection_id=? AND image_id=?)"]

@@ -5,7 +5,7 @@ Every clause is true or false, never NULL, so that NOT means what ``must_not`` s
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from functools import cache
 from typing import Any
@@ -34,7 +34,15 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from sightline.store.filters import Bound, Condition, Contains, Exists, Field, Filter, In, Range, Scalar
+from sightline.store.sql.instant_sql import (
+    is_instant,
+    postgres_bound,
+    postgres_instant,
+    sqlite_bound,
+    sqlite_instant,
+)
 from sightline.store.sql.rows import IMAGES
+from sightline.store.unicode_forms import forms
 
 Truth = ColumnElement[bool]
 
@@ -70,7 +78,21 @@ def _clause(clause: Condition | Filter, dialect: str) -> Truth:
         return condition(clause, dialect)
     if clause.field.kind != "metadata":
         return func.coalesce(_on_column(clause, dialect), false())
-    return _on_sqlite_json(clause) if dialect == "sqlite" else _on_jsonb(clause)
+    on_json = _on_sqlite_json if dialect == "sqlite" else _on_jsonb
+    found = or_(*(on_json(clause, path) for path in _paths(clause.field)))
+    return not_(found) if isinstance(clause, Exists) and not clause.wanted else found
+
+
+# Unicode forms: what is stored is found under whatever spelling of it (see `sightline.store.unicode_forms`)
+
+
+def _all_forms(texts: Iterable[Any]) -> list[str]:
+    return list(dict.fromkeys(form for text in texts for form in forms(text)))
+
+
+def _paths(field: Field) -> list[list[str]]:
+    """The names of a metadata field as given, and in other forms: no form makes a dot or loses one."""
+    return [form.split(".") for form in forms(".".join(field.path))]
 
 
 # columns
@@ -88,7 +110,9 @@ def _on_column(clause: Condition, dialect: str) -> Truth:
 
 
 def _column_in(subject: ColumnElement[Any], clause: In, dialect: str) -> Truth:
-    if clause.field.kind == "text" or dialect == "sqlite":
+    if clause.field.kind == "text":
+        return subject.in_(_all_forms(clause.values))
+    if dialect == "sqlite":
         return subject.in_(clause.values)
     if clause.field.name == "created_at":
         return subject.in_([float(value) for value in clause.values])
@@ -107,17 +131,23 @@ def _column_value(field: Field, value: Scalar, dialect: str) -> Any:
 # what both databases share, given an expression of the right type
 
 
-def _within(subject: ColumnElement[Any], clause: Range, dialect: str, value: Callable[[Bound], Any]) -> Truth:
+def _within(subject: ColumnElement[Any], clause: Range, dialect: str, value: Callable[[Any], Any]) -> Truth:
     if dialect == "postgresql" and isinstance(clause.bounds[0][1], str):
         subject = subject.collate("C")  # by code point, as SQLite and Python compare
+    return _compared(subject, clause, value)
+
+
+def _compared(subject: ColumnElement[Any], clause: Range, value: Callable[[Any], Any]) -> Truth:
     return and_(*(_COMPARE[name](subject, value(bound)) for name, bound in clause.bounds))
 
 
 def _contains(subject: ColumnElement[Any], text: str, dialect: str) -> Truth:
     """A pattern of letter classes ("[aA]"): what a letter's other case is does not depend on the database."""
     if dialect == "sqlite":
-        return subject.bool_op("GLOB")("*" + "".join(map(_glob_class, text)) + "*")
-    return subject.collate("C").bool_op("~")("".join(map(_regex_class, text)))
+        patterns = ["*" + "".join(map(_glob_class, form)) + "*" for form in forms(text)]
+        return or_(*(subject.bool_op("GLOB")(pattern) for pattern in patterns))
+    patterns = ["".join(map(_regex_class, form)) for form in forms(text)]
+    return or_(*(subject.collate("C").bool_op("~")(pattern) for pattern in patterns))
 
 
 def _glob_class(character: str) -> str:
@@ -154,11 +184,11 @@ def _cases_by_lower() -> dict[str, frozenset[str]]:
 # metadata in SQLite: json_each gives one row per element of a list, and one for a scalar
 
 
-def _on_sqlite_json(clause: Condition) -> Truth:
-    path = "$" + "".join(f'."{name}"' for name in clause.field.path)
+def _on_sqlite_json(clause: Condition, names: Sequence[str]) -> Truth:
+    path = "$" + "".join(f'."{name}"' for name in names)
     kind = func.coalesce(func.json_type(IMAGES.c.metadata, path), "null")
     if isinstance(clause, Exists):
-        return kind != "null" if clause.wanted else kind == "null"
+        return kind != "null"
     element = func.json_each(IMAGES.c.metadata, path).table_valued("atom", "type")
     matches = _sqlite_element(clause, element.c.atom, element.c.type)
     return and_(kind != "object", exists(select(literal_column("1")).select_from(element).where(matches)))
@@ -170,15 +200,25 @@ def _sqlite_element(
     number, text = kind.in_(["integer", "real"]), kind == "text"
     if isinstance(clause, Contains):
         return and_(text, _contains(atom, clause.text, "sqlite"))
-    if isinstance(clause, Range):
-        same_kind = text if isinstance(clause.bounds[0][1], str) else number
-        return and_(same_kind, _within(atom, clause, "sqlite", _sqlite_value))
-    texts = [value for value in clause.values if isinstance(value, str)]
+    if isinstance(clause, In):
+        return _sqlite_equal(clause, atom, kind)
+    if clause.of_instants:
+        return and_(text, _compared(sqlite_instant(atom), clause, sqlite_bound))
+    same_kind = text if isinstance(clause.bounds[0][1], str) else number
+    return and_(same_kind, _within(atom, clause, "sqlite", _sqlite_value))
+
+
+def _sqlite_equal(clause: In, atom: ColumnElement[Any], kind: ColumnElement[Any]) -> Truth:
+    number, text = kind.in_(["integer", "real"]), kind == "text"
+    texts = _all_forms(value for value in clause.values if isinstance(value, str))
     flags = ["true" if value else "false" for value in clause.values if isinstance(value, bool)]
     integers = [value for value in clause.values if isinstance(value, int) and not isinstance(value, bool)]
     fractions = [_sqlite_value(value) for value in clause.values if isinstance(value, float)]
     equal = or_(atom.in_(integers), atom.in_(fractions))
-    return or_(and_(text, atom.in_(texts)), and_(number, equal), kind.in_(flags))
+    found = or_(and_(text, atom.in_(texts)), and_(number, equal), kind.in_(flags))
+    if not (instants := clause.instants):
+        return found
+    return or_(found, and_(text, sqlite_instant(atom).in_([sqlite_bound(value) for value in instants])))
 
 
 def _sqlite_value(value: Bound) -> Any:
@@ -189,14 +229,14 @@ def _sqlite_value(value: Bound) -> Any:
 # metadata in PostgreSQL
 
 
-def _on_jsonb(clause: Condition) -> Truth:
+def _on_jsonb(clause: Condition, names: Sequence[str]) -> Truth:
     value: Any = IMAGES.c.metadata
-    for name in clause.field.path:
+    for name in names:
         # As text: "0" is a name and no position.
         value = value.op("->", return_type=JSONB())(cast(name, Text))
     kind = func.coalesce(func.jsonb_typeof(value), "null")
     if isinstance(clause, Exists):
-        return kind != "null" if clause.wanted else kind == "null"
+        return kind != "null"
     elements = case((kind == "array", value), else_=func.jsonb_build_array(value))
     element = func.jsonb_array_elements(elements).table_valued(column("value", JSONB()), name="element")
     matches = _jsonb_element(clause, element.c.value)
@@ -207,15 +247,29 @@ def _jsonb_element(clause: In | Range | Contains, element: ColumnElement[Any]) -
     kind = func.jsonb_typeof(element)
     content = element.op("#>>", return_type=Text())(cast(literal("{}", Text()), ARRAY(Text)))
     if isinstance(clause, In):
-        return element.in_(bindparam(None, clause.values, type_=JSONB(), expanding=True))
+        return _jsonb_equal(clause, element, content)
     if isinstance(clause, Contains):
         return case((kind == "string", _contains(content, clause.text, "postgresql")), else_=false())
+    if clause.of_instants:
+        within = _compared(postgres_instant(content), clause, postgres_bound)
+        return case((and_(kind == "string", is_instant(content)), within), else_=false())
     if isinstance(clause.bounds[0][1], str):
         texts = _within(content, clause, "postgresql", lambda bound: literal(bound, Text()))
         return case((kind == "string", texts), else_=false())
     numbers = _within(cast(content, Numeric), clause, "postgresql", _numeric)
     # CASE, not AND: the cast must never see anything but a number.
     return case((kind == "number", numbers), else_=false())
+
+
+def _jsonb_equal(clause: In, element: ColumnElement[Any], content: ColumnElement[Any]) -> Truth:
+    others = [value for value in clause.values if not isinstance(value, str)]
+    values = [*others, *_all_forms(value for value in clause.values if isinstance(value, str))]
+    found = element.in_(bindparam(None, values, type_=JSONB(), expanding=True))
+    if not (instants := clause.instants):
+        return found
+    same = postgres_instant(content).in_([postgres_bound(value) for value in instants])
+    a_date = and_(func.jsonb_typeof(element) == "string", is_instant(content))
+    return or_(found, case((a_date, same), else_=false()))
 
 
 def _numeric(value: Scalar) -> ColumnElement[Decimal]:

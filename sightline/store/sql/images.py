@@ -26,20 +26,35 @@ from sightline.store.sql.rows import (
     plain_keys,
     require_collection,
 )
+from sightline.store.sql.spelled import as_stored
 from sightline.store.values import check_metadata, check_text, plain_json
 
 MAX_PAGE = 1_000
 
 
 def one(connection: Connection, collection: str, image_id: str) -> Image:
-    """The live version, else the pending one, else the failed one; NotFoundError."""
-    found = collection_named(connection, collection)
+    """The live version, else the pending one, else the failed one; NotFoundError.
+
+    An id that no image has may stand for one in another Unicode form (``sightline.store.sql.spelled``), here
+    and in ``change`` and ``delete``.
+    """
+    number = collection_named(connection, collection).id
+    found = _one(connection, number, image_id)
+    if found is None:
+        [stored] = as_stored(connection, number, [image_id])
+        found = None if stored == image_id else _one(connection, number, stored)
+    if found is None:
+        raise NotFoundError(f"Collection {collection!r} has no image {image_id!r}.")
+    return found
+
+
+def _one(connection: Connection, collection_id: int, image_id: str) -> Image | None:
     for state in ("live", "pending", "failed"):  # one at a time: each has an index of its own
-        query = SELECT_IMAGES.where(*_by_ids(found.id, state, [image_id]))
+        query = SELECT_IMAGES.where(*_by_ids(collection_id, state, [image_id]))
         row = connection.execute(query.order_by(ImageRow.key.desc()).limit(1)).one_or_none()
         if row is not None:
             return image_record(row)
-    raise NotFoundError(f"Collection {collection!r} has no image {image_id!r}.")
+    return None
 
 
 def page(
@@ -97,8 +112,9 @@ def change(
         values["metadata"] = plain_json(metadata)
     collection_id = collection_named(connection, collection).id
     require_collection(connection, collection_id)
+    stored = as_stored(connection, collection_id, [image_id])
     for state in ("live", "pending"):
-        where = _by_ids(collection_id, state, [image_id])
+        where = _by_ids(collection_id, state, stored)
         if values:
             connection.execute(update(IMAGES).where(*where).values(values))
     bump_version(connection, collection_id)
@@ -130,6 +146,7 @@ def delete(
     if ids is None and filter is None:
         raise InputError("Say which images to delete: ids, a filter, or both.")
     require_collection(connection, collection_id)
+    ids = None if ids is None else as_stored(connection, collection_id, ids)
     gone = _delete(connection, now, collection_id, ids, filter)
     if job_id is not None:
         values = {"deleted": JobRow.deleted + len(gone), "updated_at": now}

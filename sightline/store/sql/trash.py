@@ -25,6 +25,7 @@ from sightline.store.sql.rows import (
     lock_collection,
     require_collection,
 )
+from sightline.store.sql.spelled import as_stored
 from sightline.store.trash_records import Restored, TrashedCollection
 from sightline.store.values import check_collection_name
 from sightline.store.work_records import ItemError
@@ -36,9 +37,10 @@ def restore(connection: Connection, collection_id: int, ids: Sequence[str] | Non
     """Makes trashed images live again: those with these ids, or all (None). Of several versions the newest.
 
     An id that a live or pending image has meanwhile is refused, and so is one that is not in the trash; the
-    others come back.
+    others come back. An id in another Unicode form is understood (``sightline.store.sql.spelled``).
     """
     require_collection(connection, collection_id)
+    ids = None if ids is None else as_stored(connection, collection_id, ids)
     found = _newest(connection, collection_id, ids)
     taken = _taken(connection, collection_id, sorted(found))
     keys = [key for image_id, key in sorted(found.items()) if image_id not in taken]
