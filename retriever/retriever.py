@@ -19,7 +19,7 @@ from sightline.store.durable import FileMissingError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from sightline.store.filters import Filter
+    from sightline.store.conditions import Filter
     from sightline.store.index import Indexes
     from sightline.store.records import Snapshot
     from sightline.store.segments import SegmentReader

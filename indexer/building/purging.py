@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from sightline.indexer.settings import BuilderSettings
     from sightline.store.blobs import BlobStore
     from sightline.store.catalog import Catalog
-    from sightline.store.filters import Filter
+    from sightline.store.conditions import Filter
     from sightline.store.index import Indexes
     from sightline.store.records import Generation
     from sightline.store.segments import SegmentReader

@@ -27,16 +27,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal, NoReturn
+from typing import Any, NoReturn
 
 from sightline.errors import FilterError, InputError, NotJsonError
+from sightline.store.conditions import Bound, Condition, Contains, Exists, Field, Filter, In, Range, Scalar
 from sightline.store.json_text import read_json
 from sightline.store.moments import instant_key, shown_span
 from sightline.store.values import INT64, check_text
-
-Scalar = str | int | float | bool
-Bound = str | int | float
 
 TEXT_FIELDS = frozenset({"id", "caption", "uri", "sha256"})
 NUMBER_FIELDS = frozenset({"width", "height", "bytes", "created_at"})
@@ -49,66 +46,6 @@ MAX_TEXT = 1_000
 _GROUPS = ("must", "should", "must_not")
 _OPERATORS = ("equals", "in", "range", "exists", "contains")
 _BOUNDS = ("gt", "gte", "lt", "lte")
-
-
-@dataclass(frozen=True)
-class Field:
-    """``kind`` is "text" or "number" for a column; "metadata" has a ``path`` of names instead."""
-
-    name: str
-    kind: Literal["text", "number", "metadata"]
-    path: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class In:
-    """Equal to one of ``values``; ``equals`` is the case of one value."""
-
-    field: Field
-    values: tuple[Scalar, ...]
-
-    @property
-    def instants(self) -> list[str]:
-        """The values that are a date, time and zone."""
-        texts = (value for value in self.values if isinstance(value, str))
-        return [text for text in texts if instant_key(text) is not None]
-
-
-@dataclass(frozen=True)
-class Range:
-    """``bounds``: (operator, bound) pairs that one element must fulfil together."""
-
-    field: Field
-    bounds: tuple[tuple[str, Bound], ...]
-
-    @property
-    def of_instants(self) -> bool:
-        """Whether the bounds are dates, times and zones: all of them are, or none (in metadata)."""
-        return instant_key(self.bounds[0][1]) is not None
-
-
-@dataclass(frozen=True)
-class Exists:
-    field: Field
-    wanted: bool
-
-
-@dataclass(frozen=True)
-class Contains:
-    field: Field
-    text: str
-
-
-Condition = In | Range | Exists | Contains
-
-
-@dataclass(frozen=True)
-class Filter:
-    """A parsed filter; hashable. The empty filter fits every image."""
-
-    must: tuple[Condition | Filter, ...] = ()
-    should: tuple[Condition | Filter, ...] = ()
-    must_not: tuple[Condition | Filter, ...] = ()
 
 
 def parse_filter(obj: object) -> Filter:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sightline.store.filters import Filter
+from sightline.store.conditions import Filter
 from sightline.types import FP16
 
 if TYPE_CHECKING:

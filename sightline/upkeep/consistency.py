@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from sightline.errors import CorruptionError, ModelMismatchError, NotFoundError
-from sightline.store.filters import Filter
+from sightline.store.conditions import Filter
 
 if TYPE_CHECKING:
     from sightline.store.catalog import Catalog

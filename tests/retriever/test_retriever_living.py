@@ -14,7 +14,8 @@ import pytest
 from sightline.errors import InputError, NotFoundError
 from sightline.retriever import Retriever
 from sightline.retriever.max_sim import ImageHits
-from sightline.store.filters import Filter, parse_filter
+from sightline.store.conditions import Filter
+from sightline.store.filters import parse_filter
 from tests.retriever.living_collection import Living, living_collection
 from tests.store.token_world import brute_force, random_vector
 

@@ -10,8 +10,8 @@ from sqlalchemy.exc import DBAPIError
 
 from sightline.errors import InputError, ModelMismatchError, UnavailableError
 from sightline.store.catalog import Catalog, open_catalog
+from sightline.store.conditions import Filter
 from sightline.store.database import Database
-from sightline.store.filters import Filter
 from sightline.store.migrate import revision
 from sightline.store.work_records import Registration
 from tests.upgrade.old_schema import make_old

@@ -33,7 +33,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
-from sightline.store.filters import Bound, Condition, Contains, Exists, Field, Filter, In, Range, Scalar
+from sightline.store.conditions import Bound, Condition, Contains, Exists, Field, Filter, In, Range, Scalar
 from sightline.store.sql.instant_sql import (
     is_instant,
     postgres_bound,

@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Connection, bindparam, select, text, updat
 from sqlalchemy.sql.selectable import Select
 
 from sightline.errors import InputError, NotFoundError
-from sightline.store.filters import Filter
+from sightline.store.conditions import Filter
 from sightline.store.records import UNSET, Image, ImageLocation, ImageState, Metadata, Page, Unset
 from sightline.store.schema import REFERRING, FeatureSetRow, ImageRow, PlacementRow, SegmentRow
 from sightline.store.schema_work import JobRow

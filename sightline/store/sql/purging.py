@@ -24,7 +24,7 @@ from sqlalchemy import (
 )
 
 from sightline.errors import InputError
-from sightline.store.filters import Filter
+from sightline.store.conditions import Filter
 from sightline.store.records import ENDED, Segment
 from sightline.store.schema import (
     FeatureSetRow,

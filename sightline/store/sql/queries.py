@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection, bindparam, select
 
 from sightline.errors import NotFoundError
-from sightline.store.filters import Filter
+from sightline.store.conditions import Filter
 from sightline.store.records import Collection, Generation, Segment, Snapshot
 from sightline.store.schema import CollectionRow, GenerationRow, ImageRow, PlacementRow, SegmentRow
 from sightline.store.sql.filter_sql import condition

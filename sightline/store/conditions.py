@@ -1,0 +1,71 @@
+"""What a filter consists of once it is parsed (`sightline.store.filters`), and what SQL is made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from sightline.store.moments import instant_key
+
+Scalar = str | int | float | bool
+Bound = str | int | float
+
+
+@dataclass(frozen=True)
+class Field:
+    """``kind`` is "text" or "number" for a column; "metadata" has a ``path`` of names instead."""
+
+    name: str
+    kind: Literal["text", "number", "metadata"]
+    path: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class In:
+    """Equal to one of ``values``; ``equals`` is the case of one value."""
+
+    field: Field
+    values: tuple[Scalar, ...]
+
+    @property
+    def instants(self) -> list[str]:
+        """The values that are a date, time and zone."""
+        texts = (value for value in self.values if isinstance(value, str))
+        return [text for text in texts if instant_key(text) is not None]
+
+
+@dataclass(frozen=True)
+class Range:
+    """``bounds``: (operator, bound) pairs that one element must fulfil together."""
+
+    field: Field
+    bounds: tuple[tuple[str, Bound], ...]
+
+    @property
+    def of_instants(self) -> bool:
+        """Whether the bounds are dates, times and zones: all of them are, or none (in metadata)."""
+        return instant_key(self.bounds[0][1]) is not None
+
+
+@dataclass(frozen=True)
+class Exists:
+    field: Field
+    wanted: bool
+
+
+@dataclass(frozen=True)
+class Contains:
+    field: Field
+    text: str
+
+
+Condition = In | Range | Exists | Contains
+
+
+@dataclass(frozen=True)
+class Filter:
+    """A parsed filter; hashable. The empty filter fits every image."""
+
+    must: tuple[Condition | Filter, ...] = ()
+    should: tuple[Condition | Filter, ...] = ()
+    must_not: tuple[Condition | Filter, ...] = ()
