@@ -27,10 +27,12 @@ from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
+from sightline.api.clients import client_of
 from sightline.api.framing import StrictConnection
 from sightline.api.pace import Pace
 from sightline.api.problems import Problem, respond
 from sightline.api.settings import ApiSettings
+from sightline.api.urls import path_of
 
 LOOK_SECONDS: Final = 0.5
 RESERVE: Final = 16
@@ -155,7 +157,7 @@ class Connection(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self.address = self.client[0] if self.client else ""
+        self.address = client_of(self.client[0] if self.client else "")
         self._all.admit(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -285,8 +287,7 @@ class Connection(H11Protocol):
         app = self.app
 
         async def answer(scope: Scope, receive: Receive, send: Send) -> None:
-            path = scope["path"].removeprefix(scope.get("root_path", ""))
-            if path in ALWAYS:
+            if path_of(scope) in ALWAYS:
                 await app(scope, receive, send)
                 return
             detail = "All connections of this server are in use; try again in a moment."

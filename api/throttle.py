@@ -11,15 +11,17 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from sightline.api.access import STRANGER, Access
+from sightline.api.audit import address_of
+from sightline.api.clients import client_of, is_here
 from sightline.api.problems import Problem, respond
 from sightline.api.rates import RateLimit
+from sightline.api.urls import path_of
 
 if TYPE_CHECKING:
     from sightline.api.settings import ApiSettings
@@ -30,8 +32,6 @@ SHARE = 4
 """One client has a quarter of the places in front of the model, unless a setting says otherwise."""
 FREE = frozenset({"/livez", "/readyz", "/favicon.ico"})
 MODEL = re.compile(r"/v1/(rerank|collections/[^/]+/search)")
-SITE_BITS = 64
-"""An IPv6 customer has a network of addresses; all of it is one client."""
 
 
 class Throttle:
@@ -64,15 +64,14 @@ class Throttle:
 
     def _callers(self, scope: Scope) -> dict[str, str]:
         """Who asks, by key and by address; empty for what is not counted."""
-        path = _path(scope)
+        path = path_of(scope)
         if path in FREE or path.startswith("/static/"):
             return {}
-        client = scope.get("client")
-        address = None if client is None else _ip(client[0])
+        address = address_of(scope)
         access: Access = scope.get("access", STRANGER)
-        if not access.controlled and (address is None or address.is_loopback):
+        if not access.controlled and is_here(address):
             return {}
-        callers = {"address": "unknown" if address is None else site(address)}
+        callers = {"address": client_of(address)}
         return callers if access.name is None else {"key": access.name, **callers}
 
     def _too_often(self, callers: dict[str, str], heavy: bool) -> Problem | None:
@@ -104,32 +103,11 @@ class Throttle:
 
 def needs_model(scope: Scope) -> bool:
     """Whether this request may wait for the model: a search, a rerank, or the page with a query."""
-    path = _path(scope)
+    path = path_of(scope)
     if path == "/":
         access: Access = scope.get("access", STRANGER)
         return access.scope is not None and bool(parse_qs(scope.get("query_string", b"")[:100_000]).get(b"q"))
     return scope["method"] == "POST" and MODEL.fullmatch(path) is not None
-
-
-def site(address: IPv4Address | IPv6Address) -> str:
-    """What counts as one client: an IPv4 address, or the network of an IPv6 address."""
-    if isinstance(address, IPv4Address):
-        return str(address)
-    return str(ip_network((int(address), SITE_BITS), strict=False))
-
-
-def _ip(text: str) -> IPv4Address | IPv6Address | None:
-    """The peer's address; None for one without, such as at a Unix socket."""
-    try:
-        found = ip_address(text.partition("%")[0])
-    except ValueError:
-        return None
-    mapped = found.ipv4_mapped if isinstance(found, IPv6Address) else None
-    return mapped or found
-
-
-def _path(scope: Scope) -> str:
-    return str(scope["path"]).removeprefix(scope.get("root_path", ""))
 
 
 def _first(callers: dict[str, str]) -> str:

@@ -10,11 +10,18 @@ one that has it from before is addressed as ``%252E``, ``%252E%252E``.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
 from urllib.parse import quote, unquote
 
 from sightline.store.values import DOTS, DOTS_IN_ADDRESSES
 
 ASPECTS = ("file", "thumbnail")
+
+
+def path_of(scope: Mapping[str, Any]) -> str:
+    """The path that an ASGI scope asks for, below the prefix of the proxy."""
+    return str(scope["path"]).removeprefix(scope.get("root_path", ""))
 
 
 def collection_url(name: str, root: str = "") -> str:
