@@ -31,7 +31,9 @@ BOUND = 30
 HALF = 1100
 ROOM = 100
 SEARCH = "/v1/collections/pictures/search"
-HEADER = b"POST /v1/collections/pictures/search HTTP/1.1\r\nHost: here\r\nContent-Type: application/json\r\n"
+HEADER = (
+    b"POST /v1/collections/pictures/search HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+)
 QUICK: dict[str, Any] = {
     "header_seconds": 0.5,
     "body_seconds": 1.0,
@@ -205,7 +207,7 @@ def test_a_body_that_gets_on_is_waited_for(serve: Serve) -> None:
 
 def test_an_answer_that_nobody_reads_is_given_up(serve: Serve) -> None:
     url = serve(**QUICK)
-    asked = b"GET /openapi.json HTTP/1.1\r\nHost: here\r\n\r\n"
+    asked = b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n"
     size = len(httpx.get(f"{url}/openapi.json", timeout=BOUND).content)
     with connected(url, receive_buffer=4096) as client:
         count = (32 << 20) // size  # more than the system keeps for anybody
@@ -277,7 +279,7 @@ def test_ambiguous_and_oversized_headers_are_refused(serve: Serve, lines: list[b
 
 
 def test_http_1_0_has_no_chunks(serve: Serve) -> None:
-    sent = b"POST / HTTP/1.0\r\nHost: here\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+    sent = b"POST / HTTP/1.0\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
     told(exchange(serve(**QUICK), sent), 400)
 
 
@@ -323,8 +325,8 @@ def test_a_request_may_come_byte_by_byte(serve: Serve) -> None:
 
 def test_pipelined_requests_are_answered_in_order(serve: Serve) -> None:
     head, body = wanted()
-    last = b"GET /livez HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n"
-    missing = b"GET /nothing HTTP/1.1\r\nHost: here\r\n\r\n"
+    last = b"GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    missing = b"GET /nothing HTTP/1.1\r\nHost: localhost\r\n\r\n"
     assert statuses(exchange(serve(**QUICK), head + body + missing + head + body + last)) == [
         200,
         404,

@@ -79,7 +79,7 @@ def test_beyond_the_limit_uploads_are_refused_before_their_bytes_come(
 ) -> None:
     url, _ = served
     address = urlsplit(url)
-    head = f"POST {IMAGES} HTTP/1.1\r\nHost: here\r\nContent-Type: multipart/form-data; boundary=b\r\n"
+    head = f"POST {IMAGES} HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=b\r\n"
     with ExitStack() as stack:
         for _ in range(CLIENTS):
             client = stack.enter_context(socket.create_connection((address.hostname, address.port), BOUND))
