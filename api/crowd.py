@@ -9,12 +9,9 @@ import resource
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol
 
 from sightline.api.settings import ApiSettings
-
-if TYPE_CHECKING:
-    from sightline.api.connections import Connection
 
 LOOK_SECONDS: Final = 0.5
 RESERVE: Final = 16
@@ -29,6 +26,31 @@ SEARCH_SECONDS: Final = 0.25
 YIELDING: Final = ("closing", "idle", "header", "body", "reading")
 """Phases in which a connection waits for its client, and the order in which they give way."""
 log = logging.getLogger("sightline.http")
+
+
+class Connection(Protocol):
+    """What has to be known of one, and done to it."""
+
+    address: str
+    """Its client's (`sightline.api.clients`)."""
+    since: float
+    """When the current phase began, or the last bytes came."""
+
+    def phase(self) -> str:
+        """What it waits for: one of `YIELDING`, or ``working`` when for us."""
+        ...
+
+    def look(self, now: float) -> str | None:
+        """Close it when its client was too slow; why, if so."""
+        ...
+
+    def reset(self) -> None:
+        """Close it at once."""
+        ...
+
+    def answers_only_checks(self) -> None:
+        """There is no room: from now on it answers nothing else."""
+        ...
 
 
 class Crowd:
