@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import resource
+import shutil
 import socket
 import subprocess
 import sys
@@ -46,15 +47,19 @@ Serve = Callable[..., str]
 
 
 @pytest.fixture(scope="module")
-def serve(filled_folder: Path, api_decoder: IsolatedDecoder) -> Iterator[Serve]:
-    """URLs of servers of the filled installation, one for each set of settings: ``serve(idle_seconds=9)``."""
+def serve(
+    filled_folder: Path, api_decoder: IsolatedDecoder, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Serve]:
+    """URLs of servers of a filled installation, one for each set of settings: ``serve(idle_seconds=9)``."""
+    folder = tmp_path_factory.mktemp("connections") / "data"  # uploads come to it
+    shutil.copytree(filled_folder, folder)
     with ExitStack() as stack:
         urls: dict[str, str] = {}
 
         def start(**changes: Any) -> str:
             key = json.dumps(changes)
             if key not in urls:
-                settings = settings_for(filled_folder)
+                settings = settings_for(folder)
                 changed = settings.model_copy(update={"api": replace(settings.api, **changes)})
                 services = installation(changed, api_decoder)
                 stack.callback(services.catalog.close)

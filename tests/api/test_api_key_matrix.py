@@ -72,6 +72,7 @@ ROWS = (
     Row("POST", "/v1/collections/{name}/jobs", "write", "in", 422, send={"json": {"sources": []}}),
     Row("GET", "/v1/jobs", "read", "any", 200),
     Row("GET", "/v1/jobs/{job_id}", "read", "in", 200),
+    Row("GET", "/v1/jobs/{job_id}/errors", "read", "in", 200),
     Row("GET", "/v1/jobs/{job_id}/events", "read", "in", 200),
     Row("POST", "/v1/jobs/{job_id}/cancel", "write", "in", 200),
     Row("POST", "/v1/jobs/{job_id}/retry", "write", "in", 202),
