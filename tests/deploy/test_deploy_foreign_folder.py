@@ -55,6 +55,10 @@ ANSWERING = {
     "trash list": ["trash", "list", "-c", "here"],
     "trash restore": ["trash", "restore", "-c", "here", "blue.png"],
     "trash empty": ["trash", "empty", "--all", "--yes"],
+    "keys create": ["keys", "create", "kiosk"],
+    "keys list": ["keys", "list"],
+    "keys revoke": ["keys", "revoke", "kiosk"],
+    "keys clear": ["keys", "clear", "--yes"],
     "backup": ["backup", "../backup"],
     "restore": ["restore", "../backup", "--data", "../restored"],
 }

@@ -112,6 +112,9 @@ class Fuzz:
         return 0, 0.0, 0
 
 
+MOST_SECONDS = 86_400.0
+
+
 def fuzz(
     seeds: Sequence[bytes],
     codes: frozenset[str],
@@ -139,7 +142,8 @@ def fuzz(
     own = psutil.Process(os.getpid())
     before = own.memory_full_info().uss
     with ThreadPoolExecutor(jobs, "fuzz") as pool:
-        tallies = list(pool.map(work, range(jobs)))
+        running = [pool.submit(work, job) for job in range(jobs)]
+        tallies = [one.result(timeout=MOST_SECONDS) for one in running]
     whole = Tally(
         sum((one.outcomes for one in tallies), Counter()),
         [line for one in tallies for line in one.broken],

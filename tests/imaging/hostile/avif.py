@@ -26,6 +26,18 @@ def boxes(data: bytes) -> list[tuple[bytes, bytes]]:
     return found
 
 
+def without_times(make: Callable[[], bytes]) -> bytes:
+    """The same in every second: the headers of a film say when it was made."""
+    data = bytearray(make())
+    for kind in (b"mvhd", b"tkhd", b"mdhd"):
+        at = data.find(kind)
+        while at >= 0:
+            length = 16 if data[at + 4] == 1 else 8  # moments of 64 bits, or of 32
+            data[at + 8 : at + 8 + length] = bytes(length)
+            at = data.find(kind, at + 4)
+    return bytes(data)
+
+
 def joined(found: list[tuple[bytes, bytes]]) -> bytes:
     return b"".join(struct.pack(">I4s", len(body) + 8, kind) + body for kind, body in found)
 
@@ -197,4 +209,5 @@ def cases() -> Iterator[Case]:
         "save_all": True,
         "append_images": [quarters().rotate(180)],
     }
-    yield Case("avif-animated", partial(encoded, quarters(), "AVIF", **options), flat, tolerance=NEAR)
+    animated = partial(without_times, partial(encoded, quarters(), "AVIF", **options))
+    yield Case("avif-animated", animated, flat, tolerance=NEAR)
