@@ -18,7 +18,7 @@ from sightline.api.labels import method_label, printable
 from sightline.api.metrics import Metrics
 from sightline.api.problems import Problem, UploadTooLarge, from_error, respond
 from sightline.api.settings import ApiSettings
-from sightline.api.urls import canonical_path, path_of
+from sightline.api.urls import canonical_path, is_upload, path_of
 from sightline.errors import StoppingError
 from sightline.store.patience import having
 from sightline.store.storage import storage_error
@@ -159,7 +159,7 @@ class BodyLimit:
         await self._app(scope, receive_counted, send)
 
     def _limit(self, scope: Scope) -> tuple[int, str]:
-        if scope["method"] == "POST" and scope["path"].endswith("/images"):
+        if is_upload(scope):
             limit = self._settings.max_upload_bytes
             detail = f"One upload may bring at most {limit:,} bytes; send these files in several requests."
             return limit + FORM_OVERHEAD, detail

@@ -21,7 +21,7 @@ from sightline.api.audit import address_of
 from sightline.api.clients import client_of, is_here
 from sightline.api.problems import Problem, respond
 from sightline.api.rates import RateLimit
-from sightline.api.urls import path_of
+from sightline.api.urls import is_upload, path_of
 
 if TYPE_CHECKING:
     from sightline.api.settings import ApiSettings
@@ -46,7 +46,8 @@ class Throttle:
         self._model = {kind: RateLimit(rule) for kind, rule in self._rules.items() if rule}
         self._cheap = {kind: RateLimit(rule, CHEAP) for kind, rule in self._rules.items() if rule}
         own = settings.concurrent_per_client
-        self._most = max(1, waiting // SHARE) if own is None else own
+        self._most_searches = max(1, waiting // SHARE) if own is None else own
+        self._most_uploads = max(1, settings.max_uploads // 2)
         self._at_once: Counter[str] = Counter()  # touched by the event loop's thread alone
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -54,12 +55,14 @@ class Throttle:
         if not callers:
             await self._app(scope, receive, send)
             return
-        heavy = needs_model(scope)
-        problem = self._too_often(callers, heavy) or (self._too_many(callers) if heavy else None)
+        heavy, uploads = needs_model(scope), is_upload(scope)
+        what = "searches" if heavy else "uploads"
+        most = self._most_searches if heavy else self._most_uploads if uploads else 0
+        problem = self._too_often(callers, heavy) or self._too_many(callers, what, most)
         if problem is not None:
             await respond(problem, scope["path"], scope.get("request_id"))(scope, receive, send)
             return
-        with self._counted(_first(callers)) if heavy else nullcontext():
+        with self._counted(f"{what} {_first(callers)}") if most else nullcontext():
             await self._app(scope, receive, send)
 
     def _callers(self, scope: Scope) -> dict[str, str]:
@@ -83,10 +86,10 @@ class Throttle:
                 return _refuse(f"Too many {what} come from this {kind}; {_later(seconds)}.", seconds)
         return None
 
-    def _too_many(self, callers: dict[str, str]) -> Problem | None:
-        if self._most and self._at_once[_first(callers)] >= self._most:
+    def _too_many(self, callers: dict[str, str], what: str, most: int) -> Problem | None:
+        if most and self._at_once[f"{what} {_first(callers)}"] >= most:
             kind = next(iter(callers))
-            said = f"{self._most} searches of this {kind} wait already, and no more may; {_later(1)}."
+            said = f"{most} {what} of this {kind} are under way, and no more may be; {_later(1)}."
             return _refuse(said, 1)
         return None
 

@@ -169,7 +169,8 @@ def test_followers_of_one_job_are_each_shown_what_they_may_see(indexed: tuple[In
     services, job = indexed
     app = create_app(with_api(services, key="sesame"))
     _, guest = issue(services.catalog, "guest", "read")
-    for key, shown in (("sesame", True), (guest, False), ("sesame", True)):
+    _, bound = issue(services.catalog, "bound", "admin", ["pictures"])
+    for key, shown in (("sesame", True), (guest, False), ("sesame", True), (bound, False)):
         headers = [*LOCAL, ("Authorization", f"Bearer {key}")]
         given = ask(app, "GET", f"/v1/jobs/{job}/events", headers)
         assert given.status == 200
