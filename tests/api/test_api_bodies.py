@@ -291,6 +291,11 @@ def test_a_log_line_stays_one_short_line(library: TestClient, caplog: pytest.Log
     assert len(message) < 700
     assert message.isprintable()
     assert "\\n\\x1b[31m\\u2028" in message
+    with caplog.at_level(logging.INFO, "sightline.audit"):
+        library.delete("/v1/collections/pictures/images/a%0A%1B%5B31m%E2%80%A8" + "x" * 10_000)
+    [line] = [record for record in caplog.records if record.name == "sightline.audit"]
+    assert len(line.__dict__["image_id"]) < 600
+    assert line.__dict__["image_id"].isprintable()
 
 
 @pytest.mark.parametrize("method", ["HEAD", "OPTIONS", "TRACE", "PUT", "ODD"])
