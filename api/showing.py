@@ -23,7 +23,7 @@ class Discretion:
         await self._app(scope, receive, send)
 
     def _sees_details(self, scope: Scope) -> bool:
-        """Whoever runs this server: an admin of all, or, where nobody needs a key, who sits at this machine."""
+        """Whoever runs this server: an admin of all, or, where no key is needed, who sits at this machine."""
         if self._settings.show_details:
             return True
         access: Access = scope.get("access", STRANGER)
