@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Reading:
-    """How much of a picture is read at most, from elsewhere or not, below which roots, what reads the web."""
+    """How much of a picture is read at most, whether from elsewhere, below which roots, what fetches."""
 
     max_bytes: int
     allow_remote: bool

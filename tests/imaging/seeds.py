@@ -17,7 +17,7 @@ def seeds() -> list[bytes]:
 
 
 def documented_codes() -> frozenset[str]:
-    """The reason codes in the table of docs/pictures.md, without mistakes of ours: those never come."""
+    """The reason codes in the table of docs/pictures.md, but for mistakes of ours: there are none."""
     rows = [line for line in PAGE.read_text().splitlines() if line.startswith("| `")]
     codes = (code for row in rows for code in re.findall(r"`(\w+)`", row.split("|")[1]))
     return frozenset(codes) - {"internal"}

@@ -103,7 +103,7 @@ def run(plan: Plan, folder: Path, say: Say) -> Result:
         for user in users:
             user.ended.set()
         for user in users:
-            user.finish()
+            user.leave()
         watch.stop()
         settled = wait_until(lambda: _is_complete(installation.port, record), SETTLE_SECONDS)
     for line in restarts:

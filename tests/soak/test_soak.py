@@ -71,7 +71,7 @@ def test_an_oracle_tells_what_is_wrong_with_an_answer(
     assert found == [] if complaint is None else complaint in "; ".join(found)
 
 
-def ended(**changed: Any) -> Result:
+def outcome(**changed: Any) -> Result:
     sound: dict[str, Any] = {
         "searches": 100, "errors": 0, "wrong": 0, "first_ms": 10.0, "last_ms": 19.0, "grown": (),
         "unindexed": False,
@@ -80,8 +80,8 @@ def ended(**changed: Any) -> Result:
 
 
 def test_a_run_is_right_only_without_errors_wrong_answers_growth_and_loss() -> None:
-    assert ended().is_right
-    assert ended().is_as_fast
-    assert not ended(last_ms=21.0).is_as_fast
+    assert outcome().is_right
+    assert outcome().is_as_fast
+    assert not outcome(last_ms=21.0).is_as_fast
     for changed in ({"errors": 1}, {"wrong": 1}, {"grown": ("api: memory",)}, {"unindexed": True}):
-        assert not ended(**changed).is_right
+        assert not outcome(**changed).is_right

@@ -77,7 +77,7 @@ class User:
     def start(self) -> None:
         self._thread.start()
 
-    def finish(self) -> None:
+    def leave(self) -> None:
         self._thread.join(timeout=2 * TIMEOUT_SECONDS)
 
     def turn(self) -> None:

@@ -26,18 +26,6 @@ def boxes(data: bytes) -> list[tuple[bytes, bytes]]:
     return found
 
 
-def without_times(make: Callable[[], bytes]) -> bytes:
-    """The same in every second: the headers of a film say when it was made."""
-    data = bytearray(make())
-    for kind in (b"mvhd", b"tkhd", b"mdhd"):
-        at = data.find(kind)
-        while at >= 0:
-            length = 16 if data[at + 4] == 1 else 8  # moments of 64 bits, or of 32
-            data[at + 8 : at + 8 + length] = bytes(length)
-            at = data.find(kind, at + 4)
-    return bytes(data)
-
-
 def joined(found: list[tuple[bytes, bytes]]) -> bytes:
     return b"".join(struct.pack(">I4s", len(body) + 8, kind) + body for kind, body in found)
 
@@ -188,6 +176,14 @@ def alpha_without_size() -> bytes:
     return edited(with_alpha(), edit)
 
 
+def without_times(data: bytes) -> bytes:
+    """Sequences hold when they were made: twice eight bytes behind the flags of three boxes."""
+    for kind in (b"mvhd", b"tkhd", b"mdhd"):
+        at = data.index(kind) + 8
+        data = data[:at] + bytes(16) + data[at + 16 :]
+    return data
+
+
 def cases() -> Iterator[Case]:
     flat = of(quarters())
     yield Case("avif-plain", plain, flat, tolerance=NEAR)
@@ -209,5 +205,5 @@ def cases() -> Iterator[Case]:
         "save_all": True,
         "append_images": [quarters().rotate(180)],
     }
-    animated = partial(without_times, partial(encoded, quarters(), "AVIF", **options))
-    yield Case("avif-animated", animated, flat, tolerance=NEAR)
+    moving = partial(encoded, quarters(), "AVIF", **options)
+    yield Case("avif-animated", lambda: without_times(moving()), flat, tolerance=NEAR)
