@@ -166,10 +166,11 @@ def test_places_at_the_model_are_given_back_however_a_request_ends() -> None:
 
 def test_one_client_leaves_places_for_the_uploads_of_others() -> None:
     async def scenario() -> list[int]:
-        release, seen = asyncio.Event(), []
+        seen: list[int] = []
+        release: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
         async def receiving(scope: Scope, receive: Receive, send: Send) -> None:
-            await asyncio.wait_for(release.wait(), 20)
+            await asyncio.wait_for(asyncio.shield(release), 20)
             await PlainTextResponse("done")(scope, receive, send)
 
         throttle = Throttle(receiving, ApiSettings(max_uploads=4), 8)
@@ -187,7 +188,7 @@ def test_one_client_leaves_places_for_the_uploads_of_others() -> None:
         assert seen == [429], "half of four places, and no third"
         others = [asked(OTHER, IMAGES), asked(ONE, SEARCH), asked(ONE, "/v1/collections/images")]
         await asyncio.sleep(0)
-        release.set()
+        release.set_result(None)
         await asyncio.wait_for(asyncio.gather(*slow, *others), 20)
         await asyncio.wait_for(asked(ONE, IMAGES), 20)
         return seen
