@@ -7,15 +7,13 @@ attempts of an address are used up it is accepted only where it was right before
 
 from __future__ import annotations
 
-import ipaddress
 import threading
 from collections import OrderedDict
 from typing import Final
 
+from sightline.api.clients import client_of
 from sightline.api.rates import RateLimit
 
-BUCKETS: Final = 65_536
-"""Addresses share that many counters: an attacker with many addresses fills no memory."""
 TRUSTED: Final = 4_096
 """Addresses that are remembered because the settings' key came from them."""
 
@@ -30,34 +28,19 @@ class Attempts:
 
     def wrong(self, address: str) -> int | None:
         """Count one: None when another may follow now, else in how many seconds."""
-        return self._limit.wait(bucket(address))
+        return self._limit.wait(client_of(address))
 
     def used_up(self, address: str) -> int | None:
         """Whether a key that can be guessed must wait here, and how many seconds."""
         with self._lock:
-            if network(address) in self._trusted:
+            if client_of(address) in self._trusted:
                 return None
-        return self._limit.is_used_up(bucket(address))
+        return self._limit.is_used_up(client_of(address))
 
     def right(self, address: str) -> None:
         """The settings' key came from here."""
         with self._lock:
-            self._trusted[network(address)] = None
-            self._trusted.move_to_end(network(address))
+            self._trusted[client_of(address)] = None
+            self._trusted.move_to_end(client_of(address))
             if len(self._trusted) > TRUSTED:
                 self._trusted.popitem(last=False)
-
-
-def network(address: str) -> str:
-    """An IPv6 client has a whole /64 to choose addresses from: they are one."""
-    if ":" not in address:
-        return address
-    try:
-        return str(ipaddress.ip_network((address.partition("%")[0], 64), strict=False))
-    except ValueError:
-        return address
-
-
-def bucket(address: str) -> str:
-    """The counter of an address; which ones share it differs from process to process."""
-    return str(hash(network(address)) % BUCKETS)

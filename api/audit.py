@@ -11,6 +11,8 @@ from typing import Any
 
 from starlette.types import Scope
 
+from sightline.api.labels import printable
+
 log = logging.getLogger("sightline.audit")
 
 
@@ -63,4 +65,6 @@ def note_session(scope: Scope, action: str, name: str, status: int) -> None:
 
 
 def _given(fields: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in fields.items() if value is not None and name != "event"}
+    """What is known. Names and ids come from clients, who may write what they like."""
+    known = ((name, value) for name, value in fields.items() if value is not None and name != "event")
+    return {name: printable(value) if isinstance(value, str) else value for name, value in known}

@@ -27,6 +27,7 @@ from sightline.api.keyring import Keyring, Ring
 from sightline.api.problems import Problem, from_error, respond
 from sightline.api.sessions import COOKIE, read_session
 from sightline.api.settings import ApiSettings
+from sightline.api.urls import path_of
 from sightline.errors import UnavailableError
 from sightline.store.access import Key, hash_of, id_in, proof_of
 
@@ -225,7 +226,7 @@ class Guard:
 
     async def _refusal(self, scope: Scope) -> Problem | None:
         """Say in the scope who asks; the refusal when that is a stranger who may not."""
-        headers, path = Headers(scope=scope), scope["path"].removeprefix(scope.get("root_path", ""))
+        headers, path = Headers(scope=scope), path_of(scope)
         scope["access"] = STRANGER
         if path == "/readyz":
             await self._glance(scope, headers)

@@ -8,7 +8,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address
+
+from sightline.api.clients import read_ip
 
 AUTHORITY = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::(\d{0,5}))?", re.IGNORECASE | re.ASCII)
 ORIGIN = re.compile(r"([a-z][a-z0-9+.-]*)://([^/?#]+)", re.IGNORECASE | re.ASCII)
@@ -26,12 +28,7 @@ class Authority:
     @property
     def ip(self) -> IPv4Address | IPv6Address | None:
         """The IP address that the host is, written as one; None for a name (``2130706433`` is one)."""
-        try:
-            found = ip_address(self.host.removeprefix("[").removesuffix("]"))
-        except ValueError:
-            return None
-        mapped = found.ipv4_mapped if isinstance(found, IPv6Address) else None
-        return mapped or found
+        return read_ip(self.host.removeprefix("[").removesuffix("]"))
 
     @property
     def is_loopback(self) -> bool:

@@ -40,15 +40,21 @@ FORMS = frozenset({"multipart/form-data", "application/x-www-form-urlencoded"})
 
 @dataclass
 class Held:
-    """Bytes of one request that are in memory."""
+    """Bytes of one request that are in memory: ``size`` so far, of which ``counted`` with those of others."""
 
     bodies: Bodies
     size: int = 0
+    counted: int = 0
 
     def take(self, size: int) -> None:
-        """So many more; raises OverloadedError when all requests together have too many."""
-        self.bodies.take(size)
+        """So many more; raises OverloadedError when all requests together have too many.
+
+        A small body always has room: a few clients that send large ones slowly keep no search out.
+        """
         self.size += size
+        if self.size > INLINE_BYTES:
+            self.bodies.take(self.size - self.counted)
+            self.counted = self.size
 
 
 class Bodies:
@@ -67,7 +73,7 @@ class Bodies:
         try:
             yield held
         finally:
-            self._held -= held.size
+            self._held -= held.counted
 
     def take(self, size: int) -> None:
         """Count bytes; raises OverloadedError, and counts none, beyond what all may hold."""

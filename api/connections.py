@@ -8,15 +8,10 @@ keep the server waiting are closed first, so that half-sent requests lock nobody
 from __future__ import annotations
 
 import asyncio
-import logging
-import resource
 import socket
 import struct
 import sys
-import time
 import uuid
-from collections import Counter
-from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -27,97 +22,14 @@ from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
+from sightline.api.clients import client_of
+from sightline.api.crowd import Connections
 from sightline.api.framing import StrictConnection
 from sightline.api.pace import Pace
 from sightline.api.problems import Problem, respond
-from sightline.api.settings import ApiSettings
+from sightline.api.urls import path_of
 
-LOOK_SECONDS: Final = 0.5
-RESERVE: Final = 16
-"""Connections beyond the limit, for those who ask whether this process lives."""
 ALWAYS: Final = frozenset({"/livez", "/readyz", "/metrics"})
-NOT_FOR_CONNECTIONS: Final = 256
-"""Open files that are left for databases, segments, originals and log files."""
-log = logging.getLogger("sightline.http")
-
-
-def most_connections(settings: ApiSettings) -> int:
-    """How many connections may be open: the setting, else what the limit on open files leaves."""
-    if settings.max_connections is not None:
-        return settings.max_connections
-    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if files == resource.RLIM_INFINITY:
-        files = 1 << 16
-    # One that reads an original has that file open too.
-    return max(RESERVE, min(4096, (files - NOT_FOR_CONNECTIONS) // 2))
-
-
-class Connections:
-    """All connections of one server. Used in its event loop only."""
-
-    def __init__(self, settings: ApiSettings, clock: Callable[[], float] = time.monotonic) -> None:
-        self.settings = settings
-        self.clock = clock
-        self._most = most_connections(settings)
-        self._of_one = settings.max_connections_per_address or max(1, self._most // 2)
-        self._open: set[Connection] = set()
-        self._by_address: Counter[str] = Counter()
-        self._closed: Counter[str] = Counter()
-        self._is_looking = False
-
-    def admit(self, connection: Connection) -> None:
-        """Count it in; when there is no room, at the cost of one that keeps us waiting."""
-        mine = self._by_address[connection.address] >= self._of_one
-        if mine or len(self._open) >= self._most:
-            among = [one for one in self._open if not mine or one.address == connection.address]
-            victim = min(among, key=self._rank, default=None)
-            if victim is not None and victim.phase() in YIELDING:
-                self._closed["to make room"] += 1
-                victim.reset()
-                self.leave(victim)
-            elif len(self._open) < self._most + RESERVE:
-                connection.answers_only_checks()
-            else:
-                self._closed["no room"] += 1
-                connection.reset()
-                return
-        self._open.add(connection)
-        self._by_address[connection.address] += 1
-        if not self._is_looking:
-            self._is_looking = True
-            asyncio.get_running_loop().call_later(LOOK_SECONDS, self._look)
-
-    def _rank(self, connection: Connection) -> tuple[int, int, float]:
-        """The first to go: what waits for its client, of who has most connections, the oldest."""
-        phase = connection.phase()
-        worth = YIELDING.index(phase) if phase in YIELDING else len(YIELDING)
-        return worth, -self._by_address[connection.address], connection.since
-
-    def leave(self, connection: Connection) -> None:
-        """It is gone, or will be at once. Twice is once."""
-        if connection in self._open:
-            self._open.discard(connection)
-            self._by_address[connection.address] -= 1
-            if not self._by_address[connection.address]:
-                del self._by_address[connection.address]
-
-    def _look(self) -> None:
-        now = self.clock()
-        for connection in list(self._open):
-            reason = connection.look(now)
-            if reason:
-                self._closed[reason] += 1
-        if self._closed:  # one line, however many there are
-            said = ", ".join(f"{count} ({reason})" for reason, count in sorted(self._closed.items()))
-            log.info("Connections were closed: %s.", said)
-            self._closed.clear()
-        self._is_looking = bool(self._open)
-        if self._is_looking:
-            asyncio.get_running_loop().call_later(LOOK_SECONDS, self._look)
-
-
-YIELDING: Final = ("closing", "idle", "header", "body", "reading")
-"""Phases in which a connection waits for its client, and the order in which they give way."""
 
 
 class BoundedConfig(uvicorn.Config):
@@ -155,7 +67,7 @@ class Connection(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self.address = self.client[0] if self.client else ""
+        self.address = client_of(self.client[0] if self.client else "")
         self._all.admit(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -191,7 +103,7 @@ class Connection(H11Protocol):
     # --- what is closed when --------------------------------------------------------------------------------
 
     def phase(self) -> str:
-        """What this connection waits for: one of `YIELDING`, or ``working`` when for us."""
+        """What this connection waits for: one of `crowd.YIELDING`, or ``working`` when for us."""
         if self.transport.is_closing():
             return "closing"
         if self.conn.their_state is h11.SEND_BODY:
@@ -285,8 +197,7 @@ class Connection(H11Protocol):
         app = self.app
 
         async def answer(scope: Scope, receive: Receive, send: Send) -> None:
-            path = scope["path"].removeprefix(scope.get("root_path", ""))
-            if path in ALWAYS:
+            if path_of(scope) in ALWAYS:
                 await app(scope, receive, send)
                 return
             detail = "All connections of this server are in use; try again in a moment."

@@ -23,6 +23,7 @@ from sightline.api.documents import DocumentDecoding
 from sightline.api.metrics import Metrics
 from sightline.api.parts import ApiParts
 from sightline.api.schemas.common import ProblemDocument
+from sightline.api.sending import until_gone
 from sightline.api.settings import ApiSettings
 from sightline.api.urls import unescape
 from sightline.serving.scheduler import client_gone
@@ -170,6 +171,5 @@ class ModelThreads:
 
 
 async def _watch(receive: Receive, gone: Event) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
+    await until_gone(receive)
     gone.set()

@@ -6,7 +6,7 @@ import asyncio
 import contextvars
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -71,16 +71,18 @@ class Following:
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self._channels: dict[tuple[str, str], _Channel] = {}
+        self._channels: dict[tuple[str, Hashable], _Channel] = {}
         self._task: asyncio.Task[None] | None = None
         self._new = asyncio.Event()
 
-    async def follow(self, job_id: str, root: str, look: Look, stops: Stops) -> AsyncIterator[Seen]:
+    async def follow(self, job_id: str, view: Hashable, look: Look, stops: Stops) -> AsyncIterator[Seen]:
         """The job now, and whenever it has changed, until it has ended, is gone, or the server stops.
+
+        Followers with the same ``view`` (what differs in what they are sent) share the first one's ``look``.
 
         A client that reads slowly misses states in between, never the last one.
         """
-        channel = self._join((job_id, root), look)
+        channel = self._join((job_id, view), look)
         channel.stops.append(stops)
         version = 0
         try:
@@ -97,10 +99,10 @@ class Following:
                     await channel.changed.wait()
         finally:
             channel.stops.remove(stops)
-            if not channel.stops and self._channels.get((job_id, root)) is channel:
-                del self._channels[job_id, root]
+            if not channel.stops and self._channels.get((job_id, view)) is channel:
+                del self._channels[job_id, view]
 
-    def _join(self, key: tuple[str, str], look: Look) -> _Channel:
+    def _join(self, key: tuple[str, Hashable], look: Look) -> _Channel:
         if self._task is None or self._task.done():
             self._channels.clear()
             self._new = asyncio.Event()

@@ -11,7 +11,8 @@ from typing import Any, Final
 import uvicorn
 from fastapi import FastAPI
 
-from sightline.api.connections import BoundedConfig, Connection, Connections
+from sightline.api.connections import BoundedConfig, Connection
+from sightline.api.crowd import Connections
 
 ACCEPT_AT_ONCE: Final = 32
 """Connections taken from the system in one go: then the limit is looked at, before more come in."""

@@ -18,7 +18,7 @@ from sightline.api.labels import method_label, printable
 from sightline.api.metrics import Metrics
 from sightline.api.problems import Problem, UploadTooLarge, from_error, respond
 from sightline.api.settings import ApiSettings
-from sightline.api.urls import canonical_path
+from sightline.api.urls import canonical_path, is_upload, path_of
 from sightline.errors import StoppingError
 from sightline.store.patience import having
 from sightline.store.storage import storage_error
@@ -28,6 +28,9 @@ REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 FORM_OVERHEAD = 1 << 20
 WITH_PICTURES = frozenset({"/v1/rerank"})
 """Addresses whose JSON carries pictures."""
+OF_STRANGERS = frozenset({"/session", "/session/end"})
+"""Addresses whose bodies are read without a key."""
+STRANGER_BYTES = 16 << 10
 QUIET = frozenset({"/livez", "/readyz", "/metrics"})
 SECURITY = {
     "X-Content-Type-Options": "nosniff",
@@ -156,12 +159,15 @@ class BodyLimit:
         await self._app(scope, receive_counted, send)
 
     def _limit(self, scope: Scope) -> tuple[int, str]:
-        if scope["method"] == "POST" and scope["path"].endswith("/images"):
+        if is_upload(scope):
             limit = self._settings.max_upload_bytes
             detail = f"One upload may bring at most {limit:,} bytes; send these files in several requests."
             return limit + FORM_OVERHEAD, detail
-        path = scope["path"].removeprefix(scope.get("root_path", ""))
-        limit = self._settings.max_body_bytes if path in WITH_PICTURES else self._settings.max_json_bytes
+        path, limit = path_of(scope), self._settings.max_json_bytes
+        if path in WITH_PICTURES:
+            limit = self._settings.max_body_bytes
+        elif path in OF_STRANGERS:
+            limit = min(limit, STRANGER_BYTES)
         return limit, f"The body of this request may have at most {limit:,} bytes."
 
 

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from sightline.api.access import SAFE
 from sightline.api.authority import is_same_place, read_authority, read_origin
 from sightline.api.problems import Problem, respond
 from sightline.api.settings import ApiSettings
 
-SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 OWN = frozenset({"same-origin", "none"})
 """What ``Sec-Fetch-Site`` says of our own pages and of what a person typed."""
 POLICY_VIOLATION = 1008
@@ -64,7 +64,8 @@ class Origins:
             await respond(problem, scope["path"], scope.get("request_id"))(scope, receive, send)
             return
         if stranger is not None:
-            scope = {**scope, "headers": [pair for pair in scope["headers"] if pair[0] != b"cookie"]}
+            # In the same scope: what the route says in it is read outside, to count and log the request.
+            scope["headers"] = [pair for pair in scope["headers"] if pair[0] != b"cookie"]
         await self._app(scope, receive, self._sender(stranger, send))
 
     async def _wrong_host(self, headers: Headers) -> Problem | None:

@@ -10,6 +10,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from sightline.api.problems import RETRY_AFTER, Problem, respond
 from sightline.api.settings import ApiSettings
+from sightline.api.urls import is_upload
 
 SPOOL_BYTES = 64 << 10
 """A file of an upload that is larger is written to the disk as it comes."""
@@ -50,7 +51,7 @@ class UploadRoom:
         self._room = Room(settings.max_uploads, detail)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["method"] != "POST" or not scope["path"].endswith("/images"):
+        if scope["type"] != "http" or not is_upload(scope):
             await self._app(scope, receive, send)
             return
         try:

@@ -14,7 +14,7 @@ from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from sightline.api.problems import Problem, respond
+from sightline.api.problems import Problem, UploadTooLarge, respond
 
 if TYPE_CHECKING:
     from sightline.indexer.opened_originals import OpenedOriginal
@@ -103,7 +103,7 @@ class FileAnswer(Response):
             self._original.close()
 
     async def _send(self, first: int, end: int, receive: Receive, send: Send) -> None:
-        gone = asyncio.create_task(_until_gone(receive))
+        gone = asyncio.create_task(until_gone(receive))
         try:
             for at in range(first, end, PIECE):
                 length = min(PIECE, end - at)
@@ -119,6 +119,8 @@ class FileAnswer(Response):
                 await gone
 
 
-async def _until_gone(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
+async def until_gone(receive: Receive) -> None:
+    """Until the client has hung up, or sends more than it may, which is as good."""
+    with suppress(UploadTooLarge):
+        while (await receive())["type"] != "http.disconnect":
+            pass

@@ -96,7 +96,7 @@ class ApiSettings:
     idle_seconds: int = 5
     """How long a connection is kept for the next request."""
     max_uploads: int = 8
-    """Upload requests that are received at once; more are told to come again."""
+    """Upload requests that are received at once, half of them of one client; more are told to come again."""
     max_followers: int = 200
     """Clients that follow the progress of jobs at once; more are told to come again."""
     decoders: int = 2

@@ -23,10 +23,10 @@ class Discretion:
         await self._app(scope, receive, send)
 
     def _sees_details(self, scope: Scope) -> bool:
-        """Whoever runs this server: an admin, or, where nobody needs a key, whoever sits at this machine."""
+        """Whoever runs this server: an admin of all, or, where no key is needed, who sits at this machine."""
         if self._settings.show_details:
             return True
         access: Access = scope.get("access", STRANGER)
         if access.controlled:
-            return access.may("admin")
+            return access.may("admin") and access.collections is None
         return is_for_this_machine(self._settings)

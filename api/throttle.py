@@ -11,15 +11,17 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from sightline.api.access import STRANGER, Access
+from sightline.api.audit import address_of
+from sightline.api.clients import client_of, is_here
 from sightline.api.problems import Problem, respond
 from sightline.api.rates import RateLimit
+from sightline.api.urls import is_upload, path_of
 
 if TYPE_CHECKING:
     from sightline.api.settings import ApiSettings
@@ -30,8 +32,6 @@ SHARE = 4
 """One client has a quarter of the places in front of the model, unless a setting says otherwise."""
 FREE = frozenset({"/livez", "/readyz", "/favicon.ico"})
 MODEL = re.compile(r"/v1/(rerank|collections/[^/]+/search)")
-SITE_BITS = 64
-"""An IPv6 customer has a network of addresses; all of it is one client."""
 
 
 class Throttle:
@@ -46,7 +46,8 @@ class Throttle:
         self._model = {kind: RateLimit(rule) for kind, rule in self._rules.items() if rule}
         self._cheap = {kind: RateLimit(rule, CHEAP) for kind, rule in self._rules.items() if rule}
         own = settings.concurrent_per_client
-        self._most = max(1, waiting // SHARE) if own is None else own
+        self._most_searches = max(1, waiting // SHARE) if own is None else own
+        self._most_uploads = max(1, settings.max_uploads // 2)
         self._at_once: Counter[str] = Counter()  # touched by the event loop's thread alone
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -54,25 +55,26 @@ class Throttle:
         if not callers:
             await self._app(scope, receive, send)
             return
-        heavy = needs_model(scope)
-        problem = self._too_often(callers, heavy) or (self._too_many(callers) if heavy else None)
+        heavy, uploads = needs_model(scope), is_upload(scope)
+        what = "searches" if heavy else "uploads"
+        most = self._most_searches if heavy else self._most_uploads if uploads else 0
+        problem = self._too_often(callers, heavy) or self._too_many(callers, what, most)
         if problem is not None:
             await respond(problem, scope["path"], scope.get("request_id"))(scope, receive, send)
             return
-        with self._counted(_first(callers)) if heavy else nullcontext():
+        with self._counted(f"{what} {_first(callers)}") if most else nullcontext():
             await self._app(scope, receive, send)
 
     def _callers(self, scope: Scope) -> dict[str, str]:
         """Who asks, by key and by address; empty for what is not counted."""
-        path = _path(scope)
+        path = path_of(scope)
         if path in FREE or path.startswith("/static/"):
             return {}
-        client = scope.get("client")
-        address = None if client is None else _ip(client[0])
+        address = address_of(scope)
         access: Access = scope.get("access", STRANGER)
-        if not access.controlled and (address is None or address.is_loopback):
+        if not access.controlled and is_here(address):
             return {}
-        callers = {"address": "unknown" if address is None else site(address)}
+        callers = {"address": client_of(address)}
         return callers if access.name is None else {"key": access.name, **callers}
 
     def _too_often(self, callers: dict[str, str], heavy: bool) -> Problem | None:
@@ -84,10 +86,10 @@ class Throttle:
                 return _refuse(f"Too many {what} come from this {kind}; {_later(seconds)}.", seconds)
         return None
 
-    def _too_many(self, callers: dict[str, str]) -> Problem | None:
-        if self._most and self._at_once[_first(callers)] >= self._most:
+    def _too_many(self, callers: dict[str, str], what: str, most: int) -> Problem | None:
+        if most and self._at_once[f"{what} {_first(callers)}"] >= most:
             kind = next(iter(callers))
-            said = f"{self._most} searches of this {kind} wait already, and no more may; {_later(1)}."
+            said = f"{most} {what} of this {kind} are under way, and no more may be; {_later(1)}."
             return _refuse(said, 1)
         return None
 
@@ -104,32 +106,11 @@ class Throttle:
 
 def needs_model(scope: Scope) -> bool:
     """Whether this request may wait for the model: a search, a rerank, or the page with a query."""
-    path = _path(scope)
+    path = path_of(scope)
     if path == "/":
         access: Access = scope.get("access", STRANGER)
         return access.scope is not None and bool(parse_qs(scope.get("query_string", b"")[:100_000]).get(b"q"))
     return scope["method"] == "POST" and MODEL.fullmatch(path) is not None
-
-
-def site(address: IPv4Address | IPv6Address) -> str:
-    """What counts as one client: an IPv4 address, or the network of an IPv6 address."""
-    if isinstance(address, IPv4Address):
-        return str(address)
-    return str(ip_network((int(address), SITE_BITS), strict=False))
-
-
-def _ip(text: str) -> IPv4Address | IPv6Address | None:
-    """The peer's address; None for one without, such as at a Unix socket."""
-    try:
-        found = ip_address(text.partition("%")[0])
-    except ValueError:
-        return None
-    mapped = found.ipv4_mapped if isinstance(found, IPv6Address) else None
-    return mapped or found
-
-
-def _path(scope: Scope) -> str:
-    return str(scope["path"]).removeprefix(scope.get("root_path", ""))
 
 
 def _first(callers: dict[str, str]) -> str:

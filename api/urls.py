@@ -10,11 +10,25 @@ one that has it from before is addressed as ``%252E``, ``%252E%252E``.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+from typing import Any
 from urllib.parse import quote, unquote
 
 from sightline.store.values import DOTS, DOTS_IN_ADDRESSES
 
+UPLOADS = re.compile(r"/v1/collections/[^/]+/images")
 ASPECTS = ("file", "thumbnail")
+
+
+def path_of(scope: Mapping[str, Any]) -> str:
+    """The path that an ASGI scope asks for, below the prefix of the proxy."""
+    return str(scope["path"]).removeprefix(scope.get("root_path", ""))
+
+
+def is_upload(scope: Mapping[str, Any]) -> bool:
+    """Whether an HTTP request brings pictures to keep."""
+    return scope["method"] == "POST" and UPLOADS.fullmatch(path_of(scope)) is not None
 
 
 def collection_url(name: str, root: str = "") -> str:

@@ -16,11 +16,12 @@ from starlette.types import Receive, Scope, Send
 
 from sightline.api.access import Access, ScopedRoute, hidden, needs
 from sightline.api.dependencies import AccessHere, Name, PartsHere, Root, SettingsHere, problems
+from sightline.api.discretion import Shown, shown
 from sightline.api.following import Following, Seen
 from sightline.api.parts import ApiParts
 from sightline.api.problems import Problem
 from sightline.api.room import Room
-from sightline.api.schemas.jobs import ErrorList, JobAnswer, JobList, NewJob, job_answer
+from sightline.api.schemas.jobs import ErrorList, JobAnswer, JobList, NewJob, error_list, job_answer
 from sightline.api.urls import job_url
 from sightline.errors import ConflictError, NotFoundError
 from sightline.indexer.roots import Roots
@@ -99,8 +100,8 @@ def list_errors(
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> ErrorList:
     """All failures of a job, page by page."""
-    job_here(parts, access, job_id)
-    return ErrorList.of(parts.catalog.job_error_page(job_id, cursor, limit))
+    job = job_here(parts, access, job_id)
+    return error_list(job, parts.catalog.job_error_page(job_id, cursor, limit))
 
 
 @router.get(
@@ -116,9 +117,11 @@ async def follow_job(
     await run_in_threadpool(job_here, parts, access, job_id)
     stops = anyio.Event()
     following: Following = request.app.state.following
+    sees = shown.get()
+    look = partial(_look, parts, root, sees)
 
     async def events() -> AsyncIterator[ServerSentEvent]:
-        async for seen in following.follow(job_id, root, partial(_look, parts, root), stops):
+        async for seen in following.follow(job_id, (root, sees), look, stops):
             yield ServerSentEvent(seen.text, event="done" if seen.ended else "progress")
 
     return _Stream(request.app.state.followers, events(), stops)
@@ -168,14 +171,15 @@ def answer_of(parts: ApiParts, job: Job, root: str, errors: int = 100) -> JobAns
     return job_answer(job, catalog.job_progress(job.id), found, root)
 
 
-def _look(parts: ApiParts, root: str, job_id: str) -> Seen | None:
-    """The job now; None when its collection was deleted meanwhile."""
+def _look(parts: ApiParts, root: str, sees: Shown, job_id: str) -> Seen | None:
+    """The job now, as whoever sees so much is shown it; None when its collection was deleted meanwhile."""
+    shown.set(sees)  # one thread looks for all followers, in no request's context
     try:
         answer = answer_of(parts, parts.catalog.job(job_id), root)
     except NotFoundError:
         return None
-    shown = answer.model_dump_json(exclude={"updated_at"})
-    return Seen(answer.model_dump_json(), shown, answer.state in ENDED)
+    counted = answer.model_dump_json(exclude={"updated_at"})
+    return Seen(answer.model_dump_json(), counted, answer.state in ENDED)
 
 
 class _Stream(EventSourceResponse):

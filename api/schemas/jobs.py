@@ -11,7 +11,7 @@ from sightline.api.discretion import IN_THE_LOG, shown, shown_name
 from sightline.api.schemas.common import Answer, Moment, Request, Text
 from sightline.api.urls import job_url
 from sightline.store.records import Job, JobKind, JobState
-from sightline.store.work_records import ItemError, Progress
+from sightline.store.work_records import ErrorPage, ItemError, Progress
 
 ImagePart = Annotated[Text, Field(max_length=1024)]
 
@@ -142,13 +142,20 @@ def job_answer(job: Job, progress: Progress, errors: Sequence[ItemError], root: 
         state=progress.state,
         detail=IN_THE_LOG if hidden and progress.detail else progress.detail,
         progress=progress,
-        errors=[_general(one) for one in errors] if hidden and job.kind != "upload" else errors,
+        errors=_told(job, errors),
         url=url,
         errors_url=f"{url}/errors",
         events_url=f"{url}/events",
     )
 
 
-def _general(error: ItemError) -> ErrorLine:
-    """A failure at a source of the server's own, without where that lies."""
-    return ErrorLine(id=shown_name(error.id), reason=error.reason, detail=IN_THE_LOG)
+def error_list(job: Job, page: ErrorPage) -> ErrorList:
+    """One page of a job's failures, as its caller is shown them."""
+    return ErrorList.of(page, items=_told(job, page.items))
+
+
+def _told(job: Job, errors: Sequence[ItemError]) -> list[ErrorLine]:
+    """Failures as their caller is shown them: those at the server's own sources without where these lie."""
+    if shown.get().details or job.kind == "upload":
+        return [ErrorLine.of(one) for one in errors]
+    return [ErrorLine(id=shown_name(one.id), reason=one.reason, detail=IN_THE_LOG) for one in errors]

@@ -223,12 +223,21 @@ def walk_glob(
 
 
 def matches(parts: Sequence[str], pattern: Sequence[str]) -> bool:
-    """Whether a path in parts matches a pattern in parts."""
-    if not pattern:
-        return not parts
-    if pattern[0] == "**":
-        return matches(parts, pattern[1:]) or (bool(parts) and matches(parts[1:], pattern))
-    return bool(parts) and fnmatchcase(parts[0], pattern[0]) and matches(parts[1:], pattern[1:])
+    """Whether a path in parts matches a pattern in parts; at most so many steps as the product of both."""
+    at = step = 0
+    tried, after = 0, -1  # where the last ``**`` ends for now, and what of the pattern follows it
+    while at < len(parts):
+        if step < len(pattern) and pattern[step] == "**":
+            step += 1
+            tried, after = at, step
+        elif step < len(pattern) and fnmatchcase(parts[at], pattern[step]):
+            at, step = at + 1, step + 1
+        elif after >= 0:
+            tried += 1
+            at, step = tried, after
+        else:
+            return False
+    return all(rest == "**" for rest in pattern[step:])
 
 
 def may_hold(folder: Sequence[str], pattern: Sequence[str]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import logging
 import re
@@ -15,11 +16,17 @@ import pytest
 from fastapi import APIRouter, FastAPI
 from fastapi.testclient import TestClient
 from pydantic import AfterValidator
+from starlette.types import Message
 
 from sightline.api import problems
 from sightline.api.bodies import INLINE_BYTES, MOST_PARTS, PARSERS, Bodies, BoundedRoute
+from sightline.api.dependencies import ModelThreads
+from sightline.api.middleware import STRANGER_BYTES
+from sightline.api.problems import UploadTooLarge
 from sightline.api.schemas.common import Request
 from sightline.api.settings import ApiSettings
+from sightline.errors import OverloadedError
+from sightline.serving.scheduler import client_gone
 from tests.api.installation import MakeClient, png, problem, upload
 
 JSON = {"Content-Type": "application/json"}
@@ -127,6 +134,43 @@ def test_bodies_beyond_the_memory_for_all_are_refused_and_let_in_again() -> None
     assert refused.json()["type"].endswith(":overloaded")
     again = together(app, *[("POST", "/slow", body)] * 3)  # what was held was given back
     assert [answer.status_code for answer in again] == [200] * 3
+
+
+def test_small_bodies_have_room_beside_large_ones() -> None:
+    bodies = Bodies(ApiSettings(max_bodies_bytes=MIB, max_body_bytes=MIB, max_json_bytes=MIB))
+    for _ in range(2):  # the second time: all was given back
+        with bodies.holding() as large, bodies.holding() as small, bodies.holding() as grown:
+            large.take(MIB)
+            small.take(INLINE_BYTES)
+            grown.take(INLINE_BYTES)
+            with pytest.raises(OverloadedError):
+                grown.take(1)
+
+
+def test_strangers_fill_no_memory_with_keys_that_they_type(make_client: MakeClient) -> None:
+    client = make_client(key="sesame")
+    long = {"key": "x" * STRANGER_BYTES}
+    problem(client.post("/session", data=long), 413)
+    problem(client.post("/session", data=long, files={"file": ("a", b"x")}), 413)
+    assert client.post("/session", data={"key": "x" * 1000}).status_code == 401
+
+
+def test_a_body_that_nobody_asked_for_ends_the_watch_for_its_client(caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario() -> None:
+        async def receive() -> Message:
+            raise UploadTooLarge("Too much.")
+
+        assert await ModelThreads(1).run(receive, gone_soon)
+        gc.collect()  # a task that failed unseen is told of when it is thrown away
+
+    asyncio.run(scenario())
+    assert "never retrieved" not in caplog.text
+
+
+def gone_soon() -> bool:
+    gone = client_gone.get()
+    assert gone is not None
+    return gone.wait(BOUND)
 
 
 def test_plain_json_and_json_with_pictures_have_limits_of_their_own(filled: TestClient) -> None:
@@ -247,6 +291,11 @@ def test_a_log_line_stays_one_short_line(library: TestClient, caplog: pytest.Log
     assert len(message) < 700
     assert message.isprintable()
     assert "\\n\\x1b[31m\\u2028" in message
+    with caplog.at_level(logging.INFO, "sightline.audit"):
+        library.delete("/v1/collections/pictures/images/a%0A%1B%5B31m%E2%80%A8" + "x" * 10_000)
+    [line] = [record for record in caplog.records if record.name == "sightline.audit"]
+    assert len(line.__dict__["image_id"]) < 600
+    assert line.__dict__["image_id"].isprintable()
 
 
 @pytest.mark.parametrize("method", ["HEAD", "OPTIONS", "TRACE", "PUT", "ODD"])

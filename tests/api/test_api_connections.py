@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import resource
 import shutil
@@ -20,9 +21,10 @@ import httpx
 import pytest
 
 from sightline.api.app import create_app
-from sightline.api.connections import RESERVE
+from sightline.api.crowd import DRAWN, RESERVE, Connections
 from sightline.api.pace import Pace
 from sightline.api.server import running
+from sightline.api.settings import ApiSettings
 from sightline.imaging import IsolatedDecoder
 from tests.api.conftest import installation, settings_for
 from tests.api.installation import problem
@@ -49,7 +51,7 @@ def serve(
     filled_folder: Path, api_decoder: IsolatedDecoder, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Serve]:
     """URLs of servers of a filled installation, one for each set of settings: ``serve(idle_seconds=9)``."""
-    folder = tmp_path_factory.mktemp("served") / "data"
+    folder = tmp_path_factory.mktemp("connections") / "data"  # uploads come to it
     shutil.copytree(filled_folder, folder)
     with ExitStack() as stack:
         urls: dict[str, str] = {}
@@ -142,6 +144,62 @@ def test_many_half_sent_requests_lock_nobody_out(serve: Serve) -> None:
         for _ in range(ROOM):
             stack.enter_context(connected(url)).sendall(HEADER + body)
         assert search(url) == 200
+
+
+class Counted:
+    """A connection of which is counted how often it is looked at."""
+
+    looks = 0
+
+    def __init__(self, number: int, phase: str) -> None:
+        self.address, self.since, self._phase = f"10.0.0.{number % 9}", float(number), phase
+        self.is_reset = self.is_checked = False
+
+    def phase(self) -> str:
+        Counted.looks += 1
+        return self._phase
+
+    def look(self, now: float) -> None:
+        pass
+
+    def reset(self) -> None:
+        self.is_reset = True
+
+    def answers_only_checks(self) -> None:
+        self.is_checked = True
+
+
+def test_a_full_server_looks_at_few_connections_for_each_that_comes() -> None:
+    """However many there are, or a stranger who fills it could keep it busy with choosing."""
+
+    async def scenario() -> None:
+        moment = 0.0
+        crowd = Connections(ApiSettings(max_connections=2000), clock=lambda: moment)
+        there = [Counted(number, "header") for number in range(2000)]
+        for one in there:
+            crowd.admit(one)
+        Counted.looks = 0
+        for number in range(100):
+            crowd.admit(Counted(number, "header"))
+        assert Counted.looks <= 100 * 2 * DRAWN
+        assert sum(one.is_reset for one in there) > 50
+
+    async def nobody_waits_but_one() -> None:
+        moment = 0.0
+        crowd = Connections(ApiSettings(max_connections=2000), clock=lambda: moment)
+        slow = Counted(0, "idle")
+        for one in (slow, *(Counted(number, "working") for number in range(1999))):
+            crowd.admit(one)
+        crowd.admit(Counted(0, "working"))
+        assert slow.is_reset, "it is found, if not among those drawn"
+        Counted.looks = 0
+        for _ in range(50):
+            crowd.admit(late := Counted(0, "working"))
+            assert late.is_checked or late.is_reset
+        assert Counted.looks <= 50 * 2 * DRAWN + 2000
+
+    asyncio.run(scenario())
+    asyncio.run(nobody_waits_but_one())
 
 
 def test_one_address_leaves_room_for_others(serve: Serve) -> None:

@@ -17,6 +17,7 @@ from sightline.api.parts import ApiParts
 from sightline.imaging import IsolatedDecoder
 from sightline.searching.search import Search
 from sightline.settings import Settings
+from sightline.store.issuing import issue
 from sightline.wiring import Installation
 from tests.api.asgi import ask
 from tests.api.conftest import installation
@@ -148,6 +149,32 @@ def test_answers_and_the_page_do_not_say_where_pictures_lie(
     assert told == 7, "with the setting they do"
     hit = ask(quiet, "POST", SEARCH, LOCAL, b'{"text": "red"}').json["results"][0]
     assert hit["uri"] == hit["id"] == "red.png"
+
+
+def test_failures_at_the_servers_own_sources_are_kept_back_at_every_door(
+    indexed: tuple[Installation, str],
+) -> None:
+    services, job = indexed
+    quiet = create_app(with_api(services, insecure=True))
+    loud = create_app(with_api(services, insecure=True, show_details=True))
+    for path in (f"/v1/jobs/{job}", f"/v1/jobs/{job}/errors", f"/v1/jobs/{job}/events"):
+        for app, shown in ((loud, True), (quiet, False), (loud, True)):
+            given = ask(app, "GET", path, LOCAL)
+            assert given.status == 200, path
+            assert b"broken.png" in given.body, path
+            assert (b"has the reason" not in given.body) is shown, path
+
+
+def test_followers_of_one_job_are_each_shown_what_they_may_see(indexed: tuple[Installation, str]) -> None:
+    services, job = indexed
+    app = create_app(with_api(services, key="sesame"))
+    _, guest = issue(services.catalog, "guest", "read")
+    _, bound = issue(services.catalog, "bound", "admin", ["pictures"])
+    for key, shown in (("sesame", True), (guest, False), ("sesame", True), (bound, False)):
+        headers = [*LOCAL, ("Authorization", f"Bearer {key}")]
+        given = ask(app, "GET", f"/v1/jobs/{job}/events", headers)
+        assert given.status == 200
+        assert (b"has the reason" not in given.body) is shown
 
 
 def test_no_filter_guesses_what_is_not_shown(indexed: tuple[Installation, str]) -> None:

@@ -14,8 +14,9 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from sightline.api.access import ScopedRoute, check_declared, needs
-from sightline.api.attempts import BUCKETS, TRUSTED, Attempts, bucket
+from sightline.api.attempts import TRUSTED, Attempts
 from sightline.api.keyring import FRESH_SECONDS
+from sightline.api.rates import OWN, SHARED, RateLimit
 from sightline.processes.logs import json_formatter
 from sightline.store.access import hash_of, proof_of
 from sightline.store.issuing import issue
@@ -239,9 +240,24 @@ def test_many_addresses_fill_no_memory() -> None:
     for number in range(3 * TRUSTED):
         attempts.right(f"10.0.{number // 256}.{number % 256}")
     assert len(attempts._trusted) == TRUSTED
-    assert len({bucket(f"2001:db8:{number:x}::1") for number in range(5_000)}) <= BUCKETS
-    assert bucket("2001:db8::1") == bucket("2001:db8::ffff"), "a /64 is one client's"
-    assert bucket("10.0.0.1") != bucket("10.0.0.2") or bucket("10.0.0.1") != bucket("10.0.0.3")
+    limit = RateLimit("1/hour")
+    assert [limit.wait("10.0.0.1") is None for _ in range(2)] == [True, False]
+    counters = {limit._counter(f"2001:db8:{number:x}::/64") for number in range(3 * (OWN + SHARED))}
+    assert len(counters) <= OWN + SHARED
+    assert limit.wait("10.0.0.1") is not None, "who was counted stays so"
+
+
+def test_one_client_cannot_lock_out_those_of_another_network() -> None:
+    for wrong, same, other in (
+        ("2001:db8::1", "2001:db8::ffff", "2001:db8:0:1::1"),
+        ("::ffff:192.0.2.1", "192.0.2.1", "::ffff:192.0.2.2"),
+    ):
+        attempts = Attempts("1/hour")
+        assert attempts.wrong(wrong) is None
+        assert attempts.used_up(same) is not None
+        assert attempts.used_up(other) is None
+        attempts.right(other)
+        assert attempts.used_up(same) is not None
 
 
 # --- sessions ---------------------------------------------------------------------------------------------

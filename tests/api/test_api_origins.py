@@ -195,6 +195,14 @@ def test_listed_sites_may_embed_and_others_not(make_client: MakeClient) -> None:
     assert "Sec-Fetch-Site" in plain.headers["vary"]
 
 
+def test_what_listed_sites_ask_for_is_counted_by_its_route(make_client: MakeClient) -> None:
+    app = app_of(make_client, cors_origins=("https://good.test",))
+    page = [("Host", HERE), ("Origin", "https://good.test"), ("Sec-Fetch-Site", "cross-site")]
+    assert ask(app, "GET", "/v1/collections", page).status == 200
+    told = ask(app, "GET", "/metrics", [("Host", HERE)]).body.decode()
+    assert 'sightline_http_requests_total{method="GET",route="/v1/collections",status="200"} 1.0' in told
+
+
 def test_preflights_are_answered_for_listed_origins_only(make_client: MakeClient) -> None:
     app = app_of(make_client, key=KEY, cors_origins=("https://good.test",))
     wanted = [

@@ -28,6 +28,7 @@ from tests.api.conftest import installation
 from tests.api.installation import MakeClient, problem
 
 SEARCH = "/v1/collections/pictures/search"
+IMAGES = "/v1/collections/pictures/images"
 THUMBNAIL = "/v1/collections/pictures/images/a/thumbnail"
 ONE, OTHER, HERE = ("192.0.2.1", 1), ("192.0.2.2", 1), ("127.0.0.1", 1)
 
@@ -161,6 +162,38 @@ def test_places_at_the_model_are_given_back_however_a_request_ends() -> None:
         return seen
 
     assert asyncio.run(scenario()) == [429, 429, 200, 200, 200, 200]
+
+
+def test_one_client_leaves_places_for_the_uploads_of_others() -> None:
+    async def scenario() -> list[int]:
+        seen: list[int] = []
+        release: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        async def receiving(scope: Scope, receive: Receive, send: Send) -> None:
+            await asyncio.wait_for(asyncio.shield(release), 20)
+            await PlainTextResponse("done")(scope, receive, send)
+
+        throttle = Throttle(receiving, ApiSettings(max_uploads=4), 8)
+
+        async def send(message: object) -> None:
+            if isinstance(message, dict) and message["type"] == "http.response.start":
+                seen.append(message["status"])
+
+        def asked(client: tuple[str, int], path: str) -> asyncio.Task[None]:
+            scope = {"type": "http", "method": "POST", "path": path, "client": client, "headers": []}
+            return asyncio.create_task(throttle(scope, asyncio.Event().wait, send))  # type: ignore[arg-type]
+
+        slow = [asked(ONE, IMAGES) for _ in range(3)]
+        await asyncio.wait_for(slow[2], 20)
+        assert seen == [429], "half of four places, and no third"
+        others = [asked(OTHER, IMAGES), asked(ONE, SEARCH), asked(ONE, "/v1/collections/images")]
+        await asyncio.sleep(0)
+        release.set_result(None)
+        await asyncio.wait_for(asyncio.gather(*slow, *others), 20)
+        await asyncio.wait_for(asked(ONE, IMAGES), 20)
+        return seen
+
+    assert asyncio.run(scenario()) == [429] + [200] * 6
 
 
 @pytest.fixture

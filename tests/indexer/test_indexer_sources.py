@@ -5,12 +5,15 @@ id.
 from __future__ import annotations
 
 import os
+import re
 import socket
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sightline.errors import ImageRejected, SourceError
 from sightline.indexer.roots import Roots
@@ -285,6 +288,19 @@ def test_globs_agree_with_pathlib_on_random_trees(tmp_path: Path) -> None:
     for pattern in ("*/*/t*", "*/r/*", "**/*.jpg", "p/**/t.jpg", "**/r/*.png", "*/?r/*"):
         expected = {path for path in tmp_path.glob(pattern) if path.is_file()}
         assert {Path(item.uri) for item in items(tmp_path / pattern).values()} == expected
+
+
+@given(st.lists(st.sampled_from("ab"), max_size=6), st.lists(st.sampled_from(["a", "?", "**"]), max_size=6))
+def test_globs_agree_with_a_regular_expression(parts: list[str], pattern: list[str]) -> None:
+    steps = {"a": "a/", "?": "[ab]/", "**": "(?:[ab]/)*"}
+    expected = re.fullmatch("".join(map(steps.__getitem__, pattern)), "".join(f"{part}/" for part in parts))
+    assert matches(parts, pattern) is (expected is not None)
+
+
+def test_a_glob_of_many_folders_costs_no_more_than_it_is_long() -> None:
+    many = ["**", "a"] * 1000
+    assert not matches(["a"] * 900, [*many, "b"])  # tried one after the other this would take for ever
+    assert matches(["a"] * 1000, many)
 
 
 def test_wildcards_in_the_name_of_an_existing_file_are_its_name(tmp_path: Path) -> None:
