@@ -18,7 +18,7 @@ LOW = {"red": 0.1}
 @pytest.mark.timeout(600)
 def test_a_short_use_ends_as_it_began(tmp_path: Path) -> None:
     said: list[str] = []
-    result = run(Plan(seconds=12, searchers=6, visitors=1, at_first=50), tmp_path / "soak", said.append)
+    result = run(Plan(seconds=8, searchers=6, visitors=1, at_first=50), tmp_path / "soak", said.append)
     assert result.is_right, "\n".join(said)
     assert result.searches > 20
 
