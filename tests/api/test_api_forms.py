@@ -130,18 +130,20 @@ def test_fields_of_uploads_fill_no_more_memory_than_there_is_for_bodies() -> Non
     body = part("files", b"x", "a") + part("items", b"x" * 400_000)
 
     async def everybody() -> list[int]:
-        rest = asyncio.Event()
+        rest: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
         async def half_sent() -> AsyncIterator[bytes]:
             yield body
-            await rest.wait()
+            await rest
             yield b"--BB--\r\n"
 
         tasks = [asyncio.create_task(send(app, "/upload", MULTIPART, half_sent)) for _ in range(clients)]
         async with asyncio.timeout(BOUND):
             while sum(task.done() for task in tasks) < clients - room:
-                await asyncio.wait([task for task in tasks if not task.done()], return_when="FIRST_COMPLETED")
-            rest.set()
+                await asyncio.wait(
+                    [task for task in tasks if not task.done()], timeout=BOUND, return_when="FIRST_COMPLETED"
+                )
+            rest.set_result(None)
             return await asyncio.gather(*tasks)
 
     for _ in range(2):  # the second time: all was given back
@@ -166,7 +168,7 @@ def test_however_a_body_comes_it_is_parsed_in_few_pieces_and_others_have_turns_b
 
     async def others() -> None:
         nonlocal turns
-        while True:
+        while turns < MIB:
             turns += 1
             await asyncio.sleep(0)
 
