@@ -6,7 +6,6 @@ thread for both, few at a time; what the framework then checks is the finished m
 
 from __future__ import annotations
 
-import re
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,9 +16,9 @@ from fastapi import Request, Response, params
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from pydantic import TypeAdapter, ValidationError
-from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
+from sightline.api.forms import read_fields, read_upload
 from sightline.api.problems import Problem, from_error
 from sightline.api.settings import ApiSettings
 from sightline.errors import NotJsonError, OverloadedError
@@ -31,11 +30,6 @@ PARSERS = 2
 """Larger bodies that are parsed at once: while one is, there are several copies of it."""
 MOST_PARTS = 100_000
 """Commas and brackets in a body beyond the limit of plain JSON: it is long because of its pictures."""
-FORM_FIELDS = 20
-"""Fields of a form beside its files; we know of two."""
-CHARSET = re.compile(r"charset\s*=\s*\"?([^\";\s]*)", re.IGNORECASE)
-CHARSETS = frozenset({"utf-8", "utf8", "us-ascii", "iso-8859-1"})
-FORMS = frozenset({"multipart/form-data", "application/x-www-form-urlencoded"})
 
 
 @dataclass
@@ -116,8 +110,10 @@ class BoundedRoute(APIRoute):
         handle, field = super().get_route_handler(), self.body_field
         if field is None:
             return handle
+        if isinstance(field.field_info, params.File):
+            return _with_upload(handle)
         if isinstance(field.field_info, params.Form):
-            return _with_form(handle)
+            return _with_fields(handle)
         info = field.field_info
         kind: Any = Annotated[(info.annotation, *info.metadata)] if info.metadata else info.annotation
         return _with_json(handle, TypeAdapter(kind))
@@ -137,39 +133,31 @@ def _with_json(handle: Callable[[Request], Awaitable[Response]], kind: TypeAdapt
     return handler
 
 
-def _with_form(handle: Callable[[Request], Awaitable[Response]]) -> Handler:
+def _with_upload(handle: Callable[[Request], Awaitable[Response]]) -> Handler:
     async def handler(request: Request) -> Response:
-        settings: ApiSettings = request.app.state.parts.settings
-        media = request.headers.get("content-type", "")
-        charset = CHARSET.search(media)
-        if charset is not None and charset[1].lower() not in CHARSETS:
-            raise Problem(415, "Send the fields of a form as UTF-8.")
-        if media and media.partition(";")[0].strip().lower() not in FORMS:
-            raise Problem(415, f"Send this body as multipart/form-data, not {media:.100}.")
-        try:
-            await request.form(  # kept by the request: the framework asks for it again
-                max_files=settings.max_upload_files,
-                max_fields=FORM_FIELDS,
-                max_part_size=settings.max_json_bytes,
-            )
-        except ClientDisconnect as error:
-            raise _hung_up() from error
-        except HTTPException as error:
-            raise _form_problem(error, settings) from error
-        return await handle(request)
+        bodies: Bodies = request.app.state.bodies
+        with bodies.holding() as held:
+            try:
+                upload = await read_upload(request, bodies.settings, held.take)
+            except ClientDisconnect as error:
+                raise _hung_up() from error
+            except OverloadedError as error:
+                raise _no_room(error) from error
+            return await handle(upload)
 
     return handler
 
 
-def _form_problem(error: HTTPException, settings: ApiSettings) -> Exception:
-    said = str(error.detail)
-    if said.startswith("Too many files"):
-        return Problem(413, f"One upload may bring at most {settings.max_upload_files:,} files.")
-    if said.startswith("Too many fields"):
-        return Problem(413, f"A form may have at most {FORM_FIELDS} fields beside its files.")
-    if said.startswith(("Part exceeded", "Field exceeded")):
-        return Problem(413, f"One field of a form may have at most {settings.max_json_bytes:,} bytes.")
-    return error
+def _with_fields(handle: Callable[[Request], Awaitable[Response]]) -> Handler:
+    async def handler(request: Request) -> Response:
+        bodies: Bodies = request.app.state.bodies
+        try:
+            fields = await read_fields(request, bodies.settings)
+        except ClientDisconnect as error:
+            raise _hung_up() from error
+        return await handle(fields)
+
+    return handler
 
 
 def _check_json_media(request: Request) -> None:
@@ -188,10 +176,14 @@ async def _read(request: Request, held: Held) -> bytearray:
     except ClientDisconnect as error:
         raise _hung_up() from error
     except OverloadedError as error:
-        problem = from_error(error)
-        problem.headers["Connection"] = "close"  # the rest of the body is not read
-        raise problem from error
+        raise _no_room(error) from error
     return data
+
+
+def _no_room(error: OverloadedError) -> Problem:
+    problem = from_error(error)
+    problem.headers["Connection"] = "close"  # the rest of the body is not read
+    return problem
 
 
 def _hung_up() -> Problem:

@@ -22,11 +22,13 @@ from sightline.api.access import Access, access_of
 from sightline.api.documents import DocumentDecoding
 from sightline.api.metrics import Metrics
 from sightline.api.parts import ApiParts
-from sightline.api.schemas.common import ProblemDocument
+from sightline.api.problems import Problem
+from sightline.api.schemas.common import ProblemDocument, is_too_long
 from sightline.api.sending import until_gone
 from sightline.api.settings import ApiSettings
 from sightline.api.urls import unescape
 from sightline.serving.scheduler import client_gone
+from sightline.store.values import MAX_ID_BYTES
 
 if TYPE_CHECKING:
     from sightline.store.records import Image
@@ -106,10 +108,21 @@ SettingsHere = Annotated[ApiSettings, Depends(settings_of)]
 MetricsHere = Annotated[Metrics, Depends(metrics_of)]
 EverythingHere = Annotated[Everything, Depends(everything_of)]
 Root = Annotated[str, Depends(root_of)]
-Name = Annotated[str, Path(description="The collection's name.", examples=["holidays"])]
+
+
+def bounded(text: str) -> str:
+    """A name in an address; Problem (404) when it is longer than anything is called."""
+    if is_too_long(text):
+        raise Problem(404, f"Nothing here has a name of more than {MAX_ID_BYTES:,} bytes.")
+    return text
+
+
+Bounded = AfterValidator(bounded)
+Name = Annotated[str, Path(description="The collection's name.", examples=["holidays"]), Bounded]
+JobId = Annotated[str, Path(description="The job's id."), Bounded]
 Purge = Annotated[bool, Depends(purge_of)]
 ImageIdHere = Annotated[
-    str, Path(description="The image id, percent-encoded ('/' as %2F)."), AfterValidator(unescape)
+    str, Path(description="The image id, percent-encoded ('/' as %2F)."), AfterValidator(unescape), Bounded
 ]
 
 

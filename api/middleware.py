@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bound_contextvars
 
 from sightline.api.discretion import Shown, shown
+from sightline.api.forms import FORM_BYTES
 from sightline.api.labels import method_label, printable
 from sightline.api.metrics import Metrics
 from sightline.api.problems import Problem, UploadTooLarge, from_error, respond
@@ -30,7 +31,6 @@ WITH_PICTURES = frozenset({"/v1/rerank"})
 """Addresses whose JSON carries pictures."""
 OF_STRANGERS = frozenset({"/session", "/session/end"})
 """Addresses whose bodies are read without a key."""
-STRANGER_BYTES = 16 << 10
 QUIET = frozenset({"/livez", "/readyz", "/metrics"})
 SECURITY = {
     "X-Content-Type-Options": "nosniff",
@@ -167,7 +167,7 @@ class BodyLimit:
         if path in WITH_PICTURES:
             limit = self._settings.max_body_bytes
         elif path in OF_STRANGERS:
-            limit = min(limit, STRANGER_BYTES)
+            limit = min(limit, FORM_BYTES)
         return limit, f"The body of this request may have at most {limit:,} bytes."
 
 

@@ -7,7 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 from urllib.parse import quote, urlencode
 
+from sightline.api.schemas.common import MAX_CURSOR
 from sightline.api.settings import ApiSettings
+from sightline.store.values import MAX_ID_BYTES
 
 SIZES = (12, 24, 48, 96)
 CANDIDATES = (20, 50, 100, 200, 500, 1000)
@@ -44,12 +46,12 @@ def read_query(params: Mapping[str, str], settings: ApiSettings) -> PageQuery:
     """From query parameters."""
     return PageQuery(
         text=" ".join(params.get("q", "").split())[:2000],
-        collection=params.get("collection") or None,
+        collection=params.get("collection", "")[:MAX_ID_BYTES] or None,
         k=_number(params.get("k"), 24, 200),
         candidates=_number(params.get("candidates"), 100, settings.max_candidates),
         order="itc" if params.get("order") == "itc" else "itm",
         filter=params.get("filter", "").strip()[:20_000],
-        cursor=params.get("cursor") or None,
+        cursor=params.get("cursor", "")[:MAX_CURSOR] or None,
     )
 
 

@@ -19,7 +19,7 @@ from starlette.responses import Response
 from starlette.routing import Match
 
 from sightline.api.discretion import sentence
-from sightline.api.labels import METHODS
+from sightline.api.labels import METHODS, printable
 from sightline.errors import (
     ConflictError,
     CorruptionError,
@@ -189,6 +189,22 @@ def _methods(request: Request) -> list[str]:
     return [method for method, scope in asked if any(one.matches(scope)[0] is Match.FULL for one in routes)]
 
 
+def note(error: Exception, problem: Problem) -> None:
+    """Log what this problem does not say to its client, or what whoever runs the server has to know.
+
+    One short line: the client may have written what the error quotes. A traceback only for what nobody
+    expected, which is neither a refusal nor something that cannot be reached now.
+    """
+    said, code = printable(str(error), LONGEST_DETAIL), {"code": problem.code}
+    if problem.status < 500:
+        if isinstance(error, SightlineError) and problem.detail != shortened(str(error)):
+            log.warning("%s", said, extra=code)
+    elif isinstance(error, UnavailableError | Problem):
+        log.warning("%s", said, extra=code)
+    else:
+        log.error("%s", said, extra=code, exc_info=error)
+
+
 def install(app: FastAPI) -> None:
     """Give ``app`` the handlers. Unexpected errors are caught by the outermost middleware."""
 
@@ -204,10 +220,7 @@ def install(app: FastAPI) -> None:
         else:
             assert isinstance(error, SightlineError)
             problem = from_error(error)
-        if isinstance(error, UnavailableError):  # its sentence says it all, and under load there are many
-            log.warning("%s", error, extra={"code": problem.code})
-        elif problem.status >= 500 or (isinstance(error, SightlineError) and problem.detail != str(error)):
-            log.error("%s", error, extra={"code": problem.code}, exc_info=error)
+        note(error, problem)
         return respond(problem, request.url.path, request.scope.get("request_id"))
 
     for kind in (Problem, RequestValidationError, HTTPException, SightlineError):

@@ -69,9 +69,11 @@ class ApiSettings:
     max_body_bytes: int = 64 << 20
     """The largest body that carries pictures in its JSON (/v1/rerank)."""
     max_json_bytes: int = 1 << 20
-    """The largest body of any other kind, and the largest field of an upload beside its files."""
+    """The largest body of any other kind, and all fields of an upload beside its files, together."""
     max_bodies_bytes: int = 256 << 20
-    """All JSON bodies that are in memory at once; a request that brings more is answered 503."""
+    """All JSON bodies, and fields of uploads beside their files, that are in memory at once; a request that
+    brings more is answered 503.
+    """
     max_candidates: int = 1000
     """Candidates that one search may ask for: each costs one ITM pair."""
     max_documents: int = 1000

@@ -24,6 +24,7 @@ from sightline.api.discretion import refuse_hidden_fields
 from sightline.api.files import HEAD, cache_headers, is_known, open_original, shown_as
 from sightline.api.problems import Problem, invalid, place_of
 from sightline.api.routes.jobs import answer_of
+from sightline.api.schemas.common import MAX_CURSOR
 from sightline.api.schemas.images import (
     ImageAnswer,
     ImageChange,
@@ -87,7 +88,7 @@ def list_images(
     parts: PartsHere,
     root: Root,
     cursor: Annotated[
-        str | None, Query(max_length=500, description="next_cursor of the page before.")
+        str | None, Query(max_length=MAX_CURSOR, description="next_cursor of the page before.")
     ] = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 50,
     filter: Annotated[str | None, Query(max_length=20_000, description="A filter, as JSON.")] = None,

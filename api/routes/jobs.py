@@ -15,9 +15,10 @@ from starlette.concurrency import run_in_threadpool
 from starlette.types import Receive, Scope, Send
 
 from sightline.api.access import Access, ScopedRoute, hidden, needs
-from sightline.api.dependencies import AccessHere, Name, PartsHere, Root, SettingsHere, problems
+from sightline.api.dependencies import AccessHere, JobId, Name, PartsHere, Root, SettingsHere, problems
 from sightline.api.discretion import Shown, shown
 from sightline.api.following import Following, Seen
+from sightline.api.labels import printable
 from sightline.api.parts import ApiParts
 from sightline.api.problems import Problem
 from sightline.api.room import Room
@@ -26,6 +27,7 @@ from sightline.api.urls import job_url
 from sightline.errors import ConflictError, NotFoundError
 from sightline.indexer.roots import Roots
 from sightline.store.records import ENDED, Job
+from sightline.store.values import MAX_ID_BYTES
 
 router = APIRouter(prefix="/v1", tags=["jobs"], route_class=ScopedRoute)
 KEEP_ALIVE_SECONDS = 15
@@ -75,7 +77,9 @@ def list_jobs(
     parts: PartsHere,
     root: Root,
     access: AccessHere,
-    collection: Annotated[str | None, Query(description="Only this collection's.")] = None,
+    collection: Annotated[
+        str | None, Query(max_length=MAX_ID_BYTES, description="Only this collection's.")
+    ] = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
 ) -> JobList:
     """The newest jobs first."""
@@ -86,14 +90,14 @@ def list_jobs(
 
 
 @router.get("/jobs/{job_id}", responses=problems(404), openapi_extra=needs("read"))
-def get_job(job_id: str, parts: PartsHere, root: Root, access: AccessHere) -> JobAnswer:
+def get_job(job_id: JobId, parts: PartsHere, root: Root, access: AccessHere) -> JobAnswer:
     """One job: its counts, and its first 100 failures; `errors_url` has them all."""
     return answer_of(parts, job_here(parts, access, job_id), root)
 
 
 @router.get("/jobs/{job_id}/errors", responses=problems(404, 422), openapi_extra=needs("read"))
 def list_errors(
-    job_id: str,
+    job_id: JobId,
     parts: PartsHere,
     access: AccessHere,
     cursor: Annotated[str | None, Query(max_length=40, description="next_cursor of the page before.")] = None,
@@ -111,7 +115,7 @@ def list_errors(
     openapi_extra=needs("read"),
 )
 async def follow_job(
-    job_id: str, parts: PartsHere, root: Root, access: AccessHere, request: Request
+    job_id: JobId, parts: PartsHere, root: Root, access: AccessHere, request: Request
 ) -> EventSourceResponse:
     """Server-sent events: ``progress`` (a job, as GET answers it) whenever it changed, at last ``done``."""
     await run_in_threadpool(job_here, parts, access, job_id)
@@ -128,7 +132,7 @@ async def follow_job(
 
 
 @router.post("/jobs/{job_id}/cancel", responses=problems(404, 409), openapi_extra=needs("write"))
-def cancel_job(job_id: str, parts: PartsHere, root: Root, access: AccessHere) -> JobAnswer:
+def cancel_job(job_id: JobId, parts: PartsHere, root: Root, access: AccessHere) -> JobAnswer:
     """Stop a job: what was published stays, the rest is dropped."""
     job_here(parts, access, job_id)
     parts.catalog.cancel_job(job_id)
@@ -138,7 +142,7 @@ def cancel_job(job_id: str, parts: PartsHere, root: Root, access: AccessHere) ->
 @router.post(
     "/jobs/{job_id}/retry", status_code=202, responses=problems(404, 409), openapi_extra=needs("write")
 )
-def retry_job(job_id: str, parts: PartsHere, root: Root, access: AccessHere) -> JobAnswer:
+def retry_job(job_id: JobId, parts: PartsHere, root: Root, access: AccessHere) -> JobAnswer:
     """Try the failed images of a job again."""
     job_here(parts, access, job_id)
     return answer_of(parts, parts.indexer.retry(job_id), root)
@@ -205,6 +209,6 @@ def _register(parts: ApiParts, job_id: str) -> None:
     try:
         parts.indexer.register(job_id)
     except ConflictError as error:
-        log.warning("%s", error, extra={"job_id": job_id})
+        log.warning("%s", printable(str(error)), extra={"job_id": job_id})
     except Exception:
         log.exception("A server-side job ended early.", extra={"job_id": job_id})

@@ -8,14 +8,14 @@ from fastapi import APIRouter, Path, Query, Request, Response
 
 from sightline.api.access import ScopedRoute, access_of, needs
 from sightline.api.auth import Gatekeeper
-from sightline.api.dependencies import PartsHere, problems
+from sightline.api.dependencies import Bounded, PartsHere, problems
 from sightline.api.schemas.keys import KeyList, MadeKey, NewKey, RevokedKey, key_answer
 from sightline.store.access import end_of, lacks_admin
 from sightline.store.issuing import issue
 
 router = APIRouter(prefix="/v1/keys", tags=["keys"], route_class=ScopedRoute)
 ADMIN = needs("admin", everywhere=True)
-KeyName = Annotated[str, Path(description="The key's name.", examples=["kiosk"])]
+KeyName = Annotated[str, Path(description="The key's name.", examples=["kiosk"]), Bounded]
 LAST = "No admin's key is left: `sightline keys create NAME --scope admin` on the server's machine makes one."
 
 

@@ -22,7 +22,7 @@ from sightline.api.metrics import Metrics
 from sightline.api.page_query import CANDIDATES, SIZES, PageQuery, read_query
 from sightline.api.page_view import State, View, chips_of, duration, percent, tile_of_image, tiles_of
 from sightline.api.parts import ApiParts
-from sightline.api.problems import Problem, from_error
+from sightline.api.problems import Problem, from_error, note
 from sightline.api.routes.search import run_search
 from sightline.api.sessions import COOKIE, session_of
 from sightline.api.settings import ApiSettings
@@ -246,8 +246,7 @@ def _failed(
         title = "The filter cannot be read"
     if isinstance(error, NotFoundError):
         query = PageQuery(text=query.text, collection=query.collection)
-    if problem.status >= 500 or problem.detail != str(error):
-        log.error("%s", error, exc_info=error)
+    note(error, problem)
     view = View(
         "error",
         query,

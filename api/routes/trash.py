@@ -7,10 +7,11 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query
 
 from sightline.api.access import Access, ScopedRoute, hidden, needs
-from sightline.api.dependencies import AccessHere, Name, PartsHere, Purge, problems
+from sightline.api.dependencies import AccessHere, Bounded, Name, PartsHere, Purge, problems
 from sightline.api.parts import ApiParts
 from sightline.api.problems import Problem
 from sightline.api.schemas.collections import CollectionAnswer, collection_answer
+from sightline.api.schemas.common import MAX_CURSOR, StoredId
 from sightline.api.schemas.trash import (
     EmptiedAnswer,
     HeldAnswer,
@@ -26,7 +27,9 @@ from sightline.api.schemas.trash import (
 
 router = APIRouter(prefix="/v1", tags=["trash"], route_class=ScopedRoute)
 Deleted = Annotated[
-    str, Path(description="A deleted collection: its id in the trash, or its name.", examples=["~3~holidays"])
+    str,
+    Path(description="A deleted collection: its id in the trash, or its name.", examples=["~3~holidays"]),
+    Bounded,
 ]
 
 
@@ -35,7 +38,7 @@ def list_trashed_images(
     name: Name,
     parts: PartsHere,
     cursor: Annotated[
-        str | None, Query(max_length=500, description="next_cursor of the page before.")
+        str | None, Query(max_length=MAX_CURSOR, description="next_cursor of the page before.")
     ] = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 50,
 ) -> TrashedImageList:
@@ -67,7 +70,7 @@ def empty_trash(
     parts: PartsHere,
     purge: Purge,
     id: Annotated[
-        list[str] | None, Query(max_length=1000, description="An image id; give it several times.")
+        list[StoredId] | None, Query(max_length=1000, description="An image id; give it several times.")
     ] = None,
     all: Annotated[bool, Query(description="All deleted images of the collection.")] = False,
 ) -> EmptiedAnswer:

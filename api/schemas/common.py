@@ -19,8 +19,10 @@ from pydantic import (
 
 from sightline.errors import InputError
 from sightline.records import Doc, parameters
-from sightline.store.values import COLLECTION_NAME, check_image_id, check_json, check_text
+from sightline.store.values import COLLECTION_NAME, MAX_ID_BYTES, check_image_id, check_json, check_text
 
+MAX_CURSOR = 500
+"""Characters of a cursor, at most."""
 MOST_UNKNOWN = 20
 """Unknown fields of one object that are told one by one."""
 
@@ -98,12 +100,26 @@ def image_id(text: str) -> str:
     return text
 
 
+def is_too_long(text: str) -> bool:
+    """Whether it is longer than any image id, and any other name."""
+    return len(text) > MAX_ID_BYTES or len(text.encode(errors="replace")) > MAX_ID_BYTES
+
+
+def stored_id(text: str) -> str:
+    """Refuse what is longer than any image id; shorter ones are found, or not, whatever is in them."""
+    if is_too_long(text):
+        raise ValueError(f"No image has an id of more than {MAX_ID_BYTES:,} bytes.")
+    return text
+
+
 Text = Annotated[str, AfterValidator(storable_text)]
 JsonObject = Annotated[dict[str, Any], AfterValidator(storable_json)]
 CollectionName = Annotated[
     str, Field(pattern=COLLECTION_NAME, description="Letters, digits, '.', '_' and '-'.")
 ]
 ImageId = Annotated[str, AfterValidator(image_id)]
+StoredId = Annotated[Text, AfterValidator(stored_id)]
+"""The id of an image that is there already."""
 
 
 def _moment(value: Any) -> Any:

@@ -8,11 +8,13 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, Tag, ValidationInfo
 
 from sightline.api.problems import Problem
-from sightline.api.schemas.common import Answer, CollectionName, Request, Text
+from sightline.api.schemas.common import Answer, CollectionName, Request, StoredId, Text
 from sightline.api.settings import ApiSettings
 from sightline.fetching.schemes import is_web
 
 URL_LIKE = re.compile(r"\s*(?:[a-z][a-z0-9+.-]*://|data:|//|www\.)", re.IGNORECASE)
+MAX_URL = 8_192
+"""Characters of a picture's address on the web."""
 NOT_FETCHED = (
     "Remote pictures are not fetched: send the picture itself as a data URI, or index it and send its id; "
     "SIGHTLINE_FETCH__ENABLED=true lets this server fetch pictures from the web."
@@ -46,8 +48,12 @@ def refuse_text(value: Any) -> Any:
 
 def refuse_remote(value: str) -> str:
     """Data URIs, and the web's: whether those are fetched, the operator says and the route knows."""
-    if not value[:5].lower() == "data:" and not is_web(value):
+    if value[:5].lower() == "data:":
+        return value
+    if not is_web(value):
         raise ValueError(REMOTE)
+    if len(value) > MAX_URL:
+        raise ValueError(f"A URL may have at most {MAX_URL:,} characters.")
     return value
 
 
@@ -70,7 +76,7 @@ class ImageUrl(Request):
     """The inner object of a vLLM content part."""
 
     url: PictureUri
-    detail: str | None = None
+    detail: str | None = Field(None, max_length=100)
 
 
 class ContentPart(Request):
@@ -93,7 +99,7 @@ class ContentDocument(Request):
 class StoredDocument(Request):
     """A picture of a collection."""
 
-    id: Annotated[Text, Field(min_length=1)]
+    id: Annotated[StoredId, Field(min_length=1)]
     collection: CollectionName
 
 

@@ -22,6 +22,9 @@ QUIET = ("celery", "kombu", "amqp", "urllib3")
 AUDIT = "sightline.audit"
 """Its lines are written whatever the level of the others is."""
 
+LONGEST = 16 << 10
+"""Characters of one text of a line, at most: what nobody expected may quote a whole request."""
+
 
 def json_formatter() -> logging.Formatter:
     """Formats any record of the standard library's logging as one JSON line."""
@@ -70,4 +73,13 @@ def _in_order(logger: object, method: str, event: EventDict) -> EventDict:
     event.pop("color_message", None)
     if "exception" in event:
         event["traceback"] = event.pop("exception")
-    return {name: event.pop(name) for name in ("time", "level", "logger", "message")} | dict(event)
+    ordered = {name: event.pop(name) for name in ("time", "level", "logger", "message")} | dict(event)
+    return {name: _cut(value) if isinstance(value, str) else value for name, value in ordered.items()}
+
+
+def _cut(text: str) -> str:
+    """Its start and its end; of a traceback, the end says what happened."""
+    if len(text) <= LONGEST:
+        return text
+    half = LONGEST // 2
+    return f"{text[:half]}\n… {len(text) - LONGEST:,} characters …\n{text[-half:]}"

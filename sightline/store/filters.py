@@ -135,6 +135,8 @@ def _condition(obj: Mapping[Any, Any]) -> Condition | Filter:
 def _field(name: object) -> Field:
     if not isinstance(name, str) or not name:
         _refuse(f"A field is named by a text, not {_name(name)}.")
+    if len(name) > MAX_TEXT:
+        _refuse(f"The name of a field has at most {MAX_TEXT:,} characters.")
     if name in TEXT_FIELDS:
         return Field(name, "text")
     if name in NUMBER_FIELDS:

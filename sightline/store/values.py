@@ -56,7 +56,7 @@ def check_text(what: str, value: object) -> None:
     try:
         value.encode()
     except UnicodeEncodeError as error:
-        raise InputError(f"{what} is not valid Unicode: {value!a}.") from error
+        raise InputError(f"{what} is not valid Unicode: {value!a:.100}.") from error
 
 
 def printable(value: str) -> str:

@@ -21,7 +21,7 @@ from starlette.types import Message
 from sightline.api import problems
 from sightline.api.bodies import INLINE_BYTES, MOST_PARTS, PARSERS, Bodies, BoundedRoute
 from sightline.api.dependencies import ModelThreads
-from sightline.api.middleware import STRANGER_BYTES
+from sightline.api.forms import FORM_BYTES
 from sightline.api.problems import UploadTooLarge
 from sightline.api.schemas.common import Request
 from sightline.api.settings import ApiSettings
@@ -149,7 +149,7 @@ def test_small_bodies_have_room_beside_large_ones() -> None:
 
 def test_strangers_fill_no_memory_with_keys_that_they_type(make_client: MakeClient) -> None:
     client = make_client(key="sesame")
-    long = {"key": "x" * STRANGER_BYTES}
+    long = {"key": "x" * FORM_BYTES}
     problem(client.post("/session", data=long), 413)
     problem(client.post("/session", data=long, files={"file": ("a", b"x")}), 413)
     assert client.post("/session", data={"key": "x" * 1000}).status_code == 401

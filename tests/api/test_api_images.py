@@ -85,7 +85,7 @@ def test_items_that_do_not_fit_are_refused_in_place(client: TestClient, items: s
 def test_uploads_need_files_and_a_collection(client: TestClient) -> None:
     problem(client.post(IMAGES, files=[("files", ("a.png", png("red")))]), 404)
     client.post("/v1/collections", json={"name": "pictures"})
-    problem(client.post(IMAGES, data={"items": "[]"}), 422)
+    problem(client.post(IMAGES, files={"items": (None, "[]")}), 422)
 
 
 def test_uploads_are_limited(make_client: MakeClient) -> None:
