@@ -89,6 +89,8 @@ class ApiSettings:
     """The header of a request must be here so long after its first byte."""
     body_seconds: float = 30.0
     """In each stretch of this length, a body that is not whole must bring ``least_rate`` bytes per second."""
+    upload_seconds: float = 3600.0
+    """A body must be whole after this time, however steadily it comes: it holds a place meanwhile."""
     write_seconds: float = 60.0
     """Likewise, so much of an answer must be read."""
     least_rate: int = 512
@@ -98,7 +100,8 @@ class ApiSettings:
     max_uploads: int = 8
     """Upload requests that are received at once, half of them of one client; more are told to come again."""
     max_followers: int = 200
-    """Clients that follow the progress of jobs at once; more are told to come again."""
+    """Clients that follow the progress of jobs at once, a quarter of them of one key (without one: of one
+    address); more are told to come again."""
     decoders: int = 2
     """Decode processes for the pictures of /v1/rerank requests; they start with the first picture."""
     document_seconds: float = 10.0

@@ -24,8 +24,10 @@ from sightline.api.page_view import State, View, chips_of, duration, percent, ti
 from sightline.api.parts import ApiParts
 from sightline.api.problems import Problem, from_error
 from sightline.api.routes.search import run_search
+from sightline.api.sending import FileThreads
 from sightline.api.sessions import COOKIE, session_of
 from sightline.api.settings import ApiSettings
+from sightline.api.throttle import needs_model
 from sightline.errors import FilterError, NotFoundError, SightlineError
 from sightline.records import SearchRequest, SearchResponse
 from sightline.store.access import proof_of
@@ -52,7 +54,10 @@ THEMES = ("light", "dark")
 @router.get("/", response_class=HTMLResponse, openapi_extra=needs("open"))
 async def page(request: Request, here: EverythingHere) -> Response:
     """The page, or only what changes in it when our script asks (``X-Sightline-Part: results``)."""
-    return await here.threads.run(request.receive, lambda: _page(request, here))
+    if needs_model(request.scope):
+        return await here.threads.run(request.receive, lambda: _page(request, here))
+    threads: FileThreads = request.app.state.page_threads
+    return await threads.run(lambda: _page(request, here))
 
 
 def _page(request: Request, here: Everything) -> Response:
