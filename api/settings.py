@@ -72,6 +72,10 @@ class ApiSettings:
     """The largest body of any other kind, and the largest field of an upload beside its files."""
     max_bodies_bytes: int = 256 << 20
     """All JSON bodies that are in memory at once; a request that brings more is answered 503."""
+    max_answer_bytes: int = 16 << 20
+    """Captions and metadata that one answer repeats, in bytes: a list ends its page early, a search is
+    refused (422; in the library and the command line InputError).
+    """
     max_candidates: int = 1000
     """Candidates that one search may ask for: each costs one ITM pair."""
     max_documents: int = 1000

@@ -212,10 +212,10 @@ def test_one_client_has_a_share_of_each_kind_of_place(method: str, path: str, sh
     """By key, wherever it is used; others have theirs, and what has ended counts no more."""
 
     async def scenario() -> list[int]:
-        release = asyncio.Event()
+        release: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
         async def busy(scope: Scope, receive: Receive, send: Send) -> None:
-            await asyncio.wait_for(release.wait(), 20)
+            await asyncio.wait_for(asyncio.shield(release), 20)
             await PlainTextResponse("done")(scope, receive, send)
 
         throttle = Throttle(busy, ApiSettings(max_uploads=8, max_followers=20), 12)
@@ -239,7 +239,7 @@ def test_one_client_has_a_share_of_each_kind_of_place(method: str, path: str, sh
         waiting = [asyncio.create_task(asked("a", f"192.0.2.{n}")) for n in range(share + 3)]
         waiting += [asyncio.create_task(asked(key, "192.0.2.1")) for key in ("b", "c", None)]
         await asyncio.sleep(0)
-        release.set()
+        release.set_result(None)
         seen = list(await asyncio.gather(*waiting))
         return [*seen, await asked("a", "192.0.2.1")]
 
