@@ -32,6 +32,7 @@ from sightline.api.showing import Discretion
 from sightline.api.throttle import Throttle
 
 FILE_THREADS = 2
+PAGE_THREADS = 2
 TOO_MANY_FOLLOWERS = "Too many clients follow jobs now; ask for the job itself, or come again."
 HERE = Path(__file__).parent
 ANYWHERE = (400, 401, 403, 408, 413, 421, 429, 431, 503)
@@ -70,6 +71,7 @@ def create_app(parts: ApiParts) -> FastAPI:
     app.state.threads = ModelThreads(parts.max_waiting)
     app.state.gatekeeper = Gatekeeper(settings, parts.catalog)
     app.state.file_threads = FileThreads(FILE_THREADS, lambda: parts.queue_figures().requests > 0)
+    app.state.page_threads = FileThreads(PAGE_THREADS, lambda: parts.queue_figures().requests > 0)
     app.state.following = Following(settings.event_seconds)
     app.state.followers = Room(settings.max_followers, TOO_MANY_FOLLOWERS)
     app.state.pictures = DocumentDecoding(parts.decoder, settings)

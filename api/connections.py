@@ -61,6 +61,7 @@ class Connection(H11Protocol):
         self._answered_at: float | None = None
         self._looked_at: tuple[str, object] = ("idle", None)
         self._pace = Pace(self.since)
+        self._phase_since = self.since
         self._seen = 0
 
     # --- what uvicorn calls ---------------------------------------------------------------------------------
@@ -119,6 +120,7 @@ class Connection(H11Protocol):
         phase = self.phase()
         if self._looked_at != (phase, self.cycle):
             self._looked_at, self._seen, self._pace = (phase, self.cycle), 0, Pace(now)
+            self._phase_since = now
         if phase == "header" and _is_late(self._header_since, now, self._settings.header_seconds):
             self.refuse(Problem(408, "The header of this request did not arrive in time; send it again."))
             return "half a header"
@@ -143,6 +145,12 @@ class Connection(H11Protocol):
         self._seen = moved
         if self.cycle.response_complete:  # without having read it all: no application limits what still comes
             return self._close_late(self._answered_at, now, self._settings.body_seconds, "a body to the end")
+        if _is_late(self._phase_since, now, self._settings.upload_seconds):
+            seconds = f"{self._settings.upload_seconds:g} seconds"
+            self.refuse(
+                Problem(408, f"The body of this request took more than {seconds}; send less at once.")
+            )
+            return "a body without end"
         if self.flow.read_paused or self.cycle.waiting_for_100_continue:
             self._pace = Pace(now)  # they wait for us
         if not self._pace.is_too_slow(now, self._settings.body_seconds, self._settings.least_rate):

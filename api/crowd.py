@@ -120,7 +120,7 @@ class Connections:
                 self._closed["to make room"] += 1
                 victim.reset()
                 self.leave(victim)
-            elif len(self._open) < self._most + RESERVE:
+            elif len(self._open) < self._most + RESERVE and len(mine) < self._of_one + RESERVE:
                 connection.answers_only_checks()
             else:
                 self._closed["no room"] += 1

@@ -28,8 +28,9 @@ Result = TypeVar("Result")
 
 
 class FileThreads:
-    """Threads for what is read from disks for browsers: few, and while ``is_busy()`` (somebody searches) each
-    rests `REST` times as long as it worked, so that the search has the processors.
+    """Threads for what browsers show beside results (pictures, pages of a collection): few, and while
+    ``is_busy()`` (somebody searches) each rests `REST` times as long as it worked, so that the search has the
+    processors.
     """
 
     def __init__(self, threads: int, is_busy: Callable[[], bool]) -> None:

@@ -74,6 +74,10 @@ class ApiSettings:
     """All JSON bodies, and fields of uploads beside their files, that are in memory at once; a request that
     brings more is answered 503.
     """
+    max_answer_bytes: int = 16 << 20
+    """Captions and metadata that one answer repeats, in bytes: a list ends its page early, a search is
+    refused (422; in the library and the command line InputError).
+    """
     max_candidates: int = 1000
     """Candidates that one search may ask for: each costs one ITM pair."""
     max_documents: int = 1000
@@ -91,6 +95,8 @@ class ApiSettings:
     """The header of a request must be here so long after its first byte."""
     body_seconds: float = 30.0
     """In each stretch of this length, a body that is not whole must bring ``least_rate`` bytes per second."""
+    upload_seconds: float = 3600.0
+    """A body must be whole after this time, however steadily it comes: it holds a place meanwhile."""
     write_seconds: float = 60.0
     """Likewise, so much of an answer must be read."""
     least_rate: int = 512
@@ -100,7 +106,8 @@ class ApiSettings:
     max_uploads: int = 8
     """Upload requests that are received at once, half of them of one client; more are told to come again."""
     max_followers: int = 200
-    """Clients that follow the progress of jobs at once; more are told to come again."""
+    """Clients that follow the progress of jobs at once, a quarter of them of one key (without one: of one
+    address); more are told to come again."""
     decoders: int = 2
     """Decode processes for the pictures of /v1/rerank requests; they start with the first picture."""
     document_seconds: float = 10.0

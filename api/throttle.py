@@ -21,7 +21,7 @@ from sightline.api.audit import address_of
 from sightline.api.clients import client_of, is_here
 from sightline.api.problems import Problem, respond
 from sightline.api.rates import RateLimit
-from sightline.api.urls import is_upload, path_of
+from sightline.api.urls import is_following, is_upload, path_of
 
 if TYPE_CHECKING:
     from sightline.api.settings import ApiSettings
@@ -29,7 +29,11 @@ if TYPE_CHECKING:
 CHEAP = 10
 """How many requests that need no model count as one that does."""
 SHARE = 4
-"""One client has a quarter of the places in front of the model, unless a setting says otherwise."""
+"""One client has a quarter of the places in front of the model, unless a setting says otherwise, and of those
+for followers of jobs.
+"""
+PAGES = 8
+"""Pages without a query that one client may wait for at once: browsers use six connections."""
 FREE = frozenset({"/livez", "/readyz", "/favicon.ico"})
 MODEL = re.compile(r"/v1/(rerank|collections/[^/]+/search)")
 
@@ -46,8 +50,13 @@ class Throttle:
         self._model = {kind: RateLimit(rule) for kind, rule in self._rules.items() if rule}
         self._cheap = {kind: RateLimit(rule, CHEAP) for kind, rule in self._rules.items() if rule}
         own = settings.concurrent_per_client
-        self._most_searches = max(1, waiting // SHARE) if own is None else own
-        self._most_uploads = max(1, settings.max_uploads // 2)
+        self._most = {
+            "searches": max(1, waiting // SHARE) if own is None else own,
+            "uploads": max(1, settings.max_uploads // 2),
+            "streams": max(1, settings.max_followers // SHARE),
+            "pages": PAGES,
+            "requests": 0,
+        }
         self._at_once: Counter[str] = Counter()  # touched by the event loop's thread alone
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -55,10 +64,9 @@ class Throttle:
         if not callers:
             await self._app(scope, receive, send)
             return
-        heavy, uploads = needs_model(scope), is_upload(scope)
-        what = "searches" if heavy else "uploads"
-        most = self._most_searches if heavy else self._most_uploads if uploads else 0
-        problem = self._too_often(callers, heavy) or self._too_many(callers, what, most)
+        what = kind_of(scope)
+        most = self._most[what]
+        problem = self._too_often(callers, what == "searches") or self._too_many(callers, what, most)
         if problem is not None:
             await respond(problem, scope["path"], scope.get("request_id"))(scope, receive, send)
             return
@@ -104,12 +112,26 @@ class Throttle:
                 del self._at_once[who]
 
 
+def kind_of(scope: Scope) -> str:
+    """What this request has a place for while it is answered; ``requests`` have none."""
+    if needs_model(scope):
+        return "searches"
+    if is_upload(scope):
+        return "uploads"
+    if is_following(scope):
+        return "streams"
+    return "pages" if path_of(scope) == "/" else "requests"
+
+
 def needs_model(scope: Scope) -> bool:
     """Whether this request may wait for the model: a search, a rerank, or the page with a query."""
     path = path_of(scope)
     if path == "/":
         access: Access = scope.get("access", STRANGER)
-        return access.scope is not None and bool(parse_qs(scope.get("query_string", b"")[:100_000]).get(b"q"))
+        query = scope.get("query_string", b"")[:100_000].decode(
+            "latin-1"
+        )  # as bytes it would have to be ASCII
+        return access.scope is not None and "q" in parse_qs(query)
     return scope["method"] == "POST" and MODEL.fullmatch(path) is not None
 
 

@@ -18,6 +18,7 @@ from urllib.parse import quote, unquote
 from sightline.store.values import DOTS, DOTS_IN_ADDRESSES
 
 UPLOADS = re.compile(r"/v1/collections/[^/]+/images")
+EVENTS = re.compile(r"/v1/jobs/[^/]+/events")
 ASPECTS = ("file", "thumbnail")
 
 
@@ -29,6 +30,11 @@ def path_of(scope: Mapping[str, Any]) -> str:
 def is_upload(scope: Mapping[str, Any]) -> bool:
     """Whether an HTTP request brings pictures to keep."""
     return scope["method"] == "POST" and UPLOADS.fullmatch(path_of(scope)) is not None
+
+
+def is_following(scope: Mapping[str, Any]) -> bool:
+    """Whether an HTTP request follows a job."""
+    return scope["method"] == "GET" and EVENTS.fullmatch(path_of(scope)) is not None
 
 
 def collection_url(name: str, root: str = "") -> str:

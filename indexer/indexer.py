@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sightline.errors import (
     ConflictError,
@@ -41,6 +41,7 @@ from sightline.indexer.troubles import Waiting
 from sightline.indexer.uploads import Upload, UploadLine, upload_problem
 from sightline.store.blobs import sha256_of
 from sightline.store.records import COPIED, EMBED, ENDED, UPLOADED
+from sightline.store.told import check_told
 from sightline.store.work_records import Registration
 
 if TYPE_CHECKING:
@@ -259,7 +260,9 @@ class Indexer:
             sha256 = sha256_of(upload.opened())
             image_id = upload.image_id or sha256
             uri = f"{COPIED}{sha256}"
-            problem = upload_problem(upload, image_id, image_id in taken)
+            problem = upload_problem(
+                upload, image_id, image_id in taken, self._parts.settings.max_metadata_bytes
+            )
             taken.add(image_id)
             if problem is None:
                 self._parts.blobs.put_file(upload.opened())
@@ -269,6 +272,10 @@ class Indexer:
             else:
                 lines[index] = UploadLine(index, image_id, "failed", *problem)
                 registrar.fail(f"{image_id}#{index}", uri, *problem)
+
+    def check_told(self, image_id: str, caption: str | None, metadata: Mapping[str, Any]) -> None:
+        """Raises InputError for more metadata, or a longer caption, than one picture may have."""
+        check_told(image_id, caption, metadata, self._parts.settings.max_metadata_bytes)
 
     # --- jobs -------------------------------------------------------------------------------------
 

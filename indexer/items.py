@@ -12,6 +12,8 @@ MAX_BYTES: Final = Limits().max_bytes
 """Bytes of one picture, unless a caller says otherwise."""
 DUPLICATE: Final = "duplicate"
 """The reason of what has an id that its source has named already, for something else."""
+TOLD_TOO_MUCH: Final = "metadata_too_large"
+"""The reason of a picture with more metadata, or a longer caption, than is kept."""
 SKIPPED: Final = "skipped"
 """The reason of a folder that is passed over in silence; nothing is pruned on its account."""
 

@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any
 from sightline.errors import ImageRejected, InputError, SourceError, UnavailableError
 from sightline.faultpoint import faultpoint
 from sightline.fetching.schemes import is_web
-from sightline.indexer.items import DUPLICATE, SKIPPED, SourceItem, SourceProblem
+from sightline.indexer.items import DUPLICATE, SKIPPED, TOLD_TOO_MUCH, SourceItem, SourceProblem
 from sightline.indexer.parts import IndexerParts
 from sightline.indexer.plan import Plan
 from sightline.indexer.pruning import Listing
 from sightline.indexer.roots import ARCHIVE_MARK, OUTSIDE, Roots
 from sightline.indexer.sources.listing import address_of, iter_source
 from sightline.store.records import COPIED, UNKNOWN, UPLOADED
+from sightline.store.told import check_told
 from sightline.store.values import check_image_id
 from sightline.store.work_records import Failure, Registration
 
@@ -192,7 +193,7 @@ class Registrar:
             item = replace(item, image_id=prefix + item.image_id) if prefix else item
             if isinstance(item, SourceItem):
                 self._duplicates += item.repeats
-                item = _usable(item, roots)
+                item = _usable(item, roots, self._settings.max_metadata_bytes)
             if isinstance(item, SourceItem):
                 times = named[hash(item.image_id)] = named.get(hash(item.image_id), 0) + 1
                 if times > 1:
@@ -219,8 +220,10 @@ class Registrar:
         return Registration(item.image_id, sha256, uri, len(data), item.caption, item.metadata, source)
 
 
-def _usable(item: SourceItem, roots: Roots) -> SourceItem | SourceProblem:
-    """The item, or a problem in its place: it lies outside of the roots, or has an impossible name."""
+def _usable(item: SourceItem, roots: Roots, most: int) -> SourceItem | SourceProblem:
+    """The item, or a problem in its place: it lies outside of the roots, has an impossible name, or more than
+    ``most`` bytes of metadata.
+    """
     if not roots.allow(item.uri):
         # Without its address: where a link leads is nobody's business who may not read it.
         detail = f"{item.image_id} cannot be read: {OUTSIDE}."
@@ -230,6 +233,10 @@ def _usable(item: SourceItem, roots: Roots) -> SourceItem | SourceProblem:
     except InputError as error:
         detail = str(error)
         return SourceProblem(item.image_id, item.uri, "unsupported", detail)
+    try:
+        check_told(item.image_id, item.caption, item.metadata, most)
+    except InputError as error:
+        return SourceProblem(item.image_id, item.uri, TOLD_TOO_MUCH, str(error))
     return item
 
 

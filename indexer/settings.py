@@ -66,6 +66,10 @@ class IndexerSettings:
     """With ``latent``: code the patches of an image together, which loses less and is slower to read; chosen
     by what would be lost when not given.
     """
+    max_metadata_bytes: int = 64 << 10
+    """The metadata of one picture as JSON, in bytes, and its caption, each: every answer repeats them. What
+    is stored already stays.
+    """
     thumbnail_bytes: int = 16_000
     """A thumbnail's usual size: for the estimate only."""
     poll_seconds: float = 0.2

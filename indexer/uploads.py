@@ -9,7 +9,8 @@ from io import BytesIO
 from typing import Any, BinaryIO, Literal
 
 from sightline.errors import InputError
-from sightline.indexer.items import DUPLICATE
+from sightline.indexer.items import DUPLICATE, TOLD_TOO_MUCH
+from sightline.store.told import check_told
 from sightline.store.values import check_image_id
 
 
@@ -44,8 +45,10 @@ class UploadLine:
     detail: str | None = None
 
 
-def upload_problem(upload: Upload, image_id: str, taken: bool) -> tuple[str, str] | None:
-    """(reason, detail) of what cannot be taken at all; ``taken``: another file of the request has the id."""
+def upload_problem(upload: Upload, image_id: str, taken: bool, most: int) -> tuple[str, str] | None:
+    """(reason, detail) of what cannot be taken at all; ``taken``: another file of the request has the id;
+    ``most``: bytes of metadata.
+    """
     if not upload.size():
         return "empty", "The file has no bytes."
     if taken:
@@ -54,4 +57,8 @@ def upload_problem(upload: Upload, image_id: str, taken: bool) -> tuple[str, str
         check_image_id(image_id)
     except InputError as error:
         return "unsupported", str(error)
+    try:
+        check_told(image_id, upload.caption, upload.metadata, most)
+    except InputError as error:
+        return TOLD_TOO_MUCH, str(error)
     return None

@@ -236,7 +236,8 @@ class Installation(Keeping):
         """Answers text queries."""
         from sightline.searching.search import Search
 
-        return Search(self.catalog, self.models, self.scheduler, self.retriever, self.patches)
+        most = self.settings.api.max_answer_bytes
+        return Search(self.catalog, self.models, self.scheduler, self.retriever, self.patches, most)
 
     @once
     def documents(self) -> Documents:

@@ -37,7 +37,7 @@ from sightline.api.schemas.images import (
 )
 from sightline.api.sending import FileAnswer, FileThreads
 from sightline.api.urls import job_url
-from sightline.errors import CorruptionError, NotFoundError, NotJsonError
+from sightline.errors import CorruptionError, InputError, NotFoundError, NotJsonError
 from sightline.indexer.uploads import Upload
 from sightline.store.filters import parse_filter, read_filter
 from sightline.store.json_text import read_json
@@ -65,6 +65,11 @@ def upload_images(
     if len(files) > settings.max_upload_files:
         raise Problem(413, f"One upload may bring at most {settings.max_upload_files:,} files.")
     told = parse_items(items, len(files))
+    for index, item in enumerate(told):
+        try:
+            parts.indexer.check_told(item.id or files[index].filename or "", item.caption, item.metadata)
+        except InputError as error:
+            raise invalid(f"/items/{index}", str(error)) from error
     uploads = [
         Upload(image_id=item.id, caption=item.caption, metadata=item.metadata, file=file.file)
         for file, item in zip(files, told, strict=True)
@@ -86,6 +91,7 @@ def upload_images(
 def list_images(
     name: Name,
     parts: PartsHere,
+    settings: SettingsHere,
     root: Root,
     cursor: Annotated[
         str | None, Query(max_length=MAX_CURSOR, description="next_cursor of the page before.")
@@ -93,11 +99,11 @@ def list_images(
     limit: Annotated[int, Query(ge=1, le=1000)] = 50,
     filter: Annotated[str | None, Query(max_length=20_000, description="A filter, as JSON.")] = None,
 ) -> ImageList:
-    """Live images, oldest first, page by page."""
+    """Live images, oldest first, page by page. One with much metadata ends before ``limit``."""
     condition = read_filter(filter) if filter is not None and filter.strip() else None
     wanted = None if condition is None else parse_filter(condition)
     refuse_hidden_fields(condition)
-    page = parts.catalog.images(name, cursor, limit, wanted)
+    page = parts.catalog.images(name, cursor, limit, wanted, most_bytes=settings.max_answer_bytes)
     return ImageList(
         items=[image_answer(item, name, root) for item in page.items], next_cursor=page.next_cursor
     )
@@ -115,6 +121,7 @@ def change_image(
 ) -> ImageAnswer:
     """Change caption and/or metadata: at once, without the model."""
     given = body.model_fields_set
+    parts.indexer.check_told(image_id, body.caption, body.metadata)
     image = parts.catalog.update_image(
         name,
         image_id,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Sequence
+from contextlib import ExitStack
 from functools import partial
 from threading import Thread
 from typing import Annotated
@@ -20,7 +21,7 @@ from sightline.api.discretion import Shown, shown
 from sightline.api.following import Following, Seen
 from sightline.api.labels import printable
 from sightline.api.parts import ApiParts
-from sightline.api.problems import Problem
+from sightline.api.problems import Problem, respond
 from sightline.api.room import Room
 from sightline.api.schemas.jobs import ErrorList, JobAnswer, JobList, NewJob, error_list, job_answer
 from sightline.api.urls import job_url
@@ -200,8 +201,14 @@ class _Stream(EventSourceResponse):
         self._room = room
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Raises Problem: 503 when there are too many followers."""
-        with self._room.place():
+        """503 when there are too many followers: known beforehand, so a short line of the log says it."""
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(self._room.place())
+            except Problem as problem:
+                log.warning("%s", problem.detail, extra={"code": problem.code})
+                await respond(problem, scope["path"], scope.get("request_id"))(scope, receive, send)
+                return
             await super().__call__(scope, receive, send)
 
 

@@ -24,8 +24,10 @@ from sightline.api.page_view import State, View, chips_of, duration, percent, ti
 from sightline.api.parts import ApiParts
 from sightline.api.problems import Problem, from_error, note
 from sightline.api.routes.search import run_search
+from sightline.api.sending import FileThreads
 from sightline.api.sessions import COOKIE, session_of
 from sightline.api.settings import ApiSettings
+from sightline.api.throttle import needs_model
 from sightline.errors import FilterError, NotFoundError, SightlineError
 from sightline.records import SearchRequest, SearchResponse
 from sightline.store.access import proof_of
@@ -52,7 +54,10 @@ THEMES = ("light", "dark")
 @router.get("/", response_class=HTMLResponse, openapi_extra=needs("open"))
 async def page(request: Request, here: EverythingHere) -> Response:
     """The page, or only what changes in it when our script asks (``X-Sightline-Part: results``)."""
-    return await here.threads.run(request.receive, lambda: _page(request, here))
+    if needs_model(request.scope):
+        return await here.threads.run(request.receive, lambda: _page(request, here))
+    threads: FileThreads = request.app.state.page_threads
+    return await threads.run(lambda: _page(request, here))
 
 
 def _page(request: Request, here: Everything) -> Response:
@@ -138,7 +143,7 @@ def look(here: Everything, query: PageQuery, picker: bool = True) -> tuple[int, 
         base = View("home", query, collection, listed, chips=chips_of(query, root))
         if query.text:
             return 200, _searched(parts, settings, here.metrics, base, root)
-        return 200, _browsed(parts, base, root)
+        return 200, _browsed(parts, base, root, settings.max_answer_bytes)
     except SightlineError as error:
         return _failed(error, query, listed, root)
     except Exception:
@@ -181,14 +186,14 @@ def _has_more(response: SearchResponse, query: PageQuery) -> bool:
     return query.k < min(len(response.results), 200)
 
 
-def _browsed(parts: ApiParts, base: View, root: str) -> View:
-    """The collection itself, page by page."""
+def _browsed(parts: ApiParts, base: View, root: str, most_bytes: int) -> View:
+    """The collection itself, page by page; one ends early with ``most_bytes`` of metadata."""
     assert base.collection is not None
     name = base.collection.name
     condition = read_filter(base.query.filter) if base.query.filter else None
     refuse_hidden_fields(condition)
     wanted = None if condition is None else parse_filter(condition)
-    page = parts.catalog.images(name, base.query.cursor, IMAGES_AT_ONCE, wanted)
+    page = parts.catalog.images(name, base.query.cursor, IMAGES_AT_ONCE, wanted, most_bytes=most_bytes)
     counts = parts.catalog.collection_counts(name)
     tiles = [tile_of_image(image, name, root) for image in page.items]
     more = base.query.url(root, cursor=page.next_cursor) if page.next_cursor else None

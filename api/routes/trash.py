@@ -7,7 +7,15 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query
 
 from sightline.api.access import Access, ScopedRoute, hidden, needs
-from sightline.api.dependencies import AccessHere, Bounded, Name, PartsHere, Purge, problems
+from sightline.api.dependencies import (
+    AccessHere,
+    Bounded,
+    Name,
+    PartsHere,
+    Purge,
+    SettingsHere,
+    problems,
+)
 from sightline.api.parts import ApiParts
 from sightline.api.problems import Problem
 from sightline.api.schemas.collections import CollectionAnswer, collection_answer
@@ -37,13 +45,14 @@ Deleted = Annotated[
 def list_trashed_images(
     name: Name,
     parts: PartsHere,
+    settings: SettingsHere,
     cursor: Annotated[
         str | None, Query(max_length=MAX_CURSOR, description="next_cursor of the page before.")
     ] = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 50,
 ) -> TrashedImageList:
     """Deleted images, page by page."""
-    page = parts.catalog.images(name, cursor, limit, state="trashed")
+    page = parts.catalog.images(name, cursor, limit, state="trashed", most_bytes=settings.max_answer_bytes)
     items = [trashed_image_answer(image) for image in page.items]
     return TrashedImageList(items=items, next_cursor=page.next_cursor)
 

@@ -42,18 +42,22 @@ class Search:
         scheduler: Scheduler,
         retriever: Retriever,
         patches: PatchCache,
+        most_bytes: int | None = None,
     ) -> None:
+        """``most_bytes``: captions and metadata that one answer repeats; None for any number."""
         self._catalog = catalog
         self._models = models
         self._scheduler = scheduler
         self._retriever = retriever
         self._patches = patches
+        self._most_bytes = most_bytes
 
     def find(self, request: SearchRequest) -> SearchResponse:
         """Answer one text query.
 
         Raises:
-            InputError: a request that contradicts itself; FilterError: a filter that cannot be understood.
+            InputError: a request that contradicts itself, or whose answer would be too large.
+            FilterError: a filter that cannot be understood.
             NotFoundError: no such collection.
             ModelUnavailableError, ModelMismatchError: the collection's model cannot be had.
             OverloadedError: too many requests wait already.
@@ -120,7 +124,7 @@ class Search:
 
     def _describe(self, collection: Collection, page: Sequence[Ranked], offset: int) -> list[SearchHit]:
         """Hits as the catalog knows them, in the version that was found; what was purged is left out."""
-        images = self._catalog.describe_found(collection.id, [one.key for one in page])
+        images = self._catalog.describe_found(collection.id, [one.key for one in page], self._most_bytes)
         return [
             SearchHit(
                 id=image.image_id, uri=image.uri, rank=offset + place, score=one.score, itc=one.itc,

@@ -202,6 +202,28 @@ def test_a_full_server_looks_at_few_connections_for_each_that_comes() -> None:
     asyncio.run(nobody_waits_but_one())
 
 
+def test_one_address_whose_connections_all_work_has_no_more_than_its_share() -> None:
+    """Also of those that answer only checks: they are connections too."""
+
+    async def scenario() -> None:
+        crowd = Connections(ApiSettings(max_connections=200, max_connections_per_address=20))
+        greedy = [Counted(0, "working") for _ in range(150)]
+        for one in greedy:
+            crowd.admit(one)
+        assert sum(one.is_checked for one in greedy) == RESERVE
+        assert sum(one.is_reset for one in greedy) == 150 - 20 - RESERVE
+        others = [Counted(number, "working") for number in range(1, 9) for _ in range(20)]
+        for one in others:
+            crowd.admit(one)
+        assert not any(one.is_checked or one.is_reset for one in others)
+        mine = Counted(1, "header")
+        for one in (mine, Counted(0, "working")):
+            crowd.admit(one)
+        assert not mine.is_reset, "who is beyond a share takes nobody else's place"
+
+    asyncio.run(scenario())
+
+
 def test_one_address_leaves_room_for_others(serve: Serve) -> None:
     url = serve(max_connections=40, max_connections_per_address=4, header_seconds=1000.0)
     with ExitStack() as stack:
@@ -266,6 +288,14 @@ def test_a_body_that_gets_on_is_waited_for(serve: Serve) -> None:
             client.sendall(b"   ")
         client.sendall(body)
         assert client.recv(12) == b"HTTP/1.1 200"
+
+
+def test_a_body_that_gets_on_is_not_waited_for_without_end(serve: Serve) -> None:
+    """As slow as it may be and never done, eight of them had all places for uploads."""
+    url = serve(body_seconds=0.5, least_rate=1, upload_seconds=2.0)
+    answer = trickle(url, HEADER + b"Content-Length: 1000000\r\n\r\n", b" ")
+    assert "2 seconds" in told(answer, 408)["detail"]
+    assert search(url) == 200
 
 
 def test_an_answer_that_nobody_reads_is_given_up(serve: Serve) -> None:

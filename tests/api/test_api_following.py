@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import Counter
 from contextlib import ExitStack
 
 import httpx
+import pytest
 from fastapi.testclient import TestClient
 
 from sightline.api.following import Following, Seen
@@ -101,7 +103,7 @@ def test_nobody_looks_when_nobody_follows() -> None:
 
 
 def test_followers_beyond_the_limit_are_told_to_come_again(
-    make_client: MakeClient,
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     client = make_client(max_followers=2)
     client.post("/v1/collections", json={"name": "pictures"})
@@ -119,6 +121,8 @@ def test_followers_beyond_the_limit_are_told_to_come_again(
             refused.read()
         assert problem(refused, 503)["type"].endswith(":overloaded")
         assert int(refused.headers["retry-after"]) > 0
+        said = [line for line in caplog.records if line.levelno >= logging.WARNING]
+        assert [(line.getMessage(), line.exc_info) for line in said] == [(refused.json()["detail"], None)]
         first.close()
         deadline = time.monotonic() + BOUND
         while True:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import html
 import json
 import re
+import threading
+from functools import partial
 from html.parser import HTMLParser
 from urllib.parse import quote
 
+import httpx
 import pytest
 from fastapi.testclient import TestClient
 
@@ -40,6 +44,28 @@ def state(text: str) -> str:
     found = re.search(r'data-state="(\w+)"', text)
     assert found
     return found[1]
+
+
+def test_pages_without_a_query_and_the_model_keep_each_other_from_nothing(client: TestClient) -> None:
+    """With all threads of the one held, the other is served."""
+    app = client.app
+    client.post("/v1/collections", json={"name": "pictures"})
+
+    async def scenario() -> None:
+        there = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost")  # type: ignore[arg-type]
+        for path, name in (("/", "threads"), ("/?q=red", "page_threads")):
+            held, release = getattr(app.state, name), threading.Event()  # type: ignore[attr-defined]
+            given = () if path == "/?q=red" else (asyncio.Event().wait,)
+            work = [asyncio.create_task(held.run(*given, partial(release.wait, 20))) for _ in range(200)]
+            await asyncio.sleep(0)
+            try:
+                answer = await asyncio.wait_for(there.get(path), 15)
+                assert answer.status_code == 200
+            finally:
+                release.set()
+                await asyncio.gather(*work)
+
+    asyncio.run(scenario())
 
 
 def test_an_empty_installation_invites(client: TestClient) -> None:

@@ -11,7 +11,7 @@ from dataclasses import replace
 import httpx
 import pytest
 from starlette.responses import PlainTextResponse
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from sightline.api.access import Access
 from sightline.api.app import create_app
@@ -29,6 +29,7 @@ from tests.api.installation import MakeClient, problem
 
 SEARCH = "/v1/collections/pictures/search"
 IMAGES = "/v1/collections/pictures/images"
+EVENTS = "/v1/jobs/0f/events"
 THUMBNAIL = "/v1/collections/pictures/images/a/thumbnail"
 ONE, OTHER, HERE = ("192.0.2.1", 1), ("192.0.2.2", 1), ("127.0.0.1", 1)
 
@@ -70,7 +71,8 @@ def test_an_address_that_asks_too_often_is_told_when_to_go_on() -> None:
     for path in ("/v1/rerank", SEARCH):
         assert ask(app, "POST", path, [], client=ONE).status == 429
     assert ask(app, "GET", "/", [], client=ONE).status == 200
-    assert ask(app, "GET", "/?q=red", [], client=ONE).status == 429
+    for query in ("q=red", "q=%C3%A9t%C3%A9", "q=%FF", "a=1&q=\xe9"):
+        assert ask(app, "GET", f"/?{query}", [], client=ONE).status == 429
 
 
 def test_a_key_is_counted_wherever_it_is_used_and_an_address_whatever_keys_it_uses() -> None:
@@ -194,6 +196,54 @@ def test_one_client_leaves_places_for_the_uploads_of_others() -> None:
         return seen
 
     assert asyncio.run(scenario()) == [429] + [200] * 6
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "share"),
+    [
+        ("POST", IMAGES, 4),
+        ("GET", EVENTS, 5),
+        ("GET", "/", 8),
+        ("GET", "/?collection=a", 8),
+        ("POST", SEARCH, 3),
+    ],
+)
+def test_one_client_has_a_share_of_each_kind_of_place(method: str, path: str, share: int) -> None:
+    """By key, wherever it is used; others have theirs, and what has ended counts no more."""
+
+    async def scenario() -> list[int]:
+        release: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        async def busy(scope: Scope, receive: Receive, send: Send) -> None:
+            await asyncio.wait_for(asyncio.shield(release), 20)
+            await PlainTextResponse("done")(scope, receive, send)
+
+        throttle = Throttle(busy, ApiSettings(max_uploads=8, max_followers=20), 12)
+
+        async def asked(key: str | None, address: str) -> int:
+            statuses: list[int] = []
+
+            async def send(message: Message) -> None:
+                if message["type"] == "http.response.start":
+                    statuses.append(message["status"])
+                    assert message["status"] == 200 or b"retry-after" in dict(message["headers"])
+
+            scope: Scope = {
+                "type": "http", "method": method, "path": path.partition("?")[0], "client": (address, 1),
+                "query_string": path.partition("?")[2].encode(), "headers": [],
+                "access": Access(key, "admin", controlled=True),
+            }  # fmt: skip
+            await asyncio.wait_for(throttle(scope, asyncio.Event().wait, send), 30)  # type: ignore[arg-type]
+            return statuses[0]
+
+        waiting = [asyncio.create_task(asked("a", f"192.0.2.{n}")) for n in range(share + 3)]
+        waiting += [asyncio.create_task(asked(key, "192.0.2.1")) for key in ("b", "c", None)]
+        await asyncio.sleep(0)
+        release.set_result(None)
+        seen = list(await asyncio.gather(*waiting))
+        return [*seen, await asked("a", "192.0.2.1")]
+
+    assert asyncio.run(scenario()) == [200] * share + [429] * 3 + [200] * 3 + [200]
 
 
 @pytest.fixture

@@ -45,6 +45,22 @@ def reasons(world: World, job: Any) -> list[str]:
     return sorted(line.reason for line in world.catalog.job_errors(job.id))
 
 
+def test_a_row_with_too_much_metadata_fails_by_itself_and_is_not_pruned(world: World, tmp_path: Path) -> None:
+    most = 64 << 10
+    rows = [{"uri": f"{number}.png", "note": "n" * 100} for number in range(4)]
+    run(world, manifest(tmp_path / "m", *rows))
+    rows[1]["note"] = "n" * most
+    rows[2]["caption"] = "c" * (most + 1)
+    rows[3]["caption"] = "c" * most
+    job = run(world, manifest(tmp_path / "m", *rows), prune=True, prune_limit="100%")
+    failed = {line.id: line.reason for line in world.catalog.job_errors(job.id)}
+    assert failed == {"1.png": "metadata_too_large", "2.png": "metadata_too_large"}
+    kept = {image.image_id: image for image in world.catalog.images(COLLECTION).items}
+    assert kept.keys() == {f"{number}.png" for number in range(4)}
+    assert (kept["1.png"].metadata, kept["2.png"].caption) == ({"note": "n" * 100}, None)
+    assert kept["3.png"].caption == rows[3]["caption"]
+
+
 def test_every_caption_of_a_picture_is_kept(world: World, tmp_path: Path) -> None:
     rows = [{"uri": "1.png", "id": "x", "caption": f"caption {number}"} for number in range(5)]
     run(world, manifest(tmp_path / "m", *rows[:2], {"uri": "2.png", "id": "y"}, *rows[2:]))

@@ -195,6 +195,7 @@ def test_methods_show_the_parameters_and_the_docstring_of_their_function() -> No
         "limit",
         "filter",
         "state",
+        "most_bytes",
     ]
     assert inspect.signature(Catalog.register).parameters["batch_size"].kind is inspect.Parameter.KEYWORD_ONLY
     assert inspect.signature(Catalog.publish).parameters["failures"].default == ()

@@ -27,6 +27,7 @@ from sightline.store.sql.rows import (
     require_collection,
 )
 from sightline.store.sql.spelled import as_stored
+from sightline.store.told import Room
 from sightline.store.values import check_metadata, check_text, plain_json
 
 MAX_PAGE = 1_000
@@ -64,10 +65,12 @@ def page(
     limit: int = 50,
     filter: Filter | None = None,
     state: ImageState = "live",
+    most_bytes: int | None = None,
 ) -> Page:
     """A page by key, so that it stays valid while images come and go.
 
-    ``cursor``: where the page before ended. Raises InputError for a foreign cursor or a wrong limit.
+    ``cursor``: where the page before ended. Before an image with more than ``most_bytes`` of captions and
+    metadata the page ends too, but for its first. InputError for a foreign cursor or a wrong limit.
     """
     if not 1 <= limit <= MAX_PAGE:
         raise InputError(f"A page has 1 to {MAX_PAGE} images, not {limit}.")
@@ -79,8 +82,14 @@ def page(
     if filter is not None:
         where.append(condition(filter, connection.dialect.name))
     query = SELECT_IMAGES.where(*where).order_by(ImageRow.key).limit(limit + 1)
-    items = [image_record(row) for row in connection.execute(query).all()]
-    return Page(items[:limit], str(items[limit - 1].key) if len(items) > limit else None)
+    items, room = list[Image](), Room(most_bytes)
+    with connection.execute(query) as rows:
+        for row in rows:
+            image = image_record(row)
+            if len(items) == limit or (not room.takes(image.caption, image.metadata) and items):
+                return Page(items, str(items[-1].key))
+            items.append(image)
+    return Page(items, None)
 
 
 def _after(cursor: str | None) -> int:
@@ -239,19 +248,31 @@ def describe(connection: Connection, collection_id: int, keys: Sequence[int]) ->
     return _described(connection, _DESCRIBED, collection_id, keys)
 
 
-def describe_found(connection: Connection, collection_id: int, keys: Sequence[int]) -> dict[int, Image]:
-    """As `describe`, of keys that a search found alive: they may be buried or in the trash by now."""
-    return _described(connection, _FOUND, collection_id, keys)
+def describe_found(
+    connection: Connection, collection_id: int, keys: Sequence[int], most_bytes: int | None = None
+) -> dict[int, Image]:
+    """As `describe`, of keys that a search found alive: they may be buried or in the trash by now.
+
+    Raises InputError when their captions and metadata have more than ``most_bytes``.
+    """
+    return _described(connection, _FOUND, collection_id, keys, most_bytes)
 
 
 def _described(
-    connection: Connection, query: Select[Any], collection_id: int, keys: Sequence[int]
+    connection: Connection,
+    query: Select[Any],
+    collection_id: int,
+    keys: Sequence[int],
+    most_bytes: int | None = None,
 ) -> dict[int, Image]:
-    found: dict[int, Image] = {}
+    found, room = dict[int, Image](), Room(most_bytes)
     for chunk in chunks(plain_keys(keys)):
-        rows = connection.execute(query, {"keys": chunk, "collection": collection_id}).all()
-        images = [image_record(row) for row in rows]
-        found.update((image.key, image) for image in images)
+        with connection.execute(query, {"keys": chunk, "collection": collection_id}) as rows:
+            for row in rows:
+                image = found[row.key] = image_record(row)
+                if not room.takes(image.caption, image.metadata):
+                    told = f"captions and metadata of these results have more than {most_bytes:,} bytes"
+                    raise InputError(f"The {told}: ask for fewer at once (limit, offset).")
     return found
 
 
