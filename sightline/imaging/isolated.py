@@ -8,7 +8,7 @@ import weakref
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sightline.errors import ImageRejected, InputError, UnavailableError
 from sightline.imaging.decoding import check_bytes
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from sightline.imaging.decoded import Decoded
 
-_MOST_IDLE_LOSSES = 3
+_MOST_IDLE_LOSSES: Final = 3
 """Processes lost for one picture before they had it: more is no accident, and waiting has to end."""
 
 
@@ -136,7 +136,7 @@ class IsolatedDecoder:
                 if idle >= _MOST_IDLE_LOSSES and not self._closed:
                     raise UnavailableError(
                         f"Of {idle} decode processes none lived until it had the picture: {lost.detail}. "
-                        "Is the machine short of memory, or overloaded?"
+                        "See whether the machine is short of memory or overloaded."
                     ) from None
                 if tries >= self._max_tries and not self._closed:
                     times = "once" if tries == 1 else f"{tries} times"
