@@ -8,17 +8,20 @@ import weakref
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sightline.errors import ImageRejected, InputError, UnavailableError
 from sightline.imaging.decoding import check_bytes
 from sightline.imaging.limits import Allowance, Limits
-from sightline.imaging.process import DecodeProcess, ProcessLostError
+from sightline.imaging.process import IDLE_SECONDS, DecodeProcess, ProcessLostError
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     from sightline.imaging.decoded import Decoded
+
+_MOST_IDLE_LOSSES: Final = 3
+"""Processes lost for one picture before they had it: more is no accident, and waiting has to end."""
 
 
 class IsolatedDecoder:
@@ -27,17 +30,24 @@ class IsolatedDecoder:
     A picture whose process dies gets a new process, up to ``max_tries`` times in all: most crashes come
     again, but a machine short of memory may have killed a process that did nothing wrong. Then it is rejected
     (``crashed``). One that takes more processor time than it may (`imaging.budget`) is rejected at once
-    (``timeout``): it would again. No other picture is affected. The processes end with this one, however it
-    ends.
+    (``timeout``): it would again. No other picture is affected. A process that dies while it starts or
+    is idle, or that does not take a picture within ``idle_seconds``, is replaced, and no picture is blamed.
+    The processes end with this one, however it ends.
     """
 
-    def __init__(self, limits: Limits | None = None, processes: int = 1, max_tries: int = 3) -> None:
-        if processes < 1 or max_tries < 1:
-            raise InputError("A decoder needs at least one process and one try.")
+    def __init__(
+        self,
+        limits: Limits | None = None,
+        processes: int = 1,
+        max_tries: int = 3,
+        idle_seconds: float = IDLE_SECONDS,
+    ) -> None:
+        if processes < 1 or max_tries < 1 or not idle_seconds > 0:
+            raise InputError("A decoder needs at least one process, one try and some time to answer.")
         self.limits = limits or Limits()
         self._whole = Allowance(self.limits.max_pixels, self.limits.seconds)
         self._max_tries = max_tries
-        self._processes = [DecodeProcess(self.limits) for _ in range(processes)]
+        self._processes = [DecodeProcess(self.limits, idle_seconds) for _ in range(processes)]
         self._owner = os.getpid()
         self._closed = False
         self._fill_queue()
@@ -56,7 +66,8 @@ class IsolatedDecoder:
 
         Raises:
             ImageRejected: there is no usable picture in the bytes.
-            UnavailableError: no process can be started, or the decoder is closed.
+            UnavailableError: no process can be started, or lives until it has the picture, or the decoder is
+                closed.
         """
         check_bytes(data, self.limits)
         self._notice_fork()
@@ -111,7 +122,7 @@ class IsolatedDecoder:
             return rejected.with_traceback(None)
 
     def _decode_in(self, process: DecodeProcess, data: bytes, allowance: Allowance) -> Decoded:
-        tries = 0
+        tries = idle = 0
         while True:
             if self._closed:
                 raise UnavailableError("The picture decoder is closed.")
@@ -121,6 +132,12 @@ class IsolatedDecoder:
                 if lost.is_final:
                     raise ImageRejected(lost.reason, lost.detail) from None
                 tries += lost.counts
+                idle += not lost.counts
+                if idle >= _MOST_IDLE_LOSSES and not self._closed:
+                    raise UnavailableError(
+                        f"Of {idle} decode processes none lived until it had the picture: {lost.detail}. "
+                        "See whether the machine is short of memory or overloaded."
+                    ) from None
                 if tries >= self._max_tries and not self._closed:
                     times = "once" if tries == 1 else f"{tries} times"
                     raise ImageRejected(lost.reason, f"{lost.detail} (tried {times}).") from None

@@ -10,7 +10,7 @@ import subprocess
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import numpy as np
 
@@ -23,10 +23,12 @@ if TYPE_CHECKING:
     from sightline.imaging.limits import Allowance, Limits
 
 _START_SECONDS: Final = 60.0
-_BEGIN_SECONDS: Final = 60.0
+IDLE_SECONDS: Final = 60.0
 """How long an idle child may take to say that it has a picture; it may be starved."""
 _CLOCKS: Final = ("SIGPROF", "SIGALRM", "SIGXCPU")
 """What ends a child whose time is up."""
+_BY_SIGNAL: Final = ("SIG", "signal")
+"""How the cause of a death begins that was no exit."""
 _ONE_THREAD: Final = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}
 _LAUNCH: Final = (
     "import sys, json; sys.path += json.loads(sys.argv.pop()); "
@@ -36,7 +38,8 @@ _LAUNCH: Final = (
 
 
 class ProcessLostError(Exception):
-    """The process died or was too slow. ``counts`` is False when the picture cannot be to blame.
+    """The process died or was too slow. ``counts`` is False when the picture cannot be to blame: the process
+    was starting, or idle and never said that it has the picture.
 
     ``is_final``: another try would end the same way.
     """
@@ -52,8 +55,9 @@ class ProcessLostError(Exception):
 class DecodeProcess:
     """At most one running child. Used by one thread at a time, except for ``kill`` and ``pid``."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, idle_seconds: float = IDLE_SECONDS) -> None:
         self._limits = limits
+        self._idle_seconds = idle_seconds
         self._child: subprocess.Popen[bytes] | None = None
         self._link: socket.socket | None = None
 
@@ -68,7 +72,7 @@ class DecodeProcess:
 
         Raises:
             ImageRejected: the child refused the picture.
-            ProcessLostError: the child is gone; the next call starts another.
+            ProcessLostError: the child is gone, or was killed while it started; the next call starts another.
             UnavailableError: no child can be started.
         """
         link = self._link or self._start()
@@ -76,9 +80,9 @@ class DecodeProcess:
             request = anonymous_file([data])
         except OSError as error:
             raise UnavailableError(f"The picture cannot be handed to its decode process: {error}.") from error
+        self._ask(link, request, len(data), allowance)
         seconds = opening_seconds(len(data), self._limits, allowance)
         try:
-            self._ask(link, request, len(data), allowance)
             link.settimeout(wall_seconds(seconds))
             answer, descriptor = receive(link)
             if "seconds" in answer:  # the header is read
@@ -138,11 +142,13 @@ class DecodeProcess:
         A child that is being killed may still take the request into its socket.
         """
         try:
-            link.settimeout(_BEGIN_SECONDS)
+            link.settimeout(self._idle_seconds)
             send(link, {"bytes": length, **asdict(allowance)}, request)
             receive(link)
         except TimeoutError:
-            raise
+            self.stop()
+            detail = f"An idle decode process did not answer within {self._idle_seconds:g} seconds"
+            raise ProcessLostError("timeout", detail, counts=False) from None
         except OSError:
             detail = f"An idle decode process died of {self._cause_of_death()}"
             raise ProcessLostError("crashed", detail, counts=False) from None
@@ -165,7 +171,12 @@ class DecodeProcess:
         return Decoded(rgb, width, height, name, bytes(thumbnail), cpu_seconds)
 
     def _start(self) -> socket.socket:
-        """Start a child and wait for its greeting, so that the picture's clock excludes the start."""
+        """Start a child and wait for its greeting, so that the picture's clock excludes the start.
+
+        Raises:
+            ProcessLostError: a signal killed it; it may have been the system, short of memory.
+            UnavailableError: it cannot be started.
+        """
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         complaints = anonymous_file([])
         try:
@@ -181,13 +192,25 @@ class DecodeProcess:
             ours.settimeout(_START_SECONDS)
             receive(ours)
         except OSError as error:
-            said = error if self._child is None else _tail(complaints) or error
             ours.close()
-            self.stop()
-            raise UnavailableError(f"No process for decoding pictures can be started: {said}.") from error
+            self._not_started(error, complaints)
         finally:
             os.close(complaints)
         return ours
+
+    def _not_started(self, error: OSError, complaints: int) -> NoReturn:
+        """Raise what became of a child that did not greet, or was never made."""
+        said: object = error
+        if self._child is not None and isinstance(error, TimeoutError):
+            said = f"it did not start within {_START_SECONDS:g} seconds"
+        elif self._child is not None:
+            cause = self._cause_of_death()
+            if cause.startswith(_BY_SIGNAL):
+                detail = f"A decode process died of {cause} while it was starting"
+                raise ProcessLostError("crashed", detail, counts=False) from error
+            said = _tail(complaints) or f"it ended with {cause}"
+        self.stop()
+        raise UnavailableError(f"No process for decoding pictures can be started: {said}.") from error
 
     def _cause_of_death(self) -> str:
         """Clean up after a child whose socket closed; the signal or exit code that ended it."""

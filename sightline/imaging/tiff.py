@@ -144,6 +144,10 @@ def _is_read_right(directory: Directory) -> bool:
         return False
     if compression not in _BY_SAMPLES:  # JPEG and fax, which libtiff knows best
         return True
+    if directory.number(tags.PREDICTOR, 1) != 1 and _bits(directory) != (8,):
+        return False  # libtiff takes one on shallow samples for damage
+    if directory.number(tags.PREDICTOR, 1) not in (1, 2):
+        return False
     if photometric in _GREYS or photometric == _PALETTE:
         shallow = _bits(directory) in ((1,), (2,), (4,), (8,)) and channels == 1
         plain = shallow and directory.number(tags.FORMAT, 1) in (1, 4)

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 _WHITE_IS_ZERO, _RGB, _PALETTE, _INKS, _YCC, _LAB, _ICC_LAB = 0, 2, 3, 5, 6, 8, 9
 _CHANNELS: Final = {_RGB: 3, _INKS: 4, _YCC: 3, _LAB: 3, _ICC_LAB: 3}
 _PREMULTIPLIED, _ALPHA = 1, 2
+_LABS: Final = (_LAB, _ICC_LAB)
+_ICC_L_WHITE: Final = 0xFF00
+"""L = 100 in ICC Lab of 16 bits."""
 _MODES: Final = {_INKS: "CMYK", _YCC: "YCbCr", _LAB: "LAB", _ICC_LAB: "LAB"}
 
 
@@ -27,7 +30,7 @@ def as_picture(directory: Directory, samples: NDArray[Any], profile: bytes) -> t
     """The picture of [H, W, C] samples in a mode of 8 bits, and whether its profile has been applied.
 
     Raises:
-        ImageRejected: the palette or a channel is missing.
+        ImageRejected: the palette or a channel is missing, or the numbers do not fit the colour space.
     """
     space = directory.number(tags.PHOTOMETRIC, _RGB if samples.shape[-1] >= 3 else 1)
     count = _CHANNELS.get(space, 1)
@@ -35,14 +38,18 @@ def as_picture(directory: Directory, samples: NDArray[Any], profile: bytes) -> t
         raise ImageRejected("unreadable", "The TIFF file has fewer channels than its colour space needs.")
     if space == _PALETTE:
         return _from_palette(directory, samples[..., 0]), False
+    if space in (*_LABS, _YCC):
+        _check_numbers(space, samples)
     bits = _white_bits(directory, samples)
-    within = range_of(samples[..., :count]) if bits == 0 else None
-    light = light_of_profile(profile, count) if profile and bits != 8 else None
+    within = range_of(samples[..., :count]) if bits == 0 and space not in _LABS else None
+    light = light_of_profile(profile, count) if profile and bits != 8 and space not in _MODES else None
     size = (samples.shape[1], samples.shape[0])
     picture: Image.Image | None = None
     for rows in bands(len(samples), samples.size):
         colours = samples[rows, :, :count]
-        if light is None:
+        if space in _LABS:
+            eight = _lab(colours, space)
+        elif light is None:
             eight = _eight(colours, bits, within)
         else:
             eight = to_srgb8(_sixteen(colours, bits, within), light)
@@ -102,7 +109,7 @@ def _assembled(
     import numpy as np
 
     if space in _MODES:
-        return _of_bytes(_MODES[space], _unsigned_lab(eight) if space == _ICC_LAB else eight)
+        return _of_bytes(_MODES[space], eight)
     if alpha is None:
         return Image.fromarray(np.ascontiguousarray(eight[..., 0] if eight.shape[-1] == 1 else eight))
     kind, values = alpha
@@ -114,11 +121,44 @@ def _assembled(
     return _of_bytes("LA" if joined.shape[-1] == 2 else "RGBA", joined)
 
 
-def _unsigned_lab(values: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """ICC Lab stores a and b with 128 added; Pillow reads them signed, as CIE Lab has them."""
+def _check_numbers(space: int, samples: NDArray[Any]) -> None:
+    """Refuse the kinds of numbers for which a space of light and colour has no nominal range."""
+    kind, bits = samples.dtype.kind, 8 * samples.dtype.itemsize
+    whole = "u" if space in (_ICC_LAB, _YCC) else "ui"
+    if (kind in whole and bits <= 16) or (kind == "f" and space == _LAB):
+        return
+    name = {_LAB: "CIE Lab", _ICC_LAB: "ICC Lab", _YCC: "YCbCr"}[space]
+    words = {"f": "float", "i": "signed"}.get(kind, "unsigned")
+    detail = f"TIFF pictures with {name} colours of {bits}-bit {words} samples are not supported."
+    raise ImageRejected("unsupported", detail)
+
+
+def _lab(values: NDArray[Any], space: int) -> NDArray[np.uint8]:
+    """[H, W, 3] of the file's Lab as Pillow has it: L from 0 to 255, a and b as signed bytes.
+
+    Real numbers are L from 0 to 100, and a and b themselves. Of whole numbers L is unsigned and fills its
+    bits (ICC Lab: to FF00), a and b are signed (ICC Lab: with half the range added), 1 being the eighth bit.
+    """
     import numpy as np
 
-    return values ^ np.array([0, 128, 128], np.uint8)
+    if values.dtype.kind == "f":
+        real = np.nan_to_num(values.astype(np.float64), posinf=0, neginf=0)
+        light, colour = real[..., :1] * 2.55, real[..., 1:]
+    else:
+        bits = 8 * values.dtype.itemsize
+        words = values.view(f"u{bits // 8}")
+        white = _ICC_L_WHITE if space == _ICC_LAB and bits == 16 else (1 << bits) - 1
+        light = words[..., :1].astype(np.float64) * 255 / white
+        half = 1 << (bits - 1) if space == _ICC_LAB else 0
+        signed = (words[..., 1:] - np.array(half, words.dtype)).view(f"i{bits // 8}")
+        colour = signed.astype(np.float64) / (1 << (bits - 8))
+    return np.concatenate(
+        [
+            np.rint(np.clip(light, 0, 255)).astype(np.uint8),
+            np.rint(np.clip(colour, -128, 127)).astype(np.int8).view(np.uint8),
+        ],
+        -1,
+    )
 
 
 def _of_bytes(mode: str, values: NDArray[np.uint8]) -> Image.Image:

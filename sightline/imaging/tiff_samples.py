@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 _RAW: Final = 1
 _DEFLATE: Final = (8, 32946)
+_PREDICTED: Final = (5, *_DEFLATE, 34925, 50000)
+"""Compressions that a predictor goes with; libtiff, like most, ignores it in other files."""
+_DIFFERENCES, _FLOAT_DIFFERENCES = 2, 3
 _FILES_INSIDE: Final = {33003: "JPEG2000", 33005: "JPEG2000", 34712: "JPEG2000", 50001: "WEBP"}
 _YCC_INSIDE: Final = 33003
 _YCC: Final = 6
@@ -105,18 +108,30 @@ def _layout(directory: Directory) -> Layout:
         raise ImageRejected(
             "unsupported", f"TIFF pictures with {depth}-bit {words} samples are not supported."
         )
+    compression = directory.number(tags.COMPRESSION, _RAW)
     return Layout(
         directory.number(tags.WIDTH, 0),
         directory.number(tags.HEIGHT, 0),
         channels,
         depth,
         kind,
-        directory.number(tags.COMPRESSION, _RAW),
-        directory.number(tags.PREDICTOR, 1),
+        compression,
+        _predictor(directory, compression, depth, kind),
         directory.order,
         directory.number(tags.FILL_ORDER, 1) == 2,
         directory.number(tags.PLANAR, 1) == 2 and channels > 1,
     )
+
+
+def _predictor(directory: Directory, compression: int, bits: int, kind: int) -> int:
+    """The predictor to undo; 1 for none."""
+    predictor = directory.number(tags.PREDICTOR, 1) if compression in _PREDICTED else 1
+    fits = {1: True, _DIFFERENCES: bits in (8, 16, 32, 64), _FLOAT_DIFFERENCES: kind == _FLOAT}
+    if not fits.get(predictor, False):
+        words = {_FLOAT: "float", _SIGNED: "signed"}.get(kind, "unsigned")
+        detail = f"TIFF pictures with predictor {predictor} on {bits}-bit {words} samples are not supported."
+        raise ImageRejected("unsupported", detail)
+    return predictor
 
 
 # --- where the segments are ---------------------------------------------------------------------------------
@@ -162,8 +177,14 @@ def _numbers(segment: Segment, layout: Layout, directory: Directory) -> NDArray[
     if layout.compression in _FILES_INSIDE:
         return _file_inside(segment, layout)
     channels = 1 if layout.planar else layout.channels
-    if directory.number(tags.PHOTOMETRIC, 1) == _YCC and not layout.planar and layout.compression == _RAW:
-        return _subsampled(segment, directory.numbers(tags.SUBSAMPLING) or (2, 2))
+    if directory.number(tags.PHOTOMETRIC, 1) == _YCC:
+        factors = directory.numbers(tags.SUBSAMPLING)
+        if layout.bits == 8 and layout.compression == _RAW and not layout.planar:
+            return _subsampled(segment, factors or (2, 2))
+        if set(factors) - {1}:
+            raise ImageRejected(
+                "unsupported", "TIFF pictures with subsampled chroma in this layout are not supported."
+            )
     row_bytes = -(-segment.width * channels * layout.bits // 8)
     data = _uncompressed(segment, layout, row_bytes)
     rows = np.frombuffer(data, np.uint8).reshape(segment.height, row_bytes)
@@ -171,15 +192,16 @@ def _numbers(segment: Segment, layout: Layout, directory: Directory) -> NDArray[
         pass  # libtiff has put the bits in order; whole bytes are never reversed by others
     elif layout.reversed_bits:
         rows = np.packbits(np.unpackbits(rows, axis=1).reshape(len(rows), -1, 8)[..., ::-1], axis=2)[..., 0]
-    if layout.predictor == 3 and layout.kind == _FLOAT:
+    if layout.predictor == _FLOAT_DIFFERENCES:
         return _undo_float_predictor(rows, segment.width, channels, layout)
     if layout.bits % 8 or layout.bits == 24:
         return _unpacked(rows, layout.bits, segment.width, channels)
-    values = rows.view(layout.order + layout.dtype).reshape(segment.height, segment.width, channels)
-    values = values.astype(layout.dtype)
-    if layout.predictor == 2:
+    # Differences are of whole words, also where these are the bits of real numbers.
+    word = f"u{layout.bits // 8}"
+    values = rows.view(layout.order + word).reshape(segment.height, segment.width, channels).astype(word)
+    if layout.predictor == _DIFFERENCES:
         values = np.cumsum(values, axis=1, dtype=values.dtype)
-    return values
+    return values.view(layout.dtype)
 
 
 def _unpacked(rows: NDArray[np.uint8], bits: int, width: int, channels: int) -> NDArray[Any]:

@@ -7,12 +7,28 @@ from __future__ import annotations
 
 from functools import cache
 
-from tests.imaging.hostile import avif, cut, gif, jpeg, lies, others, png, raws, tiff, turns, webp
+from tests.imaging.hostile import (
+    avif,
+    cut,
+    gif,
+    jpeg,
+    lies,
+    others,
+    png,
+    png_filters,
+    raws,
+    tiff,
+    tiff_numbers,
+    tiff_spaces,
+    turns,
+    webp,
+)
 from tests.imaging.hostile.case import Case as Case
 
 
 @cache
 def cases() -> tuple[Case, ...]:
     """Every case, in a fixed order, under a name of its own."""
-    families = (png, gif, jpeg, tiff, raws, webp, avif, others, turns, cut, lies)
+    tiffs = (tiff, tiff_numbers, tiff_spaces)
+    families = (png, png_filters, gif, jpeg, *tiffs, raws, webp, avif, others, turns, cut, lies)
     return tuple(case for family in families for case in family.cases())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import lzma
 import struct
 import zlib
 from collections.abc import Sequence
@@ -84,6 +85,8 @@ def _appended(body: bytearray, content: bytes) -> int:
 
 
 def packed(data: bytes, compression: int) -> bytes:
+    if compression == 34925:
+        return lzma.compress(data)
     return zlib.compress(data) if compression in (8, 32946) else data
 
 
@@ -125,10 +128,10 @@ def picture(
 
 
 def _predicted(strip: NDArray[Any], order: str, predictor: int) -> bytes:
-    if predictor == 2:
-        steps = strip.copy()
-        steps[:, 1:] -= strip[:, :-1]
-        strip = steps
+    if predictor == 2:  # differences of whole words, also where these are the bits of real numbers
+        words = strip.copy().view(f"u{strip.dtype.itemsize}")
+        words[:, 1:] -= words[:, :-1].copy()
+        strip = words
     if predictor == 3:  # Adobe's: bytes of a row by significance, then differences
         height, width, channels = strip.shape
         parts = strip.astype(">" + strip.dtype.str[1:]).view(np.uint8).reshape(height, width * channels, -1)
@@ -139,18 +142,33 @@ def _predicted(strip: NDArray[Any], order: str, predictor: int) -> bytes:
     return strip.astype(strip.dtype.newbyteorder(order)).tobytes()
 
 
-def tiles(samples: NDArray[np.uint8], side: int = 16, planar: bool = False) -> Directory:
-    """8-bit tiles, padded."""
+def tiles(
+    samples: NDArray[Any],
+    side: int = 16,
+    planar: bool = False,
+    *,
+    photometric: int = 2,
+    order: str = "<",
+    compression: int = 1,
+    predictor: int = 1,
+) -> Directory:
+    """[H, W, C] of any type as padded tiles."""
     height, width, channels = samples.shape
     down, across = -(-height // side), -(-width // side)
-    room = np.zeros((down * side, across * side, channels), np.uint8)
+    room = np.zeros((down * side, across * side, channels), samples.dtype)
     room[:height, :width] = samples
     planes = [room[..., [one]] for one in range(channels)] if planar else [room]
     parts = [
-        plane[y * side : (y + 1) * side, x * side : (x + 1) * side].tobytes()
+        packed(
+            _predicted(plane[y * side : (y + 1) * side, x * side : (x + 1) * side], order, predictor),
+            compression,
+        )
         for plane in planes
         for y in range(down)
         for x in range(across)
     ]
-    tags = {256: width, 257: height, 258: [8] * channels, 259: 1, 262: 2, 277: channels, 322: side, 323: side}
-    return Directory(tags | {284: 2 if planar else 1}, parts, tiled=True)
+    described = picture(
+        samples, photometric, planar=planar, compression=compression, predictor=predictor
+    ).tags
+    tags = {tag: value for tag, value in described.items() if tag != 278}
+    return Directory(tags | {322: side, 323: side}, parts, tiled=True)
