@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from sightline.api.sessions import COOKIE
 from sightline.api.settings import ApiSettings
 from sightline.api.showing import Discretion
 from sightline.api.throttle import Throttle
+from sightline.indexer.listings import Listings
 
 FILE_THREADS = 2
 TOO_MANY_FOLLOWERS = "Too many clients follow jobs now; ask for the job itself, or come again."
@@ -72,6 +74,7 @@ def create_app(parts: ApiParts) -> FastAPI:
     app.state.file_threads = FileThreads(FILE_THREADS, lambda: parts.queue_figures().requests > 0)
     app.state.following = Following(settings.event_seconds)
     app.state.followers = Room(settings.max_followers, TOO_MANY_FOLLOWERS)
+    app.state.listings = Listings(partial(jobs.register, parts))
     app.state.pictures = DocumentDecoding(parts.decoder, settings)
     app.state.checks = BoundedChecks[health.Found]()
     app.state.lacking = Lacking(parts.catalog, parts.degraded)
