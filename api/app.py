@@ -34,6 +34,9 @@ from sightline.api.throttle import Throttle
 from sightline.indexer.listings import Listings
 
 FILE_THREADS = 2
+"""Of each kind: thumbnails, pieces of originals that are sent, and originals that are read to their end to
+compare them with their SHA-256. Originals may lie on a disk that hangs; no thumbnail waits for that.
+"""
 TOO_MANY_FOLLOWERS = "Too many clients follow jobs now; ask for the job itself, or come again."
 HERE = Path(__file__).parent
 ANYWHERE = (400, 401, 403, 408, 413, 421, 429, 431, 503)
@@ -58,6 +61,10 @@ def create_app(parts: ApiParts) -> FastAPI:
     """The application: API, metrics and page. Touches neither database nor model before the first request."""
     settings = parts.settings
     spool_early()
+
+    def is_searched() -> bool:
+        return parts.queue_figures().requests > 0
+
     app = FastAPI(
         title="Sightline",
         version="1",
@@ -71,7 +78,9 @@ def create_app(parts: ApiParts) -> FastAPI:
     app.state.bodies = Bodies(settings)
     app.state.threads = ModelThreads(parts.max_waiting)
     app.state.gatekeeper = Gatekeeper(settings, parts.catalog)
-    app.state.file_threads = FileThreads(FILE_THREADS, lambda: parts.queue_figures().requests > 0)
+    app.state.thumbnail_threads = FileThreads(FILE_THREADS, is_searched)
+    app.state.file_threads = FileThreads(FILE_THREADS, is_searched)
+    app.state.opening_threads = FileThreads(FILE_THREADS, is_searched)
     app.state.following = Following(settings.event_seconds)
     app.state.followers = Room(settings.max_followers, TOO_MANY_FOLLOWERS)
     app.state.listings = Listings(partial(jobs.register, parts))

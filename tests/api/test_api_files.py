@@ -5,10 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 import random
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import cast
 
 import httpx
 import psutil
@@ -19,10 +23,11 @@ from sightline.api.app import create_app
 from sightline.api.server import running
 from sightline.errors import ImageRejected
 from sightline.imaging import IsolatedDecoder
-from sightline.indexer.opened_originals import SETTLED_SECONDS, Opener
+from sightline.indexer.opened_originals import SETTLED_SECONDS, OpenedOriginal, Opener
+from sightline.indexer.originals import Originals
 from sightline.settings import Settings
 from sightline.store.blobs import BlobStore
-from sightline.store.records import COPIED
+from sightline.store.records import COPIED, Image
 from sightline.wiring import Installation
 from tests.api.conftest import installation
 from tests.api.installation import png, problem, upload
@@ -218,6 +223,38 @@ def test_slow_readers_of_a_large_original_cost_little_memory(large: str) -> None
         for part in answer.iter_raw():
             whole.update(part)
     assert whole.hexdigest() == answer.headers["etag"].strip('"')
+
+
+@dataclass
+class Slow:
+    """Originals on a disk that hangs until it may go on."""
+
+    originals: Originals
+    may_go_on: threading.Event = field(default_factory=threading.Event)
+    begun: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
+
+    def open(self, image: Image) -> OpenedOriginal:
+        self.begun.release()
+        assert self.may_go_on.wait(BOUND)
+        return self.originals.open(image)
+
+
+def test_originals_on_a_disk_that_hangs_hold_up_no_thumbnail(
+    services: Installation, filled: TestClient
+) -> None:
+    (record,) = [item for item in filled.get(IMAGES).json()["items"] if item["id"] == "red"]
+    slow = Slow(services.originals)
+    app = create_app(replace(services.api_parts, originals=cast(Originals, slow)))
+    with running(app) as url, ThreadPoolExecutor(8) as pool:
+        try:
+            asked = [pool.submit(httpx.get, url + record["file_url"], timeout=BOUND) for _ in range(6)]
+            assert all(slow.begun.acquire(timeout=BOUND) for _ in range(2))
+            shown = httpx.get(url + record["thumbnail_url"], timeout=BOUND / 4)
+            assert shown.headers["content-type"] == "image/webp"
+            assert not slow.begun.acquire(blocking=False)  # the other four have no thread
+        finally:
+            slow.may_go_on.set()
+        assert {answer.result(BOUND).content for answer in asked} == {png("red")}
 
 
 def test_no_file_is_left_open(large: str) -> None:
