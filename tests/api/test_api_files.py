@@ -5,14 +5,18 @@ from __future__ import annotations
 import hashlib
 import os
 import random
+import tarfile
 import threading
 import time
+import tracemalloc
+import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from io import BytesIO
 from pathlib import Path
-from typing import cast
+from typing import BinaryIO, ClassVar, cast
 
 import httpx
 import psutil
@@ -186,6 +190,85 @@ def test_stored_originals_are_opened_wherever_the_store_is(url: str, tmp_path: P
         opener.open(f"{COPIED}{sha256}", hashlib.sha256(b"other").hexdigest())
     with pytest.raises(ImageRejected):
         Opener(blobs, max_bytes=10).open(f"{COPIED}{sha256}", sha256)
+
+
+def archive_of(kind: str, folder: Path, data: bytes) -> Path:
+    """An archive with one member, ``a.png``."""
+    path = folder / f"archive.{kind}"
+    if kind == "zip":
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as made:
+            made.writestr("a.png", data)
+    else:
+        info = tarfile.TarInfo("a.png")
+        info.size = len(data)
+        with tarfile.open(path, "w:gz" if kind == "tgz" else "w") as made:
+            made.addfile(info, BytesIO(data))
+    return path
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar", "tgz"])
+def test_a_member_of_an_archive_is_never_whole_in_memory(kind: str, tmp_path: Path) -> None:
+    data = os.urandom(64 << 10) * 768  # 48 MB
+    uri = f"{archive_of(kind, tmp_path, data)}!/a.png"
+    sha256 = hashlib.sha256(data).hexdigest()
+    blobs = BlobStore(tmp_path / "store")
+    tracemalloc.start()
+    try:
+        opened = Opener(blobs, max_bytes=len(data)).open(uri, sha256)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    print(f"{kind}: {peak / 2**20:.1f} MB for {len(data) >> 20} MB")
+    assert peak < 8 << 20
+    assert opened.read(len(data) - 7, 7) == data[-7:]
+    assert opened.size == len(data)
+    opened.close()
+    with pytest.raises(ImageRejected, match="the limit is"):
+        Opener(blobs, max_bytes=len(data) - 1).open(uri, sha256)
+    with pytest.raises(ImageRejected) as caught:
+        Opener(blobs, max_bytes=len(data)).open(uri, hashlib.sha256(b"").hexdigest())
+    assert caught.value.reason == "changed"
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar", "tgz"])
+def test_damage_of_an_archive_is_said_when_its_member_is_opened(kind: str, tmp_path: Path) -> None:
+    data = os.urandom(3 << 20)
+    path = archive_of(kind, tmp_path, data)
+    with path.open("r+b") as file:
+        file.seek(2 << 20)
+        file.write(bytes(100))
+    with pytest.raises(ImageRejected) as caught:
+        Opener(BlobStore(tmp_path / "store"), len(data)).open(
+            f"{path}!/a.png", hashlib.sha256(data).hexdigest()
+        )
+    assert caught.value.reason in ("unreadable", "truncated", "changed")
+
+
+class Counted(BytesIO):
+    """What an object store opens: no file of this machine. Notes how much is asked for at once."""
+
+    asked: ClassVar[list[int]] = []
+
+    def read(self, size: int | None = -1) -> bytes:
+        self.asked.append(-1 if size is None else size)
+        return super().read(size)
+
+
+class Far(BlobStore):
+    """A store elsewhere."""
+
+    def open(self, sha256: str) -> BinaryIO:
+        return Counted(self.get(sha256))
+
+
+def test_an_original_in_an_object_store_is_read_piece_by_piece(tmp_path: Path) -> None:
+    blobs, data = Far(tmp_path / "store"), os.urandom(5 << 20)
+    sha256 = blobs.put(data)
+    Counted.asked.clear()
+    Opener(blobs, max_bytes=10 << 20).open(f"{COPIED}{sha256}", sha256).close()
+    assert min(Counted.asked) > 0
+    assert max(Counted.asked) <= 1 << 20
+    assert len(Counted.asked) >= 5
 
 
 @pytest.fixture
