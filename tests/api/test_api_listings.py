@@ -96,7 +96,7 @@ def test_posted_jobs_are_listed_by_few_threads_and_the_rest_is_refused(
 def test_a_job_that_is_refused_for_itself_takes_nobodys_place(
     held: tuple[TestClient, Held, Installation], tmp_path: Path
 ) -> None:
-    client, indexer, _ = held
+    client = held[0]
     wrong = {"sources": [str(tmp_path / "open")], "moved_from": "/nowhere"}
     assert {client.post(JOBS, json=wrong).status_code for _ in range(ACCEPTED + 1)} == {422}
     assert client.post(JOBS, json={"sources": [str(tmp_path / "open")]}).status_code == 202
