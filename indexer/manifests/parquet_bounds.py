@@ -2,8 +2,8 @@
 
 A column chunk is unpacked page by page, so what it declares is bounded; a text that stands in a dictionary is
 kept there once, however many rows name it, until they are read a few at a time. Two things only the format
-bounds: a page is no larger than 2 GiB, whatever its chunk declares, and texts inside of lists are unpacked for
-a batch of rows, since pyarrow keeps no dictionary there.
+bounds: a page is no larger than 2 GiB, whatever its chunk declares, and texts inside of lists are unpacked
+for a batch of rows, since pyarrow keeps no dictionary there.
 """
 
 from __future__ import annotations

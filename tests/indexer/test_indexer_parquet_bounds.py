@@ -57,7 +57,7 @@ def test_a_row_group_that_unpacks_to_absurd_sizes_is_refused_before_it_is_read(t
     pool = pa.default_memory_pool()
     path = written(tmp_path, caption=repeated("b" * (70 << 20), 3))
     before = pool.bytes_allocated()
-    with pytest.raises(SourceError, match="Row group 1 .* smaller row groups"):
+    with pytest.raises(SourceError, match=r"Row group 1 .* smaller row groups"):
         next(iter(parquet_rows(path)))
     assert pool.bytes_allocated() - before < 1 << 20
 
