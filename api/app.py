@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +31,12 @@ from sightline.api.sessions import COOKIE
 from sightline.api.settings import ApiSettings
 from sightline.api.showing import Discretion
 from sightline.api.throttle import Throttle
+from sightline.indexer.listings import Listings
 
 FILE_THREADS = 2
-PAGE_THREADS = 2
+"""Of each kind: thumbnails, pieces of originals that are sent, originals that are read to their end to compare
+them with their SHA-256, and pages without a query. Originals may lie on a disk that hangs; nothing else waits.
+"""
 TOO_MANY_FOLLOWERS = "Too many clients follow jobs now; ask for the job itself, or come again."
 HERE = Path(__file__).parent
 ANYWHERE = (400, 401, 403, 408, 413, 421, 429, 431, 503)
@@ -57,6 +61,10 @@ def create_app(parts: ApiParts) -> FastAPI:
     """The application: API, metrics and page. Touches neither database nor model before the first request."""
     settings = parts.settings
     spool_early()
+
+    def is_searched() -> bool:
+        return parts.queue_figures().requests > 0
+
     app = FastAPI(
         title="Sightline",
         version="1",
@@ -70,10 +78,13 @@ def create_app(parts: ApiParts) -> FastAPI:
     app.state.bodies = Bodies(settings)
     app.state.threads = ModelThreads(parts.max_waiting)
     app.state.gatekeeper = Gatekeeper(settings, parts.catalog)
-    app.state.file_threads = FileThreads(FILE_THREADS, lambda: parts.queue_figures().requests > 0)
-    app.state.page_threads = FileThreads(PAGE_THREADS, lambda: parts.queue_figures().requests > 0)
+    app.state.thumbnail_threads = FileThreads(FILE_THREADS, is_searched)
+    app.state.file_threads = FileThreads(FILE_THREADS, is_searched)
+    app.state.opening_threads = FileThreads(FILE_THREADS, is_searched)
+    app.state.page_threads = FileThreads(FILE_THREADS, is_searched)
     app.state.following = Following(settings.event_seconds)
     app.state.followers = Room(settings.max_followers, TOO_MANY_FOLLOWERS)
+    app.state.listings = Listings(partial(jobs.register, parts))
     app.state.pictures = DocumentDecoding(parts.decoder, settings)
     app.state.checks = BoundedChecks[health.Found]()
     app.state.lacking = Lacking(parts.catalog, parts.degraded)

@@ -35,6 +35,6 @@ def client_of(text: str) -> str:
 
 
 def is_here(text: str) -> bool:
-    """Whether a connection from this address is one of this machine; one without an address is."""
+    """Whether what has this address, or listens on it, is this machine alone; a socket without one is."""
     address = read_ip(text.partition("%")[0])
     return address is None or address.is_loopback

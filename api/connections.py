@@ -12,6 +12,7 @@ import socket
 import struct
 import sys
 import uuid
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -29,6 +30,7 @@ from sightline.api.pace import Pace
 from sightline.api.problems import Problem, respond
 from sightline.api.urls import path_of
 
+NO_SNIFFING: Final = (b"x-content-type-options", b"nosniff")
 ALWAYS: Final = frozenset({"/livez", "/readyz", "/metrics"})
 
 
@@ -36,6 +38,8 @@ class BoundedConfig(uvicorn.Config):
     """uvicorn's, of which each server has one."""
 
     connections: Connections
+    refused: Callable[[int], None]
+    """Told the status of every answer that the application did not give."""
 
 
 class Connection(H11Protocol):
@@ -52,6 +56,7 @@ class Connection(H11Protocol):
         assert isinstance(config, BoundedConfig)
         self._all = config.connections
         self._settings = config.connections.settings
+        self._refused = config.refused
         self.conn: StrictConnection = StrictConnection(self._settings.max_header_bytes)
         self.address = ""
         self.since = self._all.clock()
@@ -174,7 +179,9 @@ class Connection(H11Protocol):
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             request_id = uuid.uuid4().hex
             answer = respond(problem, self.cycle.scope["path"] if self._is_answering() else "/", request_id)
-            pairs = [(b"connection", b"close"), (b"x-request-id", request_id.encode()), *answer.raw_headers]
+            own = [(b"connection", b"close"), (b"x-request-id", request_id.encode()), NO_SNIFFING]
+            pairs = [*own, *answer.raw_headers]
+            self._refused(problem.status)
             for event in (
                 h11.Response(
                     status_code=problem.status,
@@ -202,7 +209,7 @@ class Connection(H11Protocol):
 
     def answers_only_checks(self) -> None:
         """There is no room: whoever asks for more than whether this process lives is told to come again."""
-        app = self.app
+        app, refused = self.app, self._refused
 
         async def answer(scope: Scope, receive: Receive, send: Send) -> None:
             if path_of(scope) in ALWAYS:
@@ -211,6 +218,8 @@ class Connection(H11Protocol):
             detail = "All connections of this server are in use; try again in a moment."
             request_id = uuid.uuid4().hex
             headers = {"Retry-After": "5", "Connection": "close", "X-Request-Id": request_id}
+            headers["X-Content-Type-Options"] = "nosniff"
+            refused(503)
             await respond(Problem(503, detail, headers=headers), scope["path"], request_id)(
                 scope, receive, send
             )

@@ -56,8 +56,8 @@ class RequestPictures:
         self._cpu_seconds = settings.document_seconds
         self._patience = settings.document_wait_seconds
 
-    def rgb(self, index: int, fetch: Callable[[], bytes]) -> RGB:
-        """Decode the document at ``index``, [H,W,3]; ``fetch`` gives its bytes.
+    def rgb(self, index: int, pointer: str, fetch: Callable[[], bytes]) -> RGB:
+        """Decode the document at ``index``, [H,W,3]; ``fetch`` gives its bytes, which stand at ``pointer``.
 
         Raises:
             Problem: 422 when it is no picture or all together take too long, 413 when they are too large.
@@ -67,7 +67,6 @@ class RequestPictures:
         gone = client_gone.get()
         if gone is not None and gone.is_set():
             raise AbandonedError("The client has hung up; no picture is decoded for it.")
-        pointer = f"/documents/{index}"
         data = fetch()
         began = self._clock()
         if self._patience <= 0:

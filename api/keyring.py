@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
 import time
 from collections.abc import Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
-
-from anyio import CapacityLimiter, to_thread
 
 from sightline.errors import SightlineError, UnavailableError
 from sightline.store.access import Key, KnownKeys
@@ -23,7 +23,6 @@ KNOWN_SECONDS: Final = 120.0
 """How old what is known may be when the catalog goes away, for those few who are content with it."""
 USE_SECONDS: Final = 60.0
 """The last use of a key is written this often."""
-THREADS: Final = 8
 log = logging.getLogger("sightline.http")
 
 
@@ -45,15 +44,27 @@ class Ring:
         return time.monotonic() - self.asked < FRESH_SECONDS
 
 
+class Question:
+    """What the catalog is being asked, by one thread for all who want to know."""
+
+    def __init__(self) -> None:
+        self.asked = time.monotonic()
+        self.answer: Future[Ring] = Future()
+        self.answer.set_running_or_notify_cancel()  # whoever stops waiting cancels nobody else's
+
+    def is_good_for(self, since: float) -> bool:
+        """Whether somebody who began to wait then may be content with it, or wait for it."""
+        return self.asked >= since or not self.answer.done()
+
+
 class Keyring:
     """Reads the keys when what is known is too old, and writes their last use behind the requests' backs."""
 
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
         self._lock = threading.Lock()
-        self._limiter = CapacityLimiter(THREADS)
         self._ring: Ring | None = None
-        self._failure: tuple[float, UnavailableError] | None = None
+        self._question: Question | None = None
         self._away = False
         self._uses = Uses(catalog)
 
@@ -63,45 +74,68 @@ class Keyring:
         return self._ring
 
     async def look(self) -> Ring:
-        """The keys now; UnavailableError when the catalog does not say."""
-        ring = self._ring
-        if ring is not None and ring.is_fresh:
-            return ring
+        """The keys now; UnavailableError when the catalog does not say.
+
+        However many ask while it hangs, and stop waiting, one thread waits for it.
+        """
         since = time.monotonic()
-        return await to_thread.run_sync(self._renew, since, limiter=self._limiter, abandon_on_cancel=True)
+        while True:
+            ring = self._ring
+            if ring is not None and ring.is_fresh:
+                return ring
+            question = self._asked(since)
+            try:
+                ring = await asyncio.wrap_future(question.answer)
+            except UnavailableError:
+                if question.asked >= since:
+                    raise
+                continue
+            # One that began before this request may be about keys of long ago: then it is asked once more.
+            if question.asked >= since or ring.is_fresh:
+                return ring
 
     def forget(self) -> None:
         """This process has just changed a key: the next request asks the catalog."""
         with self._lock:
-            self._ring = None
+            self._ring = self._question = None
 
     def used(self, key_id: str, ring: Ring) -> None:
         """Note that a key opened something; returns at once."""
         self._uses.note(key_id, ring.time())
 
-    def _renew(self, since: float) -> Ring:
-        """One thread asks for all that wait. ``since``: when this request began to."""
+    def _asked(self, since: float) -> Question:
+        """The last question, open or not; a new one when that is too old."""
         with self._lock:
-            if self._ring is not None and self._ring.is_fresh:
-                return self._ring
-            if self._failure is not None and self._failure[0] >= since:
-                raise self._failure[1]
-            asked = time.monotonic()
-            try:
-                known: KnownKeys = self._catalog.known_keys()
-            except UnavailableError as error:
-                self._failed(asked, error)
-                raise
-            self._away = False
-            self._ring = Ring(asked, known.now, known.ever, {key.id: key for key in known.keys})
-            return self._ring
+            if self._question is None or not self._question.is_good_for(since):
+                self._question = Question()
+                threading.Thread(target=self._ask, args=(self._question,), name="keys", daemon=True).start()
+            return self._question
 
-    def _failed(self, asked: float, error: UnavailableError) -> None:
+    def _ask(self, question: Question) -> None:
+        try:
+            known: KnownKeys = self._catalog.known_keys()
+        except BaseException as error:
+            self._failed(question, error)
+            question.answer.set_exception(error)
+            return
+        ring = Ring(question.asked, known.now, known.ever, {key.id: key for key in known.keys})
+        with self._lock:
+            if self._question is question:  # else a key was changed meanwhile
+                self._ring, self._away = ring, False
+        question.answer.set_result(ring)
+
+    def _failed(self, question: Question, error: BaseException) -> None:
         """What is known stays known, unless it was old already when the catalog went away."""
-        self._failure = (asked, error)
-        if not self._away and self._ring is not None and asked - self._ring.asked > KNOWN_SECONDS:
-            self._ring = None
-        self._away = True
+        with self._lock:
+            if self._question is not question or not isinstance(error, UnavailableError):
+                return
+            if (
+                not self._away
+                and self._ring is not None
+                and question.asked - self._ring.asked > KNOWN_SECONDS
+            ):
+                self._ring = None
+            self._away = True
 
 
 class Uses:

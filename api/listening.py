@@ -40,6 +40,7 @@ class ServerConfig(BoundedConfig):
             timeout_graceful_shutdown=grace_seconds,
         )
         self.connections = Connections(settings)
+        self.refused = app.state.metrics.count_refusal
 
 
 class BoundedServer(uvicorn.Server):

@@ -36,6 +36,12 @@ class Metrics:
         self.requests = Counter(
             "sightline_http_requests", "Requests answered.", ["method", "route", "status"], registry=registry
         )
+        self.refused = Counter(
+            "sightline_connections_refused",
+            "Requests answered before they reached the application (400, 408, 431, and 503 without room).",
+            ["status"],
+            registry=registry,
+        )
         self.request_seconds = Histogram(
             "sightline_http_request_duration_seconds",
             "From the first byte of a request to the last byte of its answer.",
@@ -69,6 +75,10 @@ class Metrics:
         ProcessCollector(namespace="sightline", registry=registry)
         registry.register(CatalogCollector(catalog, lacking))
         registry.register(QueueCollector(queue))
+
+    def count_refusal(self, status: int) -> None:
+        """Count one answer that a connection gave by itself."""
+        self.refused.labels(str(status)).inc()
 
     def observe_search(self, timings: Timings, scored: int, best: float | None) -> None:
         """Count one search; ``best`` is the highest match probability that was seen."""

@@ -84,7 +84,7 @@ def fetch_documents(body: RerankBody, fetcher: Fetcher | None) -> dict[int, byte
 
 
 def pointer_of(body: RerankBody, index: int) -> str:
-    """Where the URL of a document stands in the body, as RFC 6901 says it."""
+    """Where the address or the data of a document stands in the body, as RFC 6901 says it."""
     document = body.documents[index]
     if isinstance(document, ContentDocument):
         return f"/documents/{index}/content/0/image_url/url"

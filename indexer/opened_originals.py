@@ -14,13 +14,14 @@ import tempfile
 import threading
 import time
 from collections import OrderedDict
-from io import BytesIO, FileIO
+from collections.abc import Iterator
+from io import FileIO
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 from sightline.errors import ImageRejected, NotFoundError, UnavailableError
 from sightline.indexer.files import local_path, open_file, scheme_of, too_many_bytes
 from sightline.indexer.roots import ARCHIVE_MARK, FILE_SCHEME
-from sightline.indexer.sources.listing import read_uri
+from sightline.indexer.sources.listing import member_uri_pieces
 from sightline.store.records import COPIED
 from sightline.store.storage import writing
 
@@ -80,10 +81,12 @@ class Opener:
             ImageRejected: ``unreadable``, ``too_many_bytes``, or ``changed`` when it has other bytes now.
             StorageError: the disk of temporary files is full.
         """
-        with self._source(uri) as file:
-            local = _is_file(file)
-            if not local:
-                return self._spooled(file, uri, sha256)
+        file = self._file(uri)
+        if file is None:
+            return self._spooled(member_uri_pieces(uri, self._max_bytes), uri, sha256)
+        with file:
+            if not _is_file(file):
+                return self._spooled(_pieces(file, uri), uri, sha256)
             opened = OpenedOriginal(file.fileno(), uri, ours=uri.startswith(COPIED))
         try:
             self._compare(opened, uri, sha256)
@@ -92,7 +95,8 @@ class Opener:
             raise
         return opened
 
-    def _source(self, uri: str) -> BinaryIO:
+    def _file(self, uri: str) -> BinaryIO | None:
+        """A stored original, or a local file; None for any other address."""
         try:
             if uri.startswith(COPIED):
                 return self._blobs.open(uri.removeprefix(COPIED))
@@ -102,7 +106,7 @@ class Opener:
                     return open_file(path)
         except (OSError, ValueError, NotFoundError, UnavailableError) as error:
             raise ImageRejected("unreadable", f"{uri} cannot be read: {error}.") from error
-        return BytesIO(read_uri(uri, self._blobs, max_bytes=self._max_bytes))
+        return None
 
     def _compare(self, opened: OpenedOriginal, uri: str, sha256: str) -> None:
         if opened.size > self._max_bytes:
@@ -122,13 +126,13 @@ class Opener:
                 if len(self._known) > KNOWN:
                     self._known.popitem(last=False)
 
-    def _spooled(self, file: BinaryIO, uri: str, sha256: str) -> OpenedOriginal:
+    def _spooled(self, pieces: Iterator[bytes], uri: str, sha256: str) -> OpenedOriginal:
         digest = hashlib.sha256()
         folder = tempfile.gettempdir()
         with writing(folder), tempfile.TemporaryFile() as copy:
-            for chunk in iter(lambda: _read(file, uri), b""):
-                digest.update(chunk)
-                copy.write(chunk)
+            for piece in pieces:
+                digest.update(piece)
+                copy.write(piece)
                 if copy.tell() > self._max_bytes:
                     raise too_many_bytes(uri, copy.tell(), self._max_bytes)
             copy.flush()
@@ -142,9 +146,10 @@ def changed(uri: str) -> ImageRejected:
     return ImageRejected("changed", f"{uri} is not what it was when it was registered; index it again.")
 
 
-def _read(file: BinaryIO, uri: str) -> bytes:
+def _pieces(file: BinaryIO, uri: str) -> Iterator[bytes]:
     try:
-        return file.read(CHUNK)
+        while piece := file.read(CHUNK):
+            yield piece
     except Exception as error:  # every driver has its own
         raise ImageRejected("unreadable", f"{uri} cannot be read: {error}.") from error
 

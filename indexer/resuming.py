@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from sightline.errors import ConflictError, SightlineError
 from sightline.faultpoint import faultpoint
 from sightline.indexer.heartbeat import Heartbeat
+from sightline.indexer.listings import AT_ONCE
 from sightline.indexer.names import worker_name
 from sightline.store.records import LISTING
 
@@ -72,6 +73,7 @@ class Resumption:
         self._roots = frozenset(roots)
         self._seconds = seconds
         self._stop = threading.Event()
+        self._running: list[threading.Thread] = []
 
     def start(self) -> None:
         """Look every now and then, until the process ends."""
@@ -79,10 +81,13 @@ class Resumption:
             threading.Thread(target=self._watch, name="resume listings", daemon=True).start()
 
     def step(self) -> list[threading.Thread]:
-        """Look once; the listings that were taken up, each in a thread of its own."""
+        """Look once; the listings that were taken up, each in a thread of its own, few at once."""
         now = self._catalog.now()
         found = [one.job.id for one in self._catalog.unsealed_jobs() if self._is_ours(one, now)]
-        return [self._resumed(job_id) for job_id in found]
+        self._running = [thread for thread in self._running if thread.is_alive()]
+        taken = [self._resumed(job_id) for job_id in found[: AT_ONCE - len(self._running)]]
+        self._running += taken
+        return taken
 
     def _watch(self) -> None:
         while not self._stop.wait(self._seconds):

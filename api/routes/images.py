@@ -162,6 +162,7 @@ async def get_file(
     name: Name, image_id: ImageIdHere, parts: PartsHere, access: AccessHere, request: Request
 ) -> Response:
     """The original's bytes, or a range of them. Immutable under ``?v=``; 410 when they changed."""
+    opening: FileThreads = request.app.state.opening_threads
     threads: FileThreads = request.app.state.file_threads
 
     def found() -> Response:
@@ -173,7 +174,7 @@ async def get_file(
         original = open_original(image, parts.originals)
         return FileAnswer(original, headers | shown_as(original.read(0, HEAD), image_id), threads)
 
-    return await threads.run(found)
+    return await opening.run(found)
 
 
 @router.head("/{image_id}/thumbnail", include_in_schema=False, openapi_extra=needs("read"))
@@ -187,7 +188,7 @@ async def get_thumbnail(
     name: Name, image_id: ImageIdHere, parts: PartsHere, access: AccessHere, request: Request
 ) -> Response:
     """A small WebP."""
-    threads: FileThreads = request.app.state.file_threads
+    threads: FileThreads = request.app.state.thumbnail_threads
 
     def found() -> Response:
         image = live_image(parts, name, image_id)

@@ -6,7 +6,6 @@ import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import ExitStack
 from functools import partial
-from threading import Thread
 from typing import Annotated
 
 import anyio
@@ -26,6 +25,7 @@ from sightline.api.room import Room
 from sightline.api.schemas.jobs import ErrorList, JobAnswer, JobList, NewJob, error_list, job_answer
 from sightline.api.urls import job_url
 from sightline.errors import ConflictError, NotFoundError
+from sightline.indexer.listings import Listings
 from sightline.indexer.roots import Roots
 from sightline.store.records import ENDED, Job
 from sightline.store.values import MAX_ID_BYTES
@@ -40,7 +40,7 @@ log = logging.getLogger("sightline.http")
 @router.post(
     "/collections/{name}/jobs",
     status_code=202,
-    responses=problems(403, 404, 422),
+    responses=problems(403, 404, 422, 503),
     openapi_extra=needs("write"),
 )
 def start_job(
@@ -55,22 +55,22 @@ def start_job(
     """Index what the server can read. Answers at once; listing, hashing and embedding go on behind it."""
     parts.catalog.collection(name)
     check_sources(body.sources, settings.source_roots)
-    job = parts.indexer.begin(
-        body.sources,
-        name,
-        copy=body.copy_originals,
-        prune=body.prune,
-        prune_limit=body.limit(),
-        id_prefix=body.id_prefix,
-        moved_from=body.moved_from,
-        roots=settings.source_roots,
-    )
-    request.scope["job_id"] = job.id
-    response.headers["Location"] = job_url(job.id, root)
-    answer = answer_of(parts, job, root)
-    # A daemon thread: reading a source takes hours, and must hold neither a request nor a shutdown.
-    Thread(target=_register, args=(parts, job.id), name=f"register-{job.id}", daemon=True).start()
-    return answer
+    listings: Listings = request.app.state.listings
+    with listings.place() as enter:
+        job = parts.indexer.begin(
+            body.sources,
+            name,
+            copy=body.copy_originals,
+            prune=body.prune,
+            prune_limit=body.limit(),
+            id_prefix=body.id_prefix,
+            moved_from=body.moved_from,
+            roots=settings.source_roots,
+        )
+        request.scope["job_id"] = job.id
+        response.headers["Location"] = job_url(job.id, root)
+        enter(job.id)
+        return answer_of(parts, job, root)
 
 
 @router.get("/jobs", responses=problems(404, 422), openapi_extra=needs("read"))
@@ -212,10 +212,12 @@ class _Stream(EventSourceResponse):
             await super().__call__(scope, receive, send)
 
 
-def _register(parts: ApiParts, job_id: str) -> None:
+def register(parts: ApiParts, job_id: str) -> None:
+    """List the sources of a job whose turn has come; nothing when that was done or called off meanwhile."""
     try:
-        parts.indexer.register(job_id)
-    except ConflictError as error:
+        if parts.catalog.job(job_id).state == "registering":
+            parts.indexer.register(job_id)
+    except (ConflictError, NotFoundError) as error:
         log.warning("%s", printable(str(error)), extra={"job_id": job_id})
     except Exception:
         log.exception("A server-side job ended early.", extra={"job_id": job_id})

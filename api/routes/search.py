@@ -18,7 +18,7 @@ from sightline.api.schemas.common import Answer
 from sightline.api.schemas.rerank import RerankAnswer, RerankBody, RerankedAnswer, StoredDocument
 from sightline.api.schemas.search import SearchAnswer, SearchBody, search_answer
 from sightline.api.settings import ApiSettings
-from sightline.api.web_documents import fetch_documents
+from sightline.api.web_documents import fetch_documents, pointer_of
 from sightline.records import (
     PendingImage,
     RerankDocument,
@@ -109,7 +109,9 @@ def documents_of(
     return tuple(
         StoredImage(document.collection, document.id)
         if isinstance(document, StoredDocument)
-        else PendingImage(partial(pictures.rgb, index, partial(bytes_of, body, index, fetched)))
+        else PendingImage(
+            partial(pictures.rgb, index, pointer_of(body, index), partial(bytes_of, body, index, fetched))
+        )
         for index, document in enumerate(body.documents)
     )
 
@@ -118,7 +120,7 @@ def bytes_of(body: RerankBody, index: int, fetched: Mapping[int, bytes]) -> byte
     """The bytes of a document that came with the request, or were ``fetched`` for it."""
     document = body.documents[index]
     assert not isinstance(document, StoredDocument)
-    return fetched[index] if index in fetched else data_of(document.uris()[0], f"/documents/{index}")
+    return fetched[index] if index in fetched else data_of(document.uris()[0], pointer_of(body, index))
 
 
 def _echo(body: RerankBody, index: int) -> dict[str, str] | None:

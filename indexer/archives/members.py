@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,13 +16,13 @@ _MOST_GROWTH: Final = 200
 class Member:
     """One file of an archive.
 
-    ``fetch`` gives its bytes, at any time and from any thread, as long as it is held. ``refusal`` says why it
-    is not to be fetched at all.
+    ``pieces`` gives its bytes, at most so many at once, at any time and from any thread, as long as it is
+    held. ``refusal`` says why they are not to be asked for at all.
     """
 
     name: str
     size: int
-    fetch: Callable[[], bytes]
+    pieces: Callable[[int], Iterator[bytes]]
     refusal: ImageRejected | None = None
 
 

@@ -20,6 +20,7 @@ from sightline.indexer.installations import installations_in, lies_in_one
 from sightline.indexer.items import Listed, SourceItem, SourceProblem
 from sightline.indexer.roots import ANYWHERE, ARCHIVE_MARK, Roots
 
+PIECE: Final = 1 << 20
 _TAR_ENDINGS: Final = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tbz", ".tar.xz", ".txz")
 
 
@@ -50,10 +51,17 @@ def iter_archive(path: str, label: str, max_bytes: int, roots: Roots = ANYWHERE)
 
 
 def read_member(path: str, name: str, max_bytes: int, roots: Roots = ANYWHERE) -> bytes:
-    """The bytes of the first member of that name.
+    """The bytes of the first member of that name. Raises as `member_pieces`."""
+    return b"".join(member_pieces(path, name, max_bytes, roots, most=max_bytes))
+
+
+def member_pieces(
+    path: str, name: str, max_bytes: int, roots: Roots = ANYWHERE, *, most: int = PIECE
+) -> Iterator[bytes]:
+    """The bytes of the first member of that name, at most ``most`` at once.
 
     Raises:
-        ImageRejected: ``unreadable``, or what is wrong with the member.
+        ImageRejected: ``unreadable``, or what is wrong with the member; perhaps after some of its bytes.
     """
     try:
         with closing(_members(path, max_bytes, roots)) as members:
@@ -62,7 +70,8 @@ def read_member(path: str, name: str, max_bytes: int, roots: Roots = ANYWHERE) -
                     refusal = _refusal(member, max_bytes)
                     if refusal is not None:
                         raise refusal
-                    return _fetch(member)
+                    yield from _pieces(member, most)
+                    return
     except SourceError as error:
         raise ImageRejected("unreadable", str(error)) from error
     raise ImageRejected("unreadable", f"{readable(path)} has no member {name}.")
@@ -90,15 +99,21 @@ def _refusal(member: Member, max_bytes: int) -> ImageRejected | None:
 
 
 def _fetch(member: Member) -> bytes:
+    return b"".join(_pieces(member, max(1, member.size)))
+
+
+def _pieces(member: Member, most: int) -> Iterator[bytes]:
     """Whatever a damaged archive raises is one rejection."""
+    left = member.size
     try:
-        data = member.fetch()
+        for piece in member.pieces(most):
+            left -= len(piece)
+            yield piece
     except ImageRejected:
         raise
     except EOFError as error:
         raise ImageRejected("truncated", f"The archive breaks off inside of {member.name}.") from error
     except Exception as error:  # BadZipFile, zlib.error, LZMAError, NotImplementedError, struct.error, …
         raise ImageRejected("unreadable", f"{member.name} cannot be unpacked: {error}.") from error
-    if len(data) != member.size:
+    if left:
         raise ImageRejected("truncated", f"The archive breaks off inside of {member.name}.")
-    return data

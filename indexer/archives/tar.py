@@ -22,6 +22,7 @@ from sightline.indexer.roots import ANYWHERE, Roots
 
 _IN_MEMORY: Final = 16 << 20
 """Larger members of a compressed archive wait in a temporary file until they are read."""
+Pieces = Callable[[int], Iterator[bytes]]
 _COMPRESSED: Final = ((b"\x1f\x8b", gzip.open), (b"BZh", bz2.open), (b"\xfd7zXZ\0", lzma.open))
 
 
@@ -40,8 +41,8 @@ def tar_members(path: str, max_bytes: int, roots: Roots = ANYWHERE) -> Generator
             if stream is None:
                 with StrictTarFile.open(fileobj=file, mode="r:") as archive:
                     for info in _files(archive):
-                        fetch = partial(_read_at, path, roots, info.offset_data, info.size)
-                        yield _member(info, fetch)
+                        pieces = partial(_read_at, path, roots, info.offset_data, info.size)
+                        yield _member(info, pieces)
             else:
                 with StrictTarFile.open(fileobj=stream, mode="r|") as archive:
                     for info in _files(archive):
@@ -107,30 +108,37 @@ def _files(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
             yield info
 
 
-def _member(info: tarfile.TarInfo, fetch: Callable[[], bytes]) -> Member:
+def _member(info: tarfile.TarInfo, pieces: Pieces) -> Member:
     name = member_name(readable(info.name))
     refusal = None
     if not info.isreg() or info.issparse():
         detail = f"{name} is a link, a device or a sparse file; those are not followed."
         refusal = ImageRejected("unsupported", detail)
-    return Member(name, info.size, fetch, refusal)
+    return Member(name, info.size, pieces, refusal)
 
 
-def _kept(archive: tarfile.TarFile, info: tarfile.TarInfo, max_bytes: int) -> Callable[[], bytes]:
+def _kept(archive: tarfile.TarFile, info: tarfile.TarInfo, max_bytes: int) -> Pieces:
     """The member's bytes out of the stream, which passes by only once."""
     stream = archive.extractfile(info) if info.isreg() and not info.issparse() else None
     if stream is None or info.size > max_bytes:
-        return bytes
+        return lambda most: iter(())
     if info.size <= _IN_MEMORY:
         data = stream.read()
-        return lambda: data
+        return lambda most: (data[at : at + most] for at in range(0, len(data), most))
     waiting = tempfile.TemporaryFile()  # noqa: SIM115  (closed when the member is forgotten)
     shutil.copyfileobj(stream, waiting)
     waiting.flush()
-    return lambda: os.pread(waiting.fileno(), info.size, 0)
+    return lambda most: _pieces(waiting, 0, info.size, most)
 
 
-def _read_at(path: str, roots: Roots, offset: int, size: int) -> bytes:
+def _read_at(path: str, roots: Roots, offset: int, size: int, most: int) -> Iterator[bytes]:
     with open_file(path, roots) as file:
-        file.seek(offset)
-        return file.read(size)
+        yield from _pieces(file, offset, size, most)
+
+
+def _pieces(file: IO[bytes], offset: int, size: int, most: int) -> Iterator[bytes]:
+    """``size`` bytes from ``offset`` on, or as many as there are; without moving the file's place."""
+    end = offset + size
+    while offset < end and (piece := os.pread(file.fileno(), min(most, end - offset), offset)):
+        offset += len(piece)
+        yield piece

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import zipfile
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from functools import partial
 from threading import Lock
 from typing import BinaryIO, Final
@@ -41,8 +41,8 @@ def zip_members(path: str, roots: Roots = ANYWHERE) -> Generator[Member, None, N
                 raise SourceError(
                     f"{readable(path)} unpacks to more than its size can explain; it is a ZIP bomb."
                 )
-        fetch = partial(_fetch, archive, info, lock)
-        yield Member(member_name(info.filename), info.file_size, fetch, refusal)
+        pieces = partial(_pieces, archive, info, lock)
+        yield Member(member_name(info.filename), info.file_size, pieces, refusal)
 
 
 def zip_names(path: str, roots: Roots = ANYWHERE) -> list[str]:
@@ -100,12 +100,13 @@ def _refusal(info: zipfile.ZipInfo) -> ImageRejected | None:
     return None
 
 
-def _fetch(archive: zipfile.ZipFile, info: zipfile.ZipInfo, lock: Lock) -> bytes:
-    """Bytes with their CRC checked. The lock: zipfile counts its open members without one."""
+def _pieces(archive: zipfile.ZipFile, info: zipfile.ZipInfo, lock: Lock, most: int) -> Iterator[bytes]:
+    """Bytes with their CRC checked after the last. The lock: zipfile counts its open members without one."""
     with lock:
         member = archive.open(info)
     try:
-        return member.read()  # zipfile stops at the declared size
+        while piece := member.read(most):  # zipfile stops at the declared size
+            yield piece
     finally:
         with lock:
             member.close()

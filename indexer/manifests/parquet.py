@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 from sightline.errors import SourceError
 from sightline.indexer.files import open_file, readable
+from sightline.indexer.manifests.parquet_bounds import (
+    BATCH_BYTES,
+    check_unpacked,
+    text_columns,
+    unpacked_bytes,
+)
 from sightline.indexer.manifests.rows import Row
 from sightline.indexer.roots import ANYWHERE, Roots
 
@@ -33,8 +40,7 @@ def parquet_rows(path: str, roots: Roots = ANYWHERE) -> Iterator[Row]:
         ) from None
     line = 0
     try:
-        with open_file(path, roots) as opened, pyarrow.parquet.ParquetFile(opened) as file:
-            _check(file.schema_arrow, path)
+        with open_file(path, roots) as opened, _opened(opened, path) as file:
             for batch in file.iter_batches(_BATCH, use_threads=False):
                 for row in _rows(batch, line):
                     line += 1
@@ -42,6 +48,17 @@ def parquet_rows(path: str, roots: Roots = ANYWHERE) -> Iterator[Row]:
     except (pyarrow.ArrowException, OSError) as error:
         said = str(error).splitlines()[0]
         raise SourceError(f"{readable(path)} cannot be read as a Parquet file: {said}.") from error
+
+
+def _opened(opened: BinaryIO, path: str) -> Any:
+    """Checked; its texts stay in their dictionaries."""
+    import pyarrow.parquet
+
+    plain = pyarrow.parquet.ParquetFile(opened)
+    metadata = plain.metadata
+    _check(plain.schema_arrow, path)
+    check_unpacked(metadata, os.fstat(opened.fileno()).st_size, path)
+    return pyarrow.parquet.ParquetFile(opened, metadata=metadata, read_dictionary=text_columns(metadata))
 
 
 def _check(schema: Any, path: str) -> None:
@@ -62,6 +79,12 @@ def _check(schema: Any, path: str) -> None:
 
 def _rows(batch: Any, before: int) -> Iterator[Row]:
     """The rows of a batch, whose first stands after so many. One that Python cannot express is a fault."""
+    if sum(unpacked_bytes(column) for column in batch.columns) > BATCH_BYTES:
+        for at in range(batch.num_rows if batch.num_rows > 1 else 0):
+            yield from _rows(batch.slice(at, 1), before + at)
+        if batch.num_rows == 1:
+            yield Row(before + 1, fault=f"it holds more than {BATCH_BYTES:,} bytes")
+        return
     batch = batch.cast(_coarse_schema(batch.schema), safe=False)
     try:
         yield from [_row(before + at, cells) for at, cells in enumerate(batch.to_pylist(), 1)]
@@ -79,7 +102,13 @@ def _coarse_schema(schema: Any) -> Any:
     """Without nanoseconds, which neither Python's times nor most tools have."""
     import pyarrow
 
-    return pyarrow.schema([field.with_type(_coarse(field.type)) for field in schema])
+    coarse = {field.name: _coarse(field.type) for field in schema}
+    return pyarrow.schema(
+        [
+            field if coarse[field.name] == field.type else field.with_type(coarse[field.name])
+            for field in schema
+        ]
+    )
 
 
 def _coarse(kind: Any) -> Any:

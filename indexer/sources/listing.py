@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from sightline.errors import ImageRejected, NotFoundError, SourceError, UnavailableError
 from sightline.fetching.schemes import is_web
-from sightline.indexer.archives.reading import is_archive, iter_archive, read_member
+from sightline.indexer.archives.reading import is_archive, iter_archive, member_pieces, read_member
 from sightline.indexer.files import (
     absolute,
     local_path,
@@ -136,6 +136,22 @@ def read_uri(
     if not os.path.isabs(path):
         raise ImageRejected("unreadable", f"{uri} is no absolute address.")
     return read_member(path, member, max_bytes, roots) if mark else read_local(path, max_bytes, roots)
+
+
+def member_uri_pieces(uri: str, max_bytes: int, roots: Roots = ANYWHERE) -> Iterator[bytes]:
+    """The bytes of a member of an archive on this machine, by its address; never whole in memory.
+
+    Raises:
+        ImageRejected: as `read_uri`, and also for any other address.
+    """
+    scheme = scheme_of(uri)
+    archive, mark, member = uri.partition(ARCHIVE_MARK)
+    if scheme not in (None, "file"):
+        raise ImageRejected("unreadable", f"{uri} is remote; remote pictures are not fetched.")
+    path = local_path(archive)
+    if not (mark and os.path.isabs(path)):
+        raise ImageRejected("unreadable", f"{uri} is no absolute address.")
+    return member_pieces(path, member, max_bytes, roots)
 
 
 def _in_folder(found: Iterator[FoundFile | SourceProblem], how: Reading) -> Iterator[Listed]:

@@ -73,10 +73,12 @@ def read_remote(url: str, max_bytes: int) -> bytes:
     try:
         _check(url)
         file_system, path = _open(url)
-        size = int(file_system.info(path).get("size") or 0)
-        if size > max_bytes:
-            raise too_many_bytes(url, size, max_bytes)
-        return bytes(file_system.cat_file(path))
+        size = file_system.info(path).get("size")
+        # A driver that does not know it is not asked for all at once.
+        data = _read_at_most(file_system, path, max_bytes + 1) if size is None else b""
+        if max(len(data), size or 0) > max_bytes:
+            raise too_many_bytes(url, max(len(data), size or 0), max_bytes)
+        return data if size is None else bytes(file_system.cat_file(path))
     except ImageRejected:
         raise
     except SourceError as error:
@@ -97,6 +99,11 @@ def _open(url: str) -> tuple[Any, str]:
 
     file_system, path = fsspec.core.url_to_fs(url)
     return file_system, str(path)
+
+
+def _read_at_most(file_system: Any, path: str, most: int) -> bytes:
+    with file_system.open(path, "rb") as file:
+        return bytes(file.read(most))
 
 
 def _item(file_system: Any, path: str, name: str, max_bytes: int) -> SourceItem:

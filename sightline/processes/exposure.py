@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import socket
-from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
+from sightline.api.clients import is_here
 from sightline.errors import InputError
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ def check_exposure(listener: socket.socket, settings: Settings) -> str | None:
         InputError: they would be, and nobody insisted.
     """
     address = listener.getsockname()[0]
-    if settings.api.key is not None or is_this_machine(address) or has_keys(settings):
+    if settings.api.key is not None or is_here(address) or has_keys(settings):
         return None
     if not settings.api.insecure:
         raise InputError(
@@ -40,9 +40,3 @@ def has_keys(settings: Settings) -> bool:
         return False
     with open_installation(settings) as services:
         return services.catalog.known_keys().ever
-
-
-def is_this_machine(address: str) -> bool:
-    """Whether only this machine reaches what listens on this IP address."""
-    found = ip_address(address.partition("%")[0])
-    return found.is_loopback

@@ -20,6 +20,7 @@ def main() -> None:
     app = FastAPI()
     settings = ApiSettings(max_connections=1000, max_connections_per_address=1000, header_seconds=1000.0)
     app.state.parts = SimpleNamespace(settings=settings)
+    app.state.metrics = SimpleNamespace(count_refusal=lambda status: None)
     app.add_api_route("/livez", lambda: "well")
     with running(app) as url:
         print(url, flush=True)

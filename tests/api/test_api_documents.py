@@ -61,7 +61,7 @@ def test_two_requests_full_of_slow_pictures_do_not_hold_up_a_third() -> None:
     def request(data: bytes, count: int) -> None:
         pictures = shared.of_request()
         for index in range(count):
-            pictures.rgb(index, given(data))
+            pictures.rgb(index, f"/documents/{index}", given(data))
 
     with ThreadPoolExecutor(3) as pool:
         hostile = [pool.submit(request, data, 5) for data in gates.open]
@@ -107,10 +107,10 @@ def test_all_pictures_of_a_request_share_its_processor_time_and_its_pixels() -> 
     gates = Gates(cpu_seconds=2.0, side=100)
     settings = replace(SETTINGS, document_seconds=5.0, max_document_pixels=60_000)
     pictures = DocumentDecoding(gates, settings).of_request()
-    pictures.rgb(0, given(b"a"))
-    pictures.rgb(1, given(b"b"))
+    pictures.rgb(0, "/documents/0", given(b"a"))
+    pictures.rgb(1, "/documents/1", given(b"b"))
     with pytest.raises(Problem, match=r"5 seconds of .*SIGHTLINE_API__DOCUMENT_SECONDS") as caught:
-        pictures.rgb(2, given(b"c"))
+        pictures.rgb(2, "/documents/2", given(b"c"))
     assert caught.value.status == 422
     assert [(one.pixels, one.seconds) for one in gates.allowed] == [(60_000, 5), (50_000, 3), (40_000, 1)]
 
@@ -119,10 +119,10 @@ def test_patience_is_spent_by_waiting_and_decoding_alone() -> None:
     moments: Iterator[float] = iter([0.0, 20.0, 1000.0, 1011.0, 2000.0, 2000.0])
     shared = DocumentDecoding(Gates(), replace(SETTINGS, decoders=1), clock=lambda: next(moments))
     pictures = shared.of_request()
-    pictures.rgb(0, given(b"a"))  # 20 of 30 seconds
-    pictures.rgb(1, given(b"b"))  # the rest
+    pictures.rgb(0, "/documents/0", given(b"a"))  # 20 of 30 seconds
+    pictures.rgb(1, "/documents/1", given(b"b"))  # the rest
     with pytest.raises(DeadlineError):
-        pictures.rgb(2, given(b"c"))
+        pictures.rgb(2, "/documents/2", given(b"c"))
 
 
 def test_nothing_is_decoded_for_a_client_that_has_hung_up() -> None:
@@ -132,7 +132,7 @@ def test_nothing_is_decoded_for_a_client_that_has_hung_up() -> None:
     def work() -> None:
         client_gone.set(gone)
         with pytest.raises(AbandonedError):
-            DocumentDecoding(gates, SETTINGS).of_request().rgb(0, given(b"a"))
+            DocumentDecoding(gates, SETTINGS).of_request().rgb(0, "/documents/0", given(b"a"))
 
     copy_context().run(work)
     assert gates.begun == []

@@ -5,10 +5,18 @@ from __future__ import annotations
 import hashlib
 import os
 import random
+import tarfile
+import threading
 import time
+import tracemalloc
+import zipfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from io import BytesIO
 from pathlib import Path
+from typing import BinaryIO, ClassVar, cast
 
 import httpx
 import psutil
@@ -19,10 +27,11 @@ from sightline.api.app import create_app
 from sightline.api.server import running
 from sightline.errors import ImageRejected
 from sightline.imaging import IsolatedDecoder
-from sightline.indexer.opened_originals import SETTLED_SECONDS, Opener
+from sightline.indexer.opened_originals import SETTLED_SECONDS, OpenedOriginal, Opener
+from sightline.indexer.originals import Originals
 from sightline.settings import Settings
 from sightline.store.blobs import BlobStore
-from sightline.store.records import COPIED
+from sightline.store.records import COPIED, Image
 from sightline.wiring import Installation
 from tests.api.conftest import installation
 from tests.api.installation import png, problem, upload
@@ -183,6 +192,85 @@ def test_stored_originals_are_opened_wherever_the_store_is(url: str, tmp_path: P
         Opener(blobs, max_bytes=10).open(f"{COPIED}{sha256}", sha256)
 
 
+def archive_of(kind: str, folder: Path, data: bytes) -> Path:
+    """An archive with one member, ``a.png``."""
+    path = folder / f"archive.{kind}"
+    if kind == "zip":
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as made:
+            made.writestr("a.png", data)
+    else:
+        info = tarfile.TarInfo("a.png")
+        info.size = len(data)
+        with tarfile.open(path, "w:gz" if kind == "tgz" else "w") as made:
+            made.addfile(info, BytesIO(data))
+    return path
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar", "tgz"])
+def test_a_member_of_an_archive_is_never_whole_in_memory(kind: str, tmp_path: Path) -> None:
+    data = os.urandom(64 << 10) * 768  # 48 MB
+    uri = f"{archive_of(kind, tmp_path, data)}!/a.png"
+    sha256 = hashlib.sha256(data).hexdigest()
+    blobs = BlobStore(tmp_path / "store")
+    tracemalloc.start()
+    try:
+        opened = Opener(blobs, max_bytes=len(data)).open(uri, sha256)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    print(f"{kind}: {peak / 2**20:.1f} MB for {len(data) >> 20} MB")
+    assert peak < 8 << 20
+    assert opened.read(len(data) - 7, 7) == data[-7:]
+    assert opened.size == len(data)
+    opened.close()
+    with pytest.raises(ImageRejected, match="the limit is"):
+        Opener(blobs, max_bytes=len(data) - 1).open(uri, sha256)
+    with pytest.raises(ImageRejected) as caught:
+        Opener(blobs, max_bytes=len(data)).open(uri, hashlib.sha256(b"").hexdigest())
+    assert caught.value.reason == "changed"
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar", "tgz"])
+def test_damage_of_an_archive_is_said_when_its_member_is_opened(kind: str, tmp_path: Path) -> None:
+    data = os.urandom(3 << 20)
+    path = archive_of(kind, tmp_path, data)
+    with path.open("r+b") as file:
+        file.seek(2 << 20)
+        file.write(bytes(100))
+    with pytest.raises(ImageRejected) as caught:
+        Opener(BlobStore(tmp_path / "store"), len(data)).open(
+            f"{path}!/a.png", hashlib.sha256(data).hexdigest()
+        )
+    assert caught.value.reason in ("unreadable", "truncated", "changed")
+
+
+class Counted(BytesIO):
+    """What an object store opens: no file of this machine. Notes how much is asked for at once."""
+
+    asked: ClassVar[list[int]] = []
+
+    def read(self, size: int | None = -1) -> bytes:
+        self.asked.append(-1 if size is None else size)
+        return super().read(size)
+
+
+class Far(BlobStore):
+    """A store elsewhere."""
+
+    def open(self, sha256: str) -> BinaryIO:
+        return Counted(self.get(sha256))
+
+
+def test_an_original_in_an_object_store_is_read_piece_by_piece(tmp_path: Path) -> None:
+    blobs, data = Far(tmp_path / "store"), os.urandom(5 << 20)
+    sha256 = blobs.put(data)
+    Counted.asked.clear()
+    Opener(blobs, max_bytes=10 << 20).open(f"{COPIED}{sha256}", sha256).close()
+    assert min(Counted.asked) > 0
+    assert max(Counted.asked) <= 1 << 20
+    assert len(Counted.asked) >= 5
+
+
 @pytest.fixture
 def large(settings: Settings, api_decoder: IsolatedDecoder, tmp_path: Path) -> Iterator[str]:
     """The address of an original of 100 MB: a picture, and zeros behind it."""
@@ -218,6 +306,38 @@ def test_slow_readers_of_a_large_original_cost_little_memory(large: str) -> None
         for part in answer.iter_raw():
             whole.update(part)
     assert whole.hexdigest() == answer.headers["etag"].strip('"')
+
+
+@dataclass
+class Slow:
+    """Originals on a disk that hangs until it may go on."""
+
+    originals: Originals
+    may_go_on: threading.Event = field(default_factory=threading.Event)
+    begun: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
+
+    def open(self, image: Image) -> OpenedOriginal:
+        self.begun.release()
+        assert self.may_go_on.wait(BOUND)
+        return self.originals.open(image)
+
+
+def test_originals_on_a_disk_that_hangs_hold_up_no_thumbnail(
+    services: Installation, filled: TestClient
+) -> None:
+    (record,) = [item for item in filled.get(IMAGES).json()["items"] if item["id"] == "red"]
+    slow = Slow(services.originals)
+    app = create_app(replace(services.api_parts, originals=cast(Originals, slow)))
+    with running(app) as url, ThreadPoolExecutor(8) as pool:
+        try:
+            asked = [pool.submit(httpx.get, url + record["file_url"], timeout=BOUND) for _ in range(6)]
+            assert all(slow.begun.acquire(timeout=BOUND) for _ in range(2))
+            shown = httpx.get(url + record["thumbnail_url"], timeout=BOUND / 4)
+            assert shown.headers["content-type"] == "image/webp"
+            assert not slow.begun.acquire(blocking=False)  # the other four have no thread
+        finally:
+            slow.may_go_on.set()
+        assert {answer.result(BOUND).content for answer in asked} == {png("red")}
 
 
 def test_no_file_is_left_open(large: str) -> None:

@@ -93,6 +93,19 @@ def test_what_is_no_picture_is_refused_loudly(library: TestClient, document: Any
     assert "tag:" not in body["errors"][0]["pointer"]
 
 
+@pytest.mark.parametrize("data", ["data:image/png;base64,!", "data:image/png", "data:,nothing"])
+def test_a_document_that_is_no_picture_is_named_by_where_it_stands(library: TestClient, data: str) -> None:
+    part = {"content": [{"type": "image_url", "image_url": {"url": data}}]}
+    for document, pointer in (
+        (data, "#/documents/1"),
+        ({"image": data}, "#/documents/1/image"),
+        (part, "#/documents/1/content/0/image_url/url"),
+    ):
+        documents = [{"image": uri("red")}, document]
+        body = problem(library.post("/v1/rerank", json={"query": "red", "documents": documents}), 422)
+        assert body["errors"][0]["pointer"] == pointer
+
+
 def test_what_is_not_stored_is_404(library: TestClient) -> None:
     for document in ({"id": "nobody", "collection": "pictures"}, {"id": "red", "collection": "nothing"}):
         problem(library.post("/v1/rerank", json={"query": "red", "documents": [document]}), 404)

@@ -205,3 +205,25 @@ def test_a_listing_that_ends_its_process_each_time_is_given_up(world: World) -> 
     assert step(resumption(world, str(world.pictures))) == 1
     assert world.catalog.job(job).state == "failed"
     assert "ended before it was done" in str(world.catalog.job(job).detail)
+
+
+def test_of_many_listings_that_died_few_are_taken_up_at_once(world: World) -> None:
+    world.draw(3)
+    jobs = [begun(world, by_a_server=True) for _ in range(10)]
+    time.sleep(0.6)
+    may_end = threading.Event()
+
+    def register(job_id: str) -> None:
+        may_end.wait(60)
+        world.indexer.register(job_id)
+
+    server = Resumption(world.catalog, register, [str(world.pictures)], seconds=0.5)
+    threads = server.step()
+    more = server.step()
+    may_end.set()
+    for thread in threads:
+        thread.join(timeout=60)
+    assert (len(threads), more) == (4, [])
+    until("the rest to be taken up", lambda: bool(step(server)) or not world.catalog.unsealed_jobs(), 30)
+    until("all to be listed", lambda: step(server) == 0 and not world.catalog.unsealed_jobs(), 30)
+    assert {world.catalog.job(job).state for job in jobs} <= {"running", "done"}

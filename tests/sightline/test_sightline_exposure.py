@@ -12,9 +12,10 @@ import urllib.request
 
 import pytest
 
+from sightline.api.clients import is_here
 from sightline.api.settings import ApiSettings
 from sightline.errors import InputError
-from sightline.processes.exposure import check_exposure, is_this_machine
+from sightline.processes.exposure import check_exposure
 from sightline.processes.serve import listen
 from sightline.settings import Settings, environment
 from sightline.store.issuing import issue
@@ -86,7 +87,7 @@ def status_of(url: str, host: str) -> int:
 
 
 def test_this_machine_is_what_the_bound_address_says() -> None:
-    for address in ("127.0.0.1", "127.9.9.9", "::1", "::1%lo"):
-        assert is_this_machine(address)
-    for address in ("0.0.0.0", "::", "10.0.0.1", "fe80::1%eth0", "192.168.1.1"):
-        assert not is_this_machine(address)
+    for address in ("127.0.0.1", "127.9.9.9", "::1", "::1%lo", "::ffff:127.0.0.1"):
+        assert is_here(address)
+    for address in ("0.0.0.0", "::", "10.0.0.1", "fe80::1%eth0", "192.168.1.1", "::ffff:10.0.0.1"):
+        assert not is_here(address)
