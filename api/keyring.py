@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from anyio import CapacityLimiter, to_thread
@@ -46,13 +46,18 @@ class Ring:
 
 
 class Keyring:
-    """Reads the keys when what is known is too old, and writes their last use behind the requests' backs."""
+    """Reads the keys when what is known is too old, and writes their last use behind the requests' backs.
+
+    It believes one catalog, the one that it read first: another one in its place may have no keys at all.
+    """
 
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
         self._lock = threading.Lock()
         self._limiter = CapacityLimiter(THREADS)
         self._ring: Ring | None = None
+        self._installation: str | None = None
+        self._refused: frozenset[str] = frozenset()
         self._failure: tuple[float, UnavailableError] | None = None
         self._away = False
         self._uses = Uses(catalog)
@@ -75,6 +80,17 @@ class Keyring:
         with self._lock:
             self._ring = None
 
+    def refuse(self, name: str) -> bool:
+        """Until it ends, this process takes the key of this name for a revoked one; False: it knows none."""
+        with self._lock:
+            ring = self._ring
+            found = {key.id for key in ring.keys.values() if key.name == name} if ring is not None else set()
+            self._refused |= found
+            if ring is not None:
+                good = {key_id: key for key_id, key in ring.keys.items() if key_id not in found}
+                self._ring = replace(ring, keys=good)
+        return bool(found)
+
     def used(self, key_id: str, ring: Ring) -> None:
         """Note that a key opened something; returns at once."""
         self._uses.note(key_id, ring.time())
@@ -88,13 +104,24 @@ class Keyring:
                 raise self._failure[1]
             asked = time.monotonic()
             try:
-                known: KnownKeys = self._catalog.known_keys()
+                known = self._known()
             except UnavailableError as error:
                 self._failed(asked, error)
                 raise
             self._away = False
-            self._ring = Ring(asked, known.now, known.ever, {key.id: key for key in known.keys})
+            good = {key.id: key for key in known.keys if key.id not in self._refused}
+            self._ring = Ring(asked, known.now, known.ever, good)
             return self._ring
+
+    def _known(self) -> KnownKeys:
+        known: KnownKeys = self._catalog.known_keys()
+        if self._installation not in (None, known.installation):
+            raise UnavailableError(
+                "The catalog is another one than at the start, so nobody is let in by it: restart this "
+                "server, or put back the one that was there."
+            )
+        self._installation = known.installation
+        return known
 
     def _failed(self, asked: float, error: UnavailableError) -> None:
         """What is known stays known, unless it was old already when the catalog went away."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import MISSING, fields
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any, Self
 
 from pydantic import (
@@ -19,6 +19,7 @@ from pydantic import (
 
 from sightline.errors import InputError
 from sightline.records import Doc, parameters
+from sightline.store.moments import moment_at
 from sightline.store.values import COLLECTION_NAME, check_image_id, check_json, check_text
 
 MOST_UNKNOWN = 20
@@ -107,7 +108,7 @@ ImageId = Annotated[str, AfterValidator(image_id)]
 
 
 def _moment(value: Any) -> Any:
-    return datetime.fromtimestamp(value, UTC) if isinstance(value, float) else value
+    return moment_at(value) if isinstance(value, float) else value
 
 
 Moment = Annotated[datetime, BeforeValidator(_moment)]
