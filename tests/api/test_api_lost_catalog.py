@@ -36,12 +36,12 @@ def stays_shut(client: TestClient) -> None:
 
     def is_stale() -> bool:
         with ThreadPoolExecutor(12) as pool:
-            seen.update(pool.map(ask, range(24)))
+            seen.update(pool.map(ask, range(24), timeout=60))
         return 503 in seen
 
     assert eventually(is_stale, 10 * FRESH_SECONDS)
     with ThreadPoolExecutor(12) as pool:
-        seen.update(pool.map(ask, range(24)))
+        seen.update(pool.map(ask, range(24), timeout=60))
     assert seen <= {401, 503}
     assert client.post("/v1/keys", json=EVIL).status_code in (401, 503)
 
