@@ -34,8 +34,8 @@ from sightline.api.throttle import Throttle
 from sightline.indexer.listings import Listings
 
 FILE_THREADS = 2
-"""Of each kind: thumbnails, pieces of originals that are sent, originals that are read to their end to compare
-them with their SHA-256, and pages without a query. Originals may lie on a disk that hangs; nothing else waits.
+"""Of each kind: thumbnails, pieces of originals that are sent, originals that are read to their end to be
+compared with their SHA-256, and pages without a query. A disk that hangs holds up one kind only.
 """
 TOO_MANY_FOLLOWERS = "Too many clients follow jobs now; ask for the job itself, or come again."
 HERE = Path(__file__).parent

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from sightline.errors import SightlineError, UnavailableError
@@ -58,13 +58,18 @@ class Question:
 
 
 class Keyring:
-    """Reads the keys when what is known is too old, and writes their last use behind the requests' backs."""
+    """Reads the keys when what is known is too old, and writes their last use behind the requests' backs.
+
+    It believes one catalog, the one that it read first: another one in its place may have no keys at all.
+    """
 
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
         self._lock = threading.Lock()
         self._ring: Ring | None = None
         self._question: Question | None = None
+        self._installation: str | None = None
+        self._refused: frozenset[str] = frozenset()
         self._away = False
         self._uses = Uses(catalog)
 
@@ -99,6 +104,17 @@ class Keyring:
         with self._lock:
             self._ring = self._question = None
 
+    def refuse(self, name: str) -> bool:
+        """Until it ends, this process takes the key of this name for a revoked one; False: it knows none."""
+        with self._lock:
+            ring = self._ring
+            found = {key.id for key in ring.keys.values() if key.name == name} if ring is not None else set()
+            self._refused |= found
+            if ring is not None:
+                good = {key_id: key for key_id, key in ring.keys.items() if key_id not in found}
+                self._ring = replace(ring, keys=good)
+        return bool(found)
+
     def used(self, key_id: str, ring: Ring) -> None:
         """Note that a key opened something; returns at once."""
         self._uses.note(key_id, ring.time())
@@ -113,16 +129,27 @@ class Keyring:
 
     def _ask(self, question: Question) -> None:
         try:
-            known: KnownKeys = self._catalog.known_keys()
+            known = self._known()
         except BaseException as error:
             self._failed(question, error)
             question.answer.set_exception(error)
             return
-        ring = Ring(question.asked, known.now, known.ever, {key.id: key for key in known.keys})
         with self._lock:
+            good = {key.id: key for key in known.keys if key.id not in self._refused}
+            ring = Ring(question.asked, known.now, known.ever, good)
             if self._question is question:  # else a key was changed meanwhile
                 self._ring, self._away = ring, False
         question.answer.set_result(ring)
+
+    def _known(self) -> KnownKeys:
+        known: KnownKeys = self._catalog.known_keys()
+        if self._installation not in (None, known.installation):
+            raise UnavailableError(
+                "The catalog is another one than at the start, so nobody is let in by it: restart this "
+                "server, or put back the one that was there."
+            )
+        self._installation = known.installation
+        return known
 
     def _failed(self, question: Question, error: BaseException) -> None:
         """What is known stays known, unless it was old already when the catalog went away."""

@@ -7,8 +7,10 @@ SQL or FAISS.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, is_dataclass, replace
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
@@ -236,12 +238,36 @@ def _read_group(name: str, group: type, raw: Mapping[str, Any]) -> dict[str, Any
         raise ValueError(
             f"There is no setting {PREFIX}{name.upper()}__{unknown[0].upper()}; see docs/settings.md."
         )
-    return {item: _read(hints[item], value) for item, value in raw.items()}
+    prefix = f"{PREFIX}{name.upper()}__"
+    return {item: _read(f"{prefix}{item.upper()}", hints[item], value) for item, value in raw.items()}
 
 
-def _read(kind: Any, value: Any) -> Any:
+def _read(variable: str, kind: Any, value: Any) -> Any:
     if not isinstance(value, str):
         return value
     if get_origin(kind) in (tuple, list, frozenset):
-        return tuple(part.strip() for part in value.split(",") if part.strip())
+        return _read_list(variable, value)
     return None if value == "" and type(None) in get_args(kind) else value
+
+
+def _read_list(variable: str, text: str) -> tuple[str, ...]:
+    """Parts between commas. ValueError for JSON and quotes, which would become part of a name."""
+    parts = tuple(part.strip() for part in text.split(",") if part.strip())
+    if _is_json(text) or any(_is_torn(part) for part in parts):
+        bare = ",".join(part.strip("[]()\"' ") for part in parts)
+        raise ValueError(
+            f"{variable}={text[:200]!r} cannot be used: a list is written with commas, without brackets and "
+            f"quotes, such as {variable}={bare[:200]}."
+        )
+    return parts
+
+
+def _is_torn(part: str) -> bool:
+    """Whether it is of another notation: no name begins with a quote, or opens what it does not close."""
+    return part.lstrip("[(").startswith(("'", '"')) or part.count("[") != part.count("]")
+
+
+def _is_json(text: str) -> bool:
+    with suppress(ValueError):
+        return isinstance(json.loads(text), list)
+    return False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import MISSING, fields
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any, Self
 
 from pydantic import (
@@ -19,6 +19,7 @@ from pydantic import (
 
 from sightline.errors import InputError
 from sightline.records import Doc, parameters
+from sightline.store.moments import moment_at
 from sightline.store.values import COLLECTION_NAME, MAX_ID_BYTES, check_image_id, check_json, check_text
 
 MAX_CURSOR = 500
@@ -123,7 +124,7 @@ StoredId = Annotated[Text, AfterValidator(stored_id)]
 
 
 def _moment(value: Any) -> Any:
-    return datetime.fromtimestamp(value, UTC) if isinstance(value, float) else value
+    return moment_at(value) if isinstance(value, float) else value
 
 
 Moment = Annotated[datetime, BeforeValidator(_moment)]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -53,15 +52,19 @@ def create(
     data: Data = None,
     json: Json = False,
 ) -> None:
-    """Make a key and print it, this once. As soon as there is one, the API answers nobody without."""
+    """Make a key and print it, this once. As soon as there is one, the API answers nobody without.
+
+    The first one is an admin's (--scope admin), unless SIGHTLINE_API__KEY is set.
+    """
     from sightline.cli.output import print_json
     from sightline.console import answers, remarks
     from sightline.store.access import end_of
     from sightline.store.issuing import issue
 
     seconds, until = (None, None) if expires is None else end_of(expires)
-    with _opened(data) as (_, services):
-        made, secret = issue(services.catalog, name, scope, collection or None, seconds, until)
+    with _opened(data) as (settings, services):
+        own = settings.api.key is not None
+        made, secret = issue(services.catalog, name, scope, collection or None, seconds, until, has_other=own)
     _note("key created", made)
     if json:
         print_json(_row(made) | {"key": secret})
@@ -180,4 +183,6 @@ def _cells(key: Key, now: float) -> list[str]:
 
 
 def _moment(seconds: float | None) -> str | None:
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+    from sightline.store.moments import moment_at
+
+    return None if seconds is None else moment_at(seconds).isoformat(timespec="seconds")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -240,7 +239,9 @@ def _row(one: TrashedCollection) -> dict[str, Any]:
 
 
 def _moment(seconds: float | None) -> str | None:
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+    from sightline.store.moments import moment_at
+
+    return None if seconds is None else moment_at(seconds).isoformat(timespec="seconds")
 
 
 def _told_images(collection: str, done: Restored, *, json: bool) -> None:

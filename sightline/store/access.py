@@ -24,6 +24,14 @@ SCOPES: Final[tuple[KeyScope, ...]] = get_args(KeyScope)
 _KEY: Final = re.compile(r"sl_([a-z2-7]{10})_[A-Za-z0-9_-]{43}")
 _UNITS: Final = {"h": 3_600.0, "d": 86_400.0, "w": 604_800.0}
 _CONTEXT: Final = b"sightline-key-v1"
+LONGEST_YEARS: Final = 100
+LONGEST_SECONDS: Final = LONGEST_YEARS * 365.25 * 86_400
+"""An end that lies further away is a typing error, and no calendar of ours goes beyond the year 9999."""
+FIRST: Final = (
+    "The first key has to be an admin's for all collections, for from then on everybody needs a key, and "
+    "nobody could make others: make it with the scope admin (`sightline keys create NAME --scope admin`), or "
+    "set SIGHTLINE_API__KEY."
+)
 
 
 @dataclass(frozen=True)
@@ -47,8 +55,12 @@ class Key:
 
 @dataclass(frozen=True)
 class KnownKeys:
-    """The keys that are not revoked, and whether there ever was any: then the door is not open to all."""
+    """The keys that are not revoked, and whether there ever was any: then the door is not open to all.
 
+    ``installation``: the id of the catalog that says so.
+    """
+
+    installation: str
     now: float
     ever: bool
     keys: tuple[Key, ...]
@@ -96,6 +108,18 @@ def end_of(text: str) -> tuple[float | None, float | None]:
         return None, (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError):
         raise InputError(f"{text!a:.60} is no end of a key; it reads like 90d, or 2027-01-01.") from None
+
+
+def check_end(expires_at: float | None, now: float) -> None:
+    """Raises InputError for an end that is over, or further away than keys may last."""
+    if expires_at is None:
+        return
+    if expires_at <= now:
+        raise InputError("The key's end has passed already: give one that is still to come.")
+    if not expires_at <= now + LONGEST_SECONDS:
+        raise InputError(
+            f"The key's end is too far away: it lasts at most {LONGEST_YEARS} years, or for ever without one."
+        )
 
 
 def check_key(name: object, scope: str, collections: Iterable[str] | None) -> None:

@@ -38,6 +38,7 @@ Result = TypeVar("Result")
 
 _FULL = ("database or disk is full", "no space left on device")
 _LOCKED = "database is locked"
+_NO_FILE = "unable to open database file"
 _READ_ONLY = "attempt to write a readonly database"
 _TRIES = 8
 _TRY_AGAIN = frozenset({"40001", "40P01"})  # serialization_failure, deadlock_detected
@@ -230,6 +231,11 @@ class Database:
             return UnavailableError(
                 "The catalog can only be read here: searches and lists work, and nothing can be changed. Run "
                 "this where its folder may be written to."
+            )
+        if said == _NO_FILE:
+            return UnavailableError(
+                f"The catalog {self.engine.url.database} is not there, or cannot be opened: put it back "
+                "where it was, or stop all processes and restore a backup with `sightline restore`."
             )
         if said == _LOCKED:
             return UnavailableError(

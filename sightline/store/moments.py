@@ -25,6 +25,8 @@ INSTANT: Final = "sightline_instant"
 _SHAPE = re.compile(PATTERN)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECONDS = 1_000_000
+_FIRST: Final = datetime.min.replace(tzinfo=UTC).timestamp()
+_END: Final = datetime.max.replace(tzinfo=UTC, microsecond=0).timestamp()
 
 
 def instant(text: str) -> Decimal | None:
@@ -55,6 +57,16 @@ def _offset(zone: str) -> int:
 def install(connection: sqlite3.Connection) -> None:
     """Make the function known on a connection."""
     connection.create_function(INSTANT, 1, instant_key, deterministic=True)
+
+
+def moment_at(seconds: float) -> datetime:
+    """What is shown of so many seconds since 1970, in UTC; beyond the calendar's ends, they themselves.
+
+    What is stored may be whatever somebody once sent: that must not keep all the rest from being listed.
+    """
+    if seconds < _FIRST:
+        return datetime.min.replace(tzinfo=UTC)
+    return datetime.fromtimestamp(seconds, UTC) if seconds < _END else datetime.max.replace(tzinfo=UTC)
 
 
 def shown_span(text: str) -> tuple[float, float] | None:

@@ -94,11 +94,15 @@ def owner_of(folder: Path) -> str | None:
 def require_catalog(folder: Path, catalog: Path) -> None:
     """Before an empty catalog is made in a data folder: it must not be another one's, which lies elsewhere.
 
+    A file without tables is as good as none: it is what is left where a catalog was lost.
+
     Raises:
         ConflictError: it is.
     """
+    from sightline.store.sqlite import has_tables  # SQL, which not all need that ask whose a folder is
+
     owner = owner_of(folder)
-    if owner is not None and not catalog.exists():
+    if owner is not None and not has_tables(catalog):
         raise ConflictError(
             f"The data folder {folder} is that of the installation {owner[:12]}, whose catalog is not in it: "
             f"set SIGHTLINE_DATABASE_URL as before, restore {catalog.name}, or remove {folder / MARKER}."

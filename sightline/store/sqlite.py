@@ -44,10 +44,47 @@ def sqlite_engine(
         max_overflow=48,
         pool_timeout=settings.connect_seconds,
     )
+    event.listen(engine, "do_connect", _Opening())
     event.listen(engine, "connect", lambda connection, _: _prepare_sqlite(connection, settings))
     event.listen(engine, "checkout", lambda connection, record, _: _bound_locks(connection, record, settings))
     event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+class _Opening:
+    """Connects to the file. The first connection of an engine may make it, no later one ever does.
+
+    A catalog that went away while this process ran would come back as an empty one, which has no keys.
+    """
+
+    def __init__(self) -> None:
+        self._was_there = False
+
+    def __call__(self, dialect: Any, record: Any, args: Any, options: dict[str, Any]) -> sqlite3.Connection:
+        mode = "rw" if self._was_there else "rwc"
+        address = _address(Path(args[0]), mode)
+        connection: sqlite3.Connection = sqlite3.connect(address, **{**options, "uri": True})
+        self._was_there = True
+        return connection
+
+
+def _address(file: Path, mode: str) -> str:
+    return f"file:{quote(str(file.absolute()))}?mode={mode}"
+
+
+def has_tables(file: Path) -> bool:
+    """Whether a file holds anything that a catalog could be: not when it is missing, or empty.
+
+    What cannot be read now, or is no SQLite at all, is not empty: whoever opens it says what is wrong.
+    """
+    if not file.exists():
+        return False
+    mode = "ro" if is_read_only(file) else "rw"  # the log, in which all of it may lie, is read with a file
+    try:
+        with closing(sqlite3.connect(_address(file, mode), uri=True, timeout=1.0)) as connection:
+            return bool(connection.execute("SELECT EXISTS (SELECT 1 FROM sqlite_master)").fetchone()[0])
+    except sqlite3.Error:
+        return True
 
 
 def is_read_only(file: Path) -> bool:
@@ -66,8 +103,7 @@ def _reading_engine(
     log = file.with_name(f"{file.name}-wal")
 
     def connect() -> sqlite3.Connection:
-        unchanging = "" if _has_bytes(log) else "&immutable=1"
-        address = f"file:{quote(str(file.absolute()))}?mode=ro{unchanging}"
+        address = _address(file, "ro") + ("" if _has_bytes(log) else "&immutable=1")
         return sqlite3.connect(address, uri=True, timeout=settings.lock_seconds, check_same_thread=False)
 
     def prepare(connection: Any, record: Any) -> None:
@@ -145,13 +181,13 @@ def _begin_sqlite(connection: Connection) -> None:
 
 
 def is_log_emptied(file: str) -> bool:
-    """Empty the write-ahead log; False while somebody reads from it or writes.
+    """Empty the write-ahead log; False while somebody reads from it or writes, and when there is no file.
 
     On a connection that does not wait: while it did, it would keep all writers waiting too.
     """
-    with closing(sqlite3.connect(file, timeout=0.0)) as connection:
-        try:
+    try:
+        with closing(sqlite3.connect(_address(Path(file), "rw"), uri=True, timeout=0.0)) as connection:
             busy, *_ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-        except sqlite3.OperationalError:  # locked
-            return False
+    except sqlite3.OperationalError:  # locked, or gone
+        return False
     return not busy

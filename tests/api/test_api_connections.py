@@ -371,6 +371,35 @@ def test_ambiguous_and_oversized_headers_are_refused(serve: Serve, lines: list[b
     assert search(url) == 200
 
 
+@pytest.mark.parametrize(
+    ("target", "host", "status"),
+    [
+        ("http://localhost/livez", "localhost", 200),
+        ("HTTP://LOCALHOST.:80/livez", "localhost", 200),
+        ("http://localhost:8000/v1/collections/pictures?x=1", "localhost:8000", 200),
+        ("https://localhost:443/livez", "localhost", 200),
+        ("http://[::1]:8000/livez", "[::1]:8000", 200),
+        ("http://localhost", "localhost", 200),
+        ("http://localhost?after=x", "localhost", 200),
+        ("http://localhost/v1/collections/nowhere", "localhost", 404),
+        ("http://localhost:81/livez", "localhost", 400),
+        ("http://127.0.0.1/livez", "localhost", 400),
+        ("http://example.org/livez", "localhost", 400),
+        ("http://localhost@example.org/livez", "localhost", 400),
+        ("http:///livez", "localhost", 400),
+        ("http://example.org/v1/collections", "example.org", 421),
+        ("ftp://localhost/livez", "localhost", 400),
+        ("livez", "localhost", 400),
+    ],
+)
+def test_a_target_with_scheme_and_host_is_taken_when_it_names_the_host(
+    serve: Serve, target: str, host: str, status: int
+) -> None:
+    """RFC 9112, 3.2.2."""
+    request = f"GET {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
+    assert statuses(exchange(serve(), request.encode())) == [status]
+
+
 def test_http_1_0_has_no_chunks(serve: Serve) -> None:
     sent = b"POST / HTTP/1.0\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
     told(exchange(serve(**QUICK), sent), 400)

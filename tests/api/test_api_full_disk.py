@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 import pytest
 from fastapi.testclient import TestClient
 
 from sightline.api.app import create_app
+from sightline.api.keyring import FRESH_SECONDS
 from sightline.imaging import IsolatedDecoder
 from sightline.settings import Settings
+from sightline.store.issuing import issue
 from sightline.wiring import open_installation
 from tests.api.installation import png, problem, upload
 from tests.small_disk import small_disk
@@ -60,3 +63,29 @@ def test_an_upload_is_taken_though_the_folder_of_messages_takes_none(
             assert services.catalog.unsent_tasks(1e12, 10)
             services.indexer.run_pending()
             assert client.get(f"/v1/jobs/{job['id']}").json()["state"] == "done"
+
+
+def test_a_key_that_cannot_be_revoked_for_good_is_refused_by_this_process(
+    settings: Settings, api_decoder: IsolatedDecoder
+) -> None:
+    with (
+        small_disk(settings.data_folder, 4096) as disk,
+        open_installation(settings, send=lambda task_ids: None, decoder=api_decoder) as services,
+    ):
+        client = TestClient(create_app(services.api_parts), raise_server_exceptions=False)
+        boss, other = (
+            {"Authorization": f"Bearer {issue(services.catalog, name, 'admin')[1]}"} for name in ("a", "b")
+        )
+        for headers in (boss, other):
+            assert client.get("/v1/collections", headers=headers).status_code == 200
+        disk.fill()
+        answer = client.delete("/v1/keys/b", headers=boss)
+        assert "revoked in this process only" in problem(answer, 507)["detail"]
+        problem(client.get("/v1/collections", headers=other), 401)
+        time.sleep(FRESH_SECONDS + 0.1)
+        problem(client.get("/v1/collections", headers=other), 401)
+        assert client.get("/v1/collections", headers=boss).status_code == 200
+        assert client.delete("/v1/keys/nobody", headers=boss).status_code == 404
+        disk.free()
+        assert client.delete("/v1/keys/b", headers=boss).json()["name"] == "b"
+        assert [key["name"] for key in client.get("/v1/keys", headers=boss).json()["items"]] == ["a"]

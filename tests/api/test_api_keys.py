@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
+from sqlalchemy import update
 
 from sightline.api.access import ScopedRoute, check_declared, needs
 from sightline.api.attempts import TRUSTED, Attempts
@@ -20,6 +21,7 @@ from sightline.api.rates import OWN, SHARED, RateLimit
 from sightline.processes.logs import json_formatter
 from sightline.store.access import hash_of, proof_of
 from sightline.store.issuing import issue
+from sightline.store.schema_access import KeyRow
 from sightline.wiring import Installation
 from tests.api.installation import MakeClient, png, problem, upload
 
@@ -125,12 +127,47 @@ def test_two_keys_are_good_at_once_and_a_name_is_free_again_after_the_old_one_we
         {"name": "x", "collections": []},
         {"name": "x", "expires": "soon"}, {"name": "x", "expires": "2020-01-01"},
         {"name": "x", "expires": "0d"},
+        {"name": "x", "scope": "admin", "expires": "9999-12-31T23:59:59-23:59"},
+        {"name": "x", "scope": "admin", "expires": "9999-12-31T23:59:59+23:59"},
+        {"name": "x", "scope": "admin", "expires": "0001-01-01T00:00:00+23:59"},
+        {"name": "x", "scope": "admin", "expires": "99999d"},
+        {"name": "x", "scope": "admin", "expires": "999999999d"},
+        {"name": "x", "scope": "write"},
+        {"name": "x", "scope": "admin", "collections": ["pictures"]},
     ],
     ids=json.dumps,
 )  # fmt: skip
 def test_what_no_key_can_be_is_refused_and_the_door_stays_as_it_was(client: TestClient, body: Any) -> None:
     problem(client.post("/v1/keys", json=body), 422)
     assert client.get("/v1/collections").status_code == 200
+
+
+def test_what_is_stored_already_is_listed_however_far_away_it_is(
+    client: TestClient, services: Installation
+) -> None:
+    boss = make(client, "boss", scope="admin", expires="36500d")
+    far = {"late": 253402387139.0, "later": 1e300, "endless": float("inf"), "early": -1e300}
+    for name in far:
+        issue(services.catalog, name, "read")
+    with services.catalog.database.engine.begin() as connection:
+        for name, moment in far.items():
+            connection.execute(update(KeyRow).where(KeyRow.name == name).values(expires_at=moment))
+    listed = client.get("/v1/keys", headers=bearer(boss)).json()["items"]
+    ends = {one["name"]: one["expires_at"] for one in listed}
+    assert {ends[name][:19] for name in ("late", "later", "endless")} == {"9999-12-31T23:59:59"}
+    assert ends["early"] == "0001-01-01T00:00:00Z"
+    for name in far:
+        assert client.delete(f"/v1/keys/{name}", headers=bearer(boss)).status_code == 200
+
+
+def test_the_first_key_is_an_admins_unless_the_settings_have_one(
+    client: TestClient, services: Installation, make_client: MakeClient
+) -> None:
+    assert "scope admin" in problem(client.post("/v1/keys", json={"name": "x"}), 422)["detail"]
+    assert client.get("/v1/collections").status_code == 200
+    keyed = make_client(key="sesame")
+    reader = make(keyed, "reader", "sesame")
+    assert keyed.get("/v1/collections", headers=bearer(reader)).status_code == 200
 
 
 def test_an_expired_key_is_told_so_and_an_installation_of_expired_keys_is_not_open(

@@ -55,7 +55,7 @@ ANSWERING = {
     "trash list": ["trash", "list", "-c", "here"],
     "trash restore": ["trash", "restore", "-c", "here", "blue.png"],
     "trash empty": ["trash", "empty", "--all", "--yes"],
-    "keys create": ["keys", "create", "somebody"],
+    "keys create": ["keys", "create", "somebody", "--scope", "admin"],
     "keys list": ["keys", "list"],
     "keys revoke": ["keys", "revoke", "somebody"],
     "keys clear": ["keys", "clear", "--yes"],

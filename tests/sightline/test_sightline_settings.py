@@ -99,3 +99,21 @@ def test_a_child_process_gets_the_same_settings(monkeypatch: pytest.MonkeyPatch,
 def test_variables_that_nothing_reads_are_found() -> None:
     names = {"SIGHTLINE_DATTA": "x", "SIGHTLINE_DATA": "y", "HOME": "z"}
     assert unknown_variables(names) == ["SIGHTLINE_DATTA"]
+
+
+@pytest.mark.parametrize("variable", [knob.variable for knob in knobs() if isinstance(knob.default, tuple)])
+@pytest.mark.parametrize(
+    "text", ['["443", "444"]', "['443', '444']", "[443, 444]", "[443,444]", '"443",444', "[]"]
+)
+def test_a_list_in_another_notation_is_refused_and_shown_in_ours(
+    monkeypatch: pytest.MonkeyPatch, variable: str, text: str
+) -> None:
+    monkeypatch.setenv(variable, text)
+    shown = "" if text == "[]" else "443,444"
+    with pytest.raises(InputError, match=f"{variable}={shown}[.]$"):
+        load_settings()
+
+
+def test_addresses_in_brackets_are_no_such_notation(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SIGHTLINE_API__ALLOWED_HOSTS", "[::1], [fe80::1],*.example.org")
+    assert load_settings().api.allowed_hosts == ("[::1]", "[fe80::1]", "*.example.org")

@@ -9,8 +9,9 @@ from sqlalchemy import Connection, Row, Table, delete, exists, insert, or_, sele
 from sqlalchemy.exc import IntegrityError
 
 from sightline.errors import ConflictError, InputError, NotFoundError
-from sightline.store.access import Key, KeyScope, KnownKeys, check_key
+from sightline.store.access import FIRST, Key, KeyScope, KnownKeys, check_end, check_key
 from sightline.store.schema_access import KeyRow
+from sightline.store.sql.installation import installation_id
 
 KEYS = cast("Table", KeyRow.__table__)
 _LIVING = KEYS.c.revoked_at.is_(None)
@@ -27,12 +28,17 @@ def create(
     *,
     seconds: float | None = None,
     until: float | None = None,
+    has_other: bool = True,
 ) -> Key:
-    """Adds a key, without its secret. Raises InputError, and ConflictError when the name is taken."""
+    """Adds a key, without its secret. Raises InputError, and ConflictError when the name is taken.
+
+    ``has_other``: an admin has a key in the settings; else the first one of the catalog must be an admin's.
+    """
     check_key(name, scope, collections)
     expires_at = until if seconds is None else now + seconds
-    if expires_at is not None and expires_at <= now:
-        raise InputError("The key's end has passed already: give one that is still to come.")
+    check_end(expires_at, now)
+    if not has_other and (scope != "admin" or collections is not None) and not _ever(connection):
+        raise InputError(FIRST)
     if _named(connection, name) is not None:
         raise _taken(name)
     values = {
@@ -54,8 +60,8 @@ def create(
 def known(connection: Connection, now: float) -> KnownKeys:
     """All that a server needs to judge a request, on the database's clock."""
     rows = connection.execute(select(KEYS).where(_LIVING)).all()
-    ever = bool(rows) or bool(connection.scalar(select(exists().select_from(KEYS))))
-    return KnownKeys(now, ever, tuple(map(_record, rows)))
+    ever = bool(rows) or _ever(connection)
+    return KnownKeys(installation_id(connection), now, ever, tuple(map(_record, rows)))
 
 
 def every(connection: Connection, *, revoked: bool = False) -> list[Key]:
@@ -83,6 +89,10 @@ def note_uses(connection: Connection, used: Mapping[str, float]) -> None:
     for key_id, moment in sorted(used.items()):
         later = or_(KEYS.c.last_used_at.is_(None), KEYS.c.last_used_at < moment)
         connection.execute(update(KEYS).where(KEYS.c.id == key_id, later).values(last_used_at=moment))
+
+
+def _ever(connection: Connection) -> bool:
+    return bool(connection.scalar(select(exists().select_from(KEYS))))
 
 
 def _named(connection: Connection, name: str) -> Key | None:
