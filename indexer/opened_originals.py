@@ -18,7 +18,8 @@ from io import BytesIO, FileIO
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 from sightline.errors import ImageRejected, NotFoundError, UnavailableError
-from sightline.indexer.files import local_path, open_file, scheme_of, too_many_bytes
+from sightline.imaging.files import too_many_bytes
+from sightline.indexer.files import local_path, open_file, scheme_of
 from sightline.indexer.roots import ARCHIVE_MARK, FILE_SCHEME
 from sightline.indexer.sources.listing import read_uri
 from sightline.store.records import COPIED
