@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 import os
-import stat
 from typing import BinaryIO, Final
 from urllib.parse import quote
 
-from sightline.errors import ImageRejected
+from sightline.imaging.files import is_text as is_text
+from sightline.imaging.files import open_regular, read_within, unreadable
+from sightline.imaging.files import readable as readable
 from sightline.indexer.roots import ANYWHERE, ARCHIVE_MARK, FILE_SCHEME, Roots
 from sightline.indexer.roots import local_path as local_path
 from sightline.indexer.roots import scheme_of as scheme_of
@@ -46,20 +46,6 @@ def local_uri(path: str) -> str:
     return FILE_SCHEME + quote(os.fsencode(path), safe="/")
 
 
-def is_text(name: str) -> bool:
-    """Whether a name from the file system is UTF-8."""
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def readable(name: str) -> str:
-    """A name as text: bytes that are no UTF-8 become ``\\xff``."""
-    return name if is_text(name) else os.fsencode(name).decode("utf-8", "backslashreplace")
-
-
 def open_file(path: str, roots: Roots = ANYWHERE) -> BinaryIO:
     """A regular file below ``roots``, open for reading. Never blocks on a pipe or device.
 
@@ -67,15 +53,7 @@ def open_file(path: str, roots: Roots = ANYWHERE) -> BinaryIO:
         OSError: there is none, or it lies outside; then nothing says whether there is one.
     """
     roots.check_path(path)
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        roots.check_opened(descriptor, path)
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError(errno.EINVAL, "it is no regular file", path)
-        return os.fdopen(descriptor, "rb")
-    except BaseException:
-        os.close(descriptor)
-        raise
+    return open_regular(path, lambda descriptor: roots.check_opened(descriptor, path))
 
 
 def read_local(path: str, max_bytes: int, roots: Roots = ANYWHERE) -> bytes:
@@ -86,19 +64,6 @@ def read_local(path: str, max_bytes: int, roots: Roots = ANYWHERE) -> bytes:
     """
     try:
         with open_file(path, roots) as file:
-            size = os.fstat(file.fileno()).st_size
-            if size > max_bytes:
-                raise too_many_bytes(readable(path), size, max_bytes)
-            return file.read()
+            return read_within(file, readable(path), max_bytes)
     except (OSError, ValueError) as error:
-        raise _unreadable(path, error) from error
-
-
-def too_many_bytes(name: str, size: int, max_bytes: int) -> ImageRejected:
-    """The rejection of something that is too long to be a picture."""
-    return ImageRejected("too_many_bytes", f"{name} has {size:,} bytes; the limit is {max_bytes:,}.")
-
-
-def _unreadable(path: str, error: OSError | ValueError) -> ImageRejected:
-    said = (error.strerror if isinstance(error, OSError) else None) or str(error)
-    return ImageRejected("unreadable", f"{readable(path)} cannot be read: {said}.")
+        raise unreadable(path, error) from error

@@ -33,7 +33,7 @@ from sightline.indexer.previewing import Preview, preview
 from sightline.indexer.pruning import NOT_PRUNED, Confirm, prune_sources
 from sightline.indexer.queue.presence import unattended
 from sightline.indexer.registration import Registrar
-from sightline.indexer.resuming import listing_lease
+from sightline.indexer.resuming import INTERNAL, MISTAKE, is_mistake, listing_lease
 from sightline.indexer.roots import OUTSIDE, Roots
 from sightline.indexer.sources.listing import address_of
 from sightline.indexer.tasks import Outcome, TaskRunner
@@ -42,7 +42,7 @@ from sightline.indexer.uploads import Upload, UploadLine, upload_problem
 from sightline.store.blobs import sha256_of
 from sightline.store.records import COPIED, EMBED, ENDED, UPLOADED
 from sightline.store.told import check_told
-from sightline.store.work_records import Registration
+from sightline.store.work_records import Failure, Registration
 
 if TYPE_CHECKING:
     from sightline.store.records import Job
@@ -177,7 +177,7 @@ class Indexer:
         except LeaseLostError:
             raise
         except SourceError as error:
-            self._end_unlisted(job_id, error)
+            self._end_unlisted(job_id, str(error))
             raise
         except ConflictError:
             self._catalog.end_listing(job_id)
@@ -185,19 +185,25 @@ class Indexer:
                 raise
         except BaseException as error:
             # A server that stops takes the pools from under its listings: those the next one takes up.
-            if plan.roots is None or isinstance(error, SightlineError | OSError):
+            if is_mistake(error):
+                with suppress(Exception):
+                    self._end_unlisted(job_id, MISTAKE)
+            elif plan.roots is None or isinstance(error, SightlineError | OSError):
                 with suppress(Exception):
                     self._catalog.end_listing(job_id)
             raise
         else:
             self._catalog.seal_job(job_id)
 
-    def _end_unlisted(self, job_id: str, error: SourceError) -> None:
-        """Nothing could be listed: the job has failed, but for what a listing that died had found before."""
-        if self._catalog.job_progress(job_id).pending:
-            self._catalog.end_listing(job_id)
-        else:
-            self._catalog.fail_job(job_id, str(error))
+    def _end_unlisted(self, job_id: str, why: str) -> None:
+        """The job has failed, but for what this listing, or one that died, had found before."""
+        if not self._catalog.job_progress(job_id).pending:
+            self._catalog.fail_job(job_id, why)
+            return
+        if why == MISTAKE:
+            failure = Failure(f"(listing) {job_id}", "", INTERNAL, why, None)
+            self._catalog.record_failures(job_id, [failure])
+        self._catalog.end_listing(job_id)
 
     def _prune(self, job_id: str, registrar: Registrar, limit: PruneLimit, confirm: Confirm | None) -> None:
         """To the trash with what each source lacks; a failure line for one of which nothing was pruned."""

@@ -19,7 +19,8 @@ from io import FileIO
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 from sightline.errors import ImageRejected, NotFoundError, UnavailableError
-from sightline.indexer.files import local_path, open_file, scheme_of, too_many_bytes
+from sightline.imaging.files import too_many_bytes
+from sightline.indexer.files import local_path, open_file, scheme_of
 from sightline.indexer.roots import ARCHIVE_MARK, FILE_SCHEME
 from sightline.indexer.sources.listing import member_uri_pieces
 from sightline.store.records import COPIED

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Hashable, Iterable
+from operator import index
 from os import PathLike
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Union
+from typing import TYPE_CHECKING, Any, SupportsIndex, Union
 
 import numpy as np
 
-from sightline.errors import ImageRejected, InputError
+from sightline.errors import InputError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -36,6 +36,17 @@ def checked_images(images: Iterable[ImageInput]) -> list[ImageInput]:
     return listed
 
 
+def checked_count(name: str, value: SupportsIndex, least: int) -> int:
+    """The number itself; `InputError` unless it is a whole number of at least ``least``."""
+    try:
+        count = index(value)
+    except TypeError as error:
+        raise InputError(f"The number {name} must be a whole number, not {value!r}.") from error
+    if count < least:
+        raise InputError(f"The number {name} must be at least {least}, not {count}.")
+    return int(count)
+
+
 def identity(image: ImageInput) -> Hashable:
     """Equal for inputs that are the same picture for sure: the same path, bytes or object."""
     if isinstance(image, (str, bytes)):
@@ -46,22 +57,22 @@ def identity(image: ImageInput) -> Hashable:
 def read_rgb(image: ImageInput, limits: Limits) -> RGB:
     """Pixels uint8 ``[H,W,3]``, decoded as everywhere else in the house.
 
-    `InputError` for what is no image input, or a URL; `ImageRejected` for a picture that cannot be decoded.
+    Of paths only regular files of at most ``limits.max_bytes`` are read. `InputError` for what is no image
+    input, or a URL; `ImageRejected` for a picture that cannot be read or decoded.
     """
     if isinstance(image, np.ndarray):
         return _checked_array(image)
     if isinstance(image, (str, PathLike)):
-        image = _read(image)
+        image = _read(image, limits)
     return _from_bytes(image, limits) if isinstance(image, bytes) else _from_pillow(image, limits)
 
 
-def _read(path: str | PathLike[str]) -> bytes:
+def _read(path: str | PathLike[str], limits: Limits) -> bytes:
+    from sightline.imaging.files import read_regular
+
     if isinstance(path, str) and _URL.match(path):
         raise InputError(f"URLs are not fetched; pass the path or the bytes of a picture, not {path[:80]}.")
-    try:
-        return Path(path).read_bytes()
-    except OSError as error:
-        raise ImageRejected("unreadable", f"The file {path} cannot be read: {error.strerror}.") from error
+    return read_regular(path, limits.max_bytes)
 
 
 def _checked_array(image: np.ndarray[Any, Any]) -> RGB:

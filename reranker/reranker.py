@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sightline.errors import ImageRejected, InputError
-from sightline.reranker.inputs import ImageInput, checked_images, identity, read_rgb
+from sightline.reranker.inputs import ImageInput, checked_count, checked_images, identity, read_rgb
 from sightline.reranker.judging import (
     Judge,
     Pace,
@@ -52,8 +52,7 @@ class Reranker:
         limits: Limits | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        if batch_size < 1:
-            raise InputError(f"The batch size must be at least 1, not {batch_size}.")
+        batch_size = checked_count("batch_size", batch_size, 1)
         if encoder is not None and encoder.fingerprint != matcher.fingerprint:
             raise InputError("The encoder and the matcher are of different checkpoints; give one for both.")
         self._matcher = matcher
@@ -94,8 +93,7 @@ class Reranker:
         `ImageRejected` naming the picture that cannot be decoded.
         """
         text, listed, name = checked_text(text), checked_images(images), self._possible_score(score)
-        if top_k is not None and top_k < 1:
-            raise InputError(f"The number top_k must be at least 1, not {top_k}.")
+        top_k = None if top_k is None else checked_count("top_k", top_k, 1)
         import torch
 
         ranked: list[RankedImage] = []
@@ -152,9 +150,8 @@ class Reranker:
         as far as the time allows, and stand above the rest in the order of those scores.
         """
         text, name = checked_text(text), checked_score(score)
-        if k < 0:
-            raise InputError(f"The number k must not be negative, as {k} is.")
-        exact_top = k if exact_top is None else exact_top
+        k = checked_count("k", k, 0)
+        exact_top = k if exact_top is None else checked_count("exact_top", exact_top, 0)
         again = 2 * exact_top if checked_precision(precision) == "exact" else 0
         ordered = sorted(candidates, key=lambda candidate: (candidate.itc_rank, candidate.key))
         best = [] if name == "itc" else self._judged(text, ordered, name, deadline_ms, again)
@@ -217,6 +214,8 @@ def _read(image: ImageInput, position: int, limits: Limits | None) -> NDArray[np
 
 
 def _checked_pairs(pairs: Iterable[tuple[str, ImageInput]]) -> list[tuple[str, ImageInput]]:
+    if not isinstance(pairs, Iterable):
+        raise InputError(f"Pass a list of pairs, not {type(pairs).__name__}.")
     listed = list(pairs)
     if not listed:
         raise InputError("There are no pairs to judge.")

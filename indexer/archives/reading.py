@@ -12,10 +12,11 @@ from functools import partial
 from typing import Final
 
 from sightline.errors import ImageRejected, SourceError
+from sightline.imaging.files import too_many_bytes
 from sightline.indexer.archives.members import Member
 from sightline.indexer.archives.tar import tar_members, tar_names
 from sightline.indexer.archives.zip import zip_members, zip_names
-from sightline.indexer.files import is_ignored, local_uri, readable, too_many_bytes
+from sightline.indexer.files import is_ignored, local_uri, readable
 from sightline.indexer.installations import installations_in, lies_in_one
 from sightline.indexer.items import Listed, SourceItem, SourceProblem
 from sightline.indexer.roots import ANYWHERE, ARCHIVE_MARK, Roots

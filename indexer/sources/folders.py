@@ -242,8 +242,11 @@ def matches(parts: Sequence[str], pattern: Sequence[str]) -> bool:
 
 def may_hold(folder: Sequence[str], pattern: Sequence[str]) -> bool:
     """Whether something below a folder can match."""
-    if not folder:
-        return bool(pattern)
-    if not pattern or pattern[0] == "**":
-        return bool(pattern)
-    return fnmatchcase(folder[0], pattern[0]) and may_hold(folder[1:], pattern[1:])
+    for step, name in enumerate(folder):
+        if step == len(pattern):
+            return False
+        if pattern[step] == "**":
+            return True
+        if not fnmatchcase(name, pattern[step]):
+            return False
+    return len(pattern) > len(folder)

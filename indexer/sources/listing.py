@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from sightline.errors import ImageRejected, NotFoundError, SourceError, UnavailableError
 from sightline.fetching.schemes import is_web
+from sightline.imaging.files import too_many_bytes
 from sightline.indexer.archives.reading import is_archive, iter_archive, member_pieces, read_member
 from sightline.indexer.files import (
     absolute,
@@ -25,7 +26,6 @@ from sightline.indexer.files import (
     read_local,
     readable,
     scheme_of,
-    too_many_bytes,
 )
 from sightline.indexer.installations import OwnFolders
 from sightline.indexer.items import MAX_BYTES, Listed

@@ -7,7 +7,8 @@ from functools import partial
 from typing import Any, Final
 
 from sightline.errors import ImageRejected, SourceError
-from sightline.indexer.files import is_ignored, scheme_of, too_many_bytes
+from sightline.imaging.files import too_many_bytes
+from sightline.indexer.files import is_ignored, scheme_of
 from sightline.indexer.installations import is_remote_installation
 from sightline.indexer.items import Listed, SourceItem, SourceProblem
 from sightline.indexer.manifests.addresses import BUCKETS

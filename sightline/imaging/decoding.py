@@ -93,12 +93,14 @@ def rgb_of(image: Image.Image, limits: Limits | None = None) -> RGB:
     """The pixels, [H, W, 3], of an image that the caller opened or made, treated like a decoded file.
 
     Raises:
-        ImageRejected: it cannot be loaded, or is too large.
+        ImageRejected: it cannot be loaded, is too large, or has no pixels.
     """
     import numpy as np
 
     limits = limits or Limits()
     try:
+        if 0 in image.size:
+            raise ImageRejected("empty", f"The picture is {image.width} × {image.height}: it has no pixels.")
         _check_pixels(image, limits)
         return np.array(to_upright_rgb(image))
     except ImageRejected:

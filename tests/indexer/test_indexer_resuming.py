@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from sightline.errors import ConflictError
-from sightline.indexer.resuming import MOST, Resumption, listing_lease
+from sightline.indexer.resuming import MISTAKE, MOST, Resumption, listing_lease
 from sightline.store.records import LISTING
 from tests.forked import Forked
 from tests.indexer.world import COLLECTION, Knobs, Processes, World, assert_done_once, kill, stop_all, until
@@ -227,3 +227,53 @@ def test_of_many_listings_that_died_few_are_taken_up_at_once(world: World) -> No
     until("the rest to be taken up", lambda: bool(step(server)) or not world.catalog.unsealed_jobs(), 30)
     until("all to be listed", lambda: step(server) == 0 and not world.catalog.unsealed_jobs(), 30)
     assert {world.catalog.job(job).state for job in jobs} <= {"running", "done"}
+
+
+class FailingBlobs:
+    """A store with a mistake in it."""
+
+    def put(self, data: bytes) -> str:
+        raise TypeError("a mistake of ours, with a secret in it")
+
+
+@pytest.mark.parametrize("lister", ["command", "server", "server again"])
+def test_a_listing_that_a_mistake_of_ours_ends_has_failed_and_says_so(world: World, lister: str) -> None:
+    """And is not taken up again and again, to fail again."""
+    world.draw(3)
+    sources = [str(world.pictures)]
+    roots = None if lister == "command" else sources
+    job = world.indexer.begin(sources, COLLECTION, copy=True, roots=roots).id
+    world.parts.__dict__["blobs"] = FailingBlobs()
+    server = resumption(world, str(world.pictures))
+    if lister == "server again":
+        time.sleep(0.6)
+        assert step(server) == 1
+    else:
+        with pytest.raises(TypeError):
+            world.indexer.register(job)
+    ended = world.catalog.job(job)
+    assert (ended.state, ended.detail) == ("failed", MISTAKE)
+    time.sleep(0.6)
+    assert step(server) == 0
+
+
+def test_what_was_registered_before_a_mistake_of_ours_is_indexed(world: World) -> None:
+    names = world.draw(5)
+    job = begun(world, by_a_server=True)
+    sent: list[object] = []
+
+    def send(task_ids: object) -> None:
+        sent.append(task_ids)
+        if len(sent) == 3:
+            raise KeyError("a mistake of ours, with a secret in it")
+
+    world.parts.__dict__["send"] = send
+    with pytest.raises(KeyError):
+        world.indexer.register(job)
+    world.parts.__dict__["send"] = None
+    world.indexer.run_pending()
+    progress = world.catalog.job_progress(job)
+    assert (progress.state, progress.indexed, progress.pending) == ("failed", 3, 0)
+    assert [(one.reason, one.detail) for one in world.catalog.job_errors(job, 10)] == [("internal", MISTAKE)]
+    again = world.indexer.wait(world.index().id, timeout=60)
+    assert (again.state, again.unchanged + again.indexed) == ("done", len(names))

@@ -303,6 +303,23 @@ def test_a_glob_of_many_folders_costs_no_more_than_it_is_long() -> None:
     assert matches(["a"] * 1000, many)
 
 
+def test_a_glob_of_a_thousand_steps_is_listed_or_refused_with_a_sentence(tmp_path: Path) -> None:
+    write(tmp_path / "x/deep/a.jpg")
+    for pattern in ("**/" * 1100 + "a.jpg", "**/deep/" + "**/" * 1100 + "*"):
+        assert list(items(f"{tmp_path}/{pattern}")) == ["x/deep/a.jpg"]
+    for pattern in ("**/" * 1100 + "b.jpg", "*/" * 1100 + "a.jpg"):
+        with pytest.raises(SourceError, match="No file matches"):
+            items(f"{tmp_path}/{pattern}")
+
+
+def test_folders_as_deep_as_paths_can_be_are_compared_with_a_glob() -> None:
+    folder = ["a"] * 2000
+    assert may_hold(folder, ["*"] * 2001)
+    assert not may_hold(folder, ["*"] * 2000)
+    assert may_hold(folder, [*["a"] * 1999, "**", "b"])
+    assert not may_hold(folder, [*["a"] * 1999, "b", "c"])
+
+
 def test_wildcards_in_the_name_of_an_existing_file_are_its_name(tmp_path: Path) -> None:
     write(tmp_path / "a[1].jpg")
     write(tmp_path / "a1.jpg")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from PIL import Image
 
 from sightline.blip.toy import ToyEncoder, ToyMatcher
 from sightline.errors import ImageRejected, InputError, UnavailableError
+from sightline.imaging.files import read_regular, read_within
 from sightline.reranker import Reranker
 
 RED, BLUE, PURPLE, WHITE = (255, 0, 0), (0, 0, 255), (128, 0, 128), (255, 255, 255)
@@ -181,12 +183,58 @@ def test_what_cannot_be_ranked_is_refused_with_a_sentence(
 
 
 @pytest.mark.parametrize(
-    ("image", "reason"), [("/nowhere/a.png", "unreadable"), (b"no picture", "not_an_image")]
+    ("image", "reason"),
+    [
+        ("/nowhere/a.png", "unreadable"),
+        ("a\0b", "unreadable"),
+        ("half a letter \ud800", "unreadable"),
+        ("x" * 300, "unreadable"),
+        (b"no picture", "not_an_image"),
+        (Image.new("RGB", (0, 5)), "empty"),
+        (Image.new("L", (5, 0)), "empty"),
+    ],
 )
 def test_a_picture_that_cannot_be_decoded_is_named(reranker: Reranker, image: object, reason: str) -> None:
     with pytest.raises(ImageRejected, match="Image 1") as caught:
         reranker.rank("red", [halves(RED, RED), image])  # type: ignore[list-item]
     assert caught.value.reason == reason
+    assert caught.value.detail.endswith(".")
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("kind", ["pipe", "device", "link to a device", "folder", "a terabyte of zeros"])
+def test_of_paths_only_regular_files_within_the_limits_are_read_and_nothing_is_waited_for(
+    reranker: Reranker, tmp_path: Path, kind: str
+) -> None:
+    path = tmp_path / "a.png"
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "device":
+        path = Path("/dev/zero")
+    elif kind == "link to a device":
+        path.symlink_to("/dev/zero")
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        with path.open("wb") as file:
+            file.truncate(1 << 40)
+    expected = "too_many_bytes" if kind == "a terabyte of zeros" else "unreadable"
+    for given in (path, str(path)):
+        with pytest.raises(ImageRejected, match="Image 0: ") as caught:
+            reranker.rank("red", [given])
+        assert caught.value.reason == expected
+
+
+def test_a_file_that_is_longer_than_it_says_is_read_to_its_end_within_the_limit(tmp_path: Path) -> None:
+    path = tmp_path / "grows"
+    path.write_bytes(b"a" * 10)
+    with path.open("rb") as file:
+        assert len(read_within(file, "grows", 10)) == 10
+    told = Path("/proc/self/status")  # a regular file that says it has no bytes
+    assert told.stat().st_size == 0
+    assert read_regular(told, 1 << 20).startswith(b"Name:")
+    with pytest.raises(ImageRejected, match="too_many_bytes"):
+        read_regular(told, 100)
 
 
 def test_arguments_that_make_no_sense_are_refused(reranker: Reranker) -> None:
@@ -195,13 +243,22 @@ def test_arguments_that_make_no_sense_are_refused(reranker: Reranker) -> None:
         reranker.rank("red", images, score="best")  # type: ignore[arg-type]
     with pytest.raises(InputError, match="top_k"):
         reranker.rank("red", images, top_k=0)
+    for odd in (1.5, "a", [2]):
+        with pytest.raises(InputError, match="top_k must be a whole number"):
+            reranker.rank("red", images, top_k=odd)  # type: ignore[arg-type]
+        with pytest.raises(InputError, match="k must be a whole number"):
+            reranker.rerank("red", [], odd)  # type: ignore[arg-type]
+        with pytest.raises(InputError, match="exact_top must be a whole number"):
+            reranker.rerank("red", [], 1, exact_top=odd)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="a list of pairs"):
+        reranker.predict(5)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="no pairs"):
         reranker.predict([])
     with pytest.raises(InputError, match="Pair 1"):
         reranker.predict([("red", images[0]), "red"])  # type: ignore[list-item]
     with pytest.raises(InputError, match="text is empty"):
         reranker.predict([("", images[0])])
-    with pytest.raises(InputError, match="batch size"):
+    with pytest.raises(InputError, match="batch_size"):
         Reranker(ToyEncoder(), batch_size=0)
 
 
