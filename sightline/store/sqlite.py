@@ -69,7 +69,8 @@ class _Opening:
 
 
 def _address(file: Path, mode: str) -> str:
-    return f"file:{quote(str(file.absolute()))}?mode={mode}"
+    # As bytes: names of folders need not be text.
+    return f"file:{quote(os.fsencode(file.absolute()))}?mode={mode}"
 
 
 def has_tables(file: Path) -> bool:
