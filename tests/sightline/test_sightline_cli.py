@@ -242,7 +242,9 @@ def test_a_data_folder_that_cannot_be_one_is_bad_input(sightline: Run, tmp_path:
 def test_an_empty_path_never_means_the_current_folder(
     sightline: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(tmp_path)
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
     assert sightline("collections", "--data", "").code == 2
     assert sightline("backup", "").code == 2
     for name in ("SIGHTLINE_SEGMENTS", "SIGHTLINE_GENERATIONS", "SIGHTLINE_DATA"):
@@ -250,7 +252,7 @@ def test_an_empty_path_never_means_the_current_folder(
         ended = sightline("collections")
         assert (ended.code, f"{name}='' cannot be used: it is empty" in ended.stderr) == (2, True), ended
         monkeypatch.delenv(name)
-    assert list(tmp_path.iterdir()) == []
+    assert list(here.iterdir()) == []
 
 
 def test_a_backup_into_a_file_is_bad_input(sightline: Run, tmp_path: Path) -> None:
