@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from io import TextIOWrapper
+from typing import TextIO
 
 from rich.console import Console
 
@@ -19,6 +20,24 @@ def prepare_streams() -> None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - for good
         elif isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+
+
+def unwritten(stream: TextIO | None, text: str = "") -> OSError | None:
+    """Why what was said to a stream, and ``text``, does not arrive; then the rest of it goes nowhere.
+
+    Python would say so itself when it ends, in words of its own.
+    """
+    if stream is None or stream.closed:
+        return None
+    try:
+        stream.write(text)
+        stream.flush()
+    except OSError as error:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())  # what is buffered is flushed once more at the end
+        os.close(nowhere)
+        return error
+    return None
 
 
 def answers() -> Console:

@@ -70,17 +70,28 @@ class Pillars:
 
         return CatalogLock(sqlite_file(self.settings.catalog_url))
 
+    def make_data_folder(self) -> None:
+        """Unless it is there. InputError: it cannot be one. StorageError: the disk refuses."""
+        from sightline.store.storage import make_folder
+
+        make_folder(self.settings.data_folder, "The data folder (--data, SIGHTLINE_DATA)")
+
     @once
     def catalog(self) -> Catalog:
-        """The catalog, migrated to this version's schema. UnavailableError: a restore is under way."""
+        """The catalog, migrated to this version's schema.
+
+        Raises:
+            InputError: the data folder cannot be one.
+            UnavailableError: a restore is under way, or the disk refuses.
+        """
         if self.given.catalog is not None:
             return self.given.catalog
         from sightline.store.catalog import open_catalog
         from sightline.store.ownership import require_catalog
 
+        self.make_data_folder()
         self.catalog_lock.share()
         if not self.settings.database_url:
-            self.settings.data_folder.mkdir(parents=True, exist_ok=True)
             require_catalog(self.settings.data_folder, self.settings.data_folder / CATALOG)
         return open_catalog(
             self.settings.catalog_url, migrate=True, now=self.given.now, settings=self.settings.database
@@ -97,8 +108,9 @@ class Pillars:
     def segments(self) -> SegmentReader:
         """Reads published segments."""
         from sightline.store.segments import SegmentReader
+        from sightline.store.storage import make_folder
 
-        self.settings.segments_folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.settings.segments_folder, "The folder of the segments (SIGHTLINE_SEGMENTS)")
         return SegmentReader(
             self.settings.segments_folder, sha256_of=lambda file: self.catalog.segment_sha256(file)
         )

@@ -15,7 +15,7 @@ from dataclasses import dataclass, is_dataclass, replace
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from sightline import faultpoint
@@ -112,6 +112,14 @@ class Settings(BaseSettings):
                 raw[name] = _read_group(name, group, raw[name])
         return raw
 
+    @field_validator("data", "segments", "generations", mode="before")
+    @classmethod
+    def _not_empty(cls, given: Any) -> Any:
+        """An empty path would mean the current folder, which nobody meant."""
+        if given == "":
+            raise ValueError("it is empty; name a folder, or unset it")
+        return given
+
     @property
     def data_folder(self) -> Path:
         """The data folder, absolute."""
@@ -184,7 +192,8 @@ def load_settings(data: Path | None = None) -> Settings:
         if not first["loc"]:
             raise InputError(str(first.get("ctx", {}).get("error", first["msg"]))) from error
         variable = PREFIX + "__".join(str(part) for part in first["loc"][:2]).upper()
-        raise InputError(f"{variable}={first['input']!r} cannot be used: {first['msg']}.") from error
+        said = str(first.get("ctx", {}).get("error", first["msg"]))
+        raise InputError(f"{variable}={first['input']!r} cannot be used: {said}.") from error
 
 
 def groups() -> list[tuple[str, type]]:

@@ -8,6 +8,7 @@ searches extended ones with patterns that take the square of their length (CVE-2
 from __future__ import annotations
 
 import re
+import struct
 import tarfile
 from typing import IO, Any, Final, Literal, Self
 
@@ -34,6 +35,8 @@ class _StrictTarInfo(tarfile.TarInfo):
             if type(error).__name__ == "EOFHeaderError":  # the end mark
                 raise
             raise tarfile.ReadError(f"{error}, where a member or the end mark should be") from error
+        except (ValueError, struct.error) as error:  # numbers that are none: of a sparse file, say
+            raise tarfile.ReadError("a header with numbers that make no sense") from error
 
 
 class StrictTarFile(tarfile.TarFile):

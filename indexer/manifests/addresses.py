@@ -15,7 +15,7 @@ from sightline.indexer.roots import ANYWHERE, ARCHIVE_MARK, Roots, climbs
 Fetch = Callable[[str], bytes]
 """The bytes of a picture on the web; raises ImageRejected."""
 NOT_FETCHED: Final = "Pictures on the web are not fetched here; SIGHTLINE_FETCH__ENABLED=true turns it on."
-BUCKETS: Final = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "oss", "oci", "memory"})
+BUCKETS: Final = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "oss", "oci"})
 """Schemes whose hosts the operator's configuration names. A manifest may be another's: with any other scheme
 it could name hosts of the inner network."""
 _LEADING_DOTS: Final = re.compile(r"^(\.\./)+")

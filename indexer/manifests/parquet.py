@@ -46,7 +46,7 @@ def parquet_rows(path: str, roots: Roots = ANYWHERE) -> Iterator[Row]:
                     line += 1
                     yield row
     except (pyarrow.ArrowException, OSError) as error:
-        said = str(error).splitlines()[0]
+        said = (str(error).splitlines() or [type(error).__name__])[0].rstrip(" .")
         raise SourceError(f"{readable(path)} cannot be read as a Parquet file: {said}.") from error
 
 

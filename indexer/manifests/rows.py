@@ -60,7 +60,7 @@ def csv_rows(path: str, roots: Roots = ANYWHERE) -> Iterator[Row]:
         except StopIteration:
             return
         except csv.Error as error:
-            yield Row(before + 1, fault=f"it is no CSV: {error}")
+            yield Row(before + 1, fault=f"it is no CSV: {_said(error)}")
             continue
         if cells and len(cells) < len(header) and text.is_cut:
             yield Row(
@@ -88,12 +88,20 @@ def _header(reader: Iterator[list[str]], path: str) -> list[str]:
     try:
         header = [name.strip() for name in next(reader, [])]
     except csv.Error as error:
-        raise SourceError(f"{readable(path)} is no CSV file: {error}.") from error
+        raise SourceError(f"{readable(path)} is no CSV file: {_said(error)}.") from error
     if "uri" not in header:
         raise SourceError(f'{readable(path)} has no column "uri" in its first line{_instead(header)}.')
     if len(set(header)) < len(header):
         raise SourceError(f"{readable(path)} has two columns of the same name.")
     return header
+
+
+def _said(error: csv.Error) -> str:
+    """What is wrong; of a lone carriage return Python says how to write the program that reads it."""
+    said = str(error).rstrip("?.")
+    return (
+        "its lines end with a carriage return alone; save it with line feeds" if "new-line" in said else said
+    )
 
 
 def _instead(header: Sequence[str]) -> str:

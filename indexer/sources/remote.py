@@ -13,7 +13,7 @@ from sightline.indexer.installations import is_remote_installation
 from sightline.indexer.items import Listed, SourceItem, SourceProblem
 from sightline.indexer.manifests.addresses import BUCKETS
 
-READ: Final = BUCKETS | {"sftp", "ssh", "smb", "hdfs"}
+READ: Final = BUCKETS | {"sftp", "ssh", "smb", "hdfs", "memory"}
 """The schemes that are read. All others are refused: many of fsspec's reach the web (``http``, ``generic``,
 ``github``, ``webhdfs``) or other addresses (``::``, ``reference``), past the one client that is guarded."""
 

@@ -27,7 +27,7 @@ from sightline.cli import (
     searching,
     trash,
 )
-from sightline.cli.output import OK, exit_code, print_error
+from sightline.cli.output import OK, answer_fault, exit_code, print_error
 from sightline.console import prepare_streams
 from sightline.errors import SightlineError
 from sightline.store.patience import having
@@ -77,19 +77,31 @@ def run(arguments: Sequence[str]) -> int:
 
     Typer answers for usage errors (2), Ctrl-C (130) and a closed pipe by itself.
     """
-    hurried = any(name in QUICK for name in arguments[:1])
+    code = _ended(arguments)
+    fault = answer_fault()
+    return code if fault is None else _told(fault, as_json=False)
+
+
+def _ended(arguments: Sequence[str]) -> int:
+    hurried, as_json = any(name in QUICK for name in arguments[:1]), "--json" in arguments
     try:
         with having("request" if hurried else "work"):
             app(args=list(arguments), prog_name="sightline")
     except SightlineError as error:
-        print_error(error, as_json="--json" in arguments)
-        return exit_code(error)
+        return _told(error, as_json=as_json)
     except OSError as error:
+        fault = answer_fault(lost=True) if error.filename is None else None
+        if fault is not None:
+            return _told(fault, as_json=False)
         full = storage_error(error, str(error.filename or tempfile.gettempdir()))
         if full is None:
             raise
-        print_error(full, as_json="--json" in arguments)
-        return exit_code(full)
+        return _told(full, as_json=as_json)
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else OK
     return OK
+
+
+def _told(error: SightlineError, *, as_json: bool) -> int:
+    print_error(error, as_json=as_json)
+    return exit_code(error)

@@ -5,17 +5,18 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, is_dataclass
 from typing import TYPE_CHECKING, Any
 
-from sightline.console import answers, remarks
+from sightline.console import answers, remarks, unwritten
 from sightline.errors import (
     ConflictError,
     InputError,
     LeaseLostError,
     NotFoundError,
     SightlineError,
+    StorageError,
     UnavailableError,
 )
 
@@ -55,13 +56,29 @@ def print_line(answer: Mapping[str, Any]) -> None:
 
 
 def print_error(error: SightlineError, *, as_json: bool) -> None:
-    """One sentence on stderr, or the same as the JSON document."""
+    """One sentence on stderr, or the same as the JSON document; on stderr too when that cannot be written."""
     if as_json:
-        print_json({"error": {"code": error.code, "message": str(error)}})
-        return
+        with suppress(OSError):
+            print_json({"error": {"code": error.code, "message": str(error)}})
+        if unwritten(sys.stdout) is None:
+            return
     console = remarks()
-    console.print("[bold red]error:[/]", end=" ")
-    console.print(str(error), markup=False, soft_wrap=True)
+    with suppress(OSError):
+        console.print("[bold red]error:[/]", end=" ")
+        console.print(str(error), markup=False, soft_wrap=True)
+    unwritten(sys.stderr)
+
+
+def answer_fault(*, lost: bool = False) -> StorageError | None:
+    """What is to be said when the answer did not reach stdout: a full disk, say.
+
+    None also when nobody reads it any more. ``lost``: something was not written, perhaps there: a long text
+    that is refused is not kept for another try, so an empty line tries.
+    """
+    error = unwritten(sys.stdout, "\n" if lost else "")
+    if error is None or isinstance(error, BrokenPipeError):
+        return None
+    return StorageError(f"The answer cannot be written to the standard output: {error.strerror}.")
 
 
 def print_failures(errors: Iterable[Mapping[str, str]]) -> None:

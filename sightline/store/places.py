@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, Protocol
 
-from sightline.errors import CorruptionError
+from sightline.errors import CorruptionError, InputError
 from sightline.store.durable import ASIDE, sync_folder
 from sightline.store.remote import file_system, translated
 
@@ -63,13 +63,23 @@ class Place(Protocol):
 
 
 def open_place(url: str | PathLike[str]) -> Place:
-    """The place at a path or URL; made with the first file."""
+    """The place at a path or URL; made with the first file.
+
+    Raises:
+        InputError: it is empty, or a file is there.
+    """
     text = os.fspath(url)
     for prefix in _LOCAL:
         text = text.removeprefix(prefix)
-    return (
-        RemotePlace(text) if "://" in text or "::" in text else LocalPlace(Path(text).expanduser().absolute())
-    )
+    if not text:
+        raise InputError("The place of the backup is empty; name a folder or a URL.")
+    if "://" in text or "::" in text:
+        return RemotePlace(text)
+    folder = Path(text).expanduser().absolute()
+    with suppress(OSError):  # said when it is written to
+        if folder.exists() and not folder.is_dir():
+            raise InputError(f"The place of the backup, {folder}, is a file; name a folder or a URL.")
+    return LocalPlace(folder)
 
 
 def read_file(path: Path) -> Iterator[bytes]:

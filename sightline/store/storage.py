@@ -9,10 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from sightline.errors import NoRoomError, StorageError
+from sightline.errors import InputError, NoRoomError, StorageError
 
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _REFUSED: Final = frozenset({errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM})
+_FILES: Final = frozenset({errno.EEXIST, errno.ENOTDIR})
+_SHOWN: Final = 200
 
 
 @contextmanager
@@ -35,3 +37,23 @@ def storage_error(error: OSError, path: Path | str) -> StorageError | None:
     if error.errno in _REFUSED:
         return StorageError(f"{path} cannot be written to ({said}); set that right.")
     return None
+
+
+def make_folder(folder: Path, what: str) -> None:
+    """Make a folder that a setting names, with those above it, unless it is there.
+
+    ``what`` it is, and by which settings: as a sentence begins.
+
+    Raises:
+        InputError: there can be none: a file is in its place, its name is too long, …
+        StorageError: the disk refuses.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        with_disk = storage_error(error, folder)
+        if with_disk is not None:
+            raise with_disk from error
+        said = "it, or what should hold it, is a file" if error.errno in _FILES else error.strerror
+        name = f"{str(folder)[:_SHOWN]}…" if len(str(folder)) > _SHOWN else folder
+        raise InputError(f"{what} {name} cannot be made: {said}; name another place.") from error

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from sightline.errors import SourceError
+from sightline.indexer.archives.tar import tar_members
 from sightline.indexer.sources.listing import SourceItem, iter_source
 from tests.indexer.world import COLLECTION, World, picture
 
@@ -148,3 +149,14 @@ def test_names_that_only_some_systems_tell_apart_are_pictures_of_their_own(
         f"{path.name}!/{name}": hashlib.sha256(picture(number)).hexdigest()
         for number, name in enumerate(names)
     }
+
+
+@pytest.mark.parametrize("numbers", ["x,1", "1,x", "1"])
+def test_a_sparse_header_without_numbers_is_said_in_words_of_our_own(tmp_path: Path, numbers: str) -> None:
+    path = tmp_path / "sparse.tar"
+    with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as archive:
+        info = tarfile.TarInfo("a.png")
+        info.pax_headers = {"GNU.sparse.map": numbers, "GNU.sparse.size": "x"}
+        archive.addfile(info)
+    with pytest.raises(SourceError, match="a header with numbers that make no sense"):
+        list(tar_members(str(path), 1 << 20))

@@ -9,6 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from sightline.errors import SourceError
+from sightline.indexer.manifests.addresses import Addresses
+from sightline.indexer.manifests.parquet import parquet_rows
+from sightline.indexer.manifests.rows import csv_rows
 from sightline.indexer.sources.listing import SourceItem, SourceProblem, iter_source
 
 
@@ -66,3 +69,25 @@ def test_a_time_that_python_cannot_express_is_one_bad_row(tmp_path: Path) -> Non
     assert second.detail.startswith("Line 2 of m.parquet cannot be used")
     assert isinstance(third, SourceItem)
     assert third.metadata == {"at": "1970-01-01T00:00:01"}
+
+
+def test_what_breaks_a_manifest_is_said_in_words_of_our_own(tmp_path: Path) -> None:
+    old = tmp_path / "old.csv"
+    old.write_bytes(b"uri,id\ra.png,1\rb.png,2\r")
+    with pytest.raises(SourceError, match="carriage return alone; save it with line feeds") as caught:
+        list(csv_rows(str(old)))
+    assert "universal" not in str(caught.value)
+    whole = tmp_path / "whole.parquet"
+    pq.write_table(pa.table({"uri": [f"{number}.png" for number in range(100)]}), whole)
+    for length in (5, 50, whole.stat().st_size // 2, whole.stat().st_size - 3):
+        cut = tmp_path / "cut.parquet"
+        cut.write_bytes(whole.read_bytes()[:length])
+        with pytest.raises(SourceError, match=r"[^.]\.$"):
+            list(parquet_rows(str(cut)))
+
+
+def test_what_is_kept_in_memory_is_no_store_that_a_manifest_may_name(tmp_path: Path) -> None:
+    addresses = Addresses(str(tmp_path), lambda uri: b"", allow_remote=True)
+    with pytest.raises(ValueError, match="not of a store of objects"):
+        addresses.resolve("memory://a/b.png")
+    assert addresses.resolve("s3://a/b.png").uri == "s3://a/b.png"

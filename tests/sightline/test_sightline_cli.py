@@ -222,3 +222,42 @@ def test_the_schema_is_taken_back_and_comes_again(sightline: Run, folder: Path) 
     assert sightline("migrate").code == 0
     assert sightline("search", "red", "-c", "colours", "--json").answer["results"]
     assert sightline("migrate", "--to", "9").code == 2
+
+
+@pytest.mark.parametrize("name", ["a file", "a file/below", "/dev/full", "x" * 300])
+def test_a_data_folder_that_cannot_be_one_is_bad_input(sightline: Run, tmp_path: Path, name: str) -> None:
+    (tmp_path / "a file").write_text("kept")
+    for command in (
+        ["collections"],
+        ["search", "red", "-c", "x"],
+        ["index", str(tmp_path), "-c", "x"],
+        ["up"],
+    ):
+        ended = sightline(*command, "--data", str(tmp_path / name))
+        assert (ended.code, ended.stdout) == (2, ""), ended
+        assert "The data folder (--data, SIGHTLINE_DATA)" in ended.stderr
+    assert (tmp_path / "a file").read_text() == "kept"
+
+
+def test_an_empty_path_never_means_the_current_folder(
+    sightline: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    assert sightline("collections", "--data", "").code == 2
+    assert sightline("backup", "").code == 2
+    for name in ("SIGHTLINE_SEGMENTS", "SIGHTLINE_GENERATIONS", "SIGHTLINE_DATA"):
+        monkeypatch.setenv(name, "")
+        ended = sightline("collections")
+        assert (ended.code, f"{name}='' cannot be used: it is empty" in ended.stderr) == (2, True), ended
+        monkeypatch.delenv(name)
+    assert list(here.iterdir()) == []
+
+
+def test_a_backup_into_a_file_is_bad_input(sightline: Run, tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("kept")
+    ended = sightline("backup", str(tmp_path / "taken"))
+    assert ended.code == 2, ended
+    assert "is a file; name a folder" in " ".join(ended.stderr.split())
+    assert (tmp_path / "taken").read_text() == "kept"

@@ -139,3 +139,18 @@ def test_arguments_that_are_no_text_are_a_sentence_of_the_command_itself(setting
     done = started(settings, ["-m", "sightline", "delete", "--collection", "pictures", "--id", NO_TEXT])
     assert done.returncode in (2, 3)
     assert re.fullmatch(rb"error: [^\n]+\.\n", done.stderr), done.stderr
+
+
+@pytest.mark.parametrize("arguments", [["collections", "--json"], ["jobs", "nowhere", "--json"], ["--help"]])
+def test_an_answer_that_a_full_disk_does_not_take_is_a_sentence(
+    settings: Settings, collection: str, arguments: list[str]
+) -> None:
+    done = started(settings, ["-m", "sightline", *arguments], ">/dev/full")
+    said = done.stderr.decode()
+    assert "Traceback" not in said
+    assert said.count("error: ") == 1, said
+    if "nowhere" in arguments:
+        assert (done.returncode, "There is no job" in said) == (3, True), said
+    else:
+        assert done.returncode == 5
+        assert "The answer cannot be written to the standard output: No space left on device." in said
