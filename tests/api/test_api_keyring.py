@@ -44,7 +44,7 @@ class Hanging:
             assert self.may_answer.wait(BOUND)
             if self.fails:
                 raise UnavailableError("The database is away.")
-            return KnownKeys(1000.0, False, ())
+            return KnownKeys("an installation", 1000.0, False, ())
         finally:
             with self.lock:
                 self.inside -= 1

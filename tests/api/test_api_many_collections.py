@@ -24,7 +24,7 @@ def statements(catalog: Catalog, action: Callable[[], object]) -> int:
     seen: list[str] = []
 
     def note(_: Any, __: Any, statement: str, *___: Any) -> None:
-        if "FROM" in statement and "FROM keys" not in statement:
+        if "FROM" in statement and not any(f"FROM {one}" in statement for one in ("keys", "installation")):
             seen.append(statement)
 
     engines = (catalog.database._readers, catalog.database._writers)
