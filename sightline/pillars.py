@@ -89,7 +89,8 @@ class Pillars:
         from sightline.store.catalog import open_catalog
         from sightline.store.ownership import require_catalog
 
-        self.make_data_folder()
+        if not self.settings.database_url:
+            self.make_data_folder()
         self.catalog_lock.share()
         if not self.settings.database_url:
             require_catalog(self.settings.data_folder, self.settings.data_folder / CATALOG)
