@@ -270,7 +270,7 @@ def test_arguments_that_make_no_sense_are_refused() -> None:
     reranker = Reranker(ToyEncoder(), Patches(KEYS))
     with pytest.raises(InputError, match="text is empty"):
         reranker.rerank(" ", candidates(KEYS), 3)
-    with pytest.raises(InputError, match="negative"):
+    with pytest.raises(InputError, match="at least 0"):
         reranker.rerank(TEXT, candidates(KEYS), -1)
     with pytest.raises(InputError, match="no score named 'cosine'"):
         reranker.rerank(TEXT, candidates(KEYS), 3, "cosine")  # type: ignore[arg-type]
