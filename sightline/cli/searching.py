@@ -83,7 +83,8 @@ def rerank(
         chosen = services.settings.model
         name = model or chosen.name
         loaded = services.models.load(name, revision or (chosen.revision if model is None else None))
-        ranked = Reranker(loaded, encoder=loaded).rank(text, image, score=score)
+        reranker = Reranker(loaded, encoder=loaded, limits=services.settings.imaging)
+        ranked = reranker.rank(text, image, score=score)
     rows = [
         {"image": str(image[one.index]), "rank": place, **asdict(one)} for place, one in enumerate(ranked, 1)
     ]

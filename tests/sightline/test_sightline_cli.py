@@ -134,6 +134,15 @@ def test_pictures_can_be_ranked_without_any_collection(
     assert {row["image"] for row in results} == set(images)
 
 
+def test_rerank_keeps_to_the_limits_that_are_set_for_pictures(
+    sightline: Run, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert sightline("rerank", "red blue", str(folder / "a.png"), "--json").code == 0
+    monkeypatch.setenv("SIGHTLINE_IMAGING__MAX_PIXELS", "10")
+    done = sightline("rerank", "red blue", str(folder / "a.png"), "--json")
+    assert (done.code, "SIGHTLINE_IMAGING__MAX_PIXELS" in json.dumps(done.answer)) == (2, True)
+
+
 @pytest.mark.parametrize(
     ("arguments", "code"),
     [
