@@ -44,8 +44,7 @@ class Dimensions:
 def resolve(
     model: str, revision: str | None = None, cache_dir: Path | None = None, role: Role = "retrieval"
 ) -> Path:
-    """The folder of a checkpoint: that of ``demo`` in its role, a local one as it is, a hub id through
-    the hub's cache.
+    """The folder of a checkpoint: that of ``demo`` in its role, a local one, a hub id's in its cache.
 
     ``demo`` and ``toy`` are never folders of the working directory: what a collection is bound to must not
     depend on where a command was started. ``./demo`` is the folder.

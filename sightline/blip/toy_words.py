@@ -12,7 +12,7 @@ Answers
     "how many COLOUR …" the number of such quadrants; a question with a colour word "yes" when a quadrant has
     it, else "no" (with places, "red top left", the quadrants that lie there); "what colour … PLACES" the
     colour of the first quadrant there; anything else "I do not know". Probability: 0.75, for "I do not know"
-    0.25. Log-likelihood of an option: −0.1 when it is that answer (case aside), else −3 and 0.1 less a letter.
+    0.25. Log-likelihood of an option: −0.1 when it is that answer (case aside), else −3 − 0.1 a letter.
 """
 
 from __future__ import annotations
