@@ -127,8 +127,8 @@ class BlipNetwork(nn.Module):
         """ITM logits ``[K,2]``; index 1 is "match".
 
         The first token is made [ENC], whose last state the head reads (salesforce/BLIP
-        ``models/blip_itm.py``: ``encoder_input_ids[:,0] = tokenizer.enc_token_id``). ``valid_KL`` is None when
-        no row is padded.
+        ``models/blip_retrieval.py``: ``encoder_input_ids[:,0] = self.tokenizer.enc_token_id``). ``valid_KL``
+        is None when no row is padded.
         """
         mask = None if valid_KL is None else padding_mask(valid_KL, self.itm_head.weight.dtype)
         hidden_KLH = self.text_encoder(self.encoding(ids_KL), patches_KPV, mask)

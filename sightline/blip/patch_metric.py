@@ -22,9 +22,8 @@ def cross_attention_metric(network: ScoredNetwork) -> Tensor:
     for cross in crosses:
         asked, heads = cross.attention, cross.attention.heads
         modules = (asked.query, asked.key, asked.value, cross.output.dense)
-        query_HH, key_HV, value_HV, output_HH = (
-            one.weight.detach().to("cpu", torch.float64) for one in modules
-        )
+        weights = [one.weight.detach().to("cpu", torch.float64) for one in modules]
+        query_HH, key_HV, value_HV, output_HH = weights
         for query_hH, key_hV in zip(query_HH.chunk(heads), key_HV.chunk(heads), strict=True):
             seen_HV = query_hH.T @ key_hV
             metric_SVV[0] += seen_HV.T @ seen_HV

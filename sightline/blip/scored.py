@@ -1,8 +1,8 @@
 """What the scoring of pairs needs of a network, BLIP's or BLIP-2's.
 
 A sequence of S positions sees itself in every layer. The first of them look at the patches as well, and a
-head judges the first of those after the last layer: a BLIP-2's query tokens look and are judged, its text only
-reads; all of a BLIP's text looks, and [ENC] is judged.
+head judges the first of those after the last layer: a BLIP-2's query tokens look and are judged, its text
+only reads; all of a BLIP's text looks, and [ENC] is judged.
 Shapes: S positions · L text tokens · H width.
 """
 
