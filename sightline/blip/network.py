@@ -15,11 +15,11 @@ from torch.nn import functional as F
 
 from sightline.blip.config import Blip2Config
 from sightline.blip.qformer import QFormer, QFormerLayer, TextEmbeddings, padding_mask
-from sightline.blip.scored import ScoredLayer
+from sightline.blip.scored import ScoredLayer, ScoredNetwork
 from sightline.blip.vit import VisionModel
 
 
-class Blip2Network(nn.Module):
+class Blip2Network(ScoredNetwork):
     """ViT, Q-Former and the three heads that a retrieval checkpoint has."""
 
     def __init__(self, config: Blip2Config, with_vision: bool = True) -> None:

@@ -21,7 +21,7 @@ from sightline.blip.qformer import (
     TextEmbeddings,
     padding_mask,
 )
-from sightline.blip.scored import ScoredLayer
+from sightline.blip.scored import ScoredLayer, ScoredNetwork
 from sightline.blip.vit import VisionModel
 
 
@@ -101,7 +101,7 @@ class TextEncoder(nn.Module):
         return x  # type: ignore[no-any-return]
 
 
-class BlipNetwork(nn.Module):
+class BlipNetwork(ScoredNetwork):
     """ViT, text encoder and the three heads that a retrieval checkpoint has."""
 
     def __init__(self, config: BlipConfig, with_vision: bool = True) -> None:
