@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 from sightline.blip import checkpoint
 from sightline.blip.checkpoint import Dimensions, Role
 from sightline.blip.config import MODEL_TYPES, read_config
+from sightline.blip.config_blip import ANSWERING, BLIP, CAPTIONING, RETRIEVAL, read_blip_config
 from sightline.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -54,9 +55,37 @@ def _blip2() -> Loader:
     return Blip2
 
 
+def _blip_dimensions(folder: Path) -> Dimensions:
+    return read_blip_config(folder).dimensions
+
+
+def _blip() -> Loader:
+    from sightline.blip.blip import Blip
+
+    return Blip
+
+
+def _blip_captioner() -> Loader:
+    from sightline.blip.blip_writers import BlipCaptioner
+
+    return BlipCaptioner
+
+
+def _blip_answerer() -> Loader:
+    from sightline.blip.blip_writers import BlipAnswerer
+
+    return BlipAnswerer
+
+
 BLIP2_RETRIEVAL = Family(_blip2_dimensions, _blip2)
 FAMILIES: dict[str, dict[str, Family]] = {
     name: {"Blip2ForImageTextRetrieval": BLIP2_RETRIEVAL} for name in MODEL_TYPES
+} | {
+    BLIP: {
+        RETRIEVAL: Family(_blip_dimensions, _blip),
+        CAPTIONING: Family(_blip_dimensions, _blip_captioner),
+        ANSWERING: Family(_blip_dimensions, _blip_answerer),
+    }
 }
 """By ``model_type``, then by architecture; a checkpoint that names none is of the first."""
 
