@@ -22,7 +22,8 @@ from sightline.blip.latents import Latents
 from sightline.blip.match_precision import PairScorers
 from sightline.blip.network import Blip2Network
 from sightline.blip.patch_metric import cross_attention_metric
-from sightline.blip.pixels import preprocess, read_pixel_config
+from sightline.blip.pixel_config import read_pixel_config
+from sightline.blip.pixels import preprocess
 from sightline.blip.precision import vision_dtype
 from sightline.blip.tokenizer import load_tokenizer
 from sightline.blip.uninitialised import Uninitialised
