@@ -17,6 +17,21 @@ from sightline.blip.uninitialised import Uninitialised
 from sightline.errors import CheckpointError, InputError
 
 PREFIX = "language_model."
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def language_dtype(name: str | None, device: torch.device) -> torch.dtype:
+    """The type called ``name``; for None bfloat16 on GPUs that have it, float32 elsewhere.
+
+    Raises:
+        InputError: there is no such type.
+    """
+    if name is None:
+        fast = device.type == "cuda" and torch.cuda.is_bf16_supported()
+        return torch.bfloat16 if fast else torch.float32
+    if name not in _DTYPES:
+        raise InputError(f"The dtype {name!r} is unknown; use one of {', '.join(_DTYPES)}.")
+    return _DTYPES[name]
 
 
 def load_language_model(
