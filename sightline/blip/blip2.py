@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
 from torch import Tensor
 
 from sightline.blip import checkpoint
@@ -29,6 +28,7 @@ from sightline.blip.tokenizer import load_tokenizer
 from sightline.blip.uninitialised import Uninitialised
 from sightline.blip.vit import VisionModel
 from sightline.blip.vit_packed import PackedVision, can_pack_vision
+from sightline.blip.weights import fill, list_tensors, read_tensors
 from sightline.errors import CheckpointError, InputError
 from sightline.records import Precision
 from sightline.types import RGB
@@ -55,6 +55,7 @@ class Blip2:
         self.tokenizer = load_tokenizer(folder, rows=self.config.qformer_config.vocab_size)
         self.pixel_config = read_pixel_config(folder, self.config.vision_config.image_size)
         self.fingerprint = fingerprint or checkpoint.fingerprint(folder)
+        self._tensors = list_tensors(folder)
         self.network = self._load_qformer()
         self.scorers = PairScorers(self.network, match_dtype, self._patch_norm())
         self.itg_head = load_itg_head(folder, self.config.qformer_config)
@@ -190,59 +191,23 @@ class Blip2:
     def _load_vision(self) -> VisionModel | PackedVision:
         with torch.device("meta"), Uninitialised():
             model = VisionModel(self.config.vision_config)
-        tensors = {name.removeprefix(_VISION): value for name, value in self._tensors(vision=True).items()}
-        _assign(model, tensors, self.vision_dtype, self.device, self.folder)
-        del tensors
+        fill(model, self._tensors, prefix=_VISION, dtype=self.vision_dtype, device=self.device)
         return PackedVision(model) if can_pack_vision(model) else model
 
     def _load_qformer(self) -> Blip2Network:
         with torch.device("meta"), Uninitialised():
             network = Blip2Network(self.config, with_vision=False)
-        _assign(network, self._tensors(vision=False), torch.float32, self.device, self.folder)
+        fill(network, self._tensors, dtype=torch.float32, device=self.device)
         return network
 
     def _patch_norm(self) -> tuple[Tensor, Tensor]:
         """Weight and bias ``[V]`` of the norm that patches come out of, without the rest of the ViT."""
         names = [f"{_VISION}post_layernorm.{part}" for part in ("weight", "bias")]
-        found = {}
-        for path, held in checkpoint.tensor_names(checkpoint.weight_files(self.folder)):
-            with safe_open(path, framework="pt") as file:
-                found.update({name: file.get_tensor(name) for name in names if name in held})
-        if len(found) < len(names):
-            raise CheckpointError(f"{self.folder} lacks {names[0]}; it is no BLIP-2 ITM checkpoint.")
+        missing = [name for name in names if name not in self._tensors]
+        if missing:
+            raise CheckpointError(f"{self.folder} lacks {missing[0]}; it is no BLIP-2 ITM checkpoint.")
+        found = dict(read_tensors(self._tensors[name] for name in names))
         return found[names[0]], found[names[1]]
-
-    def _tensors(self, vision: bool) -> dict[str, Tensor]:
-        found = {}
-        for path, names in checkpoint.tensor_names(checkpoint.weight_files(self.folder)):
-            with safe_open(path, framework="pt") as file:
-                found.update(
-                    {name: file.get_tensor(name) for name in names if name.startswith(_VISION) == vision}
-                )
-        return found
-
-
-def _assign(
-    module: torch.nn.Module,
-    tensors: dict[str, Tensor],
-    dtype: torch.dtype,
-    device: torch.device,
-    folder: Path,
-) -> None:
-    """Put tensors in place of a module's empty ones; extra names (position ids of old files) are left out."""
-    wanted = module.state_dict()
-    missing = sorted(set(wanted) - set(tensors))
-    if missing:
-        raise CheckpointError(
-            f"{folder} lacks {len(missing)} tensors of a BLIP-2 ITM checkpoint, such as {missing[0]}."
-        )
-    for name, value in wanted.items():
-        if tensors[name].shape != value.shape:
-            raise CheckpointError(
-                f"{folder}: {name} is {list(tensors[name].shape)}, its config says {list(value.shape)}."
-            )
-    module.load_state_dict({name: tensors[name].to(device, dtype) for name in wanted}, assign=True)
-    module.eval().requires_grad_(False)
 
 
 def best_device() -> str:
