@@ -99,8 +99,8 @@ def check_vision(config: VisionConfig, tensors: Mapping[str, TensorEntry]) -> No
         grid = isqrt(max(positions.shape[1] - 1, 0))
         raise CheckpointError(
             f"{folder_of(tensors)}: the weights are for pictures of {grid * config.patch_size} px "
-            f"({positions.shape[1]} patches), config.json says {config.image_size} px ({config.num_patches}); "
-            "take both of the same checkpoint."
+            f"({positions.shape[1]} patches), config.json says {config.image_size} px "
+            f"({config.num_patches}); take both of the same checkpoint."
         )
     matched(_empty(config), tensors, prefix=PREFIX)
 
