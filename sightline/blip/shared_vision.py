@@ -34,8 +34,8 @@ _NARROWEST = 1e-4
 class PatchTransfer:
     """``y' = y · scale + shift`` for each of the V channels; computed in float32."""
 
-    scale_V: Tensor
-    shift_V: Tensor
+    scale: Tensor
+    shift: Tensor
     is_identity: bool
     """Whether nothing changes: the norms are equal, too."""
 
@@ -43,7 +43,7 @@ class PatchTransfer:
         """``[…,V]`` of the one checkpoint to ``[…,V]`` float32 of the other."""
         if self.is_identity:
             return patches.float()
-        return patches.float() * self.scale_V.to(patches.device) + self.shift_V.to(patches.device)
+        return patches.float() * self.scale.to(patches.device) + self.shift.to(patches.device)
 
 
 def patch_transfer(
@@ -51,8 +51,8 @@ def patch_transfer(
 ) -> PatchTransfer | None:
     """How patches of one checkpoint become those of another; None where they cannot.
 
-    They can where both take the same pixels, have the same ViT configuration, and all its tensors but those of
-    ``post_layernorm`` are equal, type and bytes (`sightline.blip.fingerprints.tensor_digests`).
+    They can where both take the same pixels and have the same ViT: its configuration, and all tensors but
+    those of ``post_layernorm``, type and bytes (`sightline.blip.fingerprints.tensor_digests`).
 
     Args:
         digests: of files, for those who remember them; None reads the files.
