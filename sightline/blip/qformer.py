@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sightline.blip.activations import activation
 from sightline.blip.config import QFormerConfig
 
 
@@ -113,13 +114,18 @@ class Intermediate(nn.Module):
     def __init__(self, config: BertSizes) -> None:
         super().__init__()
         self.dense = nn.Linear(config.hidden_size, config.intermediate_size)
+        self.activation_name = config.hidden_act
+        self.activation = activation(config.hidden_act)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.gelu(self.dense(x))
+        return self.activation(self.dense(x))
 
 
 class QFormerLayer(nn.Module):
-    """Joint self-attention; cross-attention for the queries; a feed-forward each for queries and text."""
+    """Joint self-attention; cross-attention for the queries; a feed-forward each for queries and text.
+
+    One that never reads text (BLIP-2 of stage 2) has no feed-forward for it.
+    """
 
     def __init__(self, config: QFormerConfig, index: int) -> None:
         super().__init__()
@@ -127,8 +133,9 @@ class QFormerLayer(nn.Module):
         self.crossattention = None
         if index % config.cross_attention_frequency == 0:
             self.crossattention = Attention(config, config.encoder_hidden_size)
-        self.intermediate = Intermediate(config)
-        self.output = ResidualNorm(config, config.intermediate_size)
+        if config.use_qformer_text_input:
+            self.intermediate = Intermediate(config)
+            self.output = ResidualNorm(config, config.intermediate_size)
         self.intermediate_query = Intermediate(config)
         self.output_query = ResidualNorm(config, config.intermediate_size)
 

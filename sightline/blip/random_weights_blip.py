@@ -91,7 +91,7 @@ def _random_stock(kind: Any, config: BlipConfig, seed: int) -> dict[str, Tensor]
 
     model = kind(StockConfig(**config.to_json()))
     randomise(model, seed)
-    return {name: value for name, value in model.named_parameters()}
+    return dict(model.named_parameters())
 
 
 def _other_width(config: BlipConfig, tensors: Mapping[str, Tensor], seed: int) -> dict[str, Tensor]:

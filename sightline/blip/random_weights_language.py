@@ -86,7 +86,7 @@ def _qformer(model_type: str) -> dict[str, Any]:
         "num_hidden_layers": 3,
         "num_attention_heads": 4,
         "intermediate_size": 128,
-        "max_position_embeddings": 64,
+        "max_position_embeddings": 128,
         "encoder_hidden_size": 48,
     }
 

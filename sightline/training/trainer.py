@@ -115,7 +115,7 @@ class _Trainer:
     def _train_table(self, filler: Filler, model: Blip2) -> PictureTable:
         if self.config.freeze_vision:
             return filler.patches(model, self.split.train)
-        return filler.pixels(model.vision.pixel_config.side, self.split.train)
+        return filler.pixels(model.vision.pixel_config, self.split.train)
 
     def _problems(self, *tables: PictureTable) -> tuple[DataProblem, ...]:
         problems = (*self.split.problems, *(problem for table in tables for problem in table.problems()))
