@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 
 from sightline.blip.checkpoint import Role, read_config_json
+from sightline.blip.config_values import section
 from sightline.blip.fingerprints import ITG_HEAD
 from sightline.blip.headers import TensorEntry
 from sightline.blip.inspection_files import FileFact, found_files
@@ -102,9 +103,6 @@ def inspect(
     raw, dimensions = read_config_json(folder), family_of(folder).dimensions(folder)
     parts, where = parts_of(folder), torch.device(device or best_device())
     missing, wrong = lacking(parts, found.tensors) if found.tensors else ([], [])
-    sections = {
-        name: raw[name] for name in ("vision_config", "text_config") if isinstance(raw.get(name), dict)
-    }
     facts = tuple(_fact(part, where) for part in parts)
     image_size = _image_size(parts)
     problems = [*found.problems, *_about(missing), *wrong, *_other_problems(folder, image_size)]
@@ -119,7 +117,7 @@ def inspect(
         patch_shape=dimensions.patch_shape,
         num_query_tokens=dimensions.num_query_tokens,
         joint_dim=dimensions.joint_dim,
-        language_model=_language(sections.get("text_config", {}), architecture),
+        language_model=_language(section(raw, "text_config"), architecture),
         stored_types=_types(found.tensors),
         files=found.files,
         parts=facts,

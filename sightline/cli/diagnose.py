@@ -39,9 +39,7 @@ def doctor(
     ] = False,
     model: Annotated[
         str | None,
-        typer.Option(
-            "--model", help="Look at this model alone, without loading it: demo, a folder, a hub id."
-        ),
+        typer.Option("--model", help="Look at this model alone, unloaded: demo, a folder, a hub id."),
     ] = None,
     revision: Annotated[
         str | None, typer.Option("--revision", help="Of --model: branch, tag or commit on the hub.")
