@@ -1,11 +1,11 @@
-"""What the ``config.json`` of each released checkpoint says, as far as it decides on tensors: facts, not copies.
+"""What the ``config.json`` of each released checkpoint says, as far as it decides on tensors.
 
-Read off public copies: Salesforce/blip2-flan-t5-xl (a log of transformers 4.47 that prints it),
-blip-image-captioning-base (three copies of the file, and a printed one of 4.26), blip2-opt-2.7b (a printed one).
-The others follow from those and from transformers' conversion scripts (``convert_blip_original_to_pytorch.py``,
+These are facts and no copies. Salesforce/blip2-opt-2.7b, blip2-flan-t5-xl and blip-image-captioning-base were
+read off public prints of the files (transformers 4.26 and 4.47 print them). The others follow from those and
+from transformers' conversion scripts (``convert_blip_original_to_pytorch.py``,
 ``convert_blip_2_original_to_pytorch.py``, ``convert_instructblip_original_to_pytorch.py``), which say what
 differs: the size of the image, the ViT of the large BLIP, and the language model, whose geometry is that of
-facebook/opt-*, google/flan-t5-* and Vicuna as their own configurations say.
+facebook/opt-*, google/flan-t5-* and Vicuna; these were written down from memory of their configurations.
 """
 
 from __future__ import annotations
@@ -92,7 +92,8 @@ def _instructblip(text: dict[str, Any]) -> dict[str, Any]:
 
 
 def _vicuna(size: str) -> dict[str, Any]:
-    return {"model_type": "llama", "vocab_size": 32001, "tie_word_embeddings": False} | VICUNA[size]
+    said = {"model_type": "llama", "vocab_size": 32001, "tie_word_embeddings": False}
+    return said | {"num_attention_heads": 32 if size == "7b" else 40} | VICUNA[size]
 
 
 CONFIGS: dict[str, dict[str, Any]] = (
