@@ -236,7 +236,7 @@ def test_special_tokens_in_a_prompt_are_the_letters_that_they_are_made_of(pair: 
     full = pair.processor.tokenizer
     special = set(full.all_special_ids)
     around = words.ids("")
-    for token in [*full.all_special_tokens, "<image>", "<extra_id_0>", "[SEP]"]:
+    for token in [*full.all_special_tokens, "<image>", "<extra_id_0>", "[sep]"]:
         inner = [one for one in words.ids(f"a {token} b") if one not in around or one not in special]
         assert not special & set(inner), token
         assert not special & set(words.option_ids("", token)) - set(around)
