@@ -1,13 +1,11 @@
-"""Where a checkpoint's files are, which checkpoint they are, and how large its arrays. Imports no torch.
+"""Where a checkpoint's files are, and which tensors are in them. Imports no torch.
 
 Weights are safetensors only: a folder that holds nothing but pickles is refused.
 """
 
 from __future__ import annotations
 
-import hashlib
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -28,13 +26,6 @@ FILES = ["*.json", "*.safetensors", "vocab.txt", "*/vocab.txt", "merges.txt"]
 _INDEX = "model.safetensors.index.json"
 _SHARD = re.compile(r"[^/\\\0]+\.safetensors")
 """A plain name: nothing in an index leads out of the folder."""
-_FINGERPRINTED = (
-    "config.json",
-    "preprocessor_config.json",
-    "processor_config.json",
-    "tokenizer.json",
-    "vocab.txt",
-)
 
 
 @dataclass(frozen=True)
@@ -164,29 +155,3 @@ def _weight_map(folder: Path) -> dict[str, str] | None:
                 "the same folder are read."
             )
     return placed
-
-
-def fingerprint(folder: Path, digest: Callable[[Path], str] | None = None) -> str:
-    """SHA-256 over config, processor, tokenizer and weights: equal fingerprints give equal tokens.
-
-    ``digest`` gives the SHA-256 of one file, for those who remember it; None reads the file.
-    """
-    total = hashlib.sha256()
-    present = [folder / name for name in _FINGERPRINTED if (folder / name).exists()]
-    for path in [*present, *weight_files(folder)]:
-        total.update(f"{path.name}\0{_named_digest(path) or (digest or file_digest)(path)}\n".encode())
-    return total.hexdigest()
-
-
-def _named_digest(path: Path) -> str | None:
-    # The hub's cache names large files by their SHA-256 and links to them: no need to read gigabytes again.
-    name = path.resolve().name
-    if path.is_symlink() and len(name) == 64 and all(c in "0123456789abcdef" for c in name):
-        return name
-    return None
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

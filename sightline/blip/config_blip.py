@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from sightline.blip.checkpoint import Dimensions, read_config_json
-from sightline.blip.config import VisionConfig, pick
+from sightline.blip.config import VisionConfig
+from sightline.blip.config_values import count, pick, section
 from sightline.errors import CheckpointError
 
 BLIP: Final = "blip"
@@ -100,8 +101,8 @@ def read_blip_config(folder: Path) -> BlipConfig:
         raise CheckpointError(
             f"{folder} holds a model of type {raw.get('model_type')!r}; this needs a BLIP checkpoint."
         )
-    vision = pick(BlipVisionConfig, raw.get("vision_config") or {})
-    text_raw = {**(raw.get("text_config") or {}), "encoder_hidden_size": vision.hidden_size}
+    vision = pick(BlipVisionConfig, section(raw, "vision_config"))
+    text_raw = {**section(raw, "text_config"), "encoder_hidden_size": vision.hidden_size}
     text = pick(BlipTextConfig, text_raw)
     named = raw.get("architectures") or [RETRIEVAL]
     needed = text.enc_token_id if named[0] != CAPTIONING else text.bos_token_id
@@ -110,4 +111,4 @@ def read_blip_config(folder: Path) -> BlipConfig:
             f"{folder}: the word embedding has {text.vocab_size} rows, but [DEC] and [ENC] are the ids "
             f"{text.bos_token_id} and {text.enc_token_id}; take vocab_size and bos_token_id of the original."
         )
-    return BlipConfig(vision, text, int(raw.get("image_text_hidden_size", 256)), str(named[0]))
+    return BlipConfig(vision, text, count(raw, "image_text_hidden_size", 256), str(named[0]))

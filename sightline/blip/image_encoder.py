@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
+from math import isqrt
 from pathlib import Path
 
 import torch
@@ -15,11 +16,13 @@ from torch import Tensor
 
 from sightline.blip.config import VisionConfig
 from sightline.blip.headers import TensorEntry
-from sightline.blip.pixels import preprocess, read_pixel_config
+from sightline.blip.pixel_config import read_pixel_config
+from sightline.blip.pixels import preprocess
 from sightline.blip.uninitialised import Uninitialised
 from sightline.blip.vit import VisionModel
 from sightline.blip.vit_packed import PackedVision, can_pack_vision
-from sightline.blip.weights import fill
+from sightline.blip.weights import fill, folder_of, matched
+from sightline.errors import CheckpointError
 from sightline.types import RGB
 
 PREFIX = "vision_model."
@@ -39,9 +42,10 @@ class ImageEncoder:
         """``tensors``: of the whole checkpoint (``weights.list_tensors``).
 
         Raises:
-            CheckpointError: the processor's files do not fit the configuration.
+            CheckpointError: the processor's files or the weights' shapes do not fit the configuration.
         """
         self.pixel_config = read_pixel_config(folder, config.image_size)
+        check_vision(config, tensors)
         self.patch_shape = (config.num_patches, config.hidden_size)
         """(P, V)."""
         self.dtype = dtype
@@ -79,7 +83,28 @@ class ImageEncoder:
         return self._model
 
     def _load(self) -> VisionModel | PackedVision:
-        with torch.device("meta"), Uninitialised():
-            model = VisionModel(self._config)
+        model = _empty(self._config)
         fill(model, self._tensors, prefix=PREFIX, dtype=self.dtype, device=self._device)
         return PackedVision(model) if can_pack_vision(model) else model
+
+
+def check_vision(config: VisionConfig, tensors: Mapping[str, TensorEntry]) -> None:
+    """That a checkpoint has the ViT which its configuration describes, from the headers alone.
+
+    Raises:
+        CheckpointError: it was made for pictures of another size, or a tensor is missing or of another shape.
+    """
+    positions = tensors.get(f"{PREFIX}embeddings.position_embedding")
+    if positions is not None and len(positions.shape) == 3 and positions.shape[1] != config.num_patches:
+        grid = isqrt(max(positions.shape[1] - 1, 0))
+        raise CheckpointError(
+            f"{folder_of(tensors)}: the weights are for pictures of {grid * config.patch_size} px "
+            f"({positions.shape[1]} patches), config.json says {config.image_size} px "
+            f"({config.num_patches}); take both of the same checkpoint."
+        )
+    matched(_empty(config), tensors, prefix=PREFIX)
+
+
+def _empty(config: VisionConfig) -> VisionModel:
+    with torch.device("meta"), Uninitialised():
+        return VisionModel(config)

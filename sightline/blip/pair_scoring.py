@@ -147,15 +147,16 @@ class _AddNorm:
 
 
 class _FeedForward:
-    """Two linear layers around a GELU, residual and norm."""
+    """Two linear layers around an activation, residual and norm."""
 
     def __init__(self, first: Intermediate, second: ResidualNorm, dtype: torch.dtype) -> None:
         self._first = PackedLinear(first.dense.weight, first.dense.bias, dtype)
         self._second = _AddNorm(second, dtype)
+        self._name = first.activation_name
         self._dtype = dtype
 
     def __call__(self, states_KSH: Tensor) -> Tensor:
-        return self._second(self._first.gelu(states_KSH.to(self._dtype)), states_KSH)
+        return self._second(self._first.activated(states_KSH.to(self._dtype), self._name), states_KSH)
 
 
 def _joint_projection(attended: MultiHeadAttention, dtype: torch.dtype) -> PackedLinear:

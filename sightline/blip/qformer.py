@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sightline.blip.activations import activation
 from sightline.blip.config import QFormerConfig
 
 
@@ -113,9 +114,11 @@ class Intermediate(nn.Module):
     def __init__(self, config: BertSizes) -> None:
         super().__init__()
         self.dense = nn.Linear(config.hidden_size, config.intermediate_size)
+        self.activation_name = config.hidden_act
+        self.activation = activation(config.hidden_act)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.gelu(self.dense(x))
+        return self.activation(self.dense(x))
 
 
 class QFormerLayer(nn.Module):

@@ -16,6 +16,7 @@ from sightline.blip.checkpoint import Dimensions, Role
 from sightline.blip.config import MODEL_TYPES, read_config
 from sightline.blip.config_blip import ANSWERING, BLIP, CAPTIONING, RETRIEVAL, read_blip_config
 from sightline.blip.config_language import writer_dimensions
+from sightline.blip.fingerprints import Digests, fingerprint
 from sightline.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -160,13 +161,13 @@ def describe(
     *,
     revision: str | None = None,
     cache_dir: Path | None = None,
-    digest: Callable[[Path], str] | None = None,
+    digests: Digests | None = None,
     role: Role = "retrieval",
 ) -> Description:
     """Fingerprint and dimensions of a model by name, from its files; imports no torch (the toy does: it is
     code and no files).
 
-    ``digest`` gives the SHA-256 of one file, for those who remember it; None reads the file.
+    ``digests``: of files, for those who remember them; None reads the files.
 
     Raises:
         ModelUnavailableError: neither a folder nor reachable on the hub.
@@ -176,7 +177,7 @@ def describe(
         return _toy(role)
     folder = checkpoint.resolve(model, revision, cache_dir, role)
     dimensions = family_of(folder).dimensions(folder)
-    return Description(checkpoint.fingerprint(folder, digest), dimensions, folder)
+    return Description(fingerprint(folder, digests), dimensions, folder)
 
 
 def _toy(role: Role) -> Description:

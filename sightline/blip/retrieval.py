@@ -6,14 +6,15 @@ Shapes: B images · P patches · V vision width · Q query tokens · D joint dim
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Generic, Self, TypeVar
 
 import torch
 from torch import Tensor
 
-from sightline.blip import checkpoint
 from sightline.blip.config import VisionConfig
+from sightline.blip.fingerprints import fingerprint as fingerprint_of
 from sightline.blip.image_encoder import PREFIX, ImageEncoder
 from sightline.blip.latents import Latents
 from sightline.blip.match_precision import PairScorers
@@ -43,7 +44,13 @@ class SeeingCheckpoint:
         self.tensors = list_tensors(folder)
         self.vision_dtype = vision_dtype(dtype, self.device, vision.hidden_size)
         self.vision = ImageEncoder(folder, vision, self.tensors, self.vision_dtype, self.device)
-        self.fingerprint = fingerprint or checkpoint.fingerprint(folder)
+        self.fingerprint = fingerprint or fingerprint_of(folder)
+
+    def known_as(self, fingerprint: str) -> Self:
+        """The same model under another fingerprint of its files; weights and lazily read ViT are shared."""
+        twin = copy(self)
+        twin.fingerprint = fingerprint
+        return twin
 
     @property
     def patch_shape(self) -> tuple[int, int]:

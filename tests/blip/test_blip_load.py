@@ -14,6 +14,7 @@ import torch
 
 from sightline.blip import checkpoint, load
 from sightline.blip.config import MODEL_TYPES
+from sightline.blip.fingerprints import fingerprint
 from sightline.blip.protocols import (
     Answerer,
     Captioner,
@@ -60,9 +61,9 @@ def with_type(folder: Path, model_type: object) -> Path:
 def test_demo_is_the_shipped_model_from_everywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     other = write_random_checkpoint(tmp_path / "demo")
     monkeypatch.chdir(tmp_path)
-    shipped = checkpoint.fingerprint(checkpoint.DEMO_FOLDER)
+    shipped = fingerprint(checkpoint.DEMO_FOLDER)
     assert load("demo", device="cpu").fingerprint == describe("demo").fingerprint == shipped
-    named = checkpoint.fingerprint(other)
+    named = fingerprint(other)
     assert load("./demo", device="cpu").fingerprint == describe("./demo").fingerprint == named
     assert checkpoint.lasting_name("demo") == "demo"
     assert checkpoint.lasting_name("./demo") == str(other)
@@ -88,7 +89,7 @@ def test_a_family_describes_what_it_loads(tmp_path: Path, kind: tuple[str, str])
     assert kind in WRITERS, "add to WRITERS what writes a small random checkpoint of this family"
     folder = with_type(WRITERS[kind](tmp_path / "model"), kind[0])
     described, loaded = describe(str(folder)), load(str(folder), device="cpu")
-    assert loaded.fingerprint == described.fingerprint == checkpoint.fingerprint(folder)
+    assert loaded.fingerprint == described.fingerprint == fingerprint(folder)
     assert loaded.patch_shape == described.dimensions.patch_shape
     assert isinstance(loaded, Encoder) == (described.dimensions.joint_dim is not None)
     pixels = loaded.preprocess([np.zeros((9, 7, 3), np.uint8)])
@@ -118,7 +119,7 @@ def test_describing_imports_no_torch(tmp_path: Path) -> None:
     )
     command = [sys.executable, "-c", program, str(folder)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
-    assert done.stdout.split() == [checkpoint.fingerprint(folder), "False"]
+    assert done.stdout.split() == [fingerprint(folder), "False"]
 
 
 @pytest.mark.parametrize("model_type", ["clip", "flava", None, 7])
