@@ -94,10 +94,19 @@ class Parquet:
         """One text of an image."""
         self._rows.append(
             {
-                "id": image.image_id, "uri": image.uri, "sha256": image.sha256, "width": image.width,
-                "height": image.height, "text": text.text, "source": text.source, "model": text.model,
-                "log_probability": text.log_probability, "match_probability": text.match_probability,
-                "judge": text.judge, "verdict": text.verdict, "overruled": text.overruled,
+                "id": image.image_id,
+                "uri": image.uri,
+                "sha256": image.sha256,
+                "width": image.width,
+                "height": image.height,
+                "text": text.text,
+                "source": text.source,
+                "model": text.model,
+                "log_probability": text.log_probability,
+                "match_probability": text.match_probability,
+                "judge": text.judge,
+                "verdict": text.verdict,
+                "overruled": text.overruled,
             }  # fmt: skip
         )
         if len(self._rows) == ROWS:

@@ -85,7 +85,9 @@ class Exports:
             raise InputError(f"The format is one of {', '.join(FORMATS)}, not {format!r}.")
         unknown = [verdict for verdict in verdicts if verdict not in VERDICTS]
         if unknown or not verdicts:
-            raise InputError(f"A verdict is one of {', '.join(VERDICTS)}, not {', '.join(unknown) or 'none'}.")
+            raise InputError(
+                f"A verdict is one of {', '.join(VERDICTS)}, not {', '.join(unknown) or 'none'}."
+            )
         found = self._catalog.collection(collection)
         exported = Exported(str(out), format)
         writers = {"jsonl": self._jsonl, "parquet": self._parquet, "webdataset": self._webdataset}

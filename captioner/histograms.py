@@ -33,9 +33,9 @@ def histogram_png(report: CapFiltReport) -> bytes:
     axes = figure.subplots()
     bars = len(report.histogram.kept)
     lefts = [bar / bars for bar in range(bars)]
-    options = {"width": 1 / bars, "align": "edge"}
-    axes.bar(lefts, report.histogram.kept, color=KEPT, label="kept", **options)
-    axes.bar(lefts, report.histogram.dropped, bottom=report.histogram.kept, color=DROPPED, label="dropped", **options)
+    kept, dropped, width = report.histogram.kept, report.histogram.dropped, 1 / bars
+    axes.bar(lefts, kept, width, color=KEPT, label="kept", align="edge")
+    axes.bar(lefts, dropped, width, kept, color=DROPPED, label="dropped", align="edge")
     if report.threshold is not None:
         axes.axvline(report.threshold, color=LINE, linewidth=1, label=f"threshold {report.threshold:.3g}")
     axes.set(xlabel="match probability", ylabel="texts", xlim=(0, 1), title=report.collection)

@@ -41,9 +41,7 @@ class _Tasks:
     def _writer(self, lease: Lease, writing: Writing, heartbeat: Heartbeat) -> ImageWriter:
         return ImageWriter(self._parts, lease.collection, writing, heartbeat)
 
-    def _written(
-        self, writer: ImageWriter, writing: Writing, images: Sequence[Image]
-    ) -> Iterator[NewText]:
+    def _written(self, writer: ImageWriter, writing: Writing, images: Sequence[Image]) -> Iterator[NewText]:
         for image, captions in writer.captions(images, self._batch):
             for one in captions:
                 yield NewText(image.key, CAPTIONER, one.text, writing.fingerprint, one.log_probability)

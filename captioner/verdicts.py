@@ -55,7 +55,9 @@ class Verdicts:
             lines = {key: [line for one in many for line in lines_of(one.text)] for key, many in some.items()}
             found = self._judge.probabilities(lines)
             cut += sum(map(self._judge.truncated, lines.values()))
-            judged += [self._judged(one, least) for key in found for one, least in worst(some[key], found[key])]
+            judged += [
+                self._judged(one, least) for key in found for one, least in worst(some[key], found[key])
+            ]
         if cut:
             log.warning(
                 "texts are longer than the model reads; their ends were not judged",
@@ -65,9 +67,7 @@ class Verdicts:
 
     def _judged(self, text: NewText, probability: float) -> NewText:
         verdict = "kept" if self._threshold.keeps(probability) else "dropped"
-        return replace(
-            text, match_probability=probability, judge=self._fingerprint, verdict=verdict
-        )
+        return replace(text, match_probability=probability, judge=self._fingerprint, verdict=verdict)
 
 
 def load_judge(models: Models, collection: Collection) -> RetrievalModel:

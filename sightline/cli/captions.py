@@ -168,7 +168,10 @@ def _describe(
             read_pictures(images, services.settings.imaging), model=named.model, revision=named.revision, n=n,
             sampling=sampling, prompt=prompt, seed=seed,
         )  # fmt: skip
-    rows = [{"image": str(path), "captions": list(map(_told, some))} for path, some in zip(images, described, strict=True)]
+    rows = [
+        {"image": str(path), "captions": list(map(_told, some))}
+        for path, some in zip(images, described, strict=True)
+    ]
     if json:
         print_json({"model": named.model, "results": rows})
         return

@@ -11,7 +11,6 @@ from sightline.cli.options import CollectionName, Data, Json
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sightline.cli.jobs import EmbeddedWorker
     from sightline.store.records import Collection
     from sightline.wiring import Installation
 

@@ -1,4 +1,4 @@
-"""Whether a model that writes can use the patches that a collection keeps for the model that it is bound to."""
+"""Whether a model that writes can use the patches that a collection keeps for its own model."""
 
 from __future__ import annotations
 

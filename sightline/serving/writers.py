@@ -1,4 +1,4 @@
-"""Which model writes: the one that is asked for, else the one that is set, else one that suits the collection."""
+"""Which model writes: the one asked for, else the one that is set, else one that suits the collection."""
 
 from __future__ import annotations
 
