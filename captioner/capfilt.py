@@ -96,10 +96,7 @@ class CapFilt:
         for start in range(0, len(names), IMAGES_AT_ONCE):
             some = set(names[start : start + IMAGES_AT_ONCE])
             rows = [row for row, label in enumerate(labels) if label.image in some]
-            for row, probability in zip(
-                rows, _judged(judge, keys, [labels[row] for row in rows]), strict=True
-            ):
-                probabilities[row] = probability
+            probabilities[rows] = _judged(judge, keys, [labels[row] for row in rows])
         right = np.array([label.right for label in labels], np.bool_)
         return smallest_threshold(probabilities, right, precision)
 

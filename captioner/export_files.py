@@ -107,7 +107,7 @@ class Parquet:
                 "judge": text.judge,
                 "verdict": text.verdict,
                 "overruled": text.overruled,
-            }  # fmt: skip
+            }
         )
         if len(self._rows) == ROWS:
             self._flush()

@@ -1,4 +1,4 @@
-"""Pictures and the texts that fit them, written for whoever trains with them: JSON lines, Parquet, WebDataset.
+"""Pictures and the texts that fit them, for whoever trains with them: JSON lines, Parquet, WebDataset.
 
 All of it streams: images are read by their keys, a page at a time, so that memory does not grow with the
 collection. What is written stands aside until it is whole.
@@ -195,7 +195,7 @@ def _count(exported: Exported, sample: Sample) -> None:
 
 @contextmanager
 def _aside(out: Path, *, needed: bool = True) -> Iterator[Path]:
-    """A place beside ``out`` that gets its name once what was written there is whole, and goes when it is not.
+    """A place beside ``out`` that gets its name once what was written there is whole, and else goes.
 
     Not ``needed``: perhaps nothing is written there.
     """

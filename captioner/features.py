@@ -23,7 +23,7 @@ from sightline.errors import (
 )
 from sightline.faultpoint import faultpoint
 from sightline.store.segments import write_segment
-from sightline.store.text_records import FeatureSegment
+from sightline.store.work_records import FeatureSegment
 from sightline.types import FP16, INT8, NO_PATCHES
 
 if TYPE_CHECKING:
@@ -56,6 +56,8 @@ class Features:
         self._identity = identity
         self._own = self._own_set()
         self._transfer = parts.sharing(collection, identity)
+        self._placed: set[int] = set()
+        """Keys that the own set has, be it damaged."""
         self._fresh: list[tuple[int, PackedPatches]] = []
         self.refused: Refusals = {}
 
@@ -106,6 +108,7 @@ class Features:
         left = list(keys)
         if self._own is not None:
             places = self._parts.catalog.locations(keys, self._own)
+            self._placed |= places.keys()
             for found, kept in self._gathered(places, self._identity.fingerprint):
                 left = [key for key in left if key not in found]
                 yield found, _whole(kept)
@@ -167,7 +170,8 @@ class Features:
         if form.codec == NO_PATCHES or self._identity.fingerprint == self._collection.fingerprint:
             return
         for row, key in enumerate(keys):
-            self._fresh.append((key, form.pack(features_nFW[row : row + 1])))
+            if key not in self._placed:
+                self._fresh.append((key, form.pack(features_nFW[row : row + 1])))
 
     def _form(self) -> PatchFormat:
         """Query outputs are small and kept in fp16; patches as those of the collection, but in int8 where

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -75,8 +75,15 @@ def make_report(catalog: Catalog, collection: str, job_id: str | None) -> CapFil
         sources=counted(catalog.text_counts(found.id, job_id)),
         kept_examples=_examples(catalog, found, "kept"),
         dropped_examples=_examples(catalog, found, "dropped"),
-        histogram=histogram(catalog.text_probabilities(found.id, job_id)),
+        histogram=histogram(_probabilities(catalog, found.id, job_id)),
     )
+
+
+def _probabilities(catalog: Catalog, collection_id: int, job_id: str | None) -> Iterator[TextProbability]:
+    after = 0
+    while chunk := catalog.text_probabilities(collection_id, job_id, after):
+        yield from (one for _, one in chunk)
+        after = chunk[-1][0]
 
 
 def _latest(catalog: Catalog, collection: str) -> Job | None:

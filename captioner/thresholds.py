@@ -1,4 +1,4 @@
-"""From which match probability on a text is kept: as it is set, or found from texts that a person labelled."""
+"""From which match probability on a text is kept: as it is set, or found from labelled texts."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Found:
 
 @dataclass(frozen=True)
 class Threshold:
-    """A text is kept when its match probability is at least ``keep_above``; ``found``: None when it was set."""
+    """A text is kept from the match probability ``keep_above`` on; ``found``: None when it was set."""
 
     keep_above: float = KEEP_ABOVE
     found: Found | None = None
@@ -81,8 +81,8 @@ def smallest_threshold(
     if not len(good):
         best = int(np.argmax(precisions))
         raise InputError(
-            f"No threshold reaches a precision of {precision:g} on these {len(right)} labelled texts; the best "
-            f"is {precisions[best]:.3f} from {sorted_N[ends[best]]:.3f} on: ask for less, or label more texts."
+            f"No threshold reaches a precision of {precision:g} on these {len(right)} labelled texts; the "
+            f"best is {precisions[best]:.3f}, from {sorted_N[ends[best]]:.3f} on: ask for less, or label more."
         )
     end = int(ends[good[-1]])
     kept, hits = end + 1, int(right_N[end])

@@ -36,7 +36,7 @@ class ImageWriter:
         self._sampling = drawn(self._captioner, writing)
 
     def captions(self, images: Sequence[Image], batch: ModelBatch) -> Iterator[Captioned]:
-        """Captions of the images that can be seen, the same text once; the others fill ``features.refused``."""
+        """Captions of the images that can be seen, each text once; the others fill ``features.refused``."""
         left = list(images)
         while left:
             self._heartbeat.check()
@@ -77,8 +77,8 @@ def load_captioner(models: Models, writing: Writing) -> Captioner:
     except (CheckpointError, ModelMismatchError) as error:
         raise UnavailableError(f"This worker cannot write captions with {writing.model}: {error}") from error
     raise UnavailableError(
-        f"This worker has another version of {writing.model} than this job began with; give it the same files, "
-        "or cancel the job and begin a new one."
+        f"This worker has another version of {writing.model} than this job began with; give it the same "
+        "files, or cancel the job and begin a new one."
     )
 
 
