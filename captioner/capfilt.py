@@ -104,8 +104,8 @@ class CapFilt:
         image = self._catalog.image(collection, label.image)
         if image.state != "live":
             raise InputError(
-                f"The image {label.image} in line {label.line} of the labels is {image.state}; label texts of "
-                "images that are indexed."
+                f"The image {label.image} in line {label.line} of the labels is {image.state}; label texts "
+                "of images that are indexed."
             )
         return image.key
 

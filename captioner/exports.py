@@ -85,9 +85,8 @@ class Exports:
             raise InputError(f"The format is one of {', '.join(FORMATS)}, not {format!r}.")
         unknown = [verdict for verdict in verdicts if verdict not in VERDICTS]
         if unknown or not verdicts:
-            raise InputError(
-                f"A verdict is one of {', '.join(VERDICTS)}, not {', '.join(unknown) or 'none'}."
-            )
+            given = ", ".join(unknown) or "none"
+            raise InputError(f"A verdict is one of {', '.join(VERDICTS)}, not {given}.")
         found = self._catalog.collection(collection)
         exported = Exported(str(out), format)
         writers = {"jsonl": self._jsonl, "parquet": self._parquet, "webdataset": self._webdataset}
@@ -96,7 +95,7 @@ class Exports:
             write(found, self._samples(found, verdicts), aside, exported)
             if not exported.images:
                 raise InputError(
-                    f"Collection {collection} has no texts with the verdict {' or '.join(verdicts)} to write; "
+                    f"Collection {collection} has no texts that are {' or '.join(verdicts)}; "
                     "filter its texts first (sightline capfilt), or name other verdicts (--with)."
                 )
         return exported

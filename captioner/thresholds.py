@@ -81,8 +81,8 @@ def smallest_threshold(
     if not len(good):
         best = int(np.argmax(precisions))
         raise InputError(
-            f"No threshold reaches a precision of {precision:g} on these {len(right)} labelled texts; the "
-            f"best is {precisions[best]:.3f}, from {sorted_N[ends[best]]:.3f} on: ask for less, or label more."
+            f"No threshold reaches a precision of {precision:g} on these {len(right)} labels; the "
+            f"best is {precisions[best]:.3f}, from {sorted_N[ends[best]]:.3f} on: ask for less or label more."
         )
     end = int(ends[good[-1]])
     kept, hits = end + 1, int(right_N[end])

@@ -227,7 +227,7 @@ def _finish(answer: dict[str, Any], done: str, *, json: bool, printed: bool = Fa
             remarks().print(answer["detail"], style="yellow", markup=False)
         if answer["pending"]:
             remarks().print(
-                f"{answer['pending']:,} images wait for a worker; `sightline jobs {answer['job']}` tells more."
+                f"{answer['pending']:,} images wait for a worker (`sightline jobs {answer['job']}`)."
             )
     good = answer["processed"] or answer["pending"] or not answer["failed"]
     failed = answer["state"] in ("cancelled", "failed") or not good
@@ -260,8 +260,8 @@ def _threshold(
     if found.found is not None:
         told = found.found
         remarks().print(
-            f"Texts are kept from {found.keep_above:.4f} on: of {told.labels:,} labelled ones {told.kept:,} "
-            f"are, {told.precision:.1%} of them right (at least {told.lower_bound:.1%} with 95 % confidence), "
+            f"Texts are kept from {found.keep_above:.4f} on: of {told.labels:,} labels {told.kept:,} "
+            f"are, {told.precision:.1%} of them right (with 95 % confidence at least {told.lower_bound:.1%}) "
             f"and {told.recall:.1%} of the right ones.",
             highlight=False,
         )
