@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from sightline.store.records import EMBED, Collection, Image, Job, JobState, Metadata, Outcome, TaskKind
+from sightline.store.records import (
+    EMBED,
+    Collection,
+    Image,
+    Job,
+    JobState,
+    Metadata,
+    NewSegment,
+    Outcome,
+    TaskKind,
+)
 
 
 @dataclass(frozen=True)
@@ -78,6 +88,17 @@ class Lease:
     deaths: int = 0
     errors: int = 0
     job_id: str = ""
+
+
+@dataclass(frozen=True)
+class FeatureSegment:
+    """Features that a task made of its images on the way: a finished segment of a feature set.
+
+    Its keys are all of the task's images, or some of them.
+    """
+
+    feature_set_id: int
+    segment: NewSegment
 
 
 @dataclass(frozen=True)
