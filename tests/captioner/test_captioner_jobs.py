@@ -103,9 +103,7 @@ def without_patches(settings: Settings) -> Settings:
 
 def test_what_had_to_be_seen_is_seen_once(settings: Settings, folder: Path) -> None:
     """No patches are kept here; afterwards the originals are gone, and captions are written all the same."""
-    with open_installation(
-        without_patches(settings), decoder=shared_decoder(), inline=True
-    ) as services:
+    with open_installation(without_patches(settings), decoder=shared_decoder(), inline=True) as services:
         index(services, folder)
         caption(services, ids=["a", "b"])
         for name in "ab":
@@ -125,9 +123,7 @@ def test_what_had_to_be_seen_is_seen_once(settings: Settings, folder: Path) -> N
 def test_an_image_that_cannot_be_seen_fails_alone_and_can_be_tried_again(
     settings: Settings, folder: Path
 ) -> None:
-    with open_installation(
-        without_patches(settings), decoder=shared_decoder(), inline=True
-    ) as services:
+    with open_installation(without_patches(settings), decoder=shared_decoder(), inline=True) as services:
         index(services, folder)
         (folder / "b.png").rename(folder / "away")
         job = caption(services)
@@ -160,7 +156,9 @@ def test_texts_are_judged_by_the_collections_model_and_kept_from_the_threshold_o
             assert one.match_probability == pytest.approx(exact, abs=1e-6)
             assert one.verdict == ("kept" if exact >= 0.6 else "dropped")
             assert (one.judge, one.job_id) == (services.catalog.collection(COLLECTION).fingerprint, job)
-    dropped = {(n, one.text) for n, some in texts(services).items() for one in some if one.verdict == "dropped"}
+    dropped = {
+        (n, one.text) for n, some in texts(services).items() for one in some if one.verdict == "dropped"
+    }
     assert {("b", "green top left"), ("a", "red bottom left")} <= dropped, "the wrong ones"
 
 
@@ -174,7 +172,11 @@ def test_what_a_person_decided_stays_when_the_job_runs_again(services: Installat
     services.catalog.overrule_text(number, by_text["yellow top left"].id, "dropped")
     again = filtered(services, threshold=Threshold(0.6), n=1, seed=1)  # the captions are others now
     by_text = {one.text: one for some in texts(services).values() for one in some}
-    for text, verdict in {"green top left": "kept", "red top left": "dropped", "yellow top left": "dropped"}.items():
+    for text, verdict in {
+        "green top left": "kept",
+        "red top left": "dropped",
+        "yellow top left": "dropped",
+    }.items():
         assert (by_text[text].verdict, by_text[text].overruled) == (verdict, True)
     assert "cyan top right" not in by_text, "what the captioner does not say any more is gone"
     assert by_text["cyan top left"].job_id == again
@@ -234,7 +236,9 @@ def test_a_report_counts_what_the_job_decided(services: Installation, folder: Pa
     assert [one.source for one in report.sources] == ["given", "metadata.alt", "captioner"]
     bars = np.histogram([p for one in found if (p := one.match_probability) is not None], 50, (0, 1))[0]
     assert (np.array(report.histogram.kept) + np.array(report.histogram.dropped) == bars).all()
-    assert {one["text"] for one in report.dropped_examples} <= {o.text for o in found if o.verdict == "dropped"}
+    assert {one["text"] for one in report.dropped_examples} <= {
+        o.text for o in found if o.verdict == "dropped"
+    }
     with pytest.raises(NotFoundError, match="no job"):
         services.capfilt.report(COLLECTION, services.catalog.jobs(COLLECTION)[-1].id)
 
