@@ -98,6 +98,8 @@ def _repairs(services: Installation, show: OnProgress) -> Iterator[tuple[Repaire
     for one in services.repair.run():
         subject = f"{one.collection}: {one.file}" if one.file else f"{one.collection}: lost images"
         made = f"made again with {one.images} images"
+        if one.forgotten:
+            made = f"forgotten; the {one.forgotten} images in it are encoded again when they are needed"
         yield one, f"{subject}: {made}; {one.problem}" if one.problem else f"{subject}: {made}"
 
 
