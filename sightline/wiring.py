@@ -162,7 +162,6 @@ class Installation(Keeping):
     def served(self) -> ServedModels:
         """The models that requests may name."""
         from sightline.serving.served import ServedModels
-    from sightline.serving.sharing import PatchSharing
 
         return ServedModels(self.catalog, self.settings.model, self.settings.api.models)
 
