@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sightline.blip.checkpoint import DEMO, TOY, resolve
+from sightline.blip.checkpoint import DEMO, TOY, Role, resolve
 from sightline.blip.fingerprints import ReadDigests
 from sightline.serving.digests import RememberedDigests
 
@@ -53,6 +53,6 @@ class PatchSharing:
 
         one = resolve(collection.model, collection.revision, self._cache_dir)
         # Of the models that are called demo, the one that captions also answers.
-        role = "captioning" if writer.model == DEMO else "retrieval"
+        role: Role = "captioning" if writer.model == DEMO else "retrieval"
         other = resolve(writer.model, writer.revision, self._cache_dir, role)
         return patch_transfer(one, other, self._digests)
