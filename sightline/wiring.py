@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from celery import Celery
 
     from sightline.api.parts import ApiParts
+    from sightline.blip.protocols import Writer
     from sightline.fetching.network import Resolve
     from sightline.imaging import IsolatedDecoder
     from sightline.indexer.building.builder import Builder
@@ -27,17 +28,19 @@ if TYPE_CHECKING:
     from sightline.indexer.queue.work import Work
     from sightline.indexer.resuming import Resumption
     from sightline.retriever.retriever import Retriever
+    from sightline.searching.asking import Asking
     from sightline.searching.documents import Documents
     from sightline.searching.patches import PatchCache
     from sightline.searching.reencoding import Reencoding
     from sightline.searching.search import Search
     from sightline.serving.collections import Collections
-    from sightline.serving.models import Models
+    from sightline.serving.models import Models, WriterIdentity
     from sightline.serving.scheduler import Scheduler
     from sightline.serving.served import ServedModels
     from sightline.serving.warm_up import WarmUp
     from sightline.settings import Settings
     from sightline.store.catalog import Catalog
+    from sightline.store.records import Collection
     from sightline.upkeep.cache_report import CacheMeasurement
     from sightline.upkeep.consistency import Consistency
     from sightline.upkeep.doctor import Doctor
@@ -245,6 +248,21 @@ class Installation(Keeping):
         from sightline.searching.documents import Documents
 
         return Documents(self.catalog, self.models, self.scheduler, self.patches, self.served)
+
+    @once
+    def asking(self) -> Asking:
+        """Answers questions about pictures."""
+        from sightline.searching.asking import Asking
+        from sightline.searching.seeing import Seen
+        from sightline.serving.resolving import resolve_answerer
+
+        def features(collection: Collection, model: Writer, identity: WriterIdentity) -> Seen:
+            return Seen(self.reencoding, model)
+
+        def answerer(asked: str | None, seeing: str | None) -> str:
+            return resolve_answerer(asked, "", seeing or self.settings.model.name)
+
+        return Asking(self.catalog, self.models, self.scheduler, self.search, features, answerer)
 
     @once
     def document_decoder(self) -> IsolatedDecoder:
