@@ -19,6 +19,7 @@ from sightline.cli import (
     backup,
     browse,
     cache,
+    captions,
     demo,
     diagnose,
     indexing,
@@ -26,6 +27,7 @@ from sightline.cli import (
     learning,
     processes,
     searching,
+    texts,
     trash,
 )
 from sightline.cli.output import OK, answer_fault, exit_code, print_error
@@ -50,6 +52,8 @@ MODULES = (
     indexing,
     searching,
     asking,
+    captions,
+    texts,
     browse,
     trash,
     keys,

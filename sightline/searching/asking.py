@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from sightline.searching.search import Search
     from sightline.serving.models import Models, WriterIdentity
     from sightline.serving.scheduler import Scheduler
+    from sightline.serving.writers import WriterNames
     from sightline.store.catalog import Catalog
     from sightline.store.records import Collection, Image
     from sightline.types import RGB
@@ -29,8 +30,6 @@ TOGETHER: Final = 4
 
 FeaturesOf = Callable[["Collection", "Writer", "WriterIdentity"], FeatureSource]
 """Where the features of a collection's images come from."""
-AnswererOf = Callable[[str | None, str | None], str]
-"""The name of the model that answers, from the one that was asked for and that of the collection."""
 
 
 @dataclass(frozen=True)
@@ -97,15 +96,15 @@ class Asking:
         models: Models,
         scheduler: Scheduler,
         search: Search,
+        names: WriterNames,
         features: FeaturesOf,
-        answerer: AnswererOf,
     ) -> None:
         self._catalog = catalog
         self._models = models
         self._scheduler = scheduler
         self._search = search
+        self._names = names
         self._features = features
-        self._answerer = answerer
         self._memory = FeatureMemory()
 
     @contextmanager
@@ -125,14 +124,14 @@ class Asking:
         check(request)
         collection = self._catalog.collection(request.collection)
         found = self._find(request, collection)
-        name = self._answerer(request.model, collection.model)
+        named = self._names.answerer(collection, request.model, request.revision)
         with self._scheduler.admit() as admitted:
-            model = SharedAnswerer(self._models.answerer(name, request.revision), admitted)
-            identity = self._models.identify_writer(name, "asking", request.revision)
+            model = SharedAnswerer(self._models.answerer(named.model, named.revision), admitted)
+            identity = self._models.identify_writer(named.model, "asking", named.revision)
             source = Remembered(self._features(collection, model, identity), self._memory, model)
             admitted.until(request.deadline_ms)
             answers = _answers(request.question, model, source, found.images)
-            yield Asked(name, prompt, len(found.images), found.degraded, answers)
+            yield Asked(named.model, prompt, len(found.images), found.degraded, answers)
 
     @contextmanager
     def ask_given(
@@ -152,10 +151,10 @@ class Asking:
         prompt = question.prompt()
         if not pictures:
             raise InputError("No picture was given; name at least one.")
-        name = self._answerer(model, None)
+        named = self._names.answerer(None, model, revision)
         with self._scheduler.admit() as admitted:
-            shared = SharedAnswerer(self._models.answerer(name, revision), admitted)
-            yield AskedGiven(name, prompt, _replies_to_given(question, shared, pictures))
+            shared = SharedAnswerer(self._models.answerer(named.model, named.revision), admitted)
+            yield AskedGiven(named.model, prompt, _replies_to_given(question, shared, pictures))
 
     def _find(self, request: AskRequest, collection: Collection) -> _Found:
         if request.text is None:

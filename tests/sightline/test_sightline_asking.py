@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -109,8 +110,18 @@ def test_every_kind_of_question_can_be_asked(services: Installation) -> None:
         assert (one.reply.answer, one.reply.probability) == ("I do not know", 0.25)
 
 
-def test_what_was_seen_once_is_not_looked_at_again(tmp_path: Path) -> None:
+def test_the_patches_that_the_collection_keeps_serve_a_model_that_sees_alike(tmp_path: Path) -> None:
     with open_installation(toy_settings(tmp_path / "data"), inline=True) as services:
+        original = save(tmp_path / "pictures", "a", *PICTURES["a"])
+        index(services, tmp_path / "pictures")
+        original.unlink()
+        assert [one.reply.answer for one in ask(services, HOW_MANY, "a")] == ["3"]
+
+
+def test_what_was_seen_once_is_not_looked_at_again(tmp_path: Path) -> None:
+    settings = toy_settings(tmp_path / "data")
+    without = settings.model_copy(update={"indexer": replace(settings.indexer, patch_codec="none")})
+    with open_installation(without, inline=True) as services:
         originals = [save(tmp_path / "pictures", name, *PICTURES[name]) for name in "abc"]
         index(services, tmp_path / "pictures")
         first = ask(services, HOW_MANY, "a", "b")
