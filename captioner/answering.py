@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sightline.blip.instructions import TASKS, TaskName, options_of, prompt
 from sightline.blip.sampling import Answer, Sampling, SamplingName
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from sightline.blip.protocols import Answerer
+
+LATE: Final = "deadline"
+"""The reason of a reply that did not come in time."""
 
 
 @dataclass(frozen=True)
@@ -44,12 +47,14 @@ class Question:
 class Reply:
     """Of one image. ``options``: all that there were, as they were given, each with its probability.
 
-    ``problem``: why there is no answer, in a sentence; then ``answer`` and ``probability`` are None.
+    ``reason`` (that of an ImageRejected, or ``LATE``) and ``problem`` (a sentence) say why there is no
+    answer; then ``answer`` and ``probability`` are None.
     """
 
     answer: str | None
     probability: float | None
     options: tuple[Answer, ...] = ()
+    reason: str | None = None
     problem: str | None = None
 
 

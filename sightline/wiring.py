@@ -159,7 +159,9 @@ class Installation(Keeping):
         """The models that requests may name."""
         from sightline.serving.served import ServedModels
 
-        return ServedModels(self.catalog, self.settings.model, self.settings.api.models)
+        return ServedModels(
+            self.catalog, self.settings.model, self.settings.api.models, self.writer_names.set_here()
+        )
 
     @once
     def indexer(self) -> Indexer:
@@ -365,6 +367,9 @@ class Installation(Keeping):
             served=self.served,
             search=self.search,
             documents=self.documents,
+            asking=self.asking,
+            describing=self.describing,
+            writer_names=self.writer_names,
             model_status=self.warm_up.status,
             degraded=self.retriever.degraded,
             queue_figures=self.scheduler.figures,

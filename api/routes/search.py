@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request, Response
 from sightline.api.access import Access, ScopedRoute, needs
 from sightline.api.dependencies import EverythingHere, Name, problems
 from sightline.api.discretion import shown_name
-from sightline.api.documents import RequestPictures, data_of
+from sightline.api.documents import RequestPictures
 from sightline.api.metrics import Metrics
 from sightline.api.parts import ApiParts
 from sightline.api.problems import invalid
@@ -18,7 +18,7 @@ from sightline.api.schemas.common import Answer
 from sightline.api.schemas.rerank import RerankAnswer, RerankBody, RerankedAnswer, StoredDocument
 from sightline.api.schemas.search import SearchAnswer, SearchBody, search_answer
 from sightline.api.settings import ApiSettings
-from sightline.api.web_documents import fetch_documents, pointer_of
+from sightline.api.web_documents import decoded, fetch_documents
 from sightline.records import (
     PendingImage,
     RerankDocument,
@@ -76,7 +76,7 @@ def as_json(answer: Answer) -> Response:
 
 def run_rerank(parts: ApiParts, pictures: RequestPictures, body: RerankBody, request_id: str) -> RerankAnswer:
     """Fetch what is on the web, score, and put it in the shape that clients know."""
-    documents = documents_of(body, pictures, fetch_documents(body, parts.fetcher))
+    documents = documents_of(body, pictures, fetch_documents(body.documents, parts.fetcher))
     asked = RerankRequest(body.query, documents, body.top_n, body.model)
     response = parts.documents.rerank(asked)
     results = [
@@ -109,18 +109,9 @@ def documents_of(
     return tuple(
         StoredImage(document.collection, document.id)
         if isinstance(document, StoredDocument)
-        else PendingImage(
-            partial(pictures.rgb, index, pointer_of(body, index), partial(bytes_of, body, index, fetched))
-        )
+        else PendingImage(partial(decoded, body.documents, index, pictures, fetched))
         for index, document in enumerate(body.documents)
     )
-
-
-def bytes_of(body: RerankBody, index: int, fetched: Mapping[int, bytes]) -> bytes:
-    """The bytes of a document that came with the request, or were ``fetched`` for it."""
-    document = body.documents[index]
-    assert not isinstance(document, StoredDocument)
-    return fetched[index] if index in fetched else data_of(document.uris()[0], pointer_of(body, index))
 
 
 def _echo(body: RerankBody, index: int) -> dict[str, str] | None:

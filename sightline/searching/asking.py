@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from sightline.captioner.answering import Question, Reply, replies
+from sightline.captioner.answering import LATE, Question, Reply, replies
 from sightline.errors import DeadlineError, ImageRejected, InputError, UnavailableError
 from sightline.records import SearchRequest
 from sightline.searching.remembered import FeatureMemory, FeatureSource, Remembered
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from sightline.store.records import Collection, Image
     from sightline.types import RGB
 
+log = logging.getLogger(__name__)
 MAX_ASKED: Final = 100
 """Pictures of one question: each costs a few passes of a language model."""
 TOGETHER: Final = 4
@@ -203,8 +205,7 @@ def _answers(
         except DeadlineError:
             made, late = {}, True
         for place, (image, match) in enumerate(images[start : start + TOGETHER], start + 1):
-            reply = made.get(image.key) or _without("The time was up before the turn of this image came.")
-            yield AskedImage(place, image, match, reply)
+            yield AskedImage(place, image, match, made.get(image.key) or _late())
 
 
 def _batch(
@@ -216,8 +217,9 @@ def _batch(
     made = {image.key: reply for image, reply in zip(seen, answered, strict=True)}
     for image in images:
         if image.key not in made:
-            error = source.refused.get(image.key)
-            made[image.key] = _without("The original cannot be used." if error is None else error.detail)
+            error = source.refused[image.key]
+            log.warning("Image %s gets no answer: %s", image.image_id, error)
+            made[image.key] = _without(error)
     return made
 
 
@@ -233,20 +235,24 @@ def _given_batch(
 ) -> Iterator[Reply]:
     import torch
 
-    pixels, problems = [], dict[int, str]()
+    pixels, refused = [], dict[int, ImageRejected]()
     for place, decode in enumerate(pictures):
         try:
             pixels.append(model.preprocess([decode()]))  # far smaller, before the next is decoded
         except ImageRejected as error:
-            problems[place] = error.detail
+            refused[place] = error
     answered: list[Reply] = []
     if pixels:
         features = model.features(model.encode_patches(torch.cat(pixels)))
         answered = replies(question, model, features)
     good = iter(answered)
     for place in range(len(pictures)):
-        yield _without(problems[place]) if place in problems else next(good)
+        yield _without(refused[place]) if place in refused else next(good)
 
 
-def _without(problem: str) -> Reply:
-    return Reply(None, None, problem=problem)
+def _late() -> Reply:
+    return Reply(None, None, reason=LATE, problem="The time was up before the turn of this image came.")
+
+
+def _without(error: ImageRejected) -> Reply:
+    return Reply(None, None, reason=error.reason, problem=error.detail)
