@@ -38,9 +38,10 @@ if TYPE_CHECKING:
     from sightline.retriever.retriever import Retriever
     from sightline.searching.asking import Asking
     from sightline.searching.documents import Documents
+    from sightline.searching.instructing import Instructing
     from sightline.searching.patches import PatchCache
     from sightline.searching.reencoding import Reencoding
-    from sightline.searching.remembered import FeatureSource
+    from sightline.searching.remembered import FeatureMemory, FeatureSource
     from sightline.searching.search import Search
     from sightline.serving.collections import Collections
     from sightline.serving.models import Models, WriterIdentity
@@ -334,7 +335,9 @@ class Installation(Keeping):
         from sightline.searching.search import Search
 
         most = self.settings.api.max_answer_bytes
-        return Search(self.catalog, self.models, self.scheduler, self.retriever, self.patches, most)
+        return Search(
+            self.catalog, self.models, self.scheduler, self.retriever, self.patches, self.instructing, most
+        )
 
     @once
     def documents(self) -> Documents:
@@ -348,8 +351,25 @@ class Installation(Keeping):
         """Answers questions about pictures."""
         from sightline.searching.asking import Asking
 
-        names, features = self.writer_names, self.features_of
-        return Asking(self.catalog, self.models, self.scheduler, self.search, names, features)
+        return Asking(
+            self.catalog, self.models, self.scheduler, self.search, self.writer_names, self.features_of,
+            self.feature_memory,
+        )  # fmt: skip
+
+    @once
+    def instructing(self) -> Instructing:
+        """Orders candidates by instructions."""
+        from sightline.searching.instructing import Instructing
+
+        names, memory = self.writer_names, self.feature_memory
+        return Instructing(self.catalog, self.models, names, self.features_of, memory)
+
+    @once
+    def feature_memory(self) -> FeatureMemory:
+        """Features of images that were asked about a moment ago."""
+        from sightline.searching.remembered import FeatureMemory
+
+        return FeatureMemory()
 
     def features_of(self, collection: Collection, model: Writer, identity: WriterIdentity) -> FeatureSource:
         """Features of a collection's images for a model that writes, for one request."""

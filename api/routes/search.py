@@ -19,7 +19,9 @@ from sightline.api.schemas.rerank import RerankAnswer, RerankBody, RerankedAnswe
 from sightline.api.schemas.search import SearchAnswer, SearchBody, search_answer
 from sightline.api.settings import ApiSettings
 from sightline.api.web_documents import decoded, fetch_documents
+from sightline.api.writers import served_answerer
 from sightline.records import (
+    InstructedMatcher,
     PendingImage,
     RerankDocument,
     RerankRequest,
@@ -42,7 +44,9 @@ async def search(name: Name, body: SearchBody, here: EverythingHere, request: Re
     check_candidates(body.candidates, here.settings)
 
     def work() -> Response:
-        response = run_search(here.parts, here.metrics, body.to_request(name))
+        response = run_search(
+            here.parts, here.metrics, body.to_request(name, matcher_of(here.parts, name, body))
+        )
         return as_json(search_answer(response, name, here.root))
 
     return await here.threads.run(request.receive, work)
@@ -86,6 +90,14 @@ def run_rerank(parts: ApiParts, pictures: RequestPictures, body: RerankBody, req
         for result in response.results
     ]
     return RerankAnswer.of(response, id=request_id, model=shown_name(response.model), results=results)
+
+
+def matcher_of(parts: ApiParts, name: str, body: SearchBody) -> InstructedMatcher | None:
+    """Who orders the candidates instead of ITM, by a model that is served here."""
+    if body.matcher is None:
+        return None
+    named = served_answerer(parts, parts.catalog.collection(name), body.matcher.model)
+    return InstructedMatcher(body.matcher.instruction, named.model, named.revision)
 
 
 def check_candidates(candidates: int, settings: ApiSettings) -> None:

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any, Final
 from sightline.captioner.answering import LATE, Question, Reply, replies
 from sightline.errors import DeadlineError, ImageRejected, InputError, UnavailableError
 from sightline.records import SearchRequest
+from sightline.searching.instructing import FeaturesOf
 from sightline.searching.remembered import FeatureMemory, FeatureSource, Remembered
 from sightline.serving.writing import SharedAnswerer
 
 if TYPE_CHECKING:
-    from sightline.blip.protocols import Answerer, Writer
+    from sightline.blip.protocols import Answerer
     from sightline.searching.search import Search
-    from sightline.serving.models import Models, WriterIdentity
+    from sightline.serving.models import Models
     from sightline.serving.scheduler import Scheduler
     from sightline.serving.writers import WriterNames
     from sightline.store.catalog import Catalog
@@ -29,9 +30,6 @@ MAX_ASKED: Final = 100
 """Pictures of one question: each costs a few passes of a language model."""
 TOGETHER: Final = 4
 """Pictures in one turn of the model: others wait for that long, and so does the first answer."""
-
-FeaturesOf = Callable[["Collection", "Writer", "WriterIdentity"], FeatureSource]
-"""Where the features of a collection's images come from."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +98,7 @@ class Asking:
         search: Search,
         names: WriterNames,
         features: FeaturesOf,
+        memory: FeatureMemory,
     ) -> None:
         self._catalog = catalog
         self._models = models
@@ -107,7 +106,7 @@ class Asking:
         self._search = search
         self._names = names
         self._features = features
-        self._memory = FeatureMemory()
+        self._memory = memory
 
     @contextmanager
     def ask(self, request: AskRequest) -> Iterator[Asked]:

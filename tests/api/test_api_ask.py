@@ -261,3 +261,20 @@ def test_answers_come_while_others_are_computed(gated: Installation) -> None:
             writer.gate.set()
             assert next(names) == "event: answer"
             assert [*names] == ["event: answer"] * 5 + ["event: done"]
+
+
+def test_a_search_is_ordered_by_an_instruction_over_http(library: TestClient) -> None:
+    search = "/v1/collections/pictures/search"
+    instruction = {"instruction": "is it green?"}
+    [first, *others] = library.post(search, json={"text": "red", "matcher": instruction}).json()["results"]
+    assert first["id"] == "green"
+    assert first["instruction_probability"] > 0.9 > 0.1 > others[0]["instruction_probability"]
+    assert first["match_probability"] is None
+    plain = library.post(search, json={"text": "red"}).json()["results"]
+    assert {hit["instruction_probability"] for hit in plain} == {None}
+    other = {"instruction": "is it green?", "model": "someone/else"}
+    assert "not served" in problem(library.post(search, json={"text": "a", "matcher": other}), 422)["detail"]
+    empty = problem(library.post(search, json={"text": "a", "matcher": {"instruction": " "}}), 422)
+    assert empty["errors"][0]["pointer"] == "#/matcher/instruction"
+    contradiction = {"text": "a", "matcher": {}, "rerank": False}
+    assert "rerank" in problem(library.post(search, json=contradiction), 422)["detail"]
