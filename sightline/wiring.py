@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from celery import Celery
 
     from sightline.api.parts import ApiParts
+    from sightline.blip.protocols import Writer
     from sightline.captioner.capfilt import CapFilt
     from sightline.captioner.captioning import Captioning
     from sightline.captioner.describing import Describing
@@ -35,12 +36,15 @@ if TYPE_CHECKING:
     from sightline.indexer.queue.work import Work
     from sightline.indexer.resuming import Resumption
     from sightline.retriever.retriever import Retriever
+    from sightline.searching.asking import Asking
     from sightline.searching.documents import Documents
+    from sightline.searching.instructing import Instructing
     from sightline.searching.patches import PatchCache
     from sightline.searching.reencoding import Reencoding
+    from sightline.searching.remembered import FeatureMemory, FeatureSource
     from sightline.searching.search import Search
     from sightline.serving.collections import Collections
-    from sightline.serving.models import Models
+    from sightline.serving.models import Models, WriterIdentity
     from sightline.serving.scheduler import Scheduler
     from sightline.serving.served import ServedModels
     from sightline.serving.sharing import PatchSharing
@@ -48,6 +52,7 @@ if TYPE_CHECKING:
     from sightline.serving.writers import WriterNames
     from sightline.settings import Settings
     from sightline.store.catalog import Catalog
+    from sightline.store.records import Collection
     from sightline.upkeep.cache_report import CacheMeasurement
     from sightline.upkeep.consistency import Consistency
     from sightline.upkeep.doctor import Doctor
@@ -163,7 +168,9 @@ class Installation(Keeping):
         """The models that requests may name."""
         from sightline.serving.served import ServedModels
 
-        return ServedModels(self.catalog, self.settings.model, self.settings.api.models)
+        return ServedModels(
+            self.catalog, self.settings.model, self.settings.api.models, self.writer_names.set_here()
+        )
 
     @once
     def indexer(self) -> Indexer:
@@ -328,7 +335,9 @@ class Installation(Keeping):
         from sightline.searching.search import Search
 
         most = self.settings.api.max_answer_bytes
-        return Search(self.catalog, self.models, self.scheduler, self.retriever, self.patches, most)
+        return Search(
+            self.catalog, self.models, self.scheduler, self.retriever, self.patches, self.instructing, most
+        )
 
     @once
     def documents(self) -> Documents:
@@ -336,6 +345,37 @@ class Installation(Keeping):
         from sightline.searching.documents import Documents
 
         return Documents(self.catalog, self.models, self.scheduler, self.patches, self.served)
+
+    @once
+    def asking(self) -> Asking:
+        """Answers questions about pictures."""
+        from sightline.searching.asking import Asking
+
+        return Asking(
+            self.catalog, self.models, self.scheduler, self.search, self.writer_names, self.features_of,
+            self.feature_memory,
+        )  # fmt: skip
+
+    @once
+    def instructing(self) -> Instructing:
+        """Orders candidates by instructions."""
+        from sightline.searching.instructing import Instructing
+
+        names, memory = self.writer_names, self.feature_memory
+        return Instructing(self.catalog, self.models, names, self.features_of, memory)
+
+    @once
+    def feature_memory(self) -> FeatureMemory:
+        """Features of images that were asked about a moment ago."""
+        from sightline.searching.remembered import FeatureMemory
+
+        return FeatureMemory()
+
+    def features_of(self, collection: Collection, model: Writer, identity: WriterIdentity) -> FeatureSource:
+        """Features of a collection's images for a model that writes, for one request."""
+        from sightline.captioner.features import Features
+
+        return Features(self.captioner_parts, collection, model, identity)
 
     @once
     def document_decoder(self) -> IsolatedDecoder:
@@ -361,6 +401,9 @@ class Installation(Keeping):
             served=self.served,
             search=self.search,
             documents=self.documents,
+            asking=self.asking,
+            describing=self.describing,
+            writer_names=self.writer_names,
             model_status=self.warm_up.status,
             degraded=self.retriever.degraded,
             queue_figures=self.scheduler.figures,

@@ -15,6 +15,7 @@ import typer
 
 from sightline.cli import (
     adoption,
+    asking,
     backup,
     browse,
     cache,
@@ -35,7 +36,7 @@ from sightline.errors import SightlineError
 from sightline.store.patience import having
 from sightline.store.storage import storage_error
 
-QUICK = frozenset({"search", "rerank", "collections", "jobs", "keys", "ping"})
+QUICK = frozenset({"search", "rerank", "ask", "collections", "jobs", "keys", "ping"})
 """Commands whose answer somebody waits for: no longer for a database that hangs than over HTTP."""
 
 app = typer.Typer(
@@ -50,6 +51,7 @@ MODULES = (
     demo,
     indexing,
     searching,
+    asking,
     captions,
     texts,
     browse,

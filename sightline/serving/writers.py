@@ -34,6 +34,11 @@ class WriterNames:
         self._answerer = answerer
         self._default = default
 
+    def set_here(self) -> list[NamedModel]:
+        """Those that the settings name."""
+        both = (self._captioner, self._answerer)
+        return [NamedModel(one.model, one.revision) for one in both if one.model]
+
     def captioner(
         self, collection: Collection | None, asked: str | None = None, revision: str | None = None
     ) -> NamedModel:
