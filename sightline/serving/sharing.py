@@ -38,7 +38,7 @@ class PatchSharing:
         self._known: dict[tuple[str, str], Transfer | None] = {}
 
     def __call__(self, collection: Collection, writer: Identified) -> Transfer | None:
-        """None: the writer has to see the pictures itself; so it does when a checkpoint cannot be read now."""
+        """None: the writer has to see the pictures itself; also when a checkpoint cannot be read now."""
         pair = (collection.fingerprint, writer.fingerprint)
         if pair not in self._known:
             try:

@@ -1,4 +1,4 @@
-"""The programs in docs/library.md, docs/captions.md and README.md run as they stand, with another model's name in them."""
+"""The programs in docs/ and README.md run as they stand, with another model's name in them."""
 
 from __future__ import annotations
 
