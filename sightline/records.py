@@ -42,6 +42,19 @@ class Doc:
 
 
 @dataclass(frozen=True)
+class InstructedMatcher:
+    """A model that answers yes or no puts candidates in order, instead of the collection's own ITM.
+
+    ``instruction``: a question that yes or no answers; None: whether the image shows the search's text.
+    ``model`` None: the one that answers questions about the collection.
+    """
+
+    instruction: str | None = None
+    model: str | None = None
+    revision: str | None = None
+
+
+@dataclass(frozen=True)
 class SearchRequest:
     """One text query against one collection.
 
@@ -67,6 +80,9 @@ class SearchRequest:
     ] = "fast"
     deadline_ms: Annotated[
         float | None, Gt(0), Doc("What ITM could not score by then keeps its ITC order below the rest.")
+    ] = None
+    matcher: Annotated[
+        InstructedMatcher | None, Doc("A model that answers yes or no, to order the candidates by.")
     ] = None
     texts: Annotated[
         bool, Doc("Whether words of captions bring candidates, too; without rerank they never do.")
@@ -105,8 +121,9 @@ class SearchHit:
     (None: words alone brought it; ``itc`` is its score all the same).
 
     ``itm_logit`` and ``match_probability`` are None where ITM did not score (no rerank, or beyond
-    ``candidates``). ``width`` and ``height`` are pixels of the upright picture. ``matched_text``: the text
-    whose words brought it (None where none did).
+    ``candidates``). With a ``matcher`` they are None, ``score`` is the log-odds of yes against no, and
+    ``instruction_probability`` that of yes. ``width`` and ``height`` are pixels of the upright picture.
+    ``matched_text``: the text whose words brought it (None where none did).
     """
 
     id: str
@@ -125,6 +142,7 @@ class SearchHit:
     height: int
     found_by: FoundBy = "picture"
     matched_text: str | None = None
+    instruction_probability: float | None = None
 
 
 @dataclass(frozen=True)

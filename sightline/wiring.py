@@ -15,9 +15,18 @@ from sightline.lazy import is_made, once
 from sightline.pillars import Given
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from celery import Celery
 
     from sightline.api.parts import ApiParts
+    from sightline.blip.protocols import Writer
+    from sightline.captioner.capfilt import CapFilt
+    from sightline.captioner.captioning import Captioning
+    from sightline.captioner.describing import Describing
+    from sightline.captioner.exports import Exports
+    from sightline.captioner.listing import JobListing
+    from sightline.captioner.parts import CaptionerParts
     from sightline.fetching.network import Resolve
     from sightline.imaging import IsolatedDecoder
     from sightline.indexer.building.builder import Builder
@@ -27,17 +36,23 @@ if TYPE_CHECKING:
     from sightline.indexer.queue.work import Work
     from sightline.indexer.resuming import Resumption
     from sightline.retriever.retriever import Retriever
+    from sightline.searching.asking import Asking
     from sightline.searching.documents import Documents
+    from sightline.searching.instructing import Instructing
     from sightline.searching.patches import PatchCache
     from sightline.searching.reencoding import Reencoding
+    from sightline.searching.remembered import FeatureMemory, FeatureSource
     from sightline.searching.search import Search
     from sightline.serving.collections import Collections
-    from sightline.serving.models import Models
+    from sightline.serving.models import Models, WriterIdentity
     from sightline.serving.scheduler import Scheduler
     from sightline.serving.served import ServedModels
+    from sightline.serving.sharing import PatchSharing
     from sightline.serving.warm_up import WarmUp
+    from sightline.serving.writers import WriterNames
     from sightline.settings import Settings
     from sightline.store.catalog import Catalog
+    from sightline.store.records import Collection
     from sightline.upkeep.cache_report import CacheMeasurement
     from sightline.upkeep.consistency import Consistency
     from sightline.upkeep.doctor import Doctor
@@ -95,7 +110,12 @@ class Installation(Keeping):
             return self.given.models
         from sightline.serving.models import ModelProvider
 
-        return ModelProvider(self.settings.model, self.settings.data_folder / "cache" / "digests.json")
+        return ModelProvider(self.settings.model, self._digests)
+
+    @property
+    def _digests(self) -> Path:
+        """Remembers digests of model files."""
+        return self.settings.data_folder / "cache" / "digests.json"
 
     @once
     def scheduler(self) -> Scheduler:
@@ -148,11 +168,14 @@ class Installation(Keeping):
         """The models that requests may name."""
         from sightline.serving.served import ServedModels
 
-        return ServedModels(self.catalog, self.settings.model, self.settings.api.models)
+        return ServedModels(
+            self.catalog, self.settings.model, self.settings.api.models, self.writer_names.set_here()
+        )
 
     @once
     def indexer(self) -> Indexer:
         """Registers sources and embeds tasks."""
+        from sightline.captioner.tasks import handlers
         from sightline.indexer.indexer import Indexer
         from sightline.indexer.parts import IndexerParts
 
@@ -171,7 +194,8 @@ class Installation(Keeping):
                 own_folders=self.settings.own_folders,
                 fetcher=self.fetcher,
                 send=None if self.given.inline else self.send,
-            )
+            ),
+            handlers(self.captioner_parts),
         )
 
     @once
@@ -185,6 +209,7 @@ class Installation(Keeping):
     @once
     def builder(self) -> Builder:
         """Folds, merges, sweeps and cleans."""
+        from sightline.captioner.plans import CAPFILT, CAPTION
         from sightline.indexer.building.builder import Builder
 
         self.claim_folders()
@@ -197,7 +222,80 @@ class Installation(Keeping):
             self.settings.builder_settings,
             queue=self.queue,
             patch_codec=self.settings.indexer.patch_codec,
+            listers=dict.fromkeys((CAPTION, CAPFILT), self.job_listing.list),
         )
+
+    # from an image to words
+
+    @once
+    def writer_names(self) -> WriterNames:
+        """Which model writes where none is named."""
+        from sightline.serving.writers import WriterNames
+
+        return WriterNames(self.settings.captioner, self.settings.answerer, self.settings.model)
+
+    @once
+    def sharing(self) -> PatchSharing:
+        """Which models that write can use the patches of collections."""
+        from sightline.serving.sharing import PatchSharing
+
+        return PatchSharing(self.settings.model.cache_dir, self._digests)
+
+    @once
+    def captioner_parts(self) -> CaptionerParts:
+        """What tasks that caption and judge touch."""
+        from sightline.captioner.parts import CaptionerParts
+
+        return CaptionerParts(
+            catalog=self.catalog,
+            segments=self.segments,
+            formats=self.formats,
+            models=self.models,
+            patches=self.patches,
+            reencoding=self.reencoding,
+            sharing=self.sharing,
+            patch_codec=self.settings.indexer.patch_codec,
+            batch=self.settings.captioner.batch,
+        )
+
+    @once
+    def job_listing(self) -> JobListing:
+        """From a begun job that writes or judges to its tasks."""
+        from functools import partial
+
+        from sightline.captioner.listing import JobListing
+        from sightline.indexer.resuming import listing_lease
+
+        lease = partial(listing_lease, self.catalog, seconds=self.settings.indexer.lease_seconds)
+        return JobListing(self.catalog, lease, None if self.given.inline else self.send)
+
+    @once
+    def captioning(self) -> Captioning:
+        """Begins jobs that write captions."""
+        from sightline.captioner.captioning import Captioning
+
+        return Captioning(self.catalog, self.models, self.job_listing)
+
+    @once
+    def capfilt(self) -> CapFilt:
+        """Begins jobs that filter texts, and reports on them."""
+        from sightline.captioner.capfilt import CapFilt
+
+        return CapFilt(self.catalog, self.models, self.patches, self.job_listing)
+
+    @once
+    def describing(self) -> Describing:
+        """Captions given pictures."""
+        from sightline.captioner.describing import Describing
+
+        return Describing(self.models, self.scheduler)
+
+    @once
+    def exports(self) -> Exports:
+        """Writes pictures with their texts for whoever trains with them."""
+        from sightline.captioner.exports import Exports
+
+        return Exports(self.catalog, self.originals)
 
     def send(self, task_ids: Sequence[int]) -> None:
         """Tell the workers about tasks; raises UnavailableError when the broker cannot be reached."""
@@ -237,7 +335,9 @@ class Installation(Keeping):
         from sightline.searching.search import Search
 
         most = self.settings.api.max_answer_bytes
-        return Search(self.catalog, self.models, self.scheduler, self.retriever, self.patches, most)
+        return Search(
+            self.catalog, self.models, self.scheduler, self.retriever, self.patches, self.instructing, most
+        )
 
     @once
     def documents(self) -> Documents:
@@ -245,6 +345,37 @@ class Installation(Keeping):
         from sightline.searching.documents import Documents
 
         return Documents(self.catalog, self.models, self.scheduler, self.patches, self.served)
+
+    @once
+    def asking(self) -> Asking:
+        """Answers questions about pictures."""
+        from sightline.searching.asking import Asking
+
+        return Asking(
+            self.catalog, self.models, self.scheduler, self.search, self.writer_names, self.features_of,
+            self.feature_memory,
+        )  # fmt: skip
+
+    @once
+    def instructing(self) -> Instructing:
+        """Orders candidates by instructions."""
+        from sightline.searching.instructing import Instructing
+
+        names, memory = self.writer_names, self.feature_memory
+        return Instructing(self.catalog, self.models, names, self.features_of, memory)
+
+    @once
+    def feature_memory(self) -> FeatureMemory:
+        """Features of images that were asked about a moment ago."""
+        from sightline.searching.remembered import FeatureMemory
+
+        return FeatureMemory()
+
+    def features_of(self, collection: Collection, model: Writer, identity: WriterIdentity) -> FeatureSource:
+        """Features of a collection's images for a model that writes, for one request."""
+        from sightline.captioner.features import Features
+
+        return Features(self.captioner_parts, collection, model, identity)
 
     @once
     def document_decoder(self) -> IsolatedDecoder:
@@ -270,6 +401,9 @@ class Installation(Keeping):
             served=self.served,
             search=self.search,
             documents=self.documents,
+            asking=self.asking,
+            describing=self.describing,
+            writer_names=self.writer_names,
             model_status=self.warm_up.status,
             degraded=self.retriever.degraded,
             queue_figures=self.scheduler.figures,

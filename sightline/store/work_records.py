@@ -74,7 +74,8 @@ class Lease:
 
     ``images``: those that still wait, perhaps none: pending ones to embed, live ones for any other kind.
     ``deaths``: so many leases of the task in a row, up to now, ran out without a word from their worker.
-    ``errors``: so many attempts ended in an unexpected error.
+    ``errors``: so many attempts ended in an unexpected error. ``job_id``: the job that the task is of; that
+    of an image is the one that brought it in.
     """
 
     task_id: int
@@ -86,6 +87,7 @@ class Lease:
     kind: TaskKind = EMBED
     deaths: int = 0
     errors: int = 0
+    job_id: str = ""
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from base64 import b64encode
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -26,6 +27,8 @@ from tests.api.installation import png
 Kind = Literal["open", "any", "in", "all"]
 IMAGE = "/v1/collections/{name}/images/{image_id}"
 JSON = {"text": "red"}
+ASKED = {"question": "how many red?", "image_ids": ["red"]}
+GIVEN = {"documents": [{"image": f"data:image/png;base64,{b64encode(png('red')).decode()}"}]}
 STORED = {"query": "red", "documents": [{"collection": "pictures", "id": "red"}]}
 
 
@@ -77,6 +80,8 @@ ROWS = (
     Row("POST", "/v1/jobs/{job_id}/cancel", "write", "in", 200),
     Row("POST", "/v1/jobs/{job_id}/retry", "write", "in", 202),
     Row("POST", "/v1/rerank", "read", "in", 200, send={"json": STORED}),
+    Row("POST", "/v1/collections/{name}/ask", "read", "in", 200, send={"json": ASKED}),
+    Row("POST", "/v1/captions", "read", "any", 200, send={"json": GIVEN}),
     Row("GET", "/v1/trash", "read", "any", 200),
     Row("POST", "/v1/trash/{collection}/restore", "write", "in", 409),
     Row("DELETE", "/v1/trash/{collection}", "admin", "in", 204),

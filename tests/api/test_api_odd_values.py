@@ -67,6 +67,20 @@ BODIES = {
         '{"query":"a","documents":{"content":[{"type":"image_url","image_url":{"url":%s}}]}}',
         '{"query":"a","documents":[' + STORED + '],"top_n":%s}',
     ),
+    f"POST {PICTURES}/ask": (
+        "%s", '{"question":%s,"text":"a"}', '{"question":"a","image_ids":%s}',
+        '{"question":"a","image_ids":[%s]}',
+        '{"question":"a","text":%s}', '{"question":"a","text":"a","limit":%s}',
+        '{"question":"a","text":"a","wording":%s}', '{"question":"a","text":"a","task":%s}',
+        '{"question":"a","text":"a","task":"multiple_choice","options":[%s,"b"]}',
+        '{"question":"a","text":"a","filter":{"field":%s,"equals":1}}',
+        '{"question":"a","text":"a","deadline_ms":%s}', '{"question":"a","text":"a","model":%s}',
+    ),
+    "POST /v1/captions": (
+        '{"documents":%s}', '{"documents":[%s]}', '{"documents":[{"image":%s}]}',
+        '{"documents":[{"image":"data:,"}],"n":%s}', '{"documents":[{"image":"data:,"}],"prompt":%s}',
+        '{"documents":[{"image":"data:,"}],"seed":%s}', '{"documents":[{"image":"data:,"}],"model":%s}',
+    ),
     "POST /v1/collections": ("%s", '{"name":%s}', '{"name":"b","revision":%s,"model":"demo","odd":0}'),
     f"POST {PICTURES}/jobs": (
         '{"sources":%s}', '{"sources":[%s]}', '{"sources":["/x"],"prune_limit":%s}',
