@@ -8,10 +8,10 @@ from pydantic import ConfigDict, Field, model_validator
 
 from sightline.api.schemas.common import Answer, ImageId, JsonObject, Moment, Request, Text
 from sightline.blip.sampling import SamplingName
+from sightline.captioner.report import CapFiltReport
+from sightline.captioner.settings import MOST_CAPTIONS, MOST_FIELDS, MOST_IDS
 from sightline.store.text_records import StoredText, TextPage
 
-MOST_TEXTS = 20
-"""Captions of one image that one job writes, at most."""
 ModelName = Annotated[Text, Field(min_length=1, max_length=1000)]
 Prompt = Annotated[Text, Field(max_length=1000, description="How captions begin; for some models, the instruction.")]
 
@@ -19,10 +19,10 @@ Prompt = Annotated[Text, Field(max_length=1000, description="How captions begin;
 class _Writing(Request):
     """What a job that writes captions can be told."""
 
-    n: int = Field(3, ge=1, le=MOST_TEXTS, description="Captions for each image.")
+    n: int = Field(3, ge=1, le=MOST_CAPTIONS, description="Captions for each image.")
     prompt: Prompt | None = None
     ids: list[ImageId] | None = Field(
-        None, min_length=1, max_length=10_000, fail_fast=True, description="Only these images."
+        None, min_length=1, max_length=MOST_IDS, fail_fast=True, description="Only these images."
     )
     filter: JsonObject | None = Field(None, description="Only images that pass: see docs/http.md.")
 
@@ -40,7 +40,7 @@ class NewCaptions(_Writing):
         json_schema_extra={"examples": [{"n": 1}, {"model": "Salesforce/blip-image-captioning-large", "n": 3}]}
     )
 
-    n: int = Field(1, ge=1, le=MOST_TEXTS, description="Captions for each image.")
+    n: int = Field(1, ge=1, le=MOST_CAPTIONS, description="Captions for each image.")
     model: ModelName | None = Field(None, description="Who writes; null: the installation's captioner.")
     sampling: SamplingName = Field("beam", description="How words are chosen.")
 
@@ -50,13 +50,13 @@ class NewCapFilt(_Writing):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{}, {"n": 5, "keep_above": 0.6}]})
 
-    n: int = Field(3, ge=0, le=MOST_TEXTS, description="Captions written for each image; 0: judge own texts only.")
+    n: int = Field(3, ge=0, le=MOST_CAPTIONS, description="Captions written for each image; 0: judge own texts only.")
     captioner: ModelName | None = Field(None, description="Who writes; null: the installation's captioner.")
     keep_above: float | None = Field(
         None, ge=0, le=1, description="The match probability from which a text is kept; null: the default."
     )
     text_fields: list[Annotated[Text, Field(min_length=1, max_length=200)]] = Field(
-        [], max_length=20, description="Names in the metadata that hold texts of the image, such as alt."
+        [], max_length=MOST_FIELDS, description="Names in the metadata that hold texts of the image, such as alt."
     )
 
 
@@ -110,27 +110,54 @@ class NewVerdict(Request):
     verdict: Literal["kept", "dropped"]
 
 
-class TextCountAnswer(Answer):
-    """So many texts of one source with one verdict."""
+class SourceAnswer(Answer):
+    """Texts of one source. ``overruled``: of all, those about which a person decided."""
 
     source: str
-    verdict: Literal["unjudged", "kept", "dropped"]
-    overruled: bool
-    texts: int
+    kept: int
+    dropped: int
+    unjudged: int
+    overruled: int
+
+
+class ExampleAnswer(Answer):
+    """A text, and the image that it is about."""
+
+    id: str
+    source: str
+    text: str
+    match_probability: float | None
+
+
+class HistogramAnswer(Answer):
+    """Texts in bars of equal width over the match probabilities from 0 to 1."""
+
+    kept: list[int]
+    dropped: list[int]
 
 
 class CapFiltAnswer(Answer):
-    """What was kept and dropped of each source, examples of both, and how the probabilities lie."""
+    """What was kept and dropped of each source, a few examples, and how the match probabilities lie."""
 
-    counts: list[TextCountAnswer]
-    histogram: list[int] = Field(description="Texts in each tenth of match probability, from 0 to 1.")
-    kept: list[TextAnswer] = Field(description="A few examples.")
-    dropped: list[TextAnswer] = Field(description="A few examples.")
+    job: str | None = Field(description="The job that it is about, or the latest one; null: there was none.")
+    state: str | None = Field(description="That job's.")
+    threshold: float | None = Field(description="The match probability from which on texts were kept.")
+    sources: list[SourceAnswer]
+    kept_examples: list[ExampleAnswer]
+    dropped_examples: list[ExampleAnswer]
+    histogram: HistogramAnswer
 
 
 def text_answer(text: StoredText) -> TextAnswer:
     """One record as JSON."""
     return TextAnswer.of(text)
+
+
+def capfilt_answer(report: CapFiltReport) -> CapFiltAnswer:
+    """A report as JSON."""
+    return CapFiltAnswer.model_validate(
+        {**report.to_json(), "threshold": report.threshold}, strict=False
+    )
 
 
 def text_list(page: TextPage) -> TextList:
