@@ -18,6 +18,7 @@ from sightline.cli import (
     backup,
     browse,
     cache,
+    captions,
     demo,
     diagnose,
     indexing,
@@ -25,6 +26,7 @@ from sightline.cli import (
     learning,
     processes,
     searching,
+    texts,
     trash,
 )
 from sightline.cli.output import OK, answer_fault, exit_code, print_error
@@ -48,6 +50,8 @@ MODULES = (
     demo,
     indexing,
     searching,
+    captions,
+    texts,
     browse,
     trash,
     keys,
