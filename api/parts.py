@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from sightline.api.settings import ApiSettings
+    from sightline.captioner.capfilt import CapFilt
+    from sightline.captioner.captioning import Captioning
     from sightline.fetching.client import Fetcher
     from sightline.imaging import Decoded
     from sightline.imaging.limits import Allowance
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from sightline.serving.queue import QueueFigures
     from sightline.serving.served import ServedModels
     from sightline.serving.warm_up import ModelStatus
+    from sightline.serving.writers import WriterNames
     from sightline.store.blobs import BlobStore
     from sightline.store.catalog import Catalog
     from sightline.store.records import Snapshot
@@ -51,6 +54,11 @@ class ApiParts:
     served: ServedModels
     search: Search
     documents: Documents
+    writer_names: WriterNames
+    captioning: Captioning
+    capfilt: CapFilt
+    list_written: Callable[[str], object]
+    """Lists the images of a job of the captioner's kinds, by its id."""
     model_status: Callable[[], ModelStatus]
     """Whether the models can answer now; never blocks: asked by /readyz every few seconds."""
     degraded: Callable[[Snapshot], tuple[str, ...]]

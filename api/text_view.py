@@ -117,7 +117,7 @@ def _choices(query: TextQuery, counts: Sequence[TextCount], root: str) -> list[C
 def _about(
     texts: Sequence[StoredText], images: Mapping[int, Image], collection: str, root: str
 ) -> list[About]:
-    """Texts that follow each other and are of one image stand together; of images that went meanwhile none."""
+    """Texts of one image stand together; of images that went meanwhile there are none."""
     grouped: dict[int, list[StoredText]] = {}
     for text in texts:
         grouped.setdefault(text.key, []).append(text)

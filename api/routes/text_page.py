@@ -1,8 +1,8 @@
-"""``/texts``: the page where a person looks through texts about pictures and decides. No JavaScript needed."""
+"""``/texts``: the page where a person looks through texts about pictures and decides, without scripts too."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, cast
 from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Form, Request, Response
@@ -15,6 +15,7 @@ from sightline.api.routes.page import locked, render
 from sightline.api.sending import FileThreads
 from sightline.api.text_view import TextQuery, TextView, broken_view, read_text_query, text_view
 from sightline.errors import SightlineError
+from sightline.store.text_records import Verdict
 from sightline.store.values import MAX_ID_BYTES
 
 router = APIRouter(include_in_schema=False, route_class=ScopedRoute)
@@ -49,14 +50,16 @@ def _look(here: Everything, query: TextQuery) -> TextView:
     collection = catalog.collection(query.collection)
     page = catalog.text_page(
         collection.id,
-        verdict=query.verdict or None,
+        verdict=cast("Verdict", query.verdict) if query.verdict else None,
         source=query.source or None,
         contains=query.contains or None,
         cursor=query.cursor or None,
         limit=TEXTS_AT_ONCE,
     )
     keys = list(dict.fromkeys(text.key for text in page.items))
-    return text_view(query, page, catalog.describe(keys), catalog.text_counts(collection.id), here.root)
+    return text_view(
+        query, page, catalog.describe(collection.id, keys), catalog.text_counts(collection.id), here.root
+    )
 
 
 @router.post("/texts/verdict", openapi_extra=needs("write"))
@@ -74,7 +77,7 @@ def decide(
     if verdict == "withdraw":
         catalog.withdraw_overruling(number, text)
     else:
-        catalog.overrule_text(number, text, verdict)
+        catalog.overrule_text(number, text, cast("Verdict", verdict))
     return RedirectResponse(_own(back, here.root) or TextQuery(collection).url(here.root), 303)
 
 

@@ -1,4 +1,4 @@
-"""``/v1/collections/{name}/captions``, ``…/capfilt`` and ``…/texts``: what is said of images, and who decides."""
+"""``/v1/collections/{name}/captions``, ``/capfilt``, ``/texts``: what is said of images, and who decides."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from fastapi.responses import StreamingResponse
 from sightline.api.access import ScopedRoute, needs
 from sightline.api.dependencies import AccessHere, Name, PartsHere, Root, problems
 from sightline.api.parts import ApiParts
+from sightline.api.routes.collections import served_model
 from sightline.api.routes.jobs import answer_of, job_here
 from sightline.api.schemas.common import MAX_CURSOR, Text
 from sightline.api.schemas.jobs import JobAnswer
@@ -30,6 +31,7 @@ from sightline.api.urls import job_url
 from sightline.captioner.histograms import histogram_png
 from sightline.captioner.thresholds import Threshold
 from sightline.indexer.listings import Listings
+from sightline.serving.writers import NamedModel
 from sightline.store.records import Job
 from sightline.store.text_records import Verdict
 
@@ -46,11 +48,12 @@ def start_captions(
     name: Name, body: NewCaptions, parts: PartsHere, root: Root, request: Request, response: Response
 ) -> JobAnswer:
     """Write captions for the images of a collection. Answers at once; workers do it."""
-    model = parts.written.captioner(parts.catalog.collection(name), body.model)
+    writer = writer_here(parts, name, body.model, "/model")
     with _listings(request).place() as enter:
         job = parts.captioning.prepare(
             name,
-            model=model,
+            model=writer.model,
+            revision=writer.revision,
             n=body.n,
             sampling=body.sampling,
             prompt=body.prompt,
@@ -68,11 +71,12 @@ def start_capfilt(
     name: Name, body: NewCapFilt, parts: PartsHere, root: Root, request: Request, response: Response
 ) -> JobAnswer:
     """Judge the texts of a collection's images, and captions written for them; drop what does not match."""
-    captioner = parts.written.captioner(parts.catalog.collection(name), body.captioner) if body.n else None
+    writer = writer_here(parts, name, body.captioner, "/captioner")
     with _listings(request).place() as enter:
         job = parts.capfilt.prepare(
             name,
-            captioner=captioner,
+            captioner=writer.model,
+            revision=writer.revision,
             n=body.n,
             prompt=body.prompt,
             threshold=None if body.keep_above is None else Threshold(body.keep_above),
@@ -114,8 +118,10 @@ def list_texts(
     source: Annotated[
         Text | None, Query(max_length=200, description="Only given, metadata.FIELD, or captioner.")
     ] = None,
-    overruled: Annotated[bool | None, Query(description="Only those a person decided about, or not.")] = None,
-    contains: Annotated[Text | None, Query(max_length=200, description="Only texts with this in them.")] = None,
+    overruled: Annotated[bool | None, Query(description="Only those that a person decided, or not.")] = None,
+    contains: Annotated[
+        Text | None, Query(max_length=200, description="Only texts with these words.")
+    ] = None,
     cursor: Annotated[
         str | None, Query(max_length=MAX_CURSOR, description="next_cursor of the page before.")
     ] = None,
@@ -135,7 +141,7 @@ def overrule(name: Name, text: TextId, body: NewVerdict, parts: PartsHere) -> Te
 
 @router.delete("/texts/{text}/verdict", responses=problems(404, 422), openapi_extra=needs("write"))
 def withdraw(name: Name, text: TextId, parts: PartsHere) -> TextAnswer:
-    """Take the decision back: what the judge said counts again."""
+    """Take the decision back: the text is unjudged until a job judges it again."""
     return text_answer(parts.catalog.withdraw_overruling(parts.catalog.collection(name).id, text))
 
 
@@ -161,6 +167,16 @@ def _lines(parts: ApiParts, number: int, dropped: bool) -> Iterator[str]:
     while texts := parts.catalog.iter_texts(number, verdicts, after, EXPORTED_AT_ONCE):
         after = texts[-1].id
         yield "".join(json.dumps(text_answer(one).model_dump(mode="json")) + "\n" for one in texts)
+
+
+def writer_here(parts: ApiParts, name: str, asked: str | None, pointer: str) -> NamedModel:
+    """The captioner for a collection; 403 for one that this server does not serve."""
+    collection = parts.catalog.collection(name)
+    usual = parts.writer_names.captioner(collection)
+    if asked is None or asked == usual.model:
+        return usual
+    served = served_model(asked, None, parts, pointer)
+    return NamedModel(served.model, served.revision)
 
 
 def _listings(request: Request) -> Listings:

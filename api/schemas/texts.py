@@ -13,7 +13,9 @@ from sightline.captioner.settings import MOST_CAPTIONS, MOST_FIELDS, MOST_IDS
 from sightline.store.text_records import StoredText, TextPage
 
 ModelName = Annotated[Text, Field(min_length=1, max_length=1000)]
-Prompt = Annotated[Text, Field(max_length=1000, description="How captions begin; for some models, the instruction.")]
+Prompt = Annotated[
+    Text, Field(max_length=1000, description="How captions begin; for some models, the instruction.")
+]
 
 
 class _Writing(Request):
@@ -37,7 +39,9 @@ class NewCaptions(_Writing):
     """A job that writes captions for a collection."""
 
     model_config = ConfigDict(
-        json_schema_extra={"examples": [{"n": 1}, {"model": "Salesforce/blip-image-captioning-large", "n": 3}]}
+        json_schema_extra={
+            "examples": [{"n": 1}, {"model": "Salesforce/blip-image-captioning-large", "n": 3}]
+        }
     )
 
     n: int = Field(1, ge=1, le=MOST_CAPTIONS, description="Captions for each image.")
@@ -46,17 +50,21 @@ class NewCaptions(_Writing):
 
 
 class NewCapFilt(_Writing):
-    """A job that writes captions, judges them and the images' own texts by ITM, and drops what does not match."""
+    """A job that writes captions, judges these and the images' own texts by ITM, and drops what is wrong."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{}, {"n": 5, "keep_above": 0.6}]})
 
-    n: int = Field(3, ge=0, le=MOST_CAPTIONS, description="Captions written for each image; 0: judge own texts only.")
+    n: int = Field(
+        3, ge=0, le=MOST_CAPTIONS, description="Captions written for each image; 0: judge own texts only."
+    )
     captioner: ModelName | None = Field(None, description="Who writes; null: the installation's captioner.")
     keep_above: float | None = Field(
         None, ge=0, le=1, description="The match probability from which a text is kept; null: the default."
     )
     text_fields: list[Annotated[Text, Field(min_length=1, max_length=200)]] = Field(
-        [], max_length=MOST_FIELDS, description="Names in the metadata that hold texts of the image, such as alt."
+        [],
+        max_length=MOST_FIELDS,
+        description="Names in the metadata that hold texts of the image, such as alt.",
     )
 
 
@@ -155,14 +163,10 @@ def text_answer(text: StoredText) -> TextAnswer:
 
 def capfilt_answer(report: CapFiltReport) -> CapFiltAnswer:
     """A report as JSON."""
-    return CapFiltAnswer.model_validate(
-        {**report.to_json(), "threshold": report.threshold}, strict=False
-    )
+    return CapFiltAnswer.model_validate({**report.to_json(), "threshold": report.threshold}, strict=False)
 
 
 def text_list(page: TextPage) -> TextList:
     """One page as JSON."""
     items = [text_answer(one) for one in page.items]
     return TextList(items=items, next_cursor=page.next_cursor, total=page.total)
-
-
