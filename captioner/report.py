@@ -11,6 +11,7 @@ import numpy as np
 from sightline.captioner.plans import CAPFILT, CapFiltPlan
 from sightline.captioner.settings import BINS, EXAMPLES
 from sightline.errors import NotFoundError
+from sightline.store.text_records import CAPTIONER, GIVEN
 
 if TYPE_CHECKING:
     from sightline.store.catalog import Catalog
@@ -111,7 +112,7 @@ def counted(counts: Iterable[TextCount]) -> tuple[SourceCounts, ...]:
         numbers = by_source.setdefault(one.source, {})
         numbers[one.verdict] = numbers.get(one.verdict, 0) + one.texts
         numbers["overruled"] = numbers.get("overruled", 0) + one.texts * one.overruled
-    order = sorted(by_source, key=lambda source: ("." in source, source == "captioner", source))
+    order = sorted(by_source, key=lambda source: (source == CAPTIONER, source != GIVEN, source))
     return tuple(SourceCounts(source, **by_source[source]) for source in order)
 
 

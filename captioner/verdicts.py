@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sightline.captioner.thresholds import Threshold
     from sightline.errors import ImageRejected
     from sightline.store.records import Collection, Image
+    from sightline.store.text_records import Verdict
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +67,7 @@ class Verdicts:
         return judged
 
     def _judged(self, text: NewText, probability: float) -> NewText:
-        verdict = "kept" if self._threshold.keeps(probability) else "dropped"
+        verdict: Verdict = "kept" if self._threshold.keeps(probability) else "dropped"
         return replace(text, match_probability=probability, judge=self._fingerprint, verdict=verdict)
 
 

@@ -15,6 +15,8 @@ from sightline.lazy import is_made, once
 from sightline.pillars import Given
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from celery import Celery
 
     from sightline.api.parts import ApiParts
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     from sightline.serving.models import Models
     from sightline.serving.scheduler import Scheduler
     from sightline.serving.served import ServedModels
+    from sightline.serving.sharing import PatchSharing
     from sightline.serving.warm_up import WarmUp
     from sightline.serving.writers import WriterNames
     from sightline.settings import Settings
@@ -102,7 +105,12 @@ class Installation(Keeping):
             return self.given.models
         from sightline.serving.models import ModelProvider
 
-        return ModelProvider(self.settings.model, self.settings.data_folder / "cache" / "digests.json")
+        return ModelProvider(self.settings.model, self._digests)
+
+    @property
+    def _digests(self) -> Path:
+        """Remembers digests of model files."""
+        return self.settings.data_folder / "cache" / "digests.json"
 
     @once
     def scheduler(self) -> Scheduler:
@@ -220,10 +228,16 @@ class Installation(Keeping):
         return WriterNames(self.settings.captioner, self.settings.answerer, self.settings.model)
 
     @once
+    def sharing(self) -> PatchSharing:
+        """Which models that write can use the patches of collections."""
+        from sightline.serving.sharing import PatchSharing
+
+        return PatchSharing(self.settings.model.cache_dir, self._digests)
+
+    @once
     def captioner_parts(self) -> CaptionerParts:
         """What tasks that caption and judge touch."""
         from sightline.captioner.parts import CaptionerParts
-        from sightline.serving.sharing import PatchSharing
 
         return CaptionerParts(
             catalog=self.catalog,
@@ -232,7 +246,7 @@ class Installation(Keeping):
             models=self.models,
             patches=self.patches,
             reencoding=self.reencoding,
-            sharing=PatchSharing(self.settings.model.cache_dir),
+            sharing=self.sharing,
             patch_codec=self.settings.indexer.patch_codec,
             batch=self.settings.captioner.batch,
         )

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, ConfigDict, Field, model_validator
 from sightline.api.discretion import refuse_hidden_fields, shown_uri
 from sightline.api.schemas.common import Answer, body_of, storable_json, storable_text
 from sightline.api.urls import file_url, thumbnail_url
-from sightline.records import MAX_CANDIDATES, SearchHit, SearchRequest, SearchResponse
+from sightline.records import MAX_CANDIDATES, FoundBy, SearchHit, SearchRequest, SearchResponse
 
 SearchFields = body_of(
     SearchRequest,
@@ -67,7 +67,7 @@ class HitAnswer(Answer):
     rank: int
     score: float
     itc: float = Field(description="Cosine: the best of the image's query tokens against the text vector.")
-    itc_rank: int
+    itc_rank: int | None = Field(description="Null where words of a text alone brought it.")
     itm_logit: float | None
     match_probability: float | None
     caption: str | None
@@ -76,6 +76,8 @@ class HitAnswer(Answer):
     height: int
     thumbnail_url: str
     file_url: str
+    found_by: FoundBy = Field(description="What brought it: its picture (ITC), words of a text, or both.")
+    matched_text: str | None = Field(description="The text whose words brought it.")
 
 
 Milliseconds = Annotated[float, AfterValidator(lambda value: round(value, 3))]
@@ -113,6 +115,8 @@ class SearchAnswer(Answer):
                             "height": 384,
                             "thumbnail_url": "/v1/collections/demo/images/0042.webp/thumbnail?v=5d41402a",
                             "file_url": "/v1/collections/demo/images/0042.webp/file?v=5d41402a",
+                            "found_by": "both",
+                            "matched_text": "a red car left of a blue house",
                         }
                     ],
                     "truncated": False,

@@ -160,11 +160,11 @@ function reorder(order) {
   if (grid.dataset.order === order) return;
   grid.dataset.order = order;
   const before = new Map(shownTiles().map((tile) => [tile, tile.getBoundingClientRect()]));
-  const rank = new Map($$(".tile", grid).map((tile) => [tile, hitOf(tile)[order === "itc" ? "itc_rank" : "rank"]]));
+  const rank = new Map($$(".tile", grid).map((tile) => [tile, hitOf(tile)[order === "itc" ? "itc_rank" : "rank"] ?? Infinity]));
   for (const [tile, place] of [...rank].sort((a, b) => a[1] - b[1])) {
     tile.hidden = place > k;
     tile.style.animation = "none";
-    $(".rank", tile).textContent = place;
+    $(".rank", tile).textContent = place === Infinity ? "–" : place;
     const image = $("img", tile);
     if (!tile.hidden) image.loading = "eager";
     grid.append(tile);

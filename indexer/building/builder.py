@@ -215,6 +215,12 @@ class Builder:
             return
         rewritten = self._compaction.rewrite_dead(snapshot) or self._recoding.rewrite_one(snapshot)
         merged = 0 if rewritten else self._compaction.merge_small(snapshot)
+        for features in self._catalog.other_feature_sets(collection.id):
+            other = self._catalog.snapshot_of_set(features.id)
+            if other is not None:
+                gone = self._compaction.rewrite_dead(other)
+                rewritten += gone
+                merged += 0 if gone else self._compaction.merge_small(other)
         report.rewritten += rewritten
         report.merged += merged
         if not rewritten and not merged:

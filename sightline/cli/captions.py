@@ -121,6 +121,7 @@ def capfilt(
 ) -> None:
     """Write captions for a collection, judge them and its own texts by ITM, and drop what does not match."""
     from sightline.cli.output import print_json
+    from sightline.cli.text_report import show_report, write_report
     from sightline.store.filters import read_filter
 
     _check_threshold(keep_above, precision, labels)
@@ -136,11 +137,11 @@ def capfilt(
 
     made, answer = _run(begin, "judging", data, no_wait=no_wait, report=collection)
     if made is not None and report is not None:
-        _write(made, report)
+        write_report(made, report)
     if json:
         print_json({"job": answer, "report": None if made is None else made.to_json()})
     elif made is not None:
-        _show(made)
+        show_report(made)
     _finish(answer, "judged", json=json, printed=json)
 
 
@@ -266,37 +267,3 @@ def _threshold(
             highlight=False,
         )
     return found
-
-
-def _write(made: CapFiltReport, folder: Path) -> None:
-    """report.json and histogram.png."""
-    import json
-
-    from sightline.captioner.histograms import histogram_png
-    from sightline.store.storage import make_folder, writing
-
-    png = histogram_png(made)
-    make_folder(folder, "The folder of the report (--report)")
-    with writing(folder):
-        (folder / "report.json").write_text(json.dumps(made.to_json(), indent=2), encoding="utf-8")
-        (folder / "histogram.png").write_bytes(png)
-
-
-def _show(made: CapFiltReport) -> None:
-    """Counts by source, the histogram, a few examples."""
-    from sightline.captioner.histograms import histogram_lines
-    from sightline.cli.output import print_table
-    from sightline.console import answers
-
-    names = ("kept", "dropped", "unjudged", "overruled")
-    rows = [[one.source, *(f"{vars(one)[name]:,}" for name in names)] for one in made.sources]
-    print_table(("source", *names), rows)
-    console = answers()
-    console.print(f"\nMatch probability; kept from {made.threshold} on:", highlight=False)
-    for line in histogram_lines(made.histogram):
-        console.print(line, markup=False, highlight=False)
-    for title, examples in (("Kept", made.kept_examples), ("Dropped", made.dropped_examples)):
-        if examples:
-            console.print(f"\n{title}, for example:")
-            cells = [[str(one["match_probability"])[:6], one["id"], one["text"]] for one in examples]
-            print_table(("match", "image", "text"), cells)

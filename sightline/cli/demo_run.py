@@ -87,7 +87,7 @@ def ask(services: Installation, query: Query) -> Outcome:
     request = SearchRequest(COLLECTION, query.text, limit=SHOWN, candidates=CANDIDATES, rerank=False)
     by_itc = services.search.find(request)
     after_itm = services.search.find(
-        SearchRequest(COLLECTION, query.text, limit=SHOWN, candidates=CANDIDATES)
+        SearchRequest(COLLECTION, query.text, limit=SHOWN, candidates=CANDIDATES, texts=False)
     )
     return Outcome(query, by_itc.results, after_itm.results)
 

@@ -100,13 +100,17 @@ def _print_hits(response: SearchResponse) -> None:
 
     from sightline.console import answers, remarks
 
-    table = Table(
-        "rank", "id", "match", "ITC", "moved", "caption", box=None, pad_edge=False, header_style="bold"
-    )
+    by_words = any(hit.found_by == "text" for hit in response.results)
+    names = ["rank", "id", "match", "ITC", "moved", *(["found by"] if by_words else []), "caption"]
+    table = Table(*names, box=None, pad_edge=False, header_style="bold")
     for hit in response.results:
         match = "–" if hit.match_probability is None else f"{hit.match_probability:.3f}"
-        moved = "" if hit.itm_logit is None else _moved(hit.itc_rank - hit.rank)
-        table.add_row(str(hit.rank), Text(hit.id), match, f"{hit.itc:.3f}", moved, Text(hit.caption or ""))
+        judged = hit.itm_logit is not None and hit.itc_rank is not None
+        moved = _moved(hit.itc_rank - hit.rank) if judged and hit.itc_rank is not None else ""
+        by = [] if not by_words else [hit.found_by]
+        table.add_row(
+            str(hit.rank), Text(hit.id), match, f"{hit.itc:.3f}", moved, *by, Text(hit.caption or "")
+        )
     console = answers()
     console.print(table if response.results else "Nothing found.")
     took = response.timings

@@ -24,6 +24,7 @@ def register(app: typer.Typer) -> None:
     group.command()(drop)
     group.command()(withdraw)
     group.command()(export)
+    group.command()(report)
     app.add_typer(group, name="texts")
 
 
@@ -72,6 +73,33 @@ def drop(collection: CollectionName, text: TextIds, data: Data = None, json: Jso
 def withdraw(collection: CollectionName, text: TextIds, data: Data = None, json: Json = False) -> None:
     """Leave texts to the jobs again."""
     _overrule(collection, text, None, data, json=json)
+
+
+def report(
+    collection: CollectionName,
+    job: Annotated[
+        str | None, typer.Option(metavar="ID", help="Texts that this job judged; all, when left out.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write report.json and histogram.png.")
+    ] = None,
+    data: Data = None,
+    json: Json = False,
+) -> None:
+    """Say what was kept and dropped: counts by source, a histogram, a few examples."""
+    from sightline.cli.output import print_json
+    from sightline.cli.text_report import show_report, write_report
+    from sightline.settings import load_settings
+    from sightline.wiring import open_installation
+
+    with open_installation(load_settings(data)) as services:
+        made = services.capfilt.report(collection, job)
+    if out is not None:
+        write_report(made, out)
+    if json:
+        print_json(made)
+    else:
+        show_report(made)
 
 
 def export(

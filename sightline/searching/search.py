@@ -19,6 +19,7 @@ from sightline.records import (
 from sightline.reranker.judging import checked_precision
 from sightline.reranker.records import Ranked
 from sightline.reranker.reranker import Reranker
+from sightline.searching.fusion import Fused, fuse
 from sightline.store.filters import parse_filter
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from sightline.serving.scheduler import Scheduler
     from sightline.store.catalog import Catalog
     from sightline.store.records import Collection
+    from sightline.store.text_records import TextHit
 
 
 class Search:
@@ -72,14 +74,14 @@ class Search:
     def _answer(
         self, request: SearchRequest, collection: Collection, model: RetrievalModel, clock: Stopwatch
     ) -> SearchResponse:
-        found = self._retrieve(request, model, clock)
+        found, fused = self._retrieve(request, collection, model, clock)
         source = self._patches.of(collection, model)
-        order = self._order(request, model, source, found.candidates, clock)
+        order = self._order(request, model, source, fused, clock)
         clock.lap("rerank")
         ranked = [one for one in order if _probable(one, request.min_probability)]
         page = ranked[request.offset : request.offset + request.limit]
         return SearchResponse(
-            results=tuple(self._describe(collection, page, request.offset)),
+            results=tuple(self._describe(collection, page, request.offset, fused)),
             truncated=model.is_truncated(request.text),
             timings=clock.timings(),
             generation=found.generation,
@@ -88,26 +90,32 @@ class Search:
             degraded=found.degraded + source.degraded(),
         )
 
-    def _retrieve(self, request: SearchRequest, model: RetrievalModel, clock: Stopwatch) -> Retrieved:
+    def _retrieve(
+        self, request: SearchRequest, collection: Collection, model: RetrievalModel, clock: Stopwatch
+    ) -> tuple[Retrieved, Fused]:
         condition = None if request.filter is None else parse_filter(request.filter)
         vector = model.encode_text([request.text])[0].float().cpu().numpy()
         clock.lap("encode")
         wanted = max(request.candidates, request.offset + request.limit)
-        found = self._retriever.retrieve(request.collection, vector, wanted, condition)
+        said: list[TextHit] = []
+        if request.rerank and request.texts:
+            said = self._catalog.search_texts(collection.id, request.text, request.candidates, condition)
+        keys = [hit.key for hit in said]
+        found = self._retriever.retrieve(request.collection, vector, wanted, condition, keys)
         clock.lap("retrieve")
-        return found
+        return found, fuse(found, said, request.candidates if request.rerank else 0)
 
     def _order(
         self,
         request: SearchRequest,
         model: RetrievalModel,
         source: CollectionPatches,
-        candidates: Sequence[Candidate],
+        fused: Fused,
         clock: Stopwatch,
     ) -> list[Ranked]:
         """The judged candidates by score, then all others in ITC order."""
-        head = candidates[: request.candidates] if request.rerank else []
-        rest = [unjudged(one) for one in candidates[len(head) :]]
+        head = fused.head
+        rest = [unjudged(one) for one in fused.rest]
         if not head:
             return rest
         left = None if request.deadline_ms is None else request.deadline_ms - clock.elapsed_ms()
@@ -122,15 +130,19 @@ class Search:
         )
         return judged + rest
 
-    def _describe(self, collection: Collection, page: Sequence[Ranked], offset: int) -> list[SearchHit]:
+    def _describe(
+        self, collection: Collection, page: Sequence[Ranked], offset: int, fused: Fused
+    ) -> list[SearchHit]:
         """Hits as the catalog knows them, in the version that was found; what was purged is left out."""
         images = self._catalog.describe_found(collection.id, [one.key for one in page], self._most_bytes)
         return [
             SearchHit(
                 id=image.image_id, uri=image.uri, rank=offset + place, score=one.score, itc=one.itc,
-                itc_rank=one.itc_rank, itm_logit=one.itm_logit, match_probability=one.match_probability,
+                itc_rank=None if one.key in fused.unfound else one.itc_rank,
+                itm_logit=one.itm_logit, match_probability=one.match_probability,
                 caption=image.caption, metadata=image.metadata, key=one.key, sha256=image.sha256,
                 width=image.width or 0, height=image.height or 0,
+                found_by=fused.found_by(one.key), matched_text=fused.said.get(one.key),
             )
             for place, one in enumerate(page, 1)
             if (image := images.get(one.key)) is not None

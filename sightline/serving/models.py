@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Protocol
 
 from sightline import blip
-from sightline.blip.checkpoint import Role, file_digest, lasting_name
+from sightline.blip.checkpoint import TOY, Role, lasting_name, resolve
+from sightline.blip.fingerprints import ReadDigests, former_fingerprint
 from sightline.blip.protocols import (
     Answerer,
     Captioner,
     Matcher,
     RetrievalModel,
+    SeveralNames,
     Vision,
     answering,
     cannot_embed,
@@ -61,6 +63,8 @@ class Models(Protocol):
 
     def identify(self, model: str, revision: str | None = None) -> Identity: ...
 
+    def means(self, identity: Identity, fingerprint: str) -> bool: ...
+
     def encoder(self, collection: Collection) -> RetrievalModel: ...
 
     def load(self, model: str, revision: str | None = None) -> RetrievalModel: ...
@@ -88,8 +92,9 @@ class ModelProvider:
     def __init__(self, settings: ModelSettings | None = None, memory: Path | None = None) -> None:
         """``memory``: a file in which digests of model files are remembered; None reads them each time."""
         self._settings = settings or ModelSettings()
-        self._digest = file_digest if memory is None else RememberedDigests(memory).of
+        self._digests = ReadDigests() if memory is None else RememberedDigests(memory)
         self._described = Flights[tuple[str, str | None, Role], Description]("the files of this model")
+        self._formers = Flights[tuple[str, str | None], str]("the files of this model")
         self._models = Flights[str, Vision]("loading this model")
 
     def identify(self, model: str, revision: str | None = None) -> Identity:
@@ -122,19 +127,29 @@ class ModelProvider:
         """
         return _identity(model, revision, self._describe(model, revision, role))
 
+    def means(self, identity: Identity, fingerprint: str) -> bool:
+        """Whether a collection's fingerprint, of today's kind or of version 0.1, is that of a model."""
+        if fingerprint == identity.fingerprint or identity.model == TOY:
+            return fingerprint == identity.fingerprint
+        named = (identity.model, identity.revision)
+        return fingerprint == self._formers.get(named, lambda: self._former(identity))
+
     def encoder(self, collection: Collection) -> RetrievalModel:
-        """The model that a collection is bound to.
+        """The model that a collection is bound to, under the fingerprint that it is bound by.
 
         Raises:
             ModelMismatchError: the name means another model by now than the one that filled the collection.
         """
         identity = self.identify(collection.model, collection.revision)
-        if identity.fingerprint != collection.fingerprint:
+        if not self.means(identity, collection.fingerprint):
             raise ModelMismatchError(
                 f"Collection {collection.name} was indexed with another version of {collection.model}: its "
                 f"files have changed since. Put the old files back, or index into a new collection."
             )
-        return self.load(collection.model, collection.revision)
+        loaded = self.load(collection.model, collection.revision)
+        if loaded.fingerprint == collection.fingerprint or not isinstance(loaded, SeveralNames):
+            return loaded
+        return loaded.known_as(collection.fingerprint)
 
     def load(self, model: str, revision: str | None = None) -> RetrievalModel:
         """A model that embeds and judges, ready to compute, by name."""
@@ -173,11 +188,15 @@ class ModelProvider:
         """Fingerprints of the models in memory."""
         return self._models.made()
 
+    def _former(self, identity: Identity) -> str:
+        folder = resolve(identity.model, identity.revision, self._settings.cache_dir)
+        return former_fingerprint(folder, self._digests)
+
     def _describe(self, model: str, revision: str | None, role: Role) -> Description:
         cache = self._settings.cache_dir
 
         def look() -> Description:
-            return describe(model, revision=revision, cache_dir=cache, digest=self._digest, role=role)
+            return describe(model, revision=revision, cache_dir=cache, digests=self._digests, role=role)
 
         return self._described.get((model, revision, role), look)
 

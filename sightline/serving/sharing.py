@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sightline.blip.checkpoint import TOY
+from sightline.blip.checkpoint import DEMO, TOY, resolve
+from sightline.blip.fingerprints import ReadDigests
+from sightline.serving.digests import RememberedDigests
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,12 +27,18 @@ class Same:
 class PatchSharing:
     """Compares the image encoders of two checkpoints, each pair once. Thread-safe."""
 
-    def __init__(self, cache_dir: Path | None = None) -> None:
+    def __init__(self, cache_dir: Path | None = None, memory: Path | None = None) -> None:
+        """``memory``: a file in which digests of model files are remembered; None reads them each time."""
         self._cache_dir = cache_dir
+        self._digests = ReadDigests() if memory is None else RememberedDigests(memory)
         self._known: dict[tuple[str, str], Transfer | None] = {}
 
     def __call__(self, collection: Collection, writer: Identified) -> Transfer | None:
-        """None: the writer has to see the pictures itself."""
+        """None: the writer has to see the pictures itself.
+
+        Raises:
+            CheckpointError, ModelUnavailableError: one of the checkpoints cannot be read.
+        """
         pair = (collection.fingerprint, writer.fingerprint)
         if pair not in self._known:
             self._known[pair] = self._compared(collection, writer)
@@ -39,4 +47,12 @@ class PatchSharing:
     def _compared(self, collection: Collection, writer: Identified) -> Transfer | None:
         if collection.fingerprint == writer.fingerprint or collection.model == writer.model == TOY:
             return Same()  # the toy that writes sees as the toy does
-        return None
+        if TOY in (collection.model, writer.model):
+            return None
+        from sightline.blip.shared_vision import patch_transfer
+
+        one = resolve(collection.model, collection.revision, self._cache_dir)
+        # Of the models that are called demo, the one that captions also answers.
+        role = "captioning" if writer.model == DEMO else "retrieval"
+        other = resolve(writer.model, writer.revision, self._cache_dir, role)
+        return patch_transfer(one, other, self._digests)

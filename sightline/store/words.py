@@ -18,7 +18,7 @@ MOST_LETTERS: Final = 64
 # Chinese and Japanese are written without blanks: each of their characters counts as a word.
 _ALONE: Final = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 _PLAIN: Final = re.compile("[0-9a-z]+")
-_WORD: Final = re.compile(f"[{_ALONE}]|[^\\W_{_ALONE}]+")
+_WORD: Final = re.compile(f"(?=[^\\W_])[{_ALONE}]|[^\\W_{_ALONE}]+")
 
 
 def words_of(text: str) -> list[str]:

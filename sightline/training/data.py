@@ -101,4 +101,4 @@ class Batches:
                 yield batch
 
     def _see(self, rows: Sequence[int], pixels: PixelConfig) -> torch.Tensor:
-        return normalise(self._table.values(rows), pixels.mean, pixels.std)
+        return normalise(self._table.values(rows), pixels.mean, pixels.std, pixels.rescale)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline.blip.blip2 import Blip2
-from sightline.blip.pixels import resize
+from sightline.blip.pixels import PixelConfig, resize
 from sightline.evaluation.data import Picture
 from sightline.evaluation.tables import Encode, PictureTable, encode_patches, fill, identity
 from sightline.types import RGB, OnProgress
@@ -31,13 +31,14 @@ class Filler:
         name = identity(pictures, model.fingerprint)
         return self._fill(pictures, name, model.patch_shape, encode_patches(model))
 
-    def pixels(self, side: int, pictures: Sequence[Picture]) -> PictureTable:
+    def pixels(self, config: PixelConfig, pictures: Sequence[Picture]) -> PictureTable:
         """``[N, S, S, 3]``, uint8: resized once, so that an epoch decodes no files."""
 
         def encode(images: list[RGB]) -> NDArray[Any]:
-            return np.stack([resize(image, side) for image in images])
+            return np.stack([resize(image, config.side, config.resample) for image in images])
 
-        return self._fill(pictures, identity(pictures, "pixels"), (side, side, 3), encode)
+        name = identity(pictures, f"pixels {config.resample}")
+        return self._fill(pictures, name, (config.side, config.side, 3), encode)
 
     def _fill(
         self, pictures: Sequence[Picture], name: str, shape: tuple[int, ...], encode: Encode

@@ -115,7 +115,7 @@ class _Trainer:
     def _train_table(self, filler: Filler, model: Blip2) -> PictureTable:
         if self.config.freeze_vision:
             return filler.patches(model, self.split.train)
-        return filler.pixels(model.pixel_config.side, self.split.train)
+        return filler.pixels(model.vision.pixel_config, self.split.train)
 
     def _problems(self, *tables: PictureTable) -> tuple[DataProblem, ...]:
         problems = (*self.split.problems, *(problem for table in tables for problem in table.problems()))
@@ -130,7 +130,7 @@ class _Trainer:
         order = Order([len(picture.captions) for picture in pictures], config.batch_size, config.seed, ranks)
         words = model.config.qformer_config.vocab_size
         tokenizer = load_tokenizer(self.source, config.text_limit, rows=words)
-        pixels = None if config.freeze_vision else model.pixel_config
+        pixels = None if config.freeze_vision else model.vision.pixel_config
         settings = self._settings(pictures, ranks)
         self._check_resumed(settings)
         return Run(

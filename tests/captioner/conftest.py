@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from sightline.indexer.uploads import Upload
 from sightline.settings import Settings
 from sightline.store.records import Image
 from sightline.store.text_records import StoredText
 from sightline.wiring import Installation, open_installation
 from tests.indexer.world import shared_decoder
-from tests.sightline.conftest import Run, save, toy_settings
+from tests.sightline.conftest import save, toy_settings
 from tests.sightline.conftest import sightline as sightline
 
 COLLECTION = "pictures"
@@ -41,10 +41,38 @@ def services(settings: Settings) -> Iterator[Installation]:
         yield services
 
 
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An installation with the three pictures indexed, to be copied."""
+    place = tmp_path_factory.mktemp("captioner")
+    with open_installation(toy_settings(place / "data"), decoder=shared_decoder(), inline=True) as services:
+        index(services, write_photos(place))
+    return place / "data"
+
+
+@pytest.fixture
+def indexed(template: Path, settings: Settings) -> Settings:
+    """The three pictures are indexed."""
+    shutil.copytree(template, settings.data_folder)
+    return settings
+
+
+@pytest.fixture
+def ready(indexed: Settings) -> Iterator[Installation]:
+    """Its services, as ``services``."""
+    with open_installation(indexed, decoder=shared_decoder(), inline=True) as services:
+        yield services
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
+    """Three pictures and their manifest."""
+    return write_photos(tmp_path)
+
+
+def write_photos(place: Path) -> Path:
     """Three pictures, with a caption or an alternative text, or both, in a manifest."""
-    folder = tmp_path / "photos"
+    folder = place / "photos"
     rows = []
     for name, quarters in QUARTERS.items():
         save(folder, name, *quarters)

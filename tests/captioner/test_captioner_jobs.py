@@ -62,39 +62,37 @@ def probability(quarters: tuple[str, ...], text: str) -> float:
 # --- captions -----------------------------------------------------------------------------------------
 
 
-def test_every_image_has_the_captions_that_its_features_give(services: Installation, folder: Path) -> None:
-    index(services, folder)
-    job = caption(services, n=3)
-    assert said(services, "captioner") == {name: written(q, 3) for name, q in QUARTERS.items()}
-    progress = services.catalog.job_progress(job)
+def test_every_image_has_the_captions_that_its_features_give(ready: Installation) -> None:
+    job = caption(ready, n=3)
+    assert said(ready, "captioner") == {name: written(q, 3) for name, q in QUARTERS.items()}
+    progress = ready.catalog.job_progress(job)
     assert (progress.processed, progress.failed, progress.state) == (3, 0, "done")
-    model = services.models.captioner("toy")
-    for some in texts(services).values():
+    model = ready.models.captioner("toy")
+    for some in texts(ready).values():
         mine = [one for one in some if one.source == "captioner"]
         assert [one.log_probability for one in mine] == [-1.0, -2.0, -3.0]
         assert {one.model for one in mine} == {model.fingerprint}
         assert {(one.verdict, one.job_id) for one in mine} == {("unjudged", job)}
-    caption(services, n=1, prompt="it is")
-    assert said(services, "captioner") == {
+    caption(ready, n=1, prompt="it is")
+    assert said(ready, "captioner") == {
         name: [f"it is {text}" for text in written(q, 1)] for name, q in QUARTERS.items()
     }, "what the model wrote before is replaced"
 
 
-def test_a_job_is_about_the_images_that_were_chosen(services: Installation, folder: Path) -> None:
-    index(services, folder)
-    caption(services, ids=["a", "nobody"])
-    assert [name for name, some in said(services, "captioner").items() if some] == ["a"]
-    caption(services, filter={"field": "metadata.alt", "exists": False})
-    assert [name for name, some in said(services, "captioner").items() if some] == ["a", "b"]
+def test_a_job_is_about_the_images_that_were_chosen(ready: Installation) -> None:
+    caption(ready, ids=["a", "nobody"])
+    assert [name for name, some in said(ready, "captioner").items() if some] == ["a"]
+    caption(ready, filter={"field": "metadata.alt", "exists": False})
+    assert [name for name, some in said(ready, "captioner").items() if some] == ["a", "b"]
     with pytest.raises(InputError, match="not by both"):
-        caption(services, ids=["a"], filter={})
+        caption(ready, ids=["a"], filter={})
     with pytest.raises(InputError, match="one caption"):
-        caption(services, n=2, sampling="greedy")
+        caption(ready, n=2, sampling="greedy")
     with pytest.raises(NotFoundError):
-        services.captioning.begin("nowhere", model="toy")
+        ready.captioning.begin("nowhere", model="toy")
     with pytest.raises(ModelUnavailableError):
-        services.captioning.begin(COLLECTION, model="/no/such/model")
-    assert [job.kind for job in services.catalog.jobs(COLLECTION)] == ["caption", "caption", "index"]
+        ready.captioning.begin(COLLECTION, model="/no/such/model")
+    assert [job.kind for job in ready.catalog.jobs(COLLECTION)] == ["caption", "caption", "index"]
 
 
 def without_patches(settings: Settings) -> Settings:
@@ -103,9 +101,7 @@ def without_patches(settings: Settings) -> Settings:
 
 def test_what_had_to_be_seen_is_seen_once(settings: Settings, folder: Path) -> None:
     """No patches are kept here; afterwards the originals are gone, and captions are written all the same."""
-    with open_installation(
-        without_patches(settings), decoder=shared_decoder(), inline=True
-    ) as services:
+    with open_installation(without_patches(settings), decoder=shared_decoder(), inline=True) as services:
         index(services, folder)
         caption(services, ids=["a", "b"])
         for name in "ab":
@@ -114,7 +110,8 @@ def test_what_had_to_be_seen_is_seen_once(settings: Settings, folder: Path) -> N
         assert said(services, "captioner") == {name: written(q, 2) for name, q in QUARTERS.items()}
         found = services.catalog.collection(COLLECTION)
         own = services.catalog.feature_set(found.id, services.models.captioner("toy").fingerprint)
-        assert own is not None and not own.serving
+        assert own is not None
+        assert not own.serving
         places = services.catalog.locations([one.key for one in images(services).values()], own.id)
         assert len(places) == 3
         assert list(services.catalog.check()) == []
@@ -125,9 +122,7 @@ def test_what_had_to_be_seen_is_seen_once(settings: Settings, folder: Path) -> N
 def test_an_image_that_cannot_be_seen_fails_alone_and_can_be_tried_again(
     settings: Settings, folder: Path
 ) -> None:
-    with open_installation(
-        without_patches(settings), decoder=shared_decoder(), inline=True
-    ) as services:
+    with open_installation(without_patches(settings), decoder=shared_decoder(), inline=True) as services:
         index(services, folder)
         (folder / "b.png").rename(folder / "away")
         job = caption(services)
@@ -144,99 +139,97 @@ def test_an_image_that_cannot_be_seen_fails_alone_and_can_be_tried_again(
 
 
 def test_texts_are_judged_by_the_collections_model_and_kept_from_the_threshold_on(
-    services: Installation, folder: Path
+    ready: Installation,
 ) -> None:
-    index(services, folder)
-    job = filtered(services, threshold=Threshold(0.6))
+    job = filtered(ready, threshold=Threshold(0.6))
     for name, quarters in QUARTERS.items():
         alt = ALT.get(name, [])
         wanted = {("given", GIVEN[name])} if name in GIVEN else set()
         wanted |= {("metadata.alt", text) for text in ([alt] if isinstance(alt, str) else alt)}
         wanted |= {("captioner", text) for text in written(quarters, 2)}
-        found = texts(services)[name]
+        found = texts(ready)[name]
         assert {(one.source, one.text) for one in found} == wanted
         for one in found:
             exact = probability(quarters, one.text)
             assert one.match_probability == pytest.approx(exact, abs=1e-6)
             assert one.verdict == ("kept" if exact >= 0.6 else "dropped")
-            assert (one.judge, one.job_id) == (services.catalog.collection(COLLECTION).fingerprint, job)
-    dropped = {(n, one.text) for n, some in texts(services).items() for one in some if one.verdict == "dropped"}
+            assert (one.judge, one.job_id) == (ready.catalog.collection(COLLECTION).fingerprint, job)
+    dropped = {(n, one.text) for n, some in texts(ready).items() for one in some if one.verdict == "dropped"}
     assert {("b", "green top left"), ("a", "red bottom left")} <= dropped, "the wrong ones"
 
 
-def test_what_a_person_decided_stays_when_the_job_runs_again(services: Installation, folder: Path) -> None:
-    index(services, folder)
-    number = services.catalog.collection(COLLECTION).id
-    filtered(services, threshold=Threshold(0.6))
-    by_text = {one.text: one for some in texts(services).values() for one in some}
-    services.catalog.overrule_text(number, by_text["green top left"].id, "kept")
-    services.catalog.overrule_text(number, by_text["red top left"].id, "dropped")
-    services.catalog.overrule_text(number, by_text["yellow top left"].id, "dropped")
-    again = filtered(services, threshold=Threshold(0.6), n=1, seed=1)  # the captions are others now
-    by_text = {one.text: one for some in texts(services).values() for one in some}
-    for text, verdict in {"green top left": "kept", "red top left": "dropped", "yellow top left": "dropped"}.items():
+def test_what_a_person_decided_stays_when_the_job_runs_again(ready: Installation) -> None:
+    number = ready.catalog.collection(COLLECTION).id
+    filtered(ready, threshold=Threshold(0.6))
+    by_text = {one.text: one for some in texts(ready).values() for one in some}
+    ready.catalog.overrule_text(number, by_text["green top left"].id, "kept")
+    ready.catalog.overrule_text(number, by_text["red top left"].id, "dropped")
+    ready.catalog.overrule_text(number, by_text["yellow top left"].id, "dropped")
+    again = filtered(ready, threshold=Threshold(0.6), n=1, seed=1)  # the captions are others now
+    by_text = {one.text: one for some in texts(ready).values() for one in some}
+    for text, verdict in {
+        "green top left": "kept",
+        "red top left": "dropped",
+        "yellow top left": "dropped",
+    }.items():
         assert (by_text[text].verdict, by_text[text].overruled) == (verdict, True)
     assert "cyan top right" not in by_text, "what the captioner does not say any more is gone"
     assert by_text["cyan top left"].job_id == again
-    services.catalog.withdraw_overruling(number, by_text["green top left"].id)
-    filtered(services, threshold=Threshold(0.6))
-    by_text = {one.text: one for some in texts(services).values() for one in some}
+    ready.catalog.withdraw_overruling(number, by_text["green top left"].id)
+    filtered(ready, threshold=Threshold(0.6))
+    by_text = {one.text: one for some in texts(ready).values() for one in some}
     assert (by_text["green top left"].verdict, by_text["green top left"].overruled) == ("dropped", False)
 
 
-def test_draws_repeat_by_their_seed_and_own_texts_need_no_captioner(
-    services: Installation, folder: Path
-) -> None:
-    index(services, folder)
-    filtered(services, seed=1)
-    first = said(services, "captioner")
+def test_draws_repeat_by_their_seed_and_own_texts_need_no_captioner(ready: Installation) -> None:
+    filtered(ready, seed=1)
+    first = said(ready, "captioner")
     assert first == {name: written(q, 2, shifted=1) for name, q in QUARTERS.items()}
-    filtered(services, seed=1)
-    assert said(services, "captioner") == first
-    services.capfilt.begin(COLLECTION, captioner=None, text_fields=["alt"])
-    services.indexer.run_pending()
-    assert said(services, "captioner") == first
+    filtered(ready, seed=1)
+    assert said(ready, "captioner") == first
+    ready.capfilt.begin(COLLECTION, captioner=None, text_fields=["alt"])
+    ready.indexer.run_pending()
+    assert said(ready, "captioner") == first
 
 
-def test_of_a_caption_with_several_lines_the_worst_line_counts(services: Installation, folder: Path) -> None:
-    index(services, folder)
-    services.catalog.update_image(COLLECTION, "a", caption="red top left\npurple bottom left")
-    filtered(services, n=0)
-    [one] = [one for one in texts(services)["a"] if one.source == "given"]
+def test_of_a_caption_with_several_lines_the_worst_line_counts(ready: Installation) -> None:
+    ready.catalog.update_image(COLLECTION, "a", caption="red top left\npurple bottom left")
+    filtered(ready, n=0)
+    [one] = [one for one in texts(ready)["a"] if one.source == "given"]
     assert one.match_probability == pytest.approx(probability(QUARTERS["a"], "purple bottom left"), abs=1e-6)
 
 
-def test_labels_choose_the_threshold(services: Installation, folder: Path) -> None:
-    index(services, folder)
+def test_labels_choose_the_threshold(ready: Installation) -> None:
     rows = [("a", "red top left", True), ("b", "green top left", False), ("c", "purple top right", True),
             ("a", "white top left", False)]  # fmt: skip
     labels = [Label(*row, line) for line, row in enumerate(rows, 1)]
-    threshold = services.capfilt.threshold(COLLECTION, labels, 1.0)
+    threshold = ready.capfilt.threshold(COLLECTION, labels, 1.0)
     worst = min(probability(QUARTERS[name], text) for name, text, right in rows if right)
     next_one = max(probability(QUARTERS[name], text) for name, text, right in rows if not right)
     assert threshold.keep_above == pytest.approx((worst + next_one) / 2, abs=1e-6)
-    filtered(services, threshold=threshold)
-    report = services.capfilt.report(COLLECTION)
+    filtered(ready, threshold=threshold)
+    report = ready.capfilt.report(COLLECTION)
     assert report.settings is not None
     assert report.settings["threshold"]["found"]["labels"] == 4
     with pytest.raises(NotFoundError):
-        services.capfilt.threshold(COLLECTION, [Label("nobody", "x", True, 1)], 0.5)
+        ready.capfilt.threshold(COLLECTION, [Label("nobody", "x", True, 1)], 0.5)
 
 
-def test_a_report_counts_what_the_job_decided(services: Installation, folder: Path) -> None:
-    index(services, folder)
-    job = filtered(services, threshold=Threshold(0.6))
-    report = services.capfilt.report(COLLECTION, job)
-    found = [one for some in texts(services).values() for one in some]
+def test_a_report_counts_what_the_job_decided(ready: Installation) -> None:
+    job = filtered(ready, threshold=Threshold(0.6))
+    report = ready.capfilt.report(COLLECTION, job)
+    found = [one for some in texts(ready).values() for one in some]
     for counts in report.sources:
         mine = [one.verdict for one in found if one.source == counts.source]
         assert (counts.kept, counts.dropped) == (mine.count("kept"), mine.count("dropped"))
     assert [one.source for one in report.sources] == ["given", "metadata.alt", "captioner"]
     bars = np.histogram([p for one in found if (p := one.match_probability) is not None], 50, (0, 1))[0]
     assert (np.array(report.histogram.kept) + np.array(report.histogram.dropped) == bars).all()
-    assert {one["text"] for one in report.dropped_examples} <= {o.text for o in found if o.verdict == "dropped"}
+    assert {one["text"] for one in report.dropped_examples} <= {
+        o.text for o in found if o.verdict == "dropped"
+    }
     with pytest.raises(NotFoundError, match="no job"):
-        services.capfilt.report(COLLECTION, services.catalog.jobs(COLLECTION)[-1].id)
+        ready.capfilt.report(COLLECTION, ready.catalog.jobs(COLLECTION)[-1].id)
 
 
 # --- robustness ---------------------------------------------------------------------------------------
@@ -259,20 +252,20 @@ def test_a_job_whose_listing_died_is_listed_again_by_the_builder(
         services.indexer.run_pending()
         assert services.catalog.job(job.id).state == "registering"
         report = services.builder.step()
-        assert report is not None and report.sealed == 1
+        assert report is not None
+        assert report.sealed == 1
         services.indexer.run_pending()
         progress = services.catalog.job_progress(job.id)
         assert (progress.processed, progress.state) == (3, "done")
         assert said(services, "captioner") == {name: written(q, 1) for name, q in QUARTERS.items()}
 
 
-def test_a_job_that_was_cancelled_writes_nothing_more(services: Installation, folder: Path) -> None:
-    index(services, folder)
-    job = services.captioning.begin(COLLECTION, model="toy")
-    services.catalog.cancel_job(job.id)
-    services.indexer.run_pending()
-    assert not any(said(services, "captioner").values())
-    assert services.catalog.job(job.id).state == "cancelled"
+def test_a_job_that_was_cancelled_writes_nothing_more(ready: Installation) -> None:
+    job = ready.captioning.begin(COLLECTION, model="toy")
+    ready.catalog.cancel_job(job.id)
+    ready.indexer.run_pending()
+    assert not any(said(ready, "captioner").values())
+    assert ready.catalog.job(job.id).state == "cancelled"
 
 
 class OtherVersion(ModelProvider):
@@ -297,7 +290,8 @@ def test_a_worker_without_the_model_leaves_the_work_and_says_why(settings: Setti
         assert services.indexer.run_pending() == 0, "it ends, and is not tried again at once"
         progress = services.catalog.job_progress(job.id)
         assert (progress.pending, progress.failed) == (3, 0)
-        assert progress.detail is not None and "another version of toy" in progress.detail
+        assert progress.detail is not None
+        assert "another version of toy" in progress.detail
         models.wrong = False
         assert services.indexer.wait(job.id, timeout=60).processed == 3
 

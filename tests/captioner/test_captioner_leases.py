@@ -31,7 +31,8 @@ def test_a_lost_lease_writes_nothing(catalog_url: str, settings: Settings, folde
         files = set(here.segments_folder.iterdir())
         late = services.catalog.acquire(task, "late", 0.0, [kind])
         winner = services.catalog.acquire(task, "winner", 60.0, [kind])
-        assert late is not None and winner is not None
+        assert late is not None
+        assert winner is not None
         beat = Heartbeat(lambda: True, lease=60.0, interval=30.0, what="the task")
         assert not handler.work(late, beat)
         assert not any(said(services, "captioner").values())

@@ -1,4 +1,4 @@
-"""The threshold that labels ask for, against every threshold there is; Wilson's interval from its definition."""
+"""The threshold that labels ask for, against every one there is; Wilson's interval from its definition."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def brute(probabilities: np.ndarray, right: np.ndarray, precision: float) -> set
     return None
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(LABELS, st.sampled_from([0.3, 0.5, 0.75, 0.95, 1.0]))
 def test_it_is_the_smallest_that_has_the_precision(rows: list[tuple[int, bool]], precision: float) -> None:
     probabilities = np.array([number / 7 for number, _ in rows])

@@ -45,6 +45,14 @@ ANSWERING = {
     "index": ["index", ".", "-c", "here", "--model", "toy"],
     "search": ["search", "red", "-c", "here"],
     "rerank": ["rerank", "red", "blue.png", "red.png", "--model", "toy"],
+    "caption": ["caption", "red.png"],
+    "capfilt": ["capfilt", "-c", "here", "--report", "../report"],
+    "texts list": ["texts", "list", "-c", "here"],
+    "texts keep": ["texts", "keep", "-c", "here", "1"],
+    "texts drop": ["texts", "drop", "-c", "here", "1"],
+    "texts withdraw": ["texts", "withdraw", "-c", "here", "1"],
+    "texts report": ["texts", "report", "-c", "here"],
+    "texts export": ["texts", "export", "-c", "here", "../texts.jsonl"],
     "collections": ["collections"],
     "jobs": ["jobs"],
     "doctor": ["doctor"],
@@ -191,7 +199,11 @@ def test_no_command_that_answers_imports_from_the_working_folder(folder: Folder)
     assert found["search"]["results"][0]["id"] == "red.png"
     assert [row["image"] for row in found["rerank"]["results"]] == ["red.png", "blue.png"]
     assert [row["name"] for row in found["collections"]["collections"]] == ["here"]
-    assert [job["state"] for job in found["jobs"]["jobs"]] == ["done"]
+    assert [(job["kind"], job["state"]) for job in found["jobs"]["jobs"]] == [
+        ("capfilt", "done"), ("index", "done"),
+    ]  # fmt: skip
+    assert found["caption"]["results"][0]["captions"][0]["text"] == "red top left"
+    assert found["capfilt"]["job"]["processed"] == len(found["texts list"]["items"]) == 4
     assert found["cache report"]["queries"] == 2
     assert found["cache fit"]["images"] == 4
     assert found["delete"]["deleted"] == 1

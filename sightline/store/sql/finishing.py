@@ -45,7 +45,9 @@ def finish(
         return _was_finished(connection, lease)
     if features is not None:
         publish_features(connection, now, lease.collection.id, features)
-    if texts and write_texts(connection, now, lease.collection.id, job_id, texts):
+    if texts:
+        write_texts(connection, now, lease.collection.id, job_id, texts)
+    if texts or features is not None:
         bump_version(connection, lease.collection.id)
     settle(connection, lease.task_id, failures)
     finished = {"state": "done", "lease_expires_at": None}

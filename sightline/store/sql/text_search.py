@@ -1,7 +1,8 @@
 """Images found by words of their texts: the full-text index says who has a word, ranking is ours.
 
 A text is worth the sum of 1 / n over the words that it shares with the query, where n texts of the collection
-have that word: a name that one caption has outweighs everything that many have. The same on both databases.
+have that word: a name that one caption has outweighs everything that many have. Words that very many have are
+passed over. The same on both databases.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
-from sqlalchemy import ColumnElement, Connection, bindparam, select, text
+from sqlalchemy import ColumnElement, Connection, bindparam, func, select, text
 
 from sightline.store.conditions import Filter
 from sightline.store.full_text import NAME
@@ -22,7 +23,10 @@ from sightline.store.text_records import TextHit
 from sightline.store.words import scoped, words_of
 
 COMMON: Final = 2_000
-"""A word that more texts of a collection have is passed over where the query has a rarer one."""
+"""A word that more texts of a collection have, or more than a tenth of them, is passed over where the query
+has a rarer one: it would bring everything."""
+FEW: Final = 20
+"""So many may have a word in any collection."""
 MOST_WORDS: Final = 64
 """Different words of a query that are looked for."""
 
@@ -45,12 +49,20 @@ def search(
     words = list(dict.fromkeys(words_of(query)))[:MOST_WORDS]
     if not words or connection.scalar(_ANY, {"collection": collection_id}) is None:
         return []
-    found = {word: _having(connection, collection_id, [word], COMMON + 1) for word in words}
-    rare = {word: ids for word, ids in found.items() if len(ids) <= COMMON}
+    most = _common_from(connection, collection_id)
+    found = {word: _having(connection, collection_id, [word], most + 1) for word in words}
+    rare = {word: ids for word, ids in found.items() if len(ids) <= most}
     if not any(rare.values()):
         common = sorted(found.keys() - rare.keys())
-        rare = {" ".join(common): _having(connection, collection_id, common, COMMON)} if common else {}
+        rare = {" ".join(common): _having(connection, collection_id, common, most)} if common else {}
     return _best(connection, collection_id, *_ranked(rare), limit, filter)
+
+
+def _common_from(connection: Connection, collection_id: int) -> int:
+    """What more texts have is common."""
+    some = select(TextRow.id).where(TextRow.collection_id == collection_id).limit(10 * COMMON).subquery()
+    count = connection.scalar(select(func.count()).select_from(some)) or 0
+    return max(FEW, count // 10)
 
 
 def _having(connection: Connection, collection_id: int, words: Sequence[str], most: int) -> list[int]:

@@ -35,15 +35,14 @@ def check_texts(texts: Iterable[NewText]) -> None:
 
 def write_texts(
     connection: Connection, now: float, collection_id: int, job_id: str, texts: Sequence[NewText]
-) -> bool:
-    """Writes what a job says of images that are there still; whether anything was written.
+) -> None:
+    """Writes what a job says of images that are there still.
 
     What the same model said of them before goes, unless a person decided about it. A text that is there gets
     the new judgement, but a person's verdict stays; one that is not judged now keeps the judgement it has.
     Texts that the image does not say itself (any more) are left out.
     """
     check_texts(texts)
-    wrote = False
     for chunk in chunks({(one.key, one.source, one.text): one for one in texts}.values(), _PER_CHUNK):
         alive = _said_by_images(connection, collection_id, {int(one.key) for one in chunk})
         owned = [one for one in chunk if int(one.key) in alive and _is_said(one, alive[int(one.key)])]
@@ -52,9 +51,7 @@ def write_texts(
         new = [_values(now, collection_id, job_id, one) for one in owned if _name(one) not in known]
         update_many(connection, insert(TEXTS), new)
         _judge(connection, job_id, there)
-        wrote = wrote or bool(owned)
     _forget_replaced(connection, collection_id, texts)
-    return wrote
 
 
 def _said_by_images(connection: Connection, collection_id: int, keys: set[int]) -> dict[int, Any]:
