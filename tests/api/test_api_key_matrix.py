@@ -93,7 +93,7 @@ ROWS = (
         "/v1/collections/pictures/texts/0/verdict", send={"json": {"verdict": "kept"}}),
     Row("DELETE", "/v1/collections/{name}/texts/{text}/verdict", "write", "in", 404,
         "/v1/collections/pictures/texts/0/verdict"),
-    Row("GET", "/texts", "read", "any", 200, "/texts?collection=pictures"),
+    Row("GET", "/texts", "read", "in", 200, "/texts?collection=pictures"),
     Row("POST", "/texts/verdict", "write", "any", 422),
 )  # fmt: skip
 PURGES = (
