@@ -35,6 +35,8 @@ from sightline.api.routes import (
     keys,
     page,
     search,
+    text_page,
+    texts,
     trash,
 )
 from sightline.api.sending import FileThreads
@@ -101,7 +103,20 @@ def create_app(parts: ApiParts) -> FastAPI:
     app.state.lacking = Lacking(parts.catalog, parts.degraded)
     app.state.metrics = Metrics(parts.catalog, parts.queue_figures, app.state.lacking)
     errors.install(app)
-    for module in (page, search, asking, captions, images, jobs, trash, collections, keys, health):
+    for module in (
+        page,
+        text_page,
+        search,
+        asking,
+        captions,
+        images,
+        texts,
+        jobs,
+        trash,
+        collections,
+        keys,
+        health,
+    ):
         app.include_router(module.router)
     app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
     check_declared(app.routes)
@@ -122,7 +137,7 @@ def _surround(app: FastAPI, settings: ApiSettings, waiting: int) -> None:
         app.add_middleware(
             CORSMiddleware,
             allow_origins=list(settings.cors_origins),
-            allow_methods=["GET", "HEAD", "POST", "PATCH", "DELETE"],
+            allow_methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"],
             allow_headers=["Authorization", "Content-Type", "Range", "X-Request-ID"],
             expose_headers=["Location", "X-Request-ID", "ETag", "Retry-After", "Content-Range"],
         )

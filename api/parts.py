@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from sightline.api.settings import ApiSettings
+    from sightline.captioner.capfilt import CapFilt
+    from sightline.captioner.captioning import Captioning
     from sightline.captioner.describing import Describing
     from sightline.fetching.client import Fetcher
     from sightline.imaging import Decoded
@@ -58,6 +60,10 @@ class ApiParts:
     describing: Describing
     writer_names: WriterNames
     """Which model writes where a request names none."""
+    captioning: Captioning
+    capfilt: CapFilt
+    list_written: Callable[[str], object]
+    """Lists the images of a job of the captioner's kinds, by its id."""
     model_status: Callable[[], ModelStatus]
     """Whether the models can answer now; never blocks: asked by /readyz every few seconds."""
     degraded: Callable[[Snapshot], tuple[str, ...]]

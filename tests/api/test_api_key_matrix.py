@@ -88,6 +88,18 @@ ROWS = (
     Row("GET", "/v1/collections/{name}/trash", "read", "in", 200),
     Row("POST", "/v1/collections/{name}/trash/restore", "write", "in", 200, send={"json": {"ids": ["no"]}}),
     Row("DELETE", "/v1/collections/{name}/trash", "admin", "in", 200, "/v1/collections/pictures/trash?id=no"),
+    Row("POST", "/v1/collections/{name}/captions", "write", "in", 202, send={"json": {"ids": ["none"]}}),
+    Row("POST", "/v1/collections/{name}/capfilt", "write", "in", 202, send={"json": {"ids": ["none"]}}),
+    Row("GET", "/v1/collections/{name}/capfilt", "read", "in", 200),
+    Row("GET", "/v1/collections/{name}/capfilt/histogram.png", "read", "in", 200),
+    Row("GET", "/v1/collections/{name}/texts", "read", "in", 200),
+    Row("GET", "/v1/collections/{name}/texts/export", "read", "in", 200),
+    Row("PUT", "/v1/collections/{name}/texts/{text}/verdict", "write", "in", 404,
+        "/v1/collections/pictures/texts/0/verdict", send={"json": {"verdict": "kept"}}),
+    Row("DELETE", "/v1/collections/{name}/texts/{text}/verdict", "write", "in", 404,
+        "/v1/collections/pictures/texts/0/verdict"),
+    Row("GET", "/texts", "read", "in", 200, "/texts?collection=pictures"),
+    Row("POST", "/texts/verdict", "write", "any", 422),
 )  # fmt: skip
 PURGES = (
     "/v1/collections/pictures?purge=true",

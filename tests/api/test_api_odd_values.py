@@ -87,6 +87,15 @@ BODIES = {
         '{"sources":["/x"],"id_prefix":%s}', '{"sources":["/x"],"moved_from":%s}',
     ),
     f"POST {PICTURES}/trash/restore": ('{"ids":%s}', '{"ids":[%s]}', '{"all":%s}'),
+    f"POST {PICTURES}/captions": (
+        '{"ids":["none"],"model":%s}', '{"ids":["none"],"n":%s}', '{"ids":["none"],"prompt":%s}',
+        '{"ids":["none"],"sampling":%s}', '{"filter":{"field":"id","equals":%s}}',
+    ),
+    f"POST {PICTURES}/capfilt": (
+        '{"ids":["none"],"captioner":%s}', '{"ids":["none"],"keep_above":%s}', '{"ids":[%s]}',
+        '{"ids":["none"],"text_fields":[%s]}',
+    ),
+    f"PUT {PICTURES}/texts/1/verdict": ("%s", '{"verdict":%s}'),
     "POST /v1/trash/old/restore": ("%s", '{"as":%s}'),
     f"PATCH {PICTURES}/images/red": (
         '{"caption":%s}', '{"metadata":%s}', '{"metadata":{"a":%s}}', '{"metadata":{"a":[{"b":%s}]}}',
