@@ -1,0 +1,119 @@
+"""Instructions in many wordings: questions in frames, requests for captions and descriptions.
+
+The frames are put together from two lists, so that the model learns to look for the question and not for a
+frame. All is in lower case, as both tokenizers read it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from random import Random
+
+from demo.world.questions import Question, Topic, answers_of, any_question
+from demo.world.sample import full_caption, random_sentence
+from demo.world.scene import Scene
+from demo.world.sentences import WORDINGS, Sentence, render, words
+
+_BEFORE = (
+    "", "", "", "", "question: ", "question: ", "question: ", "q: ", "look at the image. ", "look at the picture and answer: ",
+    "answer the question: ", "answer this question about the image: ", "here is a question about the picture: ",
+    "please answer: ", "answer briefly. ", "answer in one word. ", "answer with a few words: ", "use the image to answer. ",
+    "a question about what the image shows: ", "give a short answer to the question: ", "from what you see in the image, ",
+    "study the picture, then reply to this question: ", "someone asks about this image: ", "tell me: ",
+)  # fmt: skip
+_AFTER = (
+    "", "", "", "", " answer:", " answer:", " answer:", " short answer:", " short answer:", " short answer:", " a:",
+    " answer in one word.", " reply with one word:", " reply with a few words.", " the answer is", " a short answer is",
+    " keep the answer short.", " answer in as few words as possible:", " give a short answer.", " in short:",
+    " the short answer to this question is",
+)  # fmt: skip
+_AFTER_YES_NO = (
+    " answer yes or no.", " yes or no?", " answer with yes or no:", " say yes or no.", " reply yes or no:", " (yes or no)",
+    " is the answer yes or no?", " just yes or no:", " decide between yes and no.",
+)  # fmt: skip
+_AFTER_NUMBER = (
+    " answer with a number.", " give a number:", " reply with a number only.", " say how many as a number.", " the number is",
+)  # fmt: skip
+_OPTIONS = (
+    " options: {options}.", " choose from: {options}.", " choices: {options}.", " is it {options}?", " pick one of {options}.",
+    " the options are {options}.", " select the right answer: {options}.",
+)  # fmt: skip
+_CAPTION = (
+    "", "a short image caption", "a short image caption:", "a short image description:", "an image of", "a picture of",
+    "a photo of", "write a short caption", "write a short caption for the image.", "describe the image briefly.",
+    "briefly describe what the image shows.", "what does the image show?", "what is in the image?",
+    "what do you see in this picture?", "caption:", "a caption of this image:", "describe the picture in one sentence.",
+    "say in a few words what can be seen.", "give the picture a caption.", "a brief caption for this picture:",
+    "summarise the image in one sentence.", "an image that shows", "name what is shown in the image.",
+    "write a short description for the image.", "describe the image", "describe this picture.",
+)  # fmt: skip
+_DESCRIBE = (
+    "describe the image in detail.", "write a detailed description of the image.", "describe the image thoroughly.",
+    "tell me everything that you see in the picture.", "give a long description of this picture.",
+    "a detailed description of the image:", "describe in detail what is shown and where it stands.",
+    "write a description of the whole image.", "what is shown here, and where? describe it in detail.",
+    "describe everything in the picture.", "a long image caption:", "explain in detail what the image shows.",
+)  # fmt: skip
+_READ = (
+    "what does the text in the image say?", "what is written in the picture?", "read the text in the image.",
+    "which words are written here?", "is there any text? what does it say?", "what text can be read?",
+    "read out what is written in this picture.", "what words can you see in the image?", "text in the image:",
+    "transcribe the text.", "what does the sign say?", "which letters are in the image?",
+)  # fmt: skip
+NO_TEXT = "no text"
+"""The answer where text is asked for: the world has none."""
+
+
+@dataclass(frozen=True)
+class Instruction:
+    """An instruction, the answer that is learned, and a sentence that the answer follows from."""
+
+    task: str
+    text: str
+    answer: str
+    evidence: str
+
+
+def framed(rng: Random, question: Question) -> str:
+    """The question between two random halves of a frame, in a few cases with options to choose from."""
+    mark = "" if rng.random() < 0.2 else "?"
+    options = _options(rng, question) if rng.random() < 0.1 else ""
+    after = _AFTER
+    if question.topic in ("there", "match") and rng.random() < 0.4:
+        after = _AFTER_YES_NO
+    elif question.topic == "count" and rng.random() < 0.3:
+        after = _AFTER_NUMBER
+    return f"{rng.choice(_BEFORE)}{question.text}{mark}{options}{rng.choice(after)}".strip()
+
+
+def _options(rng: Random, question: Question) -> str:
+    others = [answer for answer in answers_of(question.topic) if answer != question.answer]
+    options = [question.answer, *rng.sample(others, min(len(others), rng.choice((1, 2, 3))))]
+    rng.shuffle(options)
+    return rng.choice(_OPTIONS).format(options=rng.choice((", ", " or ", "; ")).join(options))
+
+
+def describe(rng: Random, scene: Scene) -> str:
+    """Everything in the scene with its setting, then how two of the things stand, if two do."""
+    full = full_caption(scene, rng)
+    first = render(Sentence(full.phrases, full.relation, scene.setting), rng.randrange(WORDINGS))
+    related = random_sentence(rng, scene, "relation")
+    if related.relation is None:
+        return first
+    a, b = (words(phrase) for phrase in related.phrases[:2])
+    return f"{first}. {a} is {related.relation} {b}"
+
+
+def instruct(rng: Random, scene: Scene, topics: dict[Topic, float], tasks: dict[str, float]) -> Instruction:
+    """A random instruction: a question, a caption, a description or a request for text."""
+    task = rng.choices(list(tasks), list(tasks.values()))[0]
+    if task == "question":
+        question = any_question(rng, scene, topics)
+        return Instruction(question.topic, framed(rng, question), question.answer, question.evidence)
+    if task == "caption":
+        caption = render(full_caption(scene, rng), rng.randrange(WORDINGS))
+        return Instruction(task, rng.choice(_CAPTION), caption, caption)
+    if task == "describe":
+        text = describe(rng, scene)
+        return Instruction(task, rng.choice(_DESCRIBE), text, text)
+    return Instruction("read", rng.choice(_READ), NO_TEXT, "")

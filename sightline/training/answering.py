@@ -1,0 +1,102 @@
+"""What stage 2 and instruction tuning optimise: a frozen image encoder's patches through Q-Former and projection
+into a language model that is frozen too, which is to say the answer (BLIP-2 section 3.3; InstructBLIP section 2.3).
+
+The modules are those of stock ``Blip2ForConditionalGeneration`` and ``InstructBlipForConditionalGeneration``, so
+that what was trained is saved as they save it; only their image encoder is left out. Shapes: B rows · P patches ·
+V vision width · Q query tokens · J instruction for the Q-Former · L language tokens · D decoder tokens · W width.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+if TYPE_CHECKING:
+    from transformers import Blip2ForConditionalGeneration, InstructBlipForConditionalGeneration
+
+    Stock = Blip2ForConditionalGeneration | InstructBlipForConditionalGeneration
+
+IGNORED = -100
+"""The label that cross entropy leaves out."""
+
+
+@dataclass(frozen=True)
+class AnswerBatch:
+    """B pictures with an instruction and the answer to it.
+
+    For a decoder-only language model ``ids`` are image placeholders, instruction, answer and end, and ``labels``
+    ``[B,L]`` are the answer's, ``IGNORED`` elsewhere. For an encoder-decoder ``ids`` end with the instruction, and
+    ``labels`` ``[B,D]`` are the answer.
+    """
+
+    patches: Tensor
+    """``[B,P,V]``."""
+    qformer_ids: Tensor
+    """``[B,J]``: the instruction for InstructBLIP's Q-Former; J is 0 for BLIP-2, whose sees none."""
+    qformer_valid: Tensor
+    ids: Tensor
+    """``[B,L]``."""
+    valid: Tensor
+    labels: Tensor
+
+    def to(self, device: torch.device) -> AnswerBatch:
+        """The same on another device."""
+        tensors: list[Tensor] = [getattr(self, one.name) for one in fields(self)]
+        return AnswerBatch(*(tensor.to(device) for tensor in tensors))
+
+
+class AnswerLearner(nn.Module):
+    """The trained parts and the frozen language model of a stock model, from patches to the loss."""
+
+    def __init__(self, stock: Stock) -> None:
+        super().__init__()
+        self.query_tokens = stock.query_tokens
+        self.qformer = stock.qformer
+        self.language_projection = stock.language_projection
+        self.language_model = stock.language_model
+        self.image_token = int(stock.config.image_token_index)
+        self.reads_instruction = stock.config.model_type == "instructblip"
+        self.decoder_only = bool(stock.config.use_decoder_only_language_model)
+
+    def forward(self, batch: AnswerBatch) -> Tensor:
+        """Mean cross entropy of the answers' tokens, as stock ``forward(labels=…)`` computes it.
+
+        Of a decoder-only model's vocabulary logits only those of labelled places are computed.
+        """
+        embeds = self.language_inputs(batch)
+        if not self.decoder_only:
+            found = self.language_model(
+                inputs_embeds=embeds, attention_mask=batch.valid, labels=batch.labels, use_cache=False
+            )
+            return found.loss  # type: ignore[no-any-return]
+        hidden = self.language_model.base_model(
+            inputs_embeds=embeds, attention_mask=batch.valid, use_cache=False
+        ).last_hidden_state[:, :-1]
+        kept = batch.labels[:, 1:] != IGNORED
+        logits = self.language_model.get_output_embeddings()(hidden[kept])
+        return F.cross_entropy(logits.float(), batch.labels[:, 1:][kept])
+
+    def image_tokens(self, batch: AnswerBatch) -> Tensor:
+        """What the language model sees of the pictures: ``[B,Q,W]``."""
+        queries = self.query_tokens.expand(len(batch.patches), -1, -1)
+        if not self.reads_instruction:
+            found = self.qformer(query_embeds=queries, encoder_hidden_states=batch.patches)
+            return self.language_projection(found.last_hidden_state)  # type: ignore[no-any-return]
+        seen = torch.ones(queries.shape[:2], dtype=batch.qformer_valid.dtype, device=queries.device)
+        found = self.qformer(
+            input_ids=batch.qformer_ids,
+            attention_mask=torch.cat([seen, batch.qformer_valid], dim=1),
+            query_embeds=queries,
+            encoder_hidden_states=batch.patches,
+        )
+        return self.language_projection(found.last_hidden_state[:, : queries.shape[1]])  # type: ignore[no-any-return]
+
+    def language_inputs(self, batch: AnswerBatch) -> Tensor:
+        """Embeddings ``[B,L,W]`` with the image tokens in place of their placeholders."""
+        embeds = self.language_model.get_input_embeddings()(batch.ids)
+        places = (batch.ids == self.image_token)[:, :, None].expand_as(embeds)
+        return embeds.masked_scatter(places, self.image_tokens(batch).to(embeds.dtype))  # type: ignore[no-any-return]
