@@ -12,6 +12,7 @@ COPY pyproject.toml constraints.txt requirements.lock README.md LICENSE ./
 # `sightline/` holds links to the four folders before it.
 COPY indexer indexer
 COPY retriever retriever
+COPY captioner captioner
 COPY reranker reranker
 COPY api api
 COPY sightline sightline

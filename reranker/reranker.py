@@ -72,9 +72,9 @@ class Reranker:
         Errors as in ``sightline.blip.load``.
         """
         from sightline.blip import load
-        from sightline.blip.protocols import Encoder
+        from sightline.blip.protocols import Encoder, judging
 
-        loaded = load(model, revision=revision, device=device, dtype=dtype)
+        loaded = judging(load(model, revision=revision, device=device, dtype=dtype), model)
         return cls(loaded, encoder=loaded if isinstance(loaded, Encoder) else None)
 
     def rank(

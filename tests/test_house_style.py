@@ -11,7 +11,7 @@ import pytest
 from sightline import errors
 
 ROOT = Path(__file__).parents[1]
-CHECKED = ("api", "demo", "indexer", "reranker", "retriever", "sightline")
+CHECKED = ("api", "captioner", "demo", "indexer", "reranker", "retriever", "sightline")
 """The folders that keep to it; what is linked into one of them is checked where it lies."""
 
 MESSAGE_AT = {name: 0 for name, kind in vars(errors).items() if isinstance(kind, type)} | {

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from sightline.blip.protocols import Matcher
+    from sightline.blip.checkpoint import Role
+    from sightline.blip.protocols import Vision
 
 __all__ = ["load"]
 
@@ -21,13 +22,15 @@ def load(
     match_dtype: str = "float32",
     cache_dir: Path | None = None,
     fingerprint: str | None = None,
-) -> Matcher:
-    """Load a model that judges; those of most families embed too (``sightline.blip.protocols``).
+    role: Role = "retrieval",
+) -> Vision:
+    """Load a model; what it can do, its family says (``sightline.blip.protocols`` has the roles and the
+    functions that make sure of one).
 
     Args:
         model: ``demo``, the model that ships with Sightline; ``toy``, the formulas of sightline/blip/toy.py,
-            for tests; else a folder in transformers' format, or a hub id such as
-            ``Salesforce/blip2-itm-vit-g``. A folder that is called demo or toy is named ``./demo``.
+            for tests (each another one for each role); else a folder in transformers' format, or a hub id
+            such as ``Salesforce/blip2-itm-vit-g``. A folder that is called demo or toy is named ``./demo``.
         revision: branch, tag or commit on the hub.
         device: ``cpu``, ``cuda``, ``cuda:1``, ``mps``; None picks the best that is there.
         dtype: of the image encoder: ``float32``, ``bfloat16`` or ``float16``; None picks bfloat16 on GPUs
@@ -38,6 +41,7 @@ def load(
             in any case (docs/scoring.md, trap 4).
         cache_dir: the hub's cache folder; None uses the hub's own default.
         fingerprint: of exactly these files, when it is known; None reads them all once more to compute it.
+        role: what ``demo`` and ``toy`` are wanted for; to every other name it makes no difference.
 
     The toy has no weights and no choice: everything but its name is left aside.
 
@@ -49,9 +53,17 @@ def load(
     from sightline.blip.registry import family_of
 
     if model == TOY:
+        return _toy(role)
+    folder = resolve(model, revision, cache_dir, role)
+    make = family_of(folder).loader()
+    return make(folder, device=device, dtype=dtype, match_dtype=match_dtype, fingerprint=fingerprint)
+
+
+def _toy(role: Role) -> Vision:
+    if role == "retrieval":
         from sightline.blip.toy import ToyEncoder
 
         return ToyEncoder()
-    folder = resolve(model, revision, cache_dir)
-    make = family_of(folder).loader()
-    return make(folder, device=device, dtype=dtype, match_dtype=match_dtype, fingerprint=fingerprint)
+    from sightline.blip.toy_words import ToyWriter
+
+    return ToyWriter()

@@ -10,15 +10,18 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from sightline.errors import CheckpointError, ModelUnavailableError
 
+Role = Literal["retrieval", "captioning", "asking"]
+"""What a model is wanted for; ``demo`` and ``toy`` are another model for each."""
 DEMO = "demo"
-"""The name of the model that ships with Sightline."""
+"""The name of the models that ship with Sightline."""
 DEMO_FOLDER = Path(__file__).parents[1] / "data" / "demo-model"
+DEMO_ASKING_FOLDER = Path(__file__).parents[1] / "data" / "demo-asking"
 TOY = "toy"
-"""The name of the formulas of sightline/blip/toy.py, which have no files."""
+"""The name of the formulas of sightline/blip/toy.py and toy_words.py, which have no files."""
 FILES = ["*.json", "*.safetensors", "vocab.txt"]
 _FINGERPRINTED = (
     "config.json",
@@ -38,8 +41,10 @@ class Dimensions:
     joint_dim: int | None = None
 
 
-def resolve(model: str, revision: str | None = None, cache_dir: Path | None = None) -> Path:
-    """The folder of a checkpoint: that of ``demo``, a local one as it is, a hub id through the hub's cache.
+def resolve(
+    model: str, revision: str | None = None, cache_dir: Path | None = None, role: Role = "retrieval"
+) -> Path:
+    """The folder of a checkpoint: that of ``demo`` in its role, a local one, a hub id's in its cache.
 
     ``demo`` and ``toy`` are never folders of the working directory: what a collection is bound to must not
     depend on where a command was started. ``./demo`` is the folder.
@@ -50,7 +55,10 @@ def resolve(model: str, revision: str | None = None, cache_dir: Path | None = No
     """
     if model == TOY:
         raise CheckpointError("The model toy is formulas without files; give a folder, a hub id, or demo.")
-    folder = DEMO_FOLDER if model == DEMO else Path(model).expanduser()
+    if model == DEMO:
+        folder = DEMO_FOLDER if role == "retrieval" else DEMO_ASKING_FOLDER
+    else:
+        folder = Path(model).expanduser()
     if folder.is_dir():
         return folder
     if model.startswith((".", "/", "~")) or model.count("/") != 1:

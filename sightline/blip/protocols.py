@@ -1,13 +1,17 @@
-"""What the rest of the house may ask of a model: three roles, arrays in, arrays out.
+"""What the rest of the house may ask of a model: its roles, arrays in, arrays or words out.
 
-Three, because an InstructBLIP can judge but not embed, and whoever judges may have to see a picture first.
+Several, because an InstructBLIP can judge and answer but not embed, and whoever judges or writes may have to
+see a picture first.
 
     Vision             pictures → pixels → patches
     ├── Encoder        patches → query tokens, texts → vectors     BLIP, BLIP-2, the toy
-    └── Matcher        a text and patches → two logits             BLIP, BLIP-2, InstructBLIP, both toys
+    ├── Matcher        a text and patches → two logits             BLIP, BLIP-2, InstructBLIP, the toys
+    └── Writer         patches → features, which is what is kept of an image to write about it
+        ├── Captioner  features → captions                         BLIP, BLIP-2, InstructBLIP, the toy
+        └── Answerer   features and questions → answers            BLIP, BLIP-2, InstructBLIP, the toy
 
 Letters in shapes: B images · P patches · V vision width · Q query tokens · D joint dim · T texts · K pairs ·
-S pixels along one side.
+F, W a writer's features of one image · O options · S pixels along one side.
 """
 
 from __future__ import annotations
@@ -23,6 +27,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from sightline.blip.latents import Latents
+    from sightline.blip.sampling import Answer, Caption, Sampling, SamplingName
     from sightline.records import Precision
     from sightline.types import RGB
 
@@ -109,21 +114,106 @@ class Matcher(Vision, _Reader, Protocol):
         ...
 
 
+@runtime_checkable
+class Writer(Vision, Protocol):
+    """Puts images into words, from features: all that it needs of an image.
+
+    Those of a BLIP-2 of stage 2 are its query outputs ``[Q,H]``, which no text changes. An InstructBLIP's
+    depend on the instruction, and a BLIP's decoder looks at the patches: there the features are the patches.
+    """
+
+    @property
+    def features_are_patches(self) -> bool:
+        """Whether ``features`` gives back what it got, so that cached patches of this model serve."""
+        ...
+
+    @property
+    def feature_shape(self) -> tuple[int, int]:
+        """(F, W)."""
+        ...
+
+    def features(self, patches: Tensor | Latents) -> Tensor:
+        """``[B,P,V]`` to ``[B,F,W]``; what the cache compressed is made whole."""
+        ...
+
+    def sampling(self, name: SamplingName) -> Sampling:
+        """The settings that this model was published with, for captions, under that name."""
+        ...
+
+
+@runtime_checkable
+class Captioner(Writer, Protocol):
+    """Describes images."""
+
+    def caption(
+        self, features: Tensor, n: int, sampling: Sampling, prompt: str | None = None
+    ) -> list[list[Caption]]:
+        """``n`` captions for each of the ``[B,F,W]``, the likeliest first.
+
+        ``prompt``: how the caption begins, or the instruction; None: what this model was published with.
+        ``beam`` gives the ``n`` best of at least ``n`` beams, ``greedy`` knows one only (InputError for
+        more).
+        """
+        ...
+
+
+@runtime_checkable
+class Answerer(Writer, Protocol):
+    """Answers questions about images. A question is a whole prompt: whoever asks has put it into the wording
+    of its task (``sightline.blip.instructions``)."""
+
+    def answer(self, features: Tensor, prompts: Sequence[str], sampling: Sampling) -> list[Answer]:
+        """One answer for each of the ``[K,F,W]``, to 1 or K prompts."""
+        ...
+
+    def log_likelihoods(self, features: Tensor, prompts: Sequence[str], options: Sequence[str]) -> Tensor:
+        """``[K,O]`` fp32: log-probability of each option as the whole answer, its end included, in nats.
+
+        1 or K prompts. This is how options are ranked (LAVIS ``predict_class``).
+        """
+        ...
+
+
 class RetrievalModel(Encoder, Matcher, Protocol):
     """What a collection needs: one model that embeds and judges."""
 
 
-def embedding(model: Matcher, name: str) -> RetrievalModel:
-    """The model itself, known to embed as well; ``name`` is what the user called it.
+def embedding(model: Vision, name: str) -> RetrievalModel:
+    """The model itself, known to embed and judge; ``name`` is what the user called it.
 
     Raises:
-        CheckpointError: it judges only.
+        CheckpointError: it does not.
     """
-    if not isinstance(model, Encoder):
+    if not isinstance(model, Encoder) or not isinstance(model, Matcher):
         raise cannot_embed(name)
     return model
 
 
+def judging(model: Vision, name: str) -> Matcher:
+    """The model itself, known to judge. Raises CheckpointError: it does not."""
+    if not isinstance(model, Matcher):
+        raise CheckpointError(
+            f"The model {name} cannot judge whether a text fits an image; name one that can, such as demo."
+        )
+    return model
+
+
+def captioning(model: Vision, name: str) -> Captioner:
+    """The model itself, known to caption. Raises CheckpointError: it does not."""
+    if not isinstance(model, Captioner):
+        raise CheckpointError(f"The model {name} writes no captions; name one that does, such as demo.")
+    return model
+
+
+def answering(model: Vision, name: str) -> Answerer:
+    """The model itself, known to answer. Raises CheckpointError: it does not."""
+    if not isinstance(model, Answerer):
+        raise CheckpointError(f"The model {name} answers no questions; name one that does, such as demo.")
+    return model
+
+
 def cannot_embed(name: str) -> CheckpointError:
-    """For a model that judges only where one is needed that embeds."""
-    return CheckpointError(f"The model {name} can judge but not embed; name one that embeds, such as demo.")
+    """For a model that does not embed where one is needed that does."""
+    return CheckpointError(
+        f"The model {name} does not embed images and texts; name one that does, such as demo."
+    )

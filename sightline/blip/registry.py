@@ -1,4 +1,4 @@
-"""Which kinds of checkpoint there are: one entry each, by the ``model_type`` of their ``config.json``.
+"""Which kinds of checkpoint there are: one entry each, by what their ``config.json`` says.
 
 A new family is one entry here and the two things that it names: what reads its configuration, without torch,
 and the class that its weights become.
@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from sightline.blip import checkpoint
-from sightline.blip.checkpoint import Dimensions
+from sightline.blip.checkpoint import Dimensions, Role
 from sightline.blip.config import MODEL_TYPES, read_config
 from sightline.errors import CheckpointError
 
 if TYPE_CHECKING:
-    from sightline.blip.protocols import Matcher
+    from sightline.blip.protocols import Vision
 
 
 class Loader(Protocol):
@@ -31,7 +31,7 @@ class Loader(Protocol):
         dtype: str | None = None,
         match_dtype: str = "float32",
         fingerprint: str | None = None,
-    ) -> Matcher: ...
+    ) -> Vision: ...
 
 
 @dataclass(frozen=True)
@@ -54,9 +54,11 @@ def _blip2() -> Loader:
     return Blip2
 
 
-FAMILIES: dict[str, Family] = {
-    **dict.fromkeys(MODEL_TYPES, Family(_blip2_dimensions, _blip2)),
+BLIP2_RETRIEVAL = Family(_blip2_dimensions, _blip2)
+FAMILIES: dict[str, dict[str, Family]] = {
+    name: {"Blip2ForImageTextRetrieval": BLIP2_RETRIEVAL} for name in MODEL_TYPES
 }
+"""By ``model_type``, then by architecture; a checkpoint that names none is of the first."""
 
 
 @dataclass(frozen=True)
@@ -74,13 +76,20 @@ def family_of(folder: Path) -> Family:
     Raises:
         CheckpointError: no readable ``config.json``, or one of a family that is not known here.
     """
-    found = checkpoint.read_config_json(folder).get("model_type")
+    raw = checkpoint.read_config_json(folder)
+    found = raw.get("model_type")
     if not isinstance(found, str) or found not in FAMILIES:
         known = ", ".join(FAMILIES)
         raise CheckpointError(
             f"{folder} holds a model of type {found!r}; the types that Sightline loads are {known}."
         )
-    return FAMILIES[found]
+    families, named = FAMILIES[found], raw.get("architectures")
+    if not isinstance(named, list) or not named:
+        return next(iter(families.values()))
+    if named[0] not in families:
+        known = ", ".join(families)
+        raise CheckpointError(f"{folder} holds a {named[0]}; of the type {found} Sightline loads {known}.")
+    return families[named[0]]
 
 
 def describe(
@@ -89,6 +98,7 @@ def describe(
     revision: str | None = None,
     cache_dir: Path | None = None,
     digest: Callable[[Path], str] | None = None,
+    role: Role = "retrieval",
 ) -> Description:
     """Fingerprint and dimensions of a model by name, from its files; imports no torch (the toy does: it is
     code and no files).
@@ -100,10 +110,19 @@ def describe(
         CheckpointError: the folder holds no usable checkpoint of a known family.
     """
     if model == checkpoint.TOY:
-        from sightline.blip.toy import ToyEncoder as Toy
-
-        dimensions = Dimensions(Toy.patch_shape, Toy.num_query_tokens, Toy.joint_dim)
-        return Description(Toy.fingerprint, dimensions, None)
-    folder = checkpoint.resolve(model, revision, cache_dir)
+        return _toy(role)
+    folder = checkpoint.resolve(model, revision, cache_dir, role)
     dimensions = family_of(folder).dimensions(folder)
     return Description(checkpoint.fingerprint(folder, digest), dimensions, folder)
+
+
+def _toy(role: Role) -> Description:
+    if role != "retrieval":
+        from sightline.blip.toy_words import ToyWriter as Writer
+
+        return Description(Writer.fingerprint, Dimensions(Writer.patch_shape), None)
+    from sightline.blip.toy import ToyEncoder as Toy
+
+    return Description(
+        Toy.fingerprint, Dimensions(Toy.patch_shape, Toy.num_query_tokens, Toy.joint_dim), None
+    )

@@ -17,7 +17,7 @@ FENCE = re.compile(r"^```.*?^```", re.M | re.S)
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^#{1,6} (.+)$", re.M)
 PLACE = re.compile(
-    r"`((?:api|benchmarks|demo|docs|indexer|reranker|retriever|sightline|tests)/[\w./-]*)(?:::\w+)?`"
+    r"`((?:api|benchmarks|captioner|demo|docs|indexer|reranker|retriever|sightline|tests)/[\w./-]*)(?:::\w+)?`"
 )
 
 

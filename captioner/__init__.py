@@ -1,0 +1,1 @@
+"""From an image to words: captions, the filtering of texts (CapFilt), answers to questions."""
