@@ -11,7 +11,7 @@ from demo.world.questions import Topic
 class LanguageStage:
     """Stage 4: a language model learns the world's sentences, and to answer questions about what it read."""
 
-    steps: int = 600
+    steps: int = 400
     batch_size: int = 64
     part: int = 32
     """Texts that go through the model together; a step adds up the gradients of its parts."""
@@ -19,7 +19,7 @@ class LanguageStage:
     weight_decay: float = 0.02
     vocab_size: int = 1200
     hidden_size: int = 256
-    layers: int = 4
+    layers: int = 3
     heads: int = 4
     ffn_dim: int = 1024
     positions: int = 192
@@ -35,6 +35,27 @@ TASKS: dict[str, float] = {"question": 10.0, "caption": 3.0, "describe": 0.7, "r
 
 
 @dataclass(frozen=True)
+class AskingStage:
+    """Stage 5: Q-Former and projection learn to tell the frozen language model what it is asked for."""
+
+    steps: int = 1000
+    questions: int = 48
+    captions: int = 16
+    """Pictures a step that are asked a question, and that are described."""
+    part: int = 24
+    caption_weight: float = 0.5
+    lr: float = 1.2e-3
+    weight_decay: float = 0.02
+    queries: int = 16
+    """Query tokens: the first of the retrieval model's."""
+    text_limit: int = 44
+    plain: float = 0.75
+    """How many questions come without a frame until ``frames_from`` of the run, which makes its steps shorter."""
+    frames_from: float = 0.6
+    plain_later: float = 0.3
+
+
+@dataclass(frozen=True)
 class AskingRecipe:
     """The whole run."""
 
@@ -42,3 +63,8 @@ class AskingRecipe:
     topics: dict[Topic, float] = field(default_factory=lambda: dict(TOPICS))
     tasks: dict[str, float] = field(default_factory=lambda: dict(TASKS))
     language: LanguageStage = field(default_factory=LanguageStage)
+    asking: AskingStage = field(default_factory=AskingStage)
+    families: int = 3000
+    random_scenes: int = 8000
+    world_seed: int = 7
+    """As in the retrieval model's recipe, whose pictures these are."""

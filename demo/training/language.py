@@ -27,6 +27,8 @@ from demo.world.instructions import Instruction, instruct
 from demo.world.sample import full_caption, random_scene, random_sentence
 from demo.world.scene import Scene
 from demo.world.sentences import WORDINGS, Sentence, render
+from sightline.training.answer_batches import pad_right
+from sightline.training.answering import IGNORED
 
 if TYPE_CHECKING:
     from transformers import OPTForCausalLM
@@ -35,7 +37,6 @@ log = logging.getLogger(__name__)
 START, PAD, END, UNKNOWN = "<s>", "<pad>", "</s>", "<unk>"
 """OPT's special tokens, at OPT's ids 0 to 3; OPT begins a text with ``</s>``."""
 IMAGE = "<image>"
-IGNORED = -100
 
 
 def read_before(rng: Random, scene: Scene, evidence: str, share: float) -> str:
@@ -117,12 +118,6 @@ def new_language_model(stage: LanguageStage, tokenizer: Tokenizer, seed: int) ->
     )
     torch.manual_seed(seed)
     return OPTForCausalLM(config)
-
-
-def pad_right(rows: Sequence[Sequence[int]], fill: int) -> Tensor:
-    """``[B,L]`` of the longest row."""
-    width = max(len(row) for row in rows)
-    return torch.tensor([[*row, *[fill] * (width - len(row))] for row in rows])
 
 
 class DocumentMaker:

@@ -74,9 +74,14 @@ class Instruction:
     evidence: str
 
 
-def framed(rng: Random, question: Question) -> str:
-    """The question between two random halves of a frame, in a few cases with options to choose from."""
+def framed(rng: Random, question: Question, plain: float = 0.0) -> str:
+    """The question between two random halves of a frame, in a few cases with options to choose from.
+
+    A share ``plain`` of the questions comes without a frame.
+    """
     mark = "" if rng.random() < 0.2 else "?"
+    if rng.random() < plain:
+        return f"{question.text}{mark}"
     options = _options(rng, question) if rng.random() < 0.1 else ""
     after = _AFTER
     if question.topic in ("there", "match") and rng.random() < 0.4:
@@ -104,12 +109,14 @@ def describe(rng: Random, scene: Scene) -> str:
     return f"{first}. {a} is {related.relation} {b}"
 
 
-def instruct(rng: Random, scene: Scene, topics: dict[Topic, float], tasks: dict[str, float]) -> Instruction:
+def instruct(
+    rng: Random, scene: Scene, topics: dict[Topic, float], tasks: dict[str, float], plain: float = 0.0
+) -> Instruction:
     """A random instruction: a question, a caption, a description or a request for text."""
     task = rng.choices(list(tasks), list(tasks.values()))[0]
     if task == "question":
         question = any_question(rng, scene, topics)
-        return Instruction(question.topic, framed(rng, question), question.answer, question.evidence)
+        return Instruction(question.topic, framed(rng, question, plain), question.answer, question.evidence)
     if task == "caption":
         caption = render(full_caption(scene, rng), rng.randrange(WORDINGS))
         return Instruction(task, rng.choice(_CAPTION), caption, caption)
