@@ -25,6 +25,7 @@ from demo.training.asking_recipe import AskingRecipe, AskingStage
 from demo.training.half import has_fast_bfloat16, multiply_in_full, multiply_in_half
 from demo.training.language import END, IMAGE, PAD
 from demo.training.optimiser import build_optimisers, load_state, save_state, set_rate
+from demo.training.together import add_gradients, is_first, share
 from demo.world.instructions import Instruction, instruct
 from demo.world.scene import Scene
 from sightline.blip.checkpoint import read_config_json
@@ -104,6 +105,10 @@ class Asked:
     rows: list[int]
     instructions: list[Instruction]
 
+    def mine(self) -> Asked:
+        """This process's share."""
+        return Asked(share(self.rows), share(self.instructions))
+
     def split(self, part: int) -> list[Asked]:
         """Parts of like length."""
         starts = range(0, len(self.rows), part)
@@ -145,7 +150,7 @@ def learn(learner: AnswerLearner, maker: InstructionMaker, step: int, stage: Ask
     questions, captions = maker.make(step)
     means = []
     for asked, weight in ((questions, 1.0), (captions, stage.caption_weight)):
-        parts = asked.split(stage.part)
+        parts = asked.mine().split(stage.part)
         losses = []
         for part in parts:
             loss = learner(maker.pack(part))
@@ -180,6 +185,7 @@ def train_asking(learner: AnswerLearner, maker: InstructionMaker, state_file: Pa
     recent: list[tuple[float, float]] = []
     for step in range(start, stage.steps):
         recent = [*recent[-24:], learn(learner, maker, step, stage)]
+        add_gradients(trained)
         nn.utils.clip_grad_norm_(trained, 1.0)
         set_rate(optimisers, stage.lr, step, stage.steps)
         for optimiser in optimisers:
@@ -187,7 +193,7 @@ def train_asking(learner: AnswerLearner, maker: InstructionMaker, state_file: Pa
             optimiser.zero_grad(set_to_none=True)
         if step % 25 == 0:
             log.info("asking %d %.0fs questions %.3f captions %.3f", step, time.monotonic() - began, *np.mean(recent, 0))
-        if (step + 1) % 100 == 0 or step + 1 == stage.steps:
+        if is_first() and ((step + 1) % 50 == 0 or step + 1 == stage.steps):
             saved = [optimiser.state_dict() for optimiser in optimisers]
             save_state(state_file, {"step": step + 1, "learner": learner.state_dict(), "optimisers": saved})
     multiply_in_full(learner)

@@ -11,13 +11,13 @@ from demo.world.questions import Topic
 class LanguageStage:
     """Stage 4: a language model learns the world's sentences, and to answer questions about what it read."""
 
-    steps: int = 400
+    steps: int = 320
     batch_size: int = 64
     part: int = 32
     """Texts that go through the model together; a step adds up the gradients of its parts."""
     lr: float = 3e-3
     weight_decay: float = 0.02
-    vocab_size: int = 1200
+    vocab_size: int = 1500
     hidden_size: int = 256
     layers: int = 3
     heads: int = 4

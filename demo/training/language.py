@@ -7,7 +7,6 @@ image tokens, beginning, instruction and answer. Shapes: B texts · L tokens.
 from __future__ import annotations
 
 import logging
-import string
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,13 +14,14 @@ from random import Random
 from typing import TYPE_CHECKING
 
 import torch
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from torch import Tensor
 from torch.nn import functional as F
 
 from demo.training.asking_recipe import AskingRecipe, LanguageStage
 from demo.training.half import has_fast_bfloat16, multiply_in_full, multiply_in_half
 from demo.training.optimiser import build_optimisers, load_state, save_state, set_rate
+from demo.training.together import add_gradients, is_first, share
 from demo.world.corpus import common_words
 from demo.world.instructions import Instruction, instruct
 from demo.world.sample import full_caption, random_scene, random_sentence
@@ -60,32 +60,25 @@ def documents(rng: Random, recipe: AskingRecipe, count: int) -> Iterator[tuple[s
 
 
 def learn_language_tokenizer(recipe: AskingRecipe, sample: int = 20000) -> Tokenizer:
-    """Word pieces of the texts that the model learns from; every letter and digit is one, so any word can be spelt."""
-    learner = _bare({})
-    trainer = trainers.WordPieceTrainer(
+    """Byte pairs, as OPT's, of the texts that the model learns from, in lower case; any text can be spelt.
+
+    A space is put before the first word too, so that a word has the same ids wherever it stands.
+    """
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
         vocab_size=recipe.language.vocab_size - 1,
         special_tokens=[START, PAD, END, UNKNOWN],
-        initial_alphabet=[*string.ascii_lowercase, *string.digits, *string.punctuation],
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
-    learner.train_from_iterator(_texts(recipe, sample), trainer)
-    pieces = [piece for piece, _ in sorted(learner.get_vocab().items(), key=lambda item: item[1])]
-    spelling = [*string.ascii_lowercase, *string.digits]
-    names = dict.fromkeys([*pieces[:4], *spelling, *(f"##{c}" for c in spelling), *string.punctuation, *pieces[4:]])
-    vocabulary = {name: index for index, name in enumerate([*list(names)[: recipe.language.vocab_size - 1], IMAGE])}
-    tokenizer = _bare(vocabulary)
-    tokenizer.add_special_tokens([START, PAD, END, UNKNOWN, IMAGE])
+    tokenizer.train_from_iterator(_texts(recipe, sample), trainer)
+    tokenizer.add_special_tokens([AddedToken(IMAGE, normalized=False, special=True)])
     tokenizer.post_processor = processors.TemplateProcessing(
-        single=f"{END} $A", special_tokens=[(END, vocabulary[END])]
+        single=f"{END} $A", special_tokens=[(END, tokenizer.token_to_id(END))]
     )
-    return tokenizer
-
-
-def _bare(vocabulary: dict[str, int]) -> Tokenizer:
-    tokenizer = Tokenizer(models.WordPiece(vocab=vocabulary, unk_token=UNKNOWN))
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    tokenizer.decoder = decoders.WordPiece()
     return tokenizer
 
 
@@ -163,7 +156,7 @@ def learn_step(
     length = (labels != IGNORED).sum(dim=1) + 1
     every, answered = int((labels != IGNORED).sum()), int((answers != IGNORED).sum())
     sums = [0.0, 0.0, 0.0]
-    for rows in length.argsort().split(part):
+    for rows in torch.tensor(share(length.argsort().tolist())).split(part):
         width = int(length[rows].max())
         one, two, right = losses_of(model, ids[rows, :width], labels[rows, :width], answers[rows, :width])
         (one / every + two / answered).backward()
@@ -190,6 +183,7 @@ def train_language(recipe: AskingRecipe, tokenizer: Tokenizer, state_file: Path)
     for step in range(start, stage.steps):
         ids, labels, answers = maker.make(step)
         every, answer, right = learn_step(model, ids, labels, answers, stage.part)
+        add_gradients(model.parameters())
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         set_rate(optimisers, stage.lr, step, stage.steps, warmup=100)
         for optimiser in optimisers:
@@ -200,7 +194,7 @@ def train_language(recipe: AskingRecipe, tokenizer: Tokenizer, state_file: Path)
                 "language %d %.0fs all %.3f answers %.3f right %.3f",
                 step, time.monotonic() - began, every, answer, right,
             )  # fmt: skip
-        if (step + 1) % 100 == 0 or step + 1 == stage.steps:
+        if is_first() and ((step + 1) % 40 == 0 or step + 1 == stage.steps):
             saved = [optimiser.state_dict() for optimiser in optimisers]
             save_state(state_file, {"step": step + 1, "model": model.state_dict(), "optimisers": saved})
     multiply_in_full(model)

@@ -13,6 +13,7 @@ from demo.world.questions import Question, Topic, answers_of, any_question
 from demo.world.sample import full_caption, random_sentence
 from demo.world.scene import Scene
 from demo.world.sentences import WORDINGS, Sentence, render, words
+from sightline.blip.instructions import TaskName, prompt, wordings
 
 _BEFORE = (
     "", "", "", "", "question: ", "question: ", "question: ", "q: ", "look at the image. ", "look at the picture and answer: ",
@@ -34,6 +35,7 @@ _AFTER_YES_NO = (
 _AFTER_NUMBER = (
     " answer with a number.", " give a number:", " reply with a number only.", " say how many as a number.", " the number is",
 )  # fmt: skip
+_MARKS = ("?", "?", "?", "?", "")
 _OPTIONS = (
     " options: {options}.", " choose from: {options}.", " choices: {options}.", " is it {options}?", " pick one of {options}.",
     " the options are {options}.", " select the right answer: {options}.",
@@ -79,23 +81,39 @@ def framed(rng: Random, question: Question, plain: float = 0.0) -> str:
 
     A share ``plain`` of the questions comes without a frame.
     """
-    mark = "" if rng.random() < 0.2 else "?"
     if rng.random() < plain:
-        return f"{question.text}{mark}"
-    options = _options(rng, question) if rng.random() < 0.1 else ""
+        return question.text + rng.choice(_MARKS)
+    if rng.random() < 0.5:
+        return _worded(rng, question)
+    options = ""
+    if rng.random() < 0.1:
+        options = rng.choice(_OPTIONS).format(options=rng.choice((", ", " or ", "; ")).join(_options(rng, question)))
     after = _AFTER
     if question.topic in ("there", "match") and rng.random() < 0.4:
         after = _AFTER_YES_NO
     elif question.topic == "count" and rng.random() < 0.3:
         after = _AFTER_NUMBER
-    return f"{rng.choice(_BEFORE)}{question.text}{mark}{options}{rng.choice(after)}".strip()
+    return f"{rng.choice(_BEFORE)}{question.text}{rng.choice(_MARKS)}{options}{rng.choice(after)}".strip()
 
 
-def _options(rng: Random, question: Question) -> str:
+def _worded(rng: Random, question: Question) -> str:
+    """The question in one of the product's own wordings."""
+    task: TaskName = "short_answer"
+    if rng.random() < 0.15:
+        task = "multiple_choice"
+    elif question.topic in ("there", "match") and rng.random() < 0.7:
+        task = "yes_no"
+    elif question.topic == "count" and rng.random() < 0.7:
+        task = "counting"
+    options = _options(rng, question) if task == "multiple_choice" else ()
+    return prompt(task, question.text + rng.choice(_MARKS), rng.randrange(len(wordings(task))), options)
+
+
+def _options(rng: Random, question: Question) -> list[str]:
     others = [answer for answer in answers_of(question.topic) if answer != question.answer]
     options = [question.answer, *rng.sample(others, min(len(others), rng.choice((1, 2, 3))))]
     rng.shuffle(options)
-    return rng.choice(_OPTIONS).format(options=rng.choice((", ", " or ", "; ")).join(options))
+    return options
 
 
 def describe(rng: Random, scene: Scene) -> str:
@@ -119,8 +137,16 @@ def instruct(
         return Instruction(question.topic, framed(rng, question, plain), question.answer, question.evidence)
     if task == "caption":
         caption = render(full_caption(scene, rng), rng.randrange(WORDINGS))
-        return Instruction(task, rng.choice(_CAPTION), caption, caption)
+        return Instruction(task, rng.choice(_CAPTION) if rng.random() < 0.6 else _to_describe(rng), caption, caption)
     if task == "describe":
         text = describe(rng, scene)
         return Instruction(task, rng.choice(_DESCRIBE), text, text)
-    return Instruction("read", rng.choice(_READ), NO_TEXT, "")
+    return Instruction("read", rng.choice(_READ) if rng.random() < 0.5 else _to_read(rng), NO_TEXT, "")
+
+
+def _to_describe(rng: Random) -> str:
+    return prompt("description", "", rng.randrange(len(wordings("description"))))
+
+
+def _to_read(rng: Random) -> str:
+    return prompt("text_in_image", "", rng.randrange(len(wordings("text_in_image"))))
