@@ -24,16 +24,21 @@ from sightline.evaluation.protocol import (
     text_to_image,
 )
 from sightline.evaluation.report import EvalReport, Row
-from sightline.evaluation.tables import WRITTEN, PictureTable, encode_patches, fill, identity
+from sightline.evaluation.tables import WRITTEN, PictureTable, TablePlan, encode_patches, fill, identity
 from sightline.records import ScoreName
-from sightline.types import OnProgress
+from sightline.store.room import check_room
+from sightline.types import OnProgress, OnRemark
 
 SCORES: tuple[ScoreName, ...] = ("itm", "itm+itc")
+ADVICE = "free some room there, or name another place with --cache"
+PATCHES = "patches"
 Matrices = tuple[NDArray[np.float32], NDArray[np.float32]]
 """Text to image ``[T, N]`` and image to text ``[N, T]``."""
 
 
-def run_evaluation(config: EvalConfig, on_progress: OnProgress | None = None) -> EvalReport:
+def run_evaluation(
+    config: EvalConfig, on_progress: OnProgress | None = None, on_remark: OnRemark | None = None
+) -> EvalReport:
     """Load, evaluate, write; see ``evaluation.run``."""
     from sightline import blip
 
@@ -43,7 +48,7 @@ def run_evaluation(config: EvalConfig, on_progress: OnProgress | None = None) ->
     model = blip.load(
         config.model, revision=config.revision, device=config.device, cache_dir=config.cache_dir
     )
-    report = evaluate(embedding(model, config.model), dataset, config, data.problems, on_progress)
+    report = evaluate(embedding(model, config.model), dataset, config, data.problems, on_progress, on_remark)
     if config.out is not None:
         report.write(config.out)
     return report
@@ -55,22 +60,29 @@ def evaluate(
     config: EvalConfig,
     problems: Sequence[DataProblem] = (),
     on_progress: OnProgress | None = None,
+    on_remark: OnRemark | None = None,
 ) -> EvalReport:
     """Evaluate a loaded model; pictures that cannot be decoded leave the data set and enter the report.
 
     Raises:
         InputError: no picture can be decoded.
+        NoRoomError: the disk is too small for their patches; nothing was written.
     """
+    folder = config.cache or Path(tempfile.gettempdir())
+    said = check_room([_plan(folder, model, dataset, config.patches).need(PATCHES)], ADVICE)
+    if on_remark is not None:
+        for remark in said:
+            on_remark(remark)
     with tempfile.TemporaryDirectory(prefix="sightline-eval-") as temporary:
-        table = open_table(config.cache or Path(temporary), model, dataset, config.patches)
+        table = _plan(config.cache or Path(temporary), model, dataset, config.patches).open()
         fill(table, dataset.pictures, encode_patches(model), config.batch_size, on_progress)
         return evaluate_table(model, table, dataset, config, problems, on_progress)
 
 
-def open_table(folder: Path, model: RetrievalModel, dataset: RetrievalSet, dtype: PatchDtype) -> PictureTable:
+def _plan(folder: Path, model: RetrievalModel, dataset: RetrievalSet, dtype: PatchDtype) -> TablePlan:
     """The patch table of this checkpoint and these pictures."""
     name = identity(dataset.pictures, model.fingerprint)
-    return PictureTable(folder, name, len(dataset.pictures), model.patch_shape, dtype)
+    return TablePlan(folder, name, len(dataset.pictures), model.patch_shape, dtype)
 
 
 def evaluate_table(

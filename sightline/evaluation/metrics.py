@@ -15,15 +15,18 @@ Scores = NDArray[np.floating]
 Ranks = NDArray[np.int64]
 
 RECALL_AT = (1, 5, 10)
+NOT_SCORED = -100.0
+"""What LAVIS fills its score matrix with where ITM was not asked."""
 
 
 def best_rank(scores: Scores, relevant: NDArray[np.integer] | Sequence[int]) -> int:
     """Rank, from 0, of the first relevant column of one row of scores ``[C]``.
 
-    Columns of equal score stand before the relevant one, except those that are relevant themselves.
+    Columns of equal score stand before the relevant one, except those that are relevant themselves. What
+    is no number counts against us too.
     """
     best = scores[relevant].max()
-    ahead = scores >= best
+    ahead = ~(scores < best)
     ahead[relevant] = False
     return int(ahead.sum())
 
@@ -41,6 +44,11 @@ def image_to_text_ranks(scores: Scores, image_of_text: NDArray[np.int64]) -> Ran
 def recall(ranks: Ranks, at: Sequence[int] = RECALL_AT) -> dict[int, float]:
     """Share of rows whose first relevant column is among the first k, for each k."""
     return {k: float((ranks < k).mean()) for k in at}
+
+
+def mean_reciprocal_rank(ranks: Ranks) -> float:
+    """Mean of 1 / (1 + rank), a share of 1."""
+    return float((1.0 / (1.0 + ranks)).mean())
 
 
 def image_to_text_recall(

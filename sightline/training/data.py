@@ -14,11 +14,13 @@ import torch
 
 from sightline.blip.pixels import PixelConfig, normalise
 from sightline.blip.tokenizer import TextTokenizer
+from sightline.errors import InputError
 from sightline.evaluation.data import DataProblem, Picture, prepare_text, read_pictures
-from sightline.evaluation.tables import TableView
+from sightline.evaluation.tables import WRITTEN, PictureTable, TableView
 from sightline.training.config import TrainConfig
 from sightline.training.learner import Batch
 from sightline.training.order import Order
+from sightline.training.validation import Sample
 
 HELD_OUT = 0.1
 """Share of the pictures that measures when the data names no validation split."""
@@ -52,6 +54,29 @@ def read_split(config: TrainConfig) -> Split:
     val = tuple(picture for row, picture in enumerate(train) if row in held)
     rest = tuple(picture for row, picture in enumerate(train) if row not in held)
     return Split(data.name, rest, val, "held out", data.problems)
+
+
+def sample_of(
+    pictures: Sequence[Picture], table: PictureTable, config: TrainConfig, pixels: PixelConfig | None
+) -> Sample:
+    """Some of the pictures that measure, with a caption each; the same ones in every run with this seed.
+
+    Raises:
+        InputError: none of them can be decoded.
+    """
+    rows = table.rows(WRITTEN)
+    if not rows:
+        raise InputError(f"None of the {len(table)} pictures that measure could be decoded.")
+    drawn = np.random.default_rng([config.seed, 4])
+    chosen = sorted(drawn.permutation(rows)[: config.validation_pictures].tolist())
+    texts = []
+    for row in chosen:
+        captions = pictures[row].captions
+        texts.append(prepare_text(captions[int(drawn.integers(len(captions)))], config.text))
+    view = table.view(chosen)
+    every = range(len(chosen))
+    images = view.read(every) if pixels is None else normalise(view.values(every), pixels.mean, pixels.std)
+    return Sample(images, texts)
 
 
 class Batches:

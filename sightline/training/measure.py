@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,7 +35,9 @@ class Measure:
             return EvalReport.from_json(json.loads(kept.read_text(encoding="utf-8")))
         report = self._evaluate(self._load(folder), table, self.config.model)
         if self.filler.accelerator.is_main_process:
-            kept.write_text(json.dumps(report.to_json()), encoding="utf-8")
+            aside = kept.with_suffix(".new")
+            aside.write_text(json.dumps(report.to_json()), encoding="utf-8")
+            os.replace(aside, kept)
         return report
 
     def after(self, table: PictureTable) -> EvalReport:
@@ -42,7 +45,8 @@ class Measure:
         model = self._load(self.config.out)
         if self.config.freeze_vision:
             return self._evaluate(model, table, str(self.config.out))
-        return self._evaluate(model, self.filler.patches(model, self.split.val), str(self.config.out))
+        seen = self.filler.fill(self.filler.patches(model, self.split.val))
+        return self._evaluate(model, seen, str(self.config.out))
 
     def _load(self, folder: Path) -> Blip2:
         return Blip2(folder, device=str(self.filler.accelerator.device))

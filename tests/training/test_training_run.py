@@ -22,6 +22,7 @@ from sightline.blip import load
 from sightline.blip.checkpoint import DEMO_FOLDER
 from sightline.blip.random_weights import small_config, write_random_checkpoint
 from sightline.errors import ConflictError, InputError
+from sightline.training.best import read_best
 from sightline.training.config import TrainConfig
 from sightline.training.errors import TrainingDivergedError
 from sightline.training.losses import read_losses
@@ -194,7 +195,7 @@ def test_a_folder_with_a_run_is_not_overwritten_and_not_continued_with_other_set
         training.run(replace(finished[0], resume=True, lr=0.5))
 
 
-def test_a_diverging_run_stops_keeps_its_checkpoint_and_says_so(
+def test_a_diverging_run_stops_keeps_its_checkpoint_and_the_best_model_and_says_so(
     checkpoint: Path, data: Path, tmp_path: Path
 ) -> None:
     wanted = replace(
@@ -212,7 +213,15 @@ def test_a_diverging_run_stops_keeps_its_checkpoint_and_says_so(
     assert report["steps"] < 120
     kept = sorted((wanted.out / "checkpoints").glob("step-*"))[-1]
     assert all(tensor.isfinite().all() for tensor in load_file(kept / "weights.safetensors").values())
-    assert not (wanted.out / "model.safetensors").exists()
+    best = read_best(wanted.out)
+    assert best is not None
+    assert best.step <= int(kept.name.removeprefix("step-"))
+    assert (
+        str(report["message"]).count(f"{wanted.out} holds the best model so far, of step {best.step}.") == 1
+    )
+    weights = load_file(wanted.out / "model.safetensors")
+    assert all(tensor.isfinite().all() for tensor in weights.values())
+    assert load(str(wanted.out), device="cpu").patch_shape == load(str(checkpoint), device="cpu").patch_shape
 
 
 def test_a_trained_image_encoder_moves_and_is_measured_anew(
@@ -245,6 +254,7 @@ KILLED = """
 import sys
 from pathlib import Path
 from sightline import training
+from sightline.training.best import read_best
 from sightline.training.config import TrainConfig
 model, data, out = sys.argv[1:4]
 training.run(TrainConfig(model=model, data=Path(data, "captions.jsonl"), images=Path(data), out=Path(out),
@@ -265,7 +275,7 @@ def test_kill_9_changes_no_loss(checkpoint: Path, data: Path, tmp_path: Path) ->
         while len(losses(tmp_path / "killed")) < steps and time.monotonic() < deadline:
             time.sleep(0.02)
         kill(process)
-        assert not (tmp_path / "killed" / "model.safetensors").exists()
+        assert load(str(tmp_path / "killed"), device="cpu")
     assert start(tmp_path / "killed").wait(timeout=200) == 0
     assert losses(tmp_path / "killed") == losses(tmp_path / "whole")
 
@@ -274,6 +284,7 @@ RANKS = """
 import sys
 from pathlib import Path
 from sightline import training
+from sightline.training.best import read_best
 from sightline.training.config import TrainConfig
 model, data, out, batch_size = sys.argv[1:5]
 training.run(TrainConfig(model=model, data=Path(data, "captions.jsonl"), images=Path(data), out=Path(out),
