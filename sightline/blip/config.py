@@ -95,9 +95,9 @@ def read_config(folder: Path) -> Blip2Config:
         raise CheckpointError(
             f"{folder} holds a model of type {raw.get('model_type')!r}; this needs a BLIP-2 ITM checkpoint."
         )
-    vision = _pick(VisionConfig, raw.get("vision_config") or {})
+    vision = pick(VisionConfig, raw.get("vision_config") or {})
     qformer_raw = {**(raw.get("qformer_config") or {}), "encoder_hidden_size": vision.hidden_size}
-    qformer = _pick(QFormerConfig, qformer_raw)
+    qformer = pick(QFormerConfig, qformer_raw)
     if not qformer.use_qformer_text_input:
         raise CheckpointError(
             f"{folder} is a stage-2 checkpoint whose Q-Former has no text weights, so it cannot embed text; "
@@ -107,6 +107,7 @@ def read_config(folder: Path) -> Blip2Config:
     return Blip2Config(vision, qformer, tokens, int(raw.get("image_text_hidden_size", 256)))
 
 
-def _pick(kind: type[T], raw: dict[str, Any]) -> T:
+def pick(kind: type[T], raw: dict[str, Any]) -> T:
+    """The fields of ``kind`` that ``raw`` has; the defaults for the others."""
     names = {f.name for f in fields(kind)}  # type: ignore[arg-type]
     return kind(**{name: value for name, value in raw.items() if name in names and value is not None})

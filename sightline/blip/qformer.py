@@ -94,7 +94,10 @@ class Intermediate(nn.Module):
 
 
 class QFormerLayer(nn.Module):
-    """Joint self-attention; cross-attention for the queries; a feed-forward each for queries and text."""
+    """Joint self-attention; cross-attention for the queries; a feed-forward each for queries and text.
+
+    One that never reads text (BLIP-2 of stage 2) has no feed-forward for it.
+    """
 
     def __init__(self, config: QFormerConfig, index: int) -> None:
         super().__init__()
@@ -102,8 +105,9 @@ class QFormerLayer(nn.Module):
         self.crossattention = None
         if index % config.cross_attention_frequency == 0:
             self.crossattention = Attention(config, config.encoder_hidden_size)
-        self.intermediate = Intermediate(config)
-        self.output = ResidualNorm(config, config.intermediate_size)
+        if config.use_qformer_text_input:
+            self.intermediate = Intermediate(config)
+            self.output = ResidualNorm(config, config.intermediate_size)
         self.intermediate_query = Intermediate(config)
         self.output_query = ResidualNorm(config, config.intermediate_size)
 

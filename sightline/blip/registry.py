@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 from sightline.blip import checkpoint
 from sightline.blip.checkpoint import Dimensions, Role
 from sightline.blip.config import MODEL_TYPES, read_config
+from sightline.blip.config_language import writer_dimensions
 from sightline.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ class Loader(Protocol):
         dtype: str | None = None,
         match_dtype: str = "float32",
         fingerprint: str | None = None,
+        device_map: str | None = None,
     ) -> Vision: ...
 
 
@@ -54,9 +56,30 @@ def _blip2() -> Loader:
     return Blip2
 
 
+def _blip2_writer() -> Loader:
+    from sightline.blip.blip2_writer import Blip2Writer
+
+    return Blip2Writer
+
+
+def _instructblip() -> Loader:
+    from sightline.blip.instructblip import InstructBlip
+
+    return InstructBlip
+
+
 BLIP2_RETRIEVAL = Family(_blip2_dimensions, _blip2)
+BLIP2_WRITER = Family(writer_dimensions, _blip2_writer)
+INSTRUCTBLIP = Family(writer_dimensions, _instructblip)
 FAMILIES: dict[str, dict[str, Family]] = {
-    name: {"Blip2ForImageTextRetrieval": BLIP2_RETRIEVAL} for name in MODEL_TYPES
+    **{
+        name: {
+            "Blip2ForImageTextRetrieval": BLIP2_RETRIEVAL,
+            "Blip2ForConditionalGeneration": BLIP2_WRITER,
+        }
+        for name in MODEL_TYPES
+    },
+    "instructblip": {"InstructBlipForConditionalGeneration": INSTRUCTBLIP},
 }
 """By ``model_type``, then by architecture; a checkpoint that names none is of the first."""
 

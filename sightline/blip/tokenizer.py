@@ -83,6 +83,14 @@ class TextTokenizer:
         """Tokens of one text before any cut, [CLS] and [SEP] included."""
         return len(self._encode(text))
 
+    def beginning(self, text: str, limit: int) -> str:
+        """As much of a text as ``limit`` tokens hold, [CLS] and [SEP] included."""
+        self._encode(text)
+        around = len(self._plain.encode("").ids)
+        offsets: list[tuple[int, int]] = self._plain.encode(text, add_special_tokens=False).offsets
+        kept = max(limit - around, 0)
+        return text if len(offsets) <= kept else text[: offsets[kept - 1][1] if kept else 0]
+
     def _encode(self, text: str) -> list[int]:
         try:
             text.encode()
