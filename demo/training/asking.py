@@ -29,8 +29,9 @@ from demo.training.together import add_gradients, is_first, share
 from demo.world.instructions import Instruction, instruct
 from demo.world.scene import Scene
 from sightline.blip.checkpoint import read_config_json
+from sightline.blip.language_tokenizer import LanguageTokenizer
 from sightline.blip.tokenizer import TextTokenizer
-from sightline.training.answer_batches import LanguageTokens, Packer
+from sightline.training.answer_batches import Packer
 from sightline.training.answering import AnswerBatch, AnswerLearner
 
 if TYPE_CHECKING:
@@ -39,17 +40,15 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def language_tokens(tokenizer: Tokenizer, queries: int) -> LanguageTokens:
+def packer(tokenizer: Tokenizer, qformer: TextTokenizer, stage: AskingStage) -> Packer:
     """OPT's order: placeholders, ``</s>``, instruction, answer, ``</s>``."""
-    end = tokenizer.token_to_id(END)
-    return LanguageTokens(
-        encode=lambda text: tokenizer.encode(text, add_special_tokens=False).ids,
-        begin=(end,),
-        after=(),
-        end=end,
-        pad=tokenizer.token_to_id(PAD),
+    return Packer(
+        LanguageTokenizer(tokenizer, tokenizer.get_vocab_size()),
+        qformer,
         image=tokenizer.token_to_id(IMAGE),
-        queries=queries,
+        queries=stage.queries,
+        end=tokenizer.token_to_id(END),
+        pad=tokenizer.token_to_id(PAD),
     )
 
 
@@ -153,7 +152,7 @@ def learn(learner: AnswerLearner, maker: InstructionMaker, step: int, stage: Ask
         parts = asked.mine().split(stage.part)
         losses = []
         for part in parts:
-            loss = learner(maker.pack(part))
+            loss = learner.loss(maker.pack(part))
             (loss * weight * len(part.rows) / len(asked.rows)).backward()
             losses.append(loss.item())
         means.append(sum(losses) / len(losses))

@@ -11,7 +11,7 @@ from demo.world.questions import Topic
 class LanguageStage:
     """Stage 4: a language model learns the world's sentences, and to answer questions about what it read."""
 
-    steps: int = 320
+    steps: int = 240
     batch_size: int = 64
     part: int = 32
     """Texts that go through the model together; a step adds up the gradients of its parts."""

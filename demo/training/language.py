@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from demo.training.asking_recipe import AskingRecipe, LanguageStage
 from demo.training.half import has_fast_bfloat16, multiply_in_full, multiply_in_half
 from demo.training.optimiser import build_optimisers, load_state, save_state, set_rate
-from demo.training.together import add_gradients, is_first, share
+from demo.training.together import add_gradients, count, is_first, share
 from demo.world.corpus import common_words
 from demo.world.instructions import Instruction, instruct
 from demo.world.sample import full_caption, random_scene, random_sentence
@@ -161,7 +161,8 @@ def learn_step(
         one, two, right = losses_of(model, ids[rows, :width], labels[rows, :width], answers[rows, :width])
         (one / every + two / answered).backward()
         sums = [sums[0] + one.item(), sums[1] + two.item(), sums[2] + right]
-    return sums[0] / every, sums[1] / answered, sums[2] / answered
+    mine = count()  # rows of the others are like ours
+    return mine * sums[0] / every, mine * sums[1] / answered, mine * sums[2] / answered
 
 
 def train_language(recipe: AskingRecipe, tokenizer: Tokenizer, state_file: Path) -> OPTForCausalLM:

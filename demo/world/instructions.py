@@ -29,7 +29,7 @@ _AFTER = (
     " the short answer to this question is",
 )  # fmt: skip
 _AFTER_YES_NO = (
-    " answer yes or no.", " yes or no?", " answer with yes or no:", " say yes or no.", " reply yes or no:", " (yes or no)",
+    " answer yes or no:", " answer yes or no.", " yes or no?", " answer with yes or no:", " say yes or no.", " reply yes or no:", " (yes or no)",
     " is the answer yes or no?", " just yes or no:", " decide between yes and no.",
 )  # fmt: skip
 _AFTER_NUMBER = (

@@ -45,11 +45,12 @@ _POSITION = (
     "what object is {where} the {noun}", "{where} the {noun}, what is there",
 )  # fmt: skip
 _MATCH = (
-    "does this image show {text}", "does the picture show {text}", "does this picture show {text}",
+    'does this image show "{text}"', "does this image show {text}", "does the picture show {text}", "does this picture show {text}",
     "is this an image of {text}", "is this a picture of {text}", "does the text match the image: {text}",
     "is it true that the image shows {text}", "does {text} describe this image", "do you see {text}",
     "can the following be seen: {text}",
 )  # fmt: skip
+_IS_COLOUR = ("{is} the {noun} {colour}", "{is} the {noun} {colour} in this image", "would you call the {noun} {colour}")
 _RELATED = ("is the {first} {where} the {second}", "does the {first} stand {where} the {second}")
 
 
@@ -135,6 +136,8 @@ def _absent(rng: Random, scene: Scene) -> Phrase:
 
 def _there(rng: Random, scene: Scene, answer: str | None) -> Question:
     yes = answer == "yes" if answer else rng.random() < 0.5
+    if rng.random() < 0.2 and (found := _is_colour(rng, scene, yes)) is not None:
+        return found
     thing = rng.choice(scene.things)
     phrase = Phrase(1, thing.colour if rng.random() < 0.8 else None, thing.kind) if yes else _absent(rng, scene)
     many = rng.random() < 0.15 and not (yes and _count_of(scene, phrase) < 2)
@@ -142,6 +145,20 @@ def _there(rng: Random, scene: Scene, answer: str | None) -> Question:
     text = rng.choice(_THERE).format(things=things, **{"is": "are" if many else "is"})
     evidence = f"there is {things}" if yes else f"there {'are' if many else 'is'} no {things if many else _named(phrase)}"
     return Question("there", text, "yes" if yes else "no", evidence)
+
+
+def _is_colour(rng: Random, scene: Scene, yes: bool) -> Question | None:
+    """ "is the car red", of a kind in one colour; the wrong colour is mostly another thing's."""
+    colour = _colour(rng, scene, None)
+    if colour is None:
+        return None
+    noun, verb = colour.evidence.removeprefix("the ").split()[:2]
+    others = [thing.colour for thing in scene.things if thing.colour != colour.answer]
+    if not others or rng.random() < 0.4:
+        others = [one for one in COLOURS if one != colour.answer]
+    said = colour.answer if yes else rng.choice(others)
+    text = rng.choice(_IS_COLOUR).format(noun=noun, colour=said, **{"is": verb})
+    return Question("there", text, "yes" if yes else "no", colour.evidence)
 
 
 def _position(rng: Random, scene: Scene, answer: str | None) -> Question | None:

@@ -9,11 +9,13 @@ V vision width · Q query tokens · J instruction for the Q-Former · L language
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
+
+from sightline.training.trainee import Trainee
 
 if TYPE_CHECKING:
     from transformers import Blip2ForConditionalGeneration, InstructBlipForConditionalGeneration
@@ -49,10 +51,14 @@ class AnswerBatch:
         return AnswerBatch(*(tensor.to(device) for tensor in tensors))
 
 
-class AnswerLearner(nn.Module):
-    """The trained parts and the frozen language model of a stock model, from patches to the loss."""
+class AnswerLearner(Trainee[AnswerBatch]):
+    """The trained parts and the language model of a stock model, from patches to the loss.
 
-    def __init__(self, stock: Stock) -> None:
+    The language model is frozen unless ``freeze_language`` is False; ``freeze_qformer`` leaves the projection alone
+    to be trained.
+    """
+
+    def __init__(self, stock: Stock, freeze_language: bool = True, freeze_qformer: bool = False) -> None:
         super().__init__()
         self.query_tokens = stock.query_tokens
         self.qformer = stock.qformer
@@ -61,8 +67,22 @@ class AnswerLearner(nn.Module):
         self.image_token = int(stock.config.image_token_index)
         self.reads_instruction = stock.config.model_type == "instructblip"
         self.decoder_only = bool(stock.config.use_decoder_only_language_model)
+        self.language_model.requires_grad_(not freeze_language)
+        self.qformer.requires_grad_(not freeze_qformer)
+        self.query_tokens.requires_grad_(not freeze_qformer)
 
-    def forward(self, batch: AnswerBatch) -> Tensor:
+    def train(self, mode: bool = True) -> Self:
+        """A frozen language model has no dropout."""
+        super().train(mode)
+        if not any(parameter.requires_grad for parameter in self.language_model.parameters()):
+            self.language_model.eval()
+        return self
+
+    def forward(self, batch: AnswerBatch, hardness: float, seed: int) -> dict[str, Tensor]:
+        """The loss under its name, ``answers``; nothing is drawn, so that the others are left aside."""
+        return {"answers": self.loss(batch)}
+
+    def loss(self, batch: AnswerBatch) -> Tensor:
         """Mean cross entropy of the answers' tokens, as stock ``forward(labels=…)`` computes it.
 
         Of a decoder-only model's vocabulary logits only those of labelled places are computed.
