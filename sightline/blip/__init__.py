@@ -59,15 +59,12 @@ def load(
     if model == TOY:
         return _toy(role)
     folder = resolve(model, revision, cache_dir, role)
-    make = family_of(folder).loader()
-    return make(
-        folder,
-        device=device,
-        dtype=dtype,
-        match_dtype=match_dtype,
-        fingerprint=fingerprint,
-        device_map=device_map,
-    )
+    family = family_of(folder)
+    if family.language_loader is not None:
+        spread = family.language_loader()
+        return spread(folder, device=device, dtype=dtype, fingerprint=fingerprint, device_map=device_map)
+    make = family.loader()
+    return make(folder, device=device, dtype=dtype, match_dtype=match_dtype, fingerprint=fingerprint)
 
 
 def _toy(role: Role) -> Vision:

@@ -70,6 +70,9 @@ class Blip2Writer(LanguageWriter):
         """``a photo of`` where it was tuned on COCO, else nothing."""
         return COCO_PROMPT if self.config.tuned_on_coco else ""
 
+    def _caption_start(self, prompt: str | None) -> str:
+        return f"{prompt.strip()} " if prompt and prompt.strip() else ""
+
     def _prompt(self, text: str) -> Prompt:
         return Prompt(self.language.tokenizer.ids(text), [])
 

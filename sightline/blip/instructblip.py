@@ -50,7 +50,7 @@ class InstructBlip(LanguageWriter):
         fingerprint: str | None = None,
         device_map: str | None = None,
     ) -> None:
-        """As ``sightline.blip.load``; ``match_dtype`` is left aside: it judges in its language model's type."""
+        """As ``sightline.blip.load``; ``match_dtype`` is left aside: it judges as its language model does."""
         config = read_writer_config(folder, reads_instruction=True)
         super().__init__(folder, config, device, dtype, fingerprint, device_map)
         rows = config.qformer_config.vocab_size
@@ -109,6 +109,9 @@ class InstructBlip(LanguageWriter):
         whole = self.features(patches)
         said_K2 = self.log_likelihoods(whole, one_each(prompts, len(whole)), ("no", "yes"))
         return said_K2.log_softmax(dim=1).to(self.device)
+
+    def _caption_start(self, prompt: str | None) -> str:
+        return ""  # an instruction is not the beginning of what it asks for
 
     def _prompt(self, text: str) -> Prompt:
         return Prompt(self.language.tokenizer.ids(text), self.instructions.ids(text))

@@ -8,7 +8,7 @@ option, its end included.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from sightline.blip.config_language import WriterConfig
 from sightline.blip.generation import Draft, write
+from sightline.blip.headers import TensorEntry
 from sightline.blip.language_loading import load_language_model
 from sightline.blip.language_tokenizer import load_language_tokenizer
 from sightline.blip.sampling import Sampling
@@ -30,11 +31,12 @@ class LanguageModel:
         self,
         folder: Path,
         config: WriterConfig,
+        tensors: Mapping[str, TensorEntry],
         dtype: torch.dtype,
         device: torch.device,
         device_map: str | None = None,
     ) -> None:
-        self.model = load_language_model(folder, config, dtype, device, device_map)
+        self.model = load_language_model(folder, config, tensors, dtype, device, device_map)
         self.dtype = dtype
         self.device = device
         self.decoder_only = config.decoder_only
@@ -74,7 +76,10 @@ class LanguageModel:
         ids, valid = pad([option for row in options for option in row], self.pad, self.device)
         count = len(options[0])
         inputs = self._inputs(image_BQW, prompts)
-        said_OT = self._continue(inputs, ids, valid, count) if self.decoder_only else self._answer(inputs, ids)
+        if self.decoder_only:
+            said_OT = self._continue(inputs, ids, valid, count)
+        else:
+            said_OT = self._answer(inputs, ids)
         return (said_OT * valid).sum(dim=1).view(-1, count)
 
     def _continue(self, inputs: dict[str, Any], ids: Tensor, valid: Tensor, count: int) -> Tensor:

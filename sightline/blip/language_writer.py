@@ -17,8 +17,8 @@ from torch import Tensor
 
 from sightline.blip.config_language import WriterConfig
 from sightline.blip.generation import Draft, check_count
-from sightline.blip.language_loading import language_dtype
 from sightline.blip.language_model import LanguageModel
+from sightline.blip.precision import writer_dtype
 from sightline.blip.retrieval import SeeingCheckpoint
 from sightline.blip.sampling import Answer, Caption, Sampling
 from sightline.errors import InputError
@@ -59,8 +59,8 @@ class LanguageWriter(SeeingCheckpoint, ABC):
     ) -> None:
         super().__init__(folder, config.vision_config, device, dtype, fingerprint)
         self.config = config
-        kind = language_dtype(dtype, self.device)
-        self.language = LanguageModel(folder, config, kind, self.device, device_map)
+        kind = writer_dtype(dtype, self.device)
+        self.language = LanguageModel(folder, config, self.tensors, kind, self.device, device_map)
 
     @property
     @abstractmethod
@@ -75,13 +75,17 @@ class LanguageWriter(SeeingCheckpoint, ABC):
     def _before(self, features: Tensor, prompts: Sequence[Prompt]) -> Tensor:
         """What stands before the prompts, of one shape: ``[B,Q,·]``, in the language model's width."""
 
+    @abstractmethod
+    def _caption_start(self, prompt: str | None) -> str:
+        """What of a prompt belongs to the caption."""
+
     # -- Captioner
 
     def caption(
         self, features: Tensor, n: int, sampling: Sampling, prompt: str | None = None
     ) -> list[list[Caption]]:
         """``n`` captions for each of the ``[B,F,W]``: of ``beam`` the search's best first, of ``nucleus`` the
-        likeliest. ``prompt`` is not part of the caption; None: `default_prompt`.
+        likeliest. ``prompt`` None: `default_prompt`. The probability is of what follows the prompt.
 
         Raises:
             InputError: more than one by ``greedy``, or a prompt that is too long.
@@ -89,7 +93,11 @@ class LanguageWriter(SeeingCheckpoint, ABC):
         check_count(n, sampling)
         text = self.default_prompt if prompt is None else prompt
         rows = self._write(features, [text] * len(features), n, sampling)
-        return [[Caption(self.language.decode(one.ids), one.log_probability) for one in row] for row in rows]
+        before = self._caption_start(prompt)
+        return [
+            [Caption(before + self.language.decode(one.ids), one.log_probability) for one in row]
+            for row in rows
+        ]
 
     # -- Answerer
 
@@ -130,9 +138,7 @@ class LanguageWriter(SeeingCheckpoint, ABC):
         return [*ids, self.language.ends[0]]
 
     @torch.inference_mode()
-    def _write(
-        self, features: Tensor, texts: Sequence[str], n: int, sampling: Sampling
-    ) -> list[list[Draft]]:
+    def _write(self, features: Tensor, texts: Sequence[str], n: int, sampling: Sampling) -> list[list[Draft]]:
         found: dict[int, list[Draft]] = {}
         beams = max(n, sampling.beams if sampling.name == "beam" else 1)
         for rows, group, before in self._groups(features, texts, beams, sampling.max_tokens):
@@ -166,7 +172,8 @@ class LanguageWriter(SeeingCheckpoint, ABC):
         most = self.config.qformer_config.max_position_embeddings
         if len(prompt.instruction) > most:
             raise InputError(
-                f"The prompt has {len(prompt.instruction)} tokens for the Q-Former, which reads at most {most}."
+                f"The prompt has {len(prompt.instruction)} tokens for the Q-Former, which reads at most "
+                f"{most}."
             )
         return prompt
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 from sightline.blip import checkpoint
 from sightline.blip.checkpoint import Dimensions, Role
 from sightline.blip.config import MODEL_TYPES, read_config
+from sightline.blip.config_blip import ANSWERING, BLIP, CAPTIONING, RETRIEVAL, read_blip_config
 from sightline.blip.config_language import writer_dimensions
 from sightline.errors import CheckpointError
 
@@ -23,6 +24,20 @@ if TYPE_CHECKING:
 
 class Loader(Protocol):
     """Makes a model of a folder's files; ``sightline.blip.load`` says what the arguments mean."""
+
+    def __call__(
+        self,
+        folder: Path,
+        *,
+        device: str | None = None,
+        dtype: str | None = None,
+        match_dtype: str = "float32",
+        fingerprint: str | None = None,
+    ) -> Vision: ...
+
+
+class LanguageLoader(Protocol):
+    """The same for a model with a language model, which may be spread over several devices."""
 
     def __call__(
         self,
@@ -44,6 +59,8 @@ class Family:
     """Reads the configuration in a folder; imports no torch."""
     loader: Callable[[], Loader]
     """Imports the code that loads the weights, and torch with it."""
+    language_loader: Callable[[], LanguageLoader] | None = None
+    """The same loader, where there is a language model."""
 
 
 def _blip2_dimensions(folder: Path) -> Dimensions:
@@ -56,28 +73,51 @@ def _blip2() -> Loader:
     return Blip2
 
 
-def _blip2_writer() -> Loader:
+def _blip2_writer() -> LanguageLoader:
     from sightline.blip.blip2_writer import Blip2Writer
 
     return Blip2Writer
 
 
-def _instructblip() -> Loader:
+def _instructblip() -> LanguageLoader:
     from sightline.blip.instructblip import InstructBlip
 
     return InstructBlip
 
 
+def _blip_dimensions(folder: Path) -> Dimensions:
+    return read_blip_config(folder).dimensions
+
+
+def _blip() -> Loader:
+    from sightline.blip.blip import Blip
+
+    return Blip
+
+
+def _blip_captioner() -> Loader:
+    from sightline.blip.blip_writers import BlipCaptioner
+
+    return BlipCaptioner
+
+
+def _blip_answerer() -> Loader:
+    from sightline.blip.blip_writers import BlipAnswerer
+
+    return BlipAnswerer
+
+
 BLIP2_RETRIEVAL = Family(_blip2_dimensions, _blip2)
-BLIP2_WRITER = Family(writer_dimensions, _blip2_writer)
-INSTRUCTBLIP = Family(writer_dimensions, _instructblip)
+BLIP2_WRITER = Family(writer_dimensions, _blip2_writer, _blip2_writer)
+INSTRUCTBLIP = Family(writer_dimensions, _instructblip, _instructblip)
 FAMILIES: dict[str, dict[str, Family]] = {
-    **{
-        name: {
-            "Blip2ForImageTextRetrieval": BLIP2_RETRIEVAL,
-            "Blip2ForConditionalGeneration": BLIP2_WRITER,
-        }
-        for name in MODEL_TYPES
+    name: {"Blip2ForImageTextRetrieval": BLIP2_RETRIEVAL, "Blip2ForConditionalGeneration": BLIP2_WRITER}
+    for name in MODEL_TYPES
+} | {
+    BLIP: {
+        RETRIEVAL: Family(_blip_dimensions, _blip),
+        CAPTIONING: Family(_blip_dimensions, _blip_captioner),
+        ANSWERING: Family(_blip_dimensions, _blip_answerer),
     },
     "instructblip": {"InstructBlipForConditionalGeneration": INSTRUCTBLIP},
 }

@@ -155,7 +155,7 @@ class _Trainer:
         val = filler.patches(model, self.split.val)
         if self.config.freeze_vision:
             return filler.patches(model, self.split.train), val, val
-        side = model.pixel_config.side
+        side = model.vision.pixel_config.side
         return filler.pixels(side, self.split.train), val, filler.pixels(side, self.split.val)
 
     def _tell(self, chosen: Chosen, learner: Learner, fillings: Sequence[Filling]) -> None:
@@ -181,7 +181,7 @@ class _Trainer:
         order = Order([len(picture.captions) for picture in pictures], config.batch_size, config.seed, ranks)
         words = model.config.qformer_config.vocab_size
         tokenizer = load_tokenizer(self.source, config.text_limit, rows=words)
-        pixels = None if config.freeze_vision else model.pixel_config
+        pixels = None if config.freeze_vision else model.vision.pixel_config
         settings = self._settings(chosen, pictures, ranks)
         self._check_resumed(settings)
         held = sample_of(self.split.val, sample, config, pixels)

@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from sightline.blip.checkpoint import weight_files
 from sightline.blip.config import read_config
 from sightline.blip.itg import ItgHead, load_itg_head, save_itg_head
 from sightline.blip.network import Blip2Network
+from sightline.blip.weights import list_tensors, read_tensors
 from sightline.errors import CheckpointError
 from sightline.training.publication import WEIGHTS, publication
 
@@ -73,11 +72,8 @@ def _new_head(network: Blip2Network, seed: int) -> ItgHead:
 
 
 def _tensors(folder: Path, wanted: set[str] | None = None) -> Iterator[tuple[str, Tensor]]:
-    for path in weight_files(folder):
-        with safe_open(path, framework="pt") as file:
-            for name in file.keys():  # noqa: SIM118 - no mapping
-                if wanted is None or name in wanted:
-                    yield name, file.get_tensor(name)
+    found = list_tensors(folder)
+    yield from read_tensors(entry for name, entry in found.items() if wanted is None or name in wanted)
 
 
 def publish(

@@ -192,7 +192,7 @@ def test_full_vit_g_geometry_equals_the_stock_forward(tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     pixels = ours.preprocess([rng.integers(0, 256, (300, 400, 3), dtype=np.uint8) for _ in range(2)])
     patches = ours.encode_patches(pixels)
-    ours._vision = None  # 4 GB that the stock model needs now
+    del ours.vision  # 4 GB that the stock model needs now
     logits = ours.match(TEXTS[:1], patches)
     tokens, vector = ours.encode_image(patches), ours.encode_text(TEXTS[:1])[0]
     stock = Blip2ForImageTextRetrieval.from_pretrained(folder, dtype=torch.float32).eval()
