@@ -126,7 +126,7 @@ class InstructionMaker:
         """Pictures with questions, and pictures to describe."""
         recipe, stage = self.recipe, self.recipe.asking
         rng = Random(f"{recipe.seed} asked {step}")
-        plain = stage.plain if step < stage.steps * stage.frames_from else stage.plain_later
+        plain = stage.plain if step < stage.frames_from else stage.plain_later
         short = {task: share for task, share in recipe.tasks.items() if task in ("question", "read")}
         long = {task: share for task, share in recipe.tasks.items() if task not in short}
         return self._draw(rng, stage.questions, short, plain), self._draw(rng, stage.captions, long, plain)

@@ -38,7 +38,7 @@ TASKS: dict[str, float] = {"question": 10.0, "caption": 3.0, "describe": 0.7, "r
 class AskingStage:
     """Stage 5: Q-Former and projection learn to tell the frozen language model what it is asked for."""
 
-    steps: int = 1000
+    steps: int = 900
     questions: int = 48
     captions: int = 16
     """Pictures a step that are asked a question, and that are described."""
@@ -50,8 +50,8 @@ class AskingStage:
     """Query tokens: the first of the retrieval model's."""
     text_limit: int = 44
     plain: float = 0.75
-    """How many questions come without a frame until ``frames_from`` of the run, which makes its steps shorter."""
-    frames_from: float = 0.6
+    """How many questions come without a frame until step ``frames_from``, which makes steps shorter."""
+    frames_from: int = 400
     plain_later: float = 0.3
 
 

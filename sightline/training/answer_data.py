@@ -131,11 +131,11 @@ class AnswerBatches:
     ) -> None:
         """``rows``: of the table, one for each example."""
         self._examples, self._rows, self._table = examples, rows, table
-        self._packer, self._order = packer, order
+        self._packer, self.order = packer, order
 
     def make(self, step: int, rank: int = 0) -> AnswerBatch:
         """One batch on the CPU."""
-        pairs = self._order.batch(step, rank)
+        pairs = self.order.batch(step, rank)
         return self.pack([number for number, _ in pairs], [turn for _, turn in pairs])
 
     def pack(self, numbers: Sequence[int], turns: Sequence[int]) -> AnswerBatch:

@@ -83,22 +83,28 @@ class AnswerLearner(Trainee[AnswerBatch]):
         return {"answers": self.loss(batch)}
 
     def loss(self, batch: AnswerBatch) -> Tensor:
-        """Mean cross entropy of the answers' tokens, as stock ``forward(labels=…)`` computes it.
+        """Mean cross entropy of the answers' tokens, as stock ``forward(labels=…)`` computes it."""
+        logits, wanted, _ = self.said(batch)
+        return F.cross_entropy(logits, wanted)
 
-        Of a decoder-only model's vocabulary logits only those of labelled places are computed.
+    def said(self, batch: AnswerBatch) -> tuple[Tensor, Tensor, Tensor]:
+        """For each of the N labelled tokens its logits ``[N,·]`` fp32, its label ``[N]`` and its row ``[N]``.
+
+        Of a decoder-only model's vocabulary logits only these are computed.
         """
         embeds = self.language_inputs(batch)
         if not self.decoder_only:
             found = self.language_model(
                 inputs_embeds=embeds, attention_mask=batch.valid, labels=batch.labels, use_cache=False
             )
-            return found.loss  # type: ignore[no-any-return]
+            kept = batch.labels != IGNORED
+            return found.logits[kept].float(), batch.labels[kept], kept.nonzero()[:, 0]
         hidden = self.language_model.base_model(
             inputs_embeds=embeds, attention_mask=batch.valid, use_cache=False
         ).last_hidden_state[:, :-1]
         kept = batch.labels[:, 1:] != IGNORED
         logits = self.language_model.get_output_embeddings()(hidden[kept])
-        return F.cross_entropy(logits.float(), batch.labels[:, 1:][kept])
+        return logits.float(), batch.labels[:, 1:][kept], kept.nonzero()[:, 0]
 
     def image_tokens(self, batch: AnswerBatch) -> Tensor:
         """What the language model sees of the pictures: ``[B,Q,W]``."""
