@@ -1,7 +1,7 @@
 """Stage 5: captions and instructions through Q-Former and projection into the frozen language model.
 
-Image encoder and Q-Former are the retrieval model's; the image encoder stays as it is, to the last bit, so that
-patches of one model serve the other. Shapes: N pictures · P patches · V vision width · B rows.
+Image encoder and Q-Former are the retrieval model's; the image encoder stays as it is, to the last bit, so
+that patches of one model serve the other. Shapes: N pictures · P patches · V vision width · B rows.
 """
 
 from __future__ import annotations
@@ -55,7 +55,9 @@ def packer(tokenizer: Tokenizer, qformer: TextTokenizer, stage: AskingStage) -> 
 def join(
     retrieval: Path, language: OPTForCausalLM, tokenizer: Tokenizer, recipe: AskingRecipe
 ) -> InstructBlipForConditionalGeneration:
-    """An InstructBLIP of the retrieval model's encoder and Q-Former, a new projection and the language model."""
+    """An InstructBLIP of the retrieval model's encoder and Q-Former, a new projection and the language
+    model.
+    """
     from transformers import InstructBlipConfig, InstructBlipForConditionalGeneration
 
     raw = read_config_json(retrieval)
@@ -79,7 +81,10 @@ def join(
         if there is not None:
             weights[there] = tensor.float()
     weights["query_tokens"] = weights["query_tokens"][:, : recipe.asking.queries]
-    weights |= {f"language_model.{name}": tensor for name, tensor in language.state_dict().items()}
+    # Rounded as it is shipped, so that the parts learn to speak to the very model that is there in the end.
+    weights |= {
+        f"language_model.{name}": tensor.half().float() for name, tensor in language.state_dict().items()
+    }
     left = model.load_state_dict(weights, strict=False)
     assert not left.unexpected_keys
     assert all(name.startswith("language_projection.") for name in left.missing_keys)
@@ -144,7 +149,9 @@ class InstructionMaker:
         return self.packer.pack(patches, texts, [one.answer for one in asked.instructions])
 
 
-def learn(learner: AnswerLearner, maker: InstructionMaker, step: int, stage: AskingStage) -> tuple[float, float]:
+def learn(
+    learner: AnswerLearner, maker: InstructionMaker, step: int, stage: AskingStage
+) -> tuple[float, float]:
     """Gradients of one step; the mean losses of questions and of captions."""
     questions, captions = maker.make(step)
     means = []
@@ -191,7 +198,12 @@ def train_asking(learner: AnswerLearner, maker: InstructionMaker, state_file: Pa
             optimiser.step()
             optimiser.zero_grad(set_to_none=True)
         if step % 25 == 0:
-            log.info("asking %d %.0fs questions %.3f captions %.3f", step, time.monotonic() - began, *np.mean(recent, 0))
+            log.info(
+                "asking %d %.0fs questions %.3f captions %.3f",
+                step,
+                time.monotonic() - began,
+                *np.mean(recent, 0),
+            )
         if is_first() and ((step + 1) % 50 == 0 or step + 1 == stage.steps):
             saved = [optimiser.state_dict() for optimiser in optimisers]
             save_state(state_file, {"step": step + 1, "learner": learner.state_dict(), "optimisers": saved})

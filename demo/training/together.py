@@ -1,7 +1,7 @@
 """Several processes that learn one model, started by ``torchrun``: each takes its share of every step's rows.
 
-Small matrices keep one core busy and no more; two processes with a core each are nearly twice as fast as one with
-two threads.
+Small matrices keep one core busy and no more; two processes with a core each are nearly twice as fast as
+one with two threads.
 """
 
 from __future__ import annotations
@@ -51,5 +51,7 @@ def add_gradients(parameters: Iterable[Tensor]) -> None:
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     flat = torch.cat([gradient.flatten() for gradient in gradients])
     distributed.all_reduce(flat)
-    for gradient, part in zip(gradients, flat.split([gradient.numel() for gradient in gradients]), strict=True):
+    for gradient, part in zip(
+        gradients, flat.split([gradient.numel() for gradient in gradients]), strict=True
+    ):
         gradient.copy_(part.view_as(gradient))

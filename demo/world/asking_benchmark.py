@@ -1,4 +1,6 @@
-"""What the demo model that answers is judged by: questions about scenes of the test split, answers balanced."""
+"""What the demo model that answers is judged by: questions about scenes of the test split, answers
+balanced.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,8 @@ Asked = tuple[Scene, Question]
 
 
 def asked(seed: int, n: int = 200) -> dict[Topic, list[Asked]]:
-    """``n`` questions of each topic, every answer of the topic as often as the others (±1), each about another scene.
+    """``n`` questions of each topic, every answer of the topic as often as the others (±1), each about
+    another scene.
 
     Half of the scenes are random ones, half members of families, whose members differ in one thing.
     """

@@ -16,51 +16,58 @@ from demo.world.sentences import WORDINGS, Sentence, render, words
 from sightline.blip.instructions import TaskName, prompt, wordings
 
 _BEFORE = (
-    "", "", "", "", "question: ", "question: ", "question: ", "q: ", "look at the image. ", "look at the picture and answer: ",
-    "answer the question: ", "answer this question about the image: ", "here is a question about the picture: ",
-    "please answer: ", "answer briefly. ", "answer in one word. ", "answer with a few words: ", "use the image to answer. ",
-    "a question about what the image shows: ", "give a short answer to the question: ", "from what you see in the image, ",
+    "", "", "", "", "question: ", "question: ", "question: ", "q: ", "look at the image. ",
+    "look at the picture and answer: ", "answer the question: ", "answer this question about the image: ",
+    "here is a question about the picture: ", "please answer: ", "answer briefly. ", "answer in one word. ",
+    "answer with a few words: ", "use the image to answer. ", "a question about what the image shows: ",
+    "give a short answer to the question: ", "from what you see in the image, ",
     "study the picture, then reply to this question: ", "someone asks about this image: ", "tell me: ",
 )  # fmt: skip
 _AFTER = (
-    "", "", "", "", " answer:", " answer:", " answer:", " short answer:", " short answer:", " short answer:", " a:",
-    " answer in one word.", " reply with one word:", " reply with a few words.", " the answer is", " a short answer is",
-    " keep the answer short.", " answer in as few words as possible:", " give a short answer.", " in short:",
+    "", "", "", "", " answer:", " answer:", " answer:", " short answer:", " short answer:",
+    " short answer:", " a:", " answer in one word.", " reply with one word:", " reply with a few words.",
+    " the answer is", " a short answer is", " keep the answer short.",
+    " answer in as few words as possible:", " give a short answer.", " in short:",
     " the short answer to this question is",
 )  # fmt: skip
 _AFTER_YES_NO = (
-    " answer yes or no:", " answer yes or no.", " yes or no?", " answer with yes or no:", " say yes or no.", " reply yes or no:", " (yes or no)",
-    " is the answer yes or no?", " just yes or no:", " decide between yes and no.",
+    " answer yes or no:", " answer yes or no.", " yes or no?", " answer with yes or no:", " say yes or no.",
+    " reply yes or no:", " (yes or no)", " is the answer yes or no?", " just yes or no:",
+    " decide between yes and no.",
 )  # fmt: skip
 _AFTER_NUMBER = (
-    " answer with a number.", " give a number:", " reply with a number only.", " say how many as a number.", " the number is",
+    " answer with a number.", " give a number:", " reply with a number only.", " say how many as a number.",
+    " the number is",
 )  # fmt: skip
 _MARKS = ("?", "?", "?", "?", "")
 _OPTIONS = (
-    " options: {options}.", " choose from: {options}.", " choices: {options}.", " is it {options}?", " pick one of {options}.",
-    " the options are {options}.", " select the right answer: {options}.",
+    " options: {options}.", " choose from: {options}.", " choices: {options}.", " is it {options}?",
+    " pick one of {options}.", " the options are {options}.", " select the right answer: {options}.",
 )  # fmt: skip
 _CAPTION = (
-    "", "a short image caption", "a short image caption:", "a short image description:", "an image of", "a picture of",
-    "a photo of", "write a short caption", "write a short caption for the image.", "describe the image briefly.",
-    "briefly describe what the image shows.", "what does the image show?", "what is in the image?",
-    "what do you see in this picture?", "caption:", "a caption of this image:", "describe the picture in one sentence.",
-    "say in a few words what can be seen.", "give the picture a caption.", "a brief caption for this picture:",
+    "", "a short image caption", "a short image caption:", "a short image description:", "an image of",
+    "a picture of", "a photo of", "write a short caption", "write a short caption for the image.",
+    "describe the image briefly.", "briefly describe what the image shows.", "what does the image show?",
+    "what is in the image?", "what do you see in this picture?", "caption:", "a caption of this image:",
+    "describe the picture in one sentence.", "say in a few words what can be seen.",
+    "give the picture a caption.", "a brief caption for this picture:",
     "summarise the image in one sentence.", "an image that shows", "name what is shown in the image.",
     "write a short description for the image.", "describe the image", "describe this picture.",
 )  # fmt: skip
 _DESCRIBE = (
-    "describe the image in detail.", "write a detailed description of the image.", "describe the image thoroughly.",
-    "tell me everything that you see in the picture.", "give a long description of this picture.",
-    "a detailed description of the image:", "describe in detail what is shown and where it stands.",
-    "write a description of the whole image.", "what is shown here, and where? describe it in detail.",
-    "describe everything in the picture.", "a long image caption:", "explain in detail what the image shows.",
+    "describe the image in detail.", "write a detailed description of the image.",
+    "describe the image thoroughly.", "tell me everything that you see in the picture.",
+    "give a long description of this picture.", "a detailed description of the image:",
+    "describe in detail what is shown and where it stands.", "write a description of the whole image.",
+    "what is shown here, and where? describe it in detail.", "describe everything in the picture.",
+    "a long image caption:", "explain in detail what the image shows.",
 )  # fmt: skip
 _READ = (
-    "what does the text in the image say?", "what is written in the picture?", "read the text in the image.",
-    "which words are written here?", "is there any text? what does it say?", "what text can be read?",
-    "read out what is written in this picture.", "what words can you see in the image?", "text in the image:",
-    "transcribe the text.", "what does the sign say?", "which letters are in the image?",
+    "what does the text in the image say?", "what is written in the picture?",
+    "read the text in the image.", "which words are written here?", "is there any text? what does it say?",
+    "what text can be read?", "read out what is written in this picture.",
+    "what words can you see in the image?", "text in the image:", "transcribe the text.",
+    "what does the sign say?", "which letters are in the image?",
 )  # fmt: skip
 NO_TEXT = "no text"
 """The answer where text is asked for: the world has none."""
@@ -87,7 +94,9 @@ def framed(rng: Random, question: Question, plain: float = 0.0) -> str:
         return _worded(rng, question)
     options = ""
     if rng.random() < 0.1:
-        options = rng.choice(_OPTIONS).format(options=rng.choice((", ", " or ", "; ")).join(_options(rng, question)))
+        options = rng.choice(_OPTIONS).format(
+            options=rng.choice((", ", " or ", "; ")).join(_options(rng, question))
+        )
     after = _AFTER
     if question.topic in ("there", "match") and rng.random() < 0.4:
         after = _AFTER_YES_NO
@@ -137,7 +146,9 @@ def instruct(
         return Instruction(question.topic, framed(rng, question, plain), question.answer, question.evidence)
     if task == "caption":
         caption = render(full_caption(scene, rng), rng.randrange(WORDINGS))
-        return Instruction(task, rng.choice(_CAPTION) if rng.random() < 0.6 else _to_describe(rng), caption, caption)
+        return Instruction(
+            task, rng.choice(_CAPTION) if rng.random() < 0.6 else _to_describe(rng), caption, caption
+        )
     if task == "describe":
         text = describe(rng, scene)
         return Instruction(task, rng.choice(_DESCRIBE), text, text)

@@ -1,7 +1,7 @@
 """Questions that a scene can answer, each with its answer and a sentence that the answer follows from.
 
-``rng`` is a random.Random throughout. A question is asked only where its answer is clear: what it speaks of is
-one thing (or things that are all alike), and nothing stands so that "left of" is a matter of opinion.
+``rng`` is a random.Random throughout. A question is asked only where its answer is clear: what it speaks of
+is one thing (or things that are all alike), and nothing stands so that "left of" is a matter of opinion.
 """
 
 from __future__ import annotations
@@ -25,9 +25,10 @@ UNCLEAR = 0.04
 _HOWS: tuple[How, ...] = get_args(How)
 
 _COLOUR = (
-    "what colour {is} the {noun}", "what is the colour of the {noun}", "which colour {does} the {noun} have",
-    "what color {is} the {noun}", "tell me the colour of the {noun}", "the {noun} {is} of what colour",
-    "which color {is} the {noun}", "in what colour {is} the {noun} painted",
+    "what colour {is} the {noun}", "what is the colour of the {noun}",
+    "which colour {does} the {noun} have", "what color {is} the {noun}", "tell me the colour of the {noun}",
+    "the {noun} {is} of what colour", "which color {is} the {noun}",
+    "in what colour {is} the {noun} painted",
 )  # fmt: skip
 _COUNT = (
     "how many {nouns} are there", "how many {nouns} do you see", "how many {nouns} are in the image",
@@ -41,16 +42,21 @@ _THERE = (
 )  # fmt: skip
 _POSITION = (
     "what is {where} the {noun}", "what do you see {where} the {noun}", "which thing is {where} the {noun}",
-    "what can be seen {where} the {noun}", "what stands {where} the {noun}", "name the thing {where} the {noun}",
-    "what object is {where} the {noun}", "{where} the {noun}, what is there",
+    "what can be seen {where} the {noun}", "what stands {where} the {noun}",
+    "name the thing {where} the {noun}", "what object is {where} the {noun}",
+    "{where} the {noun}, what is there",
 )  # fmt: skip
 _MATCH = (
-    'does this image show "{text}"', "does this image show {text}", "does the picture show {text}", "does this picture show {text}",
-    "is this an image of {text}", "is this a picture of {text}", "does the text match the image: {text}",
-    "is it true that the image shows {text}", "does {text} describe this image", "do you see {text}",
-    "can the following be seen: {text}",
+    'does this image show "{text}"', "does this image show {text}", "does the picture show {text}",
+    "does this picture show {text}", "is this an image of {text}", "is this a picture of {text}",
+    "does the text match the image: {text}", "is it true that the image shows {text}",
+    "does {text} describe this image", "do you see {text}", "can the following be seen: {text}",
 )  # fmt: skip
-_IS_COLOUR = ("{is} the {noun} {colour}", "{is} the {noun} {colour} in this image", "would you call the {noun} {colour}")
+_IS_COLOUR = (
+    "{is} the {noun} {colour}",
+    "{is} the {noun} {colour} in this image",
+    "would you call the {noun} {colour}",
+)
 _RELATED = ("is the {first} {where} the {second}", "does the {first} stand {where} the {second}")
 
 
@@ -139,11 +145,17 @@ def _there(rng: Random, scene: Scene, answer: str | None) -> Question:
     if rng.random() < 0.2 and (found := _is_colour(rng, scene, yes)) is not None:
         return found
     thing = rng.choice(scene.things)
-    phrase = Phrase(1, thing.colour if rng.random() < 0.8 else None, thing.kind) if yes else _absent(rng, scene)
+    phrase = (
+        Phrase(1, thing.colour if rng.random() < 0.8 else None, thing.kind) if yes else _absent(rng, scene)
+    )
     many = rng.random() < 0.15 and not (yes and _count_of(scene, phrase) < 2)
     things = _plural(phrase) if many else words(phrase)
     text = rng.choice(_THERE).format(things=things, **{"is": "are" if many else "is"})
-    evidence = f"there is {things}" if yes else f"there {'are' if many else 'is'} no {things if many else _named(phrase)}"
+    evidence = (
+        f"there is {things}"
+        if yes
+        else f"there {'are' if many else 'is'} no {things if many else _named(phrase)}"
+    )
     return Question("there", text, "yes" if yes else "no", evidence)
 
 
@@ -229,7 +241,9 @@ def _match(rng: Random, scene: Scene, answer: str | None) -> Question | None:
 def _related(rng: Random, scene: Scene, yes: bool) -> Question | None:
     """ "is the red car left of the blue house", of two things that clearly are or clearly are not."""
     named = [thing for thing in scene.things if _count_of(scene, _phrase_of(scene, thing)) == 1]
-    pairs = [(a, b, r) for a in named for b in named if a is not b for r in RELATIONS if relation_holds(a, b, r)]
+    pairs = [
+        (a, b, r) for a in named for b in named if a is not b for r in RELATIONS if relation_holds(a, b, r)
+    ]
     if not pairs:
         return None
     a, b, relation = rng.choice(pairs)

@@ -53,7 +53,8 @@ def run_answers(
 ) -> AnswerReport:
     """Stage 2 or instruction tuning of a model that writes; as ``run`` in all else.
 
-    Raises: what ``run`` raises; CheckpointError: the checkpoint is none of BLIP-2's stage 2 and no InstructBLIP.
+    Raises: what ``run`` raises; CheckpointError: the checkpoint is none of BLIP-2's stage 2 and no
+    InstructBLIP.
     """
     from sightline.training.answer_trainer import run_answer_training
     from sightline.training.trainer import Listener

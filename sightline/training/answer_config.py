@@ -7,16 +7,18 @@ from pathlib import Path
 from typing import Literal
 
 AnswerStage = Literal["2", "instruct"]
-"""``2``: captions (BLIP-2's second stage); ``instruct``: rows of picture, question and answer (InstructBLIP)."""
+"""``2``: captions (BLIP-2's second stage); ``instruct``: rows of picture, question and answer
+(InstructBLIP).
+"""
 
 
 @dataclass(frozen=True)
 class AnswerConfig:
     """One run of stage 2 or of instruction tuning; the image encoder is frozen always.
 
-    ``prompt`` stands before every caption, or is the instruction to write one. ``{question}`` in ``wording`` is
-    each row's question. ``batch_size`` counts pairs per device; an epoch sees every picture (stage 2, its
-    captions take turns) or every row (instruct) once. ``lr`` suits released weights.
+    ``prompt`` stands before every caption, or is the instruction to write one. ``{question}`` in
+    ``wording`` is each row's question. ``batch_size`` counts pairs per device; an epoch sees every picture
+    (stage 2, its captions take turns) or every row (instruct) once. ``lr`` suits released weights.
     """
 
     stage: AnswerStage

@@ -1,7 +1,8 @@
 """What stage 2 and instruction tuning learn from: pictures, each with an instruction and its answers.
 
-Rows of instruction tuning are lines of ``{"image": …, "question": …, "answer": …}``, or ``"answers"`` with several,
-of which an epoch takes one in turn; ``"split"`` as in captions.jsonl. What cannot be used is listed and left out.
+Rows of instruction tuning are lines of ``{"image": …, "question": …, "answer": …}``, or ``"answers"`` with
+several, of which an epoch takes one in turn; ``"split"`` as in captions.jsonl. What cannot be used is
+listed and left out.
 """
 
 from __future__ import annotations
@@ -47,10 +48,12 @@ class AnswerSplit:
 
 
 def read_examples(config: AnswerConfig) -> AnswerSplit:
-    """Train on ``train`` or what has no split; measure on ``val``, else ``test``, else a tenth of the pictures.
+    """Train on ``train`` or what has no split; measure on ``val``, else ``test``, else a tenth of the
+    pictures.
 
     Raises:
-        InputError: the data cannot be read or holds nothing usable, or the wording has no place for a question.
+        InputError: the data cannot be read or holds nothing usable, or the wording has no place for a
+        question.
     """
     examples, problems = _captions(config) if config.stage == "2" else _rows(config)
     train = [one for one in examples if one.picture.split in ("train", "")]
@@ -71,7 +74,9 @@ def _captions(config: AnswerConfig) -> tuple[list[Example], tuple[DataProblem, .
 
 def _rows(config: AnswerConfig) -> tuple[list[Example], tuple[DataProblem, ...]]:
     if QUESTION not in config.wording:
-        raise InputError(f"The wording {config.wording!r} has no {QUESTION}, in whose place questions are put.")
+        raise InputError(
+            f"The wording {config.wording!r} has no {QUESTION}, in whose place questions are put."
+        )
     try:
         lines = config.data.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -146,7 +151,9 @@ class AnswerBatches:
         return self._packer.pack(patches, [one.instruction for one in chosen], answers)
 
     def stream(self, start: int, stop: int, rank: int = 0) -> Iterator[AnswerBatch]:
-        """Batches of the steps from ``start`` to ``stop``; the next one is made while the current one trains."""
+        """Batches of the steps from ``start`` to ``stop``; the next one is made while the current one
+        trains.
+        """
         with ThreadPoolExecutor(max_workers=1) as pool:
             coming = pool.submit(self.make, start, rank) if start < stop else None
             for step in range(start, stop):

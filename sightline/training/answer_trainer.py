@@ -1,4 +1,4 @@
-"""From captions, or questions and answers, and a checkpoint that writes to a tuned checkpoint and a report."""
+"""From captions or questions, and a checkpoint that writes, to a tuned checkpoint and a report."""
 
 from __future__ import annotations
 
@@ -25,7 +25,13 @@ from sightline.evaluation.tables import WRITTEN, PictureTable
 from sightline.store.room import check_room
 from sightline.training.answer_batches import Packer
 from sightline.training.answer_config import AnswerConfig
-from sightline.training.answer_data import AnswerBatches, AnswerSplit, Example, distinct_pictures, read_examples
+from sightline.training.answer_data import (
+    AnswerBatches,
+    AnswerSplit,
+    Example,
+    distinct_pictures,
+    read_examples,
+)
 from sightline.training.answer_report import AnswerReport
 from sightline.training.answer_validation import AnswerValidation, Judged
 from sightline.training.answer_weights import QFORMER_TOKENIZER, load_stock, publish_writer
@@ -82,7 +88,10 @@ class _AnswerTrainer:
         learner = self._learner()
         writer = self._writer_config(learner)
         tables = self._see(writer, learner)
-        train_set, val_set = self._usable(self.split.train, tables[0]), self._usable(self.split.val, tables[1])
+        train_set, val_set = (
+            self._usable(self.split.train, tables[0]),
+            self._usable(self.split.val, tables[1]),
+        )
         packer = self._packer(writer)
         validation = self._validation(learner, packer, val_set, tables[1])
         run = self._prepare(learner, packer, train_set, tables[0], validation)
@@ -117,7 +126,8 @@ class _AnswerTrainer:
         folder = config.cache or config.out / "cache"
         filler = Filler(folder, self.accelerator, config.batch_size, self.listener.on_progress)
         fillings = [
-            filler.patches(model, distinct_pictures(examples)) for examples in (self.split.train, self.split.val)
+            filler.patches(model, distinct_pictures(examples))
+            for examples in (self.split.train, self.split.val)
         ]
         needs = [*(one.need for one in fillings), *model_needs(config.out, self.source, learner)]
         for sentence in check_room(needs, ADVICE):
@@ -148,7 +158,9 @@ class _AnswerTrainer:
         limit = min(LONGEST_INSTRUCTION, positions)
         return Packer(
             load_language_tokenizer(self.source, rows),
-            load_tokenizer(self.source / QFORMER_TOKENIZER, limit, writer.qformer_config.vocab_size) if reads else None,
+            load_tokenizer(self.source / QFORMER_TOKENIZER, limit, writer.qformer_config.vocab_size)
+            if reads
+            else None,
             image=int(writer.image_token_index or 0),
             queries=writer.num_query_tokens,
             end=int(end[0] if isinstance(end, list) else end),
@@ -167,7 +179,10 @@ class _AnswerTrainer:
         batches = self._batches(packer, held, table)
         firsts = [0] * len(held)
         return AnswerValidation(
-            learner, lambda numbers: batches.pack(numbers, firsts[: len(numbers)]), len(held), self.accelerator.device
+            learner,
+            lambda numbers: batches.pack(numbers, firsts[: len(numbers)]),
+            len(held),
+            self.accelerator.device,
         )
 
     def _batches(
@@ -205,7 +220,9 @@ class _AnswerTrainer:
             checkpoint_steps=config.checkpoint_steps or per_epoch,
             eval_steps=config.eval_every or max(LEAST_EVAL_STEPS, per_epoch),
             settings=settings,
-            best=BestSoFar(config.out, settings, validation, lambda name, text: self._publish(learner, name, text)),
+            best=BestSoFar(
+                config.out, settings, validation, lambda name, text: self._publish(learner, name, text)
+            ),
             on_progress=self.listener.on_progress,
             on_step=self.listener.on_step,
         )

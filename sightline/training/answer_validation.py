@@ -1,4 +1,6 @@
-"""How good a model that writes is while it trains: how likely it finds the answers, and how often it is right."""
+"""How good a model that writes is while it trains: how likely it finds the answers, and how often it is
+right.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,11 @@ class AnswerValidation:
     """Scores a learner as it is now; nothing is drawn, so that a score depends on the weights alone."""
 
     def __init__(
-        self, learner: AnswerLearner, pack: Callable[[Sequence[int]], AnswerBatch], count: int, device: torch.device
+        self,
+        learner: AnswerLearner,
+        pack: Callable[[Sequence[int]], AnswerBatch],
+        count: int,
+        device: torch.device,
     ) -> None:
         """``pack`` makes a batch of examples by number, of which there are ``count``."""
         self._learner, self._pack, self._count, self._device = learner, pack, count, device

@@ -54,7 +54,9 @@ def load_stock(folder: Path) -> Stock:
             logging.enable_progress_bar()
     missing = sorted(told["missing_keys"])
     if missing:
-        raise CheckpointError(f"{folder} lacks {len(missing)} tensors that training needs, {missing[0]} for one.")
+        raise CheckpointError(
+            f"{folder} lacks {len(missing)} tensors that training needs, {missing[0]} for one."
+        )
     return stock  # type: ignore[no-any-return]
 
 
@@ -84,7 +86,9 @@ def publish_writer(
             (aside / name).write_text(text, encoding="utf-8")
         for path, entries in _by_file(tensors).items():
             held = dict(read_tensors(entries))
-            held |= {name: trained[name].detach().float().cpu().contiguous() for name in held if name in trained}
+            held |= {
+                name: trained[name].detach().float().cpu().contiguous() for name in held if name in trained
+            }
             save_file(held, aside / path.name, metadata={"format": "pt"})
 
 

@@ -1,9 +1,11 @@
-"""What stage 2 and instruction tuning optimise: a frozen image encoder's patches through Q-Former and projection
-into a language model that is frozen too, which is to say the answer (BLIP-2 section 3.3; InstructBLIP section 2.3).
+"""What stage 2 and instruction tuning optimise: a frozen image encoder's patches through Q-Former and
+projection into a language model that is frozen too, which is to say the answer (BLIP-2 section 3.3;
+InstructBLIP section 2.3).
 
-The modules are those of stock ``Blip2ForConditionalGeneration`` and ``InstructBlipForConditionalGeneration``, so
-that what was trained is saved as they save it; only their image encoder is left out. Shapes: B rows · P patches ·
-V vision width · Q query tokens · J instruction for the Q-Former · L language tokens · D decoder tokens · W width.
+The modules are those of stock ``Blip2ForConditionalGeneration`` and
+``InstructBlipForConditionalGeneration``, so that what was trained is saved as they save it; only their
+image encoder is left out. Shapes: B rows · P patches · V vision width · Q query tokens · J instruction for
+the Q-Former · L language tokens · D decoder tokens · W width.
 """
 
 from __future__ import annotations
@@ -30,9 +32,9 @@ IGNORED = -100
 class AnswerBatch:
     """B pictures with an instruction and the answer to it.
 
-    For a decoder-only language model ``ids`` are image placeholders, instruction, answer and end, and ``labels``
-    ``[B,L]`` are the answer's, ``IGNORED`` elsewhere. For an encoder-decoder ``ids`` end with the instruction, and
-    ``labels`` ``[B,D]`` are the answer.
+    For a decoder-only language model ``ids`` are image placeholders, instruction, answer and end, and
+    ``labels`` ``[B,L]`` are the answer's, ``IGNORED`` elsewhere. For an encoder-decoder ``ids`` end with
+    the instruction, and ``labels`` ``[B,D]`` are the answer.
     """
 
     patches: Tensor
@@ -54,8 +56,8 @@ class AnswerBatch:
 class AnswerLearner(Trainee[AnswerBatch]):
     """The trained parts and the language model of a stock model, from patches to the loss.
 
-    The language model is frozen unless ``freeze_language`` is False; ``freeze_qformer`` leaves the projection alone
-    to be trained.
+    The language model is frozen unless ``freeze_language`` is False; ``freeze_qformer`` leaves the
+    projection alone to be trained.
     """
 
     def __init__(self, stock: Stock, freeze_language: bool = True, freeze_qformer: bool = False) -> None:
