@@ -18,6 +18,13 @@ if TYPE_CHECKING:
     from celery import Celery
 
     from sightline.api.parts import ApiParts
+    from sightline.blip.protocols import Writer
+    from sightline.captioner.capfilt import CapFilt
+    from sightline.captioner.captioning import Captioning
+    from sightline.captioner.describing import Describing
+    from sightline.captioner.exports import Exports
+    from sightline.captioner.listing import JobListing
+    from sightline.captioner.parts import CaptionerParts
     from sightline.fetching.network import Resolve
     from sightline.imaging import IsolatedDecoder
     from sightline.indexer.building.builder import Builder
@@ -27,17 +34,21 @@ if TYPE_CHECKING:
     from sightline.indexer.queue.work import Work
     from sightline.indexer.resuming import Resumption
     from sightline.retriever.retriever import Retriever
+    from sightline.searching.asking import Asking
     from sightline.searching.documents import Documents
     from sightline.searching.patches import PatchCache
     from sightline.searching.reencoding import Reencoding
+    from sightline.searching.remembered import FeatureSource
     from sightline.searching.search import Search
     from sightline.serving.collections import Collections
-    from sightline.serving.models import Models
+    from sightline.serving.models import Models, WriterIdentity
     from sightline.serving.scheduler import Scheduler
     from sightline.serving.served import ServedModels
     from sightline.serving.warm_up import WarmUp
+    from sightline.serving.writers import WriterNames
     from sightline.settings import Settings
     from sightline.store.catalog import Catalog
+    from sightline.store.records import Collection
     from sightline.upkeep.cache_report import CacheMeasurement
     from sightline.upkeep.consistency import Consistency
     from sightline.upkeep.doctor import Doctor
@@ -153,6 +164,7 @@ class Installation(Keeping):
     @once
     def indexer(self) -> Indexer:
         """Registers sources and embeds tasks."""
+        from sightline.captioner.tasks import handlers
         from sightline.indexer.indexer import Indexer
         from sightline.indexer.parts import IndexerParts
 
@@ -171,7 +183,8 @@ class Installation(Keeping):
                 own_folders=self.settings.own_folders,
                 fetcher=self.fetcher,
                 send=None if self.given.inline else self.send,
-            )
+            ),
+            handlers(self.captioner_parts),
         )
 
     @once
@@ -185,6 +198,7 @@ class Installation(Keeping):
     @once
     def builder(self) -> Builder:
         """Folds, merges, sweeps and cleans."""
+        from sightline.captioner.plans import CAPFILT, CAPTION
         from sightline.indexer.building.builder import Builder
 
         self.claim_folders()
@@ -197,7 +211,74 @@ class Installation(Keeping):
             self.settings.builder_settings,
             queue=self.queue,
             patch_codec=self.settings.indexer.patch_codec,
+            listers=dict.fromkeys((CAPTION, CAPFILT), self.job_listing.list),
         )
+
+    # from an image to words
+
+    @once
+    def writer_names(self) -> WriterNames:
+        """Which model writes where none is named."""
+        from sightline.serving.writers import WriterNames
+
+        return WriterNames(self.settings.captioner, self.settings.answerer, self.settings.model)
+
+    @once
+    def captioner_parts(self) -> CaptionerParts:
+        """What tasks that caption and judge touch."""
+        from sightline.captioner.parts import CaptionerParts
+        from sightline.serving.sharing import PatchSharing
+
+        return CaptionerParts(
+            catalog=self.catalog,
+            segments=self.segments,
+            formats=self.formats,
+            models=self.models,
+            patches=self.patches,
+            reencoding=self.reencoding,
+            sharing=PatchSharing(self.settings.model.cache_dir),
+            patch_codec=self.settings.indexer.patch_codec,
+            batch=self.settings.captioner.batch,
+        )
+
+    @once
+    def job_listing(self) -> JobListing:
+        """From a begun job that writes or judges to its tasks."""
+        from functools import partial
+
+        from sightline.captioner.listing import JobListing
+        from sightline.indexer.resuming import listing_lease
+
+        lease = partial(listing_lease, self.catalog, seconds=self.settings.indexer.lease_seconds)
+        return JobListing(self.catalog, lease, None if self.given.inline else self.send)
+
+    @once
+    def captioning(self) -> Captioning:
+        """Begins jobs that write captions."""
+        from sightline.captioner.captioning import Captioning
+
+        return Captioning(self.catalog, self.models, self.job_listing)
+
+    @once
+    def capfilt(self) -> CapFilt:
+        """Begins jobs that filter texts, and reports on them."""
+        from sightline.captioner.capfilt import CapFilt
+
+        return CapFilt(self.catalog, self.models, self.patches, self.job_listing)
+
+    @once
+    def describing(self) -> Describing:
+        """Captions given pictures."""
+        from sightline.captioner.describing import Describing
+
+        return Describing(self.models, self.scheduler)
+
+    @once
+    def exports(self) -> Exports:
+        """Writes pictures with their texts for whoever trains with them."""
+        from sightline.captioner.exports import Exports
+
+        return Exports(self.catalog, self.originals)
 
     def send(self, task_ids: Sequence[int]) -> None:
         """Tell the workers about tasks; raises UnavailableError when the broker cannot be reached."""
@@ -245,6 +326,20 @@ class Installation(Keeping):
         from sightline.searching.documents import Documents
 
         return Documents(self.catalog, self.models, self.scheduler, self.patches, self.served)
+
+    @once
+    def asking(self) -> Asking:
+        """Answers questions about pictures."""
+        from sightline.searching.asking import Asking
+
+        names, features = self.writer_names, self.features_of
+        return Asking(self.catalog, self.models, self.scheduler, self.search, names, features)
+
+    def features_of(self, collection: Collection, model: Writer, identity: WriterIdentity) -> FeatureSource:
+        """Features of a collection's images for a model that writes, for one request."""
+        from sightline.captioner.features import Features
+
+        return Features(self.captioner_parts, collection, model, identity)
 
     @once
     def document_decoder(self) -> IsolatedDecoder:

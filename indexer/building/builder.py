@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -77,13 +77,17 @@ class Builder:
         queue: Queue | None = None,
         monotonic: Callable[[], float] = time.monotonic,
         patch_codec: PatchLevel = "fp16",
+        listers: Mapping[str, Callable[[str], object]] | None = None,
     ) -> None:
-        """``monotonic`` measures intervals; the time of day is the database's, whatever this host thinks."""
+        """``monotonic`` measures intervals; the time of day is the database's, whatever this host thinks.
+
+        ``listers``: by kind of job, what lists its images again when whoever began that died.
+        """
         self._catalog = catalog
         self._settings = settings = settings or BuilderSettings()
         self._monotonic = monotonic
         self._owner = worker_name()
-        self._sweeper = Sweeper(catalog, queue, settings, monotonic)
+        self._sweeper = Sweeper(catalog, queue, settings, monotonic, listers)
         self._folding = Folding(catalog, segments, indexes, settings, monotonic)
         self._compaction = Compaction(catalog, segments, settings)
         self._recoding = Recoding(catalog, segments, formats, patch_codec)

@@ -1,7 +1,7 @@
 """How a question is put to a model that answers: a task, and one of its wordings. Imports no torch.
 
-The wordings are our own, but for ``blip2``, which is the one that BLIP-2 is evaluated with (arXiv 2301.12597,
-section 4.3). The first of a task is its default. Names and numbers stay; new ones are added at the end.
+The wordings are our own, but for ``blip2``, which is the one of BLIP-2 with FlanT5 (arXiv 2301.12597, section
+4.1). The first of a task is its default. Names and numbers stay; new ones are added at the end.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Task:
     ``wordings``: templates with ``{question}`` and ``{options}``, by name. ``question``: what is asked when
     nothing is; None: a question is needed; empty: none is taken. ``options``: what the answer is one of;
     empty: a free answer of at most ``max_tokens``, the end included. ``is_short``: longer answers are held
-    against (length penalty −1, as for VQA in the paper).
+    against (length penalty −1, as in the paper's section on VQA).
     """
 
     wordings: dict[str, str]

@@ -45,6 +45,7 @@ ANSWERING = {
     "index": ["index", ".", "-c", "here", "--model", "toy"],
     "search": ["search", "red", "-c", "here"],
     "rerank": ["rerank", "red", "blue.png", "red.png", "--model", "toy"],
+    "ask": ["ask", "how many red?", "red.png", "--task", "counting"],
     "collections": ["collections"],
     "jobs": ["jobs"],
     "doctor": ["doctor"],
@@ -190,6 +191,7 @@ def test_no_command_that_answers_imports_from_the_working_folder(folder: Folder)
     assert {error["reason"] for error in found["index"]["errors"]} <= {"not_an_image", "empty"}
     assert found["search"]["results"][0]["id"] == "red.png"
     assert [row["image"] for row in found["rerank"]["results"]] == ["red.png", "blue.png"]
+    assert [row["answer"] for row in found["ask"]["results"]] == ["4"]
     assert [row["name"] for row in found["collections"]["collections"]] == ["here"]
     assert [job["state"] for job in found["jobs"]["jobs"]] == ["done"]
     assert found["cache report"]["queries"] == 2

@@ -14,6 +14,7 @@ from sightline.store.records import UNSET, Image, ImageLocation, ImageState, Met
 from sightline.store.schema import REFERRING, FeatureSetRow, ImageRow, PlacementRow, SegmentRow
 from sightline.store.schema_work import JobRow
 from sightline.store.sql.filter_sql import condition
+from sightline.store.sql.given import follow
 from sightline.store.sql.releasing import discard, to_trash
 from sightline.store.sql.rows import (
     IMAGES,
@@ -102,6 +103,7 @@ def _after(cursor: str | None) -> int:
 
 def change(
     connection: Connection,
+    now: float,
     collection: str,
     image_id: str,
     caption: str | Unset | None = UNSET,
@@ -125,7 +127,8 @@ def change(
     for state in ("live", "pending"):
         where = _by_ids(collection_id, state, stored)
         if values:
-            connection.execute(update(IMAGES).where(*where).values(values))
+            changed = update(IMAGES).where(*where).values(values).returning(IMAGES.c.key)
+            follow(connection, now, list(connection.scalars(changed)))
     bump_version(connection, collection_id)
     return one(connection, collection, image_id)
 
@@ -221,13 +224,17 @@ _FOUND = SELECT_IMAGES.where(
     ImageRow.state.in_(("live", "trashed", "buried")),
     ImageRow.sha256 != "",
 )
-_LOCATION = (
-    select(PlacementRow.key, SegmentRow.id, SegmentRow.file, PLACEMENTS.c.row, SegmentRow.codec)
-    .join(SegmentRow, SegmentRow.id == PlacementRow.segment_id)
-    .join(FeatureSetRow, FeatureSetRow.id == PlacementRow.feature_set_id)
-    .where(FeatureSetRow.serving)
+_PLACES = select(PlacementRow.key, SegmentRow.id, SegmentRow.file, PLACEMENTS.c.row, SegmentRow.codec).join(
+    SegmentRow, SegmentRow.id == PlacementRow.segment_id
+)
+_LOCATION = _PLACES.join(FeatureSetRow, FeatureSetRow.id == PlacementRow.feature_set_id).where(
+    FeatureSetRow.serving
 )
 _LOCATED = _LOCATION.where(PlacementRow.key.in_(bindparam("keys", expanding=True)))
+_LOCATED_IN = _PLACES.where(
+    PlacementRow.key.in_(bindparam("keys", expanding=True)),
+    PlacementRow.feature_set_id == bindparam("feature_set"),
+)
 
 
 _BY_SHA = (
@@ -281,14 +288,17 @@ def kept(connection: Connection, collection_id: int, keys: Sequence[int]) -> dic
     return _described(connection, _KEPT, collection_id, keys)
 
 
-def locations(connection: Connection, keys: Sequence[int]) -> dict[int, ImageLocation]:
-    """Where the feature set that serves has these keys.
+def locations(
+    connection: Connection, keys: Sequence[int], feature_set_id: int | None = None
+) -> dict[int, ImageLocation]:
+    """Where a feature set, or the one that serves (None), has these keys.
 
     Live and dead ones: a search that began before a replacement can still read what it found.
     """
     found: dict[int, ImageLocation] = {}
+    query = _LOCATED if feature_set_id is None else _LOCATED_IN.params(feature_set=feature_set_id)
     for chunk in chunks(plain_keys(keys)):
-        for row in connection.execute(_LOCATED, {"keys": chunk}).all():
+        for row in connection.execute(query, {"keys": chunk}).all():
             found[row[0]] = ImageLocation(*row)
     return found
 
