@@ -31,6 +31,8 @@ from demo.world.sentences import plural
 from demo.world.things import COLOURS, KINDS
 from sightline.blip import load
 from sightline.blip.blip2 import Blip2
+from sightline.blip.protocols import Captioner, captioning
+from sightline.blip.sampling import Sampling
 from sightline.reranker.judging import match_scores
 
 SEED = 1
@@ -94,7 +96,7 @@ def retrieval(model: Blip2) -> Figures:
         "rerank_r1": float(np.mean(best)),
         "itm_r1": float(np.mean(itm_only)),
         "itc_r64": float(np.mean(within)),
-        "itg_objects": caption_f1(model, scenes, patches),
+        "itg_objects": caption_f1(captioning(model, "measured"), scenes, patches),
         **absent_figures(model, patches, tokens),
     }
 
@@ -142,9 +144,11 @@ def own_itc(model: Blip2, sentences: Sequence[str], tokens: Tensor) -> Tensor:
     return torch.einsum("nqd,nd->nq", tokens, model.encode_text(sentences)).amax(dim=1)
 
 
-def caption_f1(model: Blip2, scenes: Sequence[Scene], patches: Tensor) -> float:
+def caption_f1(model: Captioner, scenes: Sequence[Scene], patches: Tensor) -> float:
     """F1 of the (kind, colour) pairs that captions name against those of the scenes, over all pictures."""
-    captions = [words for part in progress(patches.split(50), "captions") for words in model.caption(part)]
+    greedy = Sampling("greedy", max_tokens=32)
+    parts = progress(patches.split(50), "captions")
+    captions = [one[0].text for part in parts for one in model.caption(part, 1, greedy)]
     hits = named = shown = 0
     for scene, caption in zip(scenes, captions, strict=True):
         truth, said = {(thing.kind, thing.colour) for thing in scene.things}, looks_in(caption)

@@ -68,9 +68,9 @@ def _blip2_dimensions(folder: Path) -> Dimensions:
 
 
 def _blip2() -> Loader:
-    from sightline.blip.blip2 import Blip2
+    from sightline.blip.blip2_captioner import load_blip2
 
-    return Blip2
+    return load_blip2
 
 
 def _blip2_writer() -> LanguageLoader:

@@ -20,6 +20,7 @@ from safetensors.torch import load_file
 from sightline import training
 from sightline.blip import load
 from sightline.blip.checkpoint import DEMO_FOLDER
+from sightline.blip.protocols import Captioner
 from sightline.blip.random_weights import small_config, write_random_checkpoint
 from sightline.errors import ConflictError, InputError
 from sightline.training.best import read_best
@@ -146,7 +147,8 @@ def test_the_folder_loads_in_stock_transformers_with_identical_scores(
     torch.testing.assert_close(ours.match(["a red dog"], patches), itm, atol=1e-5, rtol=1e-5)
     expected = (ours.encode_image(patches)[0] @ ours.encode_text(["a red dog"]).T).max()
     torch.testing.assert_close(expected, itc[0, 0], atol=1e-5, rtol=1e-5)
-    assert ours.caption(patches)
+    assert isinstance(ours, Captioner)
+    assert ours.caption(patches, 1, ours.sampling("greedy"))
 
 
 def test_a_frozen_image_encoder_is_copied_and_the_rest_has_moved(
