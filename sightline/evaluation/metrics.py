@@ -59,24 +59,35 @@ def image_to_text_recall(
 
 
 def bootstrap_interval(
-    hits: NDArray[np.bool_],
+    values: NDArray[np.bool_] | NDArray[np.float64],
     groups: NDArray[np.int64],
     confidence: float = 0.95,
     resamples: int = 2000,
     seed: int = 0,
 ) -> tuple[float, float]:
-    """Percentile bootstrap interval of the share of hits ``[R]``.
+    """``bootstrap_intervals`` of one column ``[R]``."""
+    low, high = bootstrap_intervals(values[:, None], groups, confidence, resamples, seed)[0]
+    return float(low), float(high)
+
+
+def bootstrap_intervals(
+    values: NDArray[np.bool_] | NDArray[np.float64],
+    groups: NDArray[np.int64],
+    confidence: float = 0.95,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> NDArray[np.float64]:
+    """Percentile bootstrap intervals of the mean of M columns ``[R, M]``, hits or differences: ``[M, 2]``.
 
     Whole groups ``[R]`` are resampled: the captions of one picture succeed or fail together, and drawing them
     one by one would make the interval too narrow.
     """
     _, member = np.unique(groups, return_inverse=True)
-    found = np.bincount(member, weights=hits.astype(np.float64))
+    found = np.stack([np.bincount(member, weights=one.astype(np.float64)) for one in values.T], axis=1)
     size = np.bincount(member).astype(np.float64)
     generator = np.random.default_rng(seed)
     share = np.full(len(size), 1 / len(size))
     draws = generator.multinomial(len(size), share, size=resamples).astype(np.float64)
-    means = (draws @ found) / (draws @ size)
+    means = (draws @ found) / (draws @ size)[:, None]
     tail = (1 - confidence) / 2
-    low, high = np.quantile(means, [tail, 1 - tail])
-    return float(low), float(high)
+    return np.quantile(means, [tail, 1 - tail], axis=0).T

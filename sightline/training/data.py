@@ -17,6 +17,7 @@ from sightline.blip.tokenizer import TextTokenizer
 from sightline.errors import InputError
 from sightline.evaluation.data import DataProblem, Picture, prepare_text, read_pictures
 from sightline.evaluation.tables import WRITTEN, PictureTable, TableView
+from sightline.training.augment import augment
 from sightline.training.config import TrainConfig
 from sightline.training.learner import Batch
 from sightline.training.order import Order
@@ -96,6 +97,7 @@ class Batches:
         self._tokenizer = tokenizer
         self._order = order
         self._pixels = pixels
+        self._config = config
         sentences = sorted({text.lower() for texts in self._texts for text in texts})
         self._sentence_ids = {text: number for number, text in enumerate(sentences)}
         names: dict[str, int] = {}
@@ -108,7 +110,9 @@ class Batches:
         ids, valid = self._tokenizer.batch(texts)
         rows = [picture for picture, _ in pairs]
         return Batch(
-            images=self._table.read(rows) if self._pixels is None else self._see(rows, self._pixels),
+            images=self._table.read(rows)
+            if self._pixels is None
+            else self._see(rows, self._pixels, (step, rank)),
             ids=ids,
             valid=valid,
             image_ids=torch.tensor([self._picture_ids[row] for row in rows]),
@@ -125,5 +129,6 @@ class Batches:
                 coming = pool.submit(self.make, step + 1, rank) if step + 1 < stop else None
                 yield batch
 
-    def _see(self, rows: Sequence[int], pixels: PixelConfig) -> torch.Tensor:
-        return normalise(self._table.values(rows), pixels.mean, pixels.std)
+    def _see(self, rows: Sequence[int], pixels: PixelConfig, place: tuple[int, int]) -> torch.Tensor:
+        seen = normalise(self._table.values(rows), pixels.mean, pixels.std)
+        return augment(seen, (self._config.seed, 5, *place)) if self._config.augment else seen

@@ -6,6 +6,7 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sightline.blip.blip2 import Blip2
 from sightline.evaluation.config import EvalConfig
@@ -36,7 +37,7 @@ class Measure:
         report = self._evaluate(self._load(folder), table, self.config.model)
         if self.filler.accelerator.is_main_process:
             aside = kept.with_suffix(".new")
-            aside.write_text(json.dumps(report.to_json()), encoding="utf-8")
+            aside.write_text(json.dumps({**report.to_json(), **_ranks(report)}), encoding="utf-8")
             os.replace(aside, kept)
         return report
 
@@ -56,3 +57,8 @@ class Measure:
         dataset = retrieval_set(self.split.name, self.split.measured, self.split.val, config.text)
         wanted = EvalConfig(config.data, config.images, name, config.eval_ks, text=config.text)
         return evaluate_table(model, table, dataset, wanted, (), self.on_progress)
+
+
+def _ranks(report: EvalReport) -> dict[str, Any]:
+    """What a comparison with a later report needs."""
+    return {"answers": report.answers.to_json() if report.answers else None}

@@ -21,6 +21,8 @@ from sightline.store.storage import writing
 
 ASIDE, WHOLE = ".model.new", ".model.whole"
 WEIGHTS = "model.safetensors"
+_FAILED_WRITES = ("StorageFull", "No space left", "PytorchStreamWriter", "inline_container", "iostream")
+"""What safetensors and PyTorch say of a write that failed, which for a regular file is a full disk."""
 
 
 @contextmanager
@@ -68,8 +70,7 @@ def writing_tensors(path: Path) -> Iterator[None]:
         with writing(path):
             yield
     except (SafetensorError, RuntimeError) as error:
-        # What PyTorch's writer says of any failed write, which for a regular file means that it is full.
-        if not any(said in str(error) for said in ("StorageFull", "No space left", "PytorchStreamWriter")):
+        if not any(said in str(error) for said in _FAILED_WRITES):
             raise
         raise NoRoomError(f"The disk is full at {path}; free some room there.") from error
 

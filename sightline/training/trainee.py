@@ -41,8 +41,9 @@ class Trainee(nn.Module, ABC, Generic[Taken]):
 
     @abstractmethod
     def forward(self, batch: Taken, hardness: float, seed: int) -> dict[str, Tensor]:
-        """The loss of each objective, scalars; ``hardness`` 0 to 1 is of ITM's negatives, ``seed`` decides
-        what is drawn.
+        """The loss of each objective, scalars.
+
+        ``hardness`` 0 to 1 is of ITM's negatives, ``seed`` decides what is drawn.
         """
 
     def settle(self) -> None:

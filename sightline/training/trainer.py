@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Any
 
 from sightline.blip.blip2 import Blip2
@@ -262,6 +262,8 @@ class _Trainer:
             losses=tuple(losses),
             problems=problems,
             message=message,
+            best=read_best(self.config.out),
+            processor_seconds=process_time(),
         )
         if self.accelerator.is_main_process:
             report.write(self.config.out)

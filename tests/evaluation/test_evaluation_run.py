@@ -57,6 +57,14 @@ def test_the_toy_finds_every_colour_and_the_broken_picture_is_listed(data: Path)
         ("itc", None), ("itm", 2), ("itm", 4), ("itm+itc", 2), ("itm+itc", 4),
     ]  # fmt: skip
     assert all(row.text_to_image[1] == 1.0 and row.image_to_text[1] == 1.0 for row in report.rows)
+    over_chance = {(one.side, one.score, one.k): one.differences["R@1"].mean for one in report.comparisons}
+    assert over_chance["text_to_image", "itc", None] == 1 - 1 / 4, "one picture of four is right"
+    assert over_chance["text_to_image", "itm", 2] == 1 - 1 / 2, "… of two candidates"
+    assert over_chance["image_to_text", "itc", None] == pytest.approx(1 - 2 / 8), (
+        "two texts of eight are right"
+    )
+    assert over_chance["image_to_text", "itm", 4] == pytest.approx(1 - 2 / 4), "… of four candidates"
+    assert over_chance["text_to_image", "itm+itc", 4] == 0, "and ITC has found them all"
     assert report.row("itm+itc", 4).text_to_image_seconds > report.row("itm+itc", 2).text_to_image_seconds > 0
 
 
@@ -71,7 +79,8 @@ def test_a_checkpoint_folder_is_evaluated_into_table_json_markdown_and_plot(data
     assert EvalReport.from_json(saved) == report
     assert (data / "out" / "recall.png").stat().st_size > 10_000
     markdown = (data / "out" / "report.md").read_text()
-    assert markdown.count("| itm+itc |") == 2
+    assert markdown.count("| itm+itc | 2 |") == markdown.count("| itm+itc | 4 |") == 2
+    assert markdown.count("| itm+itc | itc | ") == 4
     assert "broken.png: not_an_image" in markdown
 
 
@@ -107,8 +116,9 @@ def table_text(report: EvalReport) -> str:
 
 def test_the_paper_stands_beside_ours_only_for_its_checkpoint_data_and_split() -> None:
     text = table_text(report_of("Salesforce/blip2-itm-vit-g-coco", "coco", 5000))
-    assert [line.split("│")[1:6] for line in text.splitlines() if "paper" in line] == [
-        [" paper   ", " 128 ", "    68.3 ", "    87.7 ", "     92.6 "]
+    assert [line.split() for line in text.splitlines() if line.split()[:1] == ["paper"]] == [
+        ["paper", "128", "68.3", "87.7", "92.6", "–", "–"],
+        ["paper", "128", "85.4", "–", "–", "–", "–"],
     ]
     assert "89.7" in table_text(report_of("/models/blip2-itm-vit-g-coco", "flickr30k", 1000))
     for other in (
