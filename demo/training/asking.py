@@ -27,6 +27,7 @@ from demo.training.language import END, IMAGE, PAD
 from demo.training.optimiser import build_optimisers, load_state, save_state, set_rate
 from demo.training.together import add_gradients, is_first, share
 from demo.world.instructions import Instruction, instruct
+from demo.world.questions import NUMBERS, Topic
 from demo.world.scene import Scene
 from sightline.blip.checkpoint import read_config_json
 from sightline.blip.language_tokenizer import LanguageTokenizer
@@ -119,6 +120,15 @@ class Asked:
         return [Asked(self.rows[i : i + part], self.instructions[i : i + part]) for i in starts]
 
 
+@dataclass(frozen=True)
+class Drawn:
+    """How questions are drawn at one time of a run."""
+
+    topics: dict[Topic, float]
+    numbers: Sequence[float]
+    plain: float
+
+
 class InstructionMaker:
     """Draws what is asked in step ``step`` from (seed, step) alone, so that a resumed run asks the same."""
 
@@ -131,14 +141,20 @@ class InstructionMaker:
         """Pictures with questions, and pictures to describe."""
         recipe, stage = self.recipe, self.recipe.asking
         rng = Random(f"{recipe.seed} asked {step}")
-        plain = stage.plain if step < stage.frames_from else stage.plain_later
+        drawn = Drawn(
+            recipe.topics if step < stage.hard_from else stage.hard_topics,
+            NUMBERS if step < stage.hard_from else stage.hard_numbers,
+            stage.plain if step < stage.frames_from else stage.plain_later,
+        )
         short = {task: share for task, share in recipe.tasks.items() if task in ("question", "read")}
         long = {task: share for task, share in recipe.tasks.items() if task not in short}
-        return self._draw(rng, stage.questions, short, plain), self._draw(rng, stage.captions, long, plain)
+        return self._draw(rng, stage.questions, short, drawn), self._draw(rng, stage.captions, long, drawn)
 
-    def _draw(self, rng: Random, count: int, tasks: dict[str, float], plain: float) -> Asked:
+    def _draw(self, rng: Random, count: int, tasks: dict[str, float], drawn: Drawn) -> Asked:
         rows = [rng.randrange(len(self.scenes)) for _ in range(count)]
-        found = [instruct(rng, self.scenes[row], self.recipe.topics, tasks, plain) for row in rows]
+        found = [
+            instruct(rng, self.scenes[row], drawn.topics, tasks, drawn.plain, drawn.numbers) for row in rows
+        ]
         order = sorted(range(count), key=lambda at: len(found[at].text) + len(found[at].answer))
         return Asked([rows[at] for at in order], [found[at] for at in order])
 

@@ -31,6 +31,13 @@ class LanguageStage:
 
 
 TOPICS: dict[Topic, float] = {"colour": 2.0, "count": 2.0, "there": 2.0, "position": 3.0, "match": 3.0}
+HARD_TOPICS: dict[Topic, float] = {
+    "colour": 1.0,
+    "count": 3.5,
+    "there": 1.0,
+    "position": 4.0,
+    "match": 3.0,
+}
 TASKS: dict[str, float] = {"question": 10.0, "caption": 3.0, "describe": 0.7, "read": 0.2}
 
 
@@ -38,7 +45,7 @@ TASKS: dict[str, float] = {"question": 10.0, "caption": 3.0, "describe": 0.7, "r
 class AskingStage:
     """Stage 5: Q-Former and projection learn to tell the frozen language model what it is asked for."""
 
-    steps: int = 900
+    steps: int = 600
     questions: int = 48
     captions: int = 16
     """Pictures a step that are asked a question, and that are described."""
@@ -51,8 +58,12 @@ class AskingStage:
     text_limit: int = 44
     plain: float = 0.75
     """How many questions come without a frame until step ``frames_from``, which makes steps shorter."""
-    frames_from: int = 400
+    frames_from: int = 300
     plain_later: float = 0.3
+    hard_from: int = 200
+    """From this step on ``hard_topics`` and ``hard_numbers`` are asked: the rest is known by then."""
+    hard_topics: dict[Topic, float] = field(default_factory=lambda: dict(HARD_TOPICS))
+    hard_numbers: tuple[float, ...] = (1.0, 1.0, 5.0, 7.0)
 
 
 @dataclass(frozen=True)

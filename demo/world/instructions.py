@@ -6,10 +6,11 @@ frame. All is in lower case, as both tokenizers read it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 
-from demo.world.questions import Question, Topic, answers_of, any_question
+from demo.world.questions import NUMBERS, Question, Topic, answers_of, any_question
 from demo.world.sample import full_caption, random_sentence
 from demo.world.scene import Scene
 from demo.world.sentences import WORDINGS, Sentence, render, words
@@ -137,12 +138,17 @@ def describe(rng: Random, scene: Scene) -> str:
 
 
 def instruct(
-    rng: Random, scene: Scene, topics: dict[Topic, float], tasks: dict[str, float], plain: float = 0.0
+    rng: Random,
+    scene: Scene,
+    topics: dict[Topic, float],
+    tasks: dict[str, float],
+    plain: float = 0.0,
+    numbers: Sequence[float] = NUMBERS,
 ) -> Instruction:
     """A random instruction: a question, a caption, a description or a request for text."""
     task = rng.choices(list(tasks), list(tasks.values()))[0]
     if task == "question":
-        question = any_question(rng, scene, topics)
+        question = any_question(rng, scene, topics, numbers)
         return Instruction(question.topic, framed(rng, question, plain), question.answer, question.evidence)
     if task == "caption":
         caption = render(full_caption(scene, rng), rng.randrange(WORDINGS))

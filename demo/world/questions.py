@@ -20,6 +20,8 @@ Topic = Literal["colour", "count", "there", "position", "match"]
 TOPICS: tuple[Topic, ...] = get_args(Topic)
 MOST = 3
 """The highest number that is asked for; a scene has at most three things of a kind."""
+NUMBERS = (1.0, 2.0, 3.0, 4.0)
+"""How often 0, 1, 2 and 3 are asked for: few scenes have two or three alike."""
 UNCLEAR = 0.04
 """A thing is clearly not left of another when its centre is at most this much farther left."""
 _HOWS: tuple[How, ...] = get_args(How)
@@ -70,19 +72,33 @@ class Question:
     evidence: str
 
 
-def ask(rng: Random, scene: Scene, topic: Topic, answer: str | None = None) -> Question | None:
-    """A question of a topic; None where the scene has none (with this ``answer``, if one is asked for)."""
+def ask(
+    rng: Random,
+    scene: Scene,
+    topic: Topic,
+    answer: str | None = None,
+    numbers: Sequence[float] = NUMBERS,
+) -> Question | None:
+    """A question of a topic; None where the scene has none (with this ``answer``, if one is asked for).
+
+    ``numbers``: how often 0, 1, 2 and 3 are asked for where they can be.
+    """
     for _ in range(4):
-        found = _ASKERS[topic](rng, scene, answer)
+        if topic == "count":
+            found = _count(rng, scene, answer, numbers)
+        else:
+            found = _ASKERS[topic](rng, scene, answer)
         if found is not None and answer in (None, found.answer):
             return found
     return None
 
 
-def any_question(rng: Random, scene: Scene, weights: dict[Topic, float]) -> Question:
+def any_question(
+    rng: Random, scene: Scene, weights: dict[Topic, float], numbers: Sequence[float] = NUMBERS
+) -> Question:
     """A question of a topic drawn by weight; "is there", which every scene answers, where that has none."""
     topic = rng.choices(list(weights), list(weights.values()))[0]
-    return ask(rng, scene, topic) or _there(rng, scene, None)
+    return ask(rng, scene, topic, numbers=numbers) or _there(rng, scene, None)
 
 
 def _named(phrase: Phrase) -> str:
@@ -112,7 +128,7 @@ def _colour(rng: Random, scene: Scene, answer: str | None) -> Question | None:
     return Question("colour", text, colour, f"the {noun} {verbs['is']} {colour}")
 
 
-def _count(rng: Random, scene: Scene, answer: str | None) -> Question | None:
+def _count(rng: Random, scene: Scene, answer: str | None, weights: Sequence[float]) -> Question | None:
     """Numbers 0 to 3; none of a kind that the scene lacks, or of a kind in a colour of another thing."""
     looks = {(t.colour, t.kind) for t in scene.things} | {(None, t.kind) for t in scene.things}
     phrases = [Phrase(1, colour, kind) for colour, kind in sorted(looks, key=str)]
@@ -122,7 +138,7 @@ def _count(rng: Random, scene: Scene, answer: str | None) -> Question | None:
     numbers = [n for n in by_number if n <= MOST and answer in (None, str(n))]
     if not numbers:
         return None
-    number = rng.choices(numbers, [1 + n for n in numbers])[0]
+    number = rng.choices(numbers, [weights[n] for n in numbers])[0]
     phrase = rng.choice(by_number[number])
     said = _plural(phrase) if number != 1 else _named(phrase)
     evidence = f"there {'is' if number == 1 else 'are'} {number or 'no'} {said}"
@@ -255,7 +271,7 @@ def _related(rng: Random, scene: Scene, yes: bool) -> Question | None:
 
 
 _ASKERS: dict[Topic, Callable[[Random, Scene, str | None], Question | None]] = {
-    "colour": _colour, "count": _count, "there": _there, "position": _position, "match": _match,
+    "colour": _colour, "there": _there, "position": _position, "match": _match,
 }  # fmt: skip
 
 
