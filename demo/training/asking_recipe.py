@@ -45,7 +45,7 @@ TASKS: dict[str, float] = {"question": 10.0, "caption": 3.0, "describe": 0.7, "r
 class AskingStage:
     """Stage 5: Q-Former and projection learn to tell the frozen language model what it is asked for."""
 
-    steps: int = 600
+    steps: int = 500
     questions: int = 48
     captions: int = 16
     """Pictures a step that are asked a question, and that are described."""
