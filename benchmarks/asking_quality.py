@@ -1,8 +1,9 @@
 """What the demo model that answers knows, measured on pictures that training never saw.
 
-Questions of five topics with balanced answers, in the product's wordings in turn, answered as ``sightline ask``
-answers them. Beside it two that see nothing: the language model alone, which learned to guess from a tenth of its
-texts, and the whole model that is shown another picture. Shapes: N pictures, each with a question.
+Questions of five topics with balanced answers, in the product's wordings in turn, answered as ``sightline
+ask`` answers them. Beside it two that see nothing: the language model alone, which learned to guess from a
+tenth of its texts, and the whole model that is shown another picture. Shapes: N pictures, each with a
+question.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ from demo.world.draw import draw
 from demo.world.questions import Topic
 from demo.world.scene import Scene
 from sightline.blip import load
-from sightline.blip.instructions import TASKS, TaskName, wordings
 from sightline.blip.instructblip import InstructBlip
+from sightline.blip.instructions import TaskName, wordings
 from sightline.captioner.answering import Question, answer_sampling
 
 SEED = 1
@@ -29,8 +30,12 @@ SIDE = 384
 QUESTIONS = 200
 CAPTIONED = 300
 TASK_OF: dict[Topic, TaskName] = {
-    "colour": "short_answer", "position": "short_answer", "count": "counting", "there": "yes_no", "match": "yes_no",
-}  # fmt: skip
+    "colour": "short_answer",
+    "position": "short_answer",
+    "count": "counting",
+    "there": "yes_no",
+    "match": "yes_no",
+}
 ASKING_GOALS = {
     "qa_accuracy": (0.85, 1.0),
     **{f"qa_{topic}": (0.85, 1.0) for topic in TASK_OF},
@@ -41,7 +46,9 @@ ASKING_GOALS = {
 
 
 def asking_figures(name: str) -> dict[str, float]:
-    """Right answers by topic and over all, the same of those that see nothing, and captions' (kind, colour) F1."""
+    """Right answers by topic and over all, the same of those that see nothing, and captions' (kind, colour)
+    F1.
+    """
     model = load(name, device="cpu", role="asking")
     if not isinstance(model, InstructBlip):
         raise TypeError(f"{name} is no InstructBLIP, whose parts are measured here")

@@ -148,7 +148,9 @@ class InstructionMaker:
         )
         short = {task: share for task, share in recipe.tasks.items() if task in ("question", "read")}
         long = {task: share for task, share in recipe.tasks.items() if task not in short}
-        return self._draw(rng, stage.questions, short, drawn), self._draw(rng, stage.captions, long, drawn)
+        late = step >= stage.captions_from
+        questions = self._draw(rng, stage.late_questions if late else stage.questions, short, drawn)
+        return questions, self._draw(rng, stage.late_captions if late else stage.captions, long, drawn)
 
     def _draw(self, rng: Random, count: int, tasks: dict[str, float], drawn: Drawn) -> Asked:
         rows = [rng.randrange(len(self.scenes)) for _ in range(count)]
@@ -170,8 +172,9 @@ def learn(
 ) -> tuple[float, float]:
     """Gradients of one step; the mean losses of questions and of captions."""
     questions, captions = maker.make(step)
+    caption_weight = stage.caption_weight if step < stage.captions_from else stage.late_caption_weight
     means = []
-    for asked, weight in ((questions, 1.0), (captions, stage.caption_weight)):
+    for asked, weight in ((questions, 1.0), (captions, caption_weight)):
         parts = asked.mine().split(stage.part)
         losses = []
         for part in parts:

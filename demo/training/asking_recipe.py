@@ -45,7 +45,7 @@ TASKS: dict[str, float] = {"question": 10.0, "caption": 3.0, "describe": 0.7, "r
 class AskingStage:
     """Stage 5: Q-Former and projection learn to tell the frozen language model what it is asked for."""
 
-    steps: int = 500
+    steps: int = 550
     questions: int = 48
     captions: int = 16
     """Pictures a step that are asked a question, and that are described."""
@@ -64,6 +64,11 @@ class AskingStage:
     """From this step on ``hard_topics`` and ``hard_numbers`` are asked: the rest is known by then."""
     hard_topics: dict[Topic, float] = field(default_factory=lambda: dict(HARD_TOPICS))
     hard_numbers: tuple[float, ...] = (1.0, 1.0, 5.0, 7.0)
+    captions_from: int = 250
+    """From this step on these are the numbers of pictures, and captions weigh more: they are learned last."""
+    late_questions: int = 32
+    late_captions: int = 32
+    late_caption_weight: float = 2.0
 
 
 @dataclass(frozen=True)

@@ -176,7 +176,8 @@ def talk(found: list[Scene]) -> dict[str, object]:
         while asked is None:
             row = rows.pop()
             asked = ask(rng, found[row], topic, answer)
-        questions.append({"image": _name(row), "question": f"{asked.text}?".capitalize(), "answer": asked.answer})
+        text = f"{asked.text}?".capitalize()
+        questions.append({"image": _name(row), "question": text, "answer": asked.answer})
     return {"captions": captions, "questions": questions}
 
 

@@ -81,7 +81,9 @@ def show_words(said: list[Said], console: Console) -> None:
     for one in said:
         mark = Text("  ") if not one.question else Text("✓ " if one.is_right else "· ")
         what = f"{one.question} " if one.question else ""
-        line = Text.assemble(mark, (f"{one.image}  ", "dim"), what, (one.text, "bold"), f"  {one.probability:.2f}")
+        line = Text.assemble(
+            mark, (f"{one.image}  ", "dim"), what, (one.text, "bold"), f"  {one.probability:.2f}"
+        )
         console.print(line)
 
 

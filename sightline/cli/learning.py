@@ -123,7 +123,8 @@ def train(
         str, typer.Option(help="auto, no (fp32), bf16 or fp16.", rich_help_panel=WHAT)
     ] = TrainConfig.precision,
     prompt: Annotated[
-        str, typer.Option(help="What captions follow, or the instruction to write one.", rich_help_panel=WRITING)
+        str,
+        typer.Option(help="What captions follow, or the instruction to write one.", rich_help_panel=WRITING),
     ] = AnswerConfig.prompt,
     wording: Annotated[
         str, typer.Option(help="How questions are put, with {question} in it.", rich_help_panel=WRITING)
@@ -176,7 +177,9 @@ def train(
     line_seconds: Lines = 30.0,
     json: Json = False,
 ) -> None:
-    """Fine-tune a checkpoint on pictures with captions, or on questions; ends with a report before and after."""
+    """Fine-tune a checkpoint on pictures with captions, or on questions; ends with a report before and
+    after.
+    """
     from sightline import training
     from sightline.settings import load_settings
 

@@ -37,7 +37,9 @@ def check_options(ctx: typer.Context, taken: type) -> None:
     for name in ctx.params:
         if _was_given(ctx, name) and name not in known:
             option = name.replace("_", "-")
-            raise InputError(f"The option --{option} means nothing to --stage {ctx.params['stage']}; leave it out.")
+            raise InputError(
+                f"The option --{option} means nothing to --stage {ctx.params['stage']}; leave it out."
+            )
 
 
 def train_answers(ctx: typer.Context, precision: Precision, settings: ModelSettings) -> None:

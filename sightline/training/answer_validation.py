@@ -18,7 +18,7 @@ AT_ONCE = 16
 
 @dataclass(frozen=True)
 class Judged:
-    """``loss``: nats a token of the answers. ``right``: share of the answers that greedy search would give."""
+    """``loss``: nats a token of the answers. ``right``: share of the answers that greedy search gives."""
 
     loss: float
     right: float

@@ -1,4 +1,6 @@
-"""The shipped model that answers: right on held-out scenes, blind without them, and sees as the other one does."""
+"""The shipped model that answers: right on held-out scenes, blind without them, and sees as the other one
+does.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ def model() -> InstructBlip:
 
 @pytest.fixture(scope="module")
 def measured(model: InstructBlip) -> dict[Topic, tuple[float, float]]:
-    """Right answers with and without the picture, on 60 questions that the figures of the benchmark have not."""
+    """Right answers with and without the picture, on 60 questions that the figures of the benchmark have
+    not.
+    """
     found = {}
     for topic, group in asked(2, TWELVE).items():
         questions, truth = in_turn(topic, group), [question.answer for _, question in group]
@@ -78,8 +82,8 @@ def test_stock_transformers_loads_it_and_gives_the_same_answer(model: InstructBl
     prompt = f"Question: {question.text}? Short answer:"
     ids = model.language.tokenizer.ids(prompt)
     images = [stock.config.image_token_index] * stock.config.num_query_tokens
-    from sightline.blip.sampling import Sampling
     from demo.world.draw import draw
+    from sightline.blip.sampling import Sampling
 
     pixels = model.preprocess([draw(scene, 384)])
     said = stock.generate(
@@ -89,7 +93,9 @@ def test_stock_transformers_loads_it_and_gives_the_same_answer(model: InstructBl
         max_new_tokens=10,
         do_sample=False,
     )
-    ours = model.answer(model.features(model.encode_patches(pixels)), [prompt], Sampling("greedy", max_tokens=10))
+    ours = model.answer(
+        model.features(model.encode_patches(pixels)), [prompt], Sampling("greedy", max_tokens=10)
+    )
     text = model.language.tokenizer.decode(said[0].tolist())
     assert text.endswith(ours[0].text)
     assert ours[0].text == question.answer

@@ -18,15 +18,20 @@ from demo.world.things import COLOURS, KINDS
 
 FORMS = {form: kind for kind in KINDS for form in (kind, plural(kind))}
 DIRECTIONS = {
-    "left": ("left",), "right": ("right",), "up": ("above", "over", "higher"), "down": ("below", "under", "lower"),
-}  # fmt: skip
+    "left": ("left",),
+    "right": ("right",),
+    "up": ("above", "over", "higher"),
+    "down": ("below", "under", "lower"),
+}
 
 
 def named(text: str) -> list[tuple[str | None, str]]:
     """(colour or None, kind) of every noun of the text."""
     words = ["", *text.replace(",", " ").replace('"', " ").split()]
     return [
-        (before if before in COLOURS else None, FORMS[word]) for before, word in pairwise(words) if word in FORMS
+        (before if before in COLOURS else None, FORMS[word])
+        for before, word in pairwise(words)
+        if word in FORMS
     ]
 
 
