@@ -93,19 +93,31 @@ def answers(model: InstructBlip, patches: Tensor, questions: Sequence[Question])
 
 def guesses(model: InstructBlip, questions: Sequence[Question]) -> list[str]:
     """What the language model answers without image positions before the question."""
-    language, found = model.language, []
-    nothing = torch.zeros(1, 0, language.width)
-    for question in questions:
-        prompt, choices = question.prompt(), question.choices()
-        ids = language.tokenizer.ids(prompt)
-        if choices:
-            ends = [[*language.tokenizer.option_ids(prompt, one), language.ends[0]] for one in choices]
-            best = language.log_likelihoods(nothing, [ids], [ends]).argmax(dim=1)
-            found.append(choices[int(best)])
-        else:
-            sampling = answer_sampling(question, model.sampling(question.sampling))
-            found.append(language.decode(language.write(nothing, [ids], 1, sampling)[0][0].ids))
-    return found
+    found: dict[int, str] = {}
+    lengths: dict[int, list[int]] = {}
+    ids = [model.language.tokenizer.ids(question.prompt()) for question in questions]
+    for row, prompt in enumerate(ids):
+        lengths.setdefault(len(prompt), []).append(row)
+    for rows in lengths.values():
+        said = _guess(model, [questions[row] for row in rows], [ids[row] for row in rows])
+        found.update(zip(rows, said, strict=True))
+    return [found[row] for row in range(len(questions))]
+
+
+def _guess(model: InstructBlip, questions: Sequence[Question], ids: Sequence[list[int]]) -> list[str]:
+    """The same for questions of one length and task."""
+    language, choices = model.language, questions[0].choices()
+    nothing = torch.zeros(len(questions), 0, language.width)
+    if choices:
+        words = language.tokenizer
+        ends = [
+            [[*words.option_ids(question.prompt(), one), language.ends[0]] for one in choices]
+            for question in questions
+        ]
+        best = language.log_likelihoods(nothing, ids, ends).argmax(dim=1)
+        return [choices[int(row)] for row in best]
+    sampling = answer_sampling(questions[0], model.sampling(questions[0].sampling))
+    return [language.decode(row[0].ids) for row in language.write(nothing, ids, 1, sampling)]
 
 
 def right(said: Sequence[str], truth: Sequence[str]) -> float:
