@@ -201,7 +201,11 @@ def train(
         cache_dir=cache_dir or settings.cache_dir,
     )  # fmt: skip
     with following(line_seconds) as told:
-        report = training.run(config, told.on_progress, told.on_step, told.on_remark)
+        try:
+            report = training.run(config, told.on_progress, told.on_step, told.on_remark)
+        except KeyboardInterrupt:
+            told.on_remark(_stopped(out))
+            raise
     if json:
         print_json(report.to_json())
     else:
@@ -269,6 +273,15 @@ PATCHES: tuple[PatchDtype, ...] = ("float16", "float32")
 FRESH: tuple[Fresh, ...] = ("none", "qformer", "all")
 PRECISIONS: tuple[Precision, ...] = ("auto", "no", "bf16", "fp16")
 Choice = TypeVar("Choice", bound=str)
+
+
+def _stopped(out: Path) -> str:
+    from sightline.training.best import read_best
+
+    best = read_best(out)
+    if best is None:
+        return f"Stopped before the first step; {out} holds no model yet."
+    return f"Stopped; {out} holds the best model so far, of step {best.step:,}, and --resume goes on."
 
 
 def _one_of(option: str, text: str, choices: tuple[Choice, ...]) -> Choice:

@@ -32,7 +32,7 @@ def check_room(needs: Sequence[Need], advice: str) -> list[str]:
         place, total = existing(group[0].folder), sum(need.bytes for need in group)
         free = shutil.disk_usage(place).free
         parts = ", ".join(f"{need.what} {size(need.bytes)}" for need in group)
-        where = f"in {group[0].folder}, where {size(free)} are free"
+        where = f"on the disk of {group[0].folder}, where {size(free)} are free"
         if total > free:
             raise NoRoomError(f"The disk is too small: {size(total)} are needed ({parts}) {where}; {advice}.")
         said.append(f"Up to {size(total)} will be written ({parts}) {where}.")

@@ -18,12 +18,14 @@ from sightline.blip import load
 from sightline.blip.checkpoint import DEMO_FOLDER
 from sightline.blip.random_weights import write_random_checkpoint
 from sightline.blip.toy import ToyEncoder
-from sightline.errors import InputError, ModelUnavailableError
+from sightline.errors import InputError, ModelUnavailableError, NoRoomError
 from sightline.evaluation.config import EvalConfig
 from sightline.evaluation.data import DataProblem, read_pictures, retrieval_set
 from sightline.evaluation.evaluator import evaluate
 from sightline.evaluation.report import EvalReport, Row
 from sightline.evaluation.tables import BROKEN, MISSING, WRITTEN, PictureTable, fill, identity
+from sightline.store.room import size
+from tests.small_disk import small_disk
 
 COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255), "yellow": (255, 255, 0)}
 
@@ -129,6 +131,37 @@ def test_the_paper_stands_beside_ours_only_for_its_checkpoint_data_and_split() -
     ):
         assert other.paper() is None
         assert "paper" not in table_text(other)
+
+
+def test_a_disk_without_room_for_the_patches_is_told_before_anything_is_written(
+    data: Path, tmp_path: Path
+) -> None:
+    said: list[str] = []
+    config = replace(wanted(data), cache=tmp_path / "cache")
+    dataset = retrieval_set("toy", "all", read_pictures(config.data, config.images).pictures)
+    evaluate(ToyEncoder(), dataset, config, on_remark=said.append)
+    room = len(dataset.pictures) * int(np.prod(ToyEncoder.patch_shape)) * 2
+    assert said[0].startswith(f"Up to {size(room)} will be written (patches {size(room)}) on the disk of ")
+    evaluate(ToyEncoder(), dataset, config, on_remark=said.append)
+    assert len(said) == 1, "the cache is kept: nothing more is to be written"
+    with small_disk(tmp_path / "disk", 64) as disk:
+        disk.fill()
+        with pytest.raises(NoRoomError, match=r"too small: .* are needed .* 0 bytes are free; .*--cache\.$"):
+            evaluate(ToyEncoder(), dataset, replace(config, cache=disk.folder / "cache"))
+        assert not (disk.folder / "cache").exists()
+
+
+def test_a_table_takes_its_room_when_it_is_made_so_that_no_write_to_it_meets_a_full_disk(
+    tmp_path: Path,
+) -> None:
+    with small_disk(tmp_path / "disk", 1024) as disk:
+        with pytest.raises(NoRoomError, match="disk is full"):
+            PictureTable(disk.folder, "too many", 1000, (32, 32, 3), "uint8")
+        assert not list(disk.folder.rglob("rows.npy"))
+        table = PictureTable(disk.folder, "some", 100, (32, 32, 3), "uint8")
+        disk.fill()
+        table.write(list(range(100)), np.full((100, 32, 32, 3), 7, dtype=np.uint8))
+        assert table.rows(WRITTEN) == list(range(100))
 
 
 def test_a_table_goes_on_where_a_killed_run_left_it(data: Path, tmp_path: Path) -> None:

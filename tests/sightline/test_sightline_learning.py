@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import signal
+import subprocess
+import sys
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -14,6 +17,7 @@ import typer
 from PIL import Image
 from rich.console import Console
 
+from sightline.blip import load
 from sightline.blip.random_weights import small_config, write_random_checkpoint
 from sightline.cli.following import Lines, duration
 from sightline.cli.main import app, run
@@ -157,6 +161,32 @@ def test_lines_come_when_it_is_time_and_say_how_long_it_takes() -> None:
 )
 def test_durations_are_told_in_the_unit_that_fits(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+@pytest.mark.long
+def test_ctrl_c_ends_a_run_with_a_sentence_and_a_model(data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "model"
+    place = [
+        "--data",
+        str(data / "captions.jsonl"),
+        "--images",
+        str(data),
+        "--device",
+        "cpu",
+        "--epochs",
+        "9000",
+    ]
+    command = [sys.executable, "-m", "sightline", "train", "--model", str(data / "start"), "--out", str(out)]
+    process = subprocess.Popen([*command, *place, "--line-seconds", "0"], stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.startswith("train: step 5 "):
+            process.send_signal(signal.SIGINT)
+            break
+    _, rest = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert f"Stopped; {out} holds the best model so far, of step 0, and --resume goes on." in rest
+    assert load(str(out), device="cpu").network.query_tokens.isfinite().all()
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ def test_what_fits_is_told_and_what_does_not_is_refused_with_both_figures(tmp_pa
     said = check_room([Need("patches", folder, 2_000_000), Need("checkpoints", folder, 500_000)], "go")
     assert len(said) == 1
     assert said[0].startswith(
-        f"Up to 2.5 MB will be written (patches 2.0 MB, checkpoints 500.0 kB) in {folder},"
+        f"Up to 2.5 MB will be written (patches 2.0 MB, checkpoints 500.0 kB) on the disk of {folder},"
     )
     free = shutil.disk_usage(tmp_path).free
     with pytest.raises(NoRoomError) as refused:
