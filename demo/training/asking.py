@@ -127,6 +127,7 @@ class Drawn:
     topics: dict[Topic, float]
     numbers: Sequence[float]
     plain: float
+    in_order: bool
 
 
 class InstructionMaker:
@@ -145,6 +146,7 @@ class InstructionMaker:
             recipe.topics if step < stage.hard_from else stage.hard_topics,
             NUMBERS if step < stage.hard_from else stage.hard_numbers,
             stage.plain if step < stage.frames_from else stage.plain_later,
+            step >= stage.order_from,
         )
         short = {task: share for task, share in recipe.tasks.items() if task in ("question", "read")}
         long = {task: share for task, share in recipe.tasks.items() if task not in short}
@@ -155,7 +157,8 @@ class InstructionMaker:
     def _draw(self, rng: Random, count: int, tasks: dict[str, float], drawn: Drawn) -> Asked:
         rows = [rng.randrange(len(self.scenes)) for _ in range(count)]
         found = [
-            instruct(rng, self.scenes[row], drawn.topics, tasks, drawn.plain, drawn.numbers) for row in rows
+            instruct(rng, self.scenes[row], drawn.topics, tasks, drawn.plain, drawn.numbers, drawn.in_order)
+            for row in rows
         ]
         order = sorted(range(count), key=lambda at: len(found[at].text) + len(found[at].answer))
         return Asked([rows[at] for at in order], [found[at] for at in order])

@@ -69,6 +69,9 @@ class AskingStage:
     late_questions: int = 32
     late_captions: int = 32
     late_caption_weight: float = 2.0
+    order_from: int = 300
+    """From this step on captions name things from left to right in one wording. Drawn at random, order and
+    wording are most of a caption's loss, and drown what the picture decides."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from random import Random
 from demo.world.questions import NUMBERS, Question, Topic, answers_of, any_question
 from demo.world.sample import full_caption, random_sentence
 from demo.world.scene import Scene
-from demo.world.sentences import WORDINGS, Sentence, render, words
+from demo.world.sentences import WORDINGS, Phrase, Sentence, render, words
 from sightline.blip.instructions import TaskName, prompt, wordings
 
 _BEFORE = (
@@ -126,10 +126,22 @@ def _options(rng: Random, question: Question) -> list[str]:
     return options
 
 
-def describe(rng: Random, scene: Scene) -> str:
+def ordered_caption(scene: Scene) -> str:
+    """All things from left to right, like ones together, and the setting: always the same words."""
+    groups: dict[tuple[str, str], int] = {}
+    for thing in sorted(scene.things, key=lambda one: one.x):
+        look = (thing.colour, thing.kind)
+        groups[look] = groups.get(look, 0) + 1
+    phrases = tuple(Phrase(count, colour, kind) for (colour, kind), count in groups.items())
+    return render(Sentence(phrases, None, scene.setting), 0)
+
+
+def describe(rng: Random, scene: Scene, in_order: bool = False) -> str:
     """Everything in the scene with its setting, then how two of the things stand, if two do."""
     full = full_caption(scene, rng)
     first = render(Sentence(full.phrases, full.relation, scene.setting), rng.randrange(WORDINGS))
+    if in_order:
+        first = ordered_caption(scene)
     related = random_sentence(rng, scene, "relation")
     if related.relation is None:
         return first
@@ -144,19 +156,24 @@ def instruct(
     tasks: dict[str, float],
     plain: float = 0.0,
     numbers: Sequence[float] = NUMBERS,
+    in_order: bool = False,
 ) -> Instruction:
-    """A random instruction: a question, a caption, a description or a request for text."""
+    """A random instruction: a question, a caption, a description or a request for text.
+
+    ``in_order``: captions are those of ``ordered_caption``, which the picture alone decides.
+    """
     task = rng.choices(list(tasks), list(tasks.values()))[0]
     if task == "question":
         question = any_question(rng, scene, topics, numbers)
         return Instruction(question.topic, framed(rng, question, plain), question.answer, question.evidence)
     if task == "caption":
-        caption = render(full_caption(scene, rng), rng.randrange(WORDINGS))
+        sentence, wording = full_caption(scene, rng), rng.randrange(WORDINGS)
+        caption = ordered_caption(scene) if in_order else render(sentence, wording)
         return Instruction(
             task, rng.choice(_CAPTION) if rng.random() < 0.6 else _to_describe(rng), caption, caption
         )
     if task == "describe":
-        text = describe(rng, scene)
+        text = describe(rng, scene, in_order)
         return Instruction(task, rng.choice(_DESCRIBE), text, text)
     return Instruction("read", rng.choice(_READ) if rng.random() < 0.5 else _to_read(rng), NO_TEXT, "")
 
