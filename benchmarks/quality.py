@@ -24,6 +24,7 @@ from rich.progress import track
 from rich.table import Table
 from torch import Tensor
 
+from benchmarks.asking_quality import ASKING_GOALS, asking_figures
 from demo.world.benchmark import HOWS, absent, held_out, swap_groups, texts
 from demo.world.draw import draw
 from demo.world.scene import Scene
@@ -31,6 +32,7 @@ from demo.world.sentences import plural
 from demo.world.things import COLOURS, KINDS
 from sightline.blip import load
 from sightline.blip.blip2 import Blip2
+from sightline.blip.checkpoint import DEMO
 from sightline.blip.protocols import Captioner, captioning
 from sightline.blip.sampling import Sampling
 from sightline.reranker.judging import match_scores
@@ -46,6 +48,7 @@ GOALS = {
     "exchange_object": (0.92, 1.0),
     "itg_objects": (0.85, 1.0),
     "absent_auroc": (0.95, 1.0),
+    **ASKING_GOALS,
 }
 Figures = dict[str, float]
 T = TypeVar("T")
@@ -175,6 +178,7 @@ def show(figures: Figures) -> None:
     for name, value in sorted(figures.items(), key=lambda item: (item[0] not in GOALS, item[0])):
         low, high = GOALS.get(name, (None, None))
         goal = "" if low is None else f"{low:.2f} to {high:.2f}" if high != 1.0 else f"≥ {low:.2f}"
+        goal = f"≤ {high:.2f}" if low == 0.0 else goal
         table.add_row(name, f"{value:.3f}", goal)
     Console().print(table)
 
@@ -189,6 +193,8 @@ def main() -> None:
     model = load(given.model, device="cpu")
     parts: list[Callable[[Blip2], Figures]] = [swaps, retrieval]
     figures = {name: value for part in parts for name, value in part(model).items()}
+    if given.model == DEMO:  # the model that answers is another one of that name
+        figures |= asking_figures(DEMO)
     show(figures)
     given.out.parent.mkdir(parents=True, exist_ok=True)
     given.out.write_text(

@@ -8,17 +8,20 @@ from typing import Annotated, TypeVar
 import typer
 
 from sightline.cli.following import following
+from sightline.cli.learning_answers import check_options, stage_of, train_answers
 from sightline.cli.options import Json
 from sightline.cli.output import print_json
 from sightline.console import answers
 from sightline.errors import InputError
 from sightline.evaluation.config import EvalConfig, PatchDtype, TextHandling
+from sightline.training.answer_config import AnswerConfig
 from sightline.training.config import OBJECTIVES, Fresh, Objective, Precision, TrainConfig
 
 RUN = "The run"
 WHAT = "What is trained, and how fast"
 MEASURING = "Measuring"
 PLACES = "Places"
+WRITING = "Stages 2 and instruct"
 
 Model = Annotated[str, typer.Option(metavar="ID_OR_DIR", help="Checkpoint: a folder, a hub id, or `demo`.")]
 Images = Annotated[
@@ -44,10 +47,16 @@ def register(app: typer.Typer) -> None:
 
 
 def train(
+    ctx: typer.Context,
     model: Model,
-    data: Annotated[Path, typer.Option(metavar="captions.jsonl", help="Pictures and captions.")],
+    data: Annotated[
+        Path, typer.Option(metavar="DATA", help="captions.jsonl; of --stage instruct questions and answers.")
+    ],
     images: Images,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where the best model so far goes.")],
+    stage: Annotated[
+        str, typer.Option(help="1: search; 2: captions by a language model; instruct: answers by one.")
+    ] = "1",
     resume: Annotated[bool, typer.Option("--resume", help="Go on where --out stopped.")] = TrainConfig.resume,
     epochs: Annotated[int, typer.Option(min=1, help="How often each picture is seen.")] = TrainConfig.epochs,
     batch_size: Annotated[int, typer.Option(min=2, help="Pairs per device.")] = TrainConfig.batch_size,
@@ -113,6 +122,25 @@ def train(
     precision: Annotated[
         str, typer.Option(help="auto, no (fp32), bf16 or fp16.", rich_help_panel=WHAT)
     ] = TrainConfig.precision,
+    prompt: Annotated[
+        str,
+        typer.Option(help="What captions follow, or the instruction to write one.", rich_help_panel=WRITING),
+    ] = AnswerConfig.prompt,
+    wording: Annotated[
+        str, typer.Option(help="How questions are put, with {question} in it.", rich_help_panel=WRITING)
+    ] = AnswerConfig.wording,
+    freeze_qformer: Annotated[
+        bool, typer.Option(help="Train the projection alone.", rich_help_panel=WRITING)
+    ] = AnswerConfig.freeze_qformer,
+    freeze_language: Annotated[
+        bool, typer.Option(help="Keep the language model as it is.", rich_help_panel=WRITING)
+    ] = AnswerConfig.freeze_language,
+    answer_limit: Annotated[
+        int, typer.Option(min=2, help="Most tokens of a caption or answer.", rich_help_panel=WRITING)
+    ] = AnswerConfig.answer_limit,
+    eval_rows: Annotated[
+        int, typer.Option(min=1, help="How many captions or answers a score takes.", rich_help_panel=WRITING)
+    ] = AnswerConfig.eval_rows,
     eval_every: Annotated[
         int | None,
         typer.Option(
@@ -149,11 +177,17 @@ def train(
     line_seconds: Lines = 30.0,
     json: Json = False,
 ) -> None:
-    """Fine-tune a checkpoint on pictures with captions; ends with recall before and after."""
+    """Fine-tune a checkpoint on pictures with captions, or on questions; ends with a report before and
+    after.
+    """
     from sightline import training
     from sightline.settings import load_settings
 
     settings = load_settings().model
+    check_options(ctx, TrainConfig if stage_of(stage) == "1" else AnswerConfig)
+    if stage != "1":
+        train_answers(ctx, _one_of("--precision", precision, PRECISIONS), settings)
+        return
     config = TrainConfig(
         model=model, data=data, images=images, out=out, objectives=_objectives(objectives),
         freeze_vision=freeze_vision, fresh=_one_of("--fresh", fresh, FRESH), epochs=epochs,

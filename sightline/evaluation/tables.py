@@ -28,7 +28,7 @@ from sightline.types import RGB, OnProgress
 if TYPE_CHECKING:
     import torch
 
-    from sightline.blip.protocols import Encoder
+    from sightline.blip.protocols import Vision
 
 MISSING, WRITTEN, BROKEN = 0, 1, 2
 VALUES = "rows.npy"
@@ -215,7 +215,7 @@ def _fill_chunk(
         table.write(list(good), encode(list(good.values())))
 
 
-def encode_patches(encoder: Encoder) -> Encode:
+def encode_patches(encoder: Vision) -> Encode:
     """What ``fill`` needs to write patches."""
     import torch
 

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sightline.training.answer_config import AnswerConfig
 from sightline.training.config import TrainConfig
 
 if TYPE_CHECKING:
+    from sightline.training.answer_report import AnswerReport
     from sightline.training.report import TrainReport
     from sightline.training.trainee import OnStep
     from sightline.types import OnProgress, OnRemark
 
-__all__ = ["TrainConfig", "run"]
+__all__ = ["AnswerConfig", "TrainConfig", "run", "run_answers"]
 
 
 def run(
@@ -41,3 +43,20 @@ def run(
     from sightline.training.trainer import Listener, run_training
 
     return run_training(config, Listener(on_progress, on_step, on_remark))
+
+
+def run_answers(
+    config: AnswerConfig,
+    on_progress: OnProgress | None = None,
+    on_step: OnStep | None = None,
+    on_remark: OnRemark | None = None,
+) -> AnswerReport:
+    """Stage 2 or instruction tuning of a model that writes; as ``run`` in all else.
+
+    Raises: what ``run`` raises; CheckpointError: the checkpoint is none of BLIP-2's stage 2 and no
+    InstructBLIP.
+    """
+    from sightline.training.answer_trainer import run_answer_training
+    from sightline.training.trainer import Listener
+
+    return run_answer_training(config, Listener(on_progress, on_step, on_remark))

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.blip.blip2 import Blip2
 from sightline.blip.pixels import PixelConfig, resize
+from sightline.blip.protocols import Vision
 from sightline.evaluation.data import Picture
 from sightline.evaluation.tables import Encode, PictureTable, TablePlan, encode_patches, fill, identity
 from sightline.store.room import Need
@@ -42,7 +42,7 @@ class Filler:
     batch_size: int
     on_progress: OnProgress | None = None
 
-    def patches(self, model: Blip2, pictures: Sequence[Picture]) -> Filling:
+    def patches(self, model: Vision, pictures: Sequence[Picture]) -> Filling:
         """``[N, P, V]``, fp16, by the model's image encoder."""
         plan = TablePlan(self.folder, identity(pictures, model.fingerprint), len(pictures), model.patch_shape)
         return Filling(plan, pictures, encode_patches(model), f"patches of {len(pictures):,} pictures")

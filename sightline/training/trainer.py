@@ -15,12 +15,11 @@ from sightline.blip.blip2 import Blip2
 from sightline.blip.checkpoint import resolve
 from sightline.blip.config import read_config
 from sightline.blip.tokenizer import load_tokenizer
-from sightline.errors import ConflictError, InputError
+from sightline.errors import InputError
 from sightline.evaluation.data import DataProblem, Picture
 from sightline.evaluation.report import EvalReport
 from sightline.evaluation.tables import WRITTEN, PictureTable
 from sightline.store.room import check_room
-from sightline.training import checkpoints
 from sightline.training.best import BestSoFar, read_best
 from sightline.training.config import OBJECTIVES, TrainConfig
 from sightline.training.data import Batches, Split, read_split, sample_of
@@ -33,8 +32,8 @@ from sightline.training.measure import Measure
 from sightline.training.needs import ADVICE, run_needs
 from sightline.training.order import Order
 from sightline.training.prepare import Filler, Filling
-from sightline.training.publication import WEIGHTS
 from sightline.training.report import TrainReport
+from sightline.training.session import check_folder, check_resumed, make_accelerator
 from sightline.training.trainee import OnStep
 from sightline.training.validation import Validation
 from sightline.training.weights import load_network, publish
@@ -62,7 +61,7 @@ def run_training(config: TrainConfig, listener: Listener) -> TrainReport:
     """See ``training.run``."""
     begin = perf_counter()
     _check(config)
-    accelerator = _accelerator(config)
+    accelerator = make_accelerator(config.precision, config.device)
     source = resolve(config.model, config.revision, config.cache_dir)
     read_config(source)  # refuses what is no BLIP-2 before a folder is made
     if source.resolve() == config.out.resolve():
@@ -85,32 +84,12 @@ def _check(config: TrainConfig) -> None:
         raise InputError("Training needs at least 1 epoch and 2 pairs in a batch.")
     for name in ("checkpoint_steps", "eval_every", "validation_pictures", "validation_k", "eval_pictures"):
         _check_positive(name, vars(config)[name])
-    _check_folder(config)
+    check_folder(config.out, config.resume)
 
 
 def _check_positive(name: str, value: int | None) -> None:
     if value is not None and value < 1:
         raise InputError(f"The setting {name} is a whole number from 1 on, not {value}.")
-
-
-def _check_folder(config: TrainConfig) -> None:
-    if config.resume:
-        return
-    if checkpoints.latest(config.out / "checkpoints") or read_best(config.out):
-        raise ConflictError(f"{config.out} already holds a run; add --resume or name another folder.")
-    if (config.out / WEIGHTS).exists():
-        raise ConflictError(f"{config.out} already holds a model; name another folder.")
-
-
-def _accelerator(config: TrainConfig) -> Any:
-    import torch
-    from accelerate import Accelerator
-
-    precision: str = config.precision
-    if precision == "auto":
-        on_gpu = torch.cuda.is_available() and config.device != "cpu"
-        precision = "bf16" if on_gpu and torch.cuda.is_bf16_supported() else "no"
-    return Accelerator(mixed_precision=precision, cpu=config.device == "cpu")
 
 
 @dataclass
@@ -185,7 +164,7 @@ class _Trainer:
         tokenizer = load_tokenizer(self.source, config.text_limit, rows=words)
         pixels = None if config.freeze_vision else model.vision.pixel_config
         settings = self._settings(chosen, pictures, ranks)
-        self._check_resumed(settings)
+        check_resumed(config.out, settings)
         held = sample_of(self.split.val, sample, config, pixels)
         validation = Validation(learner, tokenizer, held, config.validation_k)
         return Run(
@@ -229,14 +208,6 @@ class _Trainer:
         settings = {**shared, "ranks": ranks, "train_pictures": len(pictures), "train_data": digest}
         plain: dict[str, Any] = json.loads(json.dumps(settings))
         return plain
-
-    def _check_resumed(self, settings: dict[str, Any]) -> None:
-        done = checkpoints.latest(self.config.out / "checkpoints") or read_best(self.config.out)
-        old = done.settings if done else settings
-        changed = [name for name, value in settings.items() if old.get(name) != value]
-        if changed:
-            was = ", ".join(f"{name} {old.get(name)} → {settings[name]}" for name in changed)
-            raise ConflictError(f"The run in {self.config.out} was started with other settings: {was}.")
 
     def _start(self) -> Path:
         """The folder of the model that training starts from: the checkpoint, or the freshly drawn one."""
