@@ -24,7 +24,7 @@ from sightline.blip.tokenizer import pad
 from sightline.blip.uninitialised import Uninitialised
 from sightline.blip.weights import fill
 
-_TIED = {
+TIED = {
     "cls.predictions.decoder.weight": "bert.embeddings.word_embeddings.weight",
     "cls.predictions.decoder.bias": "cls.predictions.bias",
 }
@@ -45,9 +45,8 @@ class TextDecoder:
         although the decoder of a BLIP for questions looks at the encoder's states and not at patches."""
         self.dtype = dtype
         self._config, self._device = config, device
-        with torch.device("meta"), Uninitialised():
-            self.model: Any = BlipTextLMHeadModel(_stock(replace(config, encoder_hidden_size=states_width)))
-        fill(self.model, tensors, prefix="text_decoder.", dtype=dtype, device=device, tied=_TIED)
+        self.model = empty_decoder(config, states_width)
+        fill(self.model, tensors, prefix="text_decoder.", dtype=dtype, device=device, tied=TIED)
         _place_positions(self.model, device)
 
     def write(
@@ -98,8 +97,7 @@ class QuestionEncoder:
     ) -> None:
         self.dtype = dtype
         self._device = device
-        with torch.device("meta"), Uninitialised():
-            self.model: Any = BlipTextModel(_stock(config), add_pooling_layer=False)
+        self.model = empty_question_encoder(config)
         fill(self.model, tensors, prefix="text_encoder.", dtype=dtype, device=device)
         _place_positions(self.model, device)
 
@@ -110,6 +108,18 @@ class QuestionEncoder:
             input_ids=ids_BL, encoder_hidden_states=patches_BPV.to(self._device, self.dtype)
         ).last_hidden_state
         return states
+
+
+def empty_decoder(config: BlipTextConfig, states_width: int) -> Any:
+    """transformers' decoder on the meta device, looking at states of a width."""
+    with torch.device("meta"), Uninitialised():
+        return BlipTextLMHeadModel(_stock(replace(config, encoder_hidden_size=states_width)))
+
+
+def empty_question_encoder(config: BlipTextConfig) -> Any:
+    """transformers' text encoder on the meta device, which looks at patches."""
+    with torch.device("meta"), Uninitialised():
+        return BlipTextModel(_stock(config), add_pooling_layer=False)
 
 
 def _stock(config: BlipTextConfig) -> StockTextConfig:

@@ -77,8 +77,10 @@ class BlipCaptioner(BlipWriter):
         self.decoder = TextDecoder(text, width, self.tensors, self.text_dtype, self.device)
 
     def sampling(self, name: SamplingName) -> Sampling:
-        """3 beams or a nucleus of 0.9 with a repetition penalty of 1.1; 10 to 30 tokens (salesforce/BLIP
-        ``models/blip.py`` ``generate``)."""
+        """3 beams, or a nucleus of 0.9 with a repetition penalty of 1.1; 10 to 30 tokens.
+
+        Source: salesforce/BLIP ``models/blip.py`` ``generate``.
+        """
         if name == "beam":
             return Sampling(name, beams=3, min_tokens=10, max_tokens=30)
         if name == "nucleus":

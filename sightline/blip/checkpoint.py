@@ -74,11 +74,16 @@ def _from_hub(model: str, revision: str | None, cache_dir: Path | None) -> Path:
     try:
         return Path(snapshot_download(model, revision=revision, cache_dir=cache, allow_patterns=FILES))
     except (LocalEntryNotFoundError, HfHubHTTPError, HFValidationError, OSError, ValueError) as error:
-        raise ModelUnavailableError(
-            f"The model {model} is neither in the cache folder {cache} nor reachable on the hub "
-            f"({type(error).__name__}); connect to the internet, copy its files into a folder and give that "
-            "folder, or use --model demo."
-        ) from error
+        raise unreachable(model, cache, error) from error
+
+
+def unreachable(model: str, cache: Path, error: Exception) -> ModelUnavailableError:
+    """For a hub id that is not in the cache when the hub gives no answer, or no such model."""
+    return ModelUnavailableError(
+        f"The model {model} is neither in the cache folder {cache} nor reachable on the hub "
+        f"({type(error).__name__}); connect to the internet, copy its files into a folder and give that "
+        "folder, or use --model demo."
+    )
 
 
 def lasting_name(model: str) -> str:

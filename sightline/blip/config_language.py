@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from sightline.blip.checkpoint import Dimensions, read_config_json
-from sightline.blip.config import QFormerConfig, VisionConfig, pick
+from sightline.blip.config import QFormerConfig, VisionConfig
+from sightline.blip.config_values import check_language_values, count, pick, section
 from sightline.errors import CheckpointError
 
 DECODERS = ("opt", "llama")
@@ -56,25 +57,21 @@ def read_writer_config(folder: Path, *, reads_instruction: bool) -> WriterConfig
         CheckpointError: the file is missing, or names a language model that is not known here.
     """
     raw = read_config_json(folder)
-    vision = pick(VisionConfig, _part(raw, "vision_config"))
+    vision = pick(VisionConfig, section(raw, "vision_config"))
     said = {"encoder_hidden_size": vision.hidden_size, "use_qformer_text_input": reads_instruction}
-    qformer = pick(QFormerConfig, {**_part(raw, "qformer_config"), **said})
-    text = _part(raw, "text_config")
+    qformer = pick(QFormerConfig, {**section(raw, "qformer_config"), **said})
+    text = section(raw, "text_config")
     if text.get("model_type") not in LANGUAGE_MODELS:
         raise CheckpointError(
             f"{folder} has a language model of type {text.get('model_type')!r}; the types that Sightline "
             f"loads are {', '.join(LANGUAGE_MODELS)}."
         )
-    image = raw.get("image_token_index")
-    queries = int(raw.get("num_query_tokens", 32))
-    return WriterConfig(vision, qformer, text, queries, None if image is None else int(image))
+    check_language_values(text)
+    image = None if raw.get("image_token_index") is None else count(raw, "image_token_index", 0)
+    queries = count(raw, "num_query_tokens", 32)
+    return WriterConfig(vision, qformer, text, queries, image)
 
 
 def writer_dimensions(folder: Path) -> Dimensions:
     """P and V of a checkpoint that writes; raises as `read_writer_config`."""
     return read_writer_config(folder, reads_instruction=True).dimensions
-
-
-def _part(raw: dict[str, Any], name: str) -> dict[str, Any]:
-    found = raw.get(name)
-    return dict(found) if isinstance(found, dict) else {}

@@ -31,7 +31,18 @@ _MOST = {
     "image_size": 8192,
     "patch_size": 1024,
     "max_position_embeddings": 1 << 20,
+    "num_layers": 512,
+    "num_decoder_layers": 512,
+    "num_heads": 1024,
+    "num_key_value_heads": 1024,
+    "d_model": 1 << 16,
+    "d_kv": 1 << 16,
+    "d_ff": 1 << 18,
+    "ffn_dim": 1 << 18,
+    "head_dim": 1 << 16,
+    "word_embed_proj_dim": 1 << 16,
 }
+_LANGUAGE_SIZES = frozenset((*_MOST, "vocab_size"))
 _MOST_ROWS = 1 << 22
 """Of a word embedding, and so the bound of every token id."""
 
@@ -72,6 +83,17 @@ def count(raw: dict[str, Any], name: str, default: int) -> int:
         return default
     _check(name, found, "int")
     return int(found)
+
+
+def check_language_values(raw: dict[str, Any]) -> None:
+    """That no size of a language model, which transformers' own classes read, is of another type or absurd.
+
+    Raises:
+        CheckpointError: one is.
+    """
+    for name, value in raw.items():
+        if name in _LANGUAGE_SIZES and value is not None:
+            _check(name, value, "int")
 
 
 def _check(name: str, value: object, kind: str) -> None:

@@ -79,9 +79,19 @@ def language_class(folder: Path, config: WriterConfig) -> tuple[Any, Any]:
 
 
 def empty_language_model(kind: Any, text_config: Any) -> Any:
-    """The model on the meta device: names and shapes without values."""
-    with torch.device("meta"), Uninitialised():
-        return kind(text_config)
+    """The model on the meta device: names and shapes without values.
+
+    Raises:
+        CheckpointError: the library makes nothing of the configuration.
+    """
+    try:
+        with torch.device("meta"), Uninitialised():
+            return kind(text_config)
+    except Exception as error:  # the library raises what it likes
+        raise CheckpointError(
+            f"The language model's configuration cannot be used ({type(error).__name__}); copy config.json "
+            "again."
+        ) from error
 
 
 def _slices(taken: Mapping[str, TensorEntry]) -> dict[str, Any]:

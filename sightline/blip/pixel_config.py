@@ -20,6 +20,8 @@ from sightline.errors import CheckpointError
 _FILES = ("preprocessor_config.json", "processor_config.json")
 _NO = ("do_center_crop", "do_pad", "do_crop")
 """Steps that no model of the family takes and that would change every pixel."""
+_FILTERS = 6
+"""Pillow's, from NEAREST to HAMMING; later ones are no released model's."""
 _NONE = (0.0, 0.0, 0.0)
 _ONE = (1.0, 1.0, 1.0)
 
@@ -136,7 +138,7 @@ def _resample(path: Path, raw: dict[str, Any]) -> int:
     found = raw.get("resample")
     if found is None:
         return int(Image.Resampling.BICUBIC)
-    if type(found) is not int or found not in set(Image.Resampling):
+    if type(found) is not int or found not in range(_FILTERS):
         raise _refused(path, "resample", found, "the number of one of Pillow's filters, 0 to 5, belongs")
     return found
 

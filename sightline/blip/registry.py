@@ -150,7 +150,7 @@ def family_of(folder: Path) -> Family:
     families, named = FAMILIES[found], raw.get("architectures")
     if not isinstance(named, list) or not named:
         return next(iter(families.values()))
-    if named[0] not in families:
+    if not isinstance(named[0], str) or named[0] not in families:
         known = ", ".join(families)
         raise CheckpointError(f"{folder} holds a {named[0]}; of the type {found} Sightline loads {known}.")
     return families[named[0]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from sightline import evaluation
 from sightline.blip import load
 from sightline.blip.checkpoint import DEMO_FOLDER
 from sightline.blip.random_weights import write_random_checkpoint
+from sightline.blip.random_weights_blip import write_random_blip
 from sightline.blip.toy import ToyEncoder
 from sightline.errors import InputError, ModelUnavailableError
 from sightline.evaluation.config import EvalConfig
@@ -60,8 +62,11 @@ def test_the_toy_finds_every_colour_and_the_broken_picture_is_listed(data: Path)
     assert report.row("itm+itc", 4).text_to_image_seconds > report.row("itm+itc", 2).text_to_image_seconds > 0
 
 
-def test_a_checkpoint_folder_is_evaluated_into_table_json_markdown_and_plot(data: Path) -> None:
-    folder = write_random_checkpoint(data / "model")
+@pytest.mark.parametrize("write", [write_random_checkpoint, write_random_blip])
+def test_a_checkpoint_folder_is_evaluated_into_table_json_markdown_and_plot(
+    data: Path, write: Callable[[Path], Path]
+) -> None:
+    folder = write(data / "model")
     config = replace(wanted(data), model=str(folder), out=data / "out", device="cpu")
     stages: set[str] = set()
     report = evaluation.run(config, lambda stage, done, total: stages.add(stage))

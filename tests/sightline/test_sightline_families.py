@@ -1,4 +1,4 @@
-"""The life of a collection, by every family that embeds: index, fold, search, rerank, cache report, delete."""
+"""A collection's life with every family that embeds: index, fold, search, rerank, cache report, delete."""
 
 from __future__ import annotations
 

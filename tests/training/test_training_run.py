@@ -22,7 +22,8 @@ from sightline.blip import load
 from sightline.blip.checkpoint import DEMO_FOLDER
 from sightline.blip.protocols import Captioner
 from sightline.blip.random_weights import small_config, write_random_checkpoint
-from sightline.errors import ConflictError, InputError
+from sightline.blip.random_weights_blip import write_random_blip
+from sightline.errors import CheckpointError, ConflictError, InputError
 from sightline.training.config import TrainConfig
 from sightline.training.errors import TrainingDivergedError
 from sightline.training.losses import read_losses
@@ -241,6 +242,13 @@ def test_unusable_wishes_are_refused_in_a_sentence(checkpoint: Path, data: Path,
         training.run(replace(wanted, objectives=()))
     with pytest.raises(InputError, match="at least 1 epoch"):
         training.run(replace(wanted, epochs=0))
+
+
+def test_a_blip_checkpoint_is_refused_before_a_folder_is_made(data: Path, tmp_path: Path) -> None:
+    wanted = config(write_random_blip(tmp_path / "blip"), data, tmp_path / "model")
+    with pytest.raises(CheckpointError, match="of type 'blip'; this needs a BLIP-2"):
+        training.run(wanted)
+    assert not wanted.out.exists()
 
 
 KILLED = """
