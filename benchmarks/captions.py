@@ -260,8 +260,7 @@ def _with_noise(stock: Any) -> Any:
         if hasattr(module, "position_ids"):
             module.position_ids.copy_(torch.arange(module.position_ids.shape[-1])[None])
         if hasattr(module, "inv_freq"):
-            frequencies, _ = module.rope_init_fn(module.config, "cpu")
-            module.inv_freq.copy_(frequencies)
+            module.inv_freq.copy_(type(module)(module.config).inv_freq)
     stock.language_model.tie_weights()
     return stock
 
