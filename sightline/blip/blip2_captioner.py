@@ -121,4 +121,6 @@ class Blip2Captioner(Blip2):
         """Made at the first caption: transformers takes a second to import, which a search need not wait."""
         from sightline.blip.itg_generation import ItgLanguageModel
 
-        return ItgLanguageModel(self.network, self.itg_head).eval()
+        made = ItgLanguageModel(self.network, self.itg_head)
+        made.train(False)
+        return made

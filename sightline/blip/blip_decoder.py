@@ -50,47 +50,39 @@ class TextDecoder:
         _place_positions(self.model, device)
 
     def write(
-        self, states_BFH: Tensor, seen_BF: Tensor, prompt: Sequence[int], n: int, sampling: Sampling
+        self, states_BFH: Tensor, prompt: Sequence[int], n: int, sampling: Sampling
     ) -> list[list[Draft]]:
         """``n`` texts for each row, after [DEC] and the ids of ``prompt``, which are not given back.
 
-        ``seen_BF``: 1 where a state is to be looked at.
+        All F states are looked at: transformers 5.23 leaves the mask of the states aside.
         """
         start = torch.tensor([[self._config.bos_token_id, *prompt]], device=self._device)
         inputs = {
             "input_ids": start.expand(len(states_BFH), -1),
             "encoder_hidden_states": states_BFH.to(self._device, self.dtype),
-            "encoder_attention_mask": seen_BF.to(self._device),
         }
         ends, filler = [self._config.sep_token_id], self._config.pad_token_id
         return write(self.model, inputs, n, sampling, ends, filler)
 
     @torch.inference_mode()
-    def log_likelihoods(
-        self, states_BFH: Tensor, seen_BF: Tensor, options: Sequence[Sequence[int]]
-    ) -> Tensor:
-        """``[B,O]`` fp32: of each option's ids and [SEP], after [DEC] (salesforce/BLIP ``models/blip_vqa.py``
-        ``rank_answer``, which sums the decoder's loss in the same way)."""
-        ends = [self._config.bos_token_id], [self._config.sep_token_id]
-        ids_OL, valid_OL = pad([[*ends[0], *one, *ends[1]] for one in options], self._config.pad_token_id)
-        ids_OL, valid_OL = ids_OL.to(self._device), valid_OL.to(self._device)
-        rows = [
-            self._summed(ids_OL, valid_OL, states_FH.to(self._device, self.dtype), seen_F.to(self._device))
-            for states_FH, seen_F in zip(states_BFH, seen_BF, strict=True)
-        ]
-        return torch.stack(rows)
+    def log_likelihoods(self, states_BFH: Tensor, options: Sequence[Sequence[int]]) -> Tensor:
+        """``[B,O]`` fp32: of each option's ids and [SEP], after [DEC].
 
-    def _summed(self, ids_OL: Tensor, valid_OL: Tensor, states_FH: Tensor, seen_F: Tensor) -> Tensor:
-        """``[O]``: the options as answers about one image."""
-        options = len(ids_OL)
+        As the reference ranks answers (salesforce/BLIP ``models/blip_vqa.py`` ``rank_answer``, which sums the
+        decoder's loss), here for all options and not only those with the likeliest first tokens.
+        """
+        first, last = self._config.bos_token_id, self._config.sep_token_id
+        ids_OL, valid_OL = pad(
+            [[first, *one, last] for one in options], self._config.pad_token_id, self._device
+        )
+        states_BFH = states_BFH.to(self._device, self.dtype)
+        rows = states_BFH.repeat_interleave(len(options), dim=0)
+        ids_RL, valid_RL = (one.repeat(len(states_BFH), 1) for one in (ids_OL, valid_OL))
         logits = self.model(
-            input_ids=ids_OL[:, :-1],
-            attention_mask=valid_OL[:, :-1],
-            encoder_hidden_states=states_FH.expand(options, -1, -1),
-            encoder_attention_mask=seen_F.expand(options, -1),
+            input_ids=ids_RL[:, :-1], attention_mask=valid_RL[:, :-1], encoder_hidden_states=rows
         ).logits
-        said = F.log_softmax(logits.float(), dim=-1).gather(2, ids_OL[:, 1:, None])[:, :, 0]
-        return said.masked_fill(valid_OL[:, 1:] == 0, 0.0).sum(dim=1)
+        said = F.log_softmax(logits.float(), dim=-1).gather(2, ids_RL[:, 1:, None])[:, :, 0]
+        return said.masked_fill(valid_RL[:, 1:] == 0, 0.0).sum(dim=1).view(len(states_BFH), -1)
 
 
 class QuestionEncoder:
@@ -110,13 +102,10 @@ class QuestionEncoder:
         _place_positions(self.model, device)
 
     @torch.inference_mode()
-    def __call__(self, ids_BL: Tensor, valid_BL: Tensor, patches_BPV: Tensor) -> Tensor:
-        """States of the question ``[B,L,H]``."""
+    def __call__(self, ids_BL: Tensor, patches_BPV: Tensor) -> Tensor:
+        """States ``[B,L,H]`` of questions of one length."""
         states: Tensor = self.model(
-            input_ids=ids_BL,
-            attention_mask=valid_BL,
-            encoder_hidden_states=patches_BPV.to(self._device, self.dtype),
-            encoder_attention_mask=torch.ones(patches_BPV.shape[:2], device=self._device),
+            input_ids=ids_BL, encoder_hidden_states=patches_BPV.to(self._device, self.dtype)
         ).last_hidden_state
         return states
 

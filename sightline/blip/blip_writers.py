@@ -7,7 +7,7 @@ Shapes: B images · P patches · V vision width · K pairs · O options · L tok
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -95,8 +95,7 @@ class BlipCaptioner(BlipWriter):
         """
         before = f"{prompt.strip()} " if prompt and prompt.strip() else ""
         ids = self._words(PROMPT if prompt is None else prompt)
-        seen = torch.ones(features.shape[:2], dtype=torch.int64)
-        drafts = self.decoder.write(features, seen, ids, n, sampling)
+        drafts = self.decoder.write(features, ids, n, sampling)
         return [
             [Caption(before + self.tokenizer.decode(one.ids), one.log_probability) for one in image]
             for image in drafts
@@ -130,28 +129,39 @@ class BlipAnswerer(BlipWriter):
 
     def answer(self, features: Tensor, prompts: Sequence[str], sampling: Sampling) -> list[Answer]:
         """One answer for each of the ``[K,P,V]``, to 1 or K questions."""
-        states, seen = self._read(features, prompts)
-        drafts = self.decoder.write(states, seen, [], 1, sampling)
-        return [
-            Answer(self.tokenizer.decode(one.ids), min(1.0, math.exp(one.log_probability)))
-            for (one,) in drafts
-        ]
+        found: dict[int, Answer] = {}
+        for rows, states in self._read(features, prompts):
+            drafts = self.decoder.write(states, [], 1, sampling)
+            for row, (one,) in zip(rows, drafts, strict=True):
+                probability = min(1.0, math.exp(one.log_probability))
+                found[row] = Answer(self.tokenizer.decode(one.ids), probability)
+        return [found[row] for row in range(len(features))]
 
     def log_likelihoods(self, features: Tensor, prompts: Sequence[str], options: Sequence[str]) -> Tensor:
         """``[K,O]`` fp32: log-probability of each option as the whole answer, its end included, in nats."""
         if not options:
             raise InputError("No option was given; name at least two.")
-        states, seen = self._read(features, prompts)
-        return self.decoder.log_likelihoods(states, seen, [self._words(one) for one in options])
+        ids = [self._words(one) for one in options]
+        found = torch.empty(len(features), len(options), device=self.device)
+        for rows, states in self._read(features, prompts):
+            found[rows] = self.decoder.log_likelihoods(states, ids)
+        return found
 
-    def _read(self, features: Tensor, prompts: Sequence[str]) -> tuple[Tensor, Tensor]:
-        """States of the questions ``[K,L,H]`` and 0/1 ``[K,L]`` where they are real."""
+    def _read(self, features: Tensor, prompts: Sequence[str]) -> Iterator[tuple[list[int], Tensor]]:
+        """States of the questions ``[·,L,H]`` with the rows that they are of, one length after the other.
+
+        Nothing is padded: the decoder would look at the states of padding too.
+        """
         if len(prompts) not in (1, len(features)):
             raise InputError(f"Give 1 question, or {len(features)} for the images; not {len(prompts)}.")
         if any(not prompt.strip() for prompt in prompts):
             raise InputError("The question is empty; say in words what is asked about the picture.")
-        ids, valid = self.tokenizer.batch(prompts, self.device)
-        ids[:, 0] = self.config.text_config.enc_token_id  # our own tensor
+        read = [[self.config.text_config.enc_token_id, *self.tokenizer.ids(one)[1:]] for one in prompts]
         if len(prompts) == 1:
-            ids, valid = ids.expand(len(features), -1), valid.expand(len(features), -1)
-        return self.encoder(ids, valid, features), valid
+            read = read * len(features)
+        by_length: dict[int, list[int]] = {}
+        for row, ids in enumerate(read):
+            by_length.setdefault(len(ids), []).append(row)
+        for rows in by_length.values():
+            ids_BL = torch.tensor([read[row] for row in rows], device=self.device)
+            yield rows, self.encoder(ids_BL, features[rows])

@@ -88,7 +88,7 @@ def write(
     return [sorted(one, key=lambda draft: -draft.log_probability) if draws else one for one in each]
 
 
-class Nucleus(LogitsProcessor):  # type: ignore[misc]
+class Nucleus(LogitsProcessor):
     """Draws the next token of each row from the nucleus (Holtzman et al., arXiv 1904.09751), and leaves the
     search no choice but that token.
 
@@ -106,7 +106,8 @@ class Nucleus(LogitsProcessor):  # type: ignore[misc]
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         """``[R,V]`` scores to the same shape: 0 at what was drawn, minus infinity elsewhere."""
         step = input_ids.shape[1] - self._start
-        sums_RV = self._warpers(input_ids, scores).double().softmax(dim=1).cumsum(dim=1)
+        kept_RV: Tensor = self._warpers(input_ids, scores)  # type: ignore[arg-type]
+        sums_RV = kept_RV.double().softmax(dim=1).cumsum(dim=1)
         chances_R = self._chances_nS[:, step].repeat(len(scores) // len(self._chances_nS)).to(sums_RV.device)
         drawn_R1 = torch.searchsorted(sums_RV, (chances_R * sums_RV[:, -1])[:, None], right=True)
         return torch.full_like(scores, float("-inf")).scatter(1, drawn_R1, 0.0)

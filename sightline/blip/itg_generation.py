@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 from transformers import GenerationMixin, PreTrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import CausalLMOutput
@@ -22,7 +22,7 @@ from sightline.blip.network import Blip2Network
 from sightline.blip.qformer import QFormerLayer
 
 
-class ItgConfig(PreTrainedConfig):  # type: ignore[misc]
+class ItgConfig(PreTrainedConfig):  # type: ignore[no-untyped-call]
     """What the library asks of a configuration."""
 
     model_type = "sightline_itg"
@@ -31,7 +31,7 @@ class ItgConfig(PreTrainedConfig):  # type: ignore[misc]
     use_cache: bool = False
 
 
-class ItgLanguageModel(PreTrainedModel, GenerationMixin):  # type: ignore[misc]
+class ItgLanguageModel(PreTrainedModel, GenerationMixin):  # type: ignore[no-untyped-call]
     """Next-word logits from the words so far and the queries' keys and values."""
 
     config_class = ItgConfig
@@ -45,7 +45,9 @@ class ItgLanguageModel(PreTrainedModel, GenerationMixin):  # type: ignore[misc]
         """Logits ``[X,1,W]`` of the word after ``[X,L]``; ``seen`` is `seen_queries` of each row."""
         return CausalLMOutput(logits=word_logits(self.network, self.head, input_ids, seen, last=True))
 
-    def prepare_inputs_for_generation(self, input_ids: Tensor, seen: Tensor, **_: Any) -> dict[str, Tensor]:
+    def prepare_inputs_for_generation(  # type: ignore[override]
+        self, input_ids: Tensor, seen: Tensor, **_: Any
+    ) -> dict[str, Tensor]:
         """The library's own would cut the words to those that a cache lacks; there is none."""
         return {"input_ids": input_ids, "seen": seen}
 
@@ -81,13 +83,13 @@ def _attend(layer: QFormerLayer, words_XLH: Tensor, seen_X2QH: Tensor, mask: Ten
     attended = layer.attention.attention
     keys = torch.cat([seen_X2QH[:, 0], attended.key(words_XLH)], dim=1)
     values = torch.cat([seen_X2QH[:, 1], attended.value(words_XLH)], dim=1)
-    parts = [
+    query, key, value = (
         one.unflatten(2, (attended.heads, -1)).transpose(1, 2)
         for one in (attended.query(words_XLH), keys, values)
-    ]
-    out = F.scaled_dot_product_attention(*parts, attn_mask=mask)
+    )
+    out = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
     return layer.attention.output(out.transpose(1, 2).flatten(2), words_XLH)  # type: ignore[no-any-return]
 
 
 def _layers(network: Blip2Network) -> list[QFormerLayer]:
-    return [cast(QFormerLayer, one) for one in cast(nn.ModuleList, network.qformer.encoder.layer)]
+    return [cast(QFormerLayer, one) for one in network.qformer.encoder.layer]

@@ -45,14 +45,14 @@ def load_language_model(
     empty = empty_language_model(kind, text_config)
     taken = matched(empty, tensors, prefix=PREFIX, tied=dict(empty.all_tied_weights_keys))
     shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         model = kind.from_pretrained(
             None, config=text_config, state_dict=_slices(taken), dtype=dtype, device_map=device_map
         )
     finally:
         if shown:
-            logging.enable_progress_bar()
+            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
     if device_map is None:
         model.to(device)
     return model.eval().requires_grad_(False)
@@ -96,7 +96,9 @@ def empty_language_model(kind: Any, text_config: Any) -> Any:
 
 def _slices(taken: Mapping[str, TensorEntry]) -> dict[str, Any]:
     """Tensors that are read when they are placed, so that never two copies of all are held."""
-    files = {path: safe_open(path, framework="pt") for path in {one.path for one in taken.values()}}
+    files: dict[Path, Any] = {
+        path: safe_open(path, framework="pt") for path in {one.path for one in taken.values()}
+    }
     return {name: files[one.path].get_slice(one.name) for name, one in taken.items()}
 
 

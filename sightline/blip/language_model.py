@@ -19,7 +19,7 @@ from sightline.blip.config_language import WriterConfig
 from sightline.blip.generation import Draft, write
 from sightline.blip.headers import TensorEntry
 from sightline.blip.language_loading import load_language_model
-from sightline.blip.language_tokenizer import load_language_tokenizer
+from sightline.blip.language_tokenizer import LanguageTokenizer, load_language_tokenizer
 from sightline.blip.sampling import Sampling
 from sightline.blip.tokenizer import pad
 
@@ -28,20 +28,13 @@ class LanguageModel:
     """One language model on one device, or spread over several."""
 
     def __init__(
-        self,
-        folder: Path,
-        config: WriterConfig,
-        tensors: Mapping[str, TensorEntry],
-        dtype: torch.dtype,
-        device: torch.device,
-        device_map: str | None = None,
+        self, model: Any, tokenizer: LanguageTokenizer, config: WriterConfig, dtype: torch.dtype
     ) -> None:
-        self.model = load_language_model(folder, config, tensors, dtype, device, device_map)
-        self.dtype = dtype
-        self.device = device
+        """``model``: transformers' own, in ``dtype``, where it stands; `load_language` reads one."""
+        self.model, self.tokenizer, self.dtype = model, tokenizer, dtype
+        self._words = model.get_input_embeddings()
+        self.device: torch.device = self._words.weight.device
         self.decoder_only = config.decoder_only
-        self._words = self.model.get_input_embeddings()
-        self.tokenizer = load_language_tokenizer(folder, rows=self._words.num_embeddings)
         self.ends = _ids(config.text_config.get("eos_token_id", self.model.config.eos_token_id))
         self.pad = _ids(self.model.config.pad_token_id or 0)[0]
         image = config.image_token_index
@@ -122,6 +115,21 @@ class LanguageModel:
         places = text_BL.new_full(image.shape[:2], self._image)
         ids = torch.cat([places, text_BL], dim=1)
         return {"inputs_embeds": embeds_BSW, "attention_mask": seen_BS, "input_ids": ids}
+
+
+def load_language(
+    folder: Path,
+    config: WriterConfig,
+    tensors: Mapping[str, TensorEntry],
+    dtype: torch.dtype,
+    device: torch.device,
+    device_map: str | None = None,
+) -> LanguageModel:
+    """A checkpoint's language model and its tokenizer; arguments and errors as `load_language_model` and
+    `load_language_tokenizer`."""
+    model = load_language_model(folder, config, tensors, dtype, device, device_map)
+    tokenizer = load_language_tokenizer(folder, rows=model.get_input_embeddings().num_embeddings)
+    return LanguageModel(model, tokenizer, config, dtype)
 
 
 def _said(logits_RTV: Tensor, ids_RT: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from sightline.blip.config_language import WriterConfig
 from sightline.blip.generation import Draft, check_count
-from sightline.blip.language_model import LanguageModel
+from sightline.blip.language_model import load_language
 from sightline.blip.precision import writer_dtype
 from sightline.blip.retrieval import SeeingCheckpoint
 from sightline.blip.sampling import Answer, Caption, Sampling
@@ -60,7 +60,7 @@ class LanguageWriter(SeeingCheckpoint, ABC):
         super().__init__(folder, config.vision_config, device, dtype, fingerprint)
         self.config = config
         kind = writer_dtype(dtype, self.device)
-        self.language = LanguageModel(folder, config, self.tensors, kind, self.device, device_map)
+        self.language = load_language(folder, config, self.tensors, kind, self.device, device_map)
 
     @property
     @abstractmethod

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from string import ascii_lowercase, digits
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
@@ -72,9 +73,8 @@ def opt_words() -> Words:
 def t5_words() -> Words:
     """As T5's: pieces with scores, "</s>" behind; the special pieces stand in the vocabulary themselves."""
     pieces = ["▁", *sorted({f"▁{word}" for one in SENTENCES for word in one.split()})]
-    letters = sorted(
-        {letter for one in SENTENCES for letter in one if letter != " "} | set("<>/_[]0123456789")
-    )
+    seen = {letter for one in SENTENCES for letter in one if letter != " "}
+    letters = sorted(seen | set(f"<>/_[]{digits}{ascii_lowercase}"))
     extra = [f"<extra_id_{number}>" for number in reversed(range(3))]
     special = ["<pad>", "</s>", "<unk>"]
     scores = {**dict.fromkeys(special, 0.0), **dict.fromkeys(pieces, -4.0), **dict.fromkeys(letters, -6.0)}

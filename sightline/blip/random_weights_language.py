@@ -142,6 +142,8 @@ def _text(language: LanguageKind, words: Words) -> dict[str, Any]:
 
 def _save(folder: Path, model: Any, words: Words, seed: int, processor: str) -> None:
     randomise(model, seed)
+    # Loud enough that another image gives other words.
+    model.language_projection.weight.data.mul_(4.0)
     model.save_pretrained(folder)
     words.save(folder)
     image = {

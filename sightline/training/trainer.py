@@ -13,6 +13,7 @@ from typing import Any
 
 from sightline.blip.blip2 import Blip2
 from sightline.blip.checkpoint import resolve
+from sightline.blip.config import read_config
 from sightline.blip.tokenizer import load_tokenizer
 from sightline.errors import ConflictError, InputError
 from sightline.evaluation.data import DataProblem, Picture
@@ -48,6 +49,7 @@ def run_training(config: TrainConfig, on_progress: OnProgress | None = None) -> 
     accelerator = _accelerator(config)
     progress = on_progress if accelerator.is_main_process else None
     source = resolve(config.model, config.revision, config.cache_dir)
+    read_config(source)  # refuses what is no BLIP-2 before a folder is made
     split = read_split(config)
     config.out.mkdir(parents=True, exist_ok=True)
     return _Trainer(config, accelerator, source, split, progress, begin).run()
