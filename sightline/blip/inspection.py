@@ -103,7 +103,7 @@ def inspect(
     raw, dimensions = read_config_json(folder), family_of(folder).dimensions(folder)
     parts, where = parts_of(folder), torch.device(device or best_device())
     missing, wrong = lacking(parts, found.tensors) if found.tensors else ([], [])
-    facts = tuple(_fact(part, where) for part in parts)
+    facts = tuple(_fact(part, found.tensors, where) for part in parts)
     image_size = _image_size(parts)
     problems = [*found.problems, *_about(missing), *wrong, *_other_problems(folder, image_size)]
     architecture = _architecture(raw)
@@ -160,8 +160,8 @@ def _image_size(parts: list[Part]) -> int:
     return int(round(cells**0.5) * shapes["embeddings.patch_embedding.weight"][-1])
 
 
-def _fact(part: Part, device: torch.device) -> PartFact:
-    count = part.parameters
+def _fact(part: Part, tensors: dict[str, TensorEntry], device: torch.device) -> PartFact:
+    count = part.parameters(tensors)
     if part.name == VISION:
         dtype = vision_dtype(None, device, part.module.state_dict()["post_layernorm.weight"].shape[0])
     else:

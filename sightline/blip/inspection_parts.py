@@ -49,10 +49,11 @@ class Part:
             same = (self.tied[name],) if name in self.tied else ()
             yield tuple(self._in_file(one) for one in (name, *same)), value
 
-    @property
-    def parameters(self) -> int:
-        """How many numbers it holds; what is tied counts once."""
-        return sum(one.numel() for one in self.module.parameters())
+    def parameters(self, tensors: Mapping[str, TensorEntry]) -> int:
+        """How many numbers it holds; what is tied counts once, unless the files have both (FlanT5's head)."""
+        tied = sum(value.numel() for names, value in self.needed() if len(names) > 1 and names[0] in tensors)
+        alone = sum(value.numel() for names, value in self.needed() if len(names) == 1)
+        return alone + tied
 
     def _in_file(self, name: str) -> str:
         for ours, theirs in self.renamed.items():
