@@ -62,8 +62,10 @@ class Features:
         self.refused: Refusals = {}
 
     def of(self, images: Sequence[Image]) -> tuple[list[Image], Tensor]:
-        """The images that can be seen, in their order, and their features ``[n,F,W]`` in fp32 on the writer's
-        device."""
+        """The images that can be seen, in their order, and their features ``[n,F,W]``.
+
+        In fp32, on the writer's device.
+        """
         import torch
 
         found: dict[int, Tensor] = {}
