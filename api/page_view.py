@@ -165,7 +165,8 @@ def tile_of_hit(hit: SearchHit, collection: str, root: str, shown: bool) -> Tile
 def tiles_of(response: SearchResponse, query: PageQuery, collection: str, root: str) -> list[Tile]:
     """The first k of either order, in the order asked for; those of the other order only are hidden.
 
-    The switch between the orders needs no second search: the k best by ITC are among the candidates.
+    The switch between the orders needs no second search: the k best by ITC are among the candidates, unless
+    words brought others in the place of the last of them. What words alone brought stands last by ITC.
     """
 
     def itc_rank(hit: SearchHit) -> int:

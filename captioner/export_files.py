@@ -121,8 +121,10 @@ class Parquet:
 
 
 class Shards:
-    """TAR files as WebDataset reads them: of each sample the picture, ``.txt`` with a caption a line, and
-    ``.json``."""
+    """TAR files as WebDataset reads them.
+
+    Of each sample the picture, ``.txt`` with a caption a line, and ``.json``.
+    """
 
     def __init__(
         self, folder: Path, name: str, most_bytes: int = SHARD_BYTES, most_samples: int = SHARD_SAMPLES

@@ -62,8 +62,10 @@ class Features:
         self.refused: Refusals = {}
 
     def of(self, images: Sequence[Image]) -> tuple[list[Image], Tensor]:
-        """The images that can be seen, in their order, and their features ``[n,F,W]`` in fp32 on the writer's
-        device."""
+        """The images that can be seen, in their order, and their features ``[n,F,W]``.
+
+        In fp32, on the writer's device.
+        """
         import torch
 
         found: dict[int, Tensor] = {}
@@ -162,16 +164,19 @@ class Features:
             rows = [row for row, is_sound in enumerate(sound) if is_sound]
             if rows:
                 keys = [some.images[row].key for row in rows]
-                self._keep(keys, features_nFW[rows])
-                yield keys, features_nFW[rows]
+                yield keys, self._kept(keys, features_nFW[rows])
 
-    def _keep(self, keys: Sequence[int], features_nFW: Tensor) -> None:
+    def _kept(self, keys: Sequence[int], features_nFW: Tensor) -> Tensor:
+        """Keep them; they come back as they will be read: a later job writes the same from them."""
         form = self._form()
         if form.codec == NO_PATCHES or self._identity.fingerprint == self._collection.fingerprint:
-            return
+            return features_nFW
         for row, key in enumerate(keys):
             if key not in self._placed:
                 self._fresh.append((key, form.pack(features_nFW[row : row + 1])))
+        packed = form.pack(features_nFW)
+        assert packed.patches is not None  # the form keeps some
+        return _whole(form.unpack(packed.patches, packed.scales, self._writer.device))
 
     def _form(self) -> PatchFormat:
         """Query outputs are small and kept in fp16; patches as those of the collection, but in int8 where

@@ -10,6 +10,7 @@ from sightline.blip.model_batch import ModelBatch
 from sightline.captioner.features import Features
 from sightline.errors import CheckpointError, ModelMismatchError, UnavailableError
 from sightline.faultpoint import faultpoint
+from sightline.store.values import printable
 
 if TYPE_CHECKING:
     from sightline.blip.protocols import Captioner
@@ -88,9 +89,13 @@ def drawn(captioner: Captioner, writing: Writing) -> Sampling:
 
 
 def distinct(captions: Sequence[Caption]) -> list[Caption]:
-    """Each text once, with its first log-probability; without those that say nothing."""
+    """Each text once, with its first log-probability; without those that say nothing.
+
+    What no database stores stands in them as an escape: a model of bytes may write any.
+    """
     first: dict[str, Caption] = {}
     for caption in captions:
-        if caption.text.strip():
-            first.setdefault(caption.text, caption)
+        text = printable(caption.text)
+        if text.strip():
+            first.setdefault(text, replace(caption, text=text))
     return list(first.values())

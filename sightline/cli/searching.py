@@ -25,7 +25,7 @@ def search(
     collection: CollectionName,
     limit: Annotated[int, typer.Option("-k", "--limit", min=1, help="How many hits.")] = 10,
     offset: Annotated[int, typer.Option(min=0, help="Hits to pass over.")] = 0,
-    candidates: Annotated[int, typer.Option(min=1, help="How many ITC candidates ITM judges.")] = 100,
+    candidates: Annotated[int, typer.Option(min=1, help="How many candidates ITM judges.")] = 100,
     rerank: Annotated[bool, typer.Option("--rerank/--no-rerank", help="Judge the candidates by ITM.")] = True,
     score: Score = "itm+itc",
     filter: Filter = None,
@@ -38,6 +38,9 @@ def search(
     deadline_ms: Annotated[
         float | None, typer.Option(min=1, help="Leave unjudged what takes longer than this.")
     ] = None,
+    texts: Annotated[
+        bool, typer.Option("--texts/--no-texts", help="Let words of captions bring candidates, too.")
+    ] = True,
     data: Data = None,
     json: Json = False,
 ) -> None:
@@ -50,7 +53,7 @@ def search(
     request = SearchRequest(
         collection=collection, text=text, limit=limit, offset=offset, candidates=candidates, rerank=rerank,
         score=score, filter=None if filter is None else read_filter(filter), min_probability=min_probability,
-        precision=precision, deadline_ms=deadline_ms,
+        precision=precision, deadline_ms=deadline_ms, texts=texts,
     )  # fmt: skip
     with open_installation(load_settings(data)) as services:
         response = services.search.find(request)

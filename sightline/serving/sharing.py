@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sightline.blip.checkpoint import DEMO, TOY, resolve
+from sightline.blip.checkpoint import DEMO, TOY, Role, resolve
 from sightline.blip.fingerprints import ReadDigests
+from sightline.errors import CheckpointError, ModelUnavailableError
 from sightline.serving.digests import RememberedDigests
 
 if TYPE_CHECKING:
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
 
     from sightline.captioner.parts import Identified, Transfer
     from sightline.store.records import Collection
+
+log = logging.getLogger(__name__)
 
 
 class Same:
@@ -34,14 +38,14 @@ class PatchSharing:
         self._known: dict[tuple[str, str], Transfer | None] = {}
 
     def __call__(self, collection: Collection, writer: Identified) -> Transfer | None:
-        """None: the writer has to see the pictures itself.
-
-        Raises:
-            CheckpointError, ModelUnavailableError: one of the checkpoints cannot be read.
-        """
+        """None: the writer has to see the pictures itself; also when a checkpoint cannot be read now."""
         pair = (collection.fingerprint, writer.fingerprint)
         if pair not in self._known:
-            self._known[pair] = self._compared(collection, writer)
+            try:
+                self._known[pair] = self._compared(collection, writer)
+            except (CheckpointError, ModelUnavailableError) as error:
+                log.warning("Image encoders cannot be compared: %s", error)
+                return None
         return self._known[pair]
 
     def _compared(self, collection: Collection, writer: Identified) -> Transfer | None:
@@ -53,6 +57,6 @@ class PatchSharing:
 
         one = resolve(collection.model, collection.revision, self._cache_dir)
         # Of the models that are called demo, the one that captions also answers.
-        role = "captioning" if writer.model == DEMO else "retrieval"
+        role: Role = "captioning" if writer.model == DEMO else "retrieval"
         other = resolve(writer.model, writer.revision, self._cache_dir, role)
         return patch_transfer(one, other, self._digests)

@@ -23,6 +23,7 @@ from sightline.store.sql import (
     keys,
     leases,
     listings,
+    locations,
     loose,
     mending,
     originals,
@@ -143,8 +144,8 @@ class Catalog:
     describe = read(images.describe)
     describe_found = read(images.describe_found)
     kept_images = read(images.kept)
-    locations = read(images.locations)
-    find_live_by_sha = read(images.live_by_sha)
+    find_live_by_sha = read(locations.live_by_sha)
+    locations = read(locations.locations)
     images = read(images.page)
 
     restore_images = write(trash.restore)

@@ -192,6 +192,7 @@ def test_a_trap_works(folder: Folder) -> None:
     assert {"api", "colorsys"} <= set(folder.executed())
 
 
+@pytest.mark.timeout(600)
 def test_no_command_that_answers_imports_from_the_working_folder(folder: Folder) -> None:
     folder.run("migrate")
     found = {name: folder.run(*arguments, "--json") for name, arguments in ANSWERING.items()}

@@ -36,7 +36,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
 
 
 def find(services: Installation, text: str, **more: object) -> dict[str, SearchHit]:
-    request = SearchRequest("pictures", text, limit=25, **more)  # type: ignore[arg-type]
+    request = SearchRequest("pictures", text, **{"limit": 25, **more})  # type: ignore[arg-type]
     return {hit.id: hit for hit in services.search.find(request).results}
 
 
@@ -80,7 +80,7 @@ def test_filters_and_the_trash_hold_for_words_too(filled: Installation) -> None:
     filled.catalog.delete_images(number, ids=[HIDDEN])
     assert HIDDEN not in find(filled, "red Jaspersen", candidates=3)
     filled.catalog.restore_images(number, [HIDDEN])
-    assert find(filled, "red Jaspersen", candidates=3)[HIDDEN].found_by == "text"
+    assert find(filled, "red Jaspersen", candidates=3, limit=3)[HIDDEN].found_by == "text"
 
 
 def test_the_table_says_what_words_brought(filled: Installation, sightline: Run) -> None:

@@ -63,6 +63,13 @@ def follow(connection: Connection, now: float, keys: Sequence[int], known: Known
         update_many(connection, insert(TEXTS), rows)
 
 
+def follow_tasks(connection: Connection, now: float, task_ids: Sequence[int], known: Known) -> None:
+    """The texts of what these new tasks hold."""
+    for chunk in chunks(task_ids):
+        keys = select(ImageRow.key).where(ImageRow.task_id.in_(chunk)).order_by(ImageRow.key)
+        follow(connection, now, list(connection.scalars(keys)), known)
+
+
 def _new(image: Any, now: float, known: Known) -> list[dict[str, Any]]:
     """The rows of an image that has no given text yet."""
     remembered = known.get((image.image_id, image.sha256), ())

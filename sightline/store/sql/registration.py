@@ -11,7 +11,7 @@ from sightline.errors import ConflictError, NotFoundError
 from sightline.store.records import EMBED, Job, Outcome, TaskKind
 from sightline.store.schema import CollectionRow, ImageRow
 from sightline.store.schema_work import JobRow, TaskRow
-from sightline.store.sql.given import Known, follow, known_texts
+from sightline.store.sql.given import follow, follow_tasks, known_texts
 from sightline.store.sql.holders import (
     Holders,
     Rows,
@@ -111,7 +111,7 @@ def register(
         for item in batch
     ]
     update_many(connection, insert(IMAGES), rows)
-    _say(connection, now, tasks, said)
+    follow_tasks(connection, now, tasks, said)
     outcomes = [(item.image_id, _outcome(item.image_id, taken, known)) for item in items]
     owners = {name: None if row is None else row.source for name, row in taken.items()}
     return Registered(len(known), tasks, outcomes, owners)
@@ -192,13 +192,6 @@ def _update_in_place(
         follow(connection, now, [change["the_key"] for change in changes])
         bump_version(connection, collection_id)
     return refreshed
-
-
-def _say(connection: Connection, now: float, task_ids: Sequence[int], said: Known) -> None:
-    """The texts of what these new tasks hold."""
-    for chunk in chunks(task_ids):
-        keys = select(ImageRow.key).where(ImageRow.task_id.in_(chunk)).order_by(ImageRow.key)
-        follow(connection, now, list(connection.scalars(keys)), said)
 
 
 def _inherit(item: Registration, row: Row[Any] | None, sources: Mapping[str, int]) -> dict[str, Any]:
