@@ -28,6 +28,7 @@ from sightline.api.sending import FileThreads
 from sightline.api.sessions import COOKIE, session_of
 from sightline.api.settings import ApiSettings
 from sightline.api.throttle import needs_model
+from sightline.api.writers import answers_here
 from sightline.errors import FilterError, NotFoundError, SightlineError
 from sightline.records import SearchRequest, SearchResponse
 from sightline.store.access import proof_of
@@ -74,6 +75,7 @@ def _page(request: Request, here: Everything) -> Response:
         status, view = look(here, query, picker=not part)
     context = {"view": view, "query": view.query, "root": root, "sizes": SIZES, "settings": settings}
     context |= {"writes": access.may("write"), "signed_in": access.controlled and COOKIE in request.cookies}
+    context["asks"] = view.collection is not None and answers_here(here.parts, view.collection)
     context["candidate_choices"] = [n for n in CANDIDATES if n <= settings.max_candidates]
     return render(request, "results.html" if part else "page.html", context, status)
 
