@@ -98,7 +98,7 @@ def framed(rng: Random, question: Question, plain: float = 0.0) -> str:
         options = rng.choice(_OPTIONS).format(
             options=rng.choice((", ", " or ", "; ")).join(_options(rng, question))
         )
-    after = _AFTER
+    after: Sequence[str] = _AFTER
     if question.topic in ("there", "match") and rng.random() < 0.4:
         after = _AFTER_YES_NO
     elif question.topic == "count" and rng.random() < 0.3:
