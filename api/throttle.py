@@ -124,8 +124,9 @@ def kind_of(scope: Scope) -> str:
 
 
 def needs_model(scope: Scope) -> bool:
-    """Whether this request may wait for a model: a search, a rerank, a question, captions, or the page with a
-    query.
+    """Whether this request may wait for a model.
+
+    A search, a rerank, a question, captions, or the page with a query.
     """
     path = path_of(scope)
     if path == "/":

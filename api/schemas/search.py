@@ -76,8 +76,9 @@ class SearchBody(SearchFields):  # type: ignore[misc, valid-type]  # mypy knows 
         return self
 
     def to_request(self, collection: str, matcher: InstructedMatcher | None = None) -> SearchRequest:
-        """The same for one collection, with a matcher that is served; FilterError for a filter on what is not
-        shown.
+        """The same for one collection, with a matcher that is served.
+
+        Raises FilterError: a filter on what is not shown.
         """
         refuse_hidden_fields(self.filter)
         return SearchRequest(collection, **(dict(self) | {"matcher": matcher}))

@@ -31,8 +31,7 @@ class FeatureSource(Protocol):
         ...
 
     def of(self, images: Sequence[Image]) -> tuple[list[Image], Tensor]:
-        """The images that can be seen, in their order, and their features ``[n,F,W]`` on the model's
-        device."""
+        """The images that can be seen, in their order, and their features ``[n,F,W]``."""
         ...
 
 
