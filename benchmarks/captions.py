@@ -206,7 +206,7 @@ class Sides:
         words = LanguageTokenizer(opt_words().tokenizer, rows=geometry.text["vocab_size"])
         config = WriterConfig(VisionConfig(), self._qformer(), geometry.text, 32, None)
         self.language = LanguageModel(self.stock.language_model, words, config, torch.bfloat16)
-        self.language.ends = [-1]  # as many tokens on both sides
+        self.language.ends = [geometry.text["vocab_size"]]  # never said: as many tokens on both sides
         kind = InstructedQueryNetwork if geometry.instructed else QueryNetwork
         self.network = kind(config, self.language.width)
         parts = {
@@ -248,7 +248,11 @@ class Sides:
             given["qformer_input_ids"] = prompt
         new = self.geometry.new
         out: Tensor = self.stock.generate(
-            **given, do_sample=False, max_new_tokens=new, eos_token_id=[-1], pad_token_id=0
+            **given,
+            do_sample=False,
+            max_new_tokens=new,
+            eos_token_id=[self.geometry.text["vocab_size"]],
+            pad_token_id=0,
         )
         return out
 
