@@ -134,14 +134,21 @@ class InstructionMaker:
     """Draws what is asked in step ``step`` from (seed, step) alone, so that a resumed run asks the same."""
 
     def __init__(
-        self, scenes: Sequence[Scene], patches: NDArray[np.float16], packer: Packer, recipe: AskingRecipe
+        self,
+        scenes: Sequence[Scene],
+        patches: NDArray[np.float16],
+        packer: Packer,
+        recipe: AskingRecipe,
+        stage: AskingStage,
+        seed: int,
     ) -> None:
-        self.scenes, self.patches, self.packer, self.recipe = scenes, patches, packer, recipe
+        self.scenes, self.patches, self.packer = scenes, patches, packer
+        self.recipe, self.stage, self.seed = recipe, stage, seed
 
     def make(self, step: int) -> tuple[Asked, Asked]:
         """Pictures with questions, and pictures to describe."""
-        recipe, stage = self.recipe, self.recipe.asking
-        rng = Random(f"{recipe.seed} asked {step}")
+        recipe, stage = self.recipe, self.stage
+        rng = Random(f"{self.seed} asked {step}")
         drawn = Drawn(
             recipe.topics if step < stage.hard_from else stage.hard_topics,
             NUMBERS if step < stage.hard_from else stage.hard_numbers,
@@ -190,7 +197,7 @@ def learn(
 
 def train_asking(learner: AnswerLearner, maker: InstructionMaker, state_file: Path) -> AnswerLearner:
     """Train, or continue from the last checkpoint."""
-    stage = maker.recipe.asking
+    stage = maker.stage
     optimisers = [
         *build_optimisers([learner.qformer], stage.lr, stage.weight_decay),
         torch.optim.AdamW(

@@ -74,6 +74,21 @@ class AskingStage:
     wording are most of a caption's loss, and drown what the picture decides."""
 
 
+SETTLING = AskingStage(
+    steps=450,
+    lr=8e-4,
+    plain_later=0.3,
+    frames_from=0,
+    hard_from=0,
+    hard_topics={"colour": 1.5, "count": 4.0, "there": 1.0, "position": 2.0, "match": 4.0},
+    hard_numbers=(2.0, 1.5, 4.0, 6.0),
+    captions_from=0,
+    late_questions=40,
+    order_from=0,
+)
+"""Stage 6: what the stage before leaves short: numbers, whole sentences, captions."""
+
+
 @dataclass(frozen=True)
 class AskingRecipe:
     """The whole run."""
@@ -83,6 +98,7 @@ class AskingRecipe:
     tasks: dict[str, float] = field(default_factory=lambda: dict(TASKS))
     language: LanguageStage = field(default_factory=LanguageStage)
     asking: AskingStage = field(default_factory=AskingStage)
+    settling: AskingStage = SETTLING
     families: int = 3000
     random_scenes: int = 8000
     world_seed: int = 7

@@ -67,8 +67,10 @@ def make(retrieval: Path, out: Path, work: Path, recipe: AskingRecipe) -> None:
     reader = load_tokenizer(retrieval, stage.text_limit, rows=config.qformer_config.vocab_size)
     model = join(retrieval, language, words, recipe)
     learner = AnswerLearner(model)
-    maker = InstructionMaker(pictures.scenes, patches, packer(words, reader, stage), recipe)
-    train_asking(learner, maker, work / "asking.pt")
+    pack = packer(words, reader, stage)
+    for number, (name, part) in enumerate((("asking", recipe.asking), ("answering", recipe.settling))):
+        maker = InstructionMaker(pictures.scenes, patches, pack, recipe, part, recipe.seed + number)
+        train_asking(learner, maker, work / f"{name}.pt")
     if is_first():
         save_asking(out, model, words, retrieval)
         log.info("demo model that answers written to %s", out)
