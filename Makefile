@@ -69,6 +69,8 @@ bench-quality: $(NEEDS)
 
 demo-model: $(NEEDS)
 	$(PY) -m demo.training sightline/data/demo-model --work build/demo-model
+	$(PY) -m torch.distributed.run --standalone --nproc-per-node 2 -m demo.training.make_asking \
+	  sightline/data/demo-model sightline/data/demo-asking --work build/demo-model
 
 lint: $(NEEDS)
 	$(PY) -m ruff check .

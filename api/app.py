@@ -25,7 +25,20 @@ from sightline.api.middleware import BodyLimit, ImagePaths, RequestScope
 from sightline.api.origins import Origins
 from sightline.api.parts import ApiParts
 from sightline.api.room import Room, UploadRoom, spool_early
-from sightline.api.routes import collections, health, images, jobs, keys, page, search, trash
+from sightline.api.routes import (
+    asking,
+    captions,
+    collections,
+    health,
+    images,
+    jobs,
+    keys,
+    page,
+    search,
+    text_page,
+    texts,
+    trash,
+)
 from sightline.api.sending import FileThreads
 from sightline.api.sessions import COOKIE
 from sightline.api.settings import ApiSettings
@@ -90,7 +103,20 @@ def create_app(parts: ApiParts) -> FastAPI:
     app.state.lacking = Lacking(parts.catalog, parts.degraded)
     app.state.metrics = Metrics(parts.catalog, parts.queue_figures, app.state.lacking)
     errors.install(app)
-    for module in (page, search, images, jobs, trash, collections, keys, health):
+    for module in (
+        page,
+        text_page,
+        search,
+        asking,
+        captions,
+        images,
+        texts,
+        jobs,
+        trash,
+        collections,
+        keys,
+        health,
+    ):
         app.include_router(module.router)
     app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
     check_declared(app.routes)
@@ -111,7 +137,7 @@ def _surround(app: FastAPI, settings: ApiSettings, waiting: int) -> None:
         app.add_middleware(
             CORSMiddleware,
             allow_origins=list(settings.cors_origins),
-            allow_methods=["GET", "HEAD", "POST", "PATCH", "DELETE"],
+            allow_methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"],
             allow_headers=["Authorization", "Content-Type", "Range", "X-Request-ID"],
             expose_headers=["Location", "X-Request-ID", "ETag", "Retry-After", "Content-Range"],
         )

@@ -182,6 +182,19 @@ class ModelThreads:
         finally:
             watcher.cancel()
 
+    async def step(self, work: Callable[[], Result], gone: Event, receive: Receive | None = None) -> Result:
+        """As ``run``, for one of several steps that a request is made of; ``gone`` is set when its client
+        hangs up, here with ``receive``, else by whoever sends the answer. Called off, it returns at once, and
+        the thread ends by itself.
+        """
+        client_gone.set(gone)
+        watcher = None if receive is None else asyncio.create_task(_watch(receive, gone))
+        try:
+            return await to_thread.run_sync(work, limiter=self._limiter, abandon_on_cancel=True)
+        finally:
+            if watcher is not None:
+                watcher.cancel()
+
 
 async def _watch(receive: Receive, gone: Event) -> None:
     await until_gone(receive)

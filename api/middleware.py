@@ -27,7 +27,7 @@ from sightline.store.storage import storage_error
 log = logging.getLogger("sightline.http")
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 FORM_OVERHEAD = 1 << 20
-WITH_PICTURES = frozenset({"/v1/rerank"})
+WITH_PICTURES = frozenset({"/v1/rerank", "/v1/captions"})
 """Addresses whose JSON carries pictures."""
 OF_STRANGERS = frozenset({"/session", "/session/end"})
 """Addresses whose bodies are read without a key."""

@@ -11,7 +11,7 @@ from sightline.api.discretion import shown_uri
 from sightline.api.page_query import PageQuery
 from sightline.api.urls import file_url, thumbnail_url
 from sightline.errors import FilterError
-from sightline.records import SearchHit, SearchResponse
+from sightline.records import FoundBy, SearchHit, SearchResponse
 from sightline.store.filters import read_filter
 from sightline.store.records import Collection, Image
 
@@ -32,6 +32,8 @@ class Tile:
     file: str
     rank: int | None = None
     itc_rank: int | None = None
+    found_by: FoundBy = "picture"
+    matched_text: str | None = None
     itc: float | None = None
     itm_logit: float | None = None
     probability: float | None = None
@@ -58,14 +60,16 @@ class Tile:
             return name
         if self.probability is None:
             return f"Rank {self.rank}, not judged by ITM: {name}"
-        return f"Rank {self.rank}, match {percent(self.probability)}, {moved_words(self.moved or 0)}: {name}"
+        how = "found by its words" if self.moved is None else moved_words(self.moved)
+        return f"Rank {self.rank}, match {percent(self.probability)}, {how}: {name}"
 
     @property
     def data(self) -> str:
         """Everything the lightbox shows, as JSON."""
         names = ("id", "caption", "uri", "width", "height", "file", "thumbnail", "rank", "itc_rank", "itc")
         values = {
-            name: getattr(self, name) for name in (*names, "itm_logit", "probability", "score", "moved")
+            name: getattr(self, name)
+            for name in (*names, "itm_logit", "probability", "score", "moved", "found_by", "matched_text")
         }
         return json.dumps(values | {"metadata": dict(self.metadata)}, ensure_ascii=False, default=str)
 
@@ -153,19 +157,25 @@ def tile_of_hit(hit: SearchHit, collection: str, root: str, shown: bool) -> Tile
         probability=hit.match_probability,
         score=hit.score,
         shown=shown,
+        found_by=hit.found_by,
+        matched_text=hit.matched_text,
     )
 
 
 def tiles_of(response: SearchResponse, query: PageQuery, collection: str, root: str) -> list[Tile]:
     """The first k of either order, in the order asked for; those of the other order only are hidden.
 
-    The switch between the orders needs no second search: the k best by ITC are among the candidates.
+    The switch between the orders needs no second search: the k best by ITC are among the candidates, unless
+    words brought others in the place of the last of them. What words alone brought stands last by ITC.
     """
 
-    def rank(hit: SearchHit) -> int:
-        return hit.itc_rank if query.order == "itc" else hit.rank
+    def itc_rank(hit: SearchHit) -> int:
+        return len(response.results) + hit.rank if hit.itc_rank is None else hit.itc_rank
 
-    wanted = [hit for hit in response.results if min(hit.rank, hit.itc_rank) <= query.k]
+    def rank(hit: SearchHit) -> int:
+        return itc_rank(hit) if query.order == "itc" else hit.rank
+
+    wanted = [hit for hit in response.results if min(hit.rank, itc_rank(hit)) <= query.k]
     wanted.sort(key=rank)
     return [tile_of_hit(hit, collection, root, rank(hit) <= query.k) for hit in wanted]
 

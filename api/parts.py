@@ -8,18 +8,23 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from sightline.api.settings import ApiSettings
+    from sightline.captioner.capfilt import CapFilt
+    from sightline.captioner.captioning import Captioning
+    from sightline.captioner.describing import Describing
     from sightline.fetching.client import Fetcher
     from sightline.imaging import Decoded
     from sightline.imaging.limits import Allowance
     from sightline.indexer.building.purging import Purging
     from sightline.indexer.indexer import Indexer
     from sightline.indexer.originals import Originals
+    from sightline.searching.asking import Asking
     from sightline.searching.documents import Documents
     from sightline.searching.search import Search
     from sightline.serving.collections import Collections
     from sightline.serving.queue import QueueFigures
     from sightline.serving.served import ServedModels
     from sightline.serving.warm_up import ModelStatus
+    from sightline.serving.writers import WriterNames
     from sightline.store.blobs import BlobStore
     from sightline.store.catalog import Catalog
     from sightline.store.records import Snapshot
@@ -51,6 +56,14 @@ class ApiParts:
     served: ServedModels
     search: Search
     documents: Documents
+    asking: Asking
+    describing: Describing
+    writer_names: WriterNames
+    """Which model writes where a request names none."""
+    captioning: Captioning
+    capfilt: CapFilt
+    list_written: Callable[[str], object]
+    """Lists the images of a job of the captioner's kinds, by its id."""
     model_status: Callable[[], ModelStatus]
     """Whether the models can answer now; never blocks: asked by /readyz every few seconds."""
     degraded: Callable[[Snapshot], tuple[str, ...]]

@@ -113,8 +113,8 @@ def invalid(pointer: str, detail: str) -> Problem:
     return Problem(422, detail, code="invalid-input", errors=[error])
 
 
-def respond(problem: Problem, path: str, request_id: str | None) -> Response:
-    """The response for a problem at ``path``."""
+def document(problem: Problem, path: str, request_id: str | None) -> dict[str, Any]:
+    """What RFC 9457 says of a problem at ``path``."""
     body: dict[str, Any] = {
         "type": TYPE_PREFIX + problem.code,
         "title": HTTPStatus(problem.status).phrase,
@@ -125,7 +125,12 @@ def respond(problem: Problem, path: str, request_id: str | None) -> Response:
     }
     if problem.errors:
         body["errors"] = problem.errors
-    content = json.dumps(body, ensure_ascii=True)
+    return body
+
+
+def respond(problem: Problem, path: str, request_id: str | None) -> Response:
+    """The response for a problem at ``path``."""
+    content = json.dumps(document(problem, path, request_id), ensure_ascii=True)
     return Response(content, problem.status, problem.headers, MEDIA_TYPE)
 
 

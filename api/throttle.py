@@ -35,7 +35,7 @@ for followers of jobs.
 PAGES = 8
 """Pages without a query that one client may wait for at once: browsers use six connections."""
 FREE = frozenset({"/livez", "/readyz", "/favicon.ico"})
-MODEL = re.compile(r"/v1/(rerank|collections/[^/]+/search)")
+MODEL = re.compile(r"/v1/(rerank|captions|collections/[^/]+/(search|ask))")
 
 
 class Throttle:
@@ -124,7 +124,10 @@ def kind_of(scope: Scope) -> str:
 
 
 def needs_model(scope: Scope) -> bool:
-    """Whether this request may wait for the model: a search, a rerank, or the page with a query."""
+    """Whether this request may wait for a model.
+
+    A search, a rerank, a question, captions, or the page with a query.
+    """
     path = path_of(scope)
     if path == "/":
         access: Access = scope.get("access", STRANGER)

@@ -17,7 +17,7 @@ from typing import Any
 
 from benchmarks.measuring import Section, machine
 
-MODULES = ("rerank", "embed", "pipeline", "serving", "http_overhead", "cache")
+MODULES = ("rerank", "blip", "captions", "embed", "pipeline", "serving", "http_overhead", "cache")
 OUT = Path("build/bench.json")
 
 

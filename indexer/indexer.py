@@ -36,7 +36,7 @@ from sightline.indexer.registration import Registrar
 from sightline.indexer.resuming import INTERNAL, MISTAKE, is_mistake, listing_lease
 from sightline.indexer.roots import OUTSIDE, Roots
 from sightline.indexer.sources.listing import address_of
-from sightline.indexer.tasks import Outcome, TaskRunner
+from sightline.indexer.tasks import Handler, Outcome, TaskRunner
 from sightline.indexer.troubles import Waiting
 from sightline.indexer.uploads import Upload, UploadLine, upload_problem
 from sightline.store.blobs import sha256_of
@@ -56,10 +56,12 @@ PENDING_PAGE = 100
 class Indexer:
     """Jobs that bring pictures in, and the worker step that embeds them. Thread-safe."""
 
-    def __init__(self, parts: IndexerParts) -> None:
+    def __init__(self, parts: IndexerParts, handlers: Mapping[str, Handler] | None = None) -> None:
+        """``handlers``: of other kinds of tasks than those that embed."""
         self._parts = parts
         self._catalog = parts.catalog
-        self.tasks = TaskRunner(parts.catalog, parts.settings, {EMBED: Embedder(parts)})
+        known: dict[str, Handler] = {EMBED: Embedder(parts), **(handlers or {})}
+        self.tasks = TaskRunner(parts.catalog, parts.settings, known)
 
     # --- sources ----------------------------------------------------------------------------------
 

@@ -137,7 +137,7 @@ class TaskRunner:
 
     def _troubled(self, lease: Lease, sentence: str) -> Outcome:
         """Not the pictures' fault: given back as if nobody had tried, and tried again after a rest."""
-        self._troubles.tell((image.job_id for image in lease.images), sentence)
+        self._troubles.tell([lease.job_id], sentence)
         with suppress(SightlineError):  # else the lease runs out
             self._catalog.release(lease)
         self._troubles.rest()
@@ -154,5 +154,9 @@ class TaskRunner:
 
 
 def _ids(lease: Lease) -> dict[str, object]:
-    job_id = lease.images[0].job_id if lease.images else None
-    return {"task_id": lease.task_id, "job_id": job_id, "attempt": lease.attempt, "images": len(lease.images)}
+    return {
+        "task_id": lease.task_id,
+        "job_id": lease.job_id,
+        "attempt": lease.attempt,
+        "images": len(lease.images),
+    }

@@ -36,6 +36,9 @@ class ImageHits(NamedTuple):
     searched: int
 
 
+NO_HITS: Final = ImageHits(np.empty(0, np.int64), np.empty(0), 0)
+
+
 @dataclass(frozen=True)
 class Part:
     """An opened generation and which of its images may be found (None: all of them)."""
@@ -64,7 +67,7 @@ def search(
     ``vector`` is a unit vector fp32 ``[D]``. With an exact index the answer is exact; an approximate one may
     miss images, but what is found has its exact score.
     """
-    found = ImageHits(np.empty(0, np.int64), np.empty(0), 0)
+    found = NO_HITS
     if generation is not None:
         index, allowed = generation.index, generation.allowed
         (rows,) = index.candidates(vector[None], images, allowed, probes)
@@ -76,6 +79,19 @@ def search(
         wanted = Wanted(images, floor, images * count // max(1, found.searched + count))
         rows = tail.index.best_rows(vector, wanted, tail.allowed)
         found = _joined(found, tail.index, rows, vector, images, count)
+    return found
+
+
+def score_all(generation: Part | None, tails: Iterable[TailPart], vector: Vector) -> ImageHits:
+    """Every allowed image of all parts with its exact score, whatever the kind of index."""
+    found = NO_HITS
+    parts: list[Part | TailPart] = [] if generation is None else [generation]
+    for part in [*parts, *tails]:
+        count = _count(part)
+        images = np.arange(len(part.index.keys)) if part.allowed is None else np.flatnonzero(part.allowed)
+        queries = part.index.queries
+        rows = (images[:, None] * queries + np.arange(queries)).ravel().astype(np.int64)
+        found = _joined(found, part.index, rows, vector, len(found.keys) + count, count)
     return found
 
 

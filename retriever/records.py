@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -16,7 +17,8 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Retrieved:
-    """Candidates by falling ITC score (ties: by key).
+    """Candidates by falling ITC score (ties: by key). ``others``: images that were asked for besides, which
+    are not among the candidates, likewise; they are live and pass the filter.
 
     ``generation`` is the number of the token index that answered (0: everything was scanned), ``images`` how
     many live images could have been found (after the filter). ``degraded``: what this answer had to do
@@ -27,3 +29,4 @@ class Retrieved:
     generation: int
     images: int
     degraded: tuple[str, ...] = ()
+    others: Sequence[Candidate] = ()

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 
 from sightline.errors import InputError, NotFoundError
-from sightline.retriever.max_sim import ImageHits, search
+from sightline.retriever.max_sim import NO_HITS, ImageHits, score_all, search
 from sightline.retriever.opened import OpenedSnapshot, SnapshotOpener
 from sightline.retriever.records import Candidate, Retrieved
 from sightline.retriever.tails import Losses, Tails
@@ -68,10 +68,16 @@ class Retriever:
         self._lock = threading.Lock()
 
     def retrieve(
-        self, collection: str, text_vector: NDArray[np.float32], candidates: int, filter: Filter | None = None
+        self,
+        collection: str,
+        text_vector: NDArray[np.float32],
+        candidates: int,
+        filter: Filter | None = None,
+        besides: Sequence[int] = (),
     ) -> Retrieved:
         """The best ``candidates`` live images that pass ``filter`` for a unit text vector fp32 ``[D]``.
 
+        ``besides``: keys that are scored, too, as far as they are live and pass.
         What is lost or damaged is left out of the answer, which says so. `NotFoundError` without such a
         collection, `InputError` for a vector of another model or fewer than one candidate,
         `UnavailableError` when a GPU is asked for and cannot be had.
@@ -79,12 +85,14 @@ class Retriever:
         if candidates < 1:
             raise InputError(f"At least one candidate must be asked for, not {candidates}.")
         for left in reversed(range(_TRIES)):
-            opened, hits, lost = self._consistent(collection, text_vector, candidates, filter)
+            opened, hits, others, lost = self._consistent(
+                collection, text_vector, candidates, filter, besides
+            )
             # The filter is read after the snapshot: an image replaced in between would be in neither.
             if filter is None or not left or opened.is_at_least(*self._catalog.version(collection)):
                 break
         self._degraded[collection] = opened.version, lost.sentences()
-        return _retrieved(hits, opened, lost.sentences())
+        return _retrieved(hits, others, opened, lost.sentences())
 
     def degraded(self, snapshot: Snapshot) -> tuple[str, ...]:
         """What answers have to do without: as the latest found, else by the names of files. Opens nothing."""
@@ -93,8 +101,8 @@ class Retriever:
         return known or self._opener.missing(snapshot)
 
     def _consistent(
-        self, collection: str, vector: Vector, candidates: int, filter: Filter | None
-    ) -> tuple[OpenedSnapshot, ImageHits, Losses]:
+        self, collection: str, vector: Vector, candidates: int, filter: Filter | None, besides: Sequence[int]
+    ) -> tuple[OpenedSnapshot, ImageHits, ImageHits, Losses]:
         """One search over one snapshot, whose segments the builder may merge and remove meanwhile.
 
         It starts again as long as other files are missing each time: then it is the builder that goes on.
@@ -104,8 +112,8 @@ class Retriever:
             tolerant, lost = misses == _MISSES, Losses()
             try:
                 opened = self._open(collection, tolerant)
-                hits = self._search(opened, vector, candidates, filter, lost, tolerant)
-                return opened, hits, opened.lost | lost
+                hits, others = self._search(opened, vector, candidates, filter, besides, lost, tolerant)
+                return opened, hits, others, opened.lost | lost
             except FileMissingError as error:
                 missing, misses = str(error), misses + 1 if str(error) == missing else 1
                 self._forget(collection)  # the catalog knows better by now
@@ -116,13 +124,20 @@ class Retriever:
         vector: Vector,
         candidates: int,
         filter: Filter | None,
+        besides: Sequence[int],
         lost: Losses,
         tolerant: bool,
-    ) -> ImageHits:
+    ) -> tuple[ImageHits, ImageHits]:
         checked = _checked(vector, opened.joint_dim)
         wanted = None if filter is None else np.sort(self._catalog.filter_keys(opened.collection_id, filter))
         tails = self._tails.parts(opened.segments, wanted, lost, tolerant=tolerant)
-        return search(opened.generation_part(wanted), tails, checked, candidates)
+        hits = search(opened.generation_part(wanted), tails, checked, candidates)
+        also = np.setdiff1d(np.array(besides, np.int64), hits.keys)
+        also = also if wanted is None else np.intersect1d(also, wanted, assume_unique=True)
+        if not len(also):
+            return hits, NO_HITS
+        parts = self._tails.parts(opened.segments, also, lost, tolerant=tolerant)
+        return hits, score_all(opened.generation_part(also), parts, checked)
 
     def _open(self, collection: str, tolerant: bool) -> OpenedSnapshot:
         try:
@@ -170,8 +185,13 @@ def _checked(vector: NDArray[np.float32], dim: int) -> Vector:
     return checked
 
 
-def _retrieved(hits: ImageHits, opened: OpenedSnapshot, degraded: tuple[str, ...]) -> Retrieved:
-    pairs = zip(hits.keys.tolist(), hits.scores.tolist(), strict=True)
-    candidates = [Candidate(key, itc, rank) for rank, (key, itc) in enumerate(pairs, start=1)]
+def _retrieved(
+    hits: ImageHits, others: ImageHits, opened: OpenedSnapshot, degraded: tuple[str, ...]
+) -> Retrieved:
     number = 0 if opened.generation is None else opened.generation.number
-    return Retrieved(candidates, number, hits.searched, degraded)
+    return Retrieved(_candidates(hits), number, hits.searched, degraded, _candidates(others))
+
+
+def _candidates(hits: ImageHits) -> list[Candidate]:
+    pairs = zip(hits.keys.tolist(), hits.scores.tolist(), strict=True)
+    return [Candidate(key, itc, rank) for rank, (key, itc) in enumerate(pairs, start=1)]

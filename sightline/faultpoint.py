@@ -43,6 +43,12 @@ POINTS: Final = frozenset(
         "segment.written",
         "embed.published",
         "task.split",
+        # From an image to texts.
+        "captions.begun",
+        "captions.listed",
+        "captions.written",
+        "features.written",
+        "captions.finished",
         # The builder.
         "sweep.expired",
         "fold.built",

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 ScoreName = Literal["itm+itc", "itm", "itc"]
 """What orders reranked candidates: match logit + ITC cosine (as LAVIS), the logit alone, the cosine alone."""
 
+FoundBy = Literal["picture", "text", "both"]
+"""What brought an image into an answer: its picture (ITC), words of its texts, or both."""
+
 Precision = Literal["fast", "exact"]
 """``fast``: scores in the precision that the model was loaded to match in. ``exact``: float32."""
 
@@ -36,6 +39,19 @@ class Doc:
     """One sentence on a field, for whoever fills it in."""
 
     text: str
+
+
+@dataclass(frozen=True)
+class InstructedMatcher:
+    """A model that answers yes or no puts candidates in order, instead of the collection's own ITM.
+
+    ``instruction``: a question that yes or no answers; None: whether the image shows the search's text.
+    ``model`` None: the one that answers questions about the collection.
+    """
+
+    instruction: str | None = None
+    model: str | None = None
+    revision: str | None = None
 
 
 @dataclass(frozen=True)
@@ -52,7 +68,7 @@ class SearchRequest:
     text: Annotated[str, Doc("What the pictures should show.")]
     limit: Annotated[int, Ge(1), Doc("How many hits.")] = 10
     offset: Annotated[int, Ge(0), Le(MAX_CANDIDATES), Doc("Hits to pass over.")] = 0
-    candidates: Annotated[int, Ge(1), Le(MAX_CANDIDATES), Doc("How many ITC candidates ITM scores.")] = 100
+    candidates: Annotated[int, Ge(1), Le(MAX_CANDIDATES), Doc("How many candidates ITM scores.")] = 100
     rerank: Annotated[bool, Doc("Whether ITM scores the candidates; else they stay in ITC order.")] = True
     score: Annotated[ScoreName, Doc("What orders the candidates that ITM scored.")] = "itm+itc"
     filter: Annotated[
@@ -65,6 +81,12 @@ class SearchRequest:
     deadline_ms: Annotated[
         float | None, Gt(0), Doc("What ITM could not score by then keeps its ITC order below the rest.")
     ] = None
+    matcher: Annotated[
+        InstructedMatcher | None, Doc("A model that answers yes or no, to order the candidates by.")
+    ] = None
+    texts: Annotated[
+        bool, Doc("Whether words of captions bring candidates, too; without rerank they never do.")
+    ] = True
 
 
 def parameters(record: type) -> dict[str, tuple[Any, tuple[Any, ...]]]:
@@ -95,10 +117,13 @@ def _bounds() -> list[tuple[str, Any]]:
 
 @dataclass(frozen=True)
 class SearchHit:
-    """One image of the answer. Ranks count from 1: ``rank`` in this answer's order, ``itc_rank`` in ITC's.
+    """One image of the answer. Ranks count from 1: ``rank`` in this answer's order, ``itc_rank`` in ITC's
+    (None: words alone brought it; ``itc`` is its score all the same).
 
     ``itm_logit`` and ``match_probability`` are None where ITM did not score (no rerank, or beyond
-    ``candidates``). ``width`` and ``height`` are pixels of the upright picture.
+    ``candidates``). With a ``matcher`` they are None, ``score`` is the log-odds of yes against no, and
+    ``instruction_probability`` that of yes. ``width`` and ``height`` are pixels of the upright picture.
+    ``matched_text``: the text whose words brought it (None where none did).
     """
 
     id: str
@@ -106,7 +131,7 @@ class SearchHit:
     rank: int
     score: float
     itc: float
-    itc_rank: int
+    itc_rank: int | None
     itm_logit: float | None
     match_probability: float | None
     caption: str | None
@@ -115,6 +140,9 @@ class SearchHit:
     sha256: str
     width: int
     height: int
+    found_by: FoundBy = "picture"
+    matched_text: str | None = None
+    instruction_probability: float | None = None
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from sightline.fetching.settings import FetchSettings
 from sightline.imaging.limits import Limits
 from sightline.indexer.settings import RELEASED_SECONDS, BrokerSettings, BuilderSettings, IndexerSettings
 from sightline.retriever.settings import RetrieverSettings
-from sightline.serving.settings import ModelSettings, ServingSettings
+from sightline.serving.settings import AnswererSettings, CaptionerSettings, ModelSettings, ServingSettings
 from sightline.store.settings import DatabaseSettings
 
 PREFIX = "SIGHTLINE_"
@@ -92,6 +92,8 @@ class Settings(BaseSettings):
     """
     database: DatabaseSettings = Field(default_factory=DatabaseSettings)
     model: ModelSettings = Field(default_factory=ModelSettings)
+    captioner: CaptionerSettings = Field(default_factory=CaptionerSettings)
+    answerer: AnswererSettings = Field(default_factory=AnswererSettings)
     imaging: Limits = Field(default_factory=Limits)
     decoding: DecodingSettings = Field(default_factory=DecodingSettings)
     fetch: FetchSettings = Field(default_factory=FetchSettings)

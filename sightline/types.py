@@ -30,5 +30,7 @@ INT8: Final = "int8"
 LATENT: Final = "latent"
 """The level; segments name the fitted codec by its id instead, ``latent-…``."""
 
+OnRemark = Callable[[str], None]
+"""Told a sentence that whoever waits should read."""
 OnProgress = Callable[[str, int, int], None]
 """Told what is being done, how much of it is done, and how much there is."""

@@ -1,8 +1,8 @@
 """The one composition root: from settings to an installation's parts. Every part is made on first use, once.
 
 So ``sightline collections`` opens a catalog and nothing else, and a test hands in what it wants to decide.
-What all parts stand on is made in `sightline.pillars`, what keeps bytes safe in `sightline.keeping`; this
-module alone knows everybody.
+What all parts stand on is made in `sightline.pillars`, what keeps bytes safe in `sightline.keeping`, what
+answers in `sightline.answering`; this module alone knows everybody.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from sightline.keeping import Keeping
+from sightline.answering import Answering
 from sightline.lazy import is_made, once
 from sightline.pillars import Given
 
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from celery import Celery
 
     from sightline.api.parts import ApiParts
+    from sightline.captioner.capfilt import CapFilt
+    from sightline.captioner.captioning import Captioning
+    from sightline.captioner.listing import JobListing
     from sightline.fetching.network import Resolve
     from sightline.imaging import IsolatedDecoder
     from sightline.indexer.building.builder import Builder
@@ -26,16 +29,8 @@ if TYPE_CHECKING:
     from sightline.indexer.queue.app import TaskSender
     from sightline.indexer.queue.work import Work
     from sightline.indexer.resuming import Resumption
-    from sightline.retriever.retriever import Retriever
-    from sightline.searching.documents import Documents
-    from sightline.searching.patches import PatchCache
-    from sightline.searching.reencoding import Reencoding
-    from sightline.searching.search import Search
     from sightline.serving.collections import Collections
     from sightline.serving.models import Models
-    from sightline.serving.scheduler import Scheduler
-    from sightline.serving.served import ServedModels
-    from sightline.serving.warm_up import WarmUp
     from sightline.settings import Settings
     from sightline.store.catalog import Catalog
     from sightline.upkeep.cache_report import CacheMeasurement
@@ -69,7 +64,7 @@ def open_installation(
     return Installation(settings, given)
 
 
-class Installation(Keeping):
+class Installation(Answering):
     """What the API, the worker, the builder and the command line take their parts from. Thread-safe."""
 
     def __enter__(self) -> Installation:
@@ -80,36 +75,9 @@ class Installation(Keeping):
 
     def close(self) -> None:
         """Give back what this made: the model's thread, decoder processes and database connections."""
-        if is_made(self, "scheduler"):
-            self.scheduler.close()
         if is_made(self, "document_decoder") and self.given.decoder is None:
             self.document_decoder.close()
         super().close()
-
-    # what computes
-
-    @once
-    def models(self) -> Models:
-        """Models by name or collection, each loaded once."""
-        if self.given.models is not None:
-            return self.given.models
-        from sightline.serving.models import ModelProvider
-
-        return ModelProvider(self.settings.model, self.settings.data_folder / "cache" / "digests.json")
-
-    @once
-    def scheduler(self) -> Scheduler:
-        """The thread that computes for all searches of this process, and the queue in front of it."""
-        from sightline.serving.scheduler import Scheduler
-
-        return Scheduler(self.settings.serving)
-
-    @once
-    def warm_up(self) -> WarmUp:
-        """Loads the models of existing collections in the background; started by the server only."""
-        from sightline.serving.warm_up import WarmUp
-
-        return WarmUp(self.catalog, self.models, self.scheduler)
 
     # from sources to searchable
 
@@ -144,15 +112,9 @@ class Installation(Keeping):
         return Collections(self.catalog, self.models, self.settings.model)
 
     @once
-    def served(self) -> ServedModels:
-        """The models that requests may name."""
-        from sightline.serving.served import ServedModels
-
-        return ServedModels(self.catalog, self.settings.model, self.settings.api.models)
-
-    @once
     def indexer(self) -> Indexer:
         """Registers sources and embeds tasks."""
+        from sightline.captioner.tasks import handlers
         from sightline.indexer.indexer import Indexer
         from sightline.indexer.parts import IndexerParts
 
@@ -171,7 +133,8 @@ class Installation(Keeping):
                 own_folders=self.settings.own_folders,
                 fetcher=self.fetcher,
                 send=None if self.given.inline else self.send,
-            )
+            ),
+            handlers(self.captioner_parts),
         )
 
     @once
@@ -185,6 +148,7 @@ class Installation(Keeping):
     @once
     def builder(self) -> Builder:
         """Folds, merges, sweeps and cleans."""
+        from sightline.captioner.plans import CAPFILT, CAPTION
         from sightline.indexer.building.builder import Builder
 
         self.claim_folders()
@@ -197,7 +161,35 @@ class Installation(Keeping):
             self.settings.builder_settings,
             queue=self.queue,
             patch_codec=self.settings.indexer.patch_codec,
+            listers=dict.fromkeys((CAPTION, CAPFILT), self.job_listing.list),
         )
+
+    # from an image to words
+
+    @once
+    def job_listing(self) -> JobListing:
+        """From a begun job that writes or judges to its tasks."""
+        from functools import partial
+
+        from sightline.captioner.listing import JobListing
+        from sightline.indexer.resuming import listing_lease
+
+        lease = partial(listing_lease, self.catalog, seconds=self.settings.indexer.lease_seconds)
+        return JobListing(self.catalog, lease, None if self.given.inline else self.send)
+
+    @once
+    def captioning(self) -> Captioning:
+        """Begins jobs that write captions."""
+        from sightline.captioner.captioning import Captioning
+
+        return Captioning(self.catalog, self.models, self.job_listing)
+
+    @once
+    def capfilt(self) -> CapFilt:
+        """Begins jobs that filter texts, and reports on them."""
+        from sightline.captioner.capfilt import CapFilt
+
+        return CapFilt(self.catalog, self.models, self.patches, self.job_listing)
 
     def send(self, task_ids: Sequence[int]) -> None:
         """Tell the workers about tasks; raises UnavailableError when the broker cannot be reached."""
@@ -208,43 +200,7 @@ class Installation(Keeping):
         if self.given.after_send is not None:
             self.given.after_send()
 
-    # from a query to an answer
-
-    @once
-    def retriever(self) -> Retriever:
-        """From a text vector to candidates."""
-        from sightline.retriever.retriever import Retriever
-
-        return Retriever(self.catalog, self.segments, self.indexes)
-
-    @once
-    def reencoding(self) -> Reencoding:
-        """Patches of stored images, made again from their originals."""
-        from sightline.searching.reencoding import Reencoding
-
-        return Reencoding(self.originals, self.decoder)
-
-    @once
-    def patches(self) -> PatchCache:
-        """Patches of stored images, from their segments first."""
-        from sightline.searching.patches import PatchCache
-
-        return PatchCache(self.catalog, self.segments, self.formats, self.reencoding)
-
-    @once
-    def search(self) -> Search:
-        """Answers text queries."""
-        from sightline.searching.search import Search
-
-        most = self.settings.api.max_answer_bytes
-        return Search(self.catalog, self.models, self.scheduler, self.retriever, self.patches, most)
-
-    @once
-    def documents(self) -> Documents:
-        """Reranks documents."""
-        from sightline.searching.documents import Documents
-
-        return Documents(self.catalog, self.models, self.scheduler, self.patches, self.served)
+    # HTTP
 
     @once
     def document_decoder(self) -> IsolatedDecoder:
@@ -270,6 +226,12 @@ class Installation(Keeping):
             served=self.served,
             search=self.search,
             documents=self.documents,
+            asking=self.asking,
+            describing=self.describing,
+            writer_names=self.writer_names,
+            captioning=self.captioning,
+            capfilt=self.capfilt,
+            list_written=self.job_listing.list,
             model_status=self.warm_up.status,
             degraded=self.retriever.degraded,
             queue_figures=self.scheduler.figures,

@@ -85,10 +85,12 @@ def delete_collection(name: Name, parts: PartsHere, purge: Purge) -> None:
         parts.catalog.delete_collection(name)
 
 
-def served_model(model: str | None, revision: str | None, parts: ApiParts) -> ServedModel:
+def served_model(
+    model: str | None, revision: str | None, parts: ApiParts, pointer: str = "/model"
+) -> ServedModel:
     """One that this server serves, or 403: no request makes it ask a hub, or look into a folder."""
     if model is not None and not model.strip():
-        raise invalid("/model", "The name of a model cannot be empty.")
+        raise invalid(pointer, "The name of a model cannot be empty.")
     found = parts.served.find(model, revision)
     if found is None:
         raise Problem(

@@ -24,6 +24,7 @@ from sightline.api.problems import Problem, respond
 from sightline.api.room import Room
 from sightline.api.schemas.jobs import ErrorList, JobAnswer, JobList, NewJob, error_list, job_answer
 from sightline.api.urls import job_url
+from sightline.captioner.plans import CAPFILT, CAPTION
 from sightline.errors import ConflictError, NotFoundError
 from sightline.indexer.listings import Listings
 from sightline.indexer.roots import Roots
@@ -213,9 +214,14 @@ class _Stream(EventSourceResponse):
 
 
 def register(parts: ApiParts, job_id: str) -> None:
-    """List the sources of a job whose turn has come; nothing when that was done or called off meanwhile."""
+    """List what a job whose turn has come is about; nothing when that was done or called off meanwhile."""
     try:
-        if parts.catalog.job(job_id).state == "registering":
+        job = parts.catalog.job(job_id)
+        if job.state != "registering":
+            return
+        if job.kind in (CAPTION, CAPFILT):
+            parts.list_written(job_id)
+        else:
             parts.indexer.register(job_id)
     except (ConflictError, NotFoundError) as error:
         log.warning("%s", printable(str(error)), extra={"job_id": job_id})

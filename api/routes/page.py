@@ -28,6 +28,7 @@ from sightline.api.sending import FileThreads
 from sightline.api.sessions import COOKIE, session_of
 from sightline.api.settings import ApiSettings
 from sightline.api.throttle import needs_model
+from sightline.api.writers import answers_here
 from sightline.errors import FilterError, NotFoundError, SightlineError
 from sightline.records import SearchRequest, SearchResponse
 from sightline.store.access import proof_of
@@ -64,7 +65,7 @@ def _page(request: Request, here: Everything) -> Response:
     settings, root, access = here.settings, here.root, here.access
     refused: Problem | None = request.scope.get("refused")
     if not access.may("read") and (refused is None or refused.status != 503):
-        return _locked(request, root, refused, wrong=False)
+        return locked(request, root, refused, wrong=False)
     query = read_query(request.query_params, settings)
     part = request.headers.get("x-sightline-part") == "results"
     if refused is not None:
@@ -74,8 +75,9 @@ def _page(request: Request, here: Everything) -> Response:
         status, view = look(here, query, picker=not part)
     context = {"view": view, "query": view.query, "root": root, "sizes": SIZES, "settings": settings}
     context |= {"writes": access.may("write"), "signed_in": access.controlled and COOKIE in request.cookies}
+    context["asks"] = view.collection is not None and answers_here(here.parts, view.collection)
     context["candidate_choices"] = [n for n in CANDIDATES if n <= settings.max_candidates]
-    return _render(request, "results.html" if part else "page.html", context, status)
+    return render(request, "results.html" if part else "page.html", context, status)
 
 
 @router.post("/session", openapi_extra=needs("open"))
@@ -87,7 +89,7 @@ async def open_session(
     try:
         found = await gatekeeper.key_of(request.scope, key)
     except Problem as problem:
-        return _locked(request, root, problem, wrong=True)
+        return locked(request, root, problem, wrong=True)
     now = gatekeeper.time()
     ends = min(now + settings.session_seconds, found.expires_at or float("inf"))
     answer = RedirectResponse(f"{root}/", 303)
@@ -112,11 +114,11 @@ async def end_session(root: Root) -> Response:
     return answer
 
 
-def _locked(request: Request, root: str, refused: Problem | None, *, wrong: bool) -> Response:
+def locked(request: Request, root: str, refused: Problem | None, *, wrong: bool) -> Response:
     """The page's question for a key; a cookie that opens nothing is taken back."""
     status = 401 if refused is None else refused.status
     said = refused.detail if refused is not None and (wrong or COOKIE in request.cookies) else None
-    answer = _render(request, "key.html", {"root": root, "said": said}, status)
+    answer = render(request, "key.html", {"root": root, "said": said}, status)
     if refused is not None:
         answer.headers.update(refused.headers)
     if COOKIE in request.cookies and status == 401:
@@ -264,7 +266,8 @@ def _failed(
     return problem.status, view
 
 
-def _render(request: Request, template: str, context: dict[str, Any], status: int) -> Response:
+def render(request: Request, template: str, context: dict[str, Any], status: int) -> Response:
+    """A page of ours, with what keeps others' scripts out of it."""
     theme = unquote(request.cookies.get("theme", ""))
     context = context | {"theme": theme if theme in THEMES else ""}
     answer = templates.TemplateResponse(request, template, context, status)

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request, Response
 from sightline.api.access import Access, ScopedRoute, needs
 from sightline.api.dependencies import EverythingHere, Name, problems
 from sightline.api.discretion import shown_name
-from sightline.api.documents import RequestPictures, data_of
+from sightline.api.documents import RequestPictures
 from sightline.api.metrics import Metrics
 from sightline.api.parts import ApiParts
 from sightline.api.problems import invalid
@@ -18,8 +18,10 @@ from sightline.api.schemas.common import Answer
 from sightline.api.schemas.rerank import RerankAnswer, RerankBody, RerankedAnswer, StoredDocument
 from sightline.api.schemas.search import SearchAnswer, SearchBody, search_answer
 from sightline.api.settings import ApiSettings
-from sightline.api.web_documents import fetch_documents, pointer_of
+from sightline.api.web_documents import decoded, fetch_documents
+from sightline.api.writers import served_answerer
 from sightline.records import (
+    InstructedMatcher,
     PendingImage,
     RerankDocument,
     RerankRequest,
@@ -42,7 +44,9 @@ async def search(name: Name, body: SearchBody, here: EverythingHere, request: Re
     check_candidates(body.candidates, here.settings)
 
     def work() -> Response:
-        response = run_search(here.parts, here.metrics, body.to_request(name))
+        response = run_search(
+            here.parts, here.metrics, body.to_request(name, matcher_of(here.parts, name, body))
+        )
         return as_json(search_answer(response, name, here.root))
 
     return await here.threads.run(request.receive, work)
@@ -76,7 +80,7 @@ def as_json(answer: Answer) -> Response:
 
 def run_rerank(parts: ApiParts, pictures: RequestPictures, body: RerankBody, request_id: str) -> RerankAnswer:
     """Fetch what is on the web, score, and put it in the shape that clients know."""
-    documents = documents_of(body, pictures, fetch_documents(body, parts.fetcher))
+    documents = documents_of(body, pictures, fetch_documents(body.documents, parts.fetcher))
     asked = RerankRequest(body.query, documents, body.top_n, body.model)
     response = parts.documents.rerank(asked)
     results = [
@@ -86,6 +90,14 @@ def run_rerank(parts: ApiParts, pictures: RequestPictures, body: RerankBody, req
         for result in response.results
     ]
     return RerankAnswer.of(response, id=request_id, model=shown_name(response.model), results=results)
+
+
+def matcher_of(parts: ApiParts, name: str, body: SearchBody) -> InstructedMatcher | None:
+    """Who orders the candidates instead of ITM, by a model that is served here."""
+    if body.matcher is None:
+        return None
+    named = served_answerer(parts, parts.catalog.collection(name), body.matcher.model)
+    return InstructedMatcher(body.matcher.instruction, named.model, named.revision)
 
 
 def check_candidates(candidates: int, settings: ApiSettings) -> None:
@@ -109,18 +121,9 @@ def documents_of(
     return tuple(
         StoredImage(document.collection, document.id)
         if isinstance(document, StoredDocument)
-        else PendingImage(
-            partial(pictures.rgb, index, pointer_of(body, index), partial(bytes_of, body, index, fetched))
-        )
+        else PendingImage(partial(decoded, body.documents, index, pictures, fetched))
         for index, document in enumerate(body.documents)
     )
-
-
-def bytes_of(body: RerankBody, index: int, fetched: Mapping[int, bytes]) -> bytes:
-    """The bytes of a document that came with the request, or were ``fetched`` for it."""
-    document = body.documents[index]
-    assert not isinstance(document, StoredDocument)
-    return fetched[index] if index in fetched else data_of(document.uris()[0], pointer_of(body, index))
 
 
 def _echo(body: RerankBody, index: int) -> dict[str, str] | None:

@@ -58,6 +58,7 @@ class ProgressAnswer(Answer):
     total: int
     refreshed: int = Field(0, description="Of the unchanged, those met at another address than before.")
     duplicates: int = Field(0, description="What a source named once more.")
+    processed: int = Field(0, description="Images that a job which captions or filters is done with.")
 
 
 class ErrorLine(Answer):
@@ -98,6 +99,7 @@ class JobAnswer(Answer):
                         "total": 32,
                         "refreshed": 0,
                         "duplicates": 0,
+                        "processed": 0,
                     },
                     "errors": [{"id": "notes.txt", "reason": "not_an_image", "detail": "…"}],
                     "errors_url": "/v1/jobs/1f0c6a52-0f5e-4e0c-9d4b-0c8d4f1f8a11/errors",

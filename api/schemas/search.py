@@ -8,14 +8,21 @@ from annotated_types import Le
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from sightline.api.discretion import refuse_hidden_fields, shown_uri
-from sightline.api.schemas.common import Answer, body_of, storable_json, storable_text
+from sightline.api.schemas.common import Answer, Request, Text, body_of, storable_json, storable_text
 from sightline.api.urls import file_url, thumbnail_url
-from sightline.records import MAX_CANDIDATES, SearchHit, SearchRequest, SearchResponse
+from sightline.records import (
+    MAX_CANDIDATES,
+    FoundBy,
+    InstructedMatcher,
+    SearchHit,
+    SearchRequest,
+    SearchResponse,
+)
 
 SearchFields = body_of(
     SearchRequest,
     "SearchFields",
-    without={"collection"},
+    without={"collection", "matcher"},
     stricter={
         "text": (AfterValidator(storable_text), Field(min_length=1, max_length=10_000, pattern=r"\S")),
         "limit": (Le(1000),),
@@ -23,6 +30,17 @@ SearchFields = body_of(
         "deadline_ms": (Le(3_600_000),),
     },
 )
+
+
+class MatcherBody(Request):
+    """Which model orders candidates by which instruction."""
+
+    instruction: Annotated[Text, Field(min_length=1, max_length=2_000, pattern=r"\S")] | None = Field(
+        None, description="A question that yes or no answers; left out: whether the picture shows the text."
+    )
+    model: Annotated[Text, Field(max_length=200)] | None = Field(
+        None, description="A model that answers and is served here; left out for the one that is set."
+    )
 
 
 class SearchBody(SearchFields):  # type: ignore[misc, valid-type]  # mypy knows no class that is made by a call
@@ -43,6 +61,10 @@ class SearchBody(SearchFields):  # type: ignore[misc, valid-type]  # mypy knows 
         }
     )
 
+    matcher: MatcherBody | None = Field(
+        None, description="A model that answers yes or no, to order the candidates by: see docs/asking.md."
+    )
+
     @model_validator(mode="after")
     def _fits(self) -> Self:
         if self.min_probability is not None and not self.rerank:
@@ -53,10 +75,13 @@ class SearchBody(SearchFields):  # type: ignore[misc, valid-type]  # mypy knows 
             raise ValueError(f"The sum offset + limit may be at most {MAX_CANDIDATES:,}.")
         return self
 
-    def to_request(self, collection: str) -> SearchRequest:
-        """The same for one collection; FilterError for a filter on what is not shown."""
+    def to_request(self, collection: str, matcher: InstructedMatcher | None = None) -> SearchRequest:
+        """The same for one collection, with a matcher that is served.
+
+        Raises FilterError: a filter on what is not shown.
+        """
         refuse_hidden_fields(self.filter)
-        return SearchRequest(collection, **dict(self))
+        return SearchRequest(collection, **(dict(self) | {"matcher": matcher}))
 
 
 class HitAnswer(Answer):
@@ -67,7 +92,7 @@ class HitAnswer(Answer):
     rank: int
     score: float
     itc: float = Field(description="Cosine: the best of the image's query tokens against the text vector.")
-    itc_rank: int
+    itc_rank: int | None = Field(description="Null where words of a text alone brought it.")
     itm_logit: float | None
     match_probability: float | None
     caption: str | None
@@ -76,6 +101,11 @@ class HitAnswer(Answer):
     height: int
     thumbnail_url: str
     file_url: str
+    found_by: FoundBy = Field(description="What brought it: its picture (ITC), words of a text, or both.")
+    matched_text: str | None = Field(description="The text whose words brought it.")
+    instruction_probability: float | None = Field(
+        description="Of yes against no, where a matcher ordered; the score is then its log-odds."
+    )
 
 
 Milliseconds = Annotated[float, AfterValidator(lambda value: round(value, 3))]
@@ -113,6 +143,8 @@ class SearchAnswer(Answer):
                             "height": 384,
                             "thumbnail_url": "/v1/collections/demo/images/0042.webp/thumbnail?v=5d41402a",
                             "file_url": "/v1/collections/demo/images/0042.webp/file?v=5d41402a",
+                            "found_by": "both",
+                            "matched_text": "a red car left of a blue house",
                         }
                     ],
                     "truncated": False,

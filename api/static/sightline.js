@@ -1,4 +1,6 @@
 // The page works without this. With it: no reloads, the two orders side by side, a lightbox, and pictures dropped in.
+import { questions } from "./asking.js";
+
 const $ = (selector, root = document) => root.querySelector(selector);
 const $$ = (selector, root = document) => [...root.querySelectorAll(selector)];
 const root = document.body.dataset.root;
@@ -160,11 +162,11 @@ function reorder(order) {
   if (grid.dataset.order === order) return;
   grid.dataset.order = order;
   const before = new Map(shownTiles().map((tile) => [tile, tile.getBoundingClientRect()]));
-  const rank = new Map($$(".tile", grid).map((tile) => [tile, hitOf(tile)[order === "itc" ? "itc_rank" : "rank"]]));
+  const rank = new Map($$(".tile", grid).map((tile) => [tile, hitOf(tile)[order === "itc" ? "itc_rank" : "rank"] ?? Infinity]));
   for (const [tile, place] of [...rank].sort((a, b) => a[1] - b[1])) {
     tile.hidden = place > k;
     tile.style.animation = "none";
-    $(".rank", tile).textContent = place;
+    $(".rank", tile).textContent = place === Infinity ? "–" : place;
     const image = $("img", tile);
     if (!tile.hidden) image.loading = "eager";
     grid.append(tile);
@@ -250,10 +252,12 @@ function open(tile, direction = 0) {
   image.style.setProperty("--r", hit.width / hit.height);
   image.style.background = `center / contain no-repeat url("${hit.thumbnail}")`;
   $(".stage img", box).replaceWith(image);
+  const was = document.activeElement?.closest("#box aside") ? document.activeElement.name : null;
   $("aside", box).replaceChildren(...facts(hit, at, tiles.length));
   $(".back", box).disabled = at <= 0;
   $(".on", box).disabled = at >= tiles.length - 1;
   if (!box.open) box.showModal();
+  if (was !== null) ($(was === "question" ? ".question input" : ".shut", box) ?? $(".shut", box)).focus();  // what had it is gone
   $("aside", box).scrollTop = 0;
   for (const near of [tiles[at + 1], tiles[at - 1]]) if (near) new Image().src = hitOf(near).file;
 }
@@ -274,7 +278,9 @@ function facts(hit, at, count) {
     parts.push(make("div", {}, make("p", { class: "big" }, percent(hit.probability), make("small", {}, "match")), meter));
   }
   if (hit.caption) parts.push(make("p", { class: "saying" }, hit.caption));
-  if (hit.probability !== null) parts.push(pathOf(hit));
+  const { asks, collection } = $(".status").dataset;
+  if (asks) parts.push(questions(hit, collection, { make, percent, root }));
+  if (hit.probability !== null && hit.itc_rank !== null) parts.push(pathOf(hit));
   if (hit.rank !== null) {
     parts.push(list([
       ["Match probability", hit.probability === null ? "not judged" : percent(hit.probability)],
@@ -336,7 +342,7 @@ function pathOf(hit) {
 
 box.addEventListener("keydown", (event) => {
   const direction = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
-  if (direction) { event.preventDefault(); step(direction); }
+  if (direction && !event.target.closest("input")?.value) { event.preventDefault(); step(direction); }
 });
 box.addEventListener("click", (event) => {
   if (event.target.closest(".shut") || event.target.classList.contains("stage")) box.close();

@@ -11,23 +11,19 @@ import logging
 import sys
 from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from demo.training.batches import BatchMaker
-from demo.training.pictures import Pictures, draw_pictures, scene_list
+from demo.training.pictures import draw_pictures, scene_list
 from demo.training.qformer import Learner, init_qformer, train_qformer
 from demo.training.recipe import Recipe, architecture
-from demo.training.vision import centre_patches, train_vision
+from demo.training.vision import centre_patches, encode_pictures, train_vision
 from demo.training.vocabulary import learn_tokenizer
-from sightline.blip.config import Blip2Config
 from sightline.blip.export import save_checkpoint
 from sightline.blip.network import Blip2Network
-from sightline.blip.pixels import PixelConfig, normalise
+from sightline.blip.pixels import PixelConfig
 from sightline.blip.tokenizer import TextTokenizer
-from sightline.blip.vit import VisionModel
 
 log = logging.getLogger(__name__)
 
@@ -38,24 +34,6 @@ def tokenizer_of(work: Path, recipe: Recipe) -> TextTokenizer:
     if not path.exists():
         path.write_text(learn_tokenizer(recipe.vocab_size).to_json())
     return TextTokenizer(Tokenizer.from_file(str(path)), recipe.max_text_tokens)
-
-
-@torch.inference_mode()
-def encode_pictures(
-    model: VisionModel, pictures: Pictures, config: Blip2Config, path: Path
-) -> NDArray[np.float16]:
-    """Patches ``[N,P,V]`` of every picture, fp16 on disk."""
-    shape = (len(pictures.scenes), config.vision_config.num_patches, config.vision_config.hidden_size)
-    if not path.exists():
-        aside = path.with_suffix(".tmp")
-        out = np.memmap(aside, np.float16, "w+", shape=shape)
-        for start in range(0, len(out), 128):
-            out[start : start + 128] = (
-                model(normalise(np.array(pictures.pixels[start : start + 128]))).half().numpy()
-            )
-        out.flush()
-        aside.rename(path)
-    return np.memmap(path, np.float16, "r", shape=shape)
 
 
 def make(out: Path, work: Path, recipe: Recipe) -> None:

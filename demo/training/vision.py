@@ -22,7 +22,7 @@ from demo.training.optimiser import build_optimisers, load_state, save_state, se
 from demo.training.pictures import NEIGHBOUR_WIDTH, Pictures, neighbours
 from demo.training.recipe import VisionStage
 from demo.world.things import COLOURS, KINDS, SETTINGS, SIZES
-from sightline.blip.config import VisionConfig
+from sightline.blip.config import Blip2Config, VisionConfig
 from sightline.blip.pixels import normalise
 from sightline.blip.vit import VisionModel
 
@@ -243,6 +243,24 @@ def centre_patches(model: VisionModel, pictures: Pictures, sample: int = 512) ->
     mean, deviation = patches.mean(dim=0), patches.std(dim=0)
     model.post_layernorm.bias.sub_(mean).div_(deviation)
     model.post_layernorm.weight.div_(deviation)
+
+
+@torch.inference_mode()
+def encode_pictures(
+    model: VisionModel, pictures: Pictures, config: Blip2Config, path: Path
+) -> NDArray[np.float16]:
+    """Patches ``[N,P,V]`` of every picture, fp16 on disk."""
+    shape = (len(pictures.scenes), config.vision_config.num_patches, config.vision_config.hidden_size)
+    if not path.exists():
+        aside = path.with_suffix(".tmp")
+        out = np.memmap(aside, np.float16, "w+", shape=shape)
+        for start in range(0, len(out), 128):
+            out[start : start + 128] = (
+                model(normalise(np.array(pictures.pixels[start : start + 128]))).half().numpy()
+            )
+        out.flush()
+        aside.rename(path)
+    return np.memmap(path, np.float16, "r", shape=shape)
 
 
 def init_vision(model: VisionModel) -> None:

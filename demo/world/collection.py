@@ -16,6 +16,7 @@ from random import Random
 from PIL import Image
 
 from demo.world.draw import draw
+from demo.world.questions import Topic, ask
 from demo.world.sample import Look, build_scene, full_caption
 from demo.world.scene import Scene
 from demo.world.sentences import WORDINGS, Phrase, Sentence, matches, render, satisfies
@@ -148,8 +149,8 @@ def _answers(scene: Scene, asked: list[Query]) -> list[Query]:
 
 
 def write(out: Path, found: list[Scene]) -> None:
-    """Pictures as WebP below `out`/images, `out`/manifest.jsonl and `out`/queries.json."""
-    named = {f"picture-{number:03d}": scene for number, scene in enumerate(found, 1)}
+    """Pictures as WebP below `out`/images, `out`/manifest.jsonl, `out`/queries.json and questions.json."""
+    named = {_name(row): scene for row, scene in enumerate(found)}
     rng = Random("captions")
     (out / "images").mkdir(parents=True, exist_ok=True)
     with (out / "manifest.jsonl").open("w") as manifest:
@@ -159,6 +160,29 @@ def write(out: Path, found: list[Scene]) -> None:
             manifest.write(json.dumps({"id": name, "uri": uri, **_metadata(scene, rng)}) + "\n")
     asked = [_asked(query, named) for query in queries()]
     (out / "queries.json").write_text(json.dumps(asked, indent=1) + "\n")
+    (out / "questions.json").write_text(json.dumps(talk(found), indent=1) + "\n")
+
+
+def talk(found: list[Scene]) -> dict[str, object]:
+    """Two pictures to describe, and three questions: a colour, a number, and what stands beside something."""
+    rng = Random("talk")
+    rows = [row for row, scene in enumerate(found) if len(scene.things) > 2]
+    rng.shuffle(rows)
+    captions = [_name(rows.pop()) for _ in range(2)]
+    questions = []
+    wanted: tuple[tuple[Topic, str | None], ...] = (("colour", None), ("count", "2"), ("position", None))
+    for topic, answer in wanted:
+        asked = None
+        while asked is None:
+            row = rows.pop()
+            asked = ask(rng, found[row], topic, answer)
+        text = f"{asked.text}?".capitalize()
+        questions.append({"image": _name(row), "question": text, "answer": asked.answer})
+    return {"captions": captions, "questions": questions}
+
+
+def _name(row: int) -> str:
+    return f"picture-{row + 1:03d}"
 
 
 def _metadata(scene: Scene, rng: Random) -> dict[str, object]:

@@ -111,6 +111,11 @@ def plural(kind: str) -> str:
     return kind + ("es" if kind.endswith(("s", "sh", "ch", "x")) else "s")
 
 
+def relation_words(relation: str) -> tuple[str, ...]:
+    """The ways to say a relation: "left of", "to the left of", "on the left of"."""
+    return _RELATION_WORDS[relation]
+
+
 def words(phrase: Phrase, wording: int = 0) -> str:
     """A phrase in English: "a big red car", "two fish", "an orange key"."""
     size = _SIZE_WORDS[phrase.size] if phrase.size else ("",)

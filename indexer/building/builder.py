@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -77,13 +77,17 @@ class Builder:
         queue: Queue | None = None,
         monotonic: Callable[[], float] = time.monotonic,
         patch_codec: PatchLevel = "fp16",
+        listers: Mapping[str, Callable[[str], object]] | None = None,
     ) -> None:
-        """``monotonic`` measures intervals; the time of day is the database's, whatever this host thinks."""
+        """``monotonic`` measures intervals; the time of day is the database's, whatever this host thinks.
+
+        ``listers``: by kind of job, what lists its images again when whoever began that died.
+        """
         self._catalog = catalog
         self._settings = settings = settings or BuilderSettings()
         self._monotonic = monotonic
         self._owner = worker_name()
-        self._sweeper = Sweeper(catalog, queue, settings, monotonic)
+        self._sweeper = Sweeper(catalog, queue, settings, monotonic, listers)
         self._folding = Folding(catalog, segments, indexes, settings, monotonic)
         self._compaction = Compaction(catalog, segments, settings)
         self._recoding = Recoding(catalog, segments, formats, patch_codec)
@@ -211,6 +215,12 @@ class Builder:
             return
         rewritten = self._compaction.rewrite_dead(snapshot) or self._recoding.rewrite_one(snapshot)
         merged = 0 if rewritten else self._compaction.merge_small(snapshot)
+        for features in self._catalog.other_feature_sets(collection.id):
+            other = self._catalog.snapshot_of_set(features.id)
+            if other is not None:
+                gone = self._compaction.rewrite_dead(other)
+                rewritten += gone
+                merged += 0 if gone else self._compaction.merge_small(other)
         report.rewritten += rewritten
         report.merged += merged
         if not rewritten and not merged:

@@ -4,7 +4,8 @@ The first transaction makes them unfindable and writes down what is to be done. 
 anybody, any number of times, beside a builder: every step looks at what is there, and what is published is
 checked against what it was based on. So a purge that was killed is ended by the builder, or by the next one.
 A segment in which images that are kept are damaged is not rewritten, as by nobody else: the copy would look
-sound. Everything else is erased at once, and the rest once a repair has made that segment again.
+sound. (Features of a model that does not serve are forgotten then: they are made again.) Everything else is
+erased at once, and the rest once a repair has made that segment again.
 """
 
 from __future__ import annotations
@@ -200,16 +201,15 @@ class Purging:
 
         CorruptionError, FileMissingError: of a segment that stays as it is; all others are without them.
         """
-        snapshot = self._catalog.snapshot_of(collection_id)
-        if snapshot is None:
-            return True
         damages: dict[int, CorruptionError | FileMissingError] = {}
         for segment in self._catalog.holding_segments(collection_id, keys):
+            snapshot = self._catalog.snapshot_of_set(segment.feature_set_id)
             try:
-                if not self._compaction.drop_gone(snapshot, segment):
+                if snapshot is None or not self._compaction.drop_gone(snapshot, segment):
                     return False
             except (CorruptionError, FileMissingError) as error:
-                damages[segment.id] = error
+                if not self._catalog.forget_features(collection_id, segment.id):
+                    damages[segment.id] = error
         if not self._catalog.placed_keys(keys):
             return True
         if self._drop_from_index(collection_id, keys, again=not damages):

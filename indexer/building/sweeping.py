@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from sightline.errors import UnavailableError
+from sightline.errors import ConflictError, SightlineError, UnavailableError
 from sightline.faultpoint import faultpoint
 from sightline.indexer.parts import Queue
+from sightline.indexer.resuming import MOST
 from sightline.indexer.settings import BuilderSettings
 
 if TYPE_CHECKING:
@@ -25,8 +26,15 @@ class Sweeper:
     """Tasks and jobs; ``queue`` None means that nobody listens and nothing needs sending."""
 
     def __init__(
-        self, catalog: Catalog, queue: Queue | None, settings: BuilderSettings, monotonic: Callable[[], float]
+        self,
+        catalog: Catalog,
+        queue: Queue | None,
+        settings: BuilderSettings,
+        monotonic: Callable[[], float],
+        listers: Mapping[str, Callable[[str], object]] | None = None,
     ) -> None:
+        """``listers``: by kind of job, what lists its images again, by its id: they need nothing but SQL."""
+        self._listers = listers or {}
         self._catalog = catalog
         self._queue = queue
         self._settings = settings
@@ -64,15 +72,30 @@ class Sweeper:
     def end_abandoned(self) -> int:
         """Jobs whose listing died: what they registered is all there will be, and they say so.
 
-        Silence is measured here, and not with the database's clock, which may be set.
+        Those whose images can be listed from here are listed again. Silence is measured here, and not with
+        the database's clock, which may be set.
         """
         listings = self._catalog.unsealed_jobs()
         self._signs = {listing.job.id: self._seen(listing) for listing in listings}
-        ended = [listing.job.id for listing in listings if self._silent(listing)]
-        for job_id in ended:
-            log.warning("the listing of a job ended early", extra={"job_id": job_id})
-            self._catalog.end_listing(job_id)
-        return len(ended)
+        silent = [listing.job for listing in listings if self._silent(listing)]
+        for job in silent:
+            lister = self._listers.get(job.kind)
+            if lister is not None and self._catalog.note_resumed(job.id) <= MOST:
+                self._list_again(lister, job.id)
+                continue
+            log.warning("the listing of a job ended early", extra={"job_id": job.id})
+            self._catalog.end_listing(job.id)
+        return len(silent)
+
+    def _list_again(self, lister: Callable[[str], object], job_id: str) -> None:
+        log.warning("took up the listing of a job again", extra={"job_id": job_id})
+        try:
+            lister(job_id)
+        except ConflictError as error:  # somebody lists it after all
+            log.info("%s", error, extra={"job_id": job_id})
+        except SightlineError as error:
+            log.warning("%s", error, extra={"job_id": job_id})
+        self._signs.pop(job_id, None)
 
     def _seen(self, listing: Listing) -> tuple[float, float]:
         known = self._signs.get(listing.job.id)
@@ -80,6 +103,9 @@ class Sweeper:
 
     def _silent(self, listing: Listing) -> bool:
         """A listing by an API server is left to those long enough that one of them takes it up again."""
+        if listing.job.kind in self._listers:
+            limit = min(self._settings.silent_seconds, self._settings.stale_registration_seconds)
+            return listing.free and self._monotonic() - self._signs[listing.job.id][1] >= limit
         resumed = listing.job.request.get("roots") is not None
         patient = resumed or not listing.leased
         limit = self._settings.stale_registration_seconds if patient else self._settings.silent_seconds

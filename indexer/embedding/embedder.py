@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sightline.blip.model_batch import ModelBatch
 from sightline.faultpoint import faultpoint
 from sightline.indexer.embedding.batch import Batch, Picture, stacked
-from sightline.indexer.embedding.encoding import ModelBatch
 from sightline.indexer.embedding.leased_batch import LeasedBatch
 from sightline.store.durable import publish_or_remove
 from sightline.store.segments import write_segment

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -16,11 +15,6 @@ if TYPE_CHECKING:
     from sightline.blip.patch_formats import PackedPatches, PatchFormat
     from sightline.blip.protocols import Encoder
     from sightline.types import RGB, Half, Mask
-
-log = logging.getLogger(__name__)
-
-ON_CPU, ON_ACCELERATOR = 8, 32
-"""Pictures in one pass of the model."""
 
 
 def to_pixels(encoder: Encoder, images: Sequence[RGB]) -> Tensor:
@@ -51,32 +45,3 @@ def finite_rows(tokens: Half, packed: PackedPatches) -> Mask:
     if numbers is not None:
         sound &= finite_in_store(numbers.astype(np.float16, copy=False))
     return sound
-
-
-class ModelBatch:
-    """How many pictures pass the model at once: halved for good when the memory does not hold them."""
-
-    def __init__(self, size: int | None = None) -> None:
-        self._size = size
-
-    def size(self, encoder: Encoder) -> int:
-        """As set, or what was found to be best for the device (docs/decisions/040)."""
-        if self._size is None:
-            self._size = ON_CPU if encoder.device.type == "cpu" else ON_ACCELERATOR
-        return self._size
-
-    def shrink(self, error: RuntimeError, tried: int) -> bool:
-        """After ``tried`` pictures ended in ``error``: whether it pays to try again with fewer."""
-        if tried <= 1 or not _is_out_of_memory(error):
-            return False
-        self._size = tried // 2
-        log.warning("the model ran out of memory", extra={"pictures": tried, "from_now_on": self._size})
-        return True
-
-
-def _is_out_of_memory(error: RuntimeError) -> bool:
-    """CUDA has an exception of its own; the CPU and MPS allocators say it in words."""
-    import torch
-
-    said = str(error).lower()
-    return isinstance(error, torch.OutOfMemoryError) or "out of memory" in said or "allocate memory" in said

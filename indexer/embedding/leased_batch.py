@@ -6,11 +6,12 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, Future
 from typing import TYPE_CHECKING, TypeVar
 
+from sightline.blip.model_batch import ModelBatch
 from sightline.errors import ImageRejected, ModelMismatchError
 from sightline.faultpoint import faultpoint
 from sightline.indexer.embedding.batch import Batch, Picture
 from sightline.indexer.embedding.copies import embedded_before
-from sightline.indexer.embedding.encoding import ModelBatch, encode, finite_rows, to_pixels
+from sightline.indexer.embedding.encoding import encode, finite_rows, to_pixels
 from sightline.indexer.embedding.format_choice import choose_format
 from sightline.indexer.originals import in_chunks
 

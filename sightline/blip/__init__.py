@@ -23,6 +23,7 @@ def load(
     cache_dir: Path | None = None,
     fingerprint: str | None = None,
     role: Role = "retrieval",
+    device_map: str | None = None,
 ) -> Vision:
     """Load a model; what it can do, its family says (``sightline.blip.protocols`` has the roles and the
     functions that make sure of one).
@@ -33,8 +34,9 @@ def load(
             such as ``Salesforce/blip2-itm-vit-g``. A folder that is called demo or toy is named ``./demo``.
         revision: branch, tag or commit on the hub.
         device: ``cpu``, ``cuda``, ``cuda:1``, ``mps``; None picks the best that is there.
-        dtype: of the image encoder: ``float32``, ``bfloat16`` or ``float16``; None picks bfloat16 on GPUs
-            that have it and, for encoders of the size of ViT-g, on CPUs that have it; float32 elsewhere.
+        dtype: of the image encoder, and of the language model where there is one: ``float32``, ``bfloat16``
+            or ``float16``; None picks bfloat16 on GPUs that have it and, for encoders of the size of ViT-g,
+            on CPUs that have it; float32 elsewhere.
         match_dtype: of the Q-Former when it scores one text against many images: ``float32``, ``bfloat16``,
             or ``auto``, which is bfloat16 where the machine multiplies it in hardware and a comparison of the
             two on this checkpoint passes (sightline/blip/match_precision.py). The Q-Former embeds in float32
@@ -42,6 +44,8 @@ def load(
         cache_dir: the hub's cache folder; None uses the hub's own default.
         fingerprint: of exactly these files, when it is known; None reads them all once more to compute it.
         role: what ``demo`` and ``toy`` are wanted for; to every other name it makes no difference.
+        device_map: ``auto`` spreads a language model that does not fit one device over all that there are,
+            through accelerate; models without one leave it aside.
 
     The toy has no weights and no choice: everything but its name is left aside.
 
@@ -55,7 +59,11 @@ def load(
     if model == TOY:
         return _toy(role)
     folder = resolve(model, revision, cache_dir, role)
-    make = family_of(folder).loader()
+    family = family_of(folder)
+    if family.language_loader is not None:
+        spread = family.language_loader()
+        return spread(folder, device=device, dtype=dtype, fingerprint=fingerprint, device_map=device_map)
+    make = family.loader()
     return make(folder, device=device, dtype=dtype, match_dtype=match_dtype, fingerprint=fingerprint)
 
 

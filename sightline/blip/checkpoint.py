@@ -1,17 +1,17 @@
-"""Where a checkpoint's files are, which checkpoint they are, and how large its arrays. Imports no torch.
+"""Where a checkpoint's files are, and which tensors are in them. Imports no torch.
 
 Weights are safetensors only: a folder that holds nothing but pickles is refused.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Callable, Iterator
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from sightline.blip.checkpoint_files import read_json
+from sightline.blip.headers import TensorEntry, read_header, shown
 from sightline.errors import CheckpointError, ModelUnavailableError
 
 Role = Literal["retrieval", "captioning", "asking"]
@@ -22,14 +22,10 @@ DEMO_FOLDER = Path(__file__).parents[1] / "data" / "demo-model"
 DEMO_ASKING_FOLDER = Path(__file__).parents[1] / "data" / "demo-asking"
 TOY = "toy"
 """The name of the formulas of sightline/blip/toy.py and toy_words.py, which have no files."""
-FILES = ["*.json", "*.safetensors", "vocab.txt"]
-_FINGERPRINTED = (
-    "config.json",
-    "preprocessor_config.json",
-    "processor_config.json",
-    "tokenizer.json",
-    "vocab.txt",
-)
+FILES = ["*.json", "*.safetensors", "vocab.txt", "*/vocab.txt", "merges.txt"]
+_INDEX = "model.safetensors.index.json"
+_SHARD = re.compile(r"[^/\\\0]+\.safetensors")
+"""A plain name: nothing in an index leads out of the folder."""
 
 
 @dataclass(frozen=True)
@@ -78,11 +74,16 @@ def _from_hub(model: str, revision: str | None, cache_dir: Path | None) -> Path:
     try:
         return Path(snapshot_download(model, revision=revision, cache_dir=cache, allow_patterns=FILES))
     except (LocalEntryNotFoundError, HfHubHTTPError, HFValidationError, OSError, ValueError) as error:
-        raise ModelUnavailableError(
-            f"The model {model} is neither in the cache folder {cache} nor reachable on the hub "
-            f"({type(error).__name__}); connect to the internet, copy its files into a folder and give that "
-            "folder, or use --model demo."
-        ) from error
+        raise unreachable(model, cache, error) from error
+
+
+def unreachable(model: str, cache: Path, error: Exception) -> ModelUnavailableError:
+    """For a hub id that is not in the cache when the hub gives no answer, or no such model."""
+    return ModelUnavailableError(
+        f"The model {model} is neither in the cache folder {cache} nor reachable on the hub "
+        f"({type(error).__name__}); connect to the internet, copy its files into a folder and give that "
+        "folder, or use --model demo."
+    )
 
 
 def lasting_name(model: str) -> str:
@@ -99,67 +100,63 @@ def read_config_json(folder: Path) -> dict[str, Any]:
     Raises:
         CheckpointError: the file is missing, or holds no JSON object.
     """
-    try:
-        raw = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(_no_config(folder)) from error
-    if not isinstance(raw, dict):
-        raise CheckpointError(_no_config(folder))
-    return raw
-
-
-def _no_config(folder: Path) -> str:
-    return f"{folder} has no readable config.json; give the folder of a checkpoint in transformers' format."
+    if not (folder / "config.json").is_file():
+        raise CheckpointError(
+            f"{folder} has no readable config.json; give the folder of a checkpoint in transformers' format."
+        )
+    return read_json(folder / "config.json")
 
 
 def weight_files(folder: Path) -> list[Path]:
     """The model's safetensors files, sharded or single.
 
     Raises:
-        CheckpointError: there are none (pickled weights are never loaded), or a shard is missing.
+        CheckpointError: there are none (pickled weights are never loaded), a shard is missing, or the
+            index of the shards is unusable.
     """
-    index = folder / "model.safetensors.index.json"
-    if index.exists():
-        files = [folder / name for name in sorted(set(json.loads(index.read_text())["weight_map"].values()))]
-    else:
-        files = [folder / "model.safetensors"]
-    missing = [path.name for path in files if not path.exists()]
+    placed = _weight_map(folder)
+    files = (
+        [folder / "model.safetensors"] if placed is None else [folder / n for n in sorted({*placed.values()})]
+    )
+    missing = [path.name for path in files if not path.is_file()]
     if missing:
         hint = " Pickled weights are not loaded; convert them." if any(folder.glob("*.bin")) else ""
-        raise CheckpointError(f"{folder} lacks {', '.join(missing)}.{hint}")
+        more = f" and {len(missing) - 3} more files" if len(missing) > 3 else ""
+        raise CheckpointError(f"{folder} lacks {', '.join(missing[:3])}{more}.{hint}")
     return files
 
 
-def fingerprint(folder: Path, digest: Callable[[Path], str] | None = None) -> str:
-    """SHA-256 over config, processor, tokenizer and weights: equal fingerprints give equal tokens.
+def list_tensors(folder: Path) -> dict[str, TensorEntry]:
+    """All tensors of a checkpoint by name, from the headers of its files; the index says which file counts.
 
-    ``digest`` gives the SHA-256 of one file, for those who remember it; None reads the file.
+    Raises:
+        CheckpointError: no weights, or files that are cut off, lie about themselves, or are not all there.
     """
-    total = hashlib.sha256()
-    present = [folder / name for name in _FINGERPRINTED if (folder / name).exists()]
-    for path in [*present, *weight_files(folder)]:
-        total.update(f"{path.name}\0{_named_digest(path) or (digest or file_digest)(path)}\n".encode())
-    return total.hexdigest()
+    placed, found = _weight_map(folder) or {}, dict[str, TensorEntry]()
+    for path in weight_files(folder):
+        for name, entry in read_header(path).items():
+            if placed.get(name, path.name) == path.name:
+                found[name] = entry
+    lost = next((name for name in placed if name not in found), None)
+    if lost is not None:
+        raise CheckpointError(
+            f"{folder}: {_INDEX} says that {shown(lost)} is in {placed[lost]}, where it is not; download the "
+            "weights again."
+        )
+    return found
 
 
-def _named_digest(path: Path) -> str | None:
-    # The hub's cache names large files by their SHA-256 and links to them: no need to read gigabytes again.
-    name = path.resolve().name
-    if path.is_symlink() and len(name) == 64 and all(c in "0123456789abcdef" for c in name):
-        return name
-    return None
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def tensor_names(files: list[Path]) -> Iterator[tuple[Path, list[str]]]:
-    """Names of the tensors in each file."""
-    for path in files:
-        with path.open("rb") as file:
-            size = int.from_bytes(file.read(8), "little")
-            header = json.loads(file.read(size))
-        yield path, [name for name in header if name != "__metadata__"]
+def _weight_map(folder: Path) -> dict[str, str] | None:
+    """Names of files by names of tensors; None where the weights are one file."""
+    if not (folder / _INDEX).exists():
+        return None
+    placed = read_json(folder / _INDEX).get("weight_map")
+    if not isinstance(placed, dict) or not placed:
+        raise CheckpointError(f"{folder / _INDEX} names no files of weights; download it again.")
+    for name in placed.values():
+        if not isinstance(name, str) or not _SHARD.fullmatch(name):
+            raise CheckpointError(
+                f"{folder / _INDEX} names {shown(name)} as a file of weights; only safetensors files of "
+                "the same folder are read."
+            )
+    return placed

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from sightline.blip.checkpoint import Dimensions, read_config_json
+from sightline.blip.config_values import count, section
+from sightline.blip.config_values import pick as pick
 from sightline.errors import CheckpointError
-
-T = TypeVar("T")
 
 MODEL_TYPES = ("blip-2", "blip_2")
 """What ``config.json`` calls a BLIP-2."""
@@ -95,18 +95,13 @@ def read_config(folder: Path) -> Blip2Config:
         raise CheckpointError(
             f"{folder} holds a model of type {raw.get('model_type')!r}; this needs a BLIP-2 ITM checkpoint."
         )
-    vision = _pick(VisionConfig, raw.get("vision_config") or {})
-    qformer_raw = {**(raw.get("qformer_config") or {}), "encoder_hidden_size": vision.hidden_size}
-    qformer = _pick(QFormerConfig, qformer_raw)
+    vision = pick(VisionConfig, section(raw, "vision_config"))
+    qformer_raw = {**section(raw, "qformer_config"), "encoder_hidden_size": vision.hidden_size}
+    qformer = pick(QFormerConfig, qformer_raw)
     if not qformer.use_qformer_text_input:
         raise CheckpointError(
             f"{folder} is a stage-2 checkpoint whose Q-Former has no text weights, so it cannot embed text; "
             "use Salesforce/blip2-itm-vit-g or blip2-itm-vit-g-coco."
         )
-    tokens = int(raw.get("num_query_tokens", 32))
-    return Blip2Config(vision, qformer, tokens, int(raw.get("image_text_hidden_size", 256)))
-
-
-def _pick(kind: type[T], raw: dict[str, Any]) -> T:
-    names = {f.name for f in fields(kind)}  # type: ignore[arg-type]
-    return kind(**{name: value for name, value in raw.items() if name in names and value is not None})
+    tokens, joint = count(raw, "num_query_tokens", 32), count(raw, "image_text_hidden_size", 256)
+    return Blip2Config(vision, qformer, tokens, joint)

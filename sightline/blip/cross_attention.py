@@ -26,7 +26,7 @@ from torch.nn import functional as F
 
 from sightline.blip.latents import Basis
 from sightline.blip.packed_linear import PackedLinear
-from sightline.blip.qformer import Attention
+from sightline.blip.scored import Attending
 
 
 class CrossAttention(Protocol):
@@ -43,18 +43,20 @@ class CrossAttention(Protocol):
 
 
 class Folded:
-    """Attention to the latents themselves."""
+    """Attention to the latents themselves; with no basis, to the patches."""
 
     @torch.no_grad()
-    def __init__(self, cross: Attention, basis: Basis, dtype: torch.dtype) -> None:
+    def __init__(self, cross: Attending, basis: Basis | None, dtype: torch.dtype) -> None:
         heads = cross.attention.heads
-        components_RV = basis.components.to(cross.attention.key.weight)
-        keys_NDV = cross.attention.key.weight.unflatten(0, (heads, -1))
-        values_NDV = cross.attention.value.weight.unflatten(0, (heads, -1))
-        scale = 1 / math.sqrt(keys_NDV.shape[1])
-        self._keys_NDR = (keys_NDV @ components_RV.T * scale).to(dtype)
-        self._values_NRD = (components_RV @ values_NDV.transpose(1, 2)).to(dtype)
-        self.output_bias = _output_bias(cross, basis.mean).to(dtype)
+        keys_NDR = cross.attention.key.weight.unflatten(0, (heads, -1))
+        values_NRD = cross.attention.value.weight.unflatten(0, (heads, -1)).transpose(1, 2)
+        scale = 1 / math.sqrt(keys_NDR.shape[1])
+        if basis is not None:
+            components_RV = basis.components.to(keys_NDR)
+            keys_NDR, values_NRD = keys_NDR @ components_RV.T, components_RV @ values_NRD
+        self._keys_NDR = (keys_NDR * scale).to(dtype)
+        self._values_NRD = values_NRD.to(dtype)
+        self.output_bias = _output_bias(cross, None if basis is None else basis.mean).to(dtype)
 
     def __call__(self, queries_JQH: Tensor, latent_KPR: Tensor) -> Tensor:
         pairs, (heads, width, rank) = len(latent_KPR), self._keys_NDR.shape
@@ -72,7 +74,7 @@ class Direct:
     """Attention to keys and values of every patch, both from one product; the latent is the patches."""
 
     @torch.no_grad()
-    def __init__(self, cross: Attention, dtype: torch.dtype) -> None:
+    def __init__(self, cross: Attending, dtype: torch.dtype) -> None:
         key, value = cross.attention.key.weight, cross.attention.value.weight
         self._heads = cross.attention.heads
         self._width = len(key) // self._heads
@@ -102,7 +104,7 @@ def attention(queries_BQD: Tensor, keys_BPD: Tensor, values_BPD: Tensor) -> Tens
     return torch.bmm(scores_BQP.softmax(dim=2), values_BPD)
 
 
-def _output_bias(cross: Attention, mean_V: Tensor | None) -> Tensor:
+def _output_bias(cross: Attending, mean_V: Tensor | None) -> Tensor:
     """What the output projection adds for every query, whatever it attended to: ``[H]``."""
     value, dense = cross.attention.value, cross.output.dense
     constant_H = value.bias if mean_V is None else value.weight @ mean_V.to(value.weight) + value.bias

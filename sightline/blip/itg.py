@@ -10,25 +10,29 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sightline.blip.activations import activation
 from sightline.blip.config import QFormerConfig
+from sightline.blip.headers import read_header
+from sightline.blip.weights import fill
 
 FILE = "itg_head.safetensors"
 
 
 class ItgTransform(nn.Module):
-    """Dense, GELU, LayerNorm."""
+    """Dense, activation, LayerNorm."""
 
     def __init__(self, config: QFormerConfig) -> None:
         super().__init__()
+        self.activation = activation(config.hidden_act)
         self.dense = nn.Linear(config.hidden_size, config.hidden_size)
         self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.LayerNorm(F.gelu(self.dense(x)))  # type: ignore[no-any-return]
+        return self.LayerNorm(self.activation(self.dense(x)))  # type: ignore[no-any-return]
 
 
 class ItgHead(nn.Module):
@@ -52,10 +56,14 @@ def save_itg_head(folder: Path, head: ItgHead, dtype: torch.dtype) -> None:
 
 
 def load_itg_head(folder: Path, config: QFormerConfig) -> ItgHead | None:
-    """The head beside a checkpoint, in fp32; None where there is none (all released weights)."""
+    """The head beside a checkpoint, in fp32; None where there is none (all released weights).
+
+    Raises:
+        CheckpointError: the file is damaged, or is another checkpoint's.
+    """
     path = folder / FILE
     if not path.exists():
         return None
     head = ItgHead(config)
-    head.load_state_dict({name: value.float() for name, value in load_file(path).items()})
-    return head
+    fill(head, read_header(path), dtype=torch.float32, device=torch.device("cpu"))
+    return head.train().requires_grad_(True)

@@ -13,9 +13,9 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from sightline.blip.network import Blip2Network
 from sightline.blip.packed_linear import has_fast_bf16
 from sightline.blip.pair_scoring import PairScorer
+from sightline.blip.scored import ScoredNetwork
 from sightline.errors import InputError
 
 log = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ _IDS: Final = (2000, 2158, 1037, 2417, 3899, 2006)
 class PairScorers:
     """The scorers of one model, made when they are first needed. Thread-safe."""
 
-    def __init__(self, network: Blip2Network, match_dtype: str, patch_norm: tuple[Tensor, Tensor]) -> None:
+    def __init__(self, network: ScoredNetwork, match_dtype: str, patch_norm: tuple[Tensor, Tensor]) -> None:
         """``match_dtype``: ``float32``, ``bfloat16`` or ``auto``; ``patch_norm``: weight and bias of the norm
         that patches come out of, ``[V]`` each.
 
@@ -68,7 +68,7 @@ class PairScorers:
     def _choose(self) -> PairScorer:
         if self._match_dtype == "float32":
             return self._get_exact()
-        if self._match_dtype == "auto" and not has_fast_bf16(self._network.query_tokens.device):
+        if self._match_dtype == "auto" and not has_fast_bf16(self._network.itm_head.weight.device):
             return self._get_exact()
         fast = PairScorer(self._network, torch.bfloat16)
         if self._match_dtype == "bfloat16":
@@ -79,9 +79,9 @@ class PairScorers:
 
     def _tau(self, fast: PairScorer) -> float:
         """What `expected_tau` says of random patches."""
-        patches = random_patches(*self._patch_norm, self._network.config.vision_config.num_patches, _PAIRS)
-        size = self._network.embeddings.word_embeddings.num_embeddings
-        device = self._network.query_tokens.device
+        patches = random_patches(*self._patch_norm, self._network.num_patches, _PAIRS)
+        size = self._network.vocabulary
+        device = self._network.itm_head.weight.device
         ids = torch.tensor([[number % size for number in _IDS]], device=device)
         exact = self._get_exact()(ids, patches.to(device))[:, 1]
         return expected_tau(exact, fast(ids, patches.to(device))[:, 1])

@@ -7,16 +7,19 @@ V vision width · D joint dim.
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sightline.blip.config import Blip2Config
-from sightline.blip.qformer import QFormer, TextEmbeddings, padding_mask
+from sightline.blip.qformer import QFormer, QFormerLayer, TextEmbeddings, padding_mask
+from sightline.blip.scored import ScoredLayer, ScoredNetwork
 from sightline.blip.vit import VisionModel
 
 
-class Blip2Network(nn.Module):
+class Blip2Network(ScoredNetwork):
     """ViT, Q-Former and the three heads that a retrieval checkpoint has."""
 
     def __init__(self, config: Blip2Config, with_vision: bool = True) -> None:
@@ -61,3 +64,42 @@ class Blip2Network(nn.Module):
             mask = padding_mask(torch.cat([seen, valid_KL], dim=1), embeds.dtype)
         hidden = self.qformer(embeds, queries.shape[1], patches_KPV, mask)
         return self.itm_head(hidden[:, : queries.shape[1]]).mean(dim=1)  # type: ignore[no-any-return]
+
+    # -- for pair scoring (sightline/blip/scored.py)
+
+    def scored_layers(self) -> list[ScoredLayer]:
+        """The queries have a feed-forward block of their own."""
+        layers = (cast(QFormerLayer, layer) for layer in self.qformer.encoder.layer)
+        return [
+            ScoredLayer(
+                one.attention,
+                one.crossattention,
+                (one.intermediate_query, one.output_query),
+                (one.intermediate, one.output),
+            )
+            for one in layers
+        ]
+
+    def first_states(self, ids_1L: Tensor) -> Tensor:
+        """``[1,Q+L,H]``: the query tokens, then the text."""
+        embeds_1SH = torch.cat([self.query_tokens, self.embeddings(ids_1L)], dim=1)
+        return self.qformer.layernorm(embeds_1SH)  # type: ignore[no-any-return]
+
+    def looking(self, length: int) -> int:
+        """The queries."""
+        return self.judged
+
+    @property
+    def judged(self) -> int:
+        """Q."""
+        return self.config.num_query_tokens
+
+    @property
+    def num_patches(self) -> int:
+        """P."""
+        return self.config.vision_config.num_patches
+
+    @property
+    def vocabulary(self) -> int:
+        """Rows of the word embedding."""
+        return self.config.qformer_config.vocab_size

@@ -13,12 +13,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from sightline.blip.activations import activation, is_erf_gelu
+
 _TYPICAL_ROWS = 512
 """The reordering asks for how many rows it should be best; any number works."""
 
 
 class PackedLinear:
-    """``x @ weightᵀ + bias``, with or without a GELU, in one dtype."""
+    """``x @ weightᵀ + bias``, with or without an activation, in one dtype."""
 
     def __init__(self, weight_OI: Tensor, bias_O: Tensor, dtype: torch.dtype) -> None:
         weight_OI = weight_OI.detach().to(dtype)
@@ -33,11 +35,11 @@ class PackedLinear:
             return F.linear(x_MI, self._weight, bias_O)
         return _pointwise(x_MI, self._weight, bias_O, "none")
 
-    def gelu(self, x_MI: Tensor) -> Tensor:
-        """``[M,O]``: the layer, then the exact (erf) GELU."""
-        if not self._packed:
-            return F.gelu(F.linear(x_MI, self._weight, self._bias_O))
-        return _pointwise(x_MI, self._weight, self._bias_O, "gelu")
+    def activated(self, x_MI: Tensor, name: str) -> Tensor:
+        """``[M,O]``: the layer, then the activation of that name (blip/activations.py)."""
+        if self._packed and is_erf_gelu(name):
+            return _pointwise(x_MI, self._weight, self._bias_O, "gelu")
+        return activation(name)(self(x_MI))
 
 
 def packs(weight_OI: Tensor) -> bool:

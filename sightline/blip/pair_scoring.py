@@ -1,64 +1,61 @@
 """ITM logits of one text against many pictures, from patches or from their compressed form.
 
-The arithmetic is that of ``Blip2Network.itm_logits`` (LAVIS ``compute_itm``), ordered for one text:
+The arithmetic is that of the network's own ``itm_logits`` (LAVIS ``compute_itm``), ordered for one text:
 
 * nothing is padded; the text's embedding, and the first self-attention (no picture has been seen yet), are
   computed once for all pairs;
-* the cross-attention to compressed patches forms neither keys nor values (sightline/blip/cross_attention.py);
-* the last layer computes the query positions only, since the head looks at nothing else, and the average over
-  the queries is taken before the head, which is linear.
+* the cross-attention to compressed patches forms neither keys nor values, and where few positions look,
+  neither does that to the patches themselves (sightline/blip/cross_attention.py);
+* the last layer computes only the positions that the head judges, and their average is taken before the
+  head, which is linear.
 
-Shapes: J pairs, or 1 while all pairs share their states · K pairs · Q query tokens · L text tokens ·
-S = Q + L · H width · N heads · D width of a head · P patches · V vision width · R latent rank.
+Shapes: J pairs, or 1 while all pairs share their states · K pairs · Q positions that look at patches ·
+L others · S = Q + L · H width · N heads · D width of a head · P patches · V vision width · R latent rank.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import cast
 
 import torch
 from torch import Tensor
 
 from sightline.blip.cross_attention import CrossAttention, Direct, Folded, attention
 from sightline.blip.latents import Basis, Latents
-from sightline.blip.network import Blip2Network
 from sightline.blip.packed_linear import PackedLinear
-from sightline.blip.qformer import MultiHeadAttention, QFormerLayer, ResidualNorm
+from sightline.blip.qformer import Intermediate, MultiHeadAttention, ResidualNorm
+from sightline.blip.scored import ScoredLayer, ScoredNetwork
 
 _BASES_KEPT = 4
 """Bases whose folded weights stay in memory: those of the collections that are being searched."""
 _AT_ONCE = {"cpu": 20, "cuda": 256}
 """Pairs that go through the layers together: on a CPU, what stays in its caches."""
+_DIRECT_FROM = 3
+"""Folding costs N·Q·R a patch where keys and values cost V·H: less while Q is below the width of a head. Its
+products are slower ones, so that keys and values are formed from a third of that width on."""
 
 
 class PairScorer:
     """Scores pairs in one dtype; float32 is stock's arithmetic. Thread-safe; the weights must not change."""
 
-    def __init__(self, network: Blip2Network, dtype: torch.dtype, at_once: int | None = None) -> None:
+    def __init__(self, network: ScoredNetwork, dtype: torch.dtype, at_once: int | None = None) -> None:
         self.dtype = dtype
         self._network = network
-        self._layers = [_Layer(cast(QFormerLayer, one), dtype) for one in network.qformer.encoder.layer]
-        self._crosses: dict[str | None, list[CrossAttention | None]] = {}
-        self._at_once = at_once or _AT_ONCE.get(network.query_tokens.device.type, 20)
+        self._layers = [_Layer(one, dtype) for one in network.scored_layers()]
+        self._crosses: dict[tuple[str | None, bool], list[CrossAttention | None]] = {}
+        self._at_once = at_once or _AT_ONCE.get(network.itm_head.weight.device.type, 20)
 
     @torch.inference_mode()
     def __call__(self, ids_1L: Tensor, patches: Tensor | Latents) -> Tensor:
-        """Logits ``[K,2]`` fp32, averaged over the query tokens, for unpadded ids and ``[K,P,V]`` patches."""
+        """Logits ``[K,2]`` fp32, averaged over what is judged, for unpadded ids and ``[K,P,V]`` patches."""
         basis = patches.basis if isinstance(patches, Latents) else None
-        crosses = self._crossing(basis)
-        shared_1SH = self._layers[0].see_text(self._embed(ids_1L))
+        shared_1SH = self._layers[0].see_text(self._network.first_states(ids_1L))
+        crosses = self._crossing(basis, self._network.looking(shared_1SH.shape[1]))
         logits_K2 = shared_1SH.new_empty(len(patches), 2)
         for part in _even_parts(len(patches), self._at_once):
             logits_K2[part] = self._score(shared_1SH, self._latent(patches, part), crosses)
         return logits_K2
-
-    def _embed(self, ids_1L: Tensor) -> Tensor:
-        network = self._network
-        return network.qformer.layernorm(  # type: ignore[no-any-return]
-            torch.cat([network.query_tokens, network.embeddings(ids_1L)], dim=1)
-        )
 
     def _latent(self, patches: Tensor | Latents, part: slice) -> Tensor:
         """``[K,P,R]`` of some pairs in the scorer's dtype."""
@@ -69,30 +66,33 @@ class PairScorer:
         return patches[part].to(self.dtype)
 
     def _score(self, shared_1SH: Tensor, latent_KPR: Tensor, crosses: list[CrossAttention | None]) -> Tensor:
-        queries = self._network.query_tokens.shape[1]
+        judged, looking = self._network.judged, self._network.looking(shared_1SH.shape[1])
         states_JSH, last = shared_1SH, self._layers[-1]
         for layer, cross in zip(self._layers, crosses, strict=True):
             if layer is not self._layers[0]:
-                states_JSH = layer.see_text(states_JSH, queries if layer is last else None)
-            states_JSH = layer.see_picture(states_JSH, queries, cross, latent_KPR)
-        logits: Tensor = self._network.itm_head(states_JSH.mean(dim=1))
+                states_JSH = layer.see_text(states_JSH, judged if layer is last else None)
+            states_JSH = layer.see_picture(states_JSH, looking, cross, latent_KPR)
+        logits: Tensor = self._network.itm_head(states_JSH[:, :judged].mean(dim=1))
         return logits
 
-    def _crossing(self, basis: Basis | None) -> list[CrossAttention | None]:
+    def _crossing(self, basis: Basis | None, looking: int) -> list[CrossAttention | None]:
+        """The cross-attentions to patches in a basis, kept for the next query."""
         name = None if basis is None else basis.id
-        found = self._crosses.get(name)
+        direct = basis is None and looking * _DIRECT_FROM > self._layers[0].head_width
+        found = self._crosses.get((name, direct))
         if found is None:
-            found = [layer.cross_attention(basis) for layer in self._layers]
-            self._crosses = dict([*self._crosses.items(), (name, found)][-_BASES_KEPT:])
+            found = [layer.cross_attention(basis, direct) for layer in self._layers]
+            self._crosses = dict([*self._crosses.items(), ((name, direct), found)][-_BASES_KEPT:])
         return found
 
 
 class _Layer:
-    """One Q-Former layer laid out for inference; states stay in fp32 between the products."""
+    """One layer laid out for inference; states stay in fp32 between the products."""
 
-    def __init__(self, layer: QFormerLayer, dtype: torch.dtype) -> None:
+    def __init__(self, layer: ScoredLayer, dtype: torch.dtype) -> None:
         self._dtype = dtype
         self._heads = layer.attention.attention.heads
+        self.head_width = layer.attention.attention.query.out_features // self._heads
         self._qkv = _joint_projection(layer.attention.attention, dtype)
         self._attended = _AddNorm(layer.attention.output, dtype)
         self._cross = layer.crossattention
@@ -100,14 +100,16 @@ class _Layer:
             query = self._cross.attention.query
             self._cross_query = PackedLinear(query.weight, query.bias, dtype)
             self._cross_attended = _AddNorm(self._cross.output, dtype)
-        self._query_block = _FeedForward(layer.intermediate_query.dense, layer.output_query, dtype)
-        self._text_block = _FeedForward(layer.intermediate.dense, layer.output, dtype)
+        self._looking_block = _FeedForward(*layer.looking_block, dtype)
+        self._reading_block = None
+        if layer.reading_block is not None:
+            self._reading_block = _FeedForward(*layer.reading_block, dtype)
 
-    def cross_attention(self, basis: Basis | None) -> CrossAttention | None:
+    def cross_attention(self, basis: Basis | None, direct: bool) -> CrossAttention | None:
         """The cross-attention to patches in a basis; None in a layer without one."""
         if self._cross is None:
             return None
-        return Direct(self._cross, self._dtype) if basis is None else Folded(self._cross, basis, self._dtype)
+        return Direct(self._cross, self._dtype) if direct else Folded(self._cross, basis, self._dtype)
 
     def see_text(self, states_JSH: Tensor, only: int | None = None) -> Tensor:
         """Self-attention with its norm: ``[J,S,H]``, or ``[J,only,H]`` for the first positions alone."""
@@ -119,17 +121,17 @@ class _Layer:
         return self._attended(seen.transpose(1, 2).flatten(2), states_JSH[:, :only])
 
     def see_picture(
-        self, states_JSH: Tensor, queries: int, cross: CrossAttention | None, latent_KPR: Tensor
+        self, states_JSH: Tensor, looking: int, cross: CrossAttention | None, latent_KPR: Tensor
     ) -> Tensor:
-        """Cross-attention of the queries and the feed-forward blocks: ``[K,S,H]``."""
-        queries_JQH, text_JLH = states_JSH[:, :queries], states_JSH[:, queries:]
+        """Cross-attention of the first positions and the feed-forward blocks: ``[K,S,H]``."""
+        queries_JQH, text_JLH = states_JSH[:, :looking], states_JSH[:, looking:]
         if cross is not None:
             asked_JQH = self._cross_query(queries_JQH.to(self._dtype))
             queries_JQH = self._cross_attended(cross(asked_JQH, latent_KPR), queries_JQH, cross.output_bias)
-        queries_JQH = self._query_block(queries_JQH)
-        if text_JLH.shape[1] == 0:
+        queries_JQH = self._looking_block(queries_JQH)
+        if self._reading_block is None or text_JLH.shape[1] == 0:
             return queries_JQH
-        text_JLH = self._text_block(text_JLH)
+        text_JLH = self._reading_block(text_JLH)
         return torch.cat([queries_JQH, text_JLH.expand(len(queries_JQH), -1, -1)], dim=1)
 
 
@@ -145,15 +147,16 @@ class _AddNorm:
 
 
 class _FeedForward:
-    """Two linear layers around a GELU, residual and norm."""
+    """Two linear layers around an activation, residual and norm."""
 
-    def __init__(self, first: torch.nn.Linear, second: ResidualNorm, dtype: torch.dtype) -> None:
-        self._first = PackedLinear(first.weight, first.bias, dtype)
+    def __init__(self, first: Intermediate, second: ResidualNorm, dtype: torch.dtype) -> None:
+        self._first = PackedLinear(first.dense.weight, first.dense.bias, dtype)
         self._second = _AddNorm(second, dtype)
+        self._name = first.activation_name
         self._dtype = dtype
 
     def __call__(self, states_KSH: Tensor) -> Tensor:
-        return self._second(self._first.gelu(states_KSH.to(self._dtype)), states_KSH)
+        return self._second(self._first.activated(states_KSH.to(self._dtype), self._name), states_KSH)
 
 
 def _joint_projection(attended: MultiHeadAttention, dtype: torch.dtype) -> PackedLinear:

@@ -1,4 +1,4 @@
-"""Which number type the image encoder computes in. Measured in docs/decisions/040."""
+"""On which device, and in which number type the image encoder computes. Measured in docs/decisions/040."""
 
 from __future__ import annotations
 
@@ -33,3 +33,18 @@ def _has_bfloat16(device: torch.device, width: int) -> bool:
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported())
     return device.type == "cpu" and width >= _NARROW and has_fast_bf16(device)
+
+
+def best_device() -> str:
+    """The first of CUDA, Apple's MPS and the CPU that is there."""
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def writer_dtype(name: str | None, device: torch.device) -> torch.dtype:
+    """The type that a text decoder computes in: ``name`` where one is given; for None bfloat16 on GPUs that
+    have it, else float32."""
+    if name is None and device.type != "cuda":
+        return torch.float32
+    return vision_dtype(name, device, _NARROW)

@@ -178,6 +178,15 @@ class RetrievalModel(Encoder, Matcher, Protocol):
     """What a collection needs: one model that embeds and judges."""
 
 
+@runtime_checkable
+class SeveralNames(Protocol):
+    """A model whose files have had other fingerprints before."""
+
+    def known_as(self, fingerprint: str) -> RetrievalModel:
+        """The same model under another fingerprint of its files; nothing is loaded again."""
+        ...
+
+
 def embedding(model: Vision, name: str) -> RetrievalModel:
     """The model itself, known to embed and judge; ``name`` is what the user called it.
 

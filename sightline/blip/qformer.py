@@ -11,17 +11,43 @@ trap 10).
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sightline.blip.activations import activation
 from sightline.blip.config import QFormerConfig
+
+
+class BertSizes(Protocol):
+    """What the layers of any BERT need to know: a Q-Former's, or those of BLIP's text encoder."""
+
+    @property
+    def vocab_size(self) -> int: ...
+    @property
+    def hidden_size(self) -> int: ...
+    @property
+    def num_attention_heads(self) -> int: ...
+    @property
+    def intermediate_size(self) -> int: ...
+    @property
+    def max_position_embeddings(self) -> int: ...
+    @property
+    def hidden_act(self) -> str: ...
+    @property
+    def layer_norm_eps(self) -> float: ...
+    @property
+    def hidden_dropout_prob(self) -> float: ...
+    @property
+    def attention_probs_dropout_prob(self) -> float: ...
 
 
 class TextEmbeddings(nn.Module):
     """Word and position embeddings; query tokens carry no position."""
 
-    def __init__(self, config: QFormerConfig) -> None:
+    def __init__(self, config: BertSizes) -> None:
         super().__init__()
         self.word_embeddings = nn.Embedding(config.vocab_size, config.hidden_size, padding_idx=0)
         self.position_embeddings = nn.Embedding(config.max_position_embeddings, config.hidden_size)
@@ -35,7 +61,7 @@ class TextEmbeddings(nn.Module):
 class MultiHeadAttention(nn.Module):
     """Queries from ``x``, keys and values from ``context``."""
 
-    def __init__(self, config: QFormerConfig, context_width: int) -> None:
+    def __init__(self, config: BertSizes, context_width: int) -> None:
         super().__init__()
         self.heads = config.num_attention_heads
         self.dropout = config.attention_probs_dropout_prob
@@ -60,7 +86,7 @@ class MultiHeadAttention(nn.Module):
 class ResidualNorm(nn.Module):
     """``LayerNorm(residual + dense(x))``, BERT's post-norm."""
 
-    def __init__(self, config: QFormerConfig, width: int) -> None:
+    def __init__(self, config: BertSizes, width: int) -> None:
         super().__init__()
         self.dense = nn.Linear(width, config.hidden_size)
         self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
@@ -85,16 +111,21 @@ class Attention(nn.Module):
 class Intermediate(nn.Module):
     """First half of a feed-forward block."""
 
-    def __init__(self, config: QFormerConfig) -> None:
+    def __init__(self, config: BertSizes) -> None:
         super().__init__()
         self.dense = nn.Linear(config.hidden_size, config.intermediate_size)
+        self.activation_name = config.hidden_act
+        self.activation = activation(config.hidden_act)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.gelu(self.dense(x))
+        return self.activation(self.dense(x))
 
 
 class QFormerLayer(nn.Module):
-    """Joint self-attention; cross-attention for the queries; a feed-forward each for queries and text."""
+    """Joint self-attention; cross-attention for the queries; a feed-forward each for queries and text.
+
+    One that never reads text (BLIP-2 of stage 2) has no feed-forward for it.
+    """
 
     def __init__(self, config: QFormerConfig, index: int) -> None:
         super().__init__()
@@ -102,8 +133,9 @@ class QFormerLayer(nn.Module):
         self.crossattention = None
         if index % config.cross_attention_frequency == 0:
             self.crossattention = Attention(config, config.encoder_hidden_size)
-        self.intermediate = Intermediate(config)
-        self.output = ResidualNorm(config, config.intermediate_size)
+        if config.use_qformer_text_input:
+            self.intermediate = Intermediate(config)
+            self.output = ResidualNorm(config, config.intermediate_size)
         self.intermediate_query = Intermediate(config)
         self.output_query = ResidualNorm(config, config.intermediate_size)
 

@@ -65,18 +65,24 @@ def randomise(module: torch.nn.Module, seed: int = 0) -> None:
                 parameter.copy_(noise * (0.5 if "token" in name else 0.05))
 
 
-def word_tokenizer(vocab_size: int) -> TextTokenizer:
-    """A small word-piece vocabulary, filled up with unused pieces, [DEC] last."""
-    filler = [f"[unused{index}]" for index in range(vocab_size - 1 - len(PIECES))]
-    vocabulary = {piece: index for index, piece in enumerate([*PIECES, *filler, "[DEC]"])}
+def bert_tokenizer(words: int, last: str | None = None) -> Tokenizer:
+    """A small word-piece tokenizer, filled up with unused pieces; ``last`` is a special one, or none."""
+    special = [] if last is None else [last]
+    filler = [f"[unused{index}]" for index in range(words - len(special) - len(PIECES))]
+    vocabulary = {piece: index for index, piece in enumerate([*PIECES, *filler, *special])}
     tokenizer = Tokenizer(models.WordPiece(vocab=vocabulary, unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     around = [("[CLS]", vocabulary["[CLS]"]), ("[SEP]", vocabulary["[SEP]"])]
     tokenizer.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=around)
     tokenizer.decoder = decoders.WordPiece()
-    tokenizer.add_special_tokens(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[DEC]"])
-    return TextTokenizer(tokenizer)
+    tokenizer.add_special_tokens(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *special])
+    return tokenizer
+
+
+def word_tokenizer(vocab_size: int) -> TextTokenizer:
+    """A small word-piece vocabulary, filled up with unused pieces, [DEC] last."""
+    return TextTokenizer(bert_tokenizer(vocab_size, "[DEC]"))
 
 
 def write_random_checkpoint(folder: Path, config: Blip2Config | None = None, seed: int = 0) -> Path:

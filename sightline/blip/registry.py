@@ -14,6 +14,9 @@ from typing import TYPE_CHECKING, Protocol
 from sightline.blip import checkpoint
 from sightline.blip.checkpoint import Dimensions, Role
 from sightline.blip.config import MODEL_TYPES, read_config
+from sightline.blip.config_blip import ANSWERING, BLIP, CAPTIONING, RETRIEVAL, read_blip_config
+from sightline.blip.config_language import writer_dimensions
+from sightline.blip.fingerprints import Digests, fingerprint
 from sightline.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -34,6 +37,21 @@ class Loader(Protocol):
     ) -> Vision: ...
 
 
+class LanguageLoader(Protocol):
+    """The same for a model with a language model, which may be spread over several devices."""
+
+    def __call__(
+        self,
+        folder: Path,
+        *,
+        device: str | None = None,
+        dtype: str | None = None,
+        match_dtype: str = "float32",
+        fingerprint: str | None = None,
+        device_map: str | None = None,
+    ) -> Vision: ...
+
+
 @dataclass(frozen=True)
 class Family:
     """One kind of checkpoint."""
@@ -42,6 +60,8 @@ class Family:
     """Reads the configuration in a folder; imports no torch."""
     loader: Callable[[], Loader]
     """Imports the code that loads the weights, and torch with it."""
+    language_loader: Callable[[], LanguageLoader] | None = None
+    """The same loader, where there is a language model."""
 
 
 def _blip2_dimensions(folder: Path) -> Dimensions:
@@ -49,14 +69,58 @@ def _blip2_dimensions(folder: Path) -> Dimensions:
 
 
 def _blip2() -> Loader:
-    from sightline.blip.blip2 import Blip2
+    from sightline.blip.blip2_captioner import load_blip2
 
-    return Blip2
+    return load_blip2
+
+
+def _blip2_writer() -> LanguageLoader:
+    from sightline.blip.blip2_writer import Blip2Writer
+
+    return Blip2Writer
+
+
+def _instructblip() -> LanguageLoader:
+    from sightline.blip.instructblip import InstructBlip
+
+    return InstructBlip
+
+
+def _blip_dimensions(folder: Path) -> Dimensions:
+    return read_blip_config(folder).dimensions
+
+
+def _blip() -> Loader:
+    from sightline.blip.blip import Blip
+
+    return Blip
+
+
+def _blip_captioner() -> Loader:
+    from sightline.blip.blip_writers import BlipCaptioner
+
+    return BlipCaptioner
+
+
+def _blip_answerer() -> Loader:
+    from sightline.blip.blip_writers import BlipAnswerer
+
+    return BlipAnswerer
 
 
 BLIP2_RETRIEVAL = Family(_blip2_dimensions, _blip2)
+BLIP2_WRITER = Family(writer_dimensions, _blip2_writer, _blip2_writer)
+INSTRUCTBLIP = Family(writer_dimensions, _instructblip, _instructblip)
 FAMILIES: dict[str, dict[str, Family]] = {
-    name: {"Blip2ForImageTextRetrieval": BLIP2_RETRIEVAL} for name in MODEL_TYPES
+    name: {"Blip2ForImageTextRetrieval": BLIP2_RETRIEVAL, "Blip2ForConditionalGeneration": BLIP2_WRITER}
+    for name in MODEL_TYPES
+} | {
+    BLIP: {
+        RETRIEVAL: Family(_blip_dimensions, _blip),
+        CAPTIONING: Family(_blip_dimensions, _blip_captioner),
+        ANSWERING: Family(_blip_dimensions, _blip_answerer),
+    },
+    "instructblip": {"InstructBlipForConditionalGeneration": INSTRUCTBLIP},
 }
 """By ``model_type``, then by architecture; a checkpoint that names none is of the first."""
 
@@ -86,7 +150,7 @@ def family_of(folder: Path) -> Family:
     families, named = FAMILIES[found], raw.get("architectures")
     if not isinstance(named, list) or not named:
         return next(iter(families.values()))
-    if named[0] not in families:
+    if not isinstance(named[0], str) or named[0] not in families:
         known = ", ".join(families)
         raise CheckpointError(f"{folder} holds a {named[0]}; of the type {found} Sightline loads {known}.")
     return families[named[0]]
@@ -97,13 +161,13 @@ def describe(
     *,
     revision: str | None = None,
     cache_dir: Path | None = None,
-    digest: Callable[[Path], str] | None = None,
+    digests: Digests | None = None,
     role: Role = "retrieval",
 ) -> Description:
     """Fingerprint and dimensions of a model by name, from its files; imports no torch (the toy does: it is
     code and no files).
 
-    ``digest`` gives the SHA-256 of one file, for those who remember it; None reads the file.
+    ``digests``: of files, for those who remember them; None reads the files.
 
     Raises:
         ModelUnavailableError: neither a folder nor reachable on the hub.
@@ -113,7 +177,7 @@ def describe(
         return _toy(role)
     folder = checkpoint.resolve(model, revision, cache_dir, role)
     dimensions = family_of(folder).dimensions(folder)
-    return Description(checkpoint.fingerprint(folder, digest), dimensions, folder)
+    return Description(fingerprint(folder, digests), dimensions, folder)
 
 
 def _toy(role: Role) -> Description:

@@ -17,12 +17,15 @@ import torch
 from tokenizers import BertWordPieceTokenizer, Tokenizer
 from torch import Tensor
 
+from sightline.blip.checkpoint_files import read_json, refuse_pointer
+from sightline.blip.headers import shown
 from sightline.errors import CheckpointError, InputError
 
 TEXT_LIMIT = 35
 """Text tokens at evaluation, [CLS] and [SEP] included (LAVIS; training truncates at 32)."""
 
 
+_MOST_IDS: Final = 1 << 22
 _STRUCTURE: Final = re.compile(r"\[.+\]|<.+>", re.DOTALL)
 """Words of a vocabulary that nobody means as words: ``[unused1]``, ``<image>``."""
 
@@ -83,6 +86,14 @@ class TextTokenizer:
         """Tokens of one text before any cut, [CLS] and [SEP] included."""
         return len(self._encode(text))
 
+    def beginning(self, text: str, limit: int) -> str:
+        """As much of a text as ``limit`` tokens hold, [CLS] and [SEP] included."""
+        self._encode(text)
+        around = len(self._plain.encode("").ids)
+        offsets: list[tuple[int, int]] = self._plain.encode(text, add_special_tokens=False).offsets
+        kept = max(limit - around, 0)
+        return text if len(offsets) <= kept else text[: offsets[kept - 1][1] if kept else 0]
+
     def _encode(self, text: str) -> list[int]:
         try:
             text.encode()
@@ -123,7 +134,9 @@ def pad(
 
 
 def load_tokenizer(folder: Path, limit: int = TEXT_LIMIT, rows: int | None = None) -> TextTokenizer:
-    """From ``tokenizer.json``, else from ``vocab.txt`` as lower-casing BERT; ``rows``: of the word embedding.
+    """From ``tokenizer.json``, else from ``vocab.txt`` and ``added_tokens.json`` as lower-casing BERT.
+
+    ``rows``: of the word embedding.
 
     Raises:
         CheckpointError: neither file is there, what is there cannot be used, or it has ids beyond ``rows``.
@@ -135,18 +148,45 @@ def load_tokenizer(folder: Path, limit: int = TEXT_LIMIT, rows: int | None = Non
         raise CheckpointError(
             f"{folder} has neither tokenizer.json nor vocab.txt; copy the checkpoint's tokenizer files."
         )
+    pieces = _read_vocabulary(vocabulary)
+    added = _read_added(folder / "added_tokens.json", pieces)
+    bert = BertWordPieceTokenizer(pieces | added, lowercase=_lowers(folder / "tokenizer_config.json"))
+    tokenizer = Tokenizer.from_str(bert.to_str())
+    tokenizer.add_special_tokens([word for word in added if _STRUCTURE.fullmatch(word)])
+    return TextTokenizer(tokenizer, limit, rows)
+
+
+def _read_vocabulary(vocabulary: Path) -> dict[str, int]:
+    """Ids by word pieces, which are the lines."""
     try:
         # Lines end with "\n" alone: a word may be a character that Python also takes for a line's end.
-        lines = vocabulary.read_text(encoding="utf-8").removesuffix("\n").split("\n")
-    except ValueError as error:
+        content = vocabulary.read_bytes()
+        refuse_pointer(vocabulary, content[:64])
+        lines = content.decode().removesuffix("\n").split("\n")
+    except (ValueError, OSError) as error:
         raise CheckpointError(
             f"{vocabulary} is no UTF-8 text; copy the checkpoint's tokenizer files."
         ) from error
-    bert = BertWordPieceTokenizer({piece: index for index, piece in enumerate(lines)}, lowercase=True)
-    return TextTokenizer(Tokenizer.from_str(bert.to_str()), limit, rows)
+    return {piece: index for index, piece in enumerate(lines)}
+
+
+def _read_added(path: Path, pieces: Container[str]) -> dict[str, int]:
+    """Words that stand beside the vocabulary, with their ids: a BLIP's [DEC] and [ENC]."""
+    added = read_json(path) if path.exists() else {}
+    for word, index in added.items():
+        if type(index) is not int or not 0 <= index < _MOST_IDS or not word:
+            raise CheckpointError(
+                f"{path} gives {shown(word)} the id {shown(index)}; copy the checkpoint's own."
+            )
+    return {word: index for word, index in added.items() if word not in pieces}
+
+
+def _lowers(path: Path) -> bool:
+    return not path.exists() or read_json(path).get("do_lower_case") is not False
 
 
 def _read_json(path: Path) -> Tokenizer:
+    read_json(path)
     try:
         return Tokenizer.from_file(str(path))
     except Exception as error:  # the library raises nothing narrower

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sightline.blip.activations import activation
 from sightline.blip.config import VisionConfig
 
 
@@ -45,15 +46,17 @@ class VisionAttention(nn.Module):
 
 
 class VisionMLP(nn.Module):
-    """Two linear layers around a GELU."""
+    """Two linear layers around an activation, GELU in released checkpoints."""
 
     def __init__(self, config: VisionConfig) -> None:
         super().__init__()
+        self.activation_name = config.hidden_act
+        self.activation = activation(config.hidden_act)
         self.fc1 = nn.Linear(config.hidden_size, config.intermediate_size)
         self.fc2 = nn.Linear(config.intermediate_size, config.hidden_size)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.fc2(F.gelu(self.fc1(x)))  # type: ignore[no-any-return]
+        return self.fc2(self.activation(self.fc1(x)))  # type: ignore[no-any-return]
 
 
 class VisionLayer(nn.Module):

@@ -57,11 +57,12 @@ class _PackedLayer:
         self._qkv = _packed(_with_scaled_queries(attention.qkv, attention.heads))
         self._projection = _packed(attention.projection)
         self._fc1, self._fc2 = _packed(mlp.fc1), _packed(mlp.fc2)
+        self._activation = mlp.activation_name
 
     def __call__(self, x_BPV: Tensor) -> Tensor:
         attended_BPV = attention(self._qkv(self._norm1(x_BPV)), self._heads)
         x_BPV = self._projection.plus(attended_BPV, x_BPV)
-        return self._fc2.plus(self._fc1.gelu(self._norm2(x_BPV)), x_BPV)
+        return self._fc2.plus(self._fc1.activated(self._norm2(x_BPV), self._activation), x_BPV)
 
 
 def _packed(linear: nn.Linear) -> _SumLinear:

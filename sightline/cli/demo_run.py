@@ -29,7 +29,9 @@ API_START_SECONDS = 60.0
 def run(settings: Settings, *, once: bool, as_json: bool = False) -> None:
     """Index, search, print; then serve the page until Ctrl-C unless ``once``. Leaves no process behind."""
     from sightline.cli.demo_table import show
+    from sightline.cli.demo_words import plain_words, say, show_words
     from sightline.cli.output import print_json
+    from sightline.console import answers
     from sightline.processes.supervisor import Supervisor
     from sightline.processes.up import with_port
     from sightline.wiring import open_installation
@@ -40,10 +42,13 @@ def run(settings: Settings, *, once: bool, as_json: bool = False) -> None:
         with open_installation(settings) as services:
             counts = fill(services, supervisor)
             outcomes = [ask(services, query) for query in queries]
+            said = say(services, COLLECTION, FOLDER)
         if as_json:
-            print_json({"indexed": counts, **summary(outcomes), "queries": [plain(one) for one in outcomes]})
+            found = {"queries": [plain(one) for one in outcomes], **plain_words(said)}
+            print_json({"indexed": counts, **summary(outcomes), **found})
         else:
             show(outcomes, summary(outcomes))
+            show_words(said, answers())
         if not once:
             _serve(settings, supervisor)
 
@@ -87,7 +92,7 @@ def ask(services: Installation, query: Query) -> Outcome:
     request = SearchRequest(COLLECTION, query.text, limit=SHOWN, candidates=CANDIDATES, rerank=False)
     by_itc = services.search.find(request)
     after_itm = services.search.find(
-        SearchRequest(COLLECTION, query.text, limit=SHOWN, candidates=CANDIDATES)
+        SearchRequest(COLLECTION, query.text, limit=SHOWN, candidates=CANDIDATES, texts=False)
     )
     return Outcome(query, by_itc.results, after_itm.results)
 

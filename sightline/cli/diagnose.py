@@ -37,6 +37,13 @@ def doctor(
     repair: Annotated[
         bool, typer.Option("--repair", help="First repair what is lost or damaged from what is left.")
     ] = False,
+    model: Annotated[
+        str | None,
+        typer.Option("--model", help="Look at this model alone, unloaded: demo, a folder, a hub id."),
+    ] = None,
+    revision: Annotated[
+        str | None, typer.Option("--revision", help="Of --model: branch, tag or commit on the hub.")
+    ] = None,
     data: Data = None,
     json: Json = False,
 ) -> None:
@@ -46,6 +53,10 @@ def doctor(
     from sightline.wiring import open_installation
 
     settings = load_settings(data)
+    if model is not None:
+        from sightline.cli.model_report import report
+
+        raise typer.Exit(OK if report(settings, model, revision, as_json=json) else PARTLY_FAILED)
     repairs = _repair(settings) if repair else []
     with open_installation(settings) as services, progress() as show:
         findings = services.doctor.examine(quick=quick, originals=originals, show=show)
@@ -98,6 +109,8 @@ def _repairs(services: Installation, show: OnProgress) -> Iterator[tuple[Repaire
     for one in services.repair.run():
         subject = f"{one.collection}: {one.file}" if one.file else f"{one.collection}: lost images"
         made = f"made again with {one.images} images"
+        if one.forgotten:
+            made = f"forgotten; the {one.forgotten} images in it are encoded again when they are needed"
         yield one, f"{subject}: {made}; {one.problem}" if one.problem else f"{subject}: {made}"
 
 

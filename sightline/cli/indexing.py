@@ -11,7 +11,6 @@ from sightline.cli.options import CollectionName, Data, Json
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sightline.cli.jobs import EmbeddedWorker
     from sightline.store.records import Collection
     from sightline.wiring import Installation
 
@@ -64,7 +63,7 @@ def index(
     json: Json = False,
 ) -> None:
     """Index pictures. The same bytes again cost nothing; new bytes under the same id replace the old ones."""
-    from sightline.cli.jobs import EmbeddedWorker, report
+    from sightline.cli.jobs import EmbeddedWorker, report, wait
     from sightline.cli.output import OK, PARTLY_FAILED, print_json
     from sightline.cli.pruning import confirmation, show_preview
     from sightline.processes.supervisor import Supervisor
@@ -98,7 +97,7 @@ def index(
                 confirm=confirmation(),
             )
             if not no_wait:
-                _wait(services, job.id, worker)
+                wait(services, job.id, worker)
             answer = report(services, job.id)
             _say_what_was_not_pruned(services, job.id)
     if json:
@@ -130,20 +129,6 @@ def _count(services: Installation, sources: Sequence[str], *, copy: bool) -> tup
     if len(errors) == len(sources):
         raise errors[0]
     return images, size, len(errors)
-
-
-def _wait(services: Installation, job_id: str, worker: EmbeddedWorker) -> None:
-    """Until the job has ended; who presses Ctrl-C is told that nothing is lost."""
-    from sightline.cli.jobs import follow
-    from sightline.console import remarks
-
-    try:
-        follow(services, job_id, worker)
-    except KeyboardInterrupt:
-        remarks().print(
-            f"Stopping after the batch in hand; the rest of job {job_id} waits for the next worker."
-        )
-        raise
 
 
 def _did_something(answer: dict[str, Any]) -> bool:

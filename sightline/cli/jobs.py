@@ -60,8 +60,10 @@ class EmbeddedWorker:
                 self._supervisor.start(name, name)
 
 
-def follow(services: Installation, job_id: str, worker: EmbeddedWorker | None) -> Counts:
-    """Wait until the job has ended, showing how far it is on a terminal.
+def follow(
+    services: Installation, job_id: str, worker: EmbeddedWorker | None, what: str = "embedding"
+) -> Counts:
+    """Wait until the job has ended, showing how far it is on a terminal. ``what`` its workers do.
 
     Raises:
         UnavailableError: its workers have met nothing but trouble for a while (a full disk, say).
@@ -69,7 +71,7 @@ def follow(services: Installation, job_id: str, worker: EmbeddedWorker | None) -
     patience = services.settings.indexer.trouble_seconds
     waiting = Waiting(patience, services.catalog.probe)
     with _bar() as bar:
-        task = bar.add_task("embedding", total=None)
+        task = bar.add_task(what, total=None)
         said: str | None = None
         while True:
             counts = _counts(services, job_id, waiting)
@@ -94,6 +96,17 @@ def _counts(services: Installation, job_id: str, waiting: Waiting) -> Counts:
         except UnavailableError as error:
             waiting.unanswered(error)
             time.sleep(POLL_SECONDS)
+
+
+def wait(services: Installation, job_id: str, worker: EmbeddedWorker, what: str = "embedding") -> None:
+    """Until the job has ended; who presses Ctrl-C is told that nothing is lost. Raises as `follow`."""
+    try:
+        follow(services, job_id, worker, what)
+    except KeyboardInterrupt:
+        remarks().print(
+            f"Stopping after the batch in hand; the rest of job {job_id} waits for the next worker."
+        )
+        raise
 
 
 @contextmanager

@@ -15,9 +15,11 @@ import typer
 
 from sightline.cli import (
     adoption,
+    asking,
     backup,
     browse,
     cache,
+    captions,
     demo,
     diagnose,
     indexing,
@@ -25,6 +27,7 @@ from sightline.cli import (
     learning,
     processes,
     searching,
+    texts,
     trash,
 )
 from sightline.cli.output import OK, answer_fault, exit_code, print_error
@@ -33,7 +36,7 @@ from sightline.errors import SightlineError
 from sightline.store.patience import having
 from sightline.store.storage import storage_error
 
-QUICK = frozenset({"search", "rerank", "collections", "jobs", "keys", "ping"})
+QUICK = frozenset({"search", "rerank", "ask", "collections", "jobs", "keys", "ping"})
 """Commands whose answer somebody waits for: no longer for a database that hangs than over HTTP."""
 
 app = typer.Typer(
@@ -48,6 +51,9 @@ MODULES = (
     demo,
     indexing,
     searching,
+    asking,
+    captions,
+    texts,
     browse,
     trash,
     keys,

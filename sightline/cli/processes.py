@@ -140,6 +140,8 @@ def _migrate_to(settings: Settings, revision: str) -> str:
             " The keys are gone, and an earlier version knows none: set SIGHTLINE_API__KEY before it serves,"
             " or it answers everybody."
         )
+    if before is not None and revision < "0005" <= before:
+        more += " Captions stay; texts that models wrote, and features made for them, are gone."
     return f"The catalog has schema {revision} now; it had {before or 'none'}.{more}"
 
 

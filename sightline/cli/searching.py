@@ -25,7 +25,7 @@ def search(
     collection: CollectionName,
     limit: Annotated[int, typer.Option("-k", "--limit", min=1, help="How many hits.")] = 10,
     offset: Annotated[int, typer.Option(min=0, help="Hits to pass over.")] = 0,
-    candidates: Annotated[int, typer.Option(min=1, help="How many ITC candidates ITM judges.")] = 100,
+    candidates: Annotated[int, typer.Option(min=1, help="How many candidates ITM judges.")] = 100,
     rerank: Annotated[bool, typer.Option("--rerank/--no-rerank", help="Judge the candidates by ITM.")] = True,
     score: Score = "itm+itc",
     filter: Filter = None,
@@ -38,6 +38,9 @@ def search(
     deadline_ms: Annotated[
         float | None, typer.Option(min=1, help="Leave unjudged what takes longer than this.")
     ] = None,
+    texts: Annotated[
+        bool, typer.Option("--texts/--no-texts", help="Let words of captions bring candidates, too.")
+    ] = True,
     data: Data = None,
     json: Json = False,
 ) -> None:
@@ -50,7 +53,7 @@ def search(
     request = SearchRequest(
         collection=collection, text=text, limit=limit, offset=offset, candidates=candidates, rerank=rerank,
         score=score, filter=None if filter is None else read_filter(filter), min_probability=min_probability,
-        precision=precision, deadline_ms=deadline_ms,
+        precision=precision, deadline_ms=deadline_ms, texts=texts,
     )  # fmt: skip
     with open_installation(load_settings(data)) as services:
         response = services.search.find(request)
@@ -100,13 +103,17 @@ def _print_hits(response: SearchResponse) -> None:
 
     from sightline.console import answers, remarks
 
-    table = Table(
-        "rank", "id", "match", "ITC", "moved", "caption", box=None, pad_edge=False, header_style="bold"
-    )
+    by_words = any(hit.found_by == "text" for hit in response.results)
+    names = ["rank", "id", "match", "ITC", "moved", *(["found by"] if by_words else []), "caption"]
+    table = Table(*names, box=None, pad_edge=False, header_style="bold")
     for hit in response.results:
         match = "–" if hit.match_probability is None else f"{hit.match_probability:.3f}"
-        moved = "" if hit.itm_logit is None else _moved(hit.itc_rank - hit.rank)
-        table.add_row(str(hit.rank), Text(hit.id), match, f"{hit.itc:.3f}", moved, Text(hit.caption or ""))
+        judged = hit.itm_logit is not None and hit.itc_rank is not None
+        moved = _moved(hit.itc_rank - hit.rank) if judged and hit.itc_rank is not None else ""
+        by = [] if not by_words else [hit.found_by]
+        table.add_row(
+            str(hit.rank), Text(hit.id), match, f"{hit.itc:.3f}", moved, *by, Text(hit.caption or "")
+        )
     console = answers()
     console.print(table if response.results else "Nothing found.")
     took = response.timings

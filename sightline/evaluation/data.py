@@ -177,7 +177,7 @@ def _collect(
     if isinstance(row, DataProblem):
         problems.append(row)
         return
-    path = _locate(images, row.image)
+    path = locate(images, row.image)
     if path is None:
         problems.append(DataProblem(row.image, "missing", f"There is no such file below {images}."))
         return
@@ -195,7 +195,7 @@ def _says_something(caption: object) -> bool:
     return isinstance(caption, str) and bool(prepare_text(caption, "lavis"))
 
 
-def _locate(images: Path, name: str) -> Path | None:
+def locate(images: Path, name: str) -> Path | None:
     """The file below the folder by its full name, or by its last part (folders are often flattened)."""
     for candidate in (images / name, images / Path(name).name):
         if candidate.is_file():

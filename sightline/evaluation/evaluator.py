@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,8 +14,19 @@ from numpy.typing import NDArray
 from sightline.blip.protocols import RetrievalModel, embedding
 from sightline.errors import InputError
 from sightline.evaluation import metrics
+from sightline.evaluation.comparisons import (
+    SIDES,
+    Answers,
+    Comparison,
+    PerQuery,
+    Side,
+    compare,
+    of_chance,
+    of_ranks,
+)
 from sightline.evaluation.config import EvalConfig, PatchDtype
 from sightline.evaluation.data import DataProblem, RetrievalSet, read_pictures, retrieval_set
+from sightline.evaluation.metrics import bootstrap_interval
 from sightline.evaluation.protocol import (
     Direction,
     Features,
@@ -24,16 +35,21 @@ from sightline.evaluation.protocol import (
     text_to_image,
 )
 from sightline.evaluation.report import EvalReport, Row
-from sightline.evaluation.tables import WRITTEN, PictureTable, encode_patches, fill, identity
+from sightline.evaluation.tables import WRITTEN, PictureTable, TablePlan, encode_patches, fill, identity
 from sightline.records import ScoreName
-from sightline.types import OnProgress
+from sightline.store.room import check_room
+from sightline.types import OnProgress, OnRemark
 
 SCORES: tuple[ScoreName, ...] = ("itm", "itm+itc")
+ADVICE = "free some room there, or name another place with --cache"
+PATCHES = "patches"
 Matrices = tuple[NDArray[np.float32], NDArray[np.float32]]
 """Text to image ``[T, N]`` and image to text ``[N, T]``."""
 
 
-def run_evaluation(config: EvalConfig, on_progress: OnProgress | None = None) -> EvalReport:
+def run_evaluation(
+    config: EvalConfig, on_progress: OnProgress | None = None, on_remark: OnRemark | None = None
+) -> EvalReport:
     """Load, evaluate, write; see ``evaluation.run``."""
     from sightline import blip
 
@@ -43,7 +59,7 @@ def run_evaluation(config: EvalConfig, on_progress: OnProgress | None = None) ->
     model = blip.load(
         config.model, revision=config.revision, device=config.device, cache_dir=config.cache_dir
     )
-    report = evaluate(embedding(model, config.model), dataset, config, data.problems, on_progress)
+    report = evaluate(embedding(model, config.model), dataset, config, data.problems, on_progress, on_remark)
     if config.out is not None:
         report.write(config.out)
     return report
@@ -55,22 +71,29 @@ def evaluate(
     config: EvalConfig,
     problems: Sequence[DataProblem] = (),
     on_progress: OnProgress | None = None,
+    on_remark: OnRemark | None = None,
 ) -> EvalReport:
     """Evaluate a loaded model; pictures that cannot be decoded leave the data set and enter the report.
 
     Raises:
         InputError: no picture can be decoded.
+        NoRoomError: the disk is too small for their patches; nothing was written.
     """
+    folder = config.cache or Path(tempfile.gettempdir())
+    said = check_room([_plan(folder, model, dataset, config.patches).need(PATCHES)], ADVICE)
+    if on_remark is not None:
+        for remark in said:
+            on_remark(remark)
     with tempfile.TemporaryDirectory(prefix="sightline-eval-") as temporary:
-        table = open_table(config.cache or Path(temporary), model, dataset, config.patches)
+        table = _plan(config.cache or Path(temporary), model, dataset, config.patches).open()
         fill(table, dataset.pictures, encode_patches(model), config.batch_size, on_progress)
         return evaluate_table(model, table, dataset, config, problems, on_progress)
 
 
-def open_table(folder: Path, model: RetrievalModel, dataset: RetrievalSet, dtype: PatchDtype) -> PictureTable:
+def _plan(folder: Path, model: RetrievalModel, dataset: RetrievalSet, dtype: PatchDtype) -> TablePlan:
     """The patch table of this checkpoint and these pictures."""
     name = identity(dataset.pictures, model.fingerprint)
-    return PictureTable(folder, name, len(dataset.pictures), model.patch_shape, dtype)
+    return TablePlan(folder, name, len(dataset.pictures), model.patch_shape, dtype)
 
 
 def evaluate_table(
@@ -91,7 +114,13 @@ def evaluate_table(
     ks = sorted(set(config.ks))
     to_image = text_to_image(model, view, kept.texts, similarity, ks, config.batch_size, on_progress)
     to_text = image_to_text(model, view, kept.texts, similarity, ks, config.batch_size, on_progress)
-    table_rows, intervals = _rows(_Scored(kept, features, similarity, to_image, to_text), ks)
+    scored = _Scored(kept, features, similarity, to_image, to_text)
+    lines = _lines(scored, ks)
+    answers = Answers(
+        kept.image_of_text.tolist(),
+        [line.text_to_image.tolist() for line in lines],
+        [line.image_to_text.tolist() for line in lines],
+    )
     return EvalReport(
         model=config.model,
         fingerprint=model.fingerprint,
@@ -101,9 +130,11 @@ def evaluate_table(
         texts=len(kept.texts),
         text=config.text,
         device=str(model.device),
-        rows=tuple(table_rows),
-        intervals=tuple(intervals),
+        rows=tuple(_row(line) for line in lines),
+        intervals=tuple(bootstrap_interval(line.text_to_image < 10, kept.image_of_text) for line in lines),
         problems=(*problems, *table.problems()),
+        comparisons=tuple(_comparisons(scored, lines)),
+        answers=answers,
     )
 
 
@@ -118,7 +149,21 @@ class _Scored:
     to_text: Direction
 
 
-def _rows(scored: _Scored, ks: Sequence[int]) -> tuple[list[Row], list[tuple[float, float]]]:
+@dataclass(frozen=True)
+class _Line:
+    """One score at one k: the rank of what is right for each query, and the seconds of one."""
+
+    score: ScoreName
+    k: int | None
+    text_to_image: metrics.Ranks
+    image_to_text: metrics.Ranks
+    seconds: tuple[float, float]
+
+    def of(self, side: Side) -> metrics.Ranks:
+        return self.text_to_image if side == "text_to_image" else self.image_to_text
+
+
+def _lines(scored: _Scored, ks: Sequence[int]) -> list[_Line]:
     dataset = scored.dataset
     encode = scored.features.text_seconds / len(dataset.texts)
     itc = scored.similarity.numpy()
@@ -131,13 +176,52 @@ def _rows(scored: _Scored, ks: Sequence[int]) -> tuple[list[Row], list[tuple[flo
             )
             matrices = scored.to_image.matrix(k, name), scored.to_text.matrix(k, name)
             lines.append(_line(name, k, matrices, dataset, seconds))
-    return [row for row, _ in lines], [interval for _, interval in lines]
+    return lines
 
 
 def _line(
-    score: str, k: int | None, matrices: Matrices, dataset: RetrievalSet, seconds: tuple[float, float]
-) -> tuple[Row, tuple[float, float]]:
-    ranks = metrics.text_to_image_ranks(matrices[0], dataset.image_of_text)
-    texts = metrics.image_to_text_recall(matrices[1], dataset.image_of_text)
-    row = Row(score, k, metrics.recall(ranks), texts, *seconds)
-    return row, metrics.bootstrap_interval(ranks < 10, dataset.image_of_text)
+    score: ScoreName, k: int | None, matrices: Matrices, dataset: RetrievalSet, seconds: tuple[float, float]
+) -> _Line:
+    images = metrics.text_to_image_ranks(matrices[0], dataset.image_of_text)
+    texts = metrics.image_to_text_ranks(matrices[1], dataset.image_of_text)
+    return _Line(score, k, images, texts, seconds)
+
+
+def _row(line: _Line) -> Row:
+    return Row(
+        line.score,
+        line.k,
+        metrics.recall(line.text_to_image),
+        metrics.recall(line.image_to_text),
+        *line.seconds,
+    )
+
+
+def _comparisons(scored: _Scored, lines: Sequence[_Line]) -> Iterator[Comparison]:
+    """In each direction: ITC and ITM against chance, ITM + ITC against ITC."""
+    image_of_text = scored.dataset.image_of_text
+    for side in SIDES:
+        groups = image_of_text if side == "text_to_image" else np.arange(len(scored.dataset.pictures))
+        itc = of_ranks(lines[0].of(side))
+        for line in lines:
+            ours = of_ranks(line.of(side))
+            if line.score == "itm+itc":
+                yield compare(side, line.score, "itc", line.k, ours, itc, groups)
+            else:
+                yield compare(side, line.score, "chance", line.k, ours, _chance(scored, side, line.k), groups)
+
+
+def _chance(scored: _Scored, side: Side, k: int | None) -> PerQuery:
+    """A random order of a query's candidates: ITC's k best, or everything."""
+    to_image = side == "text_to_image"
+    image_of_text = scored.dataset.image_of_text
+    if k is None:
+        right = np.ones(len(image_of_text), np.int64) if to_image else np.bincount(image_of_text)
+        width = len(scored.dataset.pictures) if to_image else len(image_of_text)
+        return of_chance(right, width, np.zeros_like(right))
+    direction = scored.to_image if to_image else scored.to_text
+    columns = direction.columns[:, :k]
+    rows = np.arange(len(columns))[:, None]
+    hits = columns == image_of_text[rows] if to_image else image_of_text[columns] == rows
+    all_right = np.ones(len(columns), np.int64) if to_image else np.bincount(image_of_text)
+    return of_chance(hits.sum(axis=1), columns.shape[1], direction.width - all_right)

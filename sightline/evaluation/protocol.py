@@ -20,12 +20,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sightline.blip.protocols import Encoder, Matcher
+from sightline.evaluation.metrics import NOT_SCORED
 from sightline.evaluation.tables import TableView
 from sightline.records import ScoreName
 from sightline.types import OnProgress
-
-NOT_SCORED = -100.0
-"""What LAVIS fills its score matrix with."""
 
 MatchRow = Callable[[int, Sequence[int]], Tensor]
 """Row and columns to logits ``[K, 2]``."""

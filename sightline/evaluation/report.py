@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path, PurePath
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
+from sightline.evaluation import layout
+from sightline.evaluation.comparisons import SIDES, Answers, Comparison, Side
 from sightline.evaluation.config import TextHandling
 from sightline.evaluation.data import DataProblem
+from sightline.evaluation.layout import ARROWS
 from sightline.evaluation.metrics import RECALL_AT
 
 PAPER_K = 128
@@ -42,7 +44,11 @@ class Row:
 
 @dataclass(frozen=True)
 class EvalReport:
-    """The outcome of one evaluation; ``intervals`` has each row's 95 % bootstrap of text→image R@10."""
+    """The outcome of one evaluation.
+
+    ``intervals`` has each row's 95 % bootstrap of text→image R@10, ``comparisons`` what is better than what;
+    ``answers`` are the ranks that all this was made of, which JSON leaves out.
+    """
 
     model: str
     fingerprint: str
@@ -55,6 +61,8 @@ class EvalReport:
     rows: tuple[Row, ...]
     intervals: tuple[tuple[float, float], ...]
     problems: tuple[DataProblem, ...] = ()
+    comparisons: tuple[Comparison, ...] = ()
+    answers: Answers | None = field(default=None, compare=False, repr=False)
 
     def paper(self) -> dict[str, dict[int, float]] | None:
         """The published numbers for this checkpoint, data set and test split, if there are any."""
@@ -68,21 +76,30 @@ class EvalReport:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; the keys of recalls become strings in JSON."""
-        return {**asdict(self), "paper": self.paper(), "paper_k": PAPER_K if self.paper() else None}
+        plain = {name: value for name, value in asdict(self).items() if name != "answers"}
+        return {**plain, "paper": self.paper(), "paper_k": PAPER_K if self.paper() else None}
 
     @classmethod
     def from_json(cls, raw: dict[str, Any]) -> EvalReport:
         """What ``to_json`` wrote."""
-        known = {field.name for field in fields(cls)}
+        known = {part.name for part in fields(cls)}
         plain = {name: value for name, value in raw.items() if name in known}
         plain["rows"] = tuple(_row_from_json(row) for row in raw["rows"])
         plain["intervals"] = tuple((low, high) for low, high in raw["intervals"])
         plain["problems"] = tuple(DataProblem(**problem) for problem in raw["problems"])
+        plain["comparisons"] = tuple(Comparison.from_json(one) for one in raw.get("comparisons", ()))
+        plain["answers"] = Answers(**raw["answers"]) if raw.get("answers") else None
         return cls(**plain)
 
     def render(self, console: Console) -> None:
-        """Print the table."""
-        console.print(_table(self))
+        """Print the tables."""
+        console.print(_header(self), markup=False)
+        for side in SIDES:
+            console.print(layout.table(f"{ARROWS[side]}: recall in %", _HEADINGS, _lines(self, side)))
+        if self.comparisons:
+            console.print(layout.EXPLANATION, markup=False)
+            for made in layout.differences(self.comparisons):
+                console.print(made)
         if self.problems:
             console.print(f"{len(self.problems)} left out:")
             for problem in self.problems[:20]:
@@ -106,75 +123,39 @@ def _header(report: EvalReport) -> str:
     return f"{report.model} on {data}, text handling {report.text}, {report.device}"
 
 
-COLUMNS = (
-    "score",
-    "k",
-    *(f"t→i R@{k}" for k in RECALL_AT),
-    *(f"i→t R@{k}" for k in RECALL_AT),
-    "ms/text",
-    "ms/image",
-)
+_HEADINGS = ("score", "k", *(f"R@{at}" for at in RECALL_AT), "95 % of R@10", "ms/query")
 
 
-def _cells(row: Row) -> list[str]:
-    recalls = [100 * row.text_to_image[k] for k in RECALL_AT] + [
-        100 * row.image_to_text[k] for k in RECALL_AT
-    ]
-    times = [1000 * row.text_to_image_seconds, 1000 * row.image_to_text_seconds]
-    return [
-        row.score,
-        str(row.k or "–"),
-        *(f"{value:.1f}" for value in recalls),
-        *(f"{value:.1f}" for value in times),
-    ]
-
-
-def _paper_cells(paper: dict[str, dict[int, float]]) -> list[str]:
-    values = [paper[side].get(k) for side in ("text_to_image", "image_to_text") for k in RECALL_AT]
-    return [
-        "paper",
-        str(PAPER_K),
-        *("–" if value is None else f"{100 * value:.1f}" for value in values),
-        "–",
-        "–",
-    ]
-
-
-def _lines(report: EvalReport) -> list[list[str]]:
+def _lines(report: EvalReport, side: Side) -> list[list[str]]:
     paper = report.paper()
     lines = []
-    for row in report.rows:
-        lines.append(_cells(row))
+    for row, interval in zip(report.rows, report.intervals, strict=True):
+        lines.append(_cells(row, side, interval))
         if paper and (row.score, row.k) == ("itm+itc", PAPER_K):
-            lines.append(_paper_cells(paper))
+            values = [paper[side].get(at) for at in RECALL_AT]
+            shown = ("–" if value is None else f"{100 * value:.1f}" for value in values)
+            lines.append(["paper", str(PAPER_K), *shown, "–", "–"])
     return lines
 
 
-def _table(report: EvalReport) -> Table:
-    table = Table(title=_header(report), title_justify="left")
-    for column in COLUMNS:
-        table.add_column(column, justify="left" if column == "score" else "right")
-    for cells in _lines(report):
-        table.add_row(*cells, style="bold cyan" if cells[0] == "paper" else None)
-    return table
+def _cells(row: Row, side: Side, interval: tuple[float, float]) -> list[str]:
+    to_image = side == "text_to_image"
+    recalls = row.text_to_image if to_image else row.image_to_text
+    seconds = row.text_to_image_seconds if to_image else row.image_to_text_seconds
+    span = f"{100 * interval[0]:.1f}…{100 * interval[1]:.1f}" if to_image else "–"
+    shares = (f"{100 * recalls[at]:.1f}" for at in RECALL_AT)
+    return [row.score, str(row.k or "–"), *shares, span, f"{1000 * seconds:.1f}"]
 
 
 def _markdown(report: EvalReport) -> str:
-    lines = [
-        f"# {_header(report)}",
-        "",
-        "| " + " | ".join(COLUMNS) + " |",
-        "|---|" + "--:|" * (len(COLUMNS) - 1),
-    ]
-    lines += ["| " + " | ".join(cells) + " |" for cells in _lines(report)]
-    lines += ["", "Recall in percent; times from cached patches. Fingerprint `" + report.fingerprint + "`."]
-    lines += [
-        f"- {row.score} k={row.k or '–'}: t→i R@10 {100 * row.text_to_image[10]:.1f} %, "
-        f"95 % bootstrap interval {100 * low:.1f} to {100 * high:.1f} %"
-        for row, (low, high) in zip(report.rows, report.intervals, strict=True)
-    ]
+    lines = [f"# {_header(report)}", ""]
+    for side in SIDES:
+        lines += [f"## {ARROWS[side]}", "", *layout.markdown(_HEADINGS, _lines(report, side)), ""]
+    lines += ["Recall in percent; times from cached patches. Fingerprint `" + report.fingerprint + "`.", ""]
+    if report.comparisons:
+        lines += ["## Differences", "", *layout.markdown_differences(report.comparisons)]
     if report.problems:
-        lines += ["", f"Left out ({len(report.problems)}):", *(f"- {problem}" for problem in report.problems)]
+        lines += [f"Left out ({len(report.problems)}):", *(f"- {problem}" for problem in report.problems)]
     return "\n".join(lines) + "\n"
 
 

@@ -7,8 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,19 +21,54 @@ from numpy.typing import NDArray
 
 from sightline.errors import ImageRejected
 from sightline.evaluation.data import DataProblem, Picture
+from sightline.store.room import Need
+from sightline.store.storage import writing
 from sightline.types import RGB, OnProgress
 
 if TYPE_CHECKING:
     import torch
 
-    from sightline.blip.protocols import Encoder
+    from sightline.blip.protocols import Vision
 
 MISSING, WRITTEN, BROKEN = 0, 1, 2
+VALUES = "rows.npy"
 
 RowDtype = Literal["float16", "float32", "uint8"]
 Rows = Sequence[int] | NDArray[np.int64]
 Encode = Callable[[list[RGB]], NDArray[Any]]
 """Pictures to rows ``[B, …]``."""
+
+
+@dataclass(frozen=True)
+class TablePlan:
+    """A table before it is made: rows of a shape below ``parent``; ``identity`` is what they depend on."""
+
+    parent: Path
+    identity: str
+    rows: int
+    shape: tuple[int, ...]
+    dtype: RowDtype = "float16"
+
+    @property
+    def folder(self) -> Path:
+        """Where it lies, or will."""
+        key = f"{self.identity}\n{self.rows}{self.shape}{self.dtype}"
+        return self.parent / hashlib.sha256(key.encode()).hexdigest()[:24]
+
+    def need(self, what: str) -> Need:
+        """The room that is still to be taken for it."""
+        whole = self.rows * math.prod(self.shape) * np.dtype(self.dtype).itemsize
+        path = self.folder / VALUES
+        taken = path.stat().st_size if path.exists() else 0  # room is taken when the file is made
+        return Need(what, self.parent, max(0, whole - taken))
+
+    def open(self) -> PictureTable:
+        """Make it, or go on with what is there.
+
+        Raises:
+            StorageError: the disk has no room for it, or refuses.
+        """
+        return PictureTable(self.parent, self.identity, self.rows, self.shape, self.dtype)
 
 
 class PictureTable:
@@ -43,10 +82,12 @@ class PictureTable:
     def __init__(
         self, folder: Path, identity: str, rows: int, shape: tuple[int, ...], dtype: RowDtype = "float16"
     ) -> None:
-        self.folder = folder / hashlib.sha256(f"{identity}\n{rows}{shape}{dtype}".encode()).hexdigest()[:24]
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._values = _open(self.folder / "rows.npy", dtype, (rows, *shape))
-        self._state = _open(self.folder / "state.npy", "uint8", (rows,))
+        plan = TablePlan(folder, identity, rows, shape, dtype)
+        self.folder = plan.folder
+        with writing(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._values = _open(self.folder / VALUES, dtype, (rows, *shape))
+            self._state = _open(self.folder / "state.npy", "uint8", (rows,))
         self._reasons = self.folder / "problems.jsonl"
 
     def __len__(self) -> int:
@@ -113,7 +154,21 @@ def _open(path: Path, dtype: str, shape: tuple[int, ...]) -> np.memmap[Any, np.d
             return np.lib.format.open_memmap(path, mode="r+")
         except (ValueError, EOFError):
             path.unlink()
-    return np.lib.format.open_memmap(path, mode="w+", dtype=np.dtype(dtype), shape=shape)
+    values = np.lib.format.open_memmap(path, mode="w+", dtype=np.dtype(dtype), shape=shape)
+    _take_room(path)
+    return values
+
+
+def _take_room(path: Path) -> None:
+    """Let a full disk refuse now, and not kill the process (SIGBUS) when a row is written to the map."""
+    if sys.platform != "linux":
+        return
+    try:
+        with path.open("rb+") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    except OSError:
+        path.unlink()
+        raise
 
 
 def identity(pictures: Sequence[Picture], fingerprint: str) -> str:
@@ -160,7 +215,7 @@ def _fill_chunk(
         table.write(list(good), encode(list(good.values())))
 
 
-def encode_patches(encoder: Encoder) -> Encode:
+def encode_patches(encoder: Vision) -> Encode:
     """What ``fill`` needs to write patches."""
     import torch
 

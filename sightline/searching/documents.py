@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from sightline.searching.patches import CollectionPatches, PatchCache
     from sightline.serving.models import Models
     from sightline.serving.scheduler import Scheduler
-    from sightline.serving.served import ServedModels
+    from sightline.serving.served import ServedModel, ServedModels
     from sightline.store.catalog import Catalog
     from sightline.store.records import Collection
     from sightline.types import RGB
@@ -97,10 +97,19 @@ class Documents:
             )
         if not collections:
             return served.model, self._models.load(served.model, served.revision)
-        first, known = collections[0], served.bound or self._models.identify(served.model, served.revision)
-        if known.fingerprint not in bound:
+        first = collections[0]
+        if not self._is(served, first):
             raise ConflictError(f"The stored images were indexed with {first.model}, not with {asked}.")
         return served.model, self._models.encoder(first)
+
+    def _is(self, served: ServedModel, collection: Collection) -> bool:
+        """Whether it is the model that a collection is bound to; one that fills another is not looked up."""
+        bound = served.bound
+        if bound is None:
+            identity = self._models.identify(served.model, served.revision)
+            return self._models.means(identity, collection.fingerprint)
+        named = (bound.model, bound.revision) == (collection.model, collection.revision)
+        return named or bound.fingerprint == collection.fingerprint
 
     def _logits(
         self, request: RerankRequest, model: RetrievalModel, sources: dict[str, CollectionPatches]

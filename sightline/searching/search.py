@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from sightline.errors import InputError
 from sightline.records import (
     MAX_CANDIDATES,
+    InstructedMatcher,
     SearchHit,
     SearchRequest,
     SearchResponse,
@@ -19,17 +20,20 @@ from sightline.records import (
 from sightline.reranker.judging import checked_precision
 from sightline.reranker.records import Ranked
 from sightline.reranker.reranker import Reranker
+from sightline.searching.fusion import Fused, fuse
 from sightline.store.filters import parse_filter
 
 if TYPE_CHECKING:
     from sightline.blip.protocols import RetrievalModel
     from sightline.retriever.records import Candidate, Retrieved
     from sightline.retriever.retriever import Retriever
-    from sightline.searching.patches import CollectionPatches, PatchCache
+    from sightline.searching.instructing import Instructing, Judging
+    from sightline.searching.patches import PatchCache
     from sightline.serving.models import Models
     from sightline.serving.scheduler import Scheduler
     from sightline.store.catalog import Catalog
     from sightline.store.records import Collection
+    from sightline.store.text_records import TextHit
 
 
 class Search:
@@ -42,6 +46,7 @@ class Search:
         scheduler: Scheduler,
         retriever: Retriever,
         patches: PatchCache,
+        instructing: Instructing,
         most_bytes: int | None = None,
     ) -> None:
         """``most_bytes``: captions and metadata that one answer repeats; None for any number."""
@@ -50,6 +55,7 @@ class Search:
         self._scheduler = scheduler
         self._retriever = retriever
         self._patches = patches
+        self._instructing = instructing
         self._most_bytes = most_bytes
 
     def find(self, request: SearchRequest) -> SearchResponse:
@@ -66,20 +72,32 @@ class Search:
         with self._scheduler.admit() as admitted:
             collection = self._catalog.collection(request.collection)
             model = admitted.share(self._models.encoder(collection), request.deadline_ms)
+            judging = None
+            if request.matcher is not None:
+                judging = self._instructing.of(admitted, collection, request.matcher, request.text)
+                admitted.until(request.deadline_ms)
             # The clock starts here: loading the model, once in a process, is nobody's query time.
-            return self._answer(request, collection, model, Stopwatch())
+            return self._answer(request, collection, model, judging, Stopwatch())
 
     def _answer(
-        self, request: SearchRequest, collection: Collection, model: RetrievalModel, clock: Stopwatch
+        self,
+        request: SearchRequest,
+        collection: Collection,
+        model: RetrievalModel,
+        judging: Judging | None,
+        clock: Stopwatch,
     ) -> SearchResponse:
-        found = self._retrieve(request, model, clock)
+        found, fused = self._retrieve(request, collection, model, clock)
         source = self._patches.of(collection, model)
-        order = self._order(request, model, source, found.candidates, clock)
+        reranker = (
+            Reranker(model, source, model) if judging is None else Reranker(judging.matcher, judging.source)
+        )
+        order = self._order(request, reranker, fused, clock)
         clock.lap("rerank")
         ranked = [one for one in order if _probable(one, request.min_probability)]
         page = ranked[request.offset : request.offset + request.limit]
         return SearchResponse(
-            results=tuple(self._describe(collection, page, request.offset)),
+            results=tuple(self._describe(collection, page, request, fused)),
             truncated=model.is_truncated(request.text),
             timings=clock.timings(),
             generation=found.generation,
@@ -88,49 +106,61 @@ class Search:
             degraded=found.degraded + source.degraded(),
         )
 
-    def _retrieve(self, request: SearchRequest, model: RetrievalModel, clock: Stopwatch) -> Retrieved:
+    def _retrieve(
+        self, request: SearchRequest, collection: Collection, model: RetrievalModel, clock: Stopwatch
+    ) -> tuple[Retrieved, Fused]:
         condition = None if request.filter is None else parse_filter(request.filter)
         vector = model.encode_text([request.text])[0].float().cpu().numpy()
         clock.lap("encode")
         wanted = max(request.candidates, request.offset + request.limit)
-        found = self._retriever.retrieve(request.collection, vector, wanted, condition)
+        said: list[TextHit] = []
+        if request.rerank and request.texts:
+            said = self._catalog.search_texts(collection.id, request.text, request.candidates, condition)
+        keys = [hit.key for hit in said]
+        found = self._retriever.retrieve(request.collection, vector, wanted, condition, keys)
         clock.lap("retrieve")
-        return found
+        return found, fuse(found, said, request.candidates if request.rerank else 0)
 
     def _order(
         self,
         request: SearchRequest,
-        model: RetrievalModel,
-        source: CollectionPatches,
-        candidates: Sequence[Candidate],
+        reranker: Reranker,
+        fused: Fused,
         clock: Stopwatch,
     ) -> list[Ranked]:
         """The judged candidates by score, then all others in ITC order."""
-        head = candidates[: request.candidates] if request.rerank else []
-        rest = [unjudged(one) for one in candidates[len(head) :]]
+        head = fused.head
+        rest = [unjudged(one) for one in fused.rest]
         if not head:
             return rest
         left = None if request.deadline_ms is None else request.deadline_ms - clock.elapsed_ms()
-        judged = Reranker(model, source, model).rerank(
+        judged = reranker.rerank(
             request.text,
             head,
             len(head),
-            request.score,
+            request.score if request.matcher is None else "itm",
             left,
             request.precision,
             request.offset + request.limit,
         )
         return judged + rest
 
-    def _describe(self, collection: Collection, page: Sequence[Ranked], offset: int) -> list[SearchHit]:
+    def _describe(
+        self, collection: Collection, page: Sequence[Ranked], request: SearchRequest, fused: Fused
+    ) -> list[SearchHit]:
         """Hits as the catalog knows them, in the version that was found; what was purged is left out."""
         images = self._catalog.describe_found(collection.id, [one.key for one in page], self._most_bytes)
+        by_itm = request.matcher is None
         return [
             SearchHit(
-                id=image.image_id, uri=image.uri, rank=offset + place, score=one.score, itc=one.itc,
-                itc_rank=one.itc_rank, itm_logit=one.itm_logit, match_probability=one.match_probability,
+                id=image.image_id, uri=image.uri, rank=request.offset + place, score=one.score, itc=one.itc,
+                itc_rank=None if one.key in fused.unfound else one.itc_rank,
+                itm_logit=one.itm_logit if by_itm else None,
+                match_probability=one.match_probability if by_itm else None,
+                instruction_probability=None if by_itm else one.match_probability,
                 caption=image.caption, metadata=image.metadata, key=one.key, sha256=image.sha256,
                 width=image.width or 0, height=image.height or 0,
+                found_by=fused.found_by(one.key), matched_text=fused.said.get(one.key),
             )
             for place, one in enumerate(page, 1)
             if (image := images.get(one.key)) is not None
@@ -145,10 +175,21 @@ def check(request: SearchRequest) -> None:
     if request.offset + request.limit > MAX_CANDIDATES:
         raise InputError(f"The sum offset + limit may be at most {MAX_CANDIDATES:,}.")
     checked_precision(request.precision)
+    if request.matcher is not None:
+        _check_matcher(request, request.matcher)
     if request.min_probability is not None and (not request.rerank or request.score == "itc"):
         raise InputError(
             "The parameter min_probability needs ITM scores: search with rerank and a score other than itc."
         )
+
+
+def _check_matcher(request: SearchRequest, matcher: InstructedMatcher) -> None:
+    if not request.rerank or request.score == "itc":
+        raise InputError("A matcher puts candidates in order: search with rerank and a score other than itc.")
+    if request.precision != "fast":
+        raise InputError("A matcher computes in one precision only; leave out the parameter precision.")
+    if matcher.instruction is not None and not matcher.instruction.strip():
+        raise InputError("The instruction is empty; ask a question that yes or no answers, or leave it out.")
 
 
 def unjudged(candidate: Candidate) -> Ranked:

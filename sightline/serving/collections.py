@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from sightline.errors import NotFoundError
+from sightline.errors import InputError, NotFoundError
 
 if TYPE_CHECKING:
     from sightline.serving.models import Identity, Models
@@ -39,13 +40,21 @@ class Collections:
                 pass
         if model is None:
             model, revision = self._default.name, revision or self._default.revision
-        return self._bind(name, self._models.identify(model, revision))
+        return self._bind(name, self._as_bound(name, self._models.identify(model, revision)))
 
     def create_served(self, name: str, served: ServedModel) -> Collection:
         """As `create`, with a model that is served; for one that fills a collection, nothing is looked up."""
         if served.bound is None:
             return self.create(name, served.model, served.revision)
         return self._bind(name, served.bound)
+
+    def _as_bound(self, name: str, identity: Identity) -> Identity:
+        """The model under the fingerprint by which a collection is bound to these files already."""
+        try:
+            bound = self._catalog.collection(name).fingerprint
+        except (NotFoundError, InputError):
+            return identity
+        return replace(identity, fingerprint=bound) if self._models.means(identity, bound) else identity
 
     def _bind(self, name: str, facts: Identity | Collection) -> Collection:
         return self._catalog.create_collection(

@@ -16,9 +16,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from threading import get_ident
-from typing import Any
+from typing import Any, TypeVar
 
-from sightline.blip.checkpoint import file_digest
+from sightline.blip.fingerprints import file_digest, tensor_digests
+
+D = TypeVar("D", str, dict[str, str])
 
 SETTLED_SECONDS = 5.0
 SMALL_BYTES = 1 << 20
@@ -36,16 +38,25 @@ class RememberedDigests:
 
     def of(self, file: Path) -> str:
         """SHA-256 of the file's bytes."""
+        return self._of(file, str(file.resolve()), file_digest)
+
+    def of_tensors(self, file: Path) -> dict[str, str]:
+        """SHA-256 of each tensor in a safetensors file (`sightline.blip.fingerprints.tensor_digests`)."""
+        return self._of(file, f"{file.resolve()} (tensors)", tensor_digests)
+
+    def _of(self, file: Path, name: str, compute: Callable[[Path], D]) -> D:
         before = _stamp(file)
         if before["size"] < SMALL_BYTES:
-            return file_digest(file)
-        name, known = str(file.resolve()), self._read()
+            return compute(file)
+        known = self._read()
         remembered = known.get(name)
         if isinstance(remembered, dict) and {**remembered, "sha256": None} == {**before, "sha256": None}:
-            return str(remembered["sha256"])
-        digest = file_digest(file)
+            digest: D = remembered["sha256"]
+            return digest
+        digest = compute(file)
         settled = self._now() - max(before["mtime_ns"], before["ctime_ns"]) / 1e9 > SETTLED_SECONDS
         if settled and _stamp(file) == before:
+            known = self._read()
             known.pop(name, None)
             self._write({**known, name: {**before, "sha256": digest}})
         return digest

@@ -11,9 +11,22 @@ from pathlib import Path
 from typing import Protocol
 
 from sightline import blip
-from sightline.blip.checkpoint import file_digest, lasting_name
-from sightline.blip.protocols import RetrievalModel, cannot_embed, embedding
-from sightline.blip.registry import describe
+from sightline.blip.checkpoint import TOY, Role, lasting_name, resolve
+from sightline.blip.fingerprints import ReadDigests, former_fingerprint
+from sightline.blip.protocols import (
+    Answerer,
+    Captioner,
+    Matcher,
+    RetrievalModel,
+    SeveralNames,
+    Vision,
+    answering,
+    cannot_embed,
+    captioning,
+    embedding,
+    judging,
+)
+from sightline.blip.registry import Description, describe
 from sightline.errors import ModelMismatchError
 from sightline.serving.digests import RememberedDigests
 from sightline.serving.flights import Flights
@@ -35,14 +48,34 @@ class Identity:
     patch_shape: tuple[int, int]
 
 
+@dataclass(frozen=True)
+class WriterIdentity:
+    """A model that is wanted for what it writes, without its weights in memory. ``patch_shape`` is (P, V)."""
+
+    model: str
+    revision: str | None
+    fingerprint: str
+    patch_shape: tuple[int, int]
+
+
 class Models(Protocol):
     """What the rest of the roof asks of models; tests may hand in their own."""
 
     def identify(self, model: str, revision: str | None = None) -> Identity: ...
 
+    def means(self, identity: Identity, fingerprint: str) -> bool: ...
+
     def encoder(self, collection: Collection) -> RetrievalModel: ...
 
     def load(self, model: str, revision: str | None = None) -> RetrievalModel: ...
+
+    def identify_writer(self, model: str, role: Role, revision: str | None = None) -> WriterIdentity: ...
+
+    def captioner(self, model: str, revision: str | None = None) -> Captioner: ...
+
+    def answerer(self, model: str, revision: str | None = None) -> Answerer: ...
+
+    def judge(self, model: str, revision: str | None = None, role: Role = "retrieval") -> Matcher: ...
 
     def patch_shape(self, collection: Collection) -> tuple[int, int]: ...
 
@@ -59,38 +92,93 @@ class ModelProvider:
     def __init__(self, settings: ModelSettings | None = None, memory: Path | None = None) -> None:
         """``memory``: a file in which digests of model files are remembered; None reads them each time."""
         self._settings = settings or ModelSettings()
-        self._digest = file_digest if memory is None else RememberedDigests(memory).of
-        self._identities = Flights[tuple[str, str | None], Identity]("the files of this model")
-        self._models = Flights[str, RetrievalModel]("loading this model")
+        self._digests = ReadDigests() if memory is None else RememberedDigests(memory)
+        self._described = Flights[tuple[str, str | None, Role], Description]("the files of this model")
+        self._formers = Flights[tuple[str, str | None], str]("the files of this model")
+        self._models = Flights[str, Vision]("loading this model")
 
     def identify(self, model: str, revision: str | None = None) -> Identity:
-        """Fingerprint and dimensions of a model.
+        """Fingerprint and dimensions of a model that embeds.
 
         Raises:
             ModelUnavailableError: neither a folder nor a reachable repository.
             CheckpointError: the folder holds no model that embeds.
             UnavailableError, OverloadedError: others wait for the same already, and it takes long.
         """
-        return self._identities.get((model, revision), lambda: self._identify(model, revision))
+        found = self._describe(model, revision, "retrieval")
+        dimensions = found.dimensions
+        if dimensions.num_query_tokens is None or dimensions.joint_dim is None:
+            raise cannot_embed(model)
+        known = _identity(model, revision, found)
+        return Identity(
+            model=known.model,
+            revision=known.revision,
+            fingerprint=known.fingerprint,
+            num_query_tokens=dimensions.num_query_tokens,
+            joint_dim=dimensions.joint_dim,
+            patch_shape=known.patch_shape,
+        )
+
+    def identify_writer(self, model: str, role: Role, revision: str | None = None) -> WriterIdentity:
+        """Fingerprint and patches of a model in a role; whether it has that role, loading it tells.
+
+        Raises:
+            ModelUnavailableError, CheckpointError, UnavailableError, OverloadedError: as of `identify`.
+        """
+        return _identity(model, revision, self._describe(model, revision, role))
+
+    def means(self, identity: Identity, fingerprint: str) -> bool:
+        """Whether a collection's fingerprint, of today's kind or of version 0.1, is that of a model."""
+        if fingerprint == identity.fingerprint or identity.model == TOY:
+            return fingerprint == identity.fingerprint
+        named = (identity.model, identity.revision)
+        return fingerprint == self._formers.get(named, lambda: self._former(identity))
 
     def encoder(self, collection: Collection) -> RetrievalModel:
-        """The model that a collection is bound to.
+        """The model that a collection is bound to, under the fingerprint that it is bound by.
 
         Raises:
             ModelMismatchError: the name means another model by now than the one that filled the collection.
         """
         identity = self.identify(collection.model, collection.revision)
-        if identity.fingerprint != collection.fingerprint:
+        if not self.means(identity, collection.fingerprint):
             raise ModelMismatchError(
                 f"Collection {collection.name} was indexed with another version of {collection.model}: its "
                 f"files have changed since. Put the old files back, or index into a new collection."
             )
-        return self.load(collection.model, collection.revision)
+        loaded = self.load(collection.model, collection.revision)
+        if loaded.fingerprint == collection.fingerprint or not isinstance(loaded, SeveralNames):
+            return loaded
+        return loaded.known_as(collection.fingerprint)
 
     def load(self, model: str, revision: str | None = None) -> RetrievalModel:
-        """A model ready to compute, by name."""
-        identity = self.identify(model, revision)
-        return self._models.get(identity.fingerprint, lambda: self._load(identity))
+        """A model that embeds and judges, ready to compute, by name."""
+        self.identify(model, revision)  # before its weights are read: that it embeds
+        return embedding(self._loaded(model, revision, "retrieval"), model)
+
+    def captioner(self, model: str, revision: str | None = None) -> Captioner:
+        """A model that captions, by name.
+
+        Raises:
+            CheckpointError: it writes no captions; errors of `identify_writer` besides.
+        """
+        return captioning(self._loaded(model, revision, "captioning"), model)
+
+    def answerer(self, model: str, revision: str | None = None) -> Answerer:
+        """A model that answers, by name.
+
+        Raises:
+            CheckpointError: it answers no questions; errors of `identify_writer` besides.
+        """
+        return answering(self._loaded(model, revision, "asking"), model)
+
+    def judge(self, model: str, revision: str | None = None, role: Role = "retrieval") -> Matcher:
+        """A model that judges pairs, by name. ``role``: which of those that are called demo or toy.
+
+        Raises:
+            CheckpointError: it does not judge; errors of `identify_writer` besides.
+        """
+        return judging(self._loaded(model, revision, role), model)
 
     def patch_shape(self, collection: Collection) -> tuple[int, int]:
         """(P, V) of a collection's model, read from its configuration."""
@@ -100,23 +188,26 @@ class ModelProvider:
         """Fingerprints of the models in memory."""
         return self._models.made()
 
-    def _identify(self, model: str, revision: str | None) -> Identity:
-        found = describe(model, revision=revision, cache_dir=self._settings.cache_dir, digest=self._digest)
-        dimensions = found.dimensions
-        if dimensions.num_query_tokens is None or dimensions.joint_dim is None:
-            raise cannot_embed(model)
-        return Identity(
-            model=lasting_name(model),
-            revision=None if found.folder is None else _commit(found.folder) or revision,
-            fingerprint=found.fingerprint,
-            num_query_tokens=dimensions.num_query_tokens,
-            joint_dim=dimensions.joint_dim,
-            patch_shape=dimensions.patch_shape,
-        )
+    def _former(self, identity: Identity) -> str:
+        folder = resolve(identity.model, identity.revision, self._settings.cache_dir)
+        return former_fingerprint(folder, self._digests)
 
-    def _load(self, identity: Identity) -> RetrievalModel:
+    def _describe(self, model: str, revision: str | None, role: Role) -> Description:
+        cache = self._settings.cache_dir
+
+        def look() -> Description:
+            return describe(model, revision=revision, cache_dir=cache, digests=self._digests, role=role)
+
+        return self._described.get((model, revision, role), look)
+
+    def _loaded(self, model: str, revision: str | None, role: Role) -> Vision:
+        """The model itself: one object for each fingerprint, whatever it is wanted for."""
+        identity = self.identify_writer(model, role, revision)
+        return self._models.get(identity.fingerprint, lambda: self._load(identity, role))
+
+    def _load(self, identity: WriterIdentity, role: Role) -> Vision:
         chosen = self._settings
-        loaded = blip.load(
+        return blip.load(
             identity.model,
             revision=identity.revision,
             device=chosen.device,
@@ -124,8 +215,17 @@ class ModelProvider:
             match_dtype=chosen.match_dtype,
             cache_dir=chosen.cache_dir,
             fingerprint=identity.fingerprint,
+            role=role,
         )
-        return embedding(loaded, identity.model)
+
+
+def _identity(model: str, revision: str | None, found: Description) -> WriterIdentity:
+    return WriterIdentity(
+        model=lasting_name(model),
+        revision=None if found.folder is None else _commit(found.folder) or revision,
+        fingerprint=found.fingerprint,
+        patch_shape=found.dimensions.patch_shape,
+    )
 
 
 def _commit(folder: Path) -> str | None:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sightline.errors import OverloadedError, StoppingError
 from sightline.serving.computing import encode, fail, run, still_wanted
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 Clock = Callable[[], float]
+Result = TypeVar("Result")
 
 client_gone: ContextVar[threading.Event | None] = ContextVar("sightline_client_gone", default=None)
 """Set when whoever asked has hung up; None where nobody can. Read when a request is admitted."""
@@ -175,8 +176,21 @@ class Admission:
 
         ``deadline_ms`` counts from here; pairs that still wait then are not scored any more.
         """
-        self._ticket.deadline = self._scheduler.moment(deadline_ms)
+        self.until(deadline_ms)
         return SharedModel(model, self._scheduler, self._ticket)
+
+    def until(self, deadline_ms: float | None) -> None:
+        """From now on, what of this request can be dropped is, so many milliseconds later; None: never."""
+        self._ticket.deadline = self._scheduler.moment(deadline_ms)
+
+    def turn(self, run: Callable[[], Result], droppable: bool = False) -> Result:
+        """``run()`` by the scheduler's thread, when it is this request's turn.
+
+        Raises:
+            DeadlineError: it is ``droppable``, and the request's time was up before.
+        """
+        result: Result = self._scheduler.turn(self._ticket, run, droppable)
+        return result
 
 
 class SharedModel:

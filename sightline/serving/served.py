@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from sightline.serving.settings import ModelSettings
+    from sightline.serving.writers import NamedModel
     from sightline.store.catalog import Catalog
     from sightline.store.records import Collection
 
@@ -25,15 +26,23 @@ class ServedModel:
 
 
 class ServedModels:
-    """The default model, the shipped one, ``more``, and every model that some collection is bound to.
+    """The default model, the shipped one, ``more``, those set as ``writers``, and every model that some
+    collection is bound to.
 
     ``more`` are names, or ``name@revision``.
     """
 
-    def __init__(self, catalog: Catalog, default: ModelSettings, more: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        catalog: Catalog,
+        default: ModelSettings,
+        more: Sequence[str] = (),
+        writers: Sequence[NamedModel] = (),
+    ) -> None:
         self._catalog = catalog
         self._default = default
         self._more = more
+        self._writers = writers
 
     def find(self, model: str | None, revision: str | None = None) -> ServedModel | None:
         """What is served under this name (None: the default one) in this revision (None: the first that is);
@@ -51,5 +60,7 @@ class ServedModels:
         for one in self._more:
             name, _, revision = one.partition("@")
             yield ServedModel(name, revision or None)
+        for writer in self._writers:
+            yield ServedModel(writer.model, writer.revision)
         for collection in self._catalog.collections():
             yield ServedModel(collection.model, collection.revision, collection)

@@ -29,6 +29,34 @@ class ModelSettings:
 
 
 @dataclass(frozen=True)
+class CaptionerSettings:
+    """The model that writes captions, where a command or a request names none."""
+
+    model: str = ""
+    """A folder, a hub id, or ``demo``; when empty ``demo`` for a collection that is bound to that model, else
+    ``Salesforce/blip-image-captioning-large``.
+    """
+    revision: str | None = None
+    """Branch, tag or commit of it on the hub."""
+    batch: int | None = None
+    """Pictures that a worker captions together; 8 on a CPU and 32 on an accelerator when not given. Halved
+    for good when the memory does not hold them.
+    """
+
+
+@dataclass(frozen=True)
+class AnswererSettings:
+    """The model that answers questions, where a command or a request names none."""
+
+    model: str = ""
+    """A folder, a hub id, or ``demo``; when empty ``demo`` for a collection that is bound to that model, else
+    ``Salesforce/instructblip-flan-t5-xl``.
+    """
+    revision: str | None = None
+    """Branch, tag or commit of it on the hub."""
+
+
+@dataclass(frozen=True)
 class ServingSettings:
     """The queue in front of the model, in every process that answers searches."""
 

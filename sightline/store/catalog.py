@@ -12,6 +12,7 @@ from sightline.store.sql import (
     builder,
     collections,
     failures,
+    features,
     finishing,
     health,
     images,
@@ -22,6 +23,7 @@ from sightline.store.sql import (
     keys,
     leases,
     listings,
+    locations,
     loose,
     mending,
     originals,
@@ -33,6 +35,8 @@ from sightline.store.sql import (
     releasing,
     singletons,
     sources,
+    text_search,
+    texts,
     trash,
 )
 from sightline.store.sql.rows import collection_named
@@ -135,13 +139,13 @@ class Catalog:
     finish = write_at(finishing.finish)
 
     image = read(images.one)
-    update_image = write(images.change)
+    update_image = write_at(images.change)
     delete_images = write_at(images.delete)
     describe = read(images.describe)
     describe_found = read(images.describe_found)
     kept_images = read(images.kept)
-    locations = read(images.locations)
-    find_live_by_sha = read(images.live_by_sha)
+    find_live_by_sha = read(locations.live_by_sha)
+    locations = read(locations.locations)
     images = read(images.page)
 
     restore_images = write(trash.restore)
@@ -160,6 +164,22 @@ class Catalog:
     drop_generation = write(purging.drop_generation)
     scrub_purged = write(purging.scrub)
     forget_purges = write(purging.forget)
+
+    texts_of = read(texts.of_images)
+    text_page = read(texts.page)
+    overrule_text = write(texts.overrule)
+    withdraw_overruling = write(texts.withdraw)
+    text_counts = read(texts.counts)
+    text_probabilities = read(texts.probabilities)
+    iter_texts = read(texts.every)
+    search_texts = read(text_search.search)
+
+    feature_set = read(features.find)
+    ensure_feature_set = write_at(features.ensure)
+    other_feature_sets = read(features.others)
+    keys_without_features = read(features.without_features)
+    snapshot_of_set = read(features.snapshot_of_set)
+    forget_features = write_at(features.forget_features)
 
     snapshot = read(queries.snapshot)
     snapshot_of = read(queries.snapshot_of)

@@ -26,10 +26,10 @@ def checksum(array: NDArray[Any]) -> int:
 
 
 def row_sums(array: NDArray[Any]) -> Sums:
-    """``[N]``: the checksum of each row of ``[N, …]``, which is not empty."""
+    """``[N]``: the checksum of each row of ``[N, …]``; N is not 0, a row may be empty."""
     view = np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
     size = len(view) // len(array)
-    found = [xxhash.xxh3_64_intdigest(view[start : start + size]) for start in range(0, len(view), size)]
+    found = [xxhash.xxh3_64_intdigest(view[row * size : (row + 1) * size]) for row in range(len(array))]
     return np.array(found, np.uint64).view(np.int64)
 
 

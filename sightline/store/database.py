@@ -29,6 +29,7 @@ from sightline.circuit import Circuit
 from sightline.errors import InputError, NoRoomError, OverloadedError, UnavailableError
 from sightline.faultpoint import faultpoint
 from sightline.store.damage import damaged, damaged_value, is_damage
+from sightline.store.full_text import MISSING
 from sightline.store.patience import patience, waiting_at_most
 from sightline.store.settings import DatabaseSettings
 from sightline.store.sqlite import WRITES, is_log_emptied, sqlite_engine
@@ -231,6 +232,11 @@ class Database:
             return UnavailableError(
                 "The catalog can only be read here: searches and lists work, and nothing can be changed. Run "
                 "this where its folder may be written to."
+            )
+        if said == MISSING:
+            return UnavailableError(
+                "SQLite was built here without full-text search (FTS5), which the catalog needs: use a "
+                "Python with another SQLite, or PostgreSQL."
             )
         if said == _NO_FILE:
             return UnavailableError(

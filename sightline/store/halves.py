@@ -21,5 +21,5 @@ def finite_rows(array: Half) -> Mask:
     step = max(1, _AT_ONCE // max(1, bits.shape[1]))
     found = np.empty(len(bits), np.bool_)
     for start in range(0, len(bits), step):
-        found[start : start + step] = (bits[start : start + step] << 1).max(axis=1) < _INFINITE
+        found[start : start + step] = (bits[start : start + step] << 1).max(axis=1, initial=0) < _INFINITE
     return found

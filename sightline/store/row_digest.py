@@ -38,6 +38,8 @@ DIGESTED: Final[Mapping[str, Sequence[str]]] = {
     "task_items": ("key", "state", "reason", "detail"),
     "keys": ("name", "sha256", "scope", "collections", "created_at", "expires_at", "revoked_at",
              "last_used_at"),
+    "texts": ("model", "text", "words", "log_probability", "match_probability", "judge", "verdict",
+              "overruled", "job_id", "created_at"),
 }  # fmt: skip
 """Table → the columns that no other index holds. Migrations make these indexes, the models do not know them.
 A placement is compared with its segment instead.

@@ -70,7 +70,9 @@ def check_content(content: SegmentContent) -> None:
         raise InputError("A segment needs distinct int64 keys, at least one.")
     for name, array in (("tokens", tokens), *content.kept()):
         dtype, axes = _TENSORS[name]
-        if array.dtype != dtype or array.ndim != axes or len(array) != len(keys) or 0 in array.shape:
+        has_none = name == "tokens" and array.shape[1:] == (0, 0) and patches is not None
+        empty = 0 in array.shape and not has_none
+        if array.dtype != dtype or array.ndim != axes or len(array) != len(keys) or empty:
             wanted = f"{'int8' if dtype is np.int8 else 'fp16'} [{len(keys)}{', …' * (axes - 1)}]"
             raise InputError(f"The {name} must be {wanted}, not {array.dtype} {list(array.shape)}.")
         if dtype is np.float16 and not finite_rows(array).all():

@@ -4,7 +4,8 @@ A segment is a safetensors file: ``keys`` int64 ``[N]``, ``tokens`` fp16 ``[N,Q,
 of the patches. ``none``: nothing. ``fp16``: ``patches`` fp16 ``[N,P,V]``. ``int8`` and ``latent-…`` (the id
 of a patch codec, whose file says what the numbers mean): ``codes`` int8 ``[N,P,C]`` and ``scales`` fp16
 ``[N,P]``. Behind them lie ``sums`` int64 ``[N,T]``, a checksum for each row of the T tensors before, and
-``seal`` int64 ``[1]``, that of header, keys and sums. A reader checks the rows that it reads, each time, and
+``seal`` int64 ``[1]``, that of header, keys and sums. Features of a model that captions or answers lie in the
+place of patches, beside tokens ``[N,0,0]``. A reader checks the rows that it reads, each time, and
 refuses codecs that it does not know. Version 1 had no checksums: its files are read whole against their
 SHA-256 before anything of them is used, and again when somebody wrote to them.
 """

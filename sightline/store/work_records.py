@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from sightline.store.records import EMBED, Collection, Image, Job, JobState, Metadata, Outcome, TaskKind
+from sightline.store.records import (
+    EMBED,
+    Collection,
+    Image,
+    Job,
+    JobState,
+    Metadata,
+    NewSegment,
+    Outcome,
+    TaskKind,
+)
 
 
 @dataclass(frozen=True)
@@ -64,7 +74,8 @@ class Lease:
 
     ``images``: those that still wait, perhaps none: pending ones to embed, live ones for any other kind.
     ``deaths``: so many leases of the task in a row, up to now, ran out without a word from their worker.
-    ``errors``: so many attempts ended in an unexpected error.
+    ``errors``: so many attempts ended in an unexpected error. ``job_id``: the job that the task is of; that
+    of an image is the one that brought it in.
     """
 
     task_id: int
@@ -76,6 +87,18 @@ class Lease:
     kind: TaskKind = EMBED
     deaths: int = 0
     errors: int = 0
+    job_id: str = ""
+
+
+@dataclass(frozen=True)
+class FeatureSegment:
+    """Features that a task made of its images on the way: a finished segment of a feature set.
+
+    Its keys are all of the task's images, or some of them.
+    """
+
+    feature_set_id: int
+    segment: NewSegment
 
 
 @dataclass(frozen=True)

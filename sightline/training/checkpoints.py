@@ -16,6 +16,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from sightline.training.publication import writing_tensors
+
 KEPT = 2
 """How many checkpoints stay: the last, and the one before in case the last is where a run went wrong."""
 
@@ -47,17 +49,26 @@ def save(
     optimiser: dict[str, Any],
     settings: dict[str, Any],
 ) -> Path:
-    """Write ``step-…`` below ``parent`` aside, rename it, and drop all but the last two."""
+    """Write ``step-…`` below ``parent`` aside, rename it, and drop all but the last two.
+
+    Raises:
+        StorageError: the disk is full or refuses; nothing of this step is left behind.
+    """
     aside = parent / f".step-{step:08d}.new"
     shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(parents=True)
-    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
-    save_file(plain, aside / "weights.safetensors")
-    torch.save(optimiser, aside / "optimiser.pt")
-    (aside / "state.json").write_text(json.dumps({"step": step, "settings": settings}))
     final = parent / f"step-{step:08d}"
-    shutil.rmtree(final, ignore_errors=True)
-    os.rename(aside, final)
+    try:
+        with writing_tensors(parent):
+            aside.mkdir(parents=True)
+            plain = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
+            save_file(plain, aside / "weights.safetensors")
+            torch.save(optimiser, aside / "optimiser.pt")
+            (aside / "state.json").write_text(json.dumps({"step": step, "settings": settings}))
+            shutil.rmtree(final, ignore_errors=True)
+            os.rename(aside, final)
+    except BaseException:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise
     for old in sorted(parent.glob("step-*"))[:-KEPT]:
         shutil.rmtree(old)
     return final

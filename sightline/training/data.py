@@ -14,11 +14,14 @@ import torch
 
 from sightline.blip.pixels import PixelConfig, normalise
 from sightline.blip.tokenizer import TextTokenizer
+from sightline.errors import InputError
 from sightline.evaluation.data import DataProblem, Picture, prepare_text, read_pictures
-from sightline.evaluation.tables import TableView
+from sightline.evaluation.tables import WRITTEN, PictureTable, TableView
+from sightline.training.augment import augment
 from sightline.training.config import TrainConfig
 from sightline.training.learner import Batch
 from sightline.training.order import Order
+from sightline.training.validation import Sample
 
 HELD_OUT = 0.1
 """Share of the pictures that measures when the data names no validation split."""
@@ -54,6 +57,29 @@ def read_split(config: TrainConfig) -> Split:
     return Split(data.name, rest, val, "held out", data.problems)
 
 
+def sample_of(
+    pictures: Sequence[Picture], table: PictureTable, config: TrainConfig, pixels: PixelConfig | None
+) -> Sample:
+    """Some of the pictures that measure, with a caption each; the same ones in every run with this seed.
+
+    Raises:
+        InputError: none of them can be decoded.
+    """
+    rows = table.rows(WRITTEN)
+    if not rows:
+        raise InputError(f"None of the {len(table)} pictures that measure could be decoded.")
+    drawn = np.random.default_rng([config.seed, 4])
+    chosen = sorted(drawn.permutation(rows)[: config.validation_pictures].tolist())
+    texts = []
+    for row in chosen:
+        captions = pictures[row].captions
+        texts.append(prepare_text(captions[int(drawn.integers(len(captions)))], config.text))
+    view = table.view(chosen)
+    every = range(len(chosen))
+    images = view.read(every) if pixels is None else normalise(view.values(every), pixels.mean, pixels.std)
+    return Sample(images, texts)
+
+
 class Batches:
     """Batches of one rank by step number; the next one is made ready while the current one trains."""
 
@@ -71,6 +97,7 @@ class Batches:
         self._tokenizer = tokenizer
         self._order = order
         self._pixels = pixels
+        self._config = config
         sentences = sorted({text.lower() for texts in self._texts for text in texts})
         self._sentence_ids = {text: number for number, text in enumerate(sentences)}
         names: dict[str, int] = {}
@@ -83,7 +110,9 @@ class Batches:
         ids, valid = self._tokenizer.batch(texts)
         rows = [picture for picture, _ in pairs]
         return Batch(
-            images=self._table.read(rows) if self._pixels is None else self._see(rows, self._pixels),
+            images=self._table.read(rows)
+            if self._pixels is None
+            else self._see(rows, self._pixels, (step, rank)),
             ids=ids,
             valid=valid,
             image_ids=torch.tensor([self._picture_ids[row] for row in rows]),
@@ -100,5 +129,6 @@ class Batches:
                 coming = pool.submit(self.make, step + 1, rank) if step + 1 < stop else None
                 yield batch
 
-    def _see(self, rows: Sequence[int], pixels: PixelConfig) -> torch.Tensor:
-        return normalise(self._table.values(rows), pixels.mean, pixels.std)
+    def _see(self, rows: Sequence[int], pixels: PixelConfig, place: tuple[int, int]) -> torch.Tensor:
+        seen = normalise(self._table.values(rows), pixels.mean, pixels.std, pixels.rescale)
+        return augment(seen, (self._config.seed, 5, *place)) if self._config.augment else seen

@@ -17,6 +17,7 @@ from sightline.blip.masks import additive, multimodal_causal, with_padding
 from sightline.blip.network import Blip2Network
 from sightline.training.config import Objective
 from sightline.training.objectives import Contrast, itc_loss, itg_loss, itm_loss, itm_pairs
+from sightline.training.trainee import Trainee
 
 LOWEST_TEMPERATURE, HIGHEST_TEMPERATURE = 0.01, 0.5
 
@@ -39,7 +40,7 @@ class Batch:
         return Batch(*(tensor.to(device) for tensor in tensors))
 
 
-class Learner(nn.Module):
+class Learner(Trainee[Batch]):
     """Blip2Network, the ITG head and the learned temperature."""
 
     def __init__(
@@ -84,10 +85,14 @@ class Learner(nn.Module):
                 smoothing=self.smoothing,
             )
 
-    def clamp_temperature(self) -> None:
+    def settle(self) -> None:
         """Keep the temperature where the softmax is neither flat nor a step."""
         with torch.no_grad():
             self.temperature.clamp_(LOWEST_TEMPERATURE, HIGHEST_TEMPERATURE)
+
+    def told(self) -> dict[str, float]:
+        """The temperature."""
+        return {"temperature": self.temperature.item()}
 
     def _see(self, pixels: Tensor) -> Tensor:
         assert self.network.vision_model is not None
@@ -119,3 +124,18 @@ class Learner(nn.Module):
         pairs = itm_pairs(*contrast.local(), hardness, generator)
         logits = self.network.itm_logits(patches[pairs.image], batch.ids[pairs.text], batch.valid[pairs.text])
         return itm_loss(logits, pairs.label)
+
+
+def freeze(learner: Learner, freeze_vision: bool) -> None:
+    """Leave only what the objectives use to be trained."""
+    unused = []
+    if "itm" not in learner.objectives:
+        unused.append("network.itm_head.")
+    if "itg" not in learner.objectives:
+        unused.append("head.")
+    if "itc" not in learner.objectives:
+        unused += ["temperature", "network.text_projection.", "network.vision_projection."]
+    if freeze_vision:
+        unused.append("network.vision_model.")
+    for name, parameter in learner.named_parameters():
+        parameter.requires_grad_(not any(name.startswith(prefix) for prefix in unused))

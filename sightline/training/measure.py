@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sightline.blip.blip2 import Blip2
 from sightline.evaluation.config import EvalConfig
@@ -34,7 +36,9 @@ class Measure:
             return EvalReport.from_json(json.loads(kept.read_text(encoding="utf-8")))
         report = self._evaluate(self._load(folder), table, self.config.model)
         if self.filler.accelerator.is_main_process:
-            kept.write_text(json.dumps(report.to_json()), encoding="utf-8")
+            aside = kept.with_suffix(".new")
+            aside.write_text(json.dumps({**report.to_json(), **_ranks(report)}), encoding="utf-8")
+            os.replace(aside, kept)
         return report
 
     def after(self, table: PictureTable) -> EvalReport:
@@ -42,7 +46,8 @@ class Measure:
         model = self._load(self.config.out)
         if self.config.freeze_vision:
             return self._evaluate(model, table, str(self.config.out))
-        return self._evaluate(model, self.filler.patches(model, self.split.val), str(self.config.out))
+        seen = self.filler.fill(self.filler.patches(model, self.split.val))
+        return self._evaluate(model, seen, str(self.config.out))
 
     def _load(self, folder: Path) -> Blip2:
         return Blip2(folder, device=str(self.filler.accelerator.device))
@@ -52,3 +57,8 @@ class Measure:
         dataset = retrieval_set(self.split.name, self.split.measured, self.split.val, config.text)
         wanted = EvalConfig(config.data, config.images, name, config.eval_ks, text=config.text)
         return evaluate_table(model, table, dataset, wanted, (), self.on_progress)
+
+
+def _ranks(report: EvalReport) -> dict[str, Any]:
+    """What a comparison with a later report needs."""
+    return {"answers": report.answers.to_json() if report.answers else None}

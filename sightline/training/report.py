@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
+from sightline.evaluation import layout
+from sightline.evaluation.comparisons import SIDES, Comparison, Side, compare
 from sightline.evaluation.data import DataProblem
+from sightline.evaluation.layout import ARROWS
 from sightline.evaluation.metrics import RECALL_AT
 from sightline.evaluation.report import EvalReport
+from sightline.training.best import Best
 from sightline.training.losses import LossLine
 
 COLOURS = {"total": "#222222", "itc": "#4269d0", "itm": "#ff725c", "itg": "#3ca951"}
@@ -20,7 +23,12 @@ COLOURS = {"total": "#222222", "itc": "#4269d0", "itm": "#ff725c", "itg": "#3ca9
 
 @dataclass(frozen=True)
 class TrainReport:
-    """One run. ``before`` and ``after`` evaluate the same pictures; ``after`` is None if it diverged."""
+    """One run.
+
+    ``before`` and ``after`` evaluate the same pictures; ``after`` is None if it diverged. ``best`` is of the
+    model that ``out`` holds. ``processor_seconds`` are of this process with all of its threads, and like
+    ``seconds`` of the last start if the run was resumed.
+    """
 
     state: str
     out: str
@@ -34,6 +42,8 @@ class TrainReport:
     losses: tuple[LossLine, ...]
     problems: tuple[DataProblem, ...]
     message: str = ""
+    best: Best | None = None
+    processor_seconds: float = 0.0
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; the loss curve stays in losses.jsonl, its last line is here."""
@@ -46,26 +56,45 @@ class TrainReport:
             "measured": self.measured,
             "steps": self.steps,
             "seconds": round(self.seconds, 1),
+            "processor_seconds": round(self.processor_seconds, 1),
+            "best": {"step": self.best.step, "score": self.best.score} if self.best else None,
+            "validation": [list(one) for one in self.best.scores] if self.best else [],
             "last_losses": self.losses[-1] if self.losses else None,
             "before": self.before.to_json(),
             "after": self.after.to_json() if self.after else None,
+            "comparisons": [asdict(one) for one in self.comparisons()],
             "problems": [vars(problem) for problem in self.problems],
         }
 
     def render(self, console: Console) -> None:
-        """Print recall before and after."""
-        table = Table(title=_title(self), title_justify="left")
-        for column in _COLUMNS:
-            table.add_column(column, justify="left" if column == "score" else "right")
-        for cells in _lines(self):
-            table.add_row(*cells)
-        console.print(table)
+        """Print recall before and after, and what is better than what."""
+        console.print(_title(self), markup=False)
+        for side in SIDES:
+            console.print(layout.table(f"{ARROWS[side]}: recall in %", _HEADINGS, _lines(self, side)))
+        console.print(layout.EXPLANATION, markup=False)
+        for made in layout.differences(self.comparisons()):
+            console.print(made)
+        console.print(_held(self), markup=False)
         if self.message:
             console.print(self.message, markup=False)
         if self.problems:
             console.print(
                 f"{len(self.problems)} left out (listed in {Path(self.out, 'report.md')})", markup=False
             )
+
+    def comparisons(self) -> tuple[Comparison, ...]:
+        """Each score against itself before, ITM against chance, and ITM + ITC against ITC."""
+        if self.after is None:
+            return self.before.comparisons
+        old, new = self.before.answers, self.after.answers
+        if old is None or new is None:
+            return self.after.comparisons
+        learned = (
+            compare(side, row.score, "before", row.k, new.of(side, at), old.of(side, at), new.groups(side))
+            for side in SIDES
+            for at, row in enumerate(self.after.rows)
+        )
+        return (*learned, *self.after.comparisons)
 
     def write(self, folder: Path) -> None:
         """report.json, report.md and losses.png."""
@@ -75,45 +104,55 @@ class TrainReport:
         _plot(self, folder / "losses.png")
 
 
-_COLUMNS = (
+_HEADINGS = (
     "score",
     "k",
-    *(f"{way} R@{at}" for way in ("t→i", "i→t") for at in RECALL_AT),
-    "95 % of t→i R@10",
+    *(f"R@{at}\nbefore" for at in RECALL_AT),
+    *(f"R@{at}\nafter" for at in RECALL_AT),
 )
 
 
 def _title(report: TrainReport) -> str:
-    measured = f"{report.before.images:,} pictures ({report.measured}), {report.before.texts:,} texts"
-    chance = 100 * min(1.0, 10 / max(report.before.images, 1))
-    return (
-        f"{report.steps:,} steps on {report.pictures:,} pictures; recall in %, before → after, on {measured} "
-        f"(chance at t→i R@10: {chance:.1f})"
-    )
+    measured = f"{report.before.images:,} pictures ({report.measured}) with {report.before.texts:,} texts"
+    return f"{report.steps:,} steps on {report.pictures:,} pictures, measured on {measured}"
 
 
-def _lines(report: TrainReport) -> list[list[str]]:
-    after = report.after or report.before
+def _held(report: TrainReport) -> str:
+    if report.best is None:
+        return f"{report.out} holds no model."
+    if report.best.step == 0:
+        return (
+            f"{report.out} holds the model that training began with: no later one was better by validation."
+        )
+    return f"{report.out} holds the model of step {report.best.step:,}, the best by validation."
+
+
+def _lines(report: TrainReport, side: Side) -> list[list[str]]:
     lines = []
-    for number, (old, new) in enumerate(zip(report.before.rows, after.rows, strict=True)):
-        cells = [old.score, str(old.k or "–")]
-        for side in ("text_to_image", "image_to_text"):
-            pairs = ((getattr(old, side)[at], getattr(new, side)[at]) for at in RECALL_AT)
-            cells += [
-                f"{100 * x:.1f} → {100 * y:.1f}" if report.after else f"{100 * x:.1f}" for x, y in pairs
-            ]
-        spans = [report.before.intervals[number], after.intervals[number]][: 2 if report.after else 1]
-        cells.append(" → ".join(f"{100 * low:.1f}–{100 * high:.1f}" for low, high in spans))
-        lines.append(cells)
+    for number, row in enumerate(report.before.rows):
+        shares = [row.text_to_image if side == "text_to_image" else row.image_to_text]
+        if report.after is not None:
+            after = report.after.rows[number]
+            shares.append(after.text_to_image if side == "text_to_image" else after.image_to_text)
+        values = [f"{100 * share[at]:.1f}" for share in shares for at in RECALL_AT]
+        missing = ["–"] * (2 * len(RECALL_AT) - len(values))
+        lines.append([row.score, str(row.k or "–"), *values, *missing])
     return lines
 
 
 def _markdown(report: TrainReport) -> str:
     lines = [f"# Training: {report.state}", "", f"{_title(report)}; {report.seconds:,.0f} s.", ""]
+    lines += [_held(report), ""]
     lines += [report.message, ""] if report.message else []
-    lines += ["| " + " | ".join(_COLUMNS) + " |", "|---|" + "--:|" * (len(_COLUMNS) - 1)]
-    lines += ["| " + " | ".join(cells) + " |" for cells in _lines(report)]
-    lines += ["", "![loss curves](losses.png)", "", "## Settings", ""]
+    headings = [heading.replace("\n", " ") for heading in _HEADINGS]
+    for side in SIDES:
+        title = f"## {ARROWS[side]}, recall in %, before → after"
+        lines += [title, "", *layout.markdown(headings, _lines(report, side)), ""]
+    lines += ["## Differences", "", *layout.markdown_differences(report.comparisons())]
+    if report.best is not None:
+        lines += ["## Validation", "", "| step | score |", "|--:|--:|"]
+        lines += [f"| {step:,} | {score:.4f} |" for step, score in report.best.scores] + [""]
+    lines += ["![loss curves](losses.png)", "", "## Settings", ""]
     lines += [f"- {name}: {value}" for name, value in report.settings.items()]
     lines += ["", f"## Left out: {len(report.problems)}", ""]
     lines += [f"- {problem}" for problem in report.problems]

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
 import torch
-from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from sightline.blip.checkpoint import weight_files
 from sightline.blip.config import read_config
 from sightline.blip.itg import ItgHead, load_itg_head, save_itg_head
 from sightline.blip.network import Blip2Network
+from sightline.blip.weights import list_tensors, read_tensors
 from sightline.errors import CheckpointError
+from sightline.training.publication import WEIGHTS, publication
 
 INITIAL_RANGE = 0.02
-SKIPPED = ("model.safetensors.index.json", "report.json")
+SKIPPED = ("model.safetensors.index.json", "report.json", "best.json", "before.json")
 
 
 def load_network(
@@ -73,40 +72,41 @@ def _new_head(network: Blip2Network, seed: int) -> ItgHead:
 
 
 def _tensors(folder: Path, wanted: set[str] | None = None) -> Iterator[tuple[str, Tensor]]:
-    for path in weight_files(folder):
-        with safe_open(path, framework="pt") as file:
-            for name in file.keys():  # noqa: SIM118 - no mapping
-                if wanted is None or name in wanted:
-                    yield name, file.get_tensor(name)
+    found = list_tensors(folder)
+    yield from read_tensors(entry for name, entry in found.items() if wanted is None or name in wanted)
 
 
-def publish(source: Path, out: Path, trained: Mapping[str, Tensor], head: ItgHead | None) -> None:
-    """Write ``out`` as ``source`` with the trained tensors in place of its own, everything in fp32.
+def publish(
+    source: Path,
+    out: Path,
+    trained: Mapping[str, Tensor],
+    head: ItgHead | None,
+    extra: Mapping[str, str] | None = None,
+) -> None:
+    """Make ``out`` what ``source`` is with the trained tensors in place of its own, everything in fp32.
 
     Tensors that were not trained are copied from the source's files and not from the running network, which
-    may hold a frozen image encoder in less precision. Files are written aside and renamed, the weights last.
+    may hold a frozen image encoder in less precision. ``extra`` are small files, name to text, which appear
+    together with the model.
+
+    Raises:
+        StorageError: the disk is full or refuses; ``out`` is as it was.
     """
-    out.mkdir(parents=True, exist_ok=True)
-    for path in (*source.glob("*.json"), *source.glob("*.txt")):
-        if path.name not in SKIPPED and path.name != "config.json":
-            _replace(out / path.name, path)
-    config = json.loads((source / "config.json").read_text())
-    config.pop("torch_dtype", None)
-    (out / "config.json").write_text(json.dumps({**config, "dtype": "float32"}, indent=2) + "\n")
-    if head is not None:
-        save_itg_head(out, head, torch.float32)
-    tensors = {name: _whole(tensor) for name, tensor in _tensors(source)}
-    tensors |= {name: tensor.detach().float().cpu().contiguous() for name, tensor in trained.items()}
-    aside = out / ".model.safetensors.new"
-    save_file(tensors, aside, metadata={"format": "pt"})
-    os.replace(aside, out / "model.safetensors")
+    with publication(out) as aside:
+        for path in (*source.glob("*.json"), *source.glob("*.txt")):
+            if path.name not in SKIPPED and path.name != "config.json":
+                shutil.copyfile(path, aside / path.name)
+        config = json.loads((source / "config.json").read_text())
+        config.pop("torch_dtype", None)
+        text = json.dumps({**config, "dtype": "float32"}, indent=2) + "\n"
+        for name, content in {"config.json": text, **(extra or {})}.items():
+            (aside / name).write_text(content, encoding="utf-8")
+        if head is not None:
+            save_itg_head(aside, head, torch.float32)
+        tensors = {name: _whole(tensor) for name, tensor in _tensors(source)}
+        tensors |= {name: tensor.detach().float().cpu().contiguous() for name, tensor in trained.items()}
+        save_file(tensors, aside / WEIGHTS, metadata={"format": "pt"})
 
 
 def _whole(tensor: Tensor) -> Tensor:
     return tensor.float() if tensor.is_floating_point() else tensor
-
-
-def _replace(target: Path, source: Path) -> None:
-    aside = target.with_name(f".{target.name}.new")
-    shutil.copyfile(source, aside)
-    os.replace(aside, target)

@@ -69,15 +69,29 @@ class Consistency:
         yield from _missing("no published segment", live, _joined(found), snapshot.dead)
         yield from _missing("no published segment", trashed, _joined(found), snapshot.gone, "deleted")
         yield from self._index(snapshot, live)
+        for features in self._catalog.other_feature_sets(snapshot.collection.id):
+            yield from self._features(features.id, quick)
+
+    def _features(self, feature_set_id: int, quick: bool) -> Iterator[str]:
+        """What models that do not serve made; an image of which a set has nothing yet is no disagreement."""
+        snapshot = self._catalog.snapshot_of_set(feature_set_id)
+        if snapshot is None:
+            return
+        kept = self._catalog.filter_keys(snapshot.collection.id, Filter())
+        places = self._places(np.concatenate([kept, snapshot.trashed]), feature_set_id)
+        found: list[Keys] = []
+        for segment in snapshot.segments:
+            yield from self._segment(segment, places, quick, found)
+        yield from self._codecs(snapshot)
 
     def _live(self, snapshot: Snapshot) -> dict[int, ImageLocation]:
         """Every live key with the place where the catalog says its row is."""
         return self._places(self._catalog.filter_keys(snapshot.collection.id, Filter()))
 
-    def _places(self, keys: Keys) -> dict[int, ImageLocation]:
+    def _places(self, keys: Keys, feature_set_id: int | None = None) -> dict[int, ImageLocation]:
         places: dict[int, ImageLocation] = {}
         for start in range(0, len(keys), CHUNK):
-            places |= self._catalog.locations(keys[start : start + CHUNK].tolist())
+            places |= self._catalog.locations(keys[start : start + CHUNK].tolist(), feature_set_id)
         return places
 
     def _segment(

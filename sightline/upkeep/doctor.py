@@ -171,7 +171,7 @@ class Doctor:
             except SightlineError as error:
                 yield Finding(f"model {model}", "problem" if needed else "note", str(error))
                 continue
-            if needed and needed.fingerprint != identity.fingerprint:
+            if needed and not models.means(identity, needed.fingerprint):
                 detail = f"its files changed since {needed.name} was indexed with them"
                 yield Finding(f"model {model}", "problem", detail)
             else:

@@ -31,7 +31,8 @@ class Repaired:
 
     ``images``: how many are whole again. ``bare``: ids of those that are found as before, and whose patches
     need an original that is away now. ``lost``: ids of those that cannot be found any more. ``problem``: why
-    something was left as it is, or what is lost.
+    something was left as it is, or what is lost. ``forgotten``: images whose features, of a model that does
+    not serve, were given up: they are encoded again when they are needed.
     """
 
     collection: str
@@ -40,6 +41,7 @@ class Repaired:
     problem: str | None = None
     bare: tuple[str, ...] = ()
     lost: tuple[str, ...] = ()
+    forgotten: int = 0
 
 
 class Repair:
@@ -71,6 +73,19 @@ class Repair:
                 if not self._remaking.is_sound(collection, segment):
                     yield _guarded(collection, segment.file, self._mend, segment)
             yield from self._fold(collection)
+            for features in self._catalog.other_feature_sets(collection.id):
+                yield from self._forget_damaged(collection, features.id)
+
+    def _forget_damaged(self, collection: Collection, feature_set_id: int) -> Iterator[Repaired]:
+        """Features of a model that does not serve: encoded again at the next need, and not before."""
+        snapshot = self._catalog.snapshot_of_set(feature_set_id)
+        if snapshot is None:
+            return
+        for segment in snapshot.segments:
+            sound = self._remaking.is_sound(snapshot.collection, segment)
+            if not sound and self._catalog.forget_features(collection.id, segment.id):
+                self._segments.forget(segment.file)
+                yield Repaired(collection.name, segment.file, 0, forgotten=segment.count)
 
     def _mend(self, collection: Collection, segment: Segment) -> Repaired:
         images = self._catalog.images_in_segment(segment.id)

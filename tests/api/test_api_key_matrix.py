@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from base64 import b64encode
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -26,6 +27,8 @@ from tests.api.installation import png
 Kind = Literal["open", "any", "in", "all"]
 IMAGE = "/v1/collections/{name}/images/{image_id}"
 JSON = {"text": "red"}
+ASKED = {"question": "how many red?", "image_ids": ["red"]}
+GIVEN = {"documents": [{"image": f"data:image/png;base64,{b64encode(png('red')).decode()}"}]}
 STORED = {"query": "red", "documents": [{"collection": "pictures", "id": "red"}]}
 
 
@@ -77,12 +80,26 @@ ROWS = (
     Row("POST", "/v1/jobs/{job_id}/cancel", "write", "in", 200),
     Row("POST", "/v1/jobs/{job_id}/retry", "write", "in", 202),
     Row("POST", "/v1/rerank", "read", "in", 200, send={"json": STORED}),
+    Row("POST", "/v1/collections/{name}/ask", "read", "in", 200, send={"json": ASKED}),
+    Row("POST", "/v1/captions", "read", "any", 200, send={"json": GIVEN}),
     Row("GET", "/v1/trash", "read", "any", 200),
     Row("POST", "/v1/trash/{collection}/restore", "write", "in", 409),
     Row("DELETE", "/v1/trash/{collection}", "admin", "in", 204),
     Row("GET", "/v1/collections/{name}/trash", "read", "in", 200),
     Row("POST", "/v1/collections/{name}/trash/restore", "write", "in", 200, send={"json": {"ids": ["no"]}}),
     Row("DELETE", "/v1/collections/{name}/trash", "admin", "in", 200, "/v1/collections/pictures/trash?id=no"),
+    Row("POST", "/v1/collections/{name}/captions", "write", "in", 202, send={"json": {"ids": ["none"]}}),
+    Row("POST", "/v1/collections/{name}/capfilt", "write", "in", 202, send={"json": {"ids": ["none"]}}),
+    Row("GET", "/v1/collections/{name}/capfilt", "read", "in", 200),
+    Row("GET", "/v1/collections/{name}/capfilt/histogram.png", "read", "in", 200),
+    Row("GET", "/v1/collections/{name}/texts", "read", "in", 200),
+    Row("GET", "/v1/collections/{name}/texts/export", "read", "in", 200),
+    Row("PUT", "/v1/collections/{name}/texts/{text}/verdict", "write", "in", 404,
+        "/v1/collections/pictures/texts/0/verdict", send={"json": {"verdict": "kept"}}),
+    Row("DELETE", "/v1/collections/{name}/texts/{text}/verdict", "write", "in", 404,
+        "/v1/collections/pictures/texts/0/verdict"),
+    Row("GET", "/texts", "read", "in", 200, "/texts?collection=pictures"),
+    Row("POST", "/texts/verdict", "write", "any", 422),
 )  # fmt: skip
 PURGES = (
     "/v1/collections/pictures?purge=true",

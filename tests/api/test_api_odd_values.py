@@ -67,12 +67,35 @@ BODIES = {
         '{"query":"a","documents":{"content":[{"type":"image_url","image_url":{"url":%s}}]}}',
         '{"query":"a","documents":[' + STORED + '],"top_n":%s}',
     ),
+    f"POST {PICTURES}/ask": (
+        "%s", '{"question":%s,"text":"a"}', '{"question":"a","image_ids":%s}',
+        '{"question":"a","image_ids":[%s]}',
+        '{"question":"a","text":%s}', '{"question":"a","text":"a","limit":%s}',
+        '{"question":"a","text":"a","wording":%s}', '{"question":"a","text":"a","task":%s}',
+        '{"question":"a","text":"a","task":"multiple_choice","options":[%s,"b"]}',
+        '{"question":"a","text":"a","filter":{"field":%s,"equals":1}}',
+        '{"question":"a","text":"a","deadline_ms":%s}', '{"question":"a","text":"a","model":%s}',
+    ),
+    "POST /v1/captions": (
+        '{"documents":%s}', '{"documents":[%s]}', '{"documents":[{"image":%s}]}',
+        '{"documents":[{"image":"data:,"}],"n":%s}', '{"documents":[{"image":"data:,"}],"prompt":%s}',
+        '{"documents":[{"image":"data:,"}],"seed":%s}', '{"documents":[{"image":"data:,"}],"model":%s}',
+    ),
     "POST /v1/collections": ("%s", '{"name":%s}', '{"name":"b","revision":%s,"model":"demo","odd":0}'),
     f"POST {PICTURES}/jobs": (
         '{"sources":%s}', '{"sources":[%s]}', '{"sources":["/x"],"prune_limit":%s}',
         '{"sources":["/x"],"id_prefix":%s}', '{"sources":["/x"],"moved_from":%s}',
     ),
     f"POST {PICTURES}/trash/restore": ('{"ids":%s}', '{"ids":[%s]}', '{"all":%s}'),
+    f"POST {PICTURES}/captions": (
+        '{"ids":["none"],"model":%s}', '{"ids":["none"],"n":%s}', '{"ids":["none"],"prompt":%s}',
+        '{"ids":["none"],"sampling":%s}', '{"filter":{"field":"id","equals":%s}}',
+    ),
+    f"POST {PICTURES}/capfilt": (
+        '{"ids":["none"],"captioner":%s}', '{"ids":["none"],"keep_above":%s}', '{"ids":[%s]}',
+        '{"ids":["none"],"text_fields":[%s]}',
+    ),
+    f"PUT {PICTURES}/texts/1/verdict": ("%s", '{"verdict":%s}'),
     "POST /v1/trash/old/restore": ("%s", '{"as":%s}'),
     f"PATCH {PICTURES}/images/red": (
         '{"caption":%s}', '{"metadata":%s}', '{"metadata":{"a":%s}}', '{"metadata":{"a":[{"b":%s}]}}',

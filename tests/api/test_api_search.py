@@ -48,8 +48,9 @@ def test_an_answer_has_every_field(library: TestClient) -> None:
     (hit,) = answer["results"]
     assert set(hit) == {
         "id", "uri", "rank", "score", "itc", "itc_rank", "itm_logit", "match_probability", "caption",
-        "metadata", "width", "height", "thumbnail_url", "file_url",
+        "metadata", "width", "height", "thumbnail_url", "file_url", "found_by", "matched_text",
     }  # fmt: skip
+    assert (hit["found_by"], hit["matched_text"]) == ("both", "all green")
     assert (hit["id"], hit["rank"], hit["caption"], hit["metadata"]) == (
         "green",
         1,

@@ -159,15 +159,17 @@ def test_server_side_jobs_are_cancelled_and_tried_again(make_client: MakeClient,
 def test_a_search(library: TestClient, body: dict[str, Any], judged: bool) -> None:
     answer = library.post(f"{COLLECTION}/search", json={"text": "green", "limit": 1} | body).json()
     numbers = {"itm_logit": 4.0, "match_probability": GREEN_PROBABILITY}
+    words: dict[str, Any] = {"found_by": "both", "matched_text": "all green"}
     if not judged:
         numbers = {"itm_logit": None, "match_probability": None}
+        words = {"found_by": "picture", "matched_text": None}
     assert answer == {
         "results": [
             {
                 "id": "green", "uri": f"blob:{sha256('green')}", "rank": 1, "itc_rank": 1, "itc": GREEN_ITC,
                 "score": pytest.approx(sqrt(3 / 3.125) + 4 * judged, abs=1e-3), **numbers,
                 "caption": "all green", "metadata": {"length": 5}, "width": 8, "height": 8,
-                **addresses("green", sha256("green")),
+                **addresses("green", sha256("green")), **words,
             }
         ],
         "truncated": False, "generation": 0, "images": 6, "scored": 6 if judged else 0, "degraded": [],

@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from sightline.blip import checkpoint, load
+from sightline.blip.fingerprints import fingerprint
 from sightline.blip.pixels import PixelConfig, preprocess
 from sightline.blip.random_weights import write_random_checkpoint
 from sightline.blip.tokenizer import load_tokenizer
@@ -102,12 +103,12 @@ def test_sharded_weights_load_like_whole_ones(folder: Path) -> None:
 def test_the_fingerprint_follows_the_weights_and_not_the_folder(folder: Path, tmp_path: Path) -> None:
     same = write_random_checkpoint(tmp_path / "again")
     other = write_random_checkpoint(tmp_path / "other", seed=5)
-    assert checkpoint.fingerprint(folder) == checkpoint.fingerprint(same)
-    assert checkpoint.fingerprint(folder) != checkpoint.fingerprint(other)
+    assert fingerprint(folder) == fingerprint(same)
+    assert fingerprint(folder) != fingerprint(other)
 
 
 def test_the_fingerprint_needs_no_torch(folder: Path) -> None:
-    code = "import sys; from sightline.blip.checkpoint import fingerprint; from pathlib import Path\n"
+    code = "import sys; from sightline.blip.fingerprints import fingerprint; from pathlib import Path\n"
     code += "fingerprint(Path(sys.argv[1])); print('torch' in sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", code, str(folder)], capture_output=True, text=True, timeout=60

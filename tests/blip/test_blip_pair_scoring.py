@@ -203,7 +203,7 @@ def test_a_packed_layer_gives_what_the_plain_one_gives(dtype: torch.dtype) -> No
     for found, expected in (
         (packed(x), plain + bias),
         (packed(x, other), plain + other.float()),
-        (packed.gelu(x), torch.nn.functional.gelu(plain + bias)),
+        (packed.activated(x, "gelu"), torch.nn.functional.gelu(plain + bias)),
     ):
         assert found.dtype == dtype
         assert found.shape == (5, 7, 96)

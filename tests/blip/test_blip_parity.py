@@ -168,21 +168,6 @@ def test_vision_weights_are_read_only_when_a_picture_comes(folder: Path, images:
     assert model.vision_loaded
 
 
-def test_changing_a_later_word_leaves_earlier_caption_logits_alone(ours: Blip2, images: Any) -> None:
-    from sightline.blip.captions import caption_logits
-
-    assert ours.itg_head is not None
-    assert ours.tokenizer.dec is not None
-    patches = ours.encode_patches(ours.preprocess(images[:1]))
-    first = torch.tensor([[ours.tokenizer.dec, 6, 7, 8]])
-    second = torch.tensor([[ours.tokenizer.dec, 6, 7, 20]])
-    with torch.no_grad():
-        a = caption_logits(ours.network, ours.itg_head, patches, first)
-        b = caption_logits(ours.network, ours.itg_head, patches, second)
-    assert torch.allclose(a[:, :3], b[:, :3], atol=1e-6)
-    assert not torch.allclose(a[:, 3], b[:, 3], atol=1e-3)
-
-
 @pytest.mark.long
 def test_full_vit_g_geometry_equals_the_stock_forward(tmp_path: Path) -> None:
     from transformers import AutoProcessor, Blip2ForImageTextRetrieval
@@ -192,7 +177,7 @@ def test_full_vit_g_geometry_equals_the_stock_forward(tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     pixels = ours.preprocess([rng.integers(0, 256, (300, 400, 3), dtype=np.uint8) for _ in range(2)])
     patches = ours.encode_patches(pixels)
-    ours._vision = None  # 4 GB that the stock model needs now
+    del ours.vision  # 4 GB that the stock model needs now
     logits = ours.match(TEXTS[:1], patches)
     tokens, vector = ours.encode_image(patches), ours.encode_text(TEXTS[:1])[0]
     stock = Blip2ForImageTextRetrieval.from_pretrained(folder, dtype=torch.float32).eval()

@@ -125,6 +125,31 @@ def test_the_lightbox_shows_all_scores_and_keeps_the_focus(page: Page) -> None:
     assert focused_id(page) == "red-blue.png"
 
 
+def test_the_lightbox_answers_questions_about_its_picture(page: Page) -> None:
+    search(page, "red blue")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    box = page.locator("#box")
+    field = box.get_by_label("Ask about this picture", exact=True)
+    field.focus()
+    page.keyboard.type("how many red?")
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("Enter")
+    answers = box.locator(".answers li")
+    expect(answers).to_contain_text(["how many red?2"])
+    expect(answers.locator("small")).to_have_text("75.0 %")
+    expect(box.locator("aside")).to_contain_text("1 of 16")
+    assert page.evaluate("() => document.activeElement.name") == "question"
+    page.keyboard.type("is it green?")
+    page.keyboard.press("Enter")
+    expect(answers).to_contain_text(["how many red?2", "is it green?no"])
+    box.locator(".on").click()
+    expect(box.locator("aside")).to_contain_text("2 of 16")
+    expect(answers).to_have_count(0)
+    box.locator(".back").click()
+    expect(answers).to_have_count(2)
+
+
 def test_arrows_walk_over_the_grid(page: Page) -> None:
     search(page, "red")
     order = ids(page)

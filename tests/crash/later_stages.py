@@ -161,6 +161,63 @@ def _take_up(life: Life, installation: Installation) -> None:
     assert installation.catalog.job_progress(listing.job.id).state == "done"
 
 
+# --- texts ------------------------------------------------------------------------------------------------
+
+
+def caption(life: Life) -> None:
+    """Every image is captioned; no patches are kept, so that features are stored on the way."""
+    with life.open("none") as installation:
+        life.upload(installation, i=401, j=402)
+        life.work_off(installation)
+        installation.captioning.begin(COLLECTION, model="toy", n=2)
+        life.work_off(installation)
+
+
+def filtered(life: Life) -> None:
+    """All texts are judged."""
+    with life.open() as installation:
+        installation.capfilt.begin(COLLECTION, captioner="toy", n=2)
+        life.work_off(installation)
+
+
+def listed_again(life: Life) -> None:
+    """Whoever asked died while the images were listed: the builder does the rest."""
+    with life.open() as installation:
+        life.tend(installation)
+
+
+def not_captioned(life: Life) -> list[str]:
+    """What a captioning that was begun lacks, or has twice; nothing when none was begun."""
+    return _ended(life, "caption") + _wrong_texts(life, "caption", {"unjudged", "kept", "dropped"})
+
+
+def not_filtered(life: Life) -> list[str]:
+    """What a filtering that was begun lacks."""
+    return _ended(life, "capfilt") + _wrong_texts(life, "capfilt", {"kept", "dropped"})
+
+
+def _ended(life: Life, kind: str) -> list[str]:
+    with life.open() as installation:
+        jobs = [job for job in installation.catalog.jobs(COLLECTION) if job.kind == kind]
+        return [f"job {job.id} is {job.state}" for job in jobs if job.state != "done"]
+
+
+def _wrong_texts(life: Life, kind: str, verdicts: set[str]) -> list[str]:
+    """Images whose captions are not the two that the toy writes."""
+    with life.open() as installation:
+        if not any(job.kind == kind for job in installation.catalog.jobs(COLLECTION)):
+            return []
+        images = installation.catalog.images(COLLECTION, None, 1000).items
+        found = installation.catalog.texts_of([image.key for image in images])
+        return [
+            f"{image.image_id} has {[(one.text, one.verdict) for one in found.get(image.key, [])]}"
+            for image in images
+            if [one.text.split(" ", 1)[1] for one in found.get(image.key, []) if one.source == "captioner"]
+            != ["top left", "top right"]
+            or {one.verdict for one in found[image.key] if one.source == "captioner"} - verdicts
+        ]
+
+
 # --- backups ----------------------------------------------------------------------------------------------
 
 

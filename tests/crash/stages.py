@@ -100,6 +100,8 @@ STAGES: dict[str, Callable[[Life], None]] = {
     "move": later.move,
     "split": later.split,
     "resume": later.resume,
+    "caption": later.caption,
+    "filter": later.filtered,
     "backup": later.backup,
     "restore": later.restore,
 }
@@ -114,6 +116,8 @@ BEFORE: dict[str, Callable[[Life], None]] = {
 }
 """What happens to the world between two stages."""
 AGAIN: dict[str, Callable[[Life], None]] = {
+    "caption": later.listed_again,
+    "filter": later.listed_again,
     "index": later.index,
     "move": later.move,
     "resume": later.take_up,
@@ -121,7 +125,12 @@ AGAIN: dict[str, Callable[[Life], None]] = {
     "restore": later.restore,
 }
 """What the owner, or the next server, does after a restart; all else the worker and the builder do."""
-AFTER: dict[str, Callable[[Life], list[str]]] = {"purge": later.left, "backup": later.not_restorable}
+AFTER: dict[str, Callable[[Life], list[str]]] = {
+    "purge": later.left,
+    "caption": later.not_captioned,
+    "filter": later.not_filtered,
+    "backup": later.not_restorable,
+}
 """What else must be so in the end; problems."""
 
 

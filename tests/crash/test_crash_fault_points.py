@@ -36,6 +36,8 @@ STAGE_OF = {
     "purge.scrubbed": "purge",
     "register.listed": "index", "register.moved": "move", "register.pruned": "move",
     "task.split": "split", "listing.resumed": "resume",
+    "captions.begun": "caption", "captions.listed": "filter", "captions.written": "filter",
+    "features.written": "caption", "captions.finished": "caption",
     "backup.exported": "backup", "backup.copied": "backup", "backup.pointed": "backup",
     "restore.begun": "restore", "restore.filed": "restore", "restore.placed": "restore",
 }  # fmt: skip

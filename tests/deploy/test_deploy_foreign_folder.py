@@ -45,6 +45,15 @@ ANSWERING = {
     "index": ["index", ".", "-c", "here", "--model", "toy"],
     "search": ["search", "red", "-c", "here"],
     "rerank": ["rerank", "red", "blue.png", "red.png", "--model", "toy"],
+    "ask": ["ask", "how many red?", "red.png", "--task", "counting"],
+    "caption": ["caption", "red.png"],
+    "capfilt": ["capfilt", "-c", "here", "--report", "../report"],
+    "texts list": ["texts", "list", "-c", "here"],
+    "texts keep": ["texts", "keep", "-c", "here", "1"],
+    "texts drop": ["texts", "drop", "-c", "here", "1"],
+    "texts withdraw": ["texts", "withdraw", "-c", "here", "1"],
+    "texts report": ["texts", "report", "-c", "here"],
+    "texts export": ["texts", "export", "-c", "here", "../texts.jsonl"],
     "collections": ["collections"],
     "jobs": ["jobs"],
     "doctor": ["doctor"],
@@ -183,6 +192,7 @@ def test_a_trap_works(folder: Folder) -> None:
     assert {"api", "colorsys"} <= set(folder.executed())
 
 
+@pytest.mark.timeout(600)
 def test_no_command_that_answers_imports_from_the_working_folder(folder: Folder) -> None:
     folder.run("migrate")
     found = {name: folder.run(*arguments, "--json") for name, arguments in ANSWERING.items()}
@@ -190,8 +200,13 @@ def test_no_command_that_answers_imports_from_the_working_folder(folder: Folder)
     assert {error["reason"] for error in found["index"]["errors"]} <= {"not_an_image", "empty"}
     assert found["search"]["results"][0]["id"] == "red.png"
     assert [row["image"] for row in found["rerank"]["results"]] == ["red.png", "blue.png"]
+    assert [row["answer"] for row in found["ask"]["results"]] == ["4"]
     assert [row["name"] for row in found["collections"]["collections"]] == ["here"]
-    assert [job["state"] for job in found["jobs"]["jobs"]] == ["done"]
+    assert [(job["kind"], job["state"]) for job in found["jobs"]["jobs"]] == [
+        ("capfilt", "done"), ("index", "done"),
+    ]  # fmt: skip
+    assert found["caption"]["results"][0]["captions"][0]["text"] == "red top left"
+    assert found["capfilt"]["job"]["processed"] == len(found["texts list"]["items"]) == 4
     assert found["cache report"]["queries"] == 2
     assert found["cache fit"]["images"] == 4
     assert found["delete"]["deleted"] == 1

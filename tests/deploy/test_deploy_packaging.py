@@ -100,7 +100,10 @@ def test_the_wheel_adds_one_import_name_with_everything_in_it(source: str, wheel
         "sightline/api/templates/",
         "sightline/api/static/",
         "sightline/data/demo-collection/queries.json",
+        "sightline/data/demo-collection/questions.json",
         "sightline/data/demo-model/model.safetensors",
+        "sightline/data/demo-asking/model.safetensors",
+        "sightline/data/demo-asking/qformer_tokenizer/tokenizer.json",
     ):
         assert [name for name in names if name.startswith(wanted)], f"{wanted} is missing in the wheel"
 

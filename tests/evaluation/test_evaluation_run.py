@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,13 +18,16 @@ from sightline import evaluation
 from sightline.blip import load
 from sightline.blip.checkpoint import DEMO_FOLDER
 from sightline.blip.random_weights import write_random_checkpoint
+from sightline.blip.random_weights_blip import write_random_blip
 from sightline.blip.toy import ToyEncoder
-from sightline.errors import InputError, ModelUnavailableError
+from sightline.errors import InputError, ModelUnavailableError, NoRoomError
 from sightline.evaluation.config import EvalConfig
 from sightline.evaluation.data import DataProblem, read_pictures, retrieval_set
 from sightline.evaluation.evaluator import evaluate
 from sightline.evaluation.report import EvalReport, Row
 from sightline.evaluation.tables import BROKEN, MISSING, WRITTEN, PictureTable, fill, identity
+from sightline.store.room import size
+from tests.small_disk import small_disk
 
 COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255), "yellow": (255, 255, 0)}
 
@@ -57,11 +61,22 @@ def test_the_toy_finds_every_colour_and_the_broken_picture_is_listed(data: Path)
         ("itc", None), ("itm", 2), ("itm", 4), ("itm+itc", 2), ("itm+itc", 4),
     ]  # fmt: skip
     assert all(row.text_to_image[1] == 1.0 and row.image_to_text[1] == 1.0 for row in report.rows)
+    over_chance = {(one.side, one.score, one.k): one.differences["R@1"].mean for one in report.comparisons}
+    assert over_chance["text_to_image", "itc", None] == 1 - 1 / 4, "one picture of four is right"
+    assert over_chance["text_to_image", "itm", 2] == 1 - 1 / 2, "… of two candidates"
+    assert over_chance["image_to_text", "itc", None] == pytest.approx(1 - 2 / 8), (
+        "two texts of eight are right"
+    )
+    assert over_chance["image_to_text", "itm", 4] == pytest.approx(1 - 2 / 4), "… of four candidates"
+    assert over_chance["text_to_image", "itm+itc", 4] == 0, "and ITC has found them all"
     assert report.row("itm+itc", 4).text_to_image_seconds > report.row("itm+itc", 2).text_to_image_seconds > 0
 
 
-def test_a_checkpoint_folder_is_evaluated_into_table_json_markdown_and_plot(data: Path) -> None:
-    folder = write_random_checkpoint(data / "model")
+@pytest.mark.parametrize("write", [write_random_checkpoint, write_random_blip])
+def test_a_checkpoint_folder_is_evaluated_into_table_json_markdown_and_plot(
+    data: Path, write: Callable[[Path], Path]
+) -> None:
+    folder = write(data / "model")
     config = replace(wanted(data), model=str(folder), out=data / "out", device="cpu")
     stages: set[str] = set()
     report = evaluation.run(config, lambda stage, done, total: stages.add(stage))
@@ -71,7 +86,8 @@ def test_a_checkpoint_folder_is_evaluated_into_table_json_markdown_and_plot(data
     assert EvalReport.from_json(saved) == report
     assert (data / "out" / "recall.png").stat().st_size > 10_000
     markdown = (data / "out" / "report.md").read_text()
-    assert markdown.count("| itm+itc |") == 2
+    assert markdown.count("| itm+itc | 2 |") == markdown.count("| itm+itc | 4 |") == 2
+    assert markdown.count("| itm+itc | itc | ") == 4
     assert "broken.png: not_an_image" in markdown
 
 
@@ -107,8 +123,9 @@ def table_text(report: EvalReport) -> str:
 
 def test_the_paper_stands_beside_ours_only_for_its_checkpoint_data_and_split() -> None:
     text = table_text(report_of("Salesforce/blip2-itm-vit-g-coco", "coco", 5000))
-    assert [line.split("│")[1:6] for line in text.splitlines() if "paper" in line] == [
-        [" paper   ", " 128 ", "    68.3 ", "    87.7 ", "     92.6 "]
+    assert [line.split() for line in text.splitlines() if line.split()[:1] == ["paper"]] == [
+        ["paper", "128", "68.3", "87.7", "92.6", "–", "–"],
+        ["paper", "128", "85.4", "–", "–", "–", "–"],
     ]
     assert "89.7" in table_text(report_of("/models/blip2-itm-vit-g-coco", "flickr30k", 1000))
     for other in (
@@ -119,6 +136,37 @@ def test_the_paper_stands_beside_ours_only_for_its_checkpoint_data_and_split() -
     ):
         assert other.paper() is None
         assert "paper" not in table_text(other)
+
+
+def test_a_disk_without_room_for_the_patches_is_told_before_anything_is_written(
+    data: Path, tmp_path: Path
+) -> None:
+    said: list[str] = []
+    config = replace(wanted(data), cache=tmp_path / "cache")
+    dataset = retrieval_set("toy", "all", read_pictures(config.data, config.images).pictures)
+    evaluate(ToyEncoder(), dataset, config, on_remark=said.append)
+    room = len(dataset.pictures) * int(np.prod(ToyEncoder.patch_shape)) * 2
+    assert said[0].startswith(f"Up to {size(room)} will be written (patches {size(room)}) on the disk of ")
+    evaluate(ToyEncoder(), dataset, config, on_remark=said.append)
+    assert len(said) == 1, "the cache is kept: nothing more is to be written"
+    with small_disk(tmp_path / "disk", 64) as disk:
+        disk.fill()
+        with pytest.raises(NoRoomError, match=r"too small: .* are needed .* 0 bytes are free; .*--cache\.$"):
+            evaluate(ToyEncoder(), dataset, replace(config, cache=disk.folder / "cache"))
+        assert not (disk.folder / "cache").exists()
+
+
+def test_a_table_takes_its_room_when_it_is_made_so_that_no_write_to_it_meets_a_full_disk(
+    tmp_path: Path,
+) -> None:
+    with small_disk(tmp_path / "disk", 1024) as disk:
+        with pytest.raises(NoRoomError, match="disk is full"):
+            PictureTable(disk.folder, "too many", 1000, (32, 32, 3), "uint8")
+        assert not list(disk.folder.rglob("rows.npy"))
+        table = PictureTable(disk.folder, "some", 100, (32, 32, 3), "uint8")
+        disk.fill()
+        table.write(list(range(100)), np.full((100, 32, 32, 3), 7, dtype=np.uint8))
+        assert table.rows(WRITTEN) == list(range(100))
 
 
 def test_a_table_goes_on_where_a_killed_run_left_it(data: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The programs in docs/library.md and README.md run as they stand, with another model's name in them."""
+"""The programs in docs/ and README.md run as they stand, with another model's name in them."""
 
 from __future__ import annotations
 
@@ -37,6 +37,16 @@ def test_indexing_and_searching_step_by_step(capsys: pytest.CaptureFixture[str])
     printed = capsys.readouterr().out
     assert printed.startswith("2 0\n")
     assert printed.count("one.jpg") == printed.count("two.jpg") == 2
+
+
+def test_captions_filtered_and_exported(capsys: pytest.CaptureFixture[str]) -> None:
+    _, searching, *_ = programs("docs/library.md", "unused")
+    [captions] = programs("docs/captions.md", "unused")
+    together = (searching + captions).replace('"demo"', '"toy"')
+    exec(compile(together, "docs/captions.md", "exec"), {})
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[-2:] == ["2", "captioner 2 0"]
+    assert Path("pairs.jsonl").read_text().count('"captions": ["red top left"') == 2
 
 
 @trained

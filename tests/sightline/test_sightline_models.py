@@ -11,7 +11,7 @@ import pytest
 
 from sightline.blip.blip2 import Blip2
 from sightline.blip.random_weights import write_random_checkpoint
-from sightline.errors import ConflictError, ModelMismatchError, ModelUnavailableError
+from sightline.errors import CheckpointError, ConflictError, ModelMismatchError, ModelUnavailableError
 from sightline.records import SearchRequest
 from sightline.serving.models import ModelProvider
 from sightline.settings import Settings
@@ -52,6 +52,25 @@ def test_a_model_is_loaded_once_whatever_it_is_called(
     assert models.load("copy") is first
     assert models.identify("copy").model == str(copy)
     assert models.loaded() == [first.fingerprint]
+
+
+def test_a_model_is_one_object_whatever_it_is_wanted_for(checkpoint: Path) -> None:
+    models = ModelProvider()
+    judge = models.judge(str(checkpoint))
+    assert judge is models.load(str(checkpoint))
+    assert models.loaded() == [judge.fingerprint]
+    with pytest.raises(CheckpointError, match="answers no questions"):
+        models.answerer(str(checkpoint))
+
+
+def test_demo_names_are_resolved_by_what_they_are_wanted_for() -> None:
+    models = ModelProvider()
+    writer = models.captioner("toy")
+    assert models.answerer("toy") is models.judge("toy", role="asking") is writer
+    identity = models.identify_writer("toy", "asking")
+    assert (identity.fingerprint, identity.patch_shape) == (writer.fingerprint, writer.patch_shape)
+    assert models.load("toy").fingerprint == models.identify("toy").fingerprint != writer.fingerprint
+    assert sorted(models.loaded()) == sorted([writer.fingerprint, models.load("toy").fingerprint])
 
 
 def test_a_folder_goes_through_the_whole_house(

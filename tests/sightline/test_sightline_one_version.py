@@ -16,7 +16,7 @@ from sightline.blip.latents import Latents
 from sightline.blip.toy import ToyEncoder
 from sightline.indexer.uploads import Upload
 from sightline.records import Precision, SearchRequest
-from sightline.serving.models import Identity
+from sightline.serving.models import Identity, ModelProvider
 from sightline.store.records import Collection
 from sightline.wiring import Installation, open_installation
 from tests.sightline.conftest import picture, toy_settings
@@ -37,10 +37,11 @@ class Interrupted(ToyEncoder):
         return super().match(texts, patches, precision)
 
 
-class OneModel:
+class OneModel(ModelProvider):
     """Models of an installation that has one."""
 
     def __init__(self, model: Interrupted) -> None:
+        super().__init__()
         self.model = model
 
     def identify(self, model: str, revision: str | None = None) -> Identity:

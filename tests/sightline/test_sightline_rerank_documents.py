@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -31,11 +31,12 @@ class OtherToy(ToyEncoder):
     fingerprint = "toy-2"
 
 
-@dataclass
-class TwoModels:
+class TwoModels(ModelProvider):
     """``toy`` and ``other``."""
 
-    first: ModelProvider = field(default_factory=ModelProvider)
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = ModelProvider()
 
     def identify(self, model: str, revision: str | None = None) -> Identity:
         identity = self.first.identify("toy")

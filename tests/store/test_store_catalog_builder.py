@@ -155,6 +155,10 @@ def test_rows_of_superseded_images_are_dead_from_the_start(builder: Builder) -> 
     builder.expect_exactly_the_live()
 
 
+SAID = (
+    "INSERT INTO texts (key, collection_id, source, text, digest, words, verdict, created_at)"
+    " SELECT key, collection_id,"
+)
 BY_HAND = {
     "UPDATE placements SET row = 0": "Two images in one row of a segment",
     "UPDATE placements SET row = 7 WHERE row = 1": "Images in a row that their segment does not have",
@@ -171,6 +175,8 @@ BY_HAND = {
     "UPDATE tasks SET state = 'leased'": "Leased tasks without an owner or an end",
     "UPDATE tasks SET state = 'ready'": "Open tasks of a job that has ended",
     "UPDATE jobs SET state = 'running'": "Running jobs without an open task",
+    "UPDATE images SET caption = 'x'": "Captions without a given text",
+    f"{SAID} 'given', 'x', 'd', '', 'unjudged', 0 FROM images": "Given texts that are not their image's",
 }
 
 

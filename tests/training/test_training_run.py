@@ -20,69 +20,16 @@ from safetensors.torch import load_file
 from sightline import training
 from sightline.blip import load
 from sightline.blip.checkpoint import DEMO_FOLDER
+from sightline.blip.protocols import Captioner
 from sightline.blip.random_weights import small_config, write_random_checkpoint
-from sightline.errors import ConflictError, InputError
+from sightline.blip.random_weights_blip import write_random_blip
+from sightline.errors import CheckpointError, ConflictError, InputError
+from sightline.training.best import read_best
 from sightline.training.config import TrainConfig
 from sightline.training.errors import TrainingDivergedError
-from sightline.training.losses import read_losses
 from tests.children import kill
 from tests.services import free_port
-
-COLOURS = {"red": (255, 0, 0), "blue": (0, 0, 255), "green": (0, 255, 0), "two": (255, 255, 0)}
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_random_checkpoint(tmp_path_factory.mktemp("checkpoint"), small_config())
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """16 pictures of one colour each, 12 to train on; and four rows that cannot be used."""
-    folder = tmp_path_factory.mktemp("data")
-    rows: list[dict[str, Any]] = []
-    for number in range(16):
-        name, colour = list(COLOURS.items())[number % 4]
-        pixels = np.full((24, 24, 3), colour, dtype=np.uint8)
-        pixels[number : number + 4] = 128
-        Image.fromarray(pixels).save(folder / f"{number}.png")
-        captions = [f"a {name} house on the left", f"the {name} dog and the cat"]
-        rows.append(
-            {"image": f"{number}.png", "captions": captions, "split": "train" if number < 12 else "val"}
-        )
-    (folder / "broken.png").write_bytes((folder / "0.png").read_bytes()[:60])
-    rows += [{"image": "broken.png", "captions": ["a broken dog"], "split": "train"}]
-    rows += [{"image": "gone.png", "captions": ["a lost dog"], "split": "train"}]
-    rows[0]["captions"].append("  ")
-    lines = [json.dumps(row) for row in rows] + ["{no json"]
-    (folder / "captions.jsonl").write_text("\n".join(lines))
-    return folder
-
-
-def config(checkpoint: Path, data: Path, out: Path) -> TrainConfig:
-    return TrainConfig(
-        model=str(checkpoint),
-        data=data / "captions.jsonl",
-        images=data,
-        out=out,
-        epochs=4,
-        batch_size=4,
-        lr=1e-3,
-        device="cpu",
-        eval_ks=(2,),
-    )
-
-
-@pytest.fixture(scope="module")
-def finished(
-    checkpoint: Path, data: Path, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[TrainConfig, Any]:
-    wanted = config(checkpoint, data, tmp_path_factory.mktemp("out") / "model")
-    return wanted, training.run(wanted)
-
-
-def losses(out: Path) -> list[dict[str, float]]:
-    return read_losses(out / "losses.jsonl")
+from tests.training.runs import Interrupted, config, interrupt_at, losses
 
 
 def test_a_run_publishes_a_model_a_report_and_falling_losses(finished: tuple[TrainConfig, Any]) -> None:
@@ -145,7 +92,8 @@ def test_the_folder_loads_in_stock_transformers_with_identical_scores(
     torch.testing.assert_close(ours.match(["a red dog"], patches), itm, atol=1e-5, rtol=1e-5)
     expected = (ours.encode_image(patches)[0] @ ours.encode_text(["a red dog"]).T).max()
     torch.testing.assert_close(expected, itc[0, 0], atol=1e-5, rtol=1e-5)
-    assert ours.caption(patches)
+    assert isinstance(ours, Captioner)
+    assert ours.caption(patches, 1, ours.sampling("greedy"))
 
 
 def test_a_frozen_image_encoder_is_copied_and_the_rest_has_moved(
@@ -159,25 +107,13 @@ def test_a_frozen_image_encoder_is_copied_and_the_rest_has_moved(
     assert "itm_head.weight" not in same
 
 
-class InterruptedError_(Exception):
-    """Stands for the end of a process."""
-
-
-def interrupt_at(step: int) -> Any:
-    def on_progress(stage: str, done: int, total: int) -> None:
-        if stage == "train" and done == step:
-            raise InterruptedError_
-
-    return on_progress
-
-
 def test_a_resumed_run_has_the_losses_and_the_weights_of_an_uninterrupted_one(
     finished: tuple[TrainConfig, Any], tmp_path: Path
 ) -> None:
     whole = finished[0]
-    wanted = replace(whole, out=tmp_path / "model", checkpoint_steps=4, resume=True)
+    wanted = replace(whole, out=tmp_path / "model", resume=True)
     for step in (6, 11):  # the checkpoints are of steps 4 and 8: what came after is done again
-        with pytest.raises(InterruptedError_):
+        with pytest.raises(Interrupted):
             training.run(wanted, interrupt_at(step))
     training.run(wanted)
     assert losses(wanted.out) == losses(whole.out)
@@ -194,7 +130,7 @@ def test_a_folder_with_a_run_is_not_overwritten_and_not_continued_with_other_set
         training.run(replace(finished[0], resume=True, lr=0.5))
 
 
-def test_a_diverging_run_stops_keeps_its_checkpoint_and_says_so(
+def test_a_diverging_run_stops_keeps_its_checkpoint_and_the_best_model_and_says_so(
     checkpoint: Path, data: Path, tmp_path: Path
 ) -> None:
     wanted = replace(
@@ -212,7 +148,15 @@ def test_a_diverging_run_stops_keeps_its_checkpoint_and_says_so(
     assert report["steps"] < 120
     kept = sorted((wanted.out / "checkpoints").glob("step-*"))[-1]
     assert all(tensor.isfinite().all() for tensor in load_file(kept / "weights.safetensors").values())
-    assert not (wanted.out / "model.safetensors").exists()
+    best = read_best(wanted.out)
+    assert best is not None
+    assert best.step <= int(kept.name.removeprefix("step-"))
+    assert (
+        str(report["message"]).count(f"{wanted.out} holds the best model so far, of step {best.step}.") == 1
+    )
+    weights = load_file(wanted.out / "model.safetensors")
+    assert all(tensor.isfinite().all() for tensor in weights.values())
+    assert load(str(wanted.out), device="cpu").patch_shape == load(str(checkpoint), device="cpu").patch_shape
 
 
 def test_a_trained_image_encoder_moves_and_is_measured_anew(
@@ -241,15 +185,23 @@ def test_unusable_wishes_are_refused_in_a_sentence(checkpoint: Path, data: Path,
         training.run(replace(wanted, epochs=0))
 
 
+def test_a_blip_checkpoint_is_refused_before_a_folder_is_made(data: Path, tmp_path: Path) -> None:
+    wanted = config(write_random_blip(tmp_path / "blip"), data, tmp_path / "model")
+    with pytest.raises(CheckpointError, match="of type 'blip'; this needs a BLIP-2"):
+        training.run(wanted)
+    assert not wanted.out.exists()
+
+
 KILLED = """
 import sys
 from pathlib import Path
 from sightline import training
+from sightline.training.best import read_best
 from sightline.training.config import TrainConfig
 model, data, out = sys.argv[1:4]
 training.run(TrainConfig(model=model, data=Path(data, "captions.jsonl"), images=Path(data), out=Path(out),
 epochs=60,
-    batch_size=4, lr=1e-3, device="cpu", eval_ks=(2,), checkpoint_steps=25, resume=True))
+    batch_size=4, lr=1e-3, device="cpu", eval_ks=(2,), checkpoint_steps=25, eval_every=10, resume=True))
 """
 
 
@@ -265,15 +217,21 @@ def test_kill_9_changes_no_loss(checkpoint: Path, data: Path, tmp_path: Path) ->
         while len(losses(tmp_path / "killed")) < steps and time.monotonic() < deadline:
             time.sleep(0.02)
         kill(process)
-        assert not (tmp_path / "killed" / "model.safetensors").exists()
+        best = read_best(tmp_path / "killed")
+        assert best is not None
+        assert (best.score, best.step) == max((score, step) for step, score in best.scores)
+        assert load(str(tmp_path / "killed"), device="cpu").network.query_tokens.isfinite().all()
     assert start(tmp_path / "killed").wait(timeout=200) == 0
     assert losses(tmp_path / "killed") == losses(tmp_path / "whole")
+    one, other = (load_file(tmp_path / name / "model.safetensors") for name in ("killed", "whole"))
+    assert all(torch.equal(one[name], other[name]) for name in one)
 
 
 RANKS = """
 import sys
 from pathlib import Path
 from sightline import training
+from sightline.training.best import read_best
 from sightline.training.config import TrainConfig
 model, data, out, batch_size = sys.argv[1:5]
 training.run(TrainConfig(model=model, data=Path(data, "captions.jsonl"), images=Path(data), out=Path(out),

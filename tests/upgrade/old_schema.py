@@ -9,6 +9,7 @@ from alembic.config import Config
 from sqlalchemy import Connection, Engine, MetaData, text
 
 import sightline.store.migrate
+from sightline.store import full_text
 from sightline.store.database import Database, make_engine
 
 COUNTED = {
@@ -19,6 +20,7 @@ COUNTED = {
     "feature_sets": "id",
     "sources": "id",
     "generations": "id",
+    "texts": "id",
 }
 MIGRATIONS = Path(sightline.store.migrate.__file__).parent / "migrations"
 
@@ -50,7 +52,7 @@ def copy_rows(source: Engine, target: Database) -> None:
 
     def write(connection: Connection) -> None:
         for table in tables.sorted_tables:
-            if table.name == "alembic_version":
+            if table.name == "alembic_version" or table.name.startswith(full_text.NAME):
                 continue
             with source.connect() as reading:
                 rows = [dict(row._mapping) for row in reading.execute(table.select())]

@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import Connection, MetaData, text
 
 from sightline.errors import ConflictError, InputError
+from sightline.store import full_text
 from sightline.store.catalog import open_catalog
 from sightline.store.database import Database, make_engine
 from sightline.store.migrate import HEAD, migrate_to, revision
@@ -22,7 +23,7 @@ from tests.upgrade.test_upgrade_catalog import fill
 
 GONE = {
     ("images", "source_id"), ("sources", "*"), ("released_blobs", "*"), ("installation", "*"),
-    ("tasks", "lease_seconds"), ("singletons", "seconds"), ("keys", "*"),
+    ("tasks", "lease_seconds"), ("singletons", "seconds"), ("keys", "*"), ("texts", "id"),
 }  # fmt: skip
 """What an earlier schema has no place for; ids of rows that are made anew are not compared either."""
 
@@ -73,7 +74,7 @@ def rows_of(database: Database) -> dict[str, list[dict[str, Any]]]:
                 key=lambda row: str(list(row.values())),
             )
             for name, table in tables.tables.items()
-            if (name, "*") not in GONE and name != "alembic_version"
+            if (name, "*") not in GONE and name != "alembic_version" and not name.startswith(full_text.NAME)
         }
 
     return database.read(read)
@@ -89,7 +90,7 @@ def compared(database: Database) -> dict[str, list[Any]]:
     }
 
 
-@pytest.mark.parametrize("target", ["0003", "0002", "0001"])
+@pytest.mark.parametrize("target", ["0004", "0003", "0002", "0001"])
 def test_down_and_up_again_gives_the_same_rows_and_no_number_twice(
     world: World, database: Database, target: str, catalog_url: str
 ) -> None:

@@ -17,8 +17,10 @@ from sightline.store.schema import (
     PlacementRow,
     SegmentRow,
 )
+from sightline.store.schema_texts import TextRow
 from sightline.store.schema_work import JobRow, TaskItemRow, TaskRow
 from sightline.store.sql.jobs import OPEN
+from sightline.store.text_records import GIVEN
 
 Check = Callable[[Connection], Iterator[str]]
 
@@ -26,7 +28,7 @@ Check = Callable[[Connection], Iterator[str]]
 def problems(connection: Connection) -> list[str]:
     """One sentence per broken invariant, with how often it is broken and one example."""
     checks: tuple[Check, ...] = (
-        _feature_sets, _images, _placements, _rows, _segments, _tasks, _items, _jobs, _generations
+        _feature_sets, _images, _placements, _rows, _segments, _tasks, _items, _jobs, _generations, _texts
     )  # fmt: skip
     return [problem for check in checks for problem in check(connection)]
 
@@ -147,3 +149,20 @@ def _generations(connection: Connection) -> Iterator[str]:
     idle = sorted(feature_set for feature_set, serving in served.items() if not serving)
     if idle:
         yield f"Feature sets {idle} have generations of which none serves"
+
+
+def _texts(connection: Connection) -> Iterator[str]:
+    said = select(TextRow.id).join(ImageRow, ImageRow.key == TextRow.key)
+    gone = ImageRow.state.in_(("buried", "discarded"))
+    strange = or_(gone, ImageRow.collection_id != TextRow.collection_id)
+    yield from _found(connection, said.where(strange), "Texts of images that are gone or elsewhere (texts)")
+    given = TextRow.source == GIVEN
+    other = said.where(given, or_(ImageRow.caption.is_(None), ImageRow.caption != TextRow.text))
+    yield from _found(connection, other, "Given texts that are not their image's caption (texts)")
+    own = and_(TextRow.key == ImageRow.key, given)
+    without = (
+        select(ImageRow.key)
+        .outerjoin(TextRow, own)
+        .where(TextRow.id.is_(None), ImageRow.caption != "", ~gone)
+    )
+    yield from _found(connection, without, "Captions without a given text (keys)")

@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, bindparam, select, text, update
+from sqlalchemy import ColumnElement, Connection, bindparam, select, update
 from sqlalchemy.sql.selectable import Select
 
 from sightline.errors import InputError, NotFoundError
 from sightline.store.conditions import Filter
-from sightline.store.records import UNSET, Image, ImageLocation, ImageState, Metadata, Page, Unset
-from sightline.store.schema import REFERRING, FeatureSetRow, ImageRow, PlacementRow, SegmentRow
+from sightline.store.records import UNSET, Image, ImageState, Metadata, Page, Unset
+from sightline.store.schema import ImageRow
 from sightline.store.schema_work import JobRow
 from sightline.store.sql.filter_sql import condition
+from sightline.store.sql.given import follow
 from sightline.store.sql.releasing import discard, to_trash
 from sightline.store.sql.rows import (
     IMAGES,
-    PLACEMENTS,
     SELECT_IMAGES,
     bump_version,
     chunks,
@@ -102,6 +102,7 @@ def _after(cursor: str | None) -> int:
 
 def change(
     connection: Connection,
+    now: float,
     collection: str,
     image_id: str,
     caption: str | Unset | None = UNSET,
@@ -125,7 +126,8 @@ def change(
     for state in ("live", "pending"):
         where = _by_ids(collection_id, state, stored)
         if values:
-            connection.execute(update(IMAGES).where(*where).values(values))
+            changed = update(IMAGES).where(*where).values(values).returning(IMAGES.c.key)
+            follow(connection, now, list(connection.scalars(changed)))
     bump_version(connection, collection_id)
     return one(connection, collection, image_id)
 
@@ -221,26 +223,6 @@ _FOUND = SELECT_IMAGES.where(
     ImageRow.state.in_(("live", "trashed", "buried")),
     ImageRow.sha256 != "",
 )
-_LOCATION = (
-    select(PlacementRow.key, SegmentRow.id, SegmentRow.file, PLACEMENTS.c.row, SegmentRow.codec)
-    .join(SegmentRow, SegmentRow.id == PlacementRow.segment_id)
-    .join(FeatureSetRow, FeatureSetRow.id == PlacementRow.feature_set_id)
-    .where(FeatureSetRow.serving)
-)
-_LOCATED = _LOCATION.where(PlacementRow.key.in_(bindparam("keys", expanding=True)))
-
-
-_BY_SHA = (
-    _LOCATION.add_columns(ImageRow.sha256)
-    .join(ImageRow, ImageRow.key == PlacementRow.key)
-    .where(
-        ImageRow.collection_id == bindparam("collection"),
-        ImageRow.state.in_(("live", "trashed")),
-        text(f"images.{REFERRING}"),
-        ImageRow.sha256.in_(bindparam("shas", expanding=True)),
-    )
-    .order_by(ImageRow.key)
-)
 
 
 def describe(connection: Connection, collection_id: int, keys: Sequence[int]) -> dict[int, Image]:
@@ -279,25 +261,3 @@ def _described(
 def kept(connection: Connection, collection_id: int, keys: Sequence[int]) -> dict[int, Image]:
     """As ``describe``, and those in the trash."""
     return _described(connection, _KEPT, collection_id, keys)
-
-
-def locations(connection: Connection, keys: Sequence[int]) -> dict[int, ImageLocation]:
-    """Where the feature set that serves has these keys.
-
-    Live and dead ones: a search that began before a replacement can still read what it found.
-    """
-    found: dict[int, ImageLocation] = {}
-    for chunk in chunks(plain_keys(keys)):
-        for row in connection.execute(_LOCATED, {"keys": chunk}).all():
-            found[row[0]] = ImageLocation(*row)
-    return found
-
-
-def live_by_sha(connection: Connection, collection_id: int, shas: Sequence[str]) -> dict[str, ImageLocation]:
-    """One location per SHA-256: bytes that are embedded already, under whatever id, even in the trash."""
-    found: dict[str, ImageLocation] = {}
-    for chunk in chunks(sorted(set(shas))):
-        rows = connection.execute(_BY_SHA, {"collection": collection_id, "shas": chunk}).all()
-        for *place, sha256 in rows:
-            found.setdefault(sha256, ImageLocation(*place))
-    return found

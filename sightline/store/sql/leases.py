@@ -71,7 +71,9 @@ def acquire(
         "lease_expires_at": now + seconds,
         "lease_seconds": seconds,
     }
-    columns = (TaskRow.attempt, TaskRow.deaths, TaskRow.errors, TaskRow.collection_id, TaskRow.kind)
+    columns = (
+        TaskRow.attempt, TaskRow.deaths, TaskRow.errors, TaskRow.collection_id, TaskRow.kind, TaskRow.job_id,
+    )  # fmt: skip
     free = or_(TaskRow.state == "ready", _ran_out(now))
     mine = (TaskRow.id == task_id, TaskRow.kind.in_(kinds), free, TaskRow.collection_id.in_(LIVING))
     taken = connection.execute(update(TaskRow).where(*mine).values(values).returning(*columns)).one_or_none()
@@ -80,7 +82,7 @@ def acquire(
     collection = connection.execute(SELECT_COLLECTIONS.where(COLLECTIONS.c.id == taken.collection_id)).one()
     lease = Lease(
         task_id, owner, taken.attempt, now + seconds, collection_record(collection), [], taken.kind,
-        taken.deaths, taken.errors,
+        taken.deaths, taken.errors, taken.job_id,
     )  # fmt: skip
     mine_to_embed = (ImageRow.task_id == task_id, ImageRow.state == "pending")
     query = SELECT_IMAGES.where(*mine_to_embed) if taken.kind == EMBED else waiting(task_id)

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, bindparam, exists, insert, literal, select, u
 from sightline.store.records import LOST, Image, NewSegment
 from sightline.store.schema import FeatureSetRow, ImageRow, PlacementRow
 from sightline.store.sql.builder import replace_segments
+from sightline.store.sql.given import inherit
 from sightline.store.sql.publishing import insert_segment, plain_segment
 from sightline.store.sql.releasing import bury_keys, bury_trashed
 from sightline.store.sql.rows import (
@@ -74,7 +75,9 @@ def _end(connection: Connection, now: float, lost: Mapping[int, str]) -> None:
         given = {"state": "failed", "reason": LOST, "detail": printable(detail), "created_at": now}
         kept = select(*(IMAGES.c[name] for name in _KEPT), *(literal(value) for value in given.values()))
         row = kept.where(IMAGES.c.key == key, IMAGES.c.state == "live", ~waits)
-        connection.execute(insert(IMAGES).from_select([*_KEPT, *given], row))
+        made = insert(IMAGES).from_select([*_KEPT, *given], row).returning(IMAGES.c.key)
+        for new in list(connection.scalars(made)):
+            inherit(connection, key, new)
     bury_keys(connection, now, lost)
     for chunk in chunks(sorted(lost)):  # what was in the trash cannot be restored any more
         bury_trashed(connection, now, [ImageRow.key.in_(chunk)])

@@ -25,6 +25,7 @@ from sqlalchemy import (
 
 from sightline.errors import InputError
 from sightline.store.conditions import Filter
+from sightline.store.full_text import FORGET
 from sightline.store.records import ENDED, Segment
 from sightline.store.schema import (
     FeatureSetRow,
@@ -34,6 +35,7 @@ from sightline.store.schema import (
     SegmentRow,
     SourceRow,
 )
+from sightline.store.schema_texts import TextRow
 from sightline.store.schema_upkeep import PurgeRow, ReleasedBlobRow
 from sightline.store.schema_work import JobRow, JobSeenRow, TaskItemRow, TaskRow
 from sightline.store.sql.collections import remove
@@ -175,6 +177,7 @@ def _note(connection: Connection, until: float, where: Sequence[ColumnElement[bo
 
 def _end(connection: Connection, now: float, keys: Sequence[int]) -> None:
     these = ImageRow.key.in_(keys)
+    connection.execute(delete(TextRow).where(TextRow.key.in_(keys)))
     found = update(ImageRow).where(these, ImageRow.state.in_(("live", "trashed")))
     connection.execute(found.values(state="buried", buried_at=now, trashed_at=None))
     others = update(ImageRow).where(these, ImageRow.state.in_(("pending", "failed")))
@@ -237,7 +240,12 @@ def drop_generation(connection: Connection, collection_id: int, feature_set_id: 
 
 
 def scrub(connection: Connection, keys: Sequence[int]) -> None:
-    """Takes the ids of purged images, whose rows stay for the counts of their jobs."""
+    """Takes the ids of purged images, whose rows stay for the counts of their jobs, and words from the index.
+
+    SQLite's full-text index keeps the words of rows that are gone until it is merged.
+    """
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql(FORGET)
     for chunk in chunks(keys):
         nameless = literal("purged-").concat(cast(ImageRow.key, String))
         gone = (ImageRow.key.in_(chunk), ImageRow.state.in_(("buried", "discarded")))

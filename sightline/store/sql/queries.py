@@ -56,14 +56,14 @@ def snapshot_of(connection: Connection, collection_id: int) -> Snapshot | None:
 def _snapshot(connection: Connection, collection: Collection) -> Snapshot:
     generation = _serving_generation(connection, collection.feature_set_id)
     covered = set(generation.covered) if generation is not None else set()
-    segments = _published_segments(connection, collection.feature_set_id)
+    segments = published_segments(connection, collection.feature_set_id)
     return Snapshot(
         collection=collection,
         generation=generation,
         uncovered=[segment for segment in segments if segment.id not in covered],
         covered=[segment for segment in segments if segment.id in covered],
-        dead=_dead_keys(connection, collection.feature_set_id),
-        trashed=_trashed_keys(connection, collection.id),
+        dead=dead_keys(connection, collection.feature_set_id),
+        trashed=trashed_keys(connection, collection.id),
     )
 
 
@@ -73,18 +73,18 @@ def _serving_generation(connection: Connection, feature_set_id: int) -> Generati
     return None if row is None else generation_record(row)
 
 
-def _published_segments(connection: Connection, feature_set_id: int) -> list[Segment]:
+def published_segments(connection: Connection, feature_set_id: int) -> list[Segment]:
     here = (SegmentRow.feature_set_id == feature_set_id, SegmentRow.state == "published")
     rows = connection.execute(SELECT_SEGMENTS.where(*here).order_by(SegmentRow.id)).all()
     return [segment_record(row) for row in rows]
 
 
-def _dead_keys(connection: Connection, feature_set_id: int) -> NDArray[np.int64]:
+def dead_keys(connection: Connection, feature_set_id: int) -> NDArray[np.int64]:
     query = select(PlacementRow.key).where(PlacementRow.feature_set_id == feature_set_id, PlacementRow.dead)
     return _sorted_keys(connection.scalars(query))
 
 
-def _trashed_keys(connection: Connection, collection_id: int) -> NDArray[np.int64]:
+def trashed_keys(connection: Connection, collection_id: int) -> NDArray[np.int64]:
     trashed = (ImageRow.collection_id == collection_id, IS_TRASHED)
     query = select(ImageRow.key).where(*trashed).order_by(ImageRow.trashed_at)  # in the order of their index
     return _sorted_keys(connection.scalars(query))

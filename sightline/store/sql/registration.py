@@ -11,6 +11,7 @@ from sightline.errors import ConflictError, NotFoundError
 from sightline.store.records import EMBED, Job, Outcome, TaskKind
 from sightline.store.schema import CollectionRow, ImageRow
 from sightline.store.schema_work import JobRow, TaskRow
+from sightline.store.sql.given import follow, follow_tasks, known_texts
 from sightline.store.sql.holders import (
     Holders,
     Rows,
@@ -92,10 +93,11 @@ def register(
     owned = {name: item for name, item in latest.items() if name not in taken}
     known = _already(job, owned, held, sources, before)
     fresh = [item for name, item in owned.items() if name not in known]
+    said = known_texts(connection, job.collection_id, [item.sha256 for item in fresh])
 
     _supersede(connection, now, job.collection_id, [name for name in owned if known.get(name) != "pending"])
     unchanged = [owned[name] for name, state in known.items() if state == "live"]
-    refreshed = _update_in_place(connection, job.collection_id, unchanged, held.live, sources, before)
+    refreshed = _update_in_place(connection, now, job.collection_id, unchanged, held.live, sources, before)
     counted = [name for name in known if _source_of(owned[name], sources) not in before.get(name, ())]
     _count(connection, now, job_id, unchanged=len(counted), refreshed=refreshed)
     batches = list(chunks(fresh, batch_size))
@@ -109,6 +111,7 @@ def register(
         for item in batch
     ]
     update_many(connection, insert(IMAGES), rows)
+    follow_tasks(connection, now, tasks, said)
     outcomes = [(item.image_id, _outcome(item.image_id, taken, known)) for item in items]
     owners = {name: None if row is None else row.source for name, row in taken.items()}
     return Registered(len(known), tasks, outcomes, owners)
@@ -159,6 +162,7 @@ def _supersede(connection: Connection, now: float, collection_id: int, image_ids
 
 def _update_in_place(
     connection: Connection,
+    now: float,
     collection_id: int,
     unchanged: Sequence[Registration],
     live: Rows,
@@ -185,6 +189,7 @@ def _update_in_place(
     columns = ("caption", "metadata", "source_id", "uri")
     update_many(connection, statement.values({name: bindparam(f"the_{name}") for name in columns}), changes)
     if changes:
+        follow(connection, now, [change["the_key"] for change in changes])
         bump_version(connection, collection_id)
     return refreshed
 

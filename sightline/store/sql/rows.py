@@ -20,6 +20,7 @@ from sightline.store.schema import (
     SegmentRow,
     SourceRow,
 )
+from sightline.store.schema_texts import TextRow
 from sightline.store.schema_upkeep import LooseFileRow, PurgeRow, ReleasedBlobRow, SingletonRow
 from sightline.store.schema_work import JobRow, TaskItemRow, TaskRow
 
@@ -42,6 +43,7 @@ SINGLETONS = cast("Table", SingletonRow.__table__)
 SOURCES = cast("Table", SourceRow.__table__)
 TASK_ITEMS = cast("Table", TaskItemRow.__table__)
 TASKS = cast("Table", TaskRow.__table__)
+TEXTS = cast("Table", TextRow.__table__)
 
 
 def chunks(items: Iterable[Item], size: int = CHUNK) -> Iterator[list[Item]]:

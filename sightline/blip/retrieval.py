@@ -1,0 +1,167 @@
+"""What every checkpoint does that sees, and what every one does that embeds and judges, whatever its network.
+
+Shapes: B images · P patches · V vision width · Q query tokens · D joint dim · T texts · K pairs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from copy import copy
+from pathlib import Path
+from typing import Generic, Self, TypeVar
+
+import torch
+from torch import Tensor
+
+from sightline.blip.config import VisionConfig
+from sightline.blip.fingerprints import fingerprint as fingerprint_of
+from sightline.blip.image_encoder import PREFIX, ImageEncoder
+from sightline.blip.latents import Latents
+from sightline.blip.match_precision import PairScorers
+from sightline.blip.patch_metric import cross_attention_metric
+from sightline.blip.precision import best_device, vision_dtype
+from sightline.blip.scored import ScoredNetwork
+from sightline.blip.tokenizer import load_tokenizer
+from sightline.blip.weights import fill, list_tensors, read_tensors
+from sightline.errors import CheckpointError, InputError
+from sightline.records import Precision
+from sightline.types import RGB
+
+
+class SeeingCheckpoint:
+    """One checkpoint on one device, in the role Vision; its ViT is read at the first picture."""
+
+    def __init__(
+        self,
+        folder: Path,
+        vision: VisionConfig,
+        device: str | None = None,
+        dtype: str | None = None,
+        fingerprint: str | None = None,
+    ) -> None:
+        self.folder = folder
+        self.device = torch.device(device or best_device())
+        self.tensors = list_tensors(folder)
+        self.vision_dtype = vision_dtype(dtype, self.device, vision.hidden_size)
+        self.vision = ImageEncoder(folder, vision, self.tensors, self.vision_dtype, self.device)
+        self.fingerprint = fingerprint or fingerprint_of(folder)
+
+    def known_as(self, fingerprint: str) -> Self:
+        """The same model under another fingerprint of its files; weights and lazily read ViT are shared."""
+        twin = copy(self)
+        twin.fingerprint = fingerprint
+        return twin
+
+    @property
+    def patch_shape(self) -> tuple[int, int]:
+        """(P, V)."""
+        return self.vision.patch_shape
+
+    @property
+    def vision_loaded(self) -> bool:
+        """Whether the ViT's weights are in memory."""
+        return self.vision.loaded
+
+    def preprocess(self, images: Sequence[RGB]) -> Tensor:
+        """Pictures to pixels ``[B,3,S,S]`` float32 on the CPU; the ViT's weights are loaded here."""
+        return self.vision.preprocess(images)
+
+    def encode_patches(self, pixels: Tensor) -> Tensor:
+        """``[B,3,S,S]`` to patches ``[B,P,V]`` in the image encoder's dtype."""
+        return self.vision.encode(pixels)
+
+
+N = TypeVar("N", bound=ScoredNetwork)
+
+
+class RetrievalCheckpoint(SeeingCheckpoint, Generic[N]):
+    """An Encoder and a Matcher."""
+
+    def __init__(
+        self,
+        folder: Path,
+        network: N,
+        vision: VisionConfig,
+        joint_dim: int,
+        *,
+        device: str | None,
+        dtype: str | None,
+        match_dtype: str,
+        fingerprint: str | None,
+    ) -> None:
+        """``network``: on the meta device; it gets its weights here."""
+        super().__init__(folder, vision, device, dtype, fingerprint)
+        self.tokenizer = load_tokenizer(folder, rows=network.vocabulary)
+        self.network = network
+        self.joint_dim = joint_dim
+        """D."""
+        fill(network, self.tensors, dtype=torch.float32, device=self.device)
+        self.scorers = PairScorers(network, match_dtype, self._patch_norm())
+
+    @property
+    def text_limit(self) -> int:
+        """Most text tokens that count, [CLS] and [SEP] included."""
+        return self.tokenizer.limit
+
+    def is_truncated(self, text: str) -> bool:
+        """Whether the end of ``text`` is beyond the limit and not looked at."""
+        return self.tokenizer.length(text) > self.tokenizer.limit
+
+    # -- Encoder
+
+    @torch.inference_mode()
+    def encode_image(self, patches: Tensor) -> Tensor:
+        """``[B,P,V]`` to query tokens ``[B,Q,D]``, unit rows, fp32."""
+        return self.network.image_tokens(patches.to(self.device, torch.float32))
+
+    @torch.inference_mode()
+    def encode_text(self, texts: Sequence[str]) -> Tensor:
+        """Text vectors ``[T,D]``, unit rows, fp32."""
+        return self.network.text_vectors(*self.tokenizer.batch(_not_empty(texts), self.device))
+
+    # -- Matcher
+
+    @property
+    def matches_exactly(self) -> bool:
+        """Whether one text is scored in float32 anyway."""
+        return self.scorers.fast.dtype == torch.float32
+
+    @torch.inference_mode()
+    def match(self, texts: Sequence[str], patches: Tensor | Latents, precision: Precision = "fast") -> Tensor:
+        """ITM logits ``[K,2]`` fp32 (BLIP-2's averaged over the query tokens) for 1 or K texts and the
+        patches of K images, ``[K,P,V]`` or compressed.
+
+        One text is the fast path, in ``match_dtype`` unless ``precision`` is ``exact``; K texts are padded
+        and computed in float32.
+        """
+        if len(texts) not in (1, len(patches)):
+            raise InputError(
+                f"{len(texts)} texts do not pair with {len(patches)} images; give one text or one per image."
+            )
+        ids, valid = self.tokenizer.batch(_not_empty(texts), self.device)
+        patches = patches.to(self.device)
+        if len(texts) == 1:
+            scorer = self.scorers.exact if precision == "exact" else self.scorers.fast
+            return scorer(ids, patches)
+        dense = patches.patches() if isinstance(patches, Latents) else patches.float()
+        return self.network.itm_logits(dense, ids, None if bool(valid.all()) else valid)
+
+    def patch_metric(self) -> Tensor:
+        """Parts ``[2,V,V]`` fp64: how cross-attention weighs errors of patches (blip/patch_codec.py)."""
+        return cross_attention_metric(self.network)
+
+    def _patch_norm(self) -> tuple[Tensor, Tensor]:
+        """Weight and bias ``[V]`` of the norm that patches come out of, without the rest of the ViT."""
+        names = [f"{PREFIX}post_layernorm.{part}" for part in ("weight", "bias")]
+        missing = [name for name in names if name not in self.tensors]
+        if missing:
+            raise CheckpointError(f"{self.folder} lacks {missing[0]}; it is no ITM checkpoint.")
+        found = dict(read_tensors(self.tensors[name] for name in names))
+        return found[names[0]], found[names[1]]
+
+
+def _not_empty(texts: Sequence[str]) -> Sequence[str]:
+    """The texts. Raises InputError: one says nothing."""
+    if any(not text.strip() for text in texts):
+        raise InputError("The text is empty; say in words what the picture should show.")
+    return texts

@@ -1,0 +1,78 @@
+"""``sightline train --stage 2`` and ``--stage instruct``: captions and answers by a language model."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar, cast
+
+import typer
+from click.core import ParameterSource
+
+from sightline.cli.following import following
+from sightline.cli.output import print_json
+from sightline.console import answers
+from sightline.errors import InputError
+from sightline.training.answer_config import AnswerConfig, AnswerStage
+from sightline.training.config import Precision
+
+if TYPE_CHECKING:
+    from sightline.settings import ModelSettings
+
+STAGES = ("1", "2", "instruct")
+ALWAYS = ("stage", "line_seconds", "json")
+T = TypeVar("T")
+
+
+def stage_of(name: str) -> str:
+    """The name itself. Raises InputError: there is no such stage."""
+    if name not in STAGES:
+        raise InputError(f"The option --stage takes {', '.join(STAGES)}; not {name!r}.")
+    return name
+
+
+def check_options(ctx: typer.Context, taken: type) -> None:
+    """Raises InputError: an option was given that means nothing to a stage, whose settings are ``taken``."""
+    known = {one.name for one in fields(taken)} | set(ALWAYS) | {"eval_k"}
+    for name in ctx.params:
+        if _was_given(ctx, name) and name not in known:
+            option = name.replace("_", "-")
+            raise InputError(
+                f"The option --{option} means nothing to --stage {ctx.params['stage']}; leave it out."
+            )
+
+
+def train_answers(ctx: typer.Context, precision: Precision, settings: ModelSettings) -> None:
+    """Train as the options of ``sightline train`` say; those that were not given are AnswerConfig's."""
+    from sightline import training
+
+    given, usual = ctx.params, AnswerConfig
+    config = AnswerConfig(
+        stage=cast("AnswerStage", given["stage"]),
+        model=given["model"], data=given["data"], images=given["images"], out=given["out"],
+        prompt=given["prompt"], wording=given["wording"],
+        freeze_qformer=given["freeze_qformer"], freeze_language=given["freeze_language"],
+        epochs=_chosen(ctx, "epochs", usual.epochs), batch_size=_chosen(ctx, "batch_size", usual.batch_size),
+        lr=_chosen(ctx, "lr", usual.lr), weight_decay=_chosen(ctx, "weight_decay", usual.weight_decay),
+        warmup=_chosen(ctx, "warmup", usual.warmup), text_limit=_chosen(ctx, "text_limit", usual.text_limit),
+        answer_limit=given["answer_limit"], clip_norm=_chosen(ctx, "clip_norm", usual.clip_norm),
+        precision=precision, device=given["device"] or settings.device, seed=given["seed"],
+        resume=given["resume"], checkpoint_steps=given["checkpoint_steps"], eval_every=given["eval_every"],
+        eval_rows=given["eval_rows"], cache=cast("Path | None", given["cache"]), revision=given["revision"],
+        cache_dir=given["cache_dir"] or settings.cache_dir,
+    )  # fmt: skip
+    with following(given["line_seconds"]) as told:
+        report = training.run_answers(config, told.on_progress, told.on_step, told.on_remark)
+    if given["json"]:
+        print_json(report.to_json())
+    else:
+        report.render(answers())
+
+
+def _chosen(ctx: typer.Context, name: str, usual: T) -> T:
+    """What was given, else what is usual here: stage 1 has other defaults."""
+    return cast("T", ctx.params[name]) if _was_given(ctx, name) else usual
+
+
+def _was_given(ctx: typer.Context, name: str) -> bool:
+    return ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE

@@ -1,0 +1,19 @@
+"""Picture files that a command names, decoded one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sightline.imaging import Limits
+    from sightline.types import RGB
+
+
+def read_pictures(paths: Sequence[Path], limits: Limits) -> Iterator[RGB]:
+    """Pixels uint8 ``[H,W,3]`` of each file. ImageRejected: it cannot be read or decoded."""
+    from sightline.reranker.inputs import read_rgb
+
+    for path in paths:
+        yield read_rgb(path, limits)

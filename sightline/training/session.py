@@ -1,0 +1,42 @@
+"""What the trainers have in common: the device, and a folder that is continued or left alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from sightline.errors import ConflictError
+from sightline.training import checkpoints
+from sightline.training.best import read_best
+from sightline.training.publication import WEIGHTS
+
+
+def make_accelerator(precision: str, device: str | None) -> Any:
+    """accelerate's, in bf16 on GPUs that have it where ``precision`` is ``auto``."""
+    import torch
+    from accelerate import Accelerator
+
+    if precision == "auto":
+        on_gpu = torch.cuda.is_available() and device != "cpu"
+        precision = "bf16" if on_gpu and torch.cuda.is_bf16_supported() else "no"
+    return Accelerator(mixed_precision=precision, cpu=device == "cpu")
+
+
+def check_folder(out: Path, resume: bool) -> None:
+    """Raises ConflictError: the folder holds a run that is not to be continued, or another model."""
+    if resume:
+        return
+    if checkpoints.latest(out / "checkpoints") or read_best(out):
+        raise ConflictError(f"{out} already holds a run; add --resume or name another folder.")
+    if (out / WEIGHTS).exists():
+        raise ConflictError(f"{out} already holds a model; name another folder.")
+
+
+def check_resumed(out: Path, settings: dict[str, Any]) -> None:
+    """Raises ConflictError: the run in the folder was started with other settings."""
+    done = checkpoints.latest(out / "checkpoints") or read_best(out)
+    old = done.settings if done else settings
+    changed = [name for name, value in settings.items() if old.get(name) != value]
+    if changed:
+        was = ", ".join(f"{name} {old.get(name)} → {settings[name]}" for name in changed)
+        raise ConflictError(f"The run in {out} was started with other settings: {was}.")
