@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-KEEP_ABOVE: Final = 0.5
+KEEP_ABOVE: Final = 0.3
 """CapFilt keeps a text whose match probability is at least this, when nobody says otherwise: BLIP's filter
 drops what its matching head calls unmatched (arXiv 2201.12086, section 3.3)."""
 MOST_CAPTIONS: Final = 20

@@ -28,8 +28,10 @@ class Captioned:
 
 
 def captioned(split: str, seed: int, count: int, share: float = 0.3) -> list[Captioned]:
-    """Scenes of one split, a ``share`` of their captions corrupted: half of these are another scene's sentence,
-    half differ in one attribute (a colour or a kind of thing). What is called wrong is false of its scene.
+    """Scenes of one split, a ``share`` of their captions corrupted.
+
+    Half of these are another scene's sentence, half differ in one attribute (a colour or a kind of thing).
+    What is called wrong is false of its scene.
     """
     rng = Random(f"captioned {split} {seed}")
     found = list(islice(scenes(split, seed), count))
