@@ -1,4 +1,4 @@
-"""What the tests of the chain from pictures to words stand on: checkpoints, pictures, and what must come of them.
+"""What the tests of the chain from pictures to words stand on: checkpoints, pictures, what must come of them.
 
 The checkpoints are small and random and lie on a disk as the hub has them. `Alone` calls one directly, from
 pixels, without the house.
@@ -57,6 +57,15 @@ def write_checkpoints(folder: Path) -> dict[str, str]:
         "instructblip-opt": write_random_instructblip(folder / "instructblip-opt", "opt", seed=7),
     }
     return {"toy": "toy", **{name: str(path) for name, path in made.items()}}
+
+
+def write_captioner_answerer_and_retrieval(folder: Path) -> dict[str, str]:
+    """One checkpoint for each role, by its name."""
+    return {
+        "retrieval": str(write_random_checkpoint(folder / "retrieval")),
+        "captioner": str(write_random_blip_captioner(folder / "captioner", seed=1)),
+        "answerer": str(write_random_instructblip(folder / "answerer", "t5", seed=5)),
+    }
 
 
 def drawn(number: int) -> RGB:
