@@ -28,6 +28,7 @@ from sightline.api.schemas.texts import (
     text_list,
 )
 from sightline.api.urls import job_url
+from sightline.api.writers import served_captioner
 from sightline.captioner.histograms import histogram_png
 from sightline.captioner.thresholds import Threshold
 from sightline.indexer.listings import Listings
@@ -71,12 +72,12 @@ def start_capfilt(
     name: Name, body: NewCapFilt, parts: PartsHere, root: Root, request: Request, response: Response
 ) -> JobAnswer:
     """Judge the texts of a collection's images, and captions written for them; drop what does not match."""
-    writer = writer_here(parts, name, body.captioner, "/captioner")
+    writer = writer_here(parts, name, body.captioner, "/captioner") if body.n else None
     with _listings(request).place() as enter:
         job = parts.capfilt.prepare(
             name,
-            captioner=writer.model,
-            revision=writer.revision,
+            captioner=None if writer is None else writer.model,
+            revision=None if writer is None else writer.revision,
             n=body.n,
             prompt=body.prompt,
             threshold=None if body.keep_above is None else Threshold(body.keep_above),
@@ -170,11 +171,13 @@ def _lines(parts: ApiParts, number: int, dropped: bool) -> Iterator[str]:
 
 
 def writer_here(parts: ApiParts, name: str, asked: str | None, pointer: str) -> NamedModel:
-    """The captioner for a collection; 403 for one that this server does not serve."""
+    """The captioner for a collection.
+
+    403 for one that this server does not serve; InputError when none is set.
+    """
     collection = parts.catalog.collection(name)
-    usual = parts.writer_names.captioner(collection)
-    if asked is None or asked == usual.model:
-        return usual
+    if asked is None:
+        return served_captioner(parts, collection, None)
     served = served_model(asked, None, parts, pointer)
     return NamedModel(served.model, served.revision)
 
