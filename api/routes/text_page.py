@@ -54,6 +54,7 @@ def _look(here: Everything, query: TextQuery) -> TextView:
         contains=query.contains or None,
         cursor=query.cursor or None,
         limit=TEXTS_AT_ONCE,
+        most_bytes=here.settings.max_answer_bytes,
     )
     keys = list(dict.fromkeys(text.key for text in page.items))
     return text_view(

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from sightline.api.access import ScopedRoute, needs
-from sightline.api.dependencies import AccessHere, Name, PartsHere, Root, problems
+from sightline.api.dependencies import AccessHere, Name, PartsHere, Root, SettingsHere, problems
 from sightline.api.parts import ApiParts
 from sightline.api.routes.collections import served_model
 from sightline.api.routes.jobs import answer_of, job_here
@@ -37,7 +37,7 @@ from sightline.store.records import Job
 from sightline.store.text_records import Verdict
 
 router = APIRouter(prefix="/v1/collections/{name}", tags=["texts"], route_class=ScopedRoute)
-EXPORTED_AT_ONCE = 1_000
+EXPORTED_AT_ONCE = 200
 TextId = Annotated[int, Path(ge=0, le=2**63 - 1, description="The text's id.")]
 JobAsked = Annotated[str | None, Query(max_length=200, description="Of this job only; else of all texts.")]
 
@@ -115,6 +115,7 @@ def histogram(name: Name, parts: PartsHere, access: AccessHere, job: JobAsked = 
 def list_texts(
     name: Name,
     parts: PartsHere,
+    settings: SettingsHere,
     verdict: Annotated[Verdict | None, Query(description="Only texts with this verdict.")] = None,
     source: Annotated[
         Text | None, Query(max_length=200, description="Only given, metadata.FIELD, or captioner.")
@@ -129,8 +130,9 @@ def list_texts(
     limit: Annotated[int, Query(ge=1, le=1000)] = 50,
 ) -> TextList:
     """Texts about the images of a collection, page by page."""
-    number = parts.catalog.collection(name).id
-    return text_list(parts.catalog.text_page(number, verdict, source, overruled, contains, cursor, limit))
+    number, most = parts.catalog.collection(name).id, settings.max_answer_bytes
+    page = parts.catalog.text_page(number, verdict, source, overruled, contains, cursor, limit, most)
+    return text_list(page)
 
 
 @router.put("/texts/{text}/verdict", responses=problems(404, 422), openapi_extra=needs("write"))
