@@ -111,6 +111,7 @@ def test_what_goes_wrong_before_the_first_event_is_a_problem_with_its_status(lib
     [
         ({}, None, "one of the two"),
         ({"text": "red", "image_ids": ["red"]}, None, "one of the two"),
+        ({"image_ids": ["red"], "filter": {"field": "id", "equals": "blue"}}, None, "of a search"),
         ({"text": " "}, "#/text", ""),
         ({"image_ids": [""]}, "#/image_ids/0", ""),
         ({"image_ids": ["red"] * 101}, "#/image_ids", "100"),
