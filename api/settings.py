@@ -75,7 +75,7 @@ class ApiSettings:
     brings more is answered 503.
     """
     max_answer_bytes: int = 16 << 20
-    """Captions and metadata that one answer repeats, in bytes: a list ends its page early, a search is
+    """Captions, texts and metadata that one answer repeats, in bytes: a list ends its page early, a search is
     refused (422; in the library and the command line InputError).
     """
     max_candidates: int = 1000

@@ -24,11 +24,11 @@ def served_answerer(parts: ApiParts, collection: Collection | None, asked: str |
     return named
 
 
-def served_captioner(parts: ApiParts, asked: str | None) -> NamedModel:
+def served_captioner(parts: ApiParts, collection: Collection | None, asked: str | None) -> NamedModel:
     """The model that captions. InputError: it is not served here, or none is set."""
     if asked is not None:
         return _served(parts, asked)
-    named = parts.writer_names.captioner(None)
+    named = parts.writer_names.captioner(collection)
     if parts.served.find(named.model, named.revision) is None:
         raise InputError(
             "This server has no model that writes captions; SIGHTLINE_CAPTIONER__MODEL names one."

@@ -52,9 +52,10 @@ class JobListing:
         return self._catalog.job(job_id)
 
     def _add(self, job: Job, lease: Checked) -> None:
-        if job.state != "registering":
+        choice = Choice.from_json(job.request)
+        if job.state != "registering" or choice.ids == ():  # all that it named were purged
             return
-        keys = self._catalog.filter_keys(job.collection_id, chosen(Choice.from_json(job.request))).tolist()
+        keys = self._catalog.filter_keys(job.collection_id, chosen(choice)).tolist()
         sends = self._send is not None
         for start in range(0, len(keys), LISTED_AT_ONCE):
             lease.check()

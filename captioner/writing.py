@@ -58,9 +58,9 @@ class ImageWriter:
         seen, features_BFW = self.features.of(images)
         if not seen:
             return []
-        writing = self._writing
+        writing, sampling = self._writing, apart(self._sampling, seen)
         with torch.inference_mode():
-            written = self._captioner.caption(features_BFW, writing.n, self._sampling, writing.prompt)
+            written = self._captioner.caption(features_BFW, writing.n, sampling, writing.prompt)
         return [(image, distinct(some)) for image, some in zip(seen, written, strict=True)]
 
 
@@ -86,6 +86,12 @@ def load_captioner(models: Models, writing: Writing) -> Captioner:
 def drawn(captioner: Captioner, writing: Writing) -> Sampling:
     """How the model chooses its words, with the job's seed: a job that is done again writes the same."""
     return replace(captioner.sampling(writing.sampling), seed=writing.seed)
+
+
+def apart(sampling: Sampling, images: Sequence[Image]) -> Sampling:
+    """Draws of each image by its own bytes, so that what is unlikely befalls one image and not the whole job;
+    the same bytes are given the same texts, whichever image they are."""
+    return replace(sampling, images=tuple(int(image.sha256[:15], 16) for image in images))
 
 
 def distinct(captions: Sequence[Caption]) -> list[Caption]:

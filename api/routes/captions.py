@@ -35,7 +35,7 @@ def describe(
     parts: ApiParts, pictures: RequestPictures, body: CaptionBody, request_id: str
 ) -> CaptionsAnswer:
     """Fetch what is on the web, and caption each picture when its turn has come."""
-    named = served_captioner(parts, body.model)
+    named = served_captioner(parts, None, body.model)
     fetched = fetch_documents(body.documents, parts.fetcher)
     described = parts.describing.describe(
         (decoded(body.documents, index, pictures, fetched) for index in range(len(body.documents))),

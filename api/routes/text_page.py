@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Annotated, cast
-from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Form, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
@@ -55,6 +54,7 @@ def _look(here: Everything, query: TextQuery) -> TextView:
         contains=query.contains or None,
         cursor=query.cursor or None,
         limit=TEXTS_AT_ONCE,
+        most_bytes=here.settings.max_answer_bytes,
     )
     keys = list(dict.fromkeys(text.key for text in page.items))
     return text_view(
@@ -83,6 +83,4 @@ def decide(
 
 def _own(back: str, root: str) -> str | None:
     """An address of this page, and of no other site."""
-    parts = urlsplit(back)
-    ours = not parts.scheme and not parts.netloc and parts.path == f"{root}/texts" and "\\" not in back
-    return back if ours else None
+    return back if back.partition("?")[0] == f"{root}/texts" else None

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from sightline.api.access import ScopedRoute, needs
-from sightline.api.dependencies import AccessHere, Name, PartsHere, Root, problems
+from sightline.api.dependencies import AccessHere, Name, PartsHere, Root, SettingsHere, problems
 from sightline.api.parts import ApiParts
 from sightline.api.routes.collections import served_model
 from sightline.api.routes.jobs import answer_of, job_here
@@ -28,6 +28,7 @@ from sightline.api.schemas.texts import (
     text_list,
 )
 from sightline.api.urls import job_url
+from sightline.api.writers import served_captioner
 from sightline.captioner.histograms import histogram_png
 from sightline.captioner.thresholds import Threshold
 from sightline.indexer.listings import Listings
@@ -36,7 +37,7 @@ from sightline.store.records import Job
 from sightline.store.text_records import Verdict
 
 router = APIRouter(prefix="/v1/collections/{name}", tags=["texts"], route_class=ScopedRoute)
-EXPORTED_AT_ONCE = 1_000
+EXPORTED_AT_ONCE = 200
 TextId = Annotated[int, Path(ge=0, le=2**63 - 1, description="The text's id.")]
 JobAsked = Annotated[str | None, Query(max_length=200, description="Of this job only; else of all texts.")]
 
@@ -71,12 +72,12 @@ def start_capfilt(
     name: Name, body: NewCapFilt, parts: PartsHere, root: Root, request: Request, response: Response
 ) -> JobAnswer:
     """Judge the texts of a collection's images, and captions written for them; drop what does not match."""
-    writer = writer_here(parts, name, body.captioner, "/captioner")
+    writer = writer_here(parts, name, body.captioner, "/captioner") if body.n else None
     with _listings(request).place() as enter:
         job = parts.capfilt.prepare(
             name,
-            captioner=writer.model,
-            revision=writer.revision,
+            captioner=None if writer is None else writer.model,
+            revision=None if writer is None else writer.revision,
             n=body.n,
             prompt=body.prompt,
             threshold=None if body.keep_above is None else Threshold(body.keep_above),
@@ -114,6 +115,7 @@ def histogram(name: Name, parts: PartsHere, access: AccessHere, job: JobAsked = 
 def list_texts(
     name: Name,
     parts: PartsHere,
+    settings: SettingsHere,
     verdict: Annotated[Verdict | None, Query(description="Only texts with this verdict.")] = None,
     source: Annotated[
         Text | None, Query(max_length=200, description="Only given, metadata.FIELD, or captioner.")
@@ -128,8 +130,9 @@ def list_texts(
     limit: Annotated[int, Query(ge=1, le=1000)] = 50,
 ) -> TextList:
     """Texts about the images of a collection, page by page."""
-    number = parts.catalog.collection(name).id
-    return text_list(parts.catalog.text_page(number, verdict, source, overruled, contains, cursor, limit))
+    number, most = parts.catalog.collection(name).id, settings.max_answer_bytes
+    page = parts.catalog.text_page(number, verdict, source, overruled, contains, cursor, limit, most)
+    return text_list(page)
 
 
 @router.put("/texts/{text}/verdict", responses=problems(404, 422), openapi_extra=needs("write"))
@@ -170,11 +173,13 @@ def _lines(parts: ApiParts, number: int, dropped: bool) -> Iterator[str]:
 
 
 def writer_here(parts: ApiParts, name: str, asked: str | None, pointer: str) -> NamedModel:
-    """The captioner for a collection; 403 for one that this server does not serve."""
+    """The captioner for a collection.
+
+    403 for one that this server does not serve; InputError when none is set.
+    """
     collection = parts.catalog.collection(name)
-    usual = parts.writer_names.captioner(collection)
-    if asked is None or asked == usual.model:
-        return usual
+    if asked is None:
+        return served_captioner(parts, collection, None)
     served = served_model(asked, None, parts, pointer)
     return NamedModel(served.model, served.revision)
 

@@ -105,11 +105,12 @@ class Blip2Captioner(Blip2):
         begins = prompt.strip() if prompt else ""
         ids = [self._dec, *self.tokenizer.ids(begins)[1:-1]]
         ends, rows = [self.tokenizer.sep], []
-        for few in features.split(_AT_ONCE):
+        for at, few in enumerate(features.split(_AT_ONCE)):
             seen = seen_queries(self.network, few.to(self.device, torch.float32))
             start = torch.tensor([ids], device=self.device).expand(len(few), -1)
             inputs = {"input_ids": start, "seen": seen}
-            rows += write(self._language, inputs, n, sampling, ends, self.tokenizer.pad)
+            these = sampling.of(range(at * _AT_ONCE, at * _AT_ONCE + len(few)))
+            rows += write(self._language, inputs, n, these, ends, self.tokenizer.pad)
         before = f"{begins} " if begins else ""
         return [
             [Caption(before + self.tokenizer.decode(one.ids), one.log_probability) for one in row]

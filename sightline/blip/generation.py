@@ -1,9 +1,10 @@
 """Words from a language model of transformers: its search, our draws, and the probability of what came out.
 
 The library searches (greedily, or with beams). Draws are made here, because the library's depend on who else
-is in the batch: each draw of an image has a row of random numbers of its own, by the seed and which draw of
-the image it is, so that an image gets the same texts in whatever batch it is (up to a number that falls on
-the rounding of another batch's sums). Images share these numbers: equal images get equal texts.
+is in the batch: each draw of an image has a row of random numbers of its own, by the seed, the image's number
+(`Sampling.images`) and which draw of the image it is, so that an image gets the same texts in whatever batch
+it is (up to a number that falls on the rounding of another batch's sums). Without numbers of the images they
+share these rows: equal images get equal texts.
 
 Probabilities are the model's own, of the tokens that came out, before anything that a way of choosing does
 to them (temperature, nucleus, penalties).
@@ -13,6 +14,7 @@ the prompt · V vocabulary.
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -98,7 +100,7 @@ class Nucleus(LogitsProcessor):
     def __init__(self, sampling: Sampling, n: int, start: int) -> None:
         """``n``: rows of one image, one after the other; ``start``: tokens before the first draw."""
         self._start = start
-        self._chances_nS = chances(sampling.seed, n, sampling.max_tokens)
+        self._chances_nS = chances(sampling.seed, n, sampling.max_tokens, sampling.images)
         self._warpers = LogitsProcessorList(
             [TemperatureLogitsWarper(sampling.temperature), TopPLogitsWarper(sampling.top_p)]
         )
@@ -113,15 +115,23 @@ class Nucleus(LogitsProcessor):
         return torch.full_like(scores, float("-inf")).scatter(1, drawn_R1, 0.0)
 
 
-def chances(seed: int | None, n: int, steps: int) -> Tensor:
+def chances(seed: int | None, n: int, steps: int, images: Sequence[int] = ()) -> Tensor:
     """``[n,S]`` fp64 in [0, 1): the random numbers of each draw of an image; None makes new ones.
 
-    A row is of one draw alone: the first three of five draws are the three of three.
+    ``images``: ``[B·n,S]``, those of each of these, one after the other. A row is of one draw alone: the
+    first three of five draws are the three of three.
     """
     first = secrets.randbits(62) if seed is None else seed
+    seeds = [_mixed(first, image) for image in images] or [first]
     # Far apart, so that the second draw of one seed is not the first draw of another.
-    generators = [torch.Generator().manual_seed((first * 1_000_003 + at) % 2**63) for at in range(n)]
+    each = [(one * 1_000_003 + at) % 2**63 for one in seeds for at in range(n)]
+    generators = [torch.Generator().manual_seed(one) for one in each]
     return torch.stack([torch.rand(steps, generator=one, dtype=torch.float64) for one in generators])
+
+
+def _mixed(seed: int, image: int) -> int:
+    """A seed for one image: neighbouring seeds and images have nothing in common."""
+    return int.from_bytes(hashlib.blake2b(f"{seed} {image}".encode(), digest_size=8).digest())
 
 
 def _repeated(value: Any, n: int) -> Any:

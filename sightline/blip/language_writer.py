@@ -142,7 +142,7 @@ class LanguageWriter(SeeingCheckpoint, ABC):
         found: dict[int, list[Draft]] = {}
         beams = max(n, sampling.beams if sampling.name == "beam" else 1)
         for rows, group, before in self._groups(features, texts, beams, sampling.max_tokens):
-            written = self.language.write(before, [one.ids for one in group], n, sampling)
+            written = self.language.write(before, [one.ids for one in group], n, sampling.of(rows))
             found.update(zip(rows, written, strict=True))
         return [found[row] for row in range(len(features))]
 

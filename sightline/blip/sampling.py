@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 SamplingName = Literal["greedy", "beam", "nucleus"]
@@ -17,6 +18,8 @@ class Sampling:
 
     ``min_tokens`` and ``max_tokens`` count new tokens, the end included. ``seed`` makes a draw repeatable:
     the same seed gives an image the same texts in whatever batch it is; None draws anew each time.
+    ``images``: a number for each image of the batch, by which its draws differ from those of the others; when
+    there is none, all draw at the same quantiles of their own distributions.
     """
 
     name: SamplingName
@@ -28,6 +31,11 @@ class Sampling:
     length_penalty: float = 1.0
     repetition_penalty: float = 1.0
     seed: int | None = 0
+    images: tuple[int, ...] = ()
+
+    def of(self, rows: Sequence[int]) -> Sampling:
+        """The same for these images of the batch."""
+        return replace(self, images=tuple(self.images[row] for row in rows)) if self.images else self
 
 
 @dataclass(frozen=True)

@@ -178,4 +178,4 @@ def _say(line: str) -> None:
 def _remark(sentence: str) -> None:
     from sightline.console import remarks
 
-    remarks().print(f"[yellow]{sentence}[/]")
+    remarks().print(sentence, style="yellow", markup=False)

@@ -184,6 +184,8 @@ def check(request: AskRequest) -> None:
     """InputError for what no collection could answer."""
     if (request.text is None) == (not request.image_ids):
         raise InputError("Ask about images by their ids or about the best of a search: give one of the two.")
+    if request.filter is not None and request.text is None:
+        raise InputError("A filter is one of a search: give the text of a search with it, or leave it out.")
     if len(request.image_ids) > MAX_ASKED or request.limit > MAX_ASKED:
         raise InputError(f"A question may be about at most {MAX_ASKED} images.")
     if request.limit < 1:

@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from sightline.blip.latents import Latents
-    from sightline.blip.protocols import Answerer, Captioner, Writer
-    from sightline.blip.sampling import Answer, Caption, Sampling, SamplingName
+    from sightline.blip.protocols import Answerer, Writer
+    from sightline.blip.sampling import Answer, Sampling, SamplingName
     from sightline.serving.scheduler import Admission
     from sightline.types import RGB
 
@@ -63,26 +63,6 @@ class SharedWriter:
     def sampling(self, name: SamplingName) -> Sampling:
         """The settings that the model was published with."""
         return self._writer.sampling(name)
-
-
-class SharedCaptioner(SharedWriter):
-    """A Captioner for one request."""
-
-    def __init__(self, model: Captioner, admitted: Admission) -> None:
-        super().__init__(model, admitted)
-        self._captioner = model
-
-    def caption(
-        self, features: Tensor, n: int, sampling: Sampling, prompt: str | None = None
-    ) -> list[list[Caption]]:
-        """``n`` captions for each of the ``[B,F,W]``, in one turn.
-
-        Raises:
-            DeadlineError: the request's time was up before its turn came.
-        """
-        return self._admitted.turn(
-            lambda: self._captioner.caption(features, n, sampling, prompt), droppable=True
-        )
 
 
 class SharedAnswerer(SharedWriter):

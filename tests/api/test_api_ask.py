@@ -111,6 +111,7 @@ def test_what_goes_wrong_before_the_first_event_is_a_problem_with_its_status(lib
     [
         ({}, None, "one of the two"),
         ({"text": "red", "image_ids": ["red"]}, None, "one of the two"),
+        ({"image_ids": ["red"], "filter": {"field": "id", "equals": "blue"}}, None, "of a search"),
         ({"text": " "}, "#/text", ""),
         ({"image_ids": [""]}, "#/image_ids/0", ""),
         ({"image_ids": ["red"] * 101}, "#/image_ids", "100"),
@@ -161,9 +162,16 @@ def test_no_model_is_loaded_that_nobody_set_and_what_is_set_is_served(
             asked = client.post("/v1/collections/others/ask", json=question)
             described = client.post("/v1/captions", json=pictures)
             assert (asked.status_code, described.status_code) == (status, status)
+            begun = [
+                client.post(f"/v1/collections/others/{kind}", json={}) for kind in ("captions", "capfilt")
+            ]
+            assert [one.status_code for one in begun] == [202 if status == 200 else 422] * 2
+            own_texts_only = client.post("/v1/collections/others/capfilt", json={"n": 0})
+            assert own_texts_only.status_code == 202, "needs no captioner"
         if status == 422:
             assert "SIGHTLINE_ANSWERER__MODEL" in problem(asked, 422)["detail"]
-            assert "SIGHTLINE_CAPTIONER__MODEL" in problem(described, 422)["detail"]
+            for one in (described, *begun):
+                assert "SIGHTLINE_CAPTIONER__MODEL" in problem(one, 422)["detail"]
 
 
 def test_a_picture_that_cannot_be_seen_costs_its_neighbours_nothing_and_names_no_file(

@@ -178,6 +178,7 @@ def test_the_page_of_texts_leads_to_no_other_site_and_says_what_is_not_there(
     [own] = [one for one in texts_of(client, source="given") if one["text"] == "red"]
     for back in (
         "https://elsewhere.org/texts",
+        "//[",
         "//elsewhere.org/texts",
         "/\\elsewhere.org/texts",
         "/v1/keys",

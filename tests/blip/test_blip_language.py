@@ -208,6 +208,10 @@ def test_a_draw_is_repeated_by_its_seed_in_any_batch(pair: Pair) -> None:
     assert pair.ours.caption(pair.features, 3, dataclasses.replace(sampling, seed=8)) != together
     totals = [one.log_probability for one in together[0]]
     assert totals == sorted(totals, reverse=True)
+    numbers = tuple(range(len(pair.features)))
+    apart = pair.ours.caption(pair.features, 3, dataclasses.replace(sampling, images=numbers))
+    last = pair.ours.caption(pair.features[2:], 3, dataclasses.replace(sampling, images=numbers[2:]))[0]
+    assert [one.text for one in last] == [one.text for one in apart[2]] != [one.text for one in together[2]]
 
 
 def test_draws_come_from_the_nucleus_of_stock(pair: Pair) -> None:
@@ -365,3 +369,5 @@ def test_a_language_model_of_an_unknown_kind_is_named(tmp_path: Path) -> None:
 def test_random_numbers_of_one_draw_do_not_depend_on_how_many_are_drawn() -> None:
     assert torch.equal(chances(3, 5, 8)[:2], chances(3, 2, 8))
     assert not torch.equal(chances(3, 2, 8)[1], chances(4, 2, 8)[0])
+    assert torch.equal(chances(3, 2, 8, [5, 6])[2:], chances(3, 2, 8, [6]))
+    assert len({tuple(row) for row in chances(3, 2, 8, [5, 6]).tolist()}) == 4

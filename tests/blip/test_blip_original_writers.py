@@ -163,6 +163,20 @@ def test_a_seed_gives_an_image_the_same_captions_in_whatever_batch(
     assert [[c.text for c in one] for one in other] != [[c.text for c in one] for one in together]
 
 
+def test_equal_images_draw_apart_by_their_numbers_in_whatever_batch(
+    captioner: BlipCaptioner, patches: Tensor
+) -> None:
+    numbers = (7, 8, 7, 9)
+    equal = patches[:1].expand(len(numbers), -1, -1)
+    drawn = captioner.caption(equal, 2, replace(NUCLEUS, images=numbers), "")
+    said = [[one.text for one in some] for some in drawn]
+    assert said[0] == said[2]
+    assert said[0] != said[1] != said[3] != said[0]
+    for at, number in enumerate(numbers):
+        (alone,) = captioner.caption(equal[:1], 2, replace(NUCLEUS, images=(number,)), "")
+        assert [one.text for one in alone] == said[at]
+
+
 def test_compressed_patches_are_made_whole(captioner: BlipCaptioner, patches: Tensor) -> None:
     scales = patches.abs().amax(dim=2) / 127
     codes = (patches / scales[:, :, None]).round().to(torch.int8)

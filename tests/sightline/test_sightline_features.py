@@ -192,6 +192,37 @@ def test_a_purge_leaves_no_trace_in_them_damaged_or_not(services: Installation) 
     agree(services)
 
 
+def test_a_task_that_a_purge_overtook_writes_nothing_of_the_purged_picture(services: Installation) -> None:
+    keys, folder = live(services), services.segments.folder
+    wanted = [keys[name] for name in NAMES[:2]]
+    taken = lease(services, wanted)
+    services.purging.images("pictures", [f"{NAMES[0]}.png"])
+    late = made(services, wanted)  # its worker had the features in memory
+    features = FeatureSegment(writers_set(services).id, late)
+    assert not publish_or_remove(
+        folder / late.file, lambda: services.catalog.finish(taken, features=features)
+    )
+    data = features_of(wanted[0]).tobytes()
+    assert [path.name for path in folder.rglob("*") if path.is_file() and data in path.read_bytes()] == []
+    again = services.catalog.acquire(taken.task_id, "another", 60.0, ["caption"])
+    assert again is not None
+    assert [image.key for image in again.images] == wanted[1:], "the others are still to be done"
+    agree(services)
+
+
+def test_a_job_forgets_the_names_of_purged_pictures(services: Installation) -> None:
+    named = [f"{name}.png" for name in NAMES[:2]]
+    job = services.captioning.begin("pictures", model="toy", ids=named)
+    services.purging.images("pictures", named[:1])
+    assert services.catalog.job(job.id).request["ids"] == named[1:]
+    services.purging.images("pictures", named[1:])
+    assert services.catalog.job(job.id).request["ids"] == []
+    assert services.job_listing.list(job.id).kind == "caption"
+    begun = services.captioning.prepare("pictures", model="toy", ids=[f"{NAMES[2]}.png"])
+    services.purging.images("pictures", [f"{NAMES[2]}.png"])
+    assert services.job_listing.list(begun.id).state == "done", "nothing is left to do"
+
+
 def damage(path: Path, key: int) -> None:
     """One bit of the features of this key."""
     content = bytearray(path.read_bytes())

@@ -215,6 +215,10 @@ def test_pages_counts_and_exports_tell_of_live_texts(world: World) -> None:
     rest = world.catalog.text_page(number, limit=100, cursor=page.next_cursor)
     assert (page.total, len(page.items), len(rest.items), rest.next_cursor) == (10, 4, 6, None)
     assert world.catalog.iter_texts(number) == page.items + rest.items
+    said = [len(text.text.encode()) for text in page.items]
+    short = world.catalog.text_page(number, limit=4, most_bytes=sum(said) - 1)
+    assert (short.items, short.next_cursor) == (page.items[:3], str(page.items[2].id)), "it ends early"
+    assert len(world.catalog.text_page(number, limit=4, most_bytes=1).items) == 1
     assert [t.text for t in world.catalog.iter_texts(number, ["dropped"])] == ["no 0", "no 1", "no 2"]
     assert world.catalog.text_page(number, contains="FOHN 3").items[0].image_id == "i3"
     assert world.catalog.text_page(number, "dropped", contains="no").total == 3

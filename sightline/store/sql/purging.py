@@ -26,7 +26,7 @@ from sqlalchemy import (
 from sightline.errors import InputError
 from sightline.store.conditions import Filter
 from sightline.store.full_text import FORGET
-from sightline.store.records import ENDED, Segment
+from sightline.store.records import EMBED, ENDED, Segment
 from sightline.store.schema import (
     FeatureSetRow,
     GenerationRow,
@@ -110,7 +110,8 @@ def _matching(
 def _begin(connection: Connection, now: float, where: Sequence[ColumnElement[bool]]) -> set[str]:
     columns = (ImageRow.key, ImageRow.image_id, ImageRow.collection_id, ImageRow.task_id)
     rows = connection.execute(select(*columns, ImageRow.job_id, ImageRow.source_id).where(*where)).all()
-    until = _take_back(connection, now, sorted({row.task_id for row in rows if row.task_id is not None}))
+    tasks = {row.task_id for row in rows if row.task_id is not None}
+    until = _take_back(connection, now, sorted(tasks | _owing(connection, [row.key for row in rows])))
     for some in chunks(rows):
         keys = [row.key for row in some]
         _note(connection, until, [ImageRow.key.in_(keys)])
@@ -125,7 +126,19 @@ def _begin(connection: Connection, now: float, where: Sequence[ColumnElement[boo
         connection.execute(delete(JobSeenRow).where(*seen))
     sources = {row.source_id for row in rows if row.source_id is not None}
     _forget_requests(connection, {row.job_id for row in rows if row.job_id is not None}, sources)
-    return {row.image_id for row in rows}
+    gone = {row.image_id for row in rows}
+    _forget_names(connection, {row.collection_id for row in rows}, gone)
+    return gone
+
+
+def _forget_names(connection: Connection, collection_ids: set[int], image_ids: set[str]) -> None:
+    """Jobs about chosen images (``ids`` in their requests) name them no more."""
+    mine = (JobRow.collection_id.in_(sorted(collection_ids)), JobRow.kind != EMBED)
+    for job_id, request in connection.execute(select(JobRow.id, JobRow.request).where(*mine)).all():
+        named = request.get("ids") or []
+        if not image_ids.isdisjoint(named):
+            left = {**request, "ids": [name for name in named if name not in image_ids]}
+            connection.execute(update(JOBS).where(JobRow.id == job_id).values(request=left))
 
 
 def _forget_requests(connection: Connection, job_ids: set[str], source_ids: set[int]) -> None:
@@ -150,6 +163,15 @@ def _names(source: str, addresses: set[str]) -> bool:
     return any(
         address == source or address.endswith(f"/{source.removeprefix('./')}") for address in addresses
     )
+
+
+def _owing(connection: Connection, keys: Sequence[int]) -> set[int]:
+    """The tasks of other kinds than those that embed, which owe something for these images."""
+    found: set[int] = set()
+    for chunk in chunks(keys):
+        owed = (TaskItemRow.key.in_(chunk), TaskItemRow.state == "pending")
+        found.update(connection.scalars(select(TaskItemRow.task_id).where(*owed)))
+    return found
 
 
 def _take_back(connection: Connection, now: float, task_ids: Sequence[int]) -> float:

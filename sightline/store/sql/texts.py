@@ -20,6 +20,7 @@ from sightline.store.text_records import (
     TextSource,
     Verdict,
 )
+from sightline.store.told import Room
 from sightline.store.words import scoped, words_of
 
 MAX_PAGE: Final = 1_000
@@ -55,10 +56,12 @@ def page(
     contains: str | None = None,
     cursor: str | None = None,
     limit: int = 50,
+    most_bytes: int | None = None,
 ) -> TextPage:
     """A page of texts of live images, in the order in which they came.
 
-    ``contains``: words that all of them have. InputError for a foreign cursor or a wrong limit.
+    ``contains``: words that all of them have. Before a text with which they would have more than
+    ``most_bytes`` the page ends too, but for its first. InputError for a foreign cursor or a wrong limit.
     """
     if not 1 <= limit <= MAX_PAGE:
         raise InputError(f"A page has 1 to {MAX_PAGE} texts, not {limit}.")
@@ -72,9 +75,13 @@ def page(
     total = select(func.count()).select_from(TextRow).join(ImageRow, ImageRow.key == TextRow.key)
     count = connection.scalar(total.where(*wanted)) or 0
     query = SELECT_TEXTS.where(*wanted, TextRow.id > _after(cursor)).order_by(TextRow.id).limit(limit + 1)
-    items = [text_record(row) for row in connection.execute(query)]
-    more = len(items) > limit
-    return TextPage(items[:limit], str(items[limit - 1].id) if more else None, count)
+    items, room = list[StoredText](), Room(most_bytes)
+    with connection.execute(query) as rows:
+        for row in rows:
+            if len(items) == limit or (not room.takes(row.text, {}) and items):
+                return TextPage(items, str(items[-1].id), count)
+            items.append(text_record(row))
+    return TextPage(items, None, count)
 
 
 def _after(cursor: str | None) -> int:
