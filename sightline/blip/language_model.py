@@ -125,8 +125,10 @@ def load_language(
     device: torch.device,
     device_map: str | None = None,
 ) -> LanguageModel:
-    """A checkpoint's language model and its tokenizer; arguments and errors as `load_language_model` and
-    `load_language_tokenizer`."""
+    """A checkpoint's language model and its tokenizer.
+
+    Arguments and errors as `load_language_model` and `load_language_tokenizer`.
+    """
     model = load_language_model(folder, config, tensors, dtype, device, device_map)
     tokenizer = load_language_tokenizer(folder, rows=model.get_input_embeddings().num_embeddings)
     return LanguageModel(model, tokenizer, config, dtype)

@@ -48,8 +48,7 @@ class AnswerSplit:
 
 
 def read_examples(config: AnswerConfig) -> AnswerSplit:
-    """Train on ``train`` or what has no split; measure on ``val``, else ``test``, else a tenth of the
-    pictures.
+    """Train on ``train`` or what has no split; measure on ``val``, ``test`` or a tenth of the pictures.
 
     Raises:
         InputError: the data cannot be read or holds nothing usable, or the wording has no place for a
@@ -151,9 +150,7 @@ class AnswerBatches:
         return self._packer.pack(patches, [one.instruction for one in chosen], answers)
 
     def stream(self, start: int, stop: int, rank: int = 0) -> Iterator[AnswerBatch]:
-        """Batches of the steps from ``start`` to ``stop``; the next one is made while the current one
-        trains.
-        """
+        """Batches of the steps from ``start`` to ``stop``; each is made while the one before trains."""
         with ThreadPoolExecutor(max_workers=1) as pool:
             coming = pool.submit(self.make, start, rank) if start < stop else None
             for step in range(start, stop):
