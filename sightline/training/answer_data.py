@@ -77,7 +77,7 @@ def _rows(config: AnswerConfig) -> tuple[list[Example], tuple[DataProblem, ...]]
             f"The wording {config.wording!r} has no {QUESTION}, in whose place questions are put."
         )
     try:
-        lines = config.data.read_text(encoding="utf-8").splitlines()
+        lines = config.data.read_text(encoding="utf-8").split("\n")  # U+2028 may stand in a text
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{config.data} cannot be read as text: {error}.") from error
     found, problems = [], []
