@@ -151,7 +151,7 @@ class DocumentMaker:
 def losses_of(
     model: OPTForCausalLM, ids: Tensor, labels: Tensor, answers: Tensor
 ) -> tuple[Tensor, Tensor, float]:
-    """Cross entropy summed over all labelled tokens and over the answers' alone; how many of these are right."""
+    """Cross entropy summed over all labelled tokens and over the answers'; how many of these are right."""
     hidden = model.model(input_ids=ids, use_cache=False).last_hidden_state[:, :-1]
     kept = labels[:, 1:] != IGNORED
     logits, wanted, asked = model.lm_head(hidden[kept]), labels[:, 1:][kept], answers[:, 1:][kept] != IGNORED
