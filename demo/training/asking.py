@@ -56,9 +56,7 @@ def packer(tokenizer: Tokenizer, qformer: TextTokenizer, stage: AskingStage) -> 
 def join(
     retrieval: Path, language: OPTForCausalLM, tokenizer: Tokenizer, recipe: AskingRecipe
 ) -> InstructBlipForConditionalGeneration:
-    """An InstructBLIP of the retrieval model's encoder and Q-Former, a new projection and the language
-    model.
-    """
+    """An InstructBLIP: the retrieval model's encoder and Q-Former, a new projection, the language model."""
     from transformers import InstructBlipConfig, InstructBlipForConditionalGeneration
 
     raw = read_config_json(retrieval)

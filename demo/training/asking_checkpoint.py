@@ -23,9 +23,7 @@ MOST_NEW_TOKENS = 30
 def save_asking(
     folder: Path, model: InstructBlipForConditionalGeneration, words: Tokenizer, retrieval: Path
 ) -> None:
-    """Write weights (fp16), configuration, both tokenizers and the processor; pixels as the retrieval model
-    has them.
-    """
+    """Write weights (fp16), configuration, both tokenizers and the retrieval model's processor."""
     model.generation_config.max_new_tokens = MOST_NEW_TOKENS
     model.to(torch.float16).save_pretrained(folder)
     words.save(str(folder / "tokenizer.json"), pretty=False)

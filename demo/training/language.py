@@ -1,5 +1,4 @@
-"""Stage 4: a small OPT learns to read the world's sentences and to answer questions about them, then is
-frozen.
+"""Stage 4: a small OPT learns to read the world's sentences and to answer about them, then is frozen.
 
 A text is what is read, ``</s>``, an instruction, its answer, ``</s>``: the order in which an InstructBLIP
 puts image tokens, beginning, instruction and answer. Shapes: B texts · L tokens.
@@ -50,9 +49,7 @@ IMAGE = "<image>"
 
 
 def read_before(rng: Random, scene: Scene, evidence: str, share: float) -> str:
-    """What is read before a question: mostly the sentence that the answer follows from, among others that
-    are true.
-    """
+    """What is read before a question: mostly what the answer follows from, among other true sentences."""
     texts = [evidence] if evidence and rng.random() < share else []
     said: list[Sentence] = [] if texts and rng.random() < 0.4 else [full_caption(scene, rng)]
     said += [random_sentence(rng, scene) for _ in range(rng.choice((0, 0, 1)))]
@@ -154,9 +151,7 @@ class DocumentMaker:
 def losses_of(
     model: OPTForCausalLM, ids: Tensor, labels: Tensor, answers: Tensor
 ) -> tuple[Tensor, Tensor, float]:
-    """Cross entropy summed over all labelled tokens and over the answers' alone, and how many of these are
-    right.
-    """
+    """Cross entropy summed over all labelled tokens and over the answers'; how many of these are right."""
     hidden = model.model(input_ids=ids, use_cache=False).last_hidden_state[:, :-1]
     kept = labels[:, 1:] != IGNORED
     logits, wanted, asked = model.lm_head(hidden[kept]), labels[:, 1:][kept], answers[:, 1:][kept] != IGNORED
@@ -168,9 +163,7 @@ def losses_of(
 def learn_step(
     model: OPTForCausalLM, ids: Tensor, labels: Tensor, answers: Tensor, part: int
 ) -> tuple[float, float, float]:
-    """Gradients of one step, short and long texts apart; mean losses and the share of answers' tokens
-    right.
-    """
+    """Gradients of one step, short and long texts apart; mean losses, share of answers' tokens right."""
     length = (labels != IGNORED).sum(dim=1) + 1
     every, answered = int((labels != IGNORED).sum()), int((answers != IGNORED).sum())
     sums = [0.0, 0.0, 0.0]

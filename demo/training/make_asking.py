@@ -1,5 +1,4 @@
-"""``torchrun --nproc-per-node 2 -m demo.training.make_asking RETRIEVAL OUT --work DIR``: the demo model
-that answers.
+"""The demo model that answers: ``torchrun … -m demo.training.make_asking RETRIEVAL OUT --work DIR``.
 
 Stages, after those of ``demo.training``: learn the language model's tokenizer, train the language model,
 encode the pictures by the retrieval model's image encoder, train Q-Former and projection, write the

@@ -1,6 +1,4 @@
-"""What the demo model that answers is judged by: questions about scenes of the test split, answers
-balanced.
-"""
+"""What the demo model that answers is judged by: questions about test scenes, their answers balanced."""
 
 from __future__ import annotations
 
@@ -16,8 +14,7 @@ Asked = tuple[Scene, Question]
 
 
 def asked(seed: int, n: int = 200) -> dict[Topic, list[Asked]]:
-    """``n`` questions of each topic, every answer of the topic as often as the others (±1), each about
-    another scene.
+    """``n`` questions of each topic about as many scenes, every answer as often as the others (±1).
 
     Half of the scenes are random ones, half members of families, whose members differ in one thing.
     """

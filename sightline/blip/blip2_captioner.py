@@ -19,7 +19,7 @@ from sightline.blip.itg import FILE, load_itg_head
 from sightline.blip.latents import Latents
 from sightline.blip.sampling import Caption, Sampling, SamplingName
 from sightline.blip.tokenizer import load_tokenizer
-from sightline.errors import CheckpointError
+from sightline.errors import CheckpointError, InputError
 
 if TYPE_CHECKING:
     from sightline.blip.itg_generation import ItgLanguageModel
@@ -96,13 +96,16 @@ class Blip2Captioner(Blip2):
         """``n`` captions for each of the ``[B,P,V]``; ``prompt`` is how they begin, and stands before them.
 
         Raises:
-            InputError: more than one by ``greedy``.
+            InputError: more than one by ``greedy``, or a prompt that is too long.
         """
         from sightline.blip.generation import check_count, write
         from sightline.blip.itg_generation import seen_queries
 
         check_count(n, sampling)
         begins = prompt.strip() if prompt else ""
+        count, limit = self.tokenizer.length(begins), self.tokenizer.limit
+        if count > limit:
+            raise InputError(f"The prompt has {count} tokens; this model reads at most {limit}.")
         ids = [self._dec, *self.tokenizer.ids(begins)[1:-1]]
         ends, rows = [self.tokenizer.sep], []
         for at, few in enumerate(features.split(_AT_ONCE)):

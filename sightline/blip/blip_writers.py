@@ -55,8 +55,15 @@ class BlipWriter(SeeingCheckpoint):
         """The patches ``[B,P,V]``, made whole where they are compressed."""
         return patches.patches() if isinstance(patches, Latents) else patches
 
-    def _words(self, text: str) -> list[int]:
-        """Ids of a text alone, without [CLS] and [SEP]."""
+    def _words(self, text: str, what: str) -> list[int]:
+        """Ids of a text alone, without [CLS] and [SEP].
+
+        Raises:
+            InputError: its end would be left away.
+        """
+        count, limit = self.tokenizer.length(text), self.tokenizer.limit
+        if count > limit:
+            raise InputError(f"The {what} has {count} tokens; this model reads at most {limit}.")
         return self.tokenizer.ids(text)[1:-1]
 
 
@@ -94,9 +101,12 @@ class BlipCaptioner(BlipWriter):
 
         ``prompt``: how they begin, and it stands before them; None begins as in training, "a picture of", and
         leaves that away. The probability is of what follows the prompt.
+
+        Raises:
+            InputError: more than one by ``greedy``, or a prompt that is too long.
         """
         before = f"{prompt.strip()} " if prompt and prompt.strip() else ""
-        ids = self._words(PROMPT if prompt is None else prompt)
+        ids = self._words(PROMPT if prompt is None else prompt, "prompt")
         drafts = self.decoder.write(features, ids, n, sampling)
         return [
             [Caption(before + self.tokenizer.decode(one.ids), one.log_probability) for one in image]
@@ -130,7 +140,11 @@ class BlipAnswerer(BlipWriter):
         return Sampling(name, beams=3 if name == "beam" else 1, max_tokens=9, top_p=top_p)
 
     def answer(self, features: Tensor, prompts: Sequence[str], sampling: Sampling) -> list[Answer]:
-        """One answer for each of the ``[K,P,V]``, to 1 or K questions."""
+        """One answer for each of the ``[K,P,V]``, to 1 or K questions.
+
+        Raises:
+            InputError: another number of questions, an empty one, or one that is too long.
+        """
         found: dict[int, Answer] = {}
         for rows, states in self._read(features, prompts):
             drafts = self.decoder.write(states, [], 1, sampling)
@@ -143,7 +157,7 @@ class BlipAnswerer(BlipWriter):
         """``[K,O]`` fp32: log-probability of each option as the whole answer, its end included, in nats."""
         if not options:
             raise InputError("No option was given; name at least two.")
-        ids = [self._words(one) for one in options]
+        ids = [self._words(one, "option") for one in options]
         found = torch.empty(len(features), len(options), device=self.device)
         for rows, states in self._read(features, prompts):
             found[rows] = self.decoder.log_likelihoods(states, ids)
@@ -158,7 +172,8 @@ class BlipAnswerer(BlipWriter):
             raise InputError(f"Give 1 question, or {len(features)} for the images; not {len(prompts)}.")
         if any(not prompt.strip() for prompt in prompts):
             raise InputError("The question is empty; say in words what is asked about the picture.")
-        read = [[self.config.text_config.enc_token_id, *self.tokenizer.ids(one)[1:]] for one in prompts]
+        first, last = self.config.text_config.enc_token_id, self.tokenizer.sep
+        read = [[first, *self._words(one, "question"), last] for one in prompts]
         if len(prompts) == 1:
             read = read * len(features)
         by_length: dict[int, list[int]] = {}

@@ -104,11 +104,12 @@ def read_blip_config(folder: Path) -> BlipConfig:
     vision = pick(BlipVisionConfig, section(raw, "vision_config"))
     text_raw = {**section(raw, "text_config"), "encoder_hidden_size": vision.hidden_size}
     text = pick(BlipTextConfig, text_raw)
-    named = raw.get("architectures") or [RETRIEVAL]
-    needed = text.enc_token_id if named[0] != CAPTIONING else text.bos_token_id
+    named = raw.get("architectures")
+    architecture = str(named[0]) if isinstance(named, list) and named else RETRIEVAL
+    needed = text.enc_token_id if architecture != CAPTIONING else text.bos_token_id
     if needed >= text.vocab_size:
         raise CheckpointError(
             f"{folder}: the word embedding has {text.vocab_size} rows, but [DEC] and [ENC] are the ids "
             f"{text.bos_token_id} and {text.enc_token_id}; take vocab_size and bos_token_id of the original."
         )
-    return BlipConfig(vision, text, count(raw, "image_text_hidden_size", 256), str(named[0]))
+    return BlipConfig(vision, text, count(raw, "image_text_hidden_size", 256), architecture)

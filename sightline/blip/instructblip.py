@@ -70,8 +70,10 @@ class InstructBlip(LanguageWriter):
         return whole.patches() if isinstance(whole, Latents) else whole
 
     def sampling(self, name: SamplingName) -> Sampling:
-        """Up to 30 tokens by 5 beams or a nucleus of 0.9, repetition penalty 1.5 (LAVIS
-        ``blip2_vicuna_instruct.py``)."""
+        """Up to 30 tokens by 5 beams or a nucleus of 0.9, repetition penalty 1.5.
+
+        Source: LAVIS ``blip2_vicuna_instruct.py``.
+        """
         beams, top_p = 5 if name == "beam" else 1, 0.9 if name == "nucleus" else 1.0
         return Sampling(name, beams=beams, max_tokens=30, top_p=top_p, repetition_penalty=1.5)
 

@@ -14,12 +14,14 @@ import torch
 from safetensors import safe_open
 
 from sightline.blip.config_language import WriterConfig
-from sightline.blip.headers import TensorEntry
+from sightline.blip.headers import FLOATS, TensorEntry
 from sightline.blip.uninitialised import Uninitialised
 from sightline.blip.weights import matched
 from sightline.errors import CheckpointError, InputError
 
 PREFIX = "language_model."
+_OURS = frozenset(("attn_implementation", "_attn_implementation"))
+"""Of a configuration, what says how to compute and not what: the library would fetch code for some of it."""
 
 
 def load_language_model(
@@ -67,7 +69,12 @@ def language_class(folder: Path, config: WriterConfig) -> tuple[Any, Any]:
     from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
     kinds = AutoModelForCausalLM if config.decoder_only else AutoModelForSeq2SeqLM
-    said = dict(config.text_config)
+    said = {name: value for name, value in config.text_config.items() if name not in _OURS}
+    if said.get("quantization_config") is not None:
+        raise CheckpointError(
+            f"{folder} has a language model with a quantization_config; take the weights that it was made "
+            f"from, in {', '.join(FLOATS)}."
+        )
     try:
         made = AutoConfig.for_model(said.pop("model_type"), **said)
     except Exception as error:  # the library raises what it likes

@@ -17,11 +17,12 @@ from torch import Tensor
 
 from sightline.blip.config_language import WriterConfig
 from sightline.blip.generation import Draft, write
-from sightline.blip.headers import TensorEntry
+from sightline.blip.headers import TensorEntry, shown
 from sightline.blip.language_loading import load_language_model
 from sightline.blip.language_tokenizer import LanguageTokenizer, load_language_tokenizer
 from sightline.blip.sampling import Sampling
 from sightline.blip.tokenizer import pad
+from sightline.errors import CheckpointError
 
 
 class LanguageModel:
@@ -35,8 +36,7 @@ class LanguageModel:
         self._words = model.get_input_embeddings()
         self.device: torch.device = self._words.weight.device
         self.decoder_only = config.decoder_only
-        self.ends = _ids(config.text_config.get("eos_token_id", self.model.config.eos_token_id))
-        self.pad = _ids(self.model.config.pad_token_id or 0)[0]
+        self.ends, self.pad = ends_and_pad(config, self.model.config, self._words.num_embeddings)
         image = config.image_token_index
         # It stands for the image where ids are counted (the repetition penalty), and is never looked up.
         self._image = image if image is not None and image < self._words.num_embeddings else self.pad
@@ -125,8 +125,10 @@ def load_language(
     device: torch.device,
     device_map: str | None = None,
 ) -> LanguageModel:
-    """A checkpoint's language model and its tokenizer; arguments and errors as `load_language_model` and
-    `load_language_tokenizer`."""
+    """A checkpoint's language model and its tokenizer.
+
+    Arguments and errors as `load_language_model` and `load_language_tokenizer`.
+    """
     model = load_language_model(folder, config, tensors, dtype, device, device_map)
     tokenizer = load_language_tokenizer(folder, rows=model.get_input_embeddings().num_embeddings)
     return LanguageModel(model, tokenizer, config, dtype)
@@ -137,6 +139,21 @@ def _said(logits_RTV: Tensor, ids_RT: Tensor) -> Tensor:
     return logs.gather(2, ids_RT[:, :, None])[:, :, 0]
 
 
-def _ids(said: int | list[int]) -> list[int]:
-    """``config.json`` names one id or several."""
-    return list(said) if isinstance(said, list) else [int(said)]
+def ends_and_pad(config: WriterConfig, made: Any, rows: int) -> tuple[list[int], int]:
+    """Ids that end a text, and the id that fills rows: what ``text_config`` says, else transformers' own.
+
+    An id to fill with that the embedding, of so many ``rows``, does not have (older LLaMAs say −1) is 0: it
+    is looked up, and then left aside.
+
+    Raises:
+        CheckpointError: no end is named, or one that is no id.
+    """
+    said = config.text_config.get("eos_token_id", made.eos_token_id)
+    ends = list(said) if isinstance(said, list) else [said]
+    if not ends or not all(type(one) is int and 0 <= one < rows for one in ends):
+        raise CheckpointError(
+            f"The checkpoint's config.json has {shown(said)} as eos_token_id of the language model, where "
+            f"Sightline needs one or several ids from 0 to {rows - 1}."
+        )
+    pad = made.pad_token_id
+    return ends, pad if type(pad) is int and 0 <= pad < rows else 0

@@ -82,8 +82,8 @@ def load_language_tokenizer(folder: Path, rows: int) -> LanguageTokenizer:
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
     try:
-        # Never with code from the folder: `trust_remote_code` stays off.
-        made = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        # Never with code from the folder. Said, for the library would ask whoever sits at the terminal.
+        made = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except Exception as error:  # the library raises what it likes
         raise CheckpointError(_unreadable(folder, type(error).__name__)) from error
     if not isinstance(made, PreTrainedTokenizerFast):

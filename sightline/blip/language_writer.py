@@ -33,8 +33,7 @@ OPTION_LIMIT = 64
 
 @dataclass(frozen=True)
 class Prompt:
-    """A prompt as the language model reads it, and as the Q-Former does; the latter is empty where it reads
-    none."""
+    """A prompt as the language model reads it, and as the Q-Former does: empty where that reads none."""
 
     ids: list[int]
     instruction: list[int]

@@ -26,6 +26,8 @@ TEXT_LIMIT = 35
 
 
 _MOST_IDS: Final = 1 << 22
+_MOST_CHARACTERS: Final = 1000
+"""Of one word; BERT's tokenizers say 100."""
 _STRUCTURE: Final = re.compile(r"\[.+\]|<.+>", re.DOTALL)
 """Words of a vocabulary that nobody means as words: ``[unused1]``, ``<image>``."""
 
@@ -220,6 +222,11 @@ def _without_structure(tokenizer: Tokenizer) -> tuple[Tokenizer, int]:
     holes = sorted({*known.values(), *removed.values()} - set(kept.values()))
     # Ids stand for places: without a word for every id the library would number added words anew.
     longest = int(model["max_input_chars_per_word"])
+    if longest > _MOST_CHARACTERS:
+        raise CheckpointError(
+            f"The checkpoint's tokenizer has {longest} as max_input_chars_per_word, where Sightline needs at "
+            f"most {_MOST_CHARACTERS}; copy the checkpoint's own tokenizer.json."
+        )
     model["vocab"] = kept | {f"{index:0{longest + 1}}": index for index in holes}
     content["added_tokens"] = words
     plain = Tokenizer.from_str(json.dumps(content))

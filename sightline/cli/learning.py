@@ -177,9 +177,7 @@ def train(
     line_seconds: Lines = 30.0,
     json: Json = False,
 ) -> None:
-    """Fine-tune a checkpoint on pictures with captions, or on questions; ends with a report before and
-    after.
-    """
+    """Fine-tune a checkpoint on pictures with captions, or on questions; ends with a report."""
     from sightline import training
     from sightline.settings import load_settings
 

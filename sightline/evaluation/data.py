@@ -158,7 +158,8 @@ def _karpathy_rows(images: list[Any]) -> Iterator[_Row | DataProblem]:
 
 
 def _json_lines(raw: str) -> Iterator[_Row | DataProblem]:
-    for number, line in enumerate(raw.splitlines(), start=1):
+    # Lines of JSON end with "\n" alone: U+2028, which Python takes for an end too, may stand in a text.
+    for number, line in enumerate(raw.split("\n"), start=1):
         if not line.strip():
             continue
         try:

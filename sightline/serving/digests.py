@@ -25,7 +25,7 @@ D = TypeVar("D", str, dict[str, str])
 SETTLED_SECONDS = 5.0
 SMALL_BYTES = 1 << 20
 """Smaller files are read every time."""
-MOST = 64
+MOST = 256
 """Files that are remembered; the latest ones."""
 
 

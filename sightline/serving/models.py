@@ -216,6 +216,7 @@ class ModelProvider:
             cache_dir=chosen.cache_dir,
             fingerprint=identity.fingerprint,
             role=role,
+            device_map=chosen.device_map,
         )
 
 

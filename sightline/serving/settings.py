@@ -24,6 +24,10 @@ class ModelSettings:
     """Precision in which the Q-Former scores candidates: ``float32``, ``bfloat16``, or ``auto``: bfloat16
     where the machine multiplies it in hardware and a comparison of the two on the checkpoint keeps the order.
     """
+    device_map: str | None = None
+    """``auto`` spreads a language model that does not fit one device over all that there are, which needs the
+    package accelerate; on one device when not given.
+    """
     cache_dir: Path | None = None
     """Where hub downloads are kept; the hub's own default when not given."""
 

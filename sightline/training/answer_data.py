@@ -48,8 +48,7 @@ class AnswerSplit:
 
 
 def read_examples(config: AnswerConfig) -> AnswerSplit:
-    """Train on ``train`` or what has no split; measure on ``val``, else ``test``, else a tenth of the
-    pictures.
+    """Train on ``train`` or what has no split; measure on ``val``, ``test`` or a tenth of the pictures.
 
     Raises:
         InputError: the data cannot be read or holds nothing usable, or the wording has no place for a
@@ -78,7 +77,7 @@ def _rows(config: AnswerConfig) -> tuple[list[Example], tuple[DataProblem, ...]]
             f"The wording {config.wording!r} has no {QUESTION}, in whose place questions are put."
         )
     try:
-        lines = config.data.read_text(encoding="utf-8").splitlines()
+        lines = config.data.read_text(encoding="utf-8").split("\n")  # U+2028 may stand in a text
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{config.data} cannot be read as text: {error}.") from error
     found, problems = [], []
@@ -151,9 +150,7 @@ class AnswerBatches:
         return self._packer.pack(patches, [one.instruction for one in chosen], answers)
 
     def stream(self, start: int, stop: int, rank: int = 0) -> Iterator[AnswerBatch]:
-        """Batches of the steps from ``start`` to ``stop``; the next one is made while the current one
-        trains.
-        """
+        """Batches of the steps from ``start`` to ``stop``; each is made while the one before trains."""
         with ThreadPoolExecutor(max_workers=1) as pool:
             coming = pool.submit(self.make, start, rank) if start < stop else None
             for step in range(start, stop):

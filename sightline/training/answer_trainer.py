@@ -15,6 +15,7 @@ import torch
 
 from sightline.blip.checkpoint import read_config_json, resolve
 from sightline.blip.config_language import WriterConfig, read_writer_config
+from sightline.blip.language_model import ends_and_pad
 from sightline.blip.language_tokenizer import load_language_tokenizer
 from sightline.blip.retrieval import SeeingCheckpoint
 from sightline.blip.tokenizer import load_tokenizer
@@ -41,10 +42,10 @@ from sightline.training.defaults import LEAST_EVAL_STEPS
 from sightline.training.errors import TrainingDivergedError
 from sightline.training.loop import Run, open_best, train
 from sightline.training.losses import read_losses
-from sightline.training.needs import ADVICE, model_needs
+from sightline.training.needs import ADVICE, model_needs, writer_bytes
 from sightline.training.order import Order
 from sightline.training.prepare import Filler
-from sightline.training.session import check_folder, check_resumed, make_accelerator
+from sightline.training.session import check_counts, check_folder, check_resumed, make_accelerator
 from sightline.training.trainee import Optimisation
 from sightline.training.trainer import Listener
 
@@ -63,6 +64,7 @@ def run_answer_training(config: AnswerConfig, listener: Listener) -> AnswerRepor
     begin = perf_counter()
     if config.epochs < 1 or config.batch_size < 1:
         raise InputError("Training needs at least 1 epoch and 1 example in a batch.")
+    check_counts(config, ("checkpoint_steps", "eval_every", "eval_rows", "text_limit", "answer_limit"))
     check_folder(config.out, config.resume)
     accelerator = make_accelerator(config.precision, config.device)
     source = resolve(config.model, config.revision, config.cache_dir, role="asking")
@@ -92,7 +94,7 @@ class _AnswerTrainer:
             self._usable(self.split.train, tables[0]),
             self._usable(self.split.val, tables[1]),
         )
-        packer = self._packer(writer)
+        packer = self._packer(writer, learner)
         validation = self._validation(learner, packer, val_set, tables[1])
         run = self._prepare(learner, packer, train_set, tables[0], validation)
         problems = (*self.split.problems, *(one for table in tables for one in table.problems()))
@@ -129,7 +131,8 @@ class _AnswerTrainer:
             filler.patches(model, distinct_pictures(examples))
             for examples in (self.split.train, self.split.val)
         ]
-        needs = [*(one.need for one in fillings), *model_needs(config.out, self.source, learner)]
+        size = writer_bytes(self.source, learner)
+        needs = [*(one.need for one in fillings), *model_needs(config.out, learner, size)]
         for sentence in check_room(needs, ADVICE):
             if self.listener.on_remark is not None:
                 self.listener.on_remark(sentence)
@@ -149,10 +152,9 @@ class _AnswerTrainer:
             raise InputError(f"None of the {len(rows)} pictures could be decoded.")
         return found
 
-    def _packer(self, writer: WriterConfig) -> Packer:
-        said = writer.text_config
-        rows = int(said["vocab_size"])
-        end = said.get("eos_token_id", 1 if not writer.decoder_only else 2)
+    def _packer(self, writer: WriterConfig, learner: AnswerLearner) -> Packer:
+        rows = int(learner.language_model.get_input_embeddings().num_embeddings)
+        ends, pad = ends_and_pad(writer, learner.language_model.config, rows)
         positions = writer.qformer_config.max_position_embeddings
         reads = (self.source / QFORMER_TOKENIZER).is_dir() and self._reads_instruction()
         limit = min(LONGEST_INSTRUCTION, positions)
@@ -163,8 +165,8 @@ class _AnswerTrainer:
             else None,
             image=int(writer.image_token_index or 0),
             queries=writer.num_query_tokens,
-            end=int(end[0] if isinstance(end, list) else end),
-            pad=int(said.get("pad_token_id") or 0),
+            end=ends[0],
+            pad=pad,
             decoder_only=writer.decoder_only,
             text_limit=self.config.text_limit,
             answer_limit=self.config.answer_limit,

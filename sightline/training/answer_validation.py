@@ -1,6 +1,4 @@
-"""How good a model that writes is while it trains: how likely it finds the answers, and how often it is
-right.
-"""
+"""How good a model that writes is while it trains: how likely the answers are, how many are right."""
 
 from __future__ import annotations
 

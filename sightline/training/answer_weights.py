@@ -38,15 +38,17 @@ def load_stock(folder: Path) -> Stock:
         "Blip2ForConditionalGeneration": Blip2ForConditionalGeneration,
         "InstructBlipForConditionalGeneration": InstructBlipForConditionalGeneration,
     }
-    named = read_config_json(folder).get("architectures") or [None]
-    if named[0] not in kinds:
+    named = read_config_json(folder).get("architectures")
+    kind = str(named[0]) if isinstance(named, list) and named else "model without a name"
+    if kind not in kinds:
         raise CheckpointError(
-            f"{folder} holds a {named[0]}; models that are trained to write are {' and '.join(kinds)}."
+            f"{folder} holds a {kind}; models that are trained to write are {' and '.join(kinds)}."
         )
+    list_tensors(folder)  # refuses pickles, and files that are damaged, before the library meets them
     shown = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:
-        stock, told = kinds[named[0]].from_pretrained(
+        stock, told = kinds[kind].from_pretrained(
             folder, dtype=torch.float32, local_files_only=True, output_loading_info=True
         )
     finally:

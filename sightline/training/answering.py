@@ -66,7 +66,6 @@ class AnswerLearner(Trainee[AnswerBatch]):
         self.qformer = stock.qformer
         self.language_projection = stock.language_projection
         self.language_model = stock.language_model
-        self.image_token = int(stock.config.image_token_index)
         self.reads_instruction = stock.config.model_type == "instructblip"
         self.decoder_only = bool(stock.config.use_decoder_only_language_model)
         self.language_model.requires_grad_(not freeze_language)
@@ -124,7 +123,8 @@ class AnswerLearner(Trainee[AnswerBatch]):
         return self.language_projection(found.last_hidden_state[:, : queries.shape[1]])  # type: ignore[no-any-return]
 
     def language_inputs(self, batch: AnswerBatch) -> Tensor:
-        """Embeddings ``[B,L,W]`` with the image tokens in place of their placeholders."""
-        embeds = self.language_model.get_input_embeddings()(batch.ids)
-        places = (batch.ids == self.image_token)[:, :, None].expand_as(embeds)
-        return embeds.masked_scatter(places, self.image_tokens(batch).to(embeds.dtype))  # type: ignore[no-any-return]
+        """Embeddings ``[B,L,W]`` with the image tokens in place of their placeholders, which stand first."""
+        images_BQW = self.image_tokens(batch)
+        # What holds the image's places is never looked up: a checkpoint need not have a row for it.
+        words = self.language_model.get_input_embeddings()(batch.ids[:, images_BQW.shape[1] :])
+        return torch.cat([images_BQW.to(words.dtype), words], dim=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -79,7 +80,7 @@ class BestSoFar:
         old = self.best
         earlier = tuple(one for one in old.scores if one[0] < step) if old else ()
         scores = (*earlier, (step, score))
-        if old is not None and not score >= old.score:
+        if old is not None and not (score >= old.score or math.isnan(old.score)):
             self.best = replace(old, scores=scores)
             self._note(self.best)
             return False

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Sequence
 from pathlib import Path
 
 from torch import nn
 
-from sightline.blip.checkpoint import weight_files
+from sightline.blip.checkpoint import list_tensors
 from sightline.store.room import Need
 from sightline.training.checkpoints import KEPT
 from sightline.training.config import TrainConfig
 from sightline.training.prepare import Filling
-from sightline.training.publication import WEIGHTS
 
 ADVICE = "free some room there, or name another place with --cache or --out"
 
@@ -36,27 +33,25 @@ def run_needs(
         needs.append(
             Need("the same by the trained image encoder", fillings[1].need.folder, fillings[1].need.bytes)
         )
-    return [*needs, *model_needs(config.out, source, learner)]
+    numbers = sum(entry.numbers for entry in list_tensors(source).values())
+    return [*needs, *model_needs(config.out, learner, FP32 * numbers)]
 
 
-def model_needs(out: Path, source: Path, learner: nn.Module) -> list[Need]:
+def model_needs(out: Path, learner: nn.Module, model_bytes: int) -> list[Need]:
     """What any run writes below ``out``: checkpoints of the trained parameters, and the model. What a run
     that goes on has written already is not counted again.
     """
     trained = sum(p.numel() for p in learner.parameters() if p.requires_grad)
     kept = sum(path.stat().st_size for path in (out / "checkpoints").rglob("*") if path.is_file())
-    model = sum(path.stat().st_size for path in out.glob(WEIGHTS))
+    model = sum(path.stat().st_size for path in out.glob("*.safetensors"))
     return [
         Need("checkpoints", out, max(0, (KEPT + 1) * STATE * trained - kept)),
-        Need("the model", out, max(0, 2 * FP32 * _parameters(source) - model)),
+        Need("the model", out, max(0, 2 * model_bytes - model)),
     ]
 
 
-def _parameters(source: Path) -> int:
-    """How many numbers the weight files hold, from their headers."""
-    count = 0
-    for path in weight_files(source):
-        with path.open("rb") as file:
-            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-        count += sum(math.prod(entry["shape"]) for name, entry in header.items() if name != "__metadata__")
-    return count
+def writer_bytes(source: Path, learner: nn.Module) -> int:
+    """Of a model that writes: what is trained in fp32, the rest in the type that it has."""
+    trained = {name for name, p in learner.named_parameters() if p.requires_grad}
+    entries = list_tensors(source).values()
+    return sum(FP32 * one.numbers if one.name in trained else one.end - one.start for one in entries)

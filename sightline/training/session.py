@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from sightline.errors import ConflictError
+from sightline.errors import ConflictError, InputError
 from sightline.training import checkpoints
 from sightline.training.best import read_best
-from sightline.training.publication import WEIGHTS
+from sightline.training.publication import WEIGHTS, WHOLE
 
 
 def make_accelerator(precision: str, device: str | None) -> Any:
@@ -22,11 +23,19 @@ def make_accelerator(precision: str, device: str | None) -> Any:
     return Accelerator(mixed_precision=precision, cpu=device == "cpu")
 
 
+def check_counts(config: object, names: Sequence[str]) -> None:
+    """Raises InputError: one of these settings is a number below 1."""
+    for name in names:
+        value = vars(config)[name]
+        if value is not None and value < 1:
+            raise InputError(f"The setting {name} is a whole number from 1 on, not {value}.")
+
+
 def check_folder(out: Path, resume: bool) -> None:
     """Raises ConflictError: the folder holds a run that is not to be continued, or another model."""
     if resume:
         return
-    if checkpoints.latest(out / "checkpoints") or read_best(out):
+    if checkpoints.latest(out / "checkpoints") or read_best(out) or (out / WHOLE).is_dir():
         raise ConflictError(f"{out} already holds a run; add --resume or name another folder.")
     if (out / WEIGHTS).exists():
         raise ConflictError(f"{out} already holds a model; name another folder.")

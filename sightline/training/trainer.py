@@ -33,7 +33,7 @@ from sightline.training.needs import ADVICE, run_needs
 from sightline.training.order import Order
 from sightline.training.prepare import Filler, Filling
 from sightline.training.report import TrainReport
-from sightline.training.session import check_folder, check_resumed, make_accelerator
+from sightline.training.session import check_counts, check_folder, check_resumed, make_accelerator
 from sightline.training.trainee import OnStep
 from sightline.training.validation import Validation
 from sightline.training.weights import load_network, publish
@@ -82,14 +82,10 @@ def _check(config: TrainConfig) -> None:
         raise InputError("A frozen image encoder sees each picture once; --augment needs --no-freeze-vision.")
     if config.epochs < 1 or config.batch_size < 2:
         raise InputError("Training needs at least 1 epoch and 2 pairs in a batch.")
-    for name in ("checkpoint_steps", "eval_every", "validation_pictures", "validation_k", "eval_pictures"):
-        _check_positive(name, vars(config)[name])
+    check_counts(
+        config, ("checkpoint_steps", "eval_every", "validation_pictures", "validation_k", "eval_pictures")
+    )
     check_folder(config.out, config.resume)
-
-
-def _check_positive(name: str, value: int | None) -> None:
-    if value is not None and value < 1:
-        raise InputError(f"The setting {name} is a whole number from 1 on, not {value}.")
 
 
 @dataclass

@@ -92,7 +92,8 @@ def packer_of(checkpoint: Path, data: Path, out: Path) -> Packer:
 
     wanted = config(checkpoint, data, out)
     trainer = _AnswerTrainer(wanted, None, checkpoint, AnswerSplit((), (), "", ()), Listener(), 0.0)
-    return trainer._packer(trainer._writer_config(AnswerLearner(load_stock(checkpoint))))
+    learner = AnswerLearner(load_stock(checkpoint))
+    return trainer._packer(trainer._writer_config(learner), learner)
 
 
 def stock_loss(stock: Any, batch: AnswerBatch, pixels: torch.Tensor) -> torch.Tensor:
