@@ -67,7 +67,7 @@ def decide(
     here: EverythingHere,
     collection: Annotated[str, Form(max_length=MAX_ID_BYTES)],
     text: Annotated[int, Form(ge=0, le=2**63 - 1)],
-    verdict: Annotated[str, Form(pattern="kept|dropped|withdraw")],
+    verdict: Annotated[str, Form(pattern="^(kept|dropped|withdraw)$")],
     back: Annotated[str, Form(max_length=8000)] = "",
 ) -> Response:
     """A person's verdict, from the page's form; leads back to where it was given."""
@@ -83,6 +83,9 @@ def decide(
 
 def _own(back: str, root: str) -> str | None:
     """An address of this page, and of no other site."""
-    parts = urlsplit(back)
+    try:
+        parts = urlsplit(back)
+    except ValueError:  # half an IPv6 address
+        return None
     ours = not parts.scheme and not parts.netloc and parts.path == f"{root}/texts" and "\\" not in back
     return back if ours else None
