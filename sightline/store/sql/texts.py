@@ -62,7 +62,7 @@ def page(
 ) -> TextPage:
     """A page of texts of live images, in the order in which they came.
 
-    ``contains``: words that all of them have. InputError for a foreign cursor, a wrong limit or too many words.
+    ``contains``: words that all of them have. InputError for a foreign cursor, a wrong limit, many words.
     """
     if not 1 <= limit <= MAX_PAGE:
         raise InputError(f"A page has 1 to {MAX_PAGE} texts, not {limit}.")
