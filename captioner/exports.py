@@ -19,7 +19,7 @@ from sightline.captioner.export_files import Parquet, Samples, Shards, local_fil
 from sightline.captioner.verdicts import lines_of
 from sightline.errors import ImageRejected, InputError
 from sightline.store.durable import ASIDE
-from sightline.store.storage import writing
+from sightline.store.storage import storage_error, writing
 from sightline.store.text_records import VERDICTS
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 ExportFormat = Literal["jsonl", "parquet", "webdataset"]
 FORMATS: Final[tuple[ExportFormat, ...]] = ("jsonl", "parquet", "webdataset")
+SHOWN: Final = 200
+"""Characters of a path in a sentence."""
 PAGE: Final = 200
 """Images that are read together."""
 
@@ -117,6 +119,8 @@ class Exports:
         self, collection: Collection, samples: Iterator[Sample], aside: Path, exported: Exported
     ) -> None:
         copies = Path(exported.out).with_suffix(".images")
+        if copies == Path(exported.out):
+            raise InputError(f"{copies} is where copies of pictures would lie; name the file otherwise.")
         if copies.exists():
             raise InputError(f"There is {copies} already; name another file, or remove it.")
         with _aside(copies, needed=False) as copies_aside, aside.open("w", encoding="utf-8") as file:
@@ -192,17 +196,31 @@ def _count(exported: Exported, sample: Sample) -> None:
     exported.texts += len(sample.texts)
 
 
+def _try(aside: Path, out: Path) -> None:
+    """Raises InputError when nothing can lie there, before hours of work: a name that is too long, say."""
+    with writing(out.parent):
+        try:
+            aside.touch()
+            aside.unlink()
+        except OSError as error:
+            if storage_error(error, out) is not None:
+                raise
+            name = f"{str(out)[:SHOWN]}…" if len(str(out)) > SHOWN else out
+            raise InputError(f"{name} cannot be made: {error.strerror}; name another place.") from error
+
+
 @contextmanager
 def _aside(out: Path, *, needed: bool = True) -> Iterator[Path]:
     """A place beside ``out`` that gets its name once what was written there is whole, and else goes.
 
     Not ``needed``: perhaps nothing is written there.
     """
-    if out.exists():
+    if os.path.lexists(out):
         raise InputError(f"There is {out} already; name another place, or remove it.")
-    if not out.parent.is_dir():
+    if not os.path.isdir(out.parent):
         raise InputError(f"There is no folder {out.parent} to write {out.name} into.")
     aside = out.parent / f"{ASIDE}{out.name}-{os.getpid()}"
+    _try(aside, out)
     try:
         yield aside
         if needed or aside.exists():

@@ -67,7 +67,7 @@ def decide(
     here: EverythingHere,
     collection: Annotated[str, Form(max_length=MAX_ID_BYTES)],
     text: Annotated[int, Form(ge=0, le=2**63 - 1)],
-    verdict: Annotated[str, Form(pattern="kept|dropped|withdraw")],
+    verdict: Annotated[str, Form(pattern="^(kept|dropped|withdraw)$")],
     back: Annotated[str, Form(max_length=8000)] = "",
 ) -> Response:
     """A person's verdict, from the page's form; leads back to where it was given."""

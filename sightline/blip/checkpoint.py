@@ -57,6 +57,11 @@ def resolve(
         folder = Path(model).expanduser()
     if folder.is_dir():
         return folder
+    if model == DEMO:
+        raise ModelUnavailableError(
+            f"The demo model for {role} does not lie in this installation ({folder}); install Sightline "
+            "again, or name another model."
+        )
     if model.startswith((".", "/", "~")) or model.count("/") != 1:
         raise ModelUnavailableError(
             f"There is no model folder {model}; give a folder, a hub id such as Salesforce/blip2-itm-vit-g, "

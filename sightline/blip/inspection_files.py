@@ -88,7 +88,6 @@ def _local(model: str, revision: str | None, cache_dir: Path | None, role: Role)
 
 def _on_hub(model: str, revision: str | None, cache_dir: Path | None) -> Found:
     """Sizes and headers over the network; of the files only the configurations are fetched."""
-    from httpx import HTTPError
     from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub.constants import HF_HUB_CACHE
 
@@ -97,12 +96,21 @@ def _on_hub(model: str, revision: str | None, cache_dir: Path | None) -> Found:
         info = api.model_info(model, revision=revision, files_metadata=True)
         folder = Path(snapshot_download(model, revision=info.sha, cache_dir=cache, allow_patterns=_CONFIGS))
         tensors, problems = _hub_tensors(api, model, info.sha, folder)
-    except (OSError, ValueError, HTTPError) as error:
+    except (*_unanswered(), ValueError) as error:
         raise unreachable(model, cache, error) from error
     sizes = {one.rfilename: one.size or 0 for one in info.siblings or []}
     wanted = {name: size for name, size in sizes.items() if any(Path(name).match(kind) for kind in _NAMED)}
     files = tuple(FileFact(name, size, (folder / name).exists()) for name, size in sorted(wanted.items()))
     return Found(folder, files, tensors, problems)
+
+
+def _unanswered() -> tuple[type[Exception], ...]:
+    """What the hub's client raises when there is no answer: errors of the library that it speaks HTTP with
+    (which one depends on its version), and OSError."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    kinds = HfHubHTTPError.__mro__
+    return tuple(one for one in kinds if issubclass(one, Exception) and one is not Exception)
 
 
 def _hub_tensors(

@@ -24,7 +24,7 @@ Count = Annotated[int, typer.Option("--n", min=0, help="How many captions of eac
 Prompt = Annotated[
     str | None, typer.Option(help="How captions begin, or the instruction.", show_default=False)
 ]
-Seed = Annotated[int, typer.Option(help="The same seed draws the same captions.")]
+Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="The same seed draws the same captions.")]
 Id = Annotated[
     list[str] | None,
     typer.Option("--id", metavar="ID", help="Only this image; several times.", show_default=False),

@@ -12,8 +12,14 @@ if TYPE_CHECKING:
 
 
 def read_pictures(paths: Sequence[Path], limits: Limits) -> Iterator[RGB]:
-    """Pixels uint8 ``[H,W,3]`` of each file. ImageRejected: it cannot be read or decoded."""
+    """Pixels uint8 ``[H,W,3]`` of each file. ImageRejected names one that cannot be read or decoded."""
+    from sightline.errors import ImageRejected
     from sightline.reranker.inputs import read_rgb
 
     for path in paths:
-        yield read_rgb(path, limits)
+        try:
+            yield read_rgb(path, limits)
+        except ImageRejected as error:
+            if str(path) in error.detail:
+                raise
+            raise ImageRejected(error.reason, f"{path}: {error.detail}") from error

@@ -17,7 +17,7 @@ def write_report(made: CapFiltReport, folder: Path) -> None:
     from sightline.store.storage import make_folder, writing
 
     png = histogram_png(made)
-    make_folder(folder, "The folder of the report (--report)")
+    make_folder(folder, "The folder of the report")
     with writing(folder):
         (folder / "report.json").write_text(json.dumps(made.to_json(), indent=2), encoding="utf-8")
         (folder / "histogram.png").write_bytes(png)

@@ -181,6 +181,7 @@ def test_the_page_of_texts_leads_to_no_other_site_and_says_what_is_not_there(
         "//[",
         "//elsewhere.org/texts",
         "/\\elsewhere.org/texts",
+        "http://[::1/texts",
         "/v1/keys",
     ):
         form = {"collection": "pictures", "text": own["id"], "verdict": "kept", "back": back}

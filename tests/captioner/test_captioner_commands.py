@@ -26,6 +26,9 @@ def test_picture_files_are_described(sightline: Run, folder: Path) -> None:
     assert found == [written(quarters, 2) for quarters in QUARTERS.values()]
     assert "red top left" in sightline("caption", files[0], "--sampling", "greedy").stdout
     assert sightline("caption", str(folder / "nothing.png")).code == 2
+    half = folder / "half.png"
+    half.write_bytes(Path(files[0]).read_bytes()[:60])
+    assert str(half) in sightline("caption", files[1], str(half)).stderr, "which of them is broken"
 
 
 WRONG = [
@@ -36,6 +39,7 @@ WRONG = [
     (["caption", "-c", "pictures", "--n", "0"], 2, "1 to 20 captions"),
     (["caption", "-c", "pictures", "--sampling", "greedy", "--n", "2"], 2, "Greedy"),
     (["caption", "-c", "pictures", "--filter", "{", "--no-wait"], 2, "JSON"),
+    (["caption", "-c", "pictures", "--seed", "-1", "--no-wait"], 2, "seed"),
     (["capfilt", "-c", "pictures", "--precision", "0.9"], 2, "go together"),
     (["capfilt", "-c", "pictures", "--text-field", "a..b", "--no-wait"], 2, "empty name"),
     (["texts", "list", "-c", "pictures", "--verdict", "good"], 2, "A verdict is one of"),

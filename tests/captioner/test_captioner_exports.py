@@ -114,6 +114,15 @@ def test_nothing_is_overwritten_and_nothing_half_written_stays(cleaned: Installa
             cleaned.exports.write(COLLECTION, place / "new", format, ["unjudged"])  # type: ignore[arg-type]
     with pytest.raises(InputError, match="no folder"):
         cleaned.exports.write(COLLECTION, place / "no" / "new", "jsonl")
+    with pytest.raises(InputError, match="cannot be made: File name too long"):
+        cleaned.exports.write(COLLECTION, place / ("x" * 300), "parquet")
+    with pytest.raises(InputError, match="copies of pictures"):
+        cleaned.exports.write(COLLECTION, place / "new.images", "jsonl")
+    dangling = place / "dangling"
+    dangling.symlink_to(place / "nothing")
+    with pytest.raises(InputError, match="already"):
+        cleaned.exports.write(COLLECTION, dangling, "jsonl")
+    dangling.unlink()
     assert [path.name for path in place.iterdir()] == ["there"]
     assert (place / "there").read_text() == "mine"
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -71,6 +73,20 @@ def test_half_a_file_and_a_wrong_processor_are_told_together(folder: Path) -> No
     assert len(told.problems) == 2
     assert "only half downloaded" in told.problems[0]
     assert "do_resize" in told.problems[1]
+
+
+def test_a_hub_that_gives_no_answer_is_a_sentence(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from sightline.errors import ModelUnavailableError\n"
+        "from sightline.blip.inspection_files import found_files\n"
+        "try: found_files('some/model', None, Path(sys.argv[1]), 'retrieval')\n"
+        "except ModelUnavailableError as error: print(error)\n"
+    )
+    nobody = {"HF_ENDPOINT": "http://127.0.0.1:9", "PATH": "/usr/bin:/bin", "PYTHONPATH": str(Path.cwd())}
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, env=nobody, timeout=120
+    )
+    assert done.stdout.startswith("The model some/model is neither in the cache"), done.stderr
 
 
 def test_a_model_that_is_nowhere_is_a_sentence(sightline: Run, tmp_path: Path) -> None:

@@ -112,7 +112,7 @@ def test_a_verdict_can_be_withdrawn_and_then_jobs_decide_again(world: World) -> 
     assert world.catalog.withdraw_overruling(number, text.id).verdict == "unjudged"
     assert written(world, judged(world, "a", "dropped"))
     assert world.catalog.withdraw_overruling(number, text.id).verdict == "dropped", "no person said so"
-    for wrong in (0, text.id + 1):
+    for wrong in (-1, 0, text.id + 1, 2**70):
         with pytest.raises(NotFoundError):
             world.catalog.overrule_text(number, wrong, "kept")
     with pytest.raises(InputError, match="A verdict is unjudged, kept, dropped"):
@@ -231,7 +231,9 @@ def test_pages_counts_and_exports_tell_of_live_texts(world: World) -> None:
     told = world.catalog.text_probabilities(number)
     assert [one.match_probability for _, one in told] == [0.0, 0.1, 0.2]
     assert world.catalog.text_probabilities(number, after_id=told[-1][0]) == []
-    for wrong in ({"limit": 0}, {"limit": 1_001}, {"cursor": "x"}):
+    many = " ".join(f"w{n}" for n in range(1_500))
+    assert world.catalog.text_page(number, contains="no " * 1_500).total == 3, "each word counts once"
+    for wrong in ({"limit": 0}, {"limit": 1_001}, {"cursor": "x"}, {"contains": many}):
         with pytest.raises(InputError):
             world.catalog.text_page(number, **wrong)  # type: ignore[arg-type]
 

@@ -24,12 +24,16 @@ from sightline.store.told import Room
 from sightline.store.words import scoped, words_of
 
 MAX_PAGE: Final = 1_000
+MOST_WORDS: Final = 100
+"""Different words that the texts of a page can be asked to have."""
 SELECT_TEXTS: Final[Select[Any]] = select(
     TEXTS.c.id, TEXTS.c.key, IMAGES.c.image_id, IMAGES.c.uri, TEXTS.c.source, TEXTS.c.model, TEXTS.c.text,
     TEXTS.c.log_probability, TEXTS.c.match_probability, TEXTS.c.judge, TEXTS.c.verdict, TEXTS.c.overruled,
     TEXTS.c.job_id, TEXTS.c.created_at,
 ).join(IMAGES, IMAGES.c.key == TEXTS.c.key)  # fmt: skip
 """In the order of the fields of `StoredText`."""
+_IDS: Final = 2**63
+"""No database has a row with such a number or a greater one."""
 _LIVE: Final = ImageRow.state == "live"
 
 
@@ -61,7 +65,8 @@ def page(
     """A page of texts of live images, in the order in which they came.
 
     ``contains``: words that all of them have. Before a text with which they would have more than
-    ``most_bytes`` the page ends too, but for its first. InputError for a foreign cursor or a wrong limit.
+    ``most_bytes`` the page ends too, but for its first. InputError for a foreign cursor, a wrong limit, many
+    words.
     """
     if not 1 <= limit <= MAX_PAGE:
         raise InputError(f"A page has 1 to {MAX_PAGE} texts, not {limit}.")
@@ -69,7 +74,10 @@ def page(
     wanted += [] if verdict is None else [TextRow.verdict == verdict]
     wanted += [] if source is None else [TextRow.source == source]
     wanted += [] if overruled is None else [TextRow.overruled == overruled]
-    for word in [] if contains is None else words_of(contains):
+    words = [] if contains is None else list(dict.fromkeys(words_of(contains)))
+    if len(words) > MOST_WORDS:
+        raise InputError(f"Texts are listed by at most {MOST_WORDS} words, not {len(words):,}.")
+    for word in words:
         around = literal(" ").concat(TEXTS.c.words).concat(" ")
         wanted.append(around.contains(f" {scoped(collection_id, word)} ", autoescape=True))
     total = select(func.count()).select_from(TextRow).join(ImageRow, ImageRow.key == TextRow.key)
@@ -117,7 +125,8 @@ def _decided(
 ) -> StoredText:
     require_collection(connection, collection_id)
     here = [TextRow.collection_id == collection_id, TextRow.id == text_id]
-    row = connection.execute(SELECT_TEXTS.where(*here, ImageRow.state.in_(("live", "trashed")))).one_or_none()
+    there = SELECT_TEXTS.where(*here, ImageRow.state.in_(("live", "trashed")))
+    row = connection.execute(there).one_or_none() if 0 < text_id < _IDS else None
     if row is None:
         raise NotFoundError(f"There is no text {text_id} in this collection.")
     also = [] if only is None else [only]
