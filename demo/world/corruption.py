@@ -50,9 +50,9 @@ def captioned(split: str, seed: int, count: int, share: float = 0.3) -> list[Cap
 def _shuffled(rng: Random, count: int, share: float) -> list[Wrong]:
     wrong = round(count * share)
     kinds: list[Wrong] = ["swapped"] * (wrong // 2) + ["attribute"] * (wrong - wrong // 2)
-    all_kinds = kinds + ["right"] * (count - wrong)
-    rng.shuffle(all_kinds)
-    return all_kinds
+    kinds += ["right"] * (count - wrong)
+    rng.shuffle(kinds)
+    return kinds
 
 
 def _corrupted(
