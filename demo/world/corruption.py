@@ -49,8 +49,12 @@ def captioned(split: str, seed: int, count: int, share: float = 0.3) -> list[Cap
 
 def _shuffled(rng: Random, count: int, share: float) -> list[Wrong]:
     wrong = round(count * share)
-    kinds: list[Wrong] = ["swapped"] * (wrong // 2) + ["attribute"] * (wrong - wrong // 2)
-    kinds += ["right"] * (count - wrong)
+    numbers: dict[Wrong, int] = {
+        "swapped": wrong // 2,
+        "attribute": wrong - wrong // 2,
+        "right": count - wrong,
+    }
+    kinds = [kind for kind, number in numbers.items() for _ in range(number)]
     rng.shuffle(kinds)
     return kinds
 
