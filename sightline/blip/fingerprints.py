@@ -19,7 +19,7 @@ from sightline.blip.checkpoint_files import read_json
 from sightline.blip.headers import TensorEntry, read_header
 from sightline.errors import CheckpointError
 
-_CONFIGS = ("config.json", "generation_config.json", "preprocessor_config.json", "processor_config.json")
+_CONFIGS = ("config.json", "preprocessor_config.json", "processor_config.json")
 _TOKENIZERS = ("", "qformer_tokenizer/")
 """Where tokenizers lie: at the top, and the second one of an InstructBLIP."""
 _OLD_VOCABULARIES = ("vocab.txt", "vocab.json", "merges.txt", "spiece.model", "tokenizer.model")

@@ -62,6 +62,7 @@ LAYOUTS: dict[str, Callable[[Path], object]] = {
         lambda raw: raw.update(transformers_version="5", _name_or_path="x", torch_dtype="float16"),
     ),
     "files that nobody reads": lambda folder: (folder / "README.md").write_text("hello"),
+    "settings of stock's generate": lambda folder: (folder / "generation_config.json").write_text("{}"),
     "a vocabulary beside tokenizer.json": lambda folder: (folder / "vocab.txt").write_text("[PAD]"),
 }
 MEANINGS: dict[str, Callable[[Path], object]] = {
