@@ -25,6 +25,7 @@ from rich.table import Table
 from torch import Tensor
 
 from benchmarks.asking_quality import ASKING_GOALS, asking_figures
+from benchmarks.capfilt_quality import CAPFILT_GOALS, capfilt_figures
 from demo.world.benchmark import HOWS, absent, held_out, swap_groups, texts
 from demo.world.draw import draw
 from demo.world.scene import Scene
@@ -49,6 +50,7 @@ GOALS = {
     "itg_objects": (0.85, 1.0),
     "absent_auroc": (0.95, 1.0),
     **ASKING_GOALS,
+    **CAPFILT_GOALS,
 }
 Figures = dict[str, float]
 T = TypeVar("T")
@@ -194,7 +196,7 @@ def main() -> None:
     parts: list[Callable[[Blip2], Figures]] = [swaps, retrieval]
     figures = {name: value for part in parts for name, value in part(model).items()}
     if given.model == DEMO:  # the model that answers is another one of that name
-        figures |= asking_figures(DEMO)
+        figures |= asking_figures(DEMO) | capfilt_figures()
     show(figures)
     given.out.parent.mkdir(parents=True, exist_ok=True)
     given.out.write_text(
