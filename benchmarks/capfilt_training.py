@@ -1,8 +1,8 @@
 """Whether training on what CapFilt kept beats training on captions as they came.
 
-``python -m benchmarks.capfilt_training`` trains from the demo model on 2,000 pictures, 30 % of them with wrong
-captions, and on what CapFilt kept of them: the same number of steps, three seeds each. It prints R@1 of both,
-on held-out pictures: minutes for each run.
+``python -m benchmarks.capfilt_training`` trains from the demo model on 2,000 pictures, of which 30 % have
+wrong captions, and on what CapFilt kept of them: the same number of steps, three seeds each. It prints R@1 of
+both, on held-out pictures: minutes for each run.
 """
 
 from __future__ import annotations
