@@ -112,6 +112,8 @@ class Nucleus(LogitsProcessor):
         sums_RV = kept_RV.double().softmax(dim=1).cumsum(dim=1)
         chances_R = self._chances_nS[:, step].repeat(len(scores) // len(self._chances_nS)).to(sums_RV.device)
         drawn_R1 = torch.searchsorted(sums_RV, (chances_R * sums_RV[:, -1])[:, None], right=True)
+        # Scores that are no numbers would give a place beyond the last, which ends the process on a GPU.
+        drawn_R1 = drawn_R1.clamp(max=scores.shape[1] - 1)
         return torch.full_like(scores, float("-inf")).scatter(1, drawn_R1, 0.0)
 
 

@@ -13,6 +13,7 @@ import torch
 from sightline.blip import load
 from sightline.blip.blip_writers import BlipAnswerer, BlipCaptioner
 from sightline.blip.config_blip import read_blip_config
+from sightline.blip.generation import Nucleus
 from sightline.blip.language_model import ends_and_pad
 from sightline.blip.language_tokenizer import load_language_tokenizer
 from sightline.blip.random_weights_blip import write_random_blip_answerer, write_random_blip_captioner
@@ -104,3 +105,10 @@ def test_a_tokenizer_of_absurd_words_is_refused_before_any_is_made(tmp_path: Pat
     edit(folder / "tokenizer.json", "model", max_input_chars_per_word=10**10)
     with pytest.raises(CheckpointError, match="max_input_chars_per_word"):
         load_tokenizer(folder)
+
+
+def test_scores_that_are_no_numbers_draw_a_token_that_there_is() -> None:
+    scores = torch.full((2, 7), float("nan"))
+    drawn = Nucleus(Sampling("nucleus", top_p=0.9), 1, 1)(torch.zeros(2, 1, dtype=torch.int64), scores)
+    assert drawn.shape == (2, 7)
+    assert (drawn == 0).sum(dim=1).tolist() == [1, 1]
