@@ -118,13 +118,14 @@ class CapFilt:
         """
         found = self._catalog.collection(collection)
         model = self._models.encoder(found)
-        judge = Judge(model, self._patches.of(found, model))
         keys = {label.image: self._key(collection, label) for label in labels}
         probabilities = np.empty(len(labels))
         names = list(keys)
         for start in range(0, len(names), IMAGES_AT_ONCE):
             some = set(names[start : start + IMAGES_AT_ONCE])
             rows = [row for row, label in enumerate(labels) if label.image in some]
+            # A source keeps the patches that it had to make: one for a few images.
+            judge = Judge(model, self._patches.of(found, model))
             probabilities[rows] = _judged(judge, keys, [labels[row] for row in rows])
         right = np.array([label.right for label in labels], np.bool_)
         return smallest_threshold(probabilities, right, precision)

@@ -68,6 +68,8 @@ class Purging:
         self._compaction = Compaction(catalog, segments, settings)
         self._folding = Folding(catalog, segments, indexes, settings, monotonic)
         self._pause = pause_seconds
+        self._old_pages = True
+        """Whether an earlier process may have died before it emptied the old pages of what was through."""
 
     def images(
         self, collection: str, ids: Sequence[str] | None = None, filter: Filter | None = None
@@ -126,8 +128,10 @@ class Purging:
             through = [purge.key for purge in purges if purge.until <= now and purge.key not in left]
             self._catalog.forget_purges(through)
             done += len(through)
-        if done:
+        if done or self._old_pages:
             self._catalog.forget_old_pages(LOG_SECONDS)  # now the SHA-256 by which the files were found, too
+            self._old_pages = False
+        if done:
             log.info("purged pictures", extra={"pictures": done})
         if stuck:
             raise CorruptionError(
