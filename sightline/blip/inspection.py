@@ -15,25 +15,15 @@ import torch
 
 from sightline.blip.checkpoint import Role, read_config_json
 from sightline.blip.config_values import section
-from sightline.blip.fingerprints import ITG_HEAD
 from sightline.blip.headers import TensorEntry
 from sightline.blip.inspection_files import FileFact, found_files
 from sightline.blip.inspection_parts import VISION, Part, lacking, parts_of
 from sightline.blip.pixel_config import read_pixel_config
 from sightline.blip.precision import best_device, vision_dtype, writer_dtype
-from sightline.blip.registry import family_of
+from sightline.blip.registry import architecture_of, family_of, roles_of
 from sightline.blip.tokenizer import load_tokenizer
 from sightline.errors import CheckpointError
 
-_ROLES = {
-    "BlipForImageTextRetrieval": ("embeds", "judges"),
-    "BlipForConditionalGeneration": ("captions",),
-    "BlipForQuestionAnswering": ("answers",),
-    "Blip2ForImageTextRetrieval": ("embeds", "judges"),
-    "Blip2ForConditionalGeneration": ("captions", "answers"),
-    "InstructBlipForConditionalGeneration": ("captions", "answers", "judges"),
-}
-"""What models of an architecture can do."""
 _MEMORY = Path("/proc/meminfo")
 
 
@@ -106,13 +96,13 @@ def inspect(
     facts = tuple(_fact(part, found.tensors, where) for part in parts)
     image_size = _image_size(parts)
     problems = [*found.problems, *_about(missing), *wrong, *_other_problems(folder, image_size)]
-    architecture = _architecture(raw)
+    architecture = architecture_of(raw)
     return Inspection(
         model=model,
         folder=str(folder),
         model_type=str(raw["model_type"]),
         architecture=architecture,
-        roles=_roles(folder, architecture),
+        roles=roles_of(folder),
         image_size=image_size,
         patch_shape=dimensions.patch_shape,
         num_query_tokens=dimensions.num_query_tokens,
@@ -129,19 +119,6 @@ def inspect(
         missing=tuple(missing),
         problems=tuple(problems),
     )
-
-
-def _architecture(raw: dict[str, object]) -> str:
-    named = raw.get("architectures")
-    if isinstance(named, list) and named:
-        return str(named[0])
-    return "BlipForImageTextRetrieval" if raw.get("model_type") == "blip" else "Blip2ForImageTextRetrieval"
-
-
-def _roles(folder: Path, architecture: str) -> tuple[str, ...]:
-    roles = _ROLES.get(architecture, ())
-    heads = architecture == "Blip2ForImageTextRetrieval" and (folder / ITG_HEAD).exists()
-    return (*roles, "captions") if heads else roles
 
 
 def _language(text: dict[str, object], architecture: str) -> str | None:
@@ -196,7 +173,7 @@ def _tokenizers(folder: Path) -> None:
     raw = read_config_json(folder)
     if raw["model_type"] == "instructblip":
         load_tokenizer(folder / "qformer_tokenizer")
-    elif _language({}, _architecture(raw)) is None:
+    elif _language({}, architecture_of(raw)) is None:
         load_tokenizer(folder)
 
 

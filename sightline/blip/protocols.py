@@ -210,7 +210,7 @@ def judging(model: Vision, name: str) -> Matcher:
 def captioning(model: Vision, name: str) -> Captioner:
     """The model itself, known to caption. Raises CheckpointError: it does not."""
     if not isinstance(model, Captioner):
-        raise CheckpointError(f"The model {name} writes no captions; name one that does, such as demo.")
+        raise cannot_caption(name)
     return model
 
 
@@ -219,6 +219,11 @@ def answering(model: Vision, name: str) -> Answerer:
     if not isinstance(model, Answerer):
         raise CheckpointError(f"The model {name} answers no questions; name one that does, such as demo.")
     return model
+
+
+def cannot_caption(name: str) -> CheckpointError:
+    """For a model that writes no captions where one is needed that does."""
+    return CheckpointError(f"The model {name} writes no captions; name one that does, such as demo.")
 
 
 def cannot_embed(name: str) -> CheckpointError:

@@ -6,7 +6,7 @@ and the class that its weights become.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -16,7 +16,7 @@ from sightline.blip.checkpoint import Dimensions, Role
 from sightline.blip.config import MODEL_TYPES, read_config
 from sightline.blip.config_blip import ANSWERING, BLIP, CAPTIONING, RETRIEVAL, read_blip_config
 from sightline.blip.config_language import writer_dimensions
-from sightline.blip.fingerprints import Digests, fingerprint
+from sightline.blip.fingerprints import ITG_HEAD, Digests, fingerprint
 from sightline.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -124,6 +124,16 @@ FAMILIES: dict[str, dict[str, Family]] = {
 }
 """By ``model_type``, then by architecture; a checkpoint that names none is of the first."""
 
+_ROLES = {
+    "BlipForImageTextRetrieval": ("embeds", "judges"),
+    "BlipForConditionalGeneration": ("captions",),
+    "BlipForQuestionAnswering": ("answers",),
+    "Blip2ForImageTextRetrieval": ("embeds", "judges"),
+    "Blip2ForConditionalGeneration": ("captions", "answers"),
+    "InstructBlipForConditionalGeneration": ("captions", "answers", "judges"),
+}
+"""What models of an architecture can do."""
+
 
 @dataclass(frozen=True)
 class Description:
@@ -154,6 +164,26 @@ def family_of(folder: Path) -> Family:
         known = ", ".join(families)
         raise CheckpointError(f"{folder} holds a {named[0]}; of the type {found} Sightline loads {known}.")
     return families[named[0]]
+
+
+def architecture_of(raw: Mapping[str, object]) -> str:
+    """The architecture that a ``config.json`` names, or the one that its type is of without a name."""
+    named = raw.get("architectures")
+    if isinstance(named, list) and named:
+        return str(named[0])
+    return RETRIEVAL if raw.get("model_type") == BLIP else "Blip2ForImageTextRetrieval"
+
+
+def roles_of(folder: Path) -> tuple[str, ...]:
+    """What a checkpoint can do: ``embeds``, ``judges``, ``captions``, ``answers``; reads no weights.
+
+    Raises:
+        CheckpointError: no readable ``config.json``.
+    """
+    architecture = architecture_of(checkpoint.read_config_json(folder))
+    roles = _ROLES.get(architecture, ())
+    heads = architecture == "Blip2ForImageTextRetrieval" and (folder / ITG_HEAD).exists()
+    return (*roles, "captions") if heads else roles
 
 
 def describe(

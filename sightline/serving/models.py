@@ -21,12 +21,13 @@ from sightline.blip.protocols import (
     SeveralNames,
     Vision,
     answering,
+    cannot_caption,
     cannot_embed,
     captioning,
     embedding,
     judging,
 )
-from sightline.blip.registry import Description, describe
+from sightline.blip.registry import Description, describe, roles_of
 from sightline.errors import ModelMismatchError
 from sightline.serving.digests import RememberedDigests
 from sightline.serving.flights import Flights
@@ -120,12 +121,16 @@ class ModelProvider:
         )
 
     def identify_writer(self, model: str, role: Role, revision: str | None = None) -> WriterIdentity:
-        """Fingerprint and patches of a model in a role; whether it has that role, loading it tells.
+        """Fingerprint and patches of a model in a role; whether it answers or judges, loading it tells.
 
         Raises:
-            ModelUnavailableError, CheckpointError, UnavailableError, OverloadedError: as of `identify`.
+            ModelUnavailableError, UnavailableError, OverloadedError: as of `identify`.
+            CheckpointError: as of `identify`, or it is to caption and does not.
         """
-        return _identity(model, revision, self._describe(model, revision, role))
+        found = self._describe(model, revision, role)
+        if role == "captioning" and found.folder is not None and "captions" not in roles_of(found.folder):
+            raise cannot_caption(model)
+        return _identity(model, revision, found)
 
     def means(self, identity: Identity, fingerprint: str) -> bool:
         """Whether a collection's fingerprint, of today's kind or of version 0.1, is that of a model."""

@@ -63,6 +63,17 @@ def test_a_model_is_one_object_whatever_it_is_wanted_for(checkpoint: Path) -> No
         models.answerer(str(checkpoint))
 
 
+def test_a_model_that_writes_no_captions_is_refused_before_a_job_waits_for_it(
+    checkpoint: Path, tmp_path: Path
+) -> None:
+    models = ModelProvider()
+    assert models.identify_writer(str(checkpoint), "captioning").fingerprint
+    copy = shutil.copytree(checkpoint, tmp_path / "copy")
+    (copy / "itg_head.safetensors").unlink()
+    with pytest.raises(CheckpointError, match="writes no captions"):
+        models.identify_writer(str(copy), "captioning")
+
+
 def test_demo_names_are_resolved_by_what_they_are_wanted_for() -> None:
     models = ModelProvider()
     writer = models.captioner("toy")
