@@ -23,7 +23,7 @@ from torch import nn
 
 from demo.training.asking_recipe import AskingRecipe, AskingStage
 from demo.training.half import has_fast_bfloat16, multiply_in_full, multiply_in_half
-from demo.training.language import END, IMAGE, PAD
+from demo.training.language import END, IMAGE, PAD, id_of
 from demo.training.optimiser import build_optimisers, load_state, save_state, set_rate
 from demo.training.together import add_gradients, is_first, share
 from demo.world.instructions import Instruction, instruct
@@ -46,10 +46,10 @@ def packer(tokenizer: Tokenizer, qformer: TextTokenizer, stage: AskingStage) -> 
     return Packer(
         LanguageTokenizer(tokenizer, tokenizer.get_vocab_size()),
         qformer,
-        image=tokenizer.token_to_id(IMAGE),
+        image=id_of(tokenizer, IMAGE),
         queries=stage.queries,
-        end=tokenizer.token_to_id(END),
-        pad=tokenizer.token_to_id(PAD),
+        end=id_of(tokenizer, END),
+        pad=id_of(tokenizer, PAD),
     )
 
 
@@ -72,7 +72,7 @@ def join(
         qformer_config=qformer,
         text_config=language.config.to_dict(),
         num_query_tokens=recipe.asking.queries,
-        image_token_index=tokenizer.token_to_id(IMAGE),
+        image_token_index=id_of(tokenizer, IMAGE),
     )
     torch.manual_seed(recipe.seed)
     model = InstructBlipForConditionalGeneration(config)

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from sightline.errors import CheckpointError
 from sightline.training.trainee import Trainee
 
 if TYPE_CHECKING:
@@ -66,7 +67,10 @@ class AnswerLearner(Trainee[AnswerBatch]):
         self.qformer = stock.qformer
         self.language_projection = stock.language_projection
         self.language_model = stock.language_model
-        self.image_token = int(stock.config.image_token_index)
+        image = stock.config.image_token_index
+        if image is None:
+            raise CheckpointError("The checkpoint's config.json names no image_token_index; add it.")
+        self.image_token = int(image)
         self.reads_instruction = stock.config.model_type == "instructblip"
         self.decoder_only = bool(stock.config.use_decoder_only_language_model)
         self.language_model.requires_grad_(not freeze_language)
