@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING
@@ -128,6 +128,7 @@ class Drawn:
     numbers: Sequence[float]
     plain: float
     in_order: bool
+    repeated: float = 0.0
 
 
 class InstructionMaker:
@@ -144,6 +145,8 @@ class InstructionMaker:
     ) -> None:
         self.scenes, self.patches, self.packer = scenes, patches, packer
         self.recipe, self.stage, self.seed = recipe, stage, seed
+        kinds = [[thing.kind for thing in scene.things] for scene in scenes]
+        self.repeated = [row for row, shown in enumerate(kinds) if len(set(shown)) < len(shown)]
 
     def make(self, step: int) -> tuple[Asked, Asked]:
         """Pictures with questions, and pictures to describe."""
@@ -154,21 +157,28 @@ class InstructionMaker:
             NUMBERS if step < stage.hard_from else stage.hard_numbers,
             stage.plain if step < stage.frames_from else stage.plain_later,
             step >= stage.order_from,
+            stage.repeated,
         )
         short = {task: share for task, share in recipe.tasks.items() if task in ("question", "read")}
         long = {task: share for task, share in recipe.tasks.items() if task not in short}
         late = step >= stage.captions_from
         questions = self._draw(rng, stage.late_questions if late else stage.questions, short, drawn)
-        return questions, self._draw(rng, stage.late_captions if late else stage.captions, long, drawn)
+        shown = replace(drawn, repeated=0.0)
+        return questions, self._draw(rng, stage.late_captions if late else stage.captions, long, shown)
 
     def _draw(self, rng: Random, count: int, tasks: dict[str, float], drawn: Drawn) -> Asked:
-        rows = [rng.randrange(len(self.scenes)) for _ in range(count)]
+        rows = [self._row(rng, drawn.repeated) for _ in range(count)]
         found = [
             instruct(rng, self.scenes[row], drawn.topics, tasks, drawn.plain, drawn.numbers, drawn.in_order)
             for row in rows
         ]
         order = sorted(range(count), key=lambda at: len(found[at].text) + len(found[at].answer))
         return Asked([rows[at] for at in order], [found[at] for at in order])
+
+    def _row(self, rng: Random, repeated: float) -> int:
+        if repeated and rng.random() < repeated:
+            return rng.choice(self.repeated)
+        return rng.randrange(len(self.scenes))
 
     def pack(self, asked: Asked) -> AnswerBatch:
         """What the learner takes."""

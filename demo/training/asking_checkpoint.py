@@ -27,7 +27,8 @@ def save_asking(
     has them.
     """
     model.generation_config.max_new_tokens = MOST_NEW_TOKENS
-    model.half().save_pretrained(folder)
+    model.half().save_pretrained(folder)  # type: ignore[no-untyped-call]
+    (folder / "model.safetensors").chmod(0o644)  # the library leaves it to its owner alone
     words.save(str(folder / "tokenizer.json"), pretty=False)
     named = {"bos_token": END, "eos_token": END, "pad_token": PAD, "unk_token": UNKNOWN}
     _write(
