@@ -53,16 +53,17 @@ def asking_figures(name: str) -> dict[str, float]:
     if not isinstance(model, InstructBlip):
         raise TypeError(f"{name} is no InstructBLIP, whose parts are measured here")
     figures: dict[str, float] = {}
-    blind, elsewhere = [], []
+    elsewhere = []
     for topic, group in asked(SEED, QUESTIONS).items():
         questions = in_turn(topic, group)
         patches = see(model, [scene for scene, _ in group])
         truth = [question.answer for _, question in group]
         figures[f"qa_{topic}"] = right(answers(model, patches, questions), truth)
-        blind.append(right(guesses(model, questions), truth))
+        figures[f"qa_blind_{topic}"] = right(guesses(model, questions), truth)
         elsewhere.append(right(answers(model, patches.roll(1, dims=0), questions), truth))
     figures["qa_accuracy"] = float(np.mean([figures[f"qa_{topic}"] for topic in TASK_OF]))
-    figures |= {"qa_blind": float(np.mean(blind)), "qa_other_picture": float(np.mean(elsewhere))}
+    figures["qa_blind"] = float(np.mean([figures[f"qa_blind_{topic}"] for topic in TASK_OF]))
+    figures["qa_other_picture"] = float(np.mean(elsewhere))
     return figures | {"asking_objects": caption_f1(model)}
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING
@@ -23,7 +23,7 @@ from torch import nn
 
 from demo.training.asking_recipe import AskingRecipe, AskingStage
 from demo.training.half import has_fast_bfloat16, multiply_in_full, multiply_in_half
-from demo.training.language import END, IMAGE, PAD
+from demo.training.language import END, IMAGE, PAD, id_of
 from demo.training.optimiser import build_optimisers, load_state, save_state, set_rate
 from demo.training.together import add_gradients, is_first, share
 from demo.world.instructions import Instruction, instruct
@@ -46,10 +46,10 @@ def packer(tokenizer: Tokenizer, qformer: TextTokenizer, stage: AskingStage) -> 
     return Packer(
         LanguageTokenizer(tokenizer, tokenizer.get_vocab_size()),
         qformer,
-        image=tokenizer.token_to_id(IMAGE),
+        image=id_of(tokenizer, IMAGE),
         queries=stage.queries,
-        end=tokenizer.token_to_id(END),
-        pad=tokenizer.token_to_id(PAD),
+        end=id_of(tokenizer, END),
+        pad=id_of(tokenizer, PAD),
     )
 
 
@@ -70,7 +70,7 @@ def join(
         qformer_config=qformer,
         text_config=language.config.to_dict(),
         num_query_tokens=recipe.asking.queries,
-        image_token_index=tokenizer.token_to_id(IMAGE),
+        image_token_index=id_of(tokenizer, IMAGE),
     )
     torch.manual_seed(recipe.seed)
     model = InstructBlipForConditionalGeneration(config)
@@ -126,6 +126,7 @@ class Drawn:
     numbers: Sequence[float]
     plain: float
     in_order: bool
+    repeated: float = 0.0
 
 
 class InstructionMaker:
@@ -142,6 +143,8 @@ class InstructionMaker:
     ) -> None:
         self.scenes, self.patches, self.packer = scenes, patches, packer
         self.recipe, self.stage, self.seed = recipe, stage, seed
+        kinds = [[thing.kind for thing in scene.things] for scene in scenes]
+        self.repeated = [row for row, shown in enumerate(kinds) if len(set(shown)) < len(shown)]
 
     def make(self, step: int) -> tuple[Asked, Asked]:
         """Pictures with questions, and pictures to describe."""
@@ -152,21 +155,28 @@ class InstructionMaker:
             NUMBERS if step < stage.hard_from else stage.hard_numbers,
             stage.plain if step < stage.frames_from else stage.plain_later,
             step >= stage.order_from,
+            stage.repeated,
         )
         short = {task: share for task, share in recipe.tasks.items() if task in ("question", "read")}
         long = {task: share for task, share in recipe.tasks.items() if task not in short}
         late = step >= stage.captions_from
         questions = self._draw(rng, stage.late_questions if late else stage.questions, short, drawn)
-        return questions, self._draw(rng, stage.late_captions if late else stage.captions, long, drawn)
+        shown = replace(drawn, repeated=0.0)
+        return questions, self._draw(rng, stage.late_captions if late else stage.captions, long, shown)
 
     def _draw(self, rng: Random, count: int, tasks: dict[str, float], drawn: Drawn) -> Asked:
-        rows = [rng.randrange(len(self.scenes)) for _ in range(count)]
+        rows = [self._row(rng, drawn.repeated) for _ in range(count)]
         found = [
             instruct(rng, self.scenes[row], drawn.topics, tasks, drawn.plain, drawn.numbers, drawn.in_order)
             for row in rows
         ]
         order = sorted(range(count), key=lambda at: len(found[at].text) + len(found[at].answer))
         return Asked([rows[at] for at in order], [found[at] for at in order])
+
+    def _row(self, rng: Random, repeated: float) -> int:
+        if repeated and rng.random() < repeated:
+            return rng.choice(self.repeated)
+        return rng.randrange(len(self.scenes))
 
     def pack(self, asked: Asked) -> AnswerBatch:
         """What the learner takes."""

@@ -7,10 +7,10 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
 from tokenizers import Tokenizer
 
 from demo.training.language import END, PAD, UNKNOWN
+from sightline.blip.config import read_config
 from sightline.training.answer_weights import QFORMER_TOKENIZER
 
 if TYPE_CHECKING:
@@ -25,7 +25,8 @@ def save_asking(
 ) -> None:
     """Write weights (fp16), configuration, both tokenizers and the retrieval model's processor."""
     model.generation_config.max_new_tokens = MOST_NEW_TOKENS
-    model.to(torch.float16).save_pretrained(folder)
+    model.half().save_pretrained(folder)  # type: ignore[no-untyped-call]
+    (folder / "model.safetensors").chmod(0o644)  # the library leaves it to its owner alone
     words.save(str(folder / "tokenizer.json"), pretty=False)
     named = {"bos_token": END, "eos_token": END, "pad_token": PAD, "unk_token": UNKNOWN}
     _write(
@@ -36,7 +37,7 @@ def save_asking(
     _write(folder / "preprocessor_config.json", {**image, "processor_class": PROCESSOR})
     queries = model.config.num_query_tokens
     _write(folder / "processor_config.json", {"processor_class": PROCESSOR, "num_query_tokens": queries})
-    _copy_qformer_tokenizer(retrieval, folder / QFORMER_TOKENIZER, model.config.qformer_config.vocab_size)
+    _copy_qformer_tokenizer(retrieval, folder / QFORMER_TOKENIZER, _rows(retrieval))
 
 
 def _copy_qformer_tokenizer(retrieval: Path, folder: Path, rows: int) -> None:
@@ -46,6 +47,10 @@ def _copy_qformer_tokenizer(retrieval: Path, folder: Path, rows: int) -> None:
     content["added_tokens"] = [token for token in content["added_tokens"] if token["id"] < rows]
     Tokenizer.from_str(json.dumps(content)).save(str(folder / "tokenizer.json"), pretty=False)
     shutil.copyfile(retrieval / "tokenizer_config.json", folder / "tokenizer_config.json")
+
+
+def _rows(retrieval: Path) -> int:
+    return read_config(retrieval).qformer_config.vocab_size
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:

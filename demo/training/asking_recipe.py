@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from demo.world.questions import Topic
 
@@ -69,6 +69,8 @@ class AskingStage:
     late_questions: int = 32
     late_captions: int = 32
     late_caption_weight: float = 2.0
+    repeated: float = 0.0
+    """Share of questions whose picture is drawn from those that show a kind more than once."""
     order_from: int = 300
     """From this step on captions name things from left to right in one wording. Drawn at random, order and
     wording are most of a caption's loss, and drown what the picture decides."""
@@ -87,6 +89,23 @@ SETTLING = AskingStage(
     order_from=0,
 )
 """Stage 6: what the stage before leaves short: numbers, whole sentences, captions."""
+REFINING = replace(
+    SETTLING,
+    hard_topics={"colour": 1.0, "count": 5.0, "there": 1.0, "position": 1.5, "match": 3.0},
+    hard_numbers=(2.0, 2.0, 4.0, 6.0),
+    repeated=0.5,
+)
+"""Stage 7: two and three, which few pictures show, and captions."""
+COUNTING = replace(
+    REFINING,
+    steps=200,
+    hard_topics={"colour": 0.5, "count": 6.0, "there": 0.5, "position": 1.0, "match": 1.5},
+    hard_numbers=(1.0, 1.5, 3.0, 9.0),
+    repeated=0.8,
+    late_questions=48,
+    late_captions=20,
+)
+"""Stage 8: three of a kind in several colours, which were taken for two."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +118,8 @@ class AskingRecipe:
     language: LanguageStage = field(default_factory=LanguageStage)
     asking: AskingStage = field(default_factory=AskingStage)
     settling: AskingStage = SETTLING
+    refining: AskingStage = REFINING
+    counting: AskingStage = COUNTING
     families: int = 3000
     random_scenes: int = 8000
     world_seed: int = 7

@@ -100,6 +100,13 @@ def _texts(recipe: AskingRecipe, sample: int) -> Iterator[str]:
         yield " ".join(everyday)
 
 
+def id_of(tokenizer: Tokenizer, token: str) -> int:
+    """The id of a token that the tokenizer has."""
+    found = tokenizer.token_to_id(token)
+    assert found is not None
+    return int(found)
+
+
 def new_language_model(stage: LanguageStage, tokenizer: Tokenizer, seed: int) -> OPTForCausalLM:
     """A random OPT of the stage's geometry."""
     from transformers import OPTConfig, OPTForCausalLM
@@ -114,9 +121,9 @@ def new_language_model(stage: LanguageStage, tokenizer: Tokenizer, seed: int) ->
         word_embed_proj_dim=stage.hidden_size,
         dropout=0.0,
         attention_dropout=0.0,
-        bos_token_id=tokenizer.token_to_id(END),
-        eos_token_id=tokenizer.token_to_id(END),
-        pad_token_id=tokenizer.token_to_id(PAD),
+        bos_token_id=id_of(tokenizer, END),
+        eos_token_id=id_of(tokenizer, END),
+        pad_token_id=id_of(tokenizer, PAD),
     )
     torch.manual_seed(seed)
     return OPTForCausalLM(config)
@@ -132,7 +139,7 @@ class DocumentMaker:
         """Ids, labels and answers' labels ``[B,L]`` (elsewhere ``IGNORED``)."""
         rng = Random(f"{self.recipe.seed} documents {step}")
         rows, labels, answers = [], [], []
-        end = self.tokenizer.token_to_id(END)
+        end = id_of(self.tokenizer, END)
         found = list(documents(rng, self.recipe, self.recipe.language.batch_size))
         pieces = self.tokenizer.encode_batch(
             [text for read, one in found for text in (read, one.text, one.answer)], add_special_tokens=False
@@ -144,7 +151,7 @@ class DocumentMaker:
             rows.append(row)
             labels.append([IGNORED, *row[1:]])
             answers.append([IGNORED] * (len(row) - kept) + row[-kept:])
-        pad = self.tokenizer.token_to_id(PAD)
+        pad = id_of(self.tokenizer, PAD)
         return pad_right(rows, pad), pad_right(labels, IGNORED), pad_right(answers, IGNORED)
 
 
@@ -210,4 +217,6 @@ def train_language(recipe: AskingRecipe, tokenizer: Tokenizer, state_file: Path)
             saved = [optimiser.state_dict() for optimiser in optimisers]
             save_state(state_file, {"step": step + 1, "model": model.state_dict(), "optimisers": saved})
     multiply_in_full(model)
-    return model.eval().requires_grad_(False)
+    model.train(False)
+    model.requires_grad_(False)
+    return model

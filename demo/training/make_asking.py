@@ -67,7 +67,13 @@ def make(retrieval: Path, out: Path, work: Path, recipe: AskingRecipe) -> None:
     model = join(retrieval, language, words, recipe)
     learner = AnswerLearner(model)
     pack = packer(words, reader, stage)
-    for number, (name, part) in enumerate((("asking", recipe.asking), ("answering", recipe.settling))):
+    stages = {
+        "asking": recipe.asking,
+        "settling": recipe.settling,
+        "refining": recipe.refining,
+        "counting": recipe.counting,
+    }
+    for number, (name, part) in enumerate(stages.items()):
         maker = InstructionMaker(pictures.scenes, patches, pack, recipe, part, recipe.seed + number)
         train_asking(learner, maker, work / f"{name}.pt")
     if is_first():

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, cast
 
 import typer
-from click.core import ParameterSource
 
 from sightline.cli.following import following
 from sightline.cli.output import print_json
@@ -17,7 +16,7 @@ from sightline.training.answer_config import AnswerConfig, AnswerStage
 from sightline.training.config import Precision
 
 if TYPE_CHECKING:
-    from sightline.settings import ModelSettings
+    from sightline.serving.settings import ModelSettings
 
 STAGES = ("1", "2", "instruct")
 ALWAYS = ("stage", "line_seconds", "json")
@@ -75,4 +74,5 @@ def _chosen(ctx: typer.Context, name: str, usual: T) -> T:
 
 
 def _was_given(ctx: typer.Context, name: str) -> bool:
-    return ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    source = ctx.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"

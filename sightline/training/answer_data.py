@@ -80,13 +80,9 @@ def _rows(config: AnswerConfig) -> tuple[list[Example], tuple[DataProblem, ...]]
         lines = config.data.read_text(encoding="utf-8").split("\n")  # U+2028 may stand in a text
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{config.data} cannot be read as text: {error}.") from error
-    found, problems = [], []
-    for number, line in enumerate(lines, start=1):
-        if line.strip():
-            one = _row(line, number, config)
-            (problems if isinstance(one, DataProblem) else found).append(one)
+    found = [_row(line, number, config) for number, line in enumerate(lines, start=1) if line.strip()]
     examples = [one for one in found if isinstance(one, Example)]
-    left_out = tuple(one for one in problems if isinstance(one, DataProblem))
+    left_out = tuple(one for one in found if isinstance(one, DataProblem))
     if not examples:
         first = f" The first problem: {left_out[0]}." if left_out else ""
         raise InputError(f"{config.data} holds no question about a picture below {config.images}.{first}")

@@ -46,14 +46,14 @@ def load_stock(folder: Path) -> Stock:
         )
     list_tensors(folder)  # refuses pickles, and files that are damaged, before the library meets them
     shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         stock, told = kinds[kind].from_pretrained(
             folder, dtype=torch.float32, local_files_only=True, output_loading_info=True
         )
     finally:
         if shown:
-            logging.enable_progress_bar()
+            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
     missing = sorted(told["missing_keys"])
     if missing:
         raise CheckpointError(
