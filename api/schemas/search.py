@@ -104,7 +104,7 @@ class HitAnswer(Answer):
     found_by: FoundBy = Field(description="What brought it: its picture (ITC), words of a text, or both.")
     matched_text: str | None = Field(description="The text whose words brought it.")
     instruction_probability: float | None = Field(
-        description="Of yes against no, where a matcher ordered; the score is then its log-odds."
+        None, description="Of yes against no, where a matcher ordered; the score is then its log-odds."
     )
 
 

@@ -41,19 +41,32 @@ def search(
     texts: Annotated[
         bool, typer.Option("--texts/--no-texts", help="Let words of captions bring candidates, too.")
     ] = True,
+    instruction: Annotated[
+        str | None,
+        typer.Option(help="Order by yes or no: a question about a picture, in place of the model's ITM."),
+    ] = None,
+    instruction_model: Annotated[
+        str | None,
+        typer.Option(metavar="ID_OR_DIR", help="Who answers it; else the installation's answerer."),
+    ] = None,
     data: Data = None,
     json: Json = False,
 ) -> None:
     """Find pictures in words."""
     from sightline.cli.output import print_json
+    from sightline.errors import InputError
+    from sightline.records import InstructedMatcher
     from sightline.settings import load_settings
     from sightline.store.filters import read_filter
     from sightline.wiring import open_installation
 
+    if instruction_model is not None and instruction is None:
+        raise InputError("The option --instruction-model needs --instruction.")
     request = SearchRequest(
         collection=collection, text=text, limit=limit, offset=offset, candidates=candidates, rerank=rerank,
         score=score, filter=None if filter is None else read_filter(filter), min_probability=min_probability,
         precision=precision, deadline_ms=deadline_ms, texts=texts,
+        matcher=None if instruction is None else InstructedMatcher(instruction, instruction_model),
     )  # fmt: skip
     with open_installation(load_settings(data)) as services:
         response = services.search.find(request)

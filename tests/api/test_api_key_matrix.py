@@ -224,7 +224,7 @@ def test_what_leaves_no_trace_needs_an_admin(site: Site, url: str) -> None:
 def test_what_a_key_is_not_for_looks_like_what_does_not_exist(site: Site) -> None:
     """The answers for ``pictures``, which is there, and ``nowhere``, which is not, but for the name."""
     for row in ROWS:
-        if row.kind != "in" or "job_id" in row.path:
+        if row.kind != "in" or "job_id" in row.path or row.path == "/texts":  # that is a page, for people
             continue
         answers = []
         for name in ("pictures", "nowhere"):

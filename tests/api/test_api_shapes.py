@@ -19,7 +19,18 @@ from tests.api.installation import SHADES, MakeClient, png, problem, upload
 
 COLLECTION = "/v1/collections/pictures"
 COUNTS = dict.fromkeys(
-    ("indexed", "unchanged", "replaced", "deleted", "failed", "pending", "refreshed", "duplicates"), 0
+    (
+        "indexed",
+        "unchanged",
+        "replaced",
+        "deleted",
+        "failed",
+        "pending",
+        "refreshed",
+        "duplicates",
+        "processed",
+    ),
+    0,
 )
 
 
@@ -159,10 +170,10 @@ def test_server_side_jobs_are_cancelled_and_tried_again(make_client: MakeClient,
 def test_a_search(library: TestClient, body: dict[str, Any], judged: bool) -> None:
     answer = library.post(f"{COLLECTION}/search", json={"text": "green", "limit": 1} | body).json()
     numbers = {"itm_logit": 4.0, "match_probability": GREEN_PROBABILITY}
-    words: dict[str, Any] = {"found_by": "both", "matched_text": "all green"}
+    words: dict[str, Any] = {"found_by": "both", "matched_text": "all green", "instruction_probability": None}
     if not judged:
         numbers = {"itm_logit": None, "match_probability": None}
-        words = {"found_by": "picture", "matched_text": None}
+        words |= {"found_by": "picture", "matched_text": None}
     assert answer == {
         "results": [
             {

@@ -90,7 +90,7 @@ def test_killed_at_every_single_commit_and_rename(
 
 def calls() -> Iterator[tuple[str, str]]:
     """(name, where) of every call in our own source."""
-    for folder in ("sightline", "indexer", "retriever", "reranker", "api"):
+    for folder in ("sightline", "indexer", "retriever", "reranker", "captioner", "api"):
         for path in (ROOT / folder).rglob("*.py"):
             for node in ast.walk(ast.parse(path.read_text())):
                 if isinstance(node, ast.Call) and ast.unparse(node.func) == "faultpoint":
