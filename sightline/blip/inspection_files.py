@@ -96,7 +96,7 @@ def _on_hub(model: str, revision: str | None, cache_dir: Path | None) -> Found:
         info = api.model_info(model, revision=revision, files_metadata=True)
         folder = Path(snapshot_download(model, revision=info.sha, cache_dir=cache, allow_patterns=_CONFIGS))
         tensors, problems = _hub_tensors(api, model, info.sha, folder)
-    except (*_unanswered(), ValueError) as error:
+    except _unanswered() as error:
         raise unreachable(model, cache, error) from error
     sizes = {one.rfilename: one.size or 0 for one in info.siblings or []}
     wanted = {name: size for name, size in sizes.items() if any(Path(name).match(kind) for kind in _NAMED)}
@@ -106,10 +106,10 @@ def _on_hub(model: str, revision: str | None, cache_dir: Path | None) -> Found:
 
 def _unanswered() -> tuple[type[Exception], ...]:
     """What the hub's client raises when there is no answer: errors of the library that it speaks HTTP with
-    (which one depends on its version), and OSError."""
+    (which one depends on its version), OSError and ValueError."""
     from huggingface_hub.errors import HfHubHTTPError
 
-    kinds = HfHubHTTPError.__mro__
+    kinds = (*HfHubHTTPError.__mro__, ValueError)
     return tuple(one for one in kinds if issubclass(one, Exception) and one is not Exception)
 
 
