@@ -106,12 +106,11 @@ def _on_hub(model: str, revision: str | None, cache_dir: Path | None) -> Found:
 
 def _unanswered() -> tuple[type[Exception], ...]:
     """What the hub's client raises when there is no answer: errors of the library that it speaks HTTP with
-    (which one depends on its version), OSError, and ValueError for an answer that is none."""
+    (which one depends on its version), OSError and ValueError."""
     from huggingface_hub.errors import HfHubHTTPError
 
-    kinds = HfHubHTTPError.__mro__
-    raised = (one for one in kinds if issubclass(one, Exception) and one is not Exception)
-    return (*raised, ValueError)
+    kinds = (*HfHubHTTPError.__mro__, ValueError)
+    return tuple(one for one in kinds if issubclass(one, Exception) and one is not Exception)
 
 
 def _hub_tensors(

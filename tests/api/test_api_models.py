@@ -123,7 +123,7 @@ def test_searches_of_other_collections_go_on_while_a_model_cannot_be_had(
             assert client.post("/v1/collections", json={"name": name}).status_code in (200, 201)
             answer = client.post(f"/v1/collections/{name}/search", json={"text": "red"})
             assert answer.status_code == 200
-        assert not any(one.done() for one in waiting)
+        assert not any(one.done() for one in waiting), [one.result().text for one in waiting if one.done()]
     assert {one.result(60).status_code for one in waiting} <= {422, 503}
 
 
