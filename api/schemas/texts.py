@@ -21,7 +21,7 @@ Prompt = Annotated[
 class _Writing(Request):
     """What a job that writes captions can be told."""
 
-    n: int = Field(3, ge=1, le=MOST_CAPTIONS, description="Captions for each image.")
+    n: int = Field(1, ge=1, le=MOST_CAPTIONS, description="Captions for each image.")
     prompt: Prompt | None = None
     ids: list[ImageId] | None = Field(
         None, min_length=1, max_length=MOST_IDS, fail_fast=True, description="Only these images."
@@ -55,7 +55,7 @@ class NewCapFilt(_Writing):
     model_config = ConfigDict(json_schema_extra={"examples": [{}, {"n": 5, "keep_above": 0.6}]})
 
     n: int = Field(
-        3, ge=0, le=MOST_CAPTIONS, description="Captions written for each image; 0: judge own texts only."
+        1, ge=0, le=MOST_CAPTIONS, description="Captions written for each image; 0: judge own texts only."
     )
     captioner: ModelName | None = Field(None, description="Who writes; null: the installation's captioner.")
     keep_above: float | None = Field(
