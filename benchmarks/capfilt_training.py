@@ -108,8 +108,9 @@ def main() -> None:
     given = parser.parse_args()
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
     found: dict[str, list[Figures]] = {}
-    for name, data in training_data(given.folder).items():
-        for seed in SEEDS:
+    files = training_data(given.folder)
+    for seed in SEEDS:
+        for name, data in files.items():
             figures = recall(trained(data, given.folder, seed))
             found.setdefault(name, []).append(figures)
             print(json.dumps({"captions": name, "seed": seed, **figures}), flush=True)
