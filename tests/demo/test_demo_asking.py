@@ -53,7 +53,7 @@ def test_it_describes_what_is_there(model: InstructBlip) -> None:
     said = [looks_in(row[0].text) for row in captions]
     truth = [{(thing.kind, thing.colour) for thing in scene.things} for scene in scenes]
     hits = sum(len(one & other) for one, other in zip(said, truth, strict=True))
-    assert 2 * hits / sum(len(one) + len(other) for one, other in zip(said, truth, strict=True)) >= 0.85
+    assert 2 * hits / sum(len(one) + len(other) for one, other in zip(said, truth, strict=True)) >= 0.75
 
 
 def test_its_image_encoder_is_that_of_the_model_that_searches() -> None:
