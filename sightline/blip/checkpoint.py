@@ -52,7 +52,8 @@ def resolve(
     if model == TOY:
         raise CheckpointError("The model toy is formulas without files; give a folder, a hub id, or demo.")
     if model == DEMO:
-        folder = DEMO_FOLDER if role == "retrieval" else DEMO_ASKING_FOLDER
+        # The one that searches captions too, by its ITG head, and better than the one that answers.
+        folder = DEMO_ASKING_FOLDER if role == "asking" else DEMO_FOLDER
     else:
         folder = Path(model).expanduser()
     if folder.is_dir():

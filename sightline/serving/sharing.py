@@ -56,7 +56,7 @@ class PatchSharing:
         from sightline.blip.shared_vision import patch_transfer
 
         one = resolve(collection.model, collection.revision, self._cache_dir)
-        # Of the models that are called demo, the one that captions also answers.
-        role: Role = "captioning" if writer.model == DEMO else "retrieval"
+        # Of the models that are called demo, the one that answers is another than the collection's.
+        role: Role = "asking" if writer.model == DEMO else "retrieval"
         other = resolve(writer.model, writer.revision, self._cache_dir, role)
         return patch_transfer(one, other, self._digests)
