@@ -189,7 +189,7 @@ def answers_are_those_of_the_model(chain: Chain) -> None:
         "multiple_choice": ("red", "a green car"),
     }
     for task, options in tasks.items():
-        question = Question("is there a red house?", task, options=options)
+        question = Question("is there a red house?", task, "plain", options)
         replies = asked(chain, AskRequest(chain.name, question, NAMES, model=chain.answerer.folder))
         assert list(replies) == list(NAMES)
         if not (choices := question.choices()):
@@ -213,7 +213,7 @@ def asked(chain: Chain, request: AskRequest) -> dict[str, Reply]:
 
 def pictures_of_a_search_are_asked_about(chain: Chain) -> None:
     """The one that words brought, too: its match probability is the search's, its answer that of its id."""
-    question = Question("is there a red house?", "yes_no")
+    question = Question("is there a red house?", "yes_no", "plain")
     by_id = asked(chain, AskRequest(chain.name, question, NAMES, model=chain.answerer.folder))
     request = AskRequest(chain.name, question, text=RARE, limit=len(NAMES), model=chain.answerer.folder)
     with chain.services.asking.ask(request) as answered:
