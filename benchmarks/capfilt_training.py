@@ -27,7 +27,7 @@ from sightline.training.config import TrainConfig
 from sightline.training.weights import publish
 
 TRAIN_PICTURES, VALIDATION = 2000, 64
-STEPS, BATCH, LR = 180, 32, 3e-4
+STEPS, BATCH, LR = 180, 32, 1e-3
 SEEDS = (0, 1, 2)
 RERANKED = 250
 """Sentences whose candidates ITM orders."""
