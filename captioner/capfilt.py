@@ -56,41 +56,14 @@ class CapFilt:
         text_fields: Sequence[str] = (),
         filter: Mapping[str, Any] | None = None,
         ids: Sequence[str] | None = None,
-    ) -> Job:
-        """As `prepare`, and its images are listed too, so that workers begin."""
-        made = self.prepare(
-            collection,
-            captioner=captioner,
-            revision=revision,
-            n=n,
-            prompt=prompt,
-            seed=seed,
-            threshold=threshold,
-            text_fields=text_fields,
-            filter=filter,
-            ids=ids,
-        )
-        return self._listing.list(made.id)
-
-    def prepare(
-        self,
-        collection: str,
-        *,
-        captioner: str | None,
-        revision: str | None = None,
-        n: int = 1,
-        prompt: str | None = None,
-        seed: int = 0,
-        threshold: Threshold | None = None,
-        text_fields: Sequence[str] = (),
-        filter: Mapping[str, Any] | None = None,
-        ids: Sequence[str] | None = None,
+        listed: bool = True,
     ) -> Job:
         """A job that is to judge the texts of each chosen live image (all when nothing is chosen).
 
         Its own texts are its caption and those in ``text_fields`` of its metadata; ``captioner`` draws ``n``
         more (None, or n = 0: none). A text is kept from ``threshold`` on; None is the default one. Verdicts
-        of an earlier run are replaced, but for those of people. Loads no weights, and lists nothing.
+        of an earlier run are replaced, but for those of people. Loads no weights. ``listed`` False:
+        whoever calls lists its images (`JobListing.list`), which takes long for many.
 
         Raises:
             NotFoundError: no such collection.
@@ -106,7 +79,7 @@ class CapFilt:
         plan = CapFiltPlan(writing, threshold or Threshold(), fields, choice)
         job = self._catalog.create_job(number, CAPFILT, plan.to_json())
         faultpoint("captions.begun")
-        return job
+        return self._listing.list(job.id) if listed else job
 
     def threshold(self, collection: str, labels: Sequence[Label], precision: float) -> Threshold:
         """The smallest threshold with that precision on labelled texts. Loads the collection's model.

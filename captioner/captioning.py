@@ -36,38 +36,13 @@ class Captioning:
         seed: int = 0,
         filter: Mapping[str, Any] | None = None,
         ids: Sequence[str] | None = None,
-    ) -> Job:
-        """As `prepare`, and its images are listed too, so that workers begin."""
-        made = self.prepare(
-            collection,
-            model=model,
-            revision=revision,
-            n=n,
-            sampling=sampling,
-            prompt=prompt,
-            seed=seed,
-            filter=filter,
-            ids=ids,
-        )
-        return self._listing.list(made.id)
-
-    def prepare(
-        self,
-        collection: str,
-        *,
-        model: str,
-        revision: str | None = None,
-        n: int = 1,
-        sampling: SamplingName = "beam",
-        prompt: str | None = None,
-        seed: int = 0,
-        filter: Mapping[str, Any] | None = None,
-        ids: Sequence[str] | None = None,
+        listed: bool = True,
     ) -> Job:
         """A job that is to write ``n`` captions for each chosen live image (all when nothing is chosen).
 
         They replace what this model wrote before, but for texts about which a person decided. Loads no
-        weights, and lists nothing: that takes long for many images (`JobListing.list`).
+        weights. ``listed`` False: whoever calls lists its images (`JobListing.list`), which takes long for
+        many.
 
         Raises:
             NotFoundError: no such collection.
@@ -80,7 +55,7 @@ class Captioning:
         plan = CaptionPlan(written_by(self._models, model, revision, n, sampling, prompt, seed), choice)
         job = self._catalog.create_job(number, CAPTION, plan.to_json())
         faultpoint("captions.begun")
-        return job
+        return self._listing.list(job.id) if listed else job
 
 
 def written_by(

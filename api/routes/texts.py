@@ -51,7 +51,7 @@ def start_captions(
     """Write captions for the images of a collection. Answers at once; workers do it."""
     writer = writer_here(parts, name, body.model, "/model")
     with _listings(request).place() as enter:
-        job = parts.captioning.prepare(
+        job = parts.captioning.begin(
             name,
             model=writer.model,
             revision=writer.revision,
@@ -60,6 +60,7 @@ def start_captions(
             prompt=body.prompt,
             filter=body.filter,
             ids=body.ids,
+            listed=False,
         )
         enter(job.id)
     return _begun(parts, job, root, request, response)
@@ -74,7 +75,7 @@ def start_capfilt(
     """Judge the texts of a collection's images, and captions written for them; drop what does not match."""
     writer = writer_here(parts, name, body.captioner, "/captioner") if body.n else None
     with _listings(request).place() as enter:
-        job = parts.capfilt.prepare(
+        job = parts.capfilt.begin(
             name,
             captioner=None if writer is None else writer.model,
             revision=None if writer is None else writer.revision,
@@ -84,6 +85,7 @@ def start_capfilt(
             text_fields=body.text_fields,
             filter=body.filter,
             ids=body.ids,
+            listed=False,
         )
         enter(job.id)
     return _begun(parts, job, root, request, response)
