@@ -218,7 +218,7 @@ def test_a_job_forgets_the_names_of_purged_pictures(services: Installation) -> N
     services.purging.images("pictures", named[1:])
     assert services.catalog.job(job.id).request["ids"] == []
     assert services.job_listing.list(job.id).kind == "caption"
-    begun = services.captioning.prepare("pictures", model="toy", ids=[f"{NAMES[2]}.png"])
+    begun = services.captioning.begin("pictures", model="toy", ids=[f"{NAMES[2]}.png"], listed=False)
     services.purging.images("pictures", [f"{NAMES[2]}.png"])
     assert services.job_listing.list(begun.id).state == "done", "nothing is left to do"
 
