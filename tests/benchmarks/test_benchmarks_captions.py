@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.captions import GEOMETRIES, Sides, gflop, measure, small, stock_model
+from benchmarks.captions import Sides, gflop, measure
+from benchmarks.captions_geometry import GEOMETRIES, small, stock_model
 
 
 @pytest.mark.parametrize("name", GEOMETRIES)
