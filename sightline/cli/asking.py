@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sightline.cli.options import Data, Filter, Json
+from sightline.cli.options import Data, Filter, Json, Revision
 from sightline.errors import InputError
 
 if TYPE_CHECKING:
@@ -44,9 +44,7 @@ def ask(
     model: Annotated[
         str | None, typer.Option(metavar="ID_OR_DIR", help="Model; `demo` for the shipped one.")
     ] = None,
-    revision: Annotated[
-        str | None, typer.Option(help="Branch, tag or commit of the model on the hub.")
-    ] = None,
+    revision: Revision = None,
     data: Data = None,
     json: Json = False,
 ) -> None:

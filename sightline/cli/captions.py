@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sightline.blip.sampling import SamplingName
-from sightline.cli.options import CollectionName, Data, Filter, Json
+from sightline.cli.options import CollectionName, Data, Filter, Json, Revision
 
 if TYPE_CHECKING:
     from sightline.blip.sampling import Caption
@@ -30,7 +30,6 @@ Id = Annotated[
     typer.Option("--id", metavar="ID", help="Only this image; several times.", show_default=False),
 ]
 NoWait = Annotated[bool, typer.Option("--no-wait", help="Begin only; running workers do it later.")]
-Revision = Annotated[str | None, typer.Option(help="Branch, tag or commit of the model on the hub.")]
 
 
 def register(app: typer.Typer) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sightline.cli.options import CollectionName, Data, Json
+from sightline.cli.options import CollectionName, Data, Json, Revision
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,9 +33,7 @@ def index(
         str | None,
         typer.Option(metavar="ID_OR_DIR", help="Model of a new collection; `demo` for the shipped one."),
     ] = None,
-    revision: Annotated[
-        str | None, typer.Option(help="Branch, tag or commit of the model on the hub.")
-    ] = None,
+    revision: Revision = None,
     copy: Annotated[
         bool, typer.Option("--copy", help="Keep copies of the originals in the data folder.")
     ] = False,

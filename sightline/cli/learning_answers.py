@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
-from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar, cast
+from dataclasses import MISSING, fields
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from sightline.cli.following import following
+from sightline.cli.options import one_of
 from sightline.cli.output import print_json
 from sightline.console import answers
 from sightline.errors import InputError
-from sightline.training.answer_config import AnswerConfig, AnswerStage
-from sightline.training.config import Precision
+from sightline.training.answer_config import AnswerConfig
+from sightline.training.config import PRECISIONS
 
 if TYPE_CHECKING:
     from sightline.serving.settings import ModelSettings
 
 STAGES = ("1", "2", "instruct")
 ALWAYS = ("stage", "line_seconds", "json")
-T = TypeVar("T")
 
 
 def stage_of(name: str) -> str:
@@ -41,23 +40,22 @@ def check_options(ctx: typer.Context, taken: type) -> None:
             )
 
 
-def train_answers(ctx: typer.Context, precision: Precision, settings: ModelSettings) -> None:
+def train_answers(ctx: typer.Context, settings: ModelSettings) -> None:
     """Train as the options of ``sightline train`` say; those that were not given are AnswerConfig's."""
     from sightline import training
 
-    given, usual = ctx.params, AnswerConfig
+    given = _given(ctx)
     config = AnswerConfig(
-        stage=cast("AnswerStage", given["stage"]),
-        model=given["model"], data=given["data"], images=given["images"], out=given["out"],
-        prompt=given["prompt"], wording=given["wording"],
+        stage=given["stage"], model=given["model"], data=given["data"], images=given["images"],
+        out=given["out"], prompt=given["prompt"], wording=given["wording"],
         freeze_qformer=given["freeze_qformer"], freeze_language=given["freeze_language"],
-        epochs=_chosen(ctx, "epochs", usual.epochs), batch_size=_chosen(ctx, "batch_size", usual.batch_size),
-        lr=_chosen(ctx, "lr", usual.lr), weight_decay=_chosen(ctx, "weight_decay", usual.weight_decay),
-        warmup=_chosen(ctx, "warmup", usual.warmup), text_limit=_chosen(ctx, "text_limit", usual.text_limit),
-        answer_limit=given["answer_limit"], clip_norm=_chosen(ctx, "clip_norm", usual.clip_norm),
-        precision=precision, device=given["device"] or settings.device, seed=given["seed"],
-        resume=given["resume"], checkpoint_steps=given["checkpoint_steps"], eval_every=given["eval_every"],
-        eval_rows=given["eval_rows"], cache=cast("Path | None", given["cache"]), revision=given["revision"],
+        epochs=given["epochs"], batch_size=given["batch_size"], lr=given["lr"],
+        weight_decay=given["weight_decay"], warmup=given["warmup"], text_limit=given["text_limit"],
+        answer_limit=given["answer_limit"], clip_norm=given["clip_norm"],
+        precision=one_of("--precision", given["precision"], PRECISIONS),
+        device=given["device"] or settings.device, seed=given["seed"], resume=given["resume"],
+        checkpoint_steps=given["checkpoint_steps"], eval_every=given["eval_every"],
+        eval_rows=given["eval_rows"], cache=given["cache"], revision=given["revision"],
         cache_dir=given["cache_dir"] or settings.cache_dir,
     )  # fmt: skip
     with following(given["line_seconds"]) as told:
@@ -68,9 +66,12 @@ def train_answers(ctx: typer.Context, precision: Precision, settings: ModelSetti
         report.render(answers())
 
 
-def _chosen(ctx: typer.Context, name: str, usual: T) -> T:
+def _given(ctx: typer.Context) -> dict[str, Any]:
     """What was given, else what is usual here: stage 1 has other defaults."""
-    return cast("T", ctx.params[name]) if _was_given(ctx, name) else usual
+    usual = {one.name: one.default for one in fields(AnswerConfig) if one.default is not MISSING}
+    return {
+        name: value if _was_given(ctx, name) else usual.get(name, value) for name, value in ctx.params.items()
+    }
 
 
 def _was_given(ctx: typer.Context, name: str) -> bool:

@@ -22,6 +22,7 @@ from sightline.cli import (
     captions,
     demo,
     diagnose,
+    evaluating,
     indexing,
     keys,
     learning,
@@ -63,6 +64,7 @@ MODULES = (
     backup,
     adoption,
     learning,
+    evaluating,
 )
 for module in MODULES:
     module.register(app)

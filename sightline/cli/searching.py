@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from sightline.cli.options import CollectionName, Data, Filter, Json
+from sightline.cli.options import CollectionName, Data, Filter, Json, Revision
 from sightline.records import Precision, ScoreName, SearchRequest, SearchResponse
 
 Score = Annotated[ScoreName, typer.Option("--score", help="What orders the judged candidates.")]
@@ -82,9 +82,7 @@ def rerank(
     model: Annotated[
         str | None, typer.Option(metavar="ID_OR_DIR", help="Model; `demo` for the shipped one.")
     ] = None,
-    revision: Annotated[
-        str | None, typer.Option(help="Branch, tag or commit of the model on the hub.")
-    ] = None,
+    revision: Revision = None,
     score: Score = "itm+itc",
     data: Data = None,
     json: Json = False,

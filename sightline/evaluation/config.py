@@ -10,9 +10,11 @@ TextHandling = Literal["lavis", "transformers"]
 """``lavis`` lower-cases, strips punctuation and cuts at 50 words before tokenising, as the paper's numbers
 were made; ``transformers`` leaves the sentence to the tokenizer, as search does (docs/scoring.md, trap 8).
 """
+HANDLINGS: tuple[TextHandling, ...] = ("lavis", "transformers")
 
 PatchDtype = Literal["float16", "float32"]
 """In which precision patches wait on disk."""
+PATCH_DTYPES: tuple[PatchDtype, ...] = ("float16", "float32")
 
 DEFAULT_KS = (16, 64, 128, 256)
 

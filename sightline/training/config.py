@@ -10,10 +10,10 @@ from sightline.evaluation.config import TextHandling
 
 Objective = Literal["itc", "itm", "itg"]
 OBJECTIVES: tuple[Objective, ...] = ("itc", "itm", "itg")
-
-
 Precision = Literal["auto", "no", "bf16", "fp16"]
+PRECISIONS: tuple[Precision, ...] = ("auto", "no", "bf16", "fp16")
 Fresh = Literal["none", "qformer", "all"]
+FRESH: tuple[Fresh, ...] = ("none", "qformer", "all")
 
 
 @dataclass(frozen=True)
