@@ -119,8 +119,6 @@ def capfilt(
     json: Json = False,
 ) -> None:
     """Write captions for a collection, judge them and its own texts by ITM, and drop what does not match."""
-    from sightline.cli.output import print_json
-    from sightline.cli.text_report import show_report, write_report
     from sightline.store.filters import read_filter
 
     _check_threshold(keep_above, precision, labels)
@@ -135,12 +133,7 @@ def capfilt(
         )  # fmt: skip
 
     made, answer = _run(begin, "judging", data, no_wait=no_wait, report=collection)
-    if made is not None and report is not None:
-        write_report(made, report)
-    if json:
-        print_json({"job": answer, "report": None if made is None else made.to_json()})
-    elif made is not None:
-        show_report(made)
+    _show(made, answer, report, json=json)
     _finish(answer, "judged", json=json, printed=json)
 
 
@@ -211,6 +204,19 @@ def _run(
                 wait(services, job.id, worker, what)
             made = None if report is None or no_wait else services.capfilt.report(report, job.id)
             return made, job_report(services, job.id)
+
+
+def _show(made: CapFiltReport | None, answer: dict[str, Any], folder: Path | None, *, json: bool) -> None:
+    """The report, on stdout and in a folder; none has been made yet where nobody waited."""
+    from sightline.cli.output import print_json
+    from sightline.cli.text_report import show_report, write_report
+
+    if made is not None and folder is not None:
+        write_report(made, folder)
+    if json:
+        print_json({"job": answer, "report": None if made is None else made.to_json()})
+    elif made is not None:
+        show_report(made)
 
 
 def _finish(answer: dict[str, Any], done: str, *, json: bool, printed: bool = False) -> None:
