@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Protocol
 from sightline.console import remarks
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rich.console import Console
     from rich.progress import Progress, TaskID
 
@@ -46,6 +48,25 @@ def following(seconds: float = SECONDS) -> Iterator[Follower]:
 
     with Progress(console=console, transient=True) as bars:
         yield Bars(bars)
+
+
+@contextmanager
+def keeping_best(out: Path, told: Follower) -> Iterator[None]:
+    """Says of a training run that Ctrl-C stops which model its folder holds."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        told.on_remark(_stopped(out))
+        raise
+
+
+def _stopped(out: Path) -> str:
+    from sightline.training.best import read_best
+
+    best = read_best(out)
+    if best is None:
+        return f"Stopped before the first step; {out} holds no model yet."
+    return f"Stopped; {out} holds the best model so far, of step {best.step:,}, and --resume goes on."
 
 
 class Bars:

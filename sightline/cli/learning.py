@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import typer
 
 from sightline.cli import learning_options as options
-from sightline.cli.following import following
+from sightline.cli.following import following, keeping_best
 from sightline.cli.learning_answers import check_options, stage_of, train_answers
 from sightline.cli.options import Device, HubCache, Images, Json, Lines, Revision, numbers, one_of
 from sightline.cli.output import print_json
@@ -96,25 +94,12 @@ def train(
 def _run(config: TrainConfig, line_seconds: float, *, json: bool) -> None:
     from sightline import training
 
-    with following(line_seconds) as told:
-        try:
-            report = training.run(config, told.on_progress, told.on_step, told.on_remark)
-        except KeyboardInterrupt:
-            told.on_remark(_stopped(config.out))
-            raise
+    with following(line_seconds) as told, keeping_best(config.out, told):
+        report = training.run(config, told.on_progress, told.on_step, told.on_remark)
     if json:
         print_json(report.to_json())
     else:
         report.render(answers())
-
-
-def _stopped(out: Path) -> str:
-    from sightline.training.best import read_best
-
-    best = read_best(out)
-    if best is None:
-        return f"Stopped before the first step; {out} holds no model yet."
-    return f"Stopped; {out} holds the best model so far, of step {best.step:,}, and --resume goes on."
 
 
 def _objectives(text: str | None) -> tuple[Objective, ...] | None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from sightline.cli.following import following
+from sightline.cli.following import following, keeping_best
 from sightline.cli.options import one_of
 from sightline.cli.output import print_json
 from sightline.console import answers
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 STAGES = ("1", "2", "instruct")
 ALWAYS = ("stage", "line_seconds", "json")
+OPTIONS = {"eval_ks": "eval_k"}
+"""Options that are not named as the settings which they fill."""
 
 
 def stage_of(name: str) -> str:
@@ -31,7 +33,7 @@ def stage_of(name: str) -> str:
 
 def check_options(ctx: typer.Context, taken: type) -> None:
     """Raises InputError: an option was given that means nothing to a stage, whose settings are ``taken``."""
-    known = {one.name for one in fields(taken)} | set(ALWAYS) | {"eval_k"}
+    known = {OPTIONS.get(one.name, one.name) for one in fields(taken)} | set(ALWAYS)
     for name in ctx.params:
         if _was_given(ctx, name) and name not in known:
             option = name.replace("_", "-")
@@ -58,7 +60,7 @@ def train_answers(ctx: typer.Context, settings: ModelSettings) -> None:
         eval_rows=given["eval_rows"], cache=given["cache"], revision=given["revision"],
         cache_dir=given["cache_dir"] or settings.cache_dir,
     )  # fmt: skip
-    with following(given["line_seconds"]) as told:
+    with following(given["line_seconds"]) as told, keeping_best(config.out, told):
         report = training.run_answers(config, told.on_progress, told.on_step, told.on_remark)
     if given["json"]:
         print_json(report.to_json())

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +71,7 @@ def test_what_was_not_given_is_usual_for_the_stage(
     [
         (["--stage", "instruct", "--objectives", "itc"], "--objectives means nothing to --stage instruct"),
         (["--stage", "1", "--wording", "{question}"], "--wording means nothing to --stage 1"),
+        (["--stage", "2", "--eval-k", "3"], "--eval-k means nothing to --stage 2"),
         (["--stage", "3"], "takes 1, 2, instruct; not '3'"),
     ],
 )
@@ -78,3 +82,19 @@ def test_an_option_of_another_stage_is_refused(
     told = capsys.readouterr()
     assert said in " ".join((told.out + told.err).split())
     assert not (tmp_path / "model").exists()
+
+
+@pytest.mark.long
+def test_ctrl_c_says_which_model_is_kept(place: list[str], tmp_path: Path) -> None:
+    out = tmp_path / "model"
+    command = [sys.executable, "-m", "sightline", "train", "--stage", "2", *place, "--out", str(out)]
+    told = ["--epochs", "9000", "--eval-every", "90000", "--line-seconds", "0"]
+    process = subprocess.Popen([*command, *told], stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.startswith("train: step 5 "):
+            process.send_signal(signal.SIGINT)
+            break
+    _, rest = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert f"Stopped; {out} holds the best model so far, of step 0, and --resume goes on." in rest
