@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from sightline.store.database import Database, make_engine, named, read, read_at, write, write_at
+from sightline.store.database import Database, make_engine
 from sightline.store.migrate import migrate as bring_to_head
 from sightline.store.sql import (
     backups,
@@ -40,6 +40,7 @@ from sightline.store.sql import (
     trash,
 )
 from sightline.store.sql.rows import collection_named
+from sightline.store.sql_methods import named, read, read_at, write, write_at
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
