@@ -9,46 +9,34 @@ Without one::
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from sightline.errors import (
-    ConflictError,
-    ImageRejected,
-    InputError,
-    LeaseLostError,
-    SightlineError,
-    SourceError,
-    StorageError,
-)
-from sightline.faultpoint import faultpoint
+from sightline.errors import ImageRejected, InputError, SightlineError, StorageError
 from sightline.indexer.embedding.embedder import Embedder
 from sightline.indexer.names import worker_name
 from sightline.indexer.parts import IndexerParts
-from sightline.indexer.plan import Plan, PruneLimit, check_plan, moved_address
+from sightline.indexer.plan import Plan, check_plan, moved_address
 from sightline.indexer.previewing import Preview, preview
-from sightline.indexer.pruning import NOT_PRUNED, Confirm, prune_sources
+from sightline.indexer.pruning import Confirm
 from sightline.indexer.queue.presence import unattended
 from sightline.indexer.registration import Registrar
-from sightline.indexer.resuming import INTERNAL, MISTAKE, is_mistake, listing_lease
+from sightline.indexer.resuming import listing_lease
 from sightline.indexer.roots import OUTSIDE, Roots
-from sightline.indexer.sources.listing import address_of
+from sightline.indexer.source_listing import SourceListing
 from sightline.indexer.tasks import Handler, Outcome, TaskRunner
 from sightline.indexer.troubles import Waiting
 from sightline.indexer.uploads import Upload, UploadLine, upload_problem
 from sightline.store.blobs import sha256_of
 from sightline.store.records import COPIED, EMBED, ENDED, UPLOADED
 from sightline.store.told import check_told
-from sightline.store.work_records import Failure, Registration
+from sightline.store.work_records import Registration
 
 if TYPE_CHECKING:
     from sightline.store.records import Job
     from sightline.store.work_records import Progress
-
-log = logging.getLogger(__name__)
 
 PENDING_PAGE = 100
 
@@ -161,58 +149,9 @@ class Indexer:
             LeaseLostError: another process took over.
         """
         with listing_lease(self._catalog, job_id, self._parts.settings.lease_seconds) as heartbeat:
-            self._list(job_id, Registrar(self._parts, job_id, heartbeat.check), confirm)
+            registrar = Registrar(self._parts, job_id, heartbeat.check)
+            SourceListing(self._catalog, job_id, registrar, confirm).run()
         return self._catalog.job(job_id)
-
-    def _list(self, job_id: str, registrar: Registrar, confirm: Confirm | None) -> None:
-        job = self._catalog.job(job_id)
-        plan = Plan.from_json(job.request)
-        try:
-            if plan.moved_from is not None:
-                self._catalog.move_source(job.collection, plan.moved_from, address_of(plan.sources[0]))
-                faultpoint("register.moved")
-            registrar.register_sources(plan)
-            faultpoint("register.listed")
-            if plan.prune:
-                self._prune(job_id, registrar, PruneLimit.parse(plan.prune_limit), confirm)
-                faultpoint("register.pruned")
-        except LeaseLostError:
-            raise
-        except SourceError as error:
-            self._end_unlisted(job_id, str(error))
-            raise
-        except ConflictError:
-            self._catalog.end_listing(job_id)
-            if self._catalog.job(job_id).state != "cancelled":
-                raise
-        except BaseException as error:
-            # A server that stops takes the pools from under its listings: those the next one takes up.
-            if is_mistake(error):
-                with suppress(Exception):
-                    self._end_unlisted(job_id, MISTAKE)
-            elif plan.roots is None or isinstance(error, SightlineError | OSError):
-                with suppress(Exception):
-                    self._catalog.end_listing(job_id)
-            raise
-        else:
-            self._catalog.seal_job(job_id)
-
-    def _end_unlisted(self, job_id: str, why: str) -> None:
-        """The job has failed, but for what this listing, or one that died, had found before."""
-        if not self._catalog.job_progress(job_id).pending:
-            self._catalog.fail_job(job_id, why)
-            return
-        if why == MISTAKE:
-            failure = Failure(f"(listing) {job_id}", "", INTERNAL, why, None)
-            self._catalog.record_failures(job_id, [failure])
-        self._catalog.end_listing(job_id)
-
-    def _prune(self, job_id: str, registrar: Registrar, limit: PruneLimit, confirm: Confirm | None) -> None:
-        """To the trash with what each source lacks; a failure line for one of which nothing was pruned."""
-        listings = list(registrar.listings.values())
-        for refusal in prune_sources(self._catalog, job_id, listings, limit, confirm):
-            registrar.fail(f"(prune) {refusal.source}", refusal.source, NOT_PRUNED, refusal.detail)
-        registrar.flush()
 
     # --- uploads ----------------------------------------------------------------------------------
 

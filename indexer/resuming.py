@@ -29,22 +29,6 @@ log = logging.getLogger(__name__)
 MOST = 20
 """A listing that was taken up this often ends its process each time."""
 
-INTERNAL = "internal"
-"""The reason of a failure that is our own."""
-MISTAKE = (
-    "Sightline failed while it listed the sources, by a mistake of its own; what was registered until then "
-    "is kept. Its log says more: please report it."
-)
-
-
-def is_mistake(error: BaseException) -> bool:
-    """Whether a listing was ended by what nobody raised on purpose: it would end so each time it is taken up.
-
-    Not so when this process stops, or is told to: its thread pools take nothing more then.
-    """
-    foreseen = isinstance(error, SightlineError | OSError) or not isinstance(error, Exception)
-    return not foreseen and not (isinstance(error, RuntimeError) and "shutdown" in str(error))
-
 
 @contextmanager
 def listing_lease(catalog: Catalog, job_id: str, seconds: float) -> Iterator[Heartbeat]:

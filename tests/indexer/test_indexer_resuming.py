@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from sightline.errors import ConflictError
-from sightline.indexer.resuming import MISTAKE, MOST, Resumption, listing_lease
+from sightline.indexer.resuming import MOST, Resumption, listing_lease
+from sightline.indexer.source_listing import MISTAKE
 from sightline.store.records import LISTING
 from tests.forked import Forked
 from tests.indexer.world import COLLECTION, Knobs, Processes, World, assert_done_once, kill, stop_all, until
