@@ -57,11 +57,6 @@ class SeeingCheckpoint:
         """(P, V)."""
         return self.vision.patch_shape
 
-    @property
-    def vision_loaded(self) -> bool:
-        """Whether the ViT's weights are in memory."""
-        return self.vision.loaded
-
     def preprocess(self, images: Sequence[RGB]) -> Tensor:
         """Pictures to pixels ``[B,3,S,S]`` float32 on the CPU; the ViT's weights are loaded here."""
         return self.vision.preprocess(images)

@@ -37,11 +37,6 @@ class Difference:
     low: float
     high: float
 
-    @property
-    def is_certain(self) -> bool:
-        """Whether the interval leaves zero out."""
-        return self.low > 0 or self.high < 0
-
 
 @dataclass(frozen=True)
 class Comparison:

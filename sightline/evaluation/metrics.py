@@ -51,13 +51,6 @@ def mean_reciprocal_rank(ranks: Ranks) -> float:
     return float((1.0 / (1.0 + ranks)).mean())
 
 
-def image_to_text_recall(
-    scores: Scores, image_of_text: NDArray[np.int64], at: Sequence[int] = RECALL_AT
-) -> dict[int, float]:
-    """Recall of texts by picture from scores ``[N, T]``; any of a picture's captions is right."""
-    return recall(image_to_text_ranks(scores, image_of_text), at)
-
-
 def bootstrap_interval(
     values: NDArray[np.bool_] | NDArray[np.float64],
     groups: NDArray[np.int64],

@@ -16,7 +16,6 @@ from sightline.blip.fingerprints import ReadDigests, former_fingerprint
 from sightline.blip.protocols import (
     Answerer,
     Captioner,
-    Matcher,
     RetrievalModel,
     SeveralNames,
     Vision,
@@ -25,7 +24,6 @@ from sightline.blip.protocols import (
     cannot_embed,
     captioning,
     embedding,
-    judging,
 )
 from sightline.blip.registry import Description, describe, roles_of
 from sightline.errors import ModelMismatchError
@@ -75,8 +73,6 @@ class Models(Protocol):
     def captioner(self, model: str, revision: str | None = None) -> Captioner: ...
 
     def answerer(self, model: str, revision: str | None = None) -> Answerer: ...
-
-    def judge(self, model: str, revision: str | None = None, role: Role = "retrieval") -> Matcher: ...
 
     def patch_shape(self, collection: Collection) -> tuple[int, int]: ...
 
@@ -176,14 +172,6 @@ class ModelProvider:
             CheckpointError: it answers no questions; errors of `identify_writer` besides.
         """
         return answering(self._loaded(model, revision, "asking"), model)
-
-    def judge(self, model: str, revision: str | None = None, role: Role = "retrieval") -> Matcher:
-        """A model that judges pairs, by name. ``role``: which of those that are called demo or toy.
-
-        Raises:
-            CheckpointError: it does not judge; errors of `identify_writer` besides.
-        """
-        return judging(self._loaded(model, revision, role), model)
 
     def patch_shape(self, collection: Collection) -> tuple[int, int]:
         """(P, V) of a collection's model, read from its configuration."""

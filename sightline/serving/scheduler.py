@@ -7,7 +7,6 @@ their turns in it. See sightline/serving/queue.py for who is next.
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -29,8 +28,6 @@ if TYPE_CHECKING:
     from sightline.serving.queue import QueueFigures
     from sightline.serving.settings import ServingSettings
     from sightline.types import RGB
-
-log = logging.getLogger(__name__)
 
 Clock = Callable[[], float]
 Result = TypeVar("Result")

@@ -178,7 +178,6 @@ class Catalog:
     feature_set = read(features.find)
     ensure_feature_set = write_at(features.ensure)
     other_feature_sets = read(features.others)
-    keys_without_features = read(features.without_features)
     snapshot_of_set = read(features.snapshot_of_set)
     forget_features = write_at(features.forget_features)
 

@@ -259,6 +259,6 @@ def test_a_vocabulary_without_a_row_for_enc_is_refused(tmp_path: Path) -> None:
 def test_vision_weights_are_read_only_when_a_picture_comes(folder: Path) -> None:
     model = load(str(folder), device="cpu")
     model.encode_text([SHORT])
-    assert not model.vision_loaded
+    assert not model.vision.loaded
     model.preprocess([np.zeros((8, 8, 3), np.uint8)])
-    assert model.vision_loaded
+    assert model.vision.loaded

@@ -163,9 +163,9 @@ def test_match_probability_is_one_softmax_over_both_logits(ours: Blip2, images: 
 def test_vision_weights_are_read_only_when_a_picture_comes(folder: Path, images: Any) -> None:
     model = load(str(folder), device="cpu")
     model.encode_text(["cat"])
-    assert not model.vision_loaded
+    assert not model.vision.loaded
     model.encode_patches(model.preprocess(images[:1]))
-    assert model.vision_loaded
+    assert model.vision.loaded
 
 
 @pytest.mark.long

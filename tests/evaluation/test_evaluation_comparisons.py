@@ -49,11 +49,10 @@ def test_a_difference_is_paired_and_pictures_are_drawn_with_all_their_captions()
     alone = bootstrap_interval(of_ranks(ours)[MRR], groups)
     paired_width = found.differences[MRR].high - found.differences[MRR].low
     assert paired_width < 0.5 * (alone[1] - alone[0]), "what makes a picture hard for both drops out"
-    assert found.differences[MRR].is_certain
+    assert not found.differences[MRR].low <= 0 <= found.differences[MRR].high
 
 
 def test_equal_orders_differ_by_nothing_for_certain() -> None:
     ranks = np.array([0, 3, 7, 30])
     found = compare("image_to_text", "itc", "before", None, of_ranks(ranks), of_ranks(ranks), np.arange(4))
     assert {(one.mean, one.low, one.high) for one in found.differences.values()} == {(0.0, 0.0, 0.0)}
-    assert not any(one.is_certain for one in found.differences.values())

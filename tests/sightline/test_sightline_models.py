@@ -56,9 +56,9 @@ def test_a_model_is_loaded_once_whatever_it_is_called(
 
 def test_a_model_is_one_object_whatever_it_is_wanted_for(checkpoint: Path) -> None:
     models = ModelProvider()
-    judge = models.judge(str(checkpoint))
-    assert judge is models.load(str(checkpoint))
-    assert models.loaded() == [judge.fingerprint]
+    captioner = models.captioner(str(checkpoint))
+    assert captioner is models.load(str(checkpoint))
+    assert models.loaded() == [captioner.fingerprint]
     with pytest.raises(CheckpointError, match="answers no questions"):
         models.answerer(str(checkpoint))
 
@@ -77,7 +77,7 @@ def test_a_model_that_writes_no_captions_is_refused_before_a_job_waits_for_it(
 def test_demo_names_are_resolved_by_what_they_are_wanted_for() -> None:
     models = ModelProvider()
     writer = models.captioner("toy")
-    assert models.answerer("toy") is models.judge("toy", role="asking") is writer
+    assert models.answerer("toy") is writer
     identity = models.identify_writer("toy", "asking")
     assert (identity.fingerprint, identity.patch_shape) == (writer.fingerprint, writer.patch_shape)
     assert models.load("toy").fingerprint == models.identify("toy").fingerprint != writer.fingerprint
@@ -137,9 +137,9 @@ def test_searches_from_the_cache_never_load_the_vit(
         assert found.scored == 2
         model = server.models.encoder(server.catalog.collection("pictures"))
         assert isinstance(model, Blip2)
-        assert not model.vision_loaded
+        assert not model.vision.loaded
         for file in server.settings.segments_folder.glob("*.segment.safetensors"):
             server.segments.forget(file.name)
             file.unlink()
         assert server.search.find(SearchRequest("pictures", "red and blue")) != found
-        assert model.vision_loaded
+        assert model.vision.loaded

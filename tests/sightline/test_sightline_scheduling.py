@@ -258,6 +258,6 @@ def test_the_vit_is_not_loaded_by_texts_and_cached_patches(scheduler: Scheduler,
         shared = admitted.share(model)
         shared.encode_text(["a dog"])
         shared.match(["a dog"], torch.zeros(3, *model.patch_shape))
-        assert not model.vision_loaded
+        assert not model.vision.loaded
         shared.encode_patches(torch.zeros(1, 3, 32, 32))
-        assert model.vision_loaded
+        assert model.vision.loaded

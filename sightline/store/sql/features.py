@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, Select, delete, exists, insert, select, update
+from sqlalchemy import Connection, Row, Select, delete, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from sightline.store.records import Snapshot
@@ -83,20 +83,6 @@ def others(connection: Connection, collection_id: int) -> list[FeatureSet]:
     """The feature sets of a collection that do not serve, in the order in which they came."""
     here = (FeatureSetRow.collection_id == collection_id, ~FeatureSetRow.serving)
     return [_record(row) for row in connection.execute(SELECT_SETS.where(*here).order_by(FeatureSetRow.id))]
-
-
-def without_features(
-    connection: Connection, feature_set_id: int, after_key: int = 0, limit: int = 10_000
-) -> list[int]:
-    """Keys beyond ``after_key``, ascending, of live images of which the set has nothing."""
-    placed = exists().where(
-        PlacementRow.key == ImageRow.key, PlacementRow.feature_set_id == feature_set_id,
-        PlacementRow.segment_id.is_not(None),
-    )  # fmt: skip
-    collection_id = select(FeatureSetRow.collection_id).where(FeatureSetRow.id == feature_set_id)
-    live = (ImageRow.collection_id == collection_id.scalar_subquery(), ImageRow.state == "live")
-    query = select(ImageRow.key).where(*live, ImageRow.key > after_key, ~placed)
-    return list(connection.scalars(query.order_by(ImageRow.key).limit(limit)))
 
 
 def publish_features(
