@@ -49,7 +49,7 @@ class Search:
         instructing: Instructing,
         most_bytes: int | None = None,
     ) -> None:
-        """``most_bytes``: captions and metadata that one answer repeats; None for any number."""
+        """``most_bytes``: captions, metadata and texts that one answer repeats; None for any number."""
         self._catalog = catalog
         self._models = models
         self._scheduler = scheduler
@@ -149,7 +149,8 @@ class Search:
         self, collection: Collection, page: Sequence[Ranked], request: SearchRequest, fused: Fused
     ) -> list[SearchHit]:
         """Hits as the catalog knows them, in the version that was found; what was purged is left out."""
-        images = self._catalog.describe_found(collection.id, [one.key for one in page], self._most_bytes)
+        keys = [one.key for one in page]
+        images = self._catalog.describe_found(collection.id, keys, self._most_bytes, fused.said)
         by_itm = request.matcher is None
         return [
             SearchHit(

@@ -1,4 +1,5 @@
-"""How much is told of one image: caption and metadata, which every list and every search repeats."""
+"""How much is told of one image: caption and metadata, which every list and every search repeats, and the text
+whose words brought it."""
 
 from __future__ import annotations
 
@@ -18,22 +19,22 @@ def metadata_bytes(metadata: Mapping[str, Any]) -> int:
     return _bytes(text)
 
 
-def told_bytes(caption: str | None, metadata: Mapping[str, Any]) -> int:
-    """Bytes of both, as an answer repeats them."""
-    return metadata_bytes(metadata) + _bytes(caption or "")
+def told_bytes(caption: str | None, metadata: Mapping[str, Any], matched: str | None = None) -> int:
+    """Bytes of all of them, as an answer repeats them."""
+    return metadata_bytes(metadata) + _bytes(caption or "") + _bytes(matched or "")
 
 
 class Room:
-    """For so many bytes of captions and metadata; ``most`` None: for any number."""
+    """For so many bytes of captions, metadata and texts; ``most`` None: for any number."""
 
     def __init__(self, most: int | None) -> None:
         self._left = most
 
-    def takes(self, caption: str | None, metadata: Mapping[str, Any]) -> bool:
-        """Whether these are within it, after those before."""
+    def takes(self, caption: str | None, metadata: Mapping[str, Any], matched: str | None = None) -> bool:
+        """Whether these are within it, after those before. ``matched``: a text that is told besides."""
         if self._left is None:
             return True
-        self._left -= told_bytes(caption, metadata)
+        self._left -= told_bytes(caption, metadata, matched)
         return self._left >= 0
 
 

@@ -117,6 +117,20 @@ def test_a_search_whose_answer_would_be_too_large_says_what_to_do(make_client: M
     assert {hit["id"] for one in fewer for hit in one["results"]} == set(COLOURS)
 
 
+def test_the_text_that_brought_a_picture_counts_as_its_caption_does(make_client: MakeClient) -> None:
+    """Each caption comes twice in such an answer: as itself, and as the text by which it was found."""
+    client = make_client(max_answer_bytes=25_000)
+    client.post("/v1/collections", json={"name": "pictures"})
+    told: dict[str, Any] = {name: {"caption": f"kite {'x' * 9_000}"} for name in COLOURS[:2]}
+    upload(client, {name: png(name) for name in COLOURS[:2]}, **told)
+    client.app.state.parts.indexer.run_pending()  # type: ignore[attr-defined]
+    path = "/v1/collections/pictures/search"
+    assert len(client.post(path, json={"text": "kite", "texts": False}).json()["results"]) == 2
+    assert "matched texts" in problem(client.post(path, json={"text": "kite"}), 422)["detail"]
+    [hit] = client.post(path, json={"text": "kite", "limit": 1}).json()["results"]
+    assert hit["matched_text"] == hit["caption"]
+
+
 def test_what_was_stored_before_stays_readable(filled: TestClient) -> None:
     """Also when it is more than may come in now; a change of its caption alone is none of its metadata."""
     before = {"a": "b" * (3 * MOST)}

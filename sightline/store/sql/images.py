@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, bindparam, select, update
@@ -231,13 +231,18 @@ def describe(connection: Connection, collection_id: int, keys: Sequence[int]) ->
 
 
 def describe_found(
-    connection: Connection, collection_id: int, keys: Sequence[int], most_bytes: int | None = None
+    connection: Connection,
+    collection_id: int,
+    keys: Sequence[int],
+    most_bytes: int | None = None,
+    matched: Mapping[int, str] | None = None,
 ) -> dict[int, Image]:
     """As `describe`, of keys that a search found alive: they may be buried or in the trash by now.
 
-    Raises InputError when their captions and metadata have more than ``most_bytes``.
+    ``matched``: key → a text that the answer tells besides. Raises InputError when captions, metadata and
+    these have more than ``most_bytes``.
     """
-    return _described(connection, _FOUND, collection_id, keys, most_bytes)
+    return _described(connection, _FOUND, collection_id, keys, most_bytes, matched)
 
 
 def _described(
@@ -246,15 +251,19 @@ def _described(
     collection_id: int,
     keys: Sequence[int],
     most_bytes: int | None = None,
+    matched: Mapping[int, str] | None = None,
 ) -> dict[int, Image]:
     found, room = dict[int, Image](), Room(most_bytes)
     for chunk in chunks(plain_keys(keys)):
         with connection.execute(query, {"keys": chunk, "collection": collection_id}) as rows:
             for row in rows:
                 image = found[row.key] = image_record(row)
-                if not room.takes(image.caption, image.metadata):
-                    told = f"captions and metadata of these results have more than {most_bytes:,} bytes"
-                    raise InputError(f"The {told}: ask for fewer at once (limit, offset).")
+                said = None if matched is None else matched.get(row.key)
+                if not room.takes(image.caption, image.metadata, said):
+                    raise InputError(
+                        f"The captions, metadata and matched texts of these results have more than "
+                        f"{most_bytes:,} bytes: ask for fewer at once (limit, offset)."
+                    )
     return found
 
 
