@@ -15,7 +15,7 @@ from sightline.store.text_records import CAPTIONER, GIVEN
 
 if TYPE_CHECKING:
     from sightline.store.catalog import Catalog
-    from sightline.store.records import Collection, Job
+    from sightline.store.records import Job
     from sightline.store.text_records import StoredText, TextCount, TextProbability, Verdict
 
 JOBS_SEARCHED = 1_000
@@ -74,8 +74,8 @@ def make_report(catalog: Catalog, collection: str, job_id: str | None) -> CapFil
         state=None if job is None else job.state,
         settings=settings,
         sources=counted(catalog.text_counts(found.id, job_id)),
-        kept_examples=_examples(catalog, found, "kept"),
-        dropped_examples=_examples(catalog, found, "dropped"),
+        kept_examples=_examples(catalog, found.id, job_id, "kept"),
+        dropped_examples=_examples(catalog, found.id, job_id, "dropped"),
         histogram=histogram(_probabilities(catalog, found.id, job_id)),
     )
 
@@ -116,9 +116,11 @@ def counted(counts: Iterable[TextCount]) -> tuple[SourceCounts, ...]:
     return tuple(SourceCounts(source, **by_source[source]) for source in order)
 
 
-def _examples(catalog: Catalog, collection: Collection, verdict: Verdict) -> tuple[dict[str, Any], ...]:
-    page = catalog.text_page(collection.id, verdict, None, None, None, None, EXAMPLES)
-    return tuple(_example(text) for text in page.items)
+def _examples(
+    catalog: Catalog, collection_id: int, job_id: str | None, verdict: Verdict
+) -> tuple[dict[str, Any], ...]:
+    found = catalog.iter_texts(collection_id, (verdict,), 0, EXAMPLES, job_id)
+    return tuple(_example(text) for text in found)
 
 
 def _example(text: StoredText) -> dict[str, Any]:
@@ -127,9 +129,13 @@ def _example(text: StoredText) -> dict[str, Any]:
 
 
 def histogram(probabilities: Iterable[TextProbability], bins: int = BINS) -> Histogram:
-    """Bar ``i`` of ``n`` counts i/n ≤ p < (i + 1)/n; the last one also 1. Constant memory."""
+    """Bar ``i`` of ``n`` counts i/n ≤ p < (i + 1)/n; the last one also 1. Constant memory.
+
+    A text whose verdict was taken back has its probability still, and is neither kept nor dropped.
+    """
     counts = np.zeros((2, bins), np.int64)
     for one in probabilities:
-        bar = min(int(one.match_probability * bins), bins - 1)
-        counts[int(one.verdict == "dropped"), bar] += 1
+        if one.verdict != "unjudged":
+            bar = min(int(one.match_probability * bins), bins - 1)
+            counts[int(one.verdict == "dropped"), bar] += 1
     return Histogram(tuple(counts[0].tolist()), tuple(counts[1].tolist()))

@@ -232,6 +232,40 @@ def test_a_report_counts_what_the_job_decided(ready: Installation) -> None:
         ready.capfilt.report(COLLECTION, ready.catalog.jobs(COLLECTION)[-1].id)
 
 
+def test_the_examples_of_a_job_are_its_own(ready: Installation) -> None:
+    first = filtered(ready, ids=["a", "b"], threshold=Threshold(0.6))
+    second = filtered(ready, ids=["c"], threshold=Threshold(0.6))
+    of_first, of_second = (ready.capfilt.report(COLLECTION, job) for job in (first, second))
+    assert {one["id"] for one in (*of_first.kept_examples, *of_first.dropped_examples)} == {"a", "b"}
+    assert {one["id"] for one in (*of_second.kept_examples, *of_second.dropped_examples)} == {"c"}
+
+
+def test_who_writes_what_another_job_judged_takes_nothing_from_its_report(ready: Installation) -> None:
+    """Captions that are the same, written by a job that judges nothing, stay those of the job that judged."""
+    job = filtered(ready, n=2)
+    before = ready.capfilt.report(COLLECTION, job)
+    caption(ready, n=2)
+    assert ready.capfilt.report(COLLECTION, job) == before
+    again = filtered(ready, n=2)
+    assert ready.capfilt.report(COLLECTION, again).sources == before.sources
+    assert ready.capfilt.report(COLLECTION, job).sources == (), "each text is one of the last to judge it"
+
+
+def test_a_verdict_that_was_taken_back_is_in_no_bar(ready: Installation) -> None:
+    job = filtered(ready, n=0, text_fields=())
+    [text] = [one for one in texts(ready)["a"] if one.source == "given"]
+    number = ready.catalog.collection(COLLECTION).id
+    ready.catalog.overrule_text(number, text.id, "dropped")
+    ready.catalog.withdraw_overruling(number, text.id)
+    report = ready.capfilt.report(COLLECTION, job)
+    [given] = report.sources
+    assert (given.kept, given.dropped, given.unjudged) == (
+        sum(report.histogram.kept),
+        sum(report.histogram.dropped),
+        1,
+    )
+
+
 # --- robustness ---------------------------------------------------------------------------------------
 
 

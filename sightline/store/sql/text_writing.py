@@ -39,7 +39,8 @@ def write_texts(
     """Writes what a job says of images that are there still.
 
     What the same model said of them before goes, unless a person decided about it. A text that is there gets
-    the new judgement, but a person's verdict stays; one that is not judged now keeps the judgement it has.
+    the new judgement, but a person's verdict stays; one that is not judged now keeps the judgement it has, and
+    stays a text of the job that gave it.
     Texts that the image does not say itself (any more) are left out.
     """
     check_texts(texts)
@@ -103,9 +104,9 @@ def _judge(connection: Connection, job_id: str, there: Sequence[tuple[Any, NewTe
     """One statement for each set of columns that is written."""
     by_columns: dict[tuple[str, ...], list[dict[str, Any]]] = {}
     for row, one in there:
-        values = {**_model(one), "job_id": job_id}
+        values = _model(one)
         if one.verdict != "unjudged" or one.judge is not None:
-            values |= _judgement(one)
+            values |= {**_judgement(one), "job_id": job_id}
             values |= {} if row.overruled else {"verdict": one.verdict}
         names = tuple(values)
         by_columns.setdefault(names, []).append(

@@ -136,15 +136,18 @@ def _decided(
 
 
 def counts(connection: Connection, collection_id: int, job_id: str | None = None) -> list[TextCount]:
-    """How many texts of live images there are of each source and verdict; ``job_id``: that this job wrote."""
+    """How many texts of live images there are of each source and verdict.
+
+    ``job_id``: only those that this job was the last to judge, or wrote and none has judged since.
+    """
     columns = (TextRow.source, TextRow.verdict, TextRow.overruled)
     query = select(*columns, func.count()).join(ImageRow, ImageRow.key == TextRow.key)
-    grouped = query.where(*_written(collection_id, job_id)).group_by(*columns).order_by(*columns)
+    grouped = query.where(*_of(collection_id, job_id)).group_by(*columns).order_by(*columns)
     rows: list[Any] = list(connection.execute(grouped))
     return [TextCount(*row) for row in rows]
 
 
-def _written(collection_id: int, job_id: str | None) -> list[ColumnElement[bool]]:
+def _of(collection_id: int, job_id: str | None) -> list[ColumnElement[bool]]:
     here = [TextRow.collection_id == collection_id, _LIVE]
     return here if job_id is None else [*here, TextRow.job_id == job_id]
 
@@ -161,7 +164,7 @@ def probabilities(
     A chunk: the next begins after its last id; the last one is empty.
     """
     query = select(TextRow.id, TextRow.source, TextRow.verdict, TextRow.match_probability)
-    judged = [*_written(collection_id, job_id), TextRow.match_probability.is_not(None), TextRow.id > after_id]
+    judged = [*_of(collection_id, job_id), TextRow.match_probability.is_not(None), TextRow.id > after_id]
     query = query.join(ImageRow, ImageRow.key == TextRow.key).where(*judged).order_by(TextRow.id).limit(limit)
     rows: list[Any] = list(connection.execute(query))
     return [(number, TextProbability(*rest)) for number, *rest in rows]
@@ -173,8 +176,12 @@ def every(
     verdicts: Collection[Verdict] = VERDICTS,
     after_id: int = 0,
     limit: int = 1_000,
+    job_id: str | None = None,
 ) -> list[StoredText]:
-    """Texts of live images with one of these verdicts, by their ids beyond ``after_id``: for exports."""
-    here = (TextRow.collection_id == collection_id, _LIVE, TextRow.verdict.in_(tuple(verdicts)))
+    """Texts of live images with one of these verdicts, by their ids beyond ``after_id``: for exports.
+
+    ``job_id``: those of this job, as in `counts`.
+    """
+    here = (*_of(collection_id, job_id), TextRow.verdict.in_(tuple(verdicts)))
     query = SELECT_TEXTS.where(*here, TextRow.id > after_id).order_by(TextRow.id).limit(limit)
     return [text_record(row) for row in connection.execute(query)]
