@@ -11,6 +11,7 @@ from sightline.cli.options import CollectionName, Data, Json
 
 if TYPE_CHECKING:
     from sightline.captioner.exports import ExportFormat
+    from sightline.store.catalog import Catalog
     from sightline.store.text_records import StoredText, Verdict
 
 TextIds = Annotated[list[int], typer.Argument(metavar="ID…", help="Numbers of texts, as `texts list` shows.")]
@@ -135,23 +136,42 @@ def export(
 def _overrule(
     collection: str, ids: list[int], verdict: Verdict | None, data: Path | None, *, json: bool
 ) -> None:
-    from sightline.cli.output import print_json
+    from sightline.cli.output import PARTLY_FAILED, print_error, print_json
     from sightline.console import answers
+    from sightline.errors import NotFoundError
     from sightline.settings import load_settings
     from sightline.wiring import open_installation
 
     with open_installation(load_settings(data)) as services:
         number = services.catalog.collection(collection).id
-        for one in ids:
-            if verdict is None:
-                services.catalog.withdraw_overruling(number, one)
-            else:
-                services.catalog.overrule_text(number, one, verdict)
+        known = [one for one in dict.fromkeys(ids) if _decided(services.catalog, number, one, verdict)]
+    unknown = sorted(set(ids) - set(known))
+    what = "is no text" if len(unknown) == 1 else "are no texts"
+    missing = NotFoundError(f"There {what} {', '.join(map(str, unknown))} in this collection.")
+    if not known:
+        raise missing
     done = verdict or "withdrawn"
     if json:
-        print_json({"collection": collection, "texts": ids, "verdict": done})
+        print_json({"collection": collection, "texts": known, "verdict": done, "not_found": unknown})
     else:
-        answers().print(f"{len(ids)} {done}")
+        answers().print(f"{len(known)} {done}")
+    if unknown:
+        print_error(missing, as_json=False)
+        raise typer.Exit(PARTLY_FAILED)
+
+
+def _decided(catalog: Catalog, collection_id: int, text_id: int, verdict: Verdict | None) -> bool:
+    """Whether there is such a text; if so, that is a person's verdict now (None: taken back)."""
+    from sightline.errors import NotFoundError
+
+    try:
+        if verdict is None:
+            catalog.withdraw_overruling(collection_id, text_id)
+        else:
+            catalog.overrule_text(collection_id, text_id, verdict)
+    except NotFoundError:
+        return False
+    return True
 
 
 def _row(text: StoredText) -> list[str]:

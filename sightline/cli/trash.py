@@ -77,8 +77,8 @@ def restore(
             images, others = _restore_all_images(services)
             _told_collections(back, images, refused + others, json=json)
             return
-        back = [services.catalog.restore_collection(name, new_name).name for name in what or ()]
-    _told_collections(back, 0, [], json=json)
+        back, refused = _restore_collections(services, what or [], new_name)
+    _told_collections(back, 0, refused, json=json)
 
 
 def empty(
@@ -100,6 +100,8 @@ def empty(
 
     _check_what(what, all=all)
     with open_installation(load_settings(data)) as services:
+        if collection is None:
+            _check_deleted(services, what or [])
         _confirm(_described(services, what, collection), yes=yes)
         if collection is not None:
             emptied = {"collections": 0, "images": _empty(services, collection, what, purge=purge)}
@@ -119,6 +121,35 @@ def _check_what(what: list[str] | None, *, all: bool) -> None:
 
     if bool(what) == all:
         raise InputError("Say what of the trash: ids of images with --collection, names without, or --all.")
+
+
+def _check_deleted(services: Installation, names: list[str]) -> None:
+    """NotFoundError for names that no deleted collection has, before any other is given up."""
+    from sightline.errors import NotFoundError
+
+    deleted = services.catalog.trashed_collections()
+    known = {name for one in deleted for name in (one.id, one.name)}
+    if unknown := [repr(name) for name in names if name not in known]:
+        raise NotFoundError(f"There is no deleted collection {', '.join(unknown)} in the trash.")
+
+
+def _restore_collections(
+    services: Installation, names: list[str], new_name: str | None
+) -> tuple[list[str], list[ItemError]]:
+    """The names that came back, and why others did not; one that is asked for alone raises that instead."""
+    from sightline.errors import ConflictError, NotFoundError
+    from sightline.store.work_records import ItemError
+
+    back, refused = [], []
+    for name in names:
+        try:
+            back.append(services.catalog.restore_collection(name, new_name).name)
+        except (NotFoundError, ConflictError) as error:
+            if len(names) == 1:
+                raise
+            reason = "not_found" if isinstance(error, NotFoundError) else "name_taken"
+            refused.append(ItemError(name, reason, str(error)))
+    return back, refused
 
 
 def _restore_all_collections(services: Installation) -> tuple[list[str], list[ItemError]]:

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 from sightline.settings import Settings
-from sightline.wiring import open_installation
-from tests.captioner.conftest import COLLECTION, QUARTERS, said, texts, written
+from sightline.wiring import Installation, open_installation
+from tests.captioner.conftest import COLLECTION, QUARTERS, index, said, texts, written
 from tests.indexer.world import shared_decoder
 from tests.sightline.conftest import Run, processes_of
 
@@ -43,7 +43,9 @@ WRONG = [
     (["capfilt", "-c", "pictures", "--precision", "0.9"], 2, "go together"),
     (["capfilt", "-c", "pictures", "--text-field", "a..b", "--no-wait"], 2, "empty name"),
     (["texts", "list", "-c", "pictures", "--verdict", "good"], 2, "A verdict is one of"),
-    (["texts", "keep", "-c", "pictures", "999"], 3, "no text 999"),
+    (["texts", "keep", "-c", "pictures", "999"], 3, "There is no text 999 in this collection."),
+    (["texts", "drop", "-c", "pictures", "999", "0", "999"], 3, "There are no texts 0, 999 in this"),
+    (["texts", "withdraw", "-c", "nowhere", "1"], 3, "no collection"),
     (["texts", "export", "-c", "pictures", "out", "--format", "csv"], 2, "format"),
     (["texts", "export", "-c", "pictures", "out"], 2, "no texts that are kept"),
 ]
@@ -100,3 +102,20 @@ def test_the_life_of_the_texts_of_a_collection(
     with open_installation(settings, decoder=shared_decoder(), inline=True) as services:
         assert said(services, "captioner") == {name: written(q, 1) for name, q in QUARTERS.items()}
         assert not any(one.overruled for some in texts(services).values() for one in some)
+
+
+def test_an_unknown_number_keeps_no_text_from_being_decided_about(
+    sightline: Run, services: Installation, folder: Path
+) -> None:
+    index(services, folder)
+    first, last = (one.id for some in texts(services).values() for one in some)
+    numbers = [str(one) for one in (first, 998, last, first, 999)]
+    done = sightline("texts", "keep", "-c", COLLECTION, *numbers)
+    assert (done.code, done.stdout) == (1, "2 kept\n")
+    assert "There are no texts 998, 999 in this collection." in done.stderr
+    assert {one.verdict for some in texts(services).values() for one in some} == {"kept"}
+    done = sightline("texts", "withdraw", "-c", COLLECTION, "998", *numbers[2:4], "--json")
+    assert done.code == 1
+    assert (done.answer["texts"], done.answer["not_found"]) == ([last, first], [998])
+    assert not any(one.overruled for some in texts(services).values() for one in some)
+    assert sightline("texts", "drop", "-c", COLLECTION, str(last)).code == 0

@@ -104,6 +104,18 @@ def test_all_comes_back_but_for_collections_whose_name_is_taken(
     assert [one["reason"] for one in done.answer["refused"]] == ["name_taken"]
 
 
+def test_an_unknown_name_takes_no_collection_from_the_others(sightline: Run, services: Installation) -> None:
+    for name in ("first", "last"):
+        services.collections.create(name)
+        services.catalog.delete_collection(name)
+    emptied = sightline("trash", "empty", "first", "nowhere", "last", "--yes")
+    assert (emptied.code, "'nowhere'" in emptied.stderr) == (3, True)
+    assert len(services.catalog.trashed_collections()) == 2, "nothing is given up"
+    done = sightline("trash", "restore", "first", "nowhere", "last", "--json")
+    assert (done.code, done.answer["collections"]) == (1, ["first", "last"])
+    assert [(one["id"], one["reason"]) for one in done.answer["refused"]] == [("nowhere", "not_found")]
+
+
 def test_registering_only_leaves_the_work_to_workers(
     sightline: Run, settings: Settings, folder: Path
 ) -> None:
