@@ -68,7 +68,11 @@ class About:
 
 @dataclass(frozen=True)
 class TextView:
-    """All that the template needs. ``any``: whether the collection has texts at all."""
+    """All that the template needs.
+
+    ``found``: how many texts there are of this verdict, source and word, on all pages together. ``any``:
+    whether the collection has texts at all.
+    """
 
     query: TextQuery
     collection: str
@@ -78,6 +82,7 @@ class TextView:
     sources: Sequence[str] = ()
     images: Sequence[About] = ()
     next_url: str | None = None
+    found: int = 0
     any: bool = False
     title: str = ""
     problem: str = ""
@@ -96,6 +101,7 @@ def text_view(
         sources=sorted({one.source for one in counts}),
         images=_about(page.items, images, query.collection, root),
         next_url=query.url(root, cursor=page.next_cursor) if page.next_cursor else None,
+        found=page.total,
         any=any(one.texts for one in counts),
     )
 

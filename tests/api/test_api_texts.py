@@ -14,6 +14,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from sightline.api.app import create_app
+from sightline.api.routes.text_page import TEXTS_AT_ONCE
 from sightline.imaging import IsolatedDecoder
 from sightline.wiring import Installation
 from tests.api.conftest import installation, settings_for
@@ -191,3 +192,30 @@ def test_the_page_of_texts_leads_to_no_other_site_and_says_what_is_not_there(
     assert missing.status_code == 404
     assert "There is no collection" in missing.text
     assert client.get("/texts?collection=pictures&cursor=odd&verdict=odd").status_code == 422
+
+
+def test_the_page_of_texts_without_a_word_is_the_first_of_all_and_says_how_many(
+    site: tuple[TestClient, Installation],
+) -> None:
+    client, services = site
+    told = {"caption": "a kite", "metadata": {"alt": [f"text {n}" for n in range(TEXTS_AT_ONCE)]}}
+    assert client.patch(f"{HERE}/images/red", json=told).status_code == 200
+    worked(services, client, f"{HERE}/capfilt", {"n": 0, "text_fields": ["alt"]})
+    total = client.get(f"{HERE}/texts").json()["total"]
+    page = client.get("/texts", params={"collection": "pictures", "contains": ""}).text
+    assert page.count('<li class="text"') == TEXTS_AT_ONCE < total
+    assert f"{total} texts, in the order in which they came, page by page" in page
+    assert 'rel="next"' in page
+    assert page == client.get("/texts?collection=pictures&contains=+").text, "blank is no word"
+    narrowed = client.get("/texts?collection=pictures&contains=KITE").text
+    assert "1 text with “KITE”, in the order in which they came</p>" in narrowed
+    assert 'rel="next"' not in narrowed
+
+
+def test_signs_without_a_word_find_nothing_and_say_so(site: tuple[TestClient, Installation]) -> None:
+    client, _ = site
+    asked = {"contains": "?!"}
+    assert "There is no word in '?!'" in problem(client.get(f"{HERE}/texts", params=asked), 422)["detail"]
+    page = client.get("/texts", params={"collection": "pictures", **asked})
+    assert page.status_code == 422
+    assert "There is no word in" in page.text

@@ -223,6 +223,7 @@ def test_pages_counts_and_exports_tell_of_live_texts(world: World) -> None:
     assert world.catalog.text_page(number, contains="FOHN 3").items[0].image_id == "i3"
     assert world.catalog.text_page(number, "dropped", contains="no").total == 3
     assert world.catalog.text_page(number, contains="x%_").total == 0
+    assert world.catalog.text_page(number, contains=" ").total == 10
     assert world.catalog.text_page(number, source="given", overruled=False).total == 7
     job_id = lease.images[0].job_id
     assert job_id is not None
@@ -233,7 +234,7 @@ def test_pages_counts_and_exports_tell_of_live_texts(world: World) -> None:
     assert world.catalog.text_probabilities(number, after_id=told[-1][0]) == []
     many = " ".join(f"w{n}" for n in range(1_500))
     assert world.catalog.text_page(number, contains="no " * 1_500).total == 3, "each word counts once"
-    for wrong in ({"limit": 0}, {"limit": 1_001}, {"cursor": "x"}, {"contains": many}):
+    for wrong in ({"limit": 0}, {"limit": 1_001}, {"cursor": "x"}, {"contains": many}, {"contains": "%_"}):
         with pytest.raises(InputError):
             world.catalog.text_page(number, **wrong)  # type: ignore[arg-type]
 

@@ -64,9 +64,9 @@ def page(
 ) -> TextPage:
     """A page of texts of live images, in the order in which they came.
 
-    ``contains``: words that all of them have. Before a text with which they would have more than
-    ``most_bytes`` the page ends too, but for its first. InputError for a foreign cursor, a wrong limit, many
-    words.
+    ``contains``: words that all of them have; blank is none. Before a text with which they would have more
+    than ``most_bytes`` the page ends too, but for its first. InputError for a foreign cursor, a wrong limit,
+    many words, and signs without any word.
     """
     if not 1 <= limit <= MAX_PAGE:
         raise InputError(f"A page has 1 to {MAX_PAGE} texts, not {limit}.")
@@ -74,10 +74,7 @@ def page(
     wanted += [] if verdict is None else [TextRow.verdict == verdict]
     wanted += [] if source is None else [TextRow.source == source]
     wanted += [] if overruled is None else [TextRow.overruled == overruled]
-    words = [] if contains is None else list(dict.fromkeys(words_of(contains)))
-    if len(words) > MOST_WORDS:
-        raise InputError(f"Texts are listed by at most {MOST_WORDS} words, not {len(words):,}.")
-    for word in words:
+    for word in _words(contains or ""):
         around = literal(" ").concat(TEXTS.c.words).concat(" ")
         wanted.append(around.contains(f" {scoped(collection_id, word)} ", autoescape=True))
     total = select(func.count()).select_from(TextRow).join(ImageRow, ImageRow.key == TextRow.key)
@@ -90,6 +87,15 @@ def page(
                 return TextPage(items, str(items[-1].id), count)
             items.append(text_record(row))
     return TextPage(items, None, count)
+
+
+def _words(contains: str) -> list[str]:
+    words = list(dict.fromkeys(words_of(contains)))
+    if len(words) > MOST_WORDS:
+        raise InputError(f"Texts are listed by at most {MOST_WORDS} words, not {len(words):,}.")
+    if contains.strip() and not words:  # else every text would be listed as if it had these signs
+        raise InputError(f"There is no word in {contains!r:.100}: texts are found by letters and digits.")
+    return words
 
 
 def _after(cursor: str | None) -> int:
