@@ -1,5 +1,5 @@
-"""How much is told of one image: caption and metadata, which every list and every search repeats, and the text
-whose words brought it."""
+"""How much is told of one image: caption and metadata, which every list and every search repeats, and the
+text whose words brought it."""
 
 from __future__ import annotations
 

@@ -39,9 +39,9 @@ def write_texts(
     """Writes what a job says of images that are there still.
 
     What the same model said of them before goes, unless a person decided about it. A text that is there gets
-    the new judgement, but a person's verdict stays; one that is not judged now keeps the judgement it has, and
-    stays a text of the job that gave it.
-    Texts that the image does not say itself (any more) are left out.
+    the new judgement, but a person's verdict stays; one that is not judged now keeps the judgement it has,
+    and stays a text of the job that gave it. Texts that the image does not say itself (any more) are left
+    out.
     """
     check_texts(texts)
     for chunk in chunks({(one.key, one.source, one.text): one for one in texts}.values(), _PER_CHUNK):
