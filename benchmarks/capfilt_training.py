@@ -103,13 +103,14 @@ def recall(model: Path) -> Figures:
 
 def main() -> None:
     """Train, measure, print a line for each run, then mean and spread."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.capfilt_quality")
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.capfilt_training")
     parser.add_argument("--folder", type=Path, default=Path("build/capfilt"))
+    parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS)
     given = parser.parse_args()
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
     found: dict[str, list[Figures]] = {}
     files = training_data(given.folder)
-    for seed in SEEDS:
+    for seed in given.seeds:
         for name, data in files.items():
             figures = recall(trained(data, given.folder, seed))
             found.setdefault(name, []).append(figures)

@@ -202,13 +202,24 @@ def _comparisons(scored: _Scored, lines: Sequence[_Line]) -> Iterator[Comparison
     image_of_text = scored.dataset.image_of_text
     for side in SIDES:
         groups = image_of_text if side == "text_to_image" else np.arange(len(scored.dataset.pictures))
-        itc = of_ranks(lines[0].of(side))
         for line in lines:
             ours = of_ranks(line.of(side))
-            if line.score == "itm+itc":
+            if line.score == "itm+itc" and line.k is not None:
+                itc = of_ranks(_itc_of_candidates(scored, side, line.k))
                 yield compare(side, line.score, "itc", line.k, ours, itc, groups)
             else:
                 yield compare(side, line.score, "chance", line.k, ours, _chance(scored, side, line.k), groups)
+
+
+def _itc_of_candidates(scored: _Scored, side: Side, k: int) -> metrics.Ranks:
+    """ITC's order of the k candidates that ITM orders.
+
+    What is right and no candidate counts for neither: ITC's whole order would have a reciprocal rank for it.
+    """
+    image_of_text = scored.dataset.image_of_text
+    if side == "text_to_image":
+        return metrics.text_to_image_ranks(scored.to_image.matrix(k, "itc"), image_of_text)
+    return metrics.image_to_text_ranks(scored.to_text.matrix(k, "itc"), image_of_text)
 
 
 def _chance(scored: _Scored, side: Side, k: int | None) -> PerQuery:

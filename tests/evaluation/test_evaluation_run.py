@@ -13,6 +13,7 @@ import pytest
 import torch
 from PIL import Image
 from rich.console import Console
+from safetensors.torch import load_file, save_file
 
 from sightline import evaluation
 from sightline.blip import load
@@ -21,6 +22,7 @@ from sightline.blip.random_weights import write_random_checkpoint
 from sightline.blip.random_weights_blip import write_random_blip
 from sightline.blip.toy import ToyEncoder
 from sightline.errors import InputError, ModelUnavailableError, NoRoomError
+from sightline.evaluation.comparisons import MEASURES
 from sightline.evaluation.config import EvalConfig
 from sightline.evaluation.data import DataProblem, read_pictures, retrieval_set
 from sightline.evaluation.evaluator import evaluate
@@ -70,6 +72,23 @@ def test_the_toy_finds_every_colour_and_the_broken_picture_is_listed(data: Path)
     assert over_chance["image_to_text", "itm", 4] == pytest.approx(1 - 2 / 4), "… of four candidates"
     assert over_chance["text_to_image", "itm+itc", 4] == 0, "and ITC has found them all"
     assert report.row("itm+itc", 4).text_to_image_seconds > report.row("itm+itc", 2).text_to_image_seconds > 0
+
+
+def test_an_itm_that_says_the_same_of_all_is_neither_better_nor_worse_than_itc(data: Path) -> None:
+    folder = write_random_checkpoint(data / "model")
+    weights = load_file(folder / "model.safetensors")
+    silent = {name: torch.zeros_like(one) if "itm_head" in name else one for name, one in weights.items()}
+    save_file(silent, folder / "model.safetensors")
+    report = evaluation.run(replace(wanted(data), model=str(folder), ks=(2,), device="cpu"))
+    assert report.answers is not None
+    itc, *_, both = report.answers.text_to_image
+    assert both != itc, "what is right and no candidate stands elsewhere"
+    against_itc = [one for one in report.comparisons if one.against == "itc"]
+    assert [one.side for one in against_itc] == ["text_to_image", "image_to_text"]
+    for one in against_itc:
+        assert {name: (d.mean, d.low, d.high) for name, d in one.differences.items()} == dict.fromkeys(
+            MEASURES, (0.0, 0.0, 0.0)
+        )
 
 
 @pytest.mark.parametrize("write", [write_random_checkpoint, write_random_blip])
