@@ -61,6 +61,7 @@ def restore(
     """Bring deleted images or collections back as they were, without the model."""
     from sightline.errors import InputError
     from sightline.settings import load_settings
+    from sightline.store.work_records import ItemError
     from sightline.wiring import open_installation
 
     _check_what(what, all=all)
@@ -73,11 +74,16 @@ def restore(
             _told_images(collection, done, json=json)
             return
         if all:
-            back, refused = _restore_all_collections(services)
+            deleted = [one.id for one in services.catalog.trashed_collections()]
+            back, refused = _restore_collections(services, deleted)
             images, others = _restore_all_images(services)
             _told_collections(back, images, refused + others, json=json)
             return
-        back, refused = _restore_collections(services, what or [], new_name)
+        names, refused = what or [], list[ItemError]()
+        if len(names) == 1:
+            back = [services.catalog.restore_collection(names[0], new_name).name]
+        else:
+            back, refused = _restore_collections(services, names)
     _told_collections(back, 0, refused, json=json)
 
 
@@ -133,36 +139,18 @@ def _check_deleted(services: Installation, names: list[str]) -> None:
         raise NotFoundError(f"There is no deleted collection {', '.join(unknown)} in the trash.")
 
 
-def _restore_collections(
-    services: Installation, names: list[str], new_name: str | None
-) -> tuple[list[str], list[ItemError]]:
-    """The names that came back, and why others did not; one that is asked for alone raises that instead."""
+def _restore_collections(services: Installation, names: list[str]) -> tuple[list[str], list[ItemError]]:
+    """The names that came back (of several with one name the newest), and why others did not."""
     from sightline.errors import ConflictError, NotFoundError
     from sightline.store.work_records import ItemError
 
     back, refused = [], []
     for name in names:
         try:
-            back.append(services.catalog.restore_collection(name, new_name).name)
+            back.append(services.catalog.restore_collection(name).name)
         except (NotFoundError, ConflictError) as error:
-            if len(names) == 1:
-                raise
             reason = "not_found" if isinstance(error, NotFoundError) else "name_taken"
             refused.append(ItemError(name, reason, str(error)))
-    return back, refused
-
-
-def _restore_all_collections(services: Installation) -> tuple[list[str], list[ItemError]]:
-    """Of several with one name the newest; the names that came back, and why others did not."""
-    from sightline.errors import ConflictError
-    from sightline.store.work_records import ItemError
-
-    back, refused = [], []
-    for one in services.catalog.trashed_collections():
-        try:
-            back.append(services.catalog.restore_collection(one.id).name)
-        except ConflictError as error:
-            refused.append(ItemError(one.id, "name_taken", str(error)))
     return back, refused
 
 
