@@ -40,8 +40,13 @@ class Judge:
         self._text = text
         self._pace = pace
 
-    def score(self, keys: Sequence[int], precision: Precision = "fast") -> dict[int, Scored]:
-        """What was scored in time, by key, from the first key on."""
+    def score(
+        self,
+        keys: Sequence[int],
+        precision: Precision = "fast",
+        watch: Callable[[dict[int, Scored]], None] | None = None,
+    ) -> dict[int, Scored]:
+        """What was scored in time, by key, from the first key on; ``watch`` is told after every batch."""
         scored: dict[int, Scored] = {}
         start = 0
         if precision == "exact":
@@ -54,6 +59,8 @@ class Judge:
                 break  # the model was not free in time: others use it as well
             self._pace.done(len(batch))
             start += len(batch)
+            if watch is not None:
+                watch(scored)
         return scored
 
     def _score_batch(self, keys: Sequence[int], precision: Precision) -> dict[int, Scored]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -46,7 +46,8 @@ class Ranked:
     """One candidate in its new place.
 
     ``itm_logit`` and ``match_probability`` are None where ITM did not score it (no time left, or
-    ``score="itc"``); then ``score`` is the ITC score, and not comparable with those above it.
+    ``score="itc"``, or left out by a cascade); then ``score`` is the ITC score, and not comparable with those
+    above it. ``layers``: how many of the matcher's layers it went through.
     """
 
     key: int
@@ -55,6 +56,11 @@ class Ranked:
     itc_rank: int
     itm_logit: float | None
     match_probability: float | None
+    layers: int = 0
+
+
+Watch = Callable[[Sequence[Ranked]], None]
+"""Is told after every batch: all that are scored by then, best first."""
 
 
 @dataclass(frozen=True, slots=True)

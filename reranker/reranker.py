@@ -21,7 +21,7 @@ from sightline.reranker.judging import (
     match_scores,
     ranking_score,
 )
-from sightline.reranker.records import Candidate, PatchSource, Ranked, RankedImage
+from sightline.reranker.records import Candidate, PatchSource, Ranked, RankedImage, Watch
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -139,6 +139,7 @@ class Reranker:
         deadline_ms: float | None = None,
         precision: Precision = "fast",
         exact_top: int | None = None,
+        watch: Watch | None = None,
     ) -> list[Ranked]:
         """The best ``k`` of ``candidates``, judged in ITC order from the patches of their keys. Ties: by key.
 
@@ -148,26 +149,39 @@ class Reranker:
 
         With ``precision="exact"`` the best ``2 · exact_top`` (None: ``2 · k``) are judged again in float32,
         as far as the time allows, and stand above the rest in the order of those scores.
+
+        ``watch`` is told the order of what is scored by then, after every batch but those in float32.
         """
         text, name = checked_text(text), checked_score(score)
         k = checked_count("k", k, 0)
         exact_top = k if exact_top is None else checked_count("exact_top", exact_top, 0)
         again = 2 * exact_top if checked_precision(precision) == "exact" else 0
         ordered = sorted(candidates, key=lambda candidate: (candidate.itc_rank, candidate.key))
-        best = [] if name == "itc" else self._judged(text, ordered, name, deadline_ms, again)
+        best = [] if name == "itc" else self._judged(text, ordered, name, deadline_ms, again, watch)
         judged = {one.key for one in best}
         rest = [_ranked("itc", one, None) for one in ordered if one.key not in judged]
         return (best + rest)[:k]
 
     def _judged(
-        self, text: str, ordered: Sequence[Candidate], score: ScoreName, deadline_ms: float | None, again: int
+        self,
+        text: str,
+        ordered: Sequence[Candidate],
+        score: ScoreName,
+        deadline_ms: float | None,
+        again: int,
+        watch: Watch | None,
     ) -> list[Ranked]:
         """Those that could be judged in time, best first, the head of ``again`` candidates in float32."""
         if self._patch_source is None:
             raise InputError("This reranker has no patch source: it can rank pictures, not candidates.")
         pace = Pace(self._batch_size, deadline_ms, self._clock)
         judge = Judge(self._matcher, self._patch_source, text, pace)
-        best = _sorted(score, ordered, judge.score([one.key for one in ordered]))
+
+        def told(scored: dict[int, Scored]) -> None:
+            if watch is not None:
+                watch(_sorted(score, ordered, scored))
+
+        best = _sorted(score, ordered, judge.score([one.key for one in ordered], "fast", told))
         if not again or self._matcher.matches_exactly:
             return best
         head = _sorted(score, ordered, judge.score([one.key for one in best[:again]], "exact"))

@@ -30,6 +30,10 @@ FoundBy = Literal["picture", "text", "both"]
 Precision = Literal["fast", "exact"]
 """``fast``: scores in the precision that the model was loaded to match in. ``exact``: float32."""
 
+Effort = Literal["full", "auto", "quick"]
+"""``full``: ITM scores every candidate. ``auto``: as few as keep at least 0.98 of the best hits, by what was
+learned on the collection; ``quick``: fewer still. Where nothing was learned, every search is ``full``."""
+
 MAX_CANDIDATES = 10_000
 """No request looks at more candidates, nor reads past this rank (``offset + limit``)."""
 
@@ -80,6 +84,10 @@ class SearchRequest:
     ] = "fast"
     deadline_ms: Annotated[
         float | None, Gt(0), Doc("What ITM could not score by then keeps its ITC order below the rest.")
+    ] = None
+    effort: Annotated[
+        Effort | None,
+        Doc("full: ITM scores all candidates; auto, quick: fewer. Default: auto once its report passed."),
     ] = None
     matcher: Annotated[
         InstructedMatcher | None, Doc("A model that answers yes or no, to order the candidates by.")
@@ -156,11 +164,22 @@ class Timings:
 
 
 @dataclass(frozen=True)
+class Reached:
+    """``candidates`` of a search went through the first ``layers`` of ITM's ``of`` layers, and no further."""
+
+    layers: int
+    of: int
+    candidates: int
+
+
+@dataclass(frozen=True)
 class SearchResponse:
     """``truncated``: the text was cut at the model's limit. ``generation``: number of the index generation
     that answered (0: none yet). ``images``: how many live images could have been found (after the filter).
     ``scored``: how many candidates ITM scored. ``degraded``: what the answer had to do without because files
-    are lost or damaged, one sentence each; empty: it is the whole answer."""
+    are lost or damaged, one sentence each; empty: it is the whole answer. ``effort``: what was done, which is
+    ``full`` where nothing was learned. ``reached``: how far candidates went through ITM's layers, the fewest
+    first; those with all layers are the scored ones."""
 
     results: tuple[SearchHit, ...]
     truncated: bool
@@ -169,6 +188,8 @@ class SearchResponse:
     images: int
     scored: int
     degraded: tuple[str, ...] = ()
+    effort: Effort = "full"
+    reached: tuple[Reached, ...] = ()
 
 
 @dataclass(frozen=True)

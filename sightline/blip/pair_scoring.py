@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -24,6 +25,7 @@ from torch import Tensor
 from sightline.blip.cross_attention import CrossAttention, Direct, Folded, attention
 from sightline.blip.latents import Basis, Latents
 from sightline.blip.packed_linear import PackedLinear
+from sightline.blip.pair_states import PairStates
 from sightline.blip.qformer import Intermediate, MultiHeadAttention, ResidualNorm
 from sightline.blip.scored import ScoredLayer, ScoredNetwork
 
@@ -46,34 +48,64 @@ class PairScorer:
         self._crosses: dict[tuple[str | None, bool], list[CrossAttention | None]] = {}
         self._at_once = at_once or _AT_ONCE.get(network.itm_head.weight.device.type, 20)
 
+    @property
+    def layers(self) -> int:
+        """How many layers a pair goes through."""
+        return len(self._layers)
+
     @torch.inference_mode()
     def __call__(self, ids_1L: Tensor, patches: Tensor | Latents) -> Tensor:
         """Logits ``[K,2]`` fp32, averaged over what is judged, for unpadded ids and ``[K,P,V]`` patches."""
-        basis = patches.basis if isinstance(patches, Latents) else None
-        shared_1SH = self._layers[0].see_text(self._network.first_states(ids_1L))
-        crosses = self._crossing(basis, self._network.looking(shared_1SH.shape[1]))
-        logits_K2 = shared_1SH.new_empty(len(patches), 2)
+        start = self._start(ids_1L)
+        logits_K2 = start.hidden.new_empty(len(patches), 2)
         for part in _even_parts(len(patches), self._at_once):
-            logits_K2[part] = self._score(shared_1SH, self._latent(patches, part), crosses)
+            logits_K2[part] = self.logits(self._through(start, _some(patches, part), self.layers))
         return logits_K2
 
-    def _latent(self, patches: Tensor | Latents, part: slice) -> Tensor:
-        """``[K,P,R]`` of some pairs in the scorer's dtype."""
-        if isinstance(patches, Latents):
-            few = Latents(patches.codes[part], patches.scales[part], patches.basis)
-            # Rounded once, after the product: a scale in bfloat16 would put one error on a whole patch.
-            return few.latent().to(self.dtype)
-        return patches[part].to(self.dtype)
+    @torch.inference_mode()
+    def look(self, ids_1L: Tensor, patches: Tensor | Latents, layers: int) -> PairStates:
+        """The pairs after their first ``layers`` layers, 1 to all."""
+        start = self._start(ids_1L)
+        parts = _even_parts(len(patches), self._at_once)
+        return PairStates.joined([self._through(start, _some(patches, part), layers) for part in parts])
 
-    def _score(self, shared_1SH: Tensor, latent_KPR: Tensor, crosses: list[CrossAttention | None]) -> Tensor:
-        judged, looking = self._network.judged, self._network.looking(shared_1SH.shape[1])
-        states_JSH, last = shared_1SH, self._layers[-1]
-        for layer, cross in zip(self._layers, crosses, strict=True):
-            if layer is not self._layers[0]:
-                states_JSH = layer.see_text(states_JSH, judged if layer is last else None)
-            states_JSH = layer.see_picture(states_JSH, looking, cross, latent_KPR)
-        logits: Tensor = self._network.itm_head(states_JSH[:, :judged].mean(dim=1))
+    @torch.inference_mode()
+    def look_on(self, states: PairStates, patches: Tensor | Latents, layers: int) -> PairStates:
+        """The pairs, whose patches these are in the same order, after more layers: ``layers`` in all."""
+        parts = _even_parts(len(patches), self._at_once)
+        return PairStates.joined(
+            [self._through(states.of(part), _some(patches, part), layers) for part in parts]
+        )
+
+    @torch.inference_mode()
+    def logits(self, states: PairStates) -> Tensor:
+        """``[K,2]`` fp32 of pairs that went through all layers."""
+        logits: Tensor = self._network.itm_head(states.pooled())
         return logits
+
+    def _start(self, ids_1L: Tensor) -> PairStates:
+        """Before a picture was seen, when all pairs are the same; the first self-attention is done."""
+        shared_1SH = self._layers[0].see_text(self._network.first_states(ids_1L))
+        looking = self._network.looking(shared_1SH.shape[1])
+        return PairStates(shared_1SH, 0, self._network.judged, looking)
+
+    def _through(self, states: PairStates, patches: Tensor | Latents, layers: int) -> PairStates:
+        """The pairs after ``layers`` layers in all."""
+        latent_KPR = self._latent(patches)
+        basis = patches.basis if isinstance(patches, Latents) else None
+        crosses = self._crossing(basis, states.looking)
+        hidden_JSH, last = states.hidden, self._layers[-1]
+        for number in range(states.layers, layers):
+            layer = self._layers[number]
+            if number:
+                hidden_JSH = layer.see_text(hidden_JSH, states.judged if layer is last else None)
+            hidden_JSH = layer.see_picture(hidden_JSH, states.looking, crosses[number], latent_KPR)
+        return replace(states, hidden=hidden_JSH, layers=layers)
+
+    def _latent(self, patches: Tensor | Latents) -> Tensor:
+        """``[K,P,R]`` in the scorer's dtype."""
+        # Rounded once, after the product: a scale in bfloat16 would put one error on a whole patch.
+        return patches.latent().to(self.dtype) if isinstance(patches, Latents) else patches.to(self.dtype)
 
     def _crossing(self, basis: Basis | None, looking: int) -> list[CrossAttention | None]:
         """The cross-attentions to patches in a basis, kept for the next query."""
@@ -165,6 +197,12 @@ def _joint_projection(attended: MultiHeadAttention, dtype: torch.dtype) -> Packe
     weight = torch.cat([attended.query.weight * scale, attended.key.weight, attended.value.weight])
     bias = torch.cat([attended.query.bias * scale, attended.key.bias, attended.value.bias])
     return PackedLinear(weight, bias, dtype)
+
+
+def _some(patches: Tensor | Latents, part: slice) -> Tensor | Latents:
+    if isinstance(patches, Latents):
+        return Latents(patches.codes[part], patches.scales[part], patches.basis)
+    return patches[part]
 
 
 def _even_parts(count: int, at_most: int) -> Iterator[slice]:

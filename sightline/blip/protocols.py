@@ -6,6 +6,7 @@ see a picture first.
     Vision             pictures → pixels → patches
     ├── Encoder        patches → query tokens, texts → vectors     BLIP, BLIP-2, the toy
     ├── Matcher        a text and patches → two logits             BLIP, BLIP-2, InstructBLIP, the toys
+    │   └── StagedMatcher  the same, with stops between the layers  BLIP, BLIP-2
     └── Writer         patches → features, which is what is kept of an image to write about it
         ├── Captioner  features → captions                         BLIP, BLIP-2, InstructBLIP, the toy
         └── Answerer   features and questions → answers            BLIP, BLIP-2, InstructBLIP, the toy
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from sightline.blip.latents import Latents
+    from sightline.blip.pair_states import PairStates
     from sightline.blip.sampling import Answer, Caption, Sampling, SamplingName
     from sightline.records import Precision
     from sightline.types import RGB
@@ -111,6 +113,29 @@ class Matcher(Vision, _Reader, Protocol):
         Index 1 is the match logit; the match probability is the softmax over the two, and needs both.
         ``precision``: ``exact`` computes in float32 whatever the model was loaded to match in.
         """
+        ...
+
+
+@runtime_checkable
+class StagedMatcher(Matcher, Protocol):
+    """Can stop after some of its layers, so that only the best pairs go through the others. What it computes
+    is what ``match`` does with ``precision="fast"``, and nothing twice."""
+
+    @property
+    def match_layers(self) -> int:
+        """How many layers a pair goes through in all."""
+        ...
+
+    def look(self, text: str, patches: Tensor | Latents, layers: int) -> PairStates:
+        """Pairs of one text and the patches of K images, after their first ``layers`` layers, 1 to all."""
+        ...
+
+    def look_on(self, states: PairStates, patches: Tensor | Latents, layers: int) -> PairStates:
+        """The same pairs after more layers, ``layers`` in all; ``patches`` are theirs, in their order."""
+        ...
+
+    def decide(self, states: PairStates) -> Tensor:
+        """Averaged logits ``[K,2]`` fp32 of pairs that went through all layers."""
         ...
 
 

@@ -18,6 +18,7 @@ from sightline.blip.fingerprints import fingerprint as fingerprint_of
 from sightline.blip.image_encoder import PREFIX, ImageEncoder
 from sightline.blip.latents import Latents
 from sightline.blip.match_precision import PairScorers
+from sightline.blip.pair_states import PairStates
 from sightline.blip.patch_metric import cross_attention_metric
 from sightline.blip.precision import best_device, vision_dtype
 from sightline.blip.scored import ScoredNetwork
@@ -140,6 +141,26 @@ class RetrievalCheckpoint(SeeingCheckpoint, Generic[N]):
             return scorer(ids, patches)
         dense = patches.patches() if isinstance(patches, Latents) else patches.float()
         return self.network.itm_logits(dense, ids, None if bool(valid.all()) else valid)
+
+    # -- StagedMatcher
+
+    @property
+    def match_layers(self) -> int:
+        """Layers of the Q-Former, or of BLIP's text encoder."""
+        return self.scorers.fast.layers
+
+    def look(self, text: str, patches: Tensor | Latents, layers: int) -> PairStates:
+        """Pairs of one text and K images, in ``match_dtype``, after so many layers."""
+        ids, _ = self.tokenizer.batch(_not_empty([text]), self.device)
+        return self.scorers.fast.look(ids, patches.to(self.device), layers)
+
+    def look_on(self, states: PairStates, patches: Tensor | Latents, layers: int) -> PairStates:
+        """The same pairs after more layers; ``patches`` are theirs."""
+        return self.scorers.fast.look_on(states, patches.to(self.device), layers)
+
+    def decide(self, states: PairStates) -> Tensor:
+        """ITM logits ``[K,2]`` fp32 of pairs that went through all layers."""
+        return self.scorers.fast.logits(states)
 
     def patch_metric(self) -> Tensor:
         """Parts ``[2,V,V]`` fp64: how cross-attention weighs errors of patches (blip/patch_codec.py)."""

@@ -14,20 +14,18 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from sightline.blip.protocols import StagedMatcher
 from sightline.errors import OverloadedError, StoppingError
 from sightline.serving.computing import encode, fail, run, still_wanted
 from sightline.serving.queue import Text, Ticket, Turn, TurnQueue, WaitCounter
+from sightline.serving.shared_model import SharedModel, SharedStages
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
 
-    from sightline.blip.latents import Latents
     from sightline.blip.protocols import RetrievalModel
-    from sightline.records import Precision
     from sightline.serving.queue import QueueFigures
     from sightline.serving.settings import ServingSettings
-    from sightline.types import RGB
 
 Clock = Callable[[], float]
 Result = TypeVar("Result")
@@ -174,6 +172,8 @@ class Admission:
         ``deadline_ms`` counts from here; pairs that still wait then are not scored any more.
         """
         self.until(deadline_ms)
+        if isinstance(model, StagedMatcher):
+            return SharedStages(model, model, self._scheduler, self._ticket)
         return SharedModel(model, self._scheduler, self._ticket)
 
     def until(self, deadline_ms: float | None) -> None:
@@ -188,83 +188,6 @@ class Admission:
         """
         result: Result = self._scheduler.turn(self._ticket, run, droppable)
         return result
-
-
-class SharedModel:
-    """An Encoder and Matcher whose work is done by the scheduler's thread, for one request."""
-
-    def __init__(self, model: RetrievalModel, scheduler: Scheduler, ticket: Ticket) -> None:
-        self._model = model
-        self._scheduler = scheduler
-        self._ticket = ticket
-
-    @property
-    def fingerprint(self) -> str:
-        """The model's own."""
-        return self._model.fingerprint
-
-    @property
-    def num_query_tokens(self) -> int:
-        """Q."""
-        return self._model.num_query_tokens
-
-    @property
-    def joint_dim(self) -> int:
-        """D."""
-        return self._model.joint_dim
-
-    @property
-    def patch_shape(self) -> tuple[int, int]:
-        """(P, V)."""
-        return self._model.patch_shape
-
-    @property
-    def device(self) -> torch.device:
-        """Where results lie."""
-        return self._model.device
-
-    @property
-    def text_limit(self) -> int:
-        """Most text tokens that count."""
-        return self._model.text_limit
-
-    @property
-    def matches_exactly(self) -> bool:
-        """Whether ``fast`` and ``exact`` are the same."""
-        return self._model.matches_exactly
-
-    def is_truncated(self, text: str) -> bool:
-        """Whether the end of ``text`` is not looked at; needs no turn."""
-        return self._model.is_truncated(text)
-
-    def preprocess(self, images: Sequence[RGB]) -> Tensor:
-        """Pixels ``[B,3,S,S]``, in the request's own thread."""
-        return self._model.preprocess(images)
-
-    def encode_patches(self, pixels: Tensor) -> Tensor:
-        """Patches ``[B,P,V]``, in one turn."""
-        patches: Tensor = self._scheduler.turn(self._ticket, lambda: self._model.encode_patches(pixels))
-        return patches
-
-    def encode_image(self, patches: Tensor) -> Tensor:
-        """Tokens ``[B,Q,D]``, in one turn."""
-        tokens: Tensor = self._scheduler.turn(self._ticket, lambda: self._model.encode_image(patches))
-        return tokens
-
-    def encode_text(self, texts: Sequence[str]) -> Tensor:
-        """Text vectors ``[T,D]``, together with the texts of other requests."""
-        return self._scheduler.texts(self._ticket, self._model, texts)
-
-    def match(self, texts: Sequence[str], patches: Tensor | Latents, precision: Precision = "fast") -> Tensor:
-        """Logits ``[K,2]``, in one turn.
-
-        Raises:
-            DeadlineError: the request's time was up before its turn came.
-        """
-        logits: Tensor = self._scheduler.turn(
-            self._ticket, lambda: self._model.match(texts, patches, precision), droppable=True
-        )
-        return logits
 
 
 def _closing() -> StoppingError:
