@@ -19,7 +19,8 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.captions_geometry import GEOMETRIES, OPT, Geometry, shallow, small, stock_model
-from benchmarks.measuring import Row, Section, alternate
+from benchmarks.machine import free_gb
+from benchmarks.measuring import NO_BF16, Budget, Row, Section, alternate, has_fast_bf16
 from benchmarks.rerank_stock import _fill_with_noise as fill_with_noise
 from sightline.blip.config import QFormerConfig, VisionConfig
 from sightline.blip.config_language import WriterConfig
@@ -28,6 +29,9 @@ from sightline.blip.language_tokenizer import LanguageTokenizer
 from sightline.blip.query_network import InstructedQueryNetwork, QueryNetwork, instructed_names
 from sightline.blip.random_tokenizers import opt_words
 from sightline.blip.sampling import Sampling
+
+MEMORY_GB, SECONDS = 10, 90
+"""What timing OPT-2.7B with its ViT takes."""
 
 # -- counting
 
@@ -161,36 +165,51 @@ def _with_noise(stock: Any) -> Any:
 
 def measure(geometry: Geometry, images: int, rounds: int, timed: bool = True) -> Section:
     """Counts, and times where ``timed``, of one geometry."""
+    section = Section(f"{geometry.name}: {geometry.what}s of {geometry.new} tokens, {images} images")
+    add(section, geometry, images, rounds, timed)
+    return section
+
+
+def add(section: Section, geometry: Geometry, images: int, rounds: int, timed: bool) -> None:
+    """Figures and rows of one geometry."""
     stock = stock_model(geometry)
     whole, kept = gflop(geometry, stock)
     name = f"{geometry.name}_{geometry.what}"
-    section = Section(f"{geometry.name}: {geometry.what}s of {geometry.new} tokens, {images} images")
-    section.figures = {f"{name}_gflop_stock": whole, f"{name}_gflop": kept}
-    row = Row("GFLOP an image", f"{kept:.0f}", f"{whole:.0f}", f"{whole / kept:.2f}")
-    section.rows.append(row)
+    section.figures |= {f"{name}_gflop_stock": whole, f"{name}_gflop": kept}
+    said = (f"{kept:.0f}", f"{whole:.0f}", f"{whole / kept:.2f}")
+    section.rows.append(Row(f"{geometry.name}: GFLOP an image", *said))
     if timed:
         sides = Sides(geometry, stock, images)
         times = alternate({"ours": sides.ours, "theirs": sides.theirs}, rounds)
         ours, theirs = times["ours"].median, times["theirs"].median
         section.figures |= {f"{name}s_per_second": images / ours, f"{name}_vs_stock": theirs / ours}
         speeds = (f"{images / one:.3g}/s ({times[who]})" for who, one in (("ours", ours), ("theirs", theirs)))
-        section.rows.append(Row(f"{geometry.what}s a second", *speeds, f"{theirs / ours:.2f}"))
-    return section
+        section.rows.append(
+            Row(f"{geometry.name}: {geometry.what}s a second", *speeds, f"{theirs / ours:.2f}")
+        )
 
 
 def run(full: bool) -> Section:
     """Counts of all three at full size; times of OPT-2.7B, which fits most machines."""
     section = Section("Captions and answers by language models")
+    hindrance = _hindrance(full)
+    if hindrance:
+        section.skip(f"times of language models: {hindrance}.")
     for geometry in GEOMETRIES.values():
-        timed = not full or geometry is OPT
-        part = measure(geometry if full else small(geometry), 2, 2 if full else 1, timed)
-        section.figures |= part.figures
-        section.rows += [Row(f"{geometry.name}: {one.what}", *_rest(one)) for one in part.rows]
+        timed = not hindrance and (not full or geometry is OPT)
+        add(section, geometry if full else small(geometry), 2, 2 if full else 1, timed)
     return section
 
 
-def _rest(row: Row) -> tuple[str, str, str, str]:
-    return row.ours, row.theirs, row.ratio, row.goal
+def _hindrance(full: bool) -> str:
+    """Why nothing is timed here; empty where it is."""
+    if full and not has_fast_bf16():
+        return NO_BF16
+    if full and free_gb() < MEMORY_GB:
+        return f"they need {MEMORY_GB} GB of memory, and {free_gb():.0f} are free"
+    if not Budget.given().enough_for(SECONDS if full else 0):
+        return "the time is up"
+    return ""
 
 
 def main() -> None:

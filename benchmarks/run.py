@@ -1,6 +1,7 @@
-"""``make bench``: every speed benchmark, at full size; prints Markdown and writes ``build/bench.json``.
+"""``make bench``: every speed benchmark, at full size, within 30 minutes; Markdown, and ``build/bench.json``.
 
-``python -m benchmarks.run [--only rerank,embed] [--small]``. Each module is also a program of its own.
+``python -m benchmarks.run [--only rerank,embed] [--small] [--minutes 28] [--class]``. Each module is also a
+program of its own. What the figures are is in docs/benchmarks.md.
 """
 
 from __future__ import annotations
@@ -8,17 +9,77 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
-import subprocess
+import os
 import sys
 import time
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from benchmarks.measuring import Section, machine
+from benchmarks.apart import Outcome, inside, run_apart
+from benchmarks.goals import as_json as goals_as_json
+from benchmarks.goals import judge, table
+from benchmarks.machine import machine, these_warnings, this_processor
+from benchmarks.measuring import Section
 
-MODULES = ("rerank", "blip", "captions", "embed", "pipeline", "serving", "http_overhead", "cache")
-OUT = Path("build/bench.json")
+BUDGETS: Final[Mapping[str, float]] = {
+    "rerank": 260.0,
+    "auto": 280.0,
+    "embed": 190.0,
+    "blip": 190.0,
+    "cache": 200.0,
+    "captions": 170.0,
+    "pipeline": 110.0,
+    "serving": 180.0,
+    "http_overhead": 120.0,
+}
+"""Seconds of each module, in their order; 1,700 in all, so that 30 minutes hold them and their starts."""
+OUT: Final = Path("build/bench.json")
+
+
+@dataclass
+class Results:
+    """What there is by now; written after every module."""
+
+    full: bool
+    machine: dict[str, str]
+    warnings: list[str]
+    began: float = field(default_factory=time.monotonic)
+    figures: dict[str, float] = field(default_factory=dict)
+    sections: list[dict[str, Any]] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+    """By module, a sentence."""
+    skipped: dict[str, list[str]] = field(default_factory=dict)
+
+    def add(self, name: str, outcome: Outcome) -> None:
+        """One module's."""
+        self.figures |= outcome.figures
+        if outcome.failed:
+            print(outcome.failed, file=sys.stderr, flush=True)
+            self.failed[name] = outcome.failed
+        if outcome.section is not None:
+            self.sections.append(outcome.section)
+            if outcome.section["skipped"]:
+                self.skipped[name] = outcome.section["skipped"]
+
+    def write(self, out: Path) -> None:
+        """All of it, in one step."""
+        whole = {
+            **self.figures,
+            "goals": goals_as_json(judge(self.figures, self.machine["goals"])),
+            "machine": self.machine,
+            "warnings": self.warnings,
+            "date": time.strftime("%Y-%m-%d"),
+            "full_size": self.full,
+            "failed": self.failed,
+            "skipped": self.skipped,
+            "seconds": round(time.monotonic() - self.began, 1),
+            "sections": self.sections,
+        }
+        aside = out.with_name(f"{out.name}.{os.getpid()}")
+        aside.write_text(json.dumps(whole, indent=2) + "\n")
+        aside.replace(out)
 
 
 def markdown(section: Section) -> str:
@@ -27,8 +88,8 @@ def markdown(section: Section) -> str:
     lines += [
         f"| {row.what} | {row.ours} | {row.theirs} | {row.ratio} | {row.goal} |" for row in section.rows
     ]
-    lines += ["", *(f"- {note}" for note in section.notes), *(f"- ![]({plot})" for plot in section.plots)]
-    return "\n".join(lines) + "\n"
+    lines += ["", *(f"- {note}" for note in section.notes), *(f"- skipped: {one}" for one in section.skipped)]
+    return "\n".join([*lines, *(f"- ![]({plot})" for plot in section.plots)]) + "\n"
 
 
 def as_json(section: Section) -> dict[str, Any]:
@@ -37,23 +98,9 @@ def as_json(section: Section) -> dict[str, Any]:
         "title": section.title,
         "rows": [asdict(row) for row in section.rows],
         "notes": section.notes,
+        "skipped": section.skipped,
         "plots": [str(plot) for plot in section.plots],
     }
-
-
-def run_apart(name: str, full: bool, folder: Path) -> dict[str, Any]:
-    """One benchmark in a process of its own: what it leaves in memory and in threads hits no other.
-
-    Returns its figures and section; raises RuntimeError when it failed.
-    """
-    result = folder / f"bench-{name}.json"
-    result.unlink(missing_ok=True)
-    size = [] if full else ["--small"]
-    finished = subprocess.run([sys.executable, "-m", "benchmarks.run", "--inside", name, *size], check=False)
-    if finished.returncode or not result.exists():
-        raise RuntimeError(f"The benchmark {name} ended with status {finished.returncode}.")
-    found: dict[str, Any] = json.loads(result.read_text())
-    return found
 
 
 def run_inside(name: str, full: bool, folder: Path) -> None:
@@ -61,55 +108,75 @@ def run_inside(name: str, full: bool, folder: Path) -> None:
     section: Section = importlib.import_module(f"benchmarks.{name}").run(full)
     print(markdown(section), flush=True)
     found = {"figures": section.figures, "section": as_json(section)}
-    (folder / f"bench-{name}.json").write_text(json.dumps(found, indent=2))
+    aside = folder / f"bench-{name}.json.{os.getpid()}"
+    aside.write_text(json.dumps(found, indent=2))
+    aside.replace(folder / f"bench-{name}.json")
 
 
-def run_all(names: list[str], full: bool, out: Path) -> int:
-    """All of them, one after the other; how many failed."""
-    figures: dict[str, float] = {}
-    sections, failed = [], []
-    began = time.monotonic()
-    for name in names:
-        try:
-            found = run_apart(name, full, out.parent)
-        except RuntimeError as error:
-            print(error, file=sys.stderr)
-            failed.append(name)
-            continue
-        figures |= found["figures"]
-        sections.append(found["section"])
-    whole = {
-        **figures,
-        "machine": machine(),
-        "date": time.strftime("%Y-%m-%d"),
-        "full_size": full,
-        "failed": failed,
-        "seconds": round(time.monotonic() - began, 1),
-        "sections": sections,
-    }
-    out.write_text(json.dumps(whole, indent=2) + "\n")
-    print(f"{len(figures)} figures in {out}")
-    return len(failed)
+def allowance(name: str, ahead: Sequence[str], left: float) -> float:
+    """Seconds for ``name``: of what is left its part beside those ahead, so that saved time goes to them."""
+    return left * BUDGETS[name] / (BUDGETS[name] + sum(BUDGETS[one] for one in ahead))
 
 
-def main() -> None:
-    """Command line."""
+def run_all(names: Sequence[str], full: bool, out: Path, seconds: float) -> Results:
+    """All of them, one after the other, in so much time; ends early at Ctrl-C."""
+    results = Results(full, machine(), these_warnings())
+    print(f"On {results.machine['class']}.", *results.warnings, sep="\n", flush=True)
+    ends = time.monotonic() + seconds
+    for place, name in enumerate(names):
+        given = allowance(name, names[place + 1 :], max(0.0, ends - time.monotonic()))
+        print(f"\n# {name}: at most {given:.0f} s", flush=True)
+        outcome = run_apart(name, inside(name, full), given, out.parent)
+        results.add(name, outcome)
+        results.write(out)
+        if outcome.interrupted:
+            results.failed |= {one: f"The benchmark {one} did not begin." for one in names[place + 1 :]}
+            results.write(out)
+            break
+    return results
+
+
+def report(results: Results, out: Path) -> None:
+    """Goals, and what is not there."""
+    print(table(judge(results.figures, results.machine["goals"]), results.machine["class"]))
+    for name, sentences in results.skipped.items():
+        print(*(f"- {name} skipped: {sentence}" for sentence in sentences), sep="\n")
+    print(*(f"- {sentence}" for sentence in results.failed.values()), sep="\n")
+    print(f"{len(results.figures)} figures in {out}")
+
+
+def _arguments() -> argparse.Namespace:
+    known = ", ".join(BUDGETS)
     parser = argparse.ArgumentParser(prog="python -m benchmarks.run")
-    parser.add_argument("--only", default=",".join(MODULES), help=f"some of {', '.join(MODULES)}")
+    parser.add_argument("--only", default=",".join(BUDGETS), help=f"some of {known}")
     parser.add_argument(
         "--small", action="store_true", help="a smoke test: seconds, and figures that mean nothing"
     )
-    parser.add_argument("--inside", choices=MODULES, help=argparse.SUPPRESS)
+    parser.add_argument("--minutes", type=float, help="for all together; else what they are planned with")
+    parser.add_argument("--class", action="store_true", dest="kind", help="print the class of this machine")
+    parser.add_argument("--inside", choices=BUDGETS, help=argparse.SUPPRESS)
     given = parser.parse_args()
+    unknown = sorted(set(given.only.split(",")) - set(BUDGETS))
+    if unknown:
+        parser.error(f"there is no benchmark {unknown[0]}; choose from {known}")
+    return given
+
+
+def main() -> None:
+    """Command line; status 1 when a benchmark failed. A goal that was missed is no failure."""
+    given = _arguments()
+    if given.kind:
+        print(this_processor().kind, *these_warnings(), sep="\n")
+        return
     OUT.parent.mkdir(parents=True, exist_ok=True)
     if given.inside:
         run_inside(given.inside, not given.small, OUT.parent)
         return
     names = given.only.split(",")
-    unknown = sorted(set(names) - set(MODULES))
-    if unknown:
-        parser.error(f"there is no benchmark {unknown[0]}; choose from {', '.join(MODULES)}")
-    sys.exit(1 if run_all(names, not given.small, OUT) else 0)
+    seconds = 60 * given.minutes if given.minutes else sum(BUDGETS[name] for name in names)
+    results = run_all(names, not given.small, OUT, seconds)
+    report(results, OUT)
+    sys.exit(1 if results.failed else 0)
 
 
 if __name__ == "__main__":
