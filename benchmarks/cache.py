@@ -89,8 +89,8 @@ def measure(model: Blip2, judged_families: int, fit_families: int, plot: Path) -
     section.rows = [_row(one) for one in measured]
     section.notes = [
         f"{measured[0].fidelity.queries} sentences, the {min(CANDIDATES, len(judged.patches))} best by ITC "
-        f"of {len(judged.patches)} pictures each, match logit + ITC, against uncompressed fp32; codecs fitted "
-        f"to {len(sample)} other pictures. Patches {list(model.patch_shape)}.",
+        f"of {len(judged.patches)} pictures each, match logit + ITC, against uncompressed fp32; codecs "
+        f"fitted to {len(sample)} other pictures. Patches {list(model.patch_shape)}.",
     ]
     _plot(measured, plot)
     section.plots = [plot]

@@ -183,7 +183,7 @@ def add(section: Section, geometry: Geometry, images: int, rounds: int, timed: b
         times = alternate({"ours": sides.ours, "theirs": sides.theirs}, rounds)
         ours, theirs = times["ours"].median, times["theirs"].median
         section.figures |= {f"{name}s_per_second": images / ours, f"{name}_vs_stock": theirs / ours}
-        speeds = (f"{images / one:.3g}/s ({times[who]})" for who, one in (("ours", ours), ("theirs", theirs)))
+        speeds = [f"{images / one:.3g}/s ({times[who]})" for who, one in (("ours", ours), ("theirs", theirs))]
         section.rows.append(
             Row(f"{geometry.name}: {geometry.what}s a second", *speeds, f"{theirs / ours:.2f}")
         )

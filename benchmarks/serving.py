@@ -1,8 +1,8 @@
 """Serving under load: BLIP-2 ViT-g geometry behind HTTP, 1, 8 and 64 clients, against a loop without HTTP.
 
 ``python -m benchmarks.serving``. Random Q-Former weights, random patches in the cache, 20 candidates for each
-search; server and load generator are two processes of one machine. The ViT's weights are not even written:
-the server must answer without them.
+search; server and load generator are two processes of one machine. Of the ViT one layer is written: the
+server answers without it.
 """
 
 from __future__ import annotations
@@ -139,15 +139,14 @@ def _report(section: Section, offline: float, loads: list[Load], ready: float, r
 
 
 def write_qformer(folder: Path, config: Blip2Config) -> Path:
-    """A checkpoint with everything but the ViT's layers; the path of its weights."""
+    """A checkpoint with one layer of the ViT, which nothing here needs; the path of its weights."""
     from sightline.blip.export import save_checkpoint
     from sightline.blip.network import Blip2Network
     from sightline.blip.pixels import PixelConfig
     from sightline.blip.random_weights import randomise, word_tokenizer
-    from sightline.blip.vit import VisionModel
 
-    network = Blip2Network(config, with_vision=False)
-    network.vision_model = VisionModel(replace(config.vision_config, num_hidden_layers=0))
+    config = replace(config, vision_config=replace(config.vision_config, num_hidden_layers=1))
+    network = Blip2Network(config)
     randomise(network)
     tokenizer = word_tokenizer(config.qformer_config.vocab_size)
     save_checkpoint(folder, network, None, tokenizer, PixelConfig(config.vision_config.image_size))
@@ -213,7 +212,7 @@ class _Loop:
         collection: Collection = services.catalog.collection(COLLECTION)
         self._model = services.models.encoder(collection)
         self._reranker = Reranker(
-            self._model, CollectionPatches(services, collection, self._model), self._model
+            self._model, CollectionPatches(services.patches, collection, self._model), self._model
         )
         self._turn = 0
 
