@@ -14,9 +14,10 @@ import json
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import torch
 
@@ -36,7 +37,7 @@ _TEXT: Final = "a red dog and two people on the beach"
 
 def add_memory(section: Section, full: bool) -> None:
     """The figure ``rerank_memory_mb``, from a process of its own."""
-    if not _can_reset():
+    if not can_reset():
         section.skip("`rerank_memory_mb`: this system does not let a process set its peak back.")
         return
     with tempfile.TemporaryDirectory() as folder:
@@ -64,13 +65,21 @@ def measure(folder: str, full: bool) -> dict[str, float]:
     model = load(folder, device="cpu", match_dtype=name_of(chosen_dtype()))
     reranker = Reranker(judging(model, folder), LatentSource(latents))
     reranker.rerank(_TEXT, shown[:1], 1)
+    weights = _resting_mb() - start
+    peak = peak_mb(lambda: reranker.rerank(_TEXT, shown, size.candidates))
+    return {"peak_mb": peak, "weights_mb": weights}
+
+
+def peak_mb(run: Callable[[], Any]) -> float:
+    """Megabytes that ``run`` adds at its peak to what this process holds."""
     resting = _resting_mb()
     _CLEAR.write_text(_RESET)
-    reranker.rerank(_TEXT, shown, size.candidates)
-    return {"peak_mb": _status_mb("VmHWM") - resting, "weights_mb": resting - start}
+    run()
+    return _status_mb("VmHWM") - resting
 
 
-def _can_reset() -> bool:
+def can_reset() -> bool:
+    """Whether this system lets a process set its peak back."""
     with suppress(OSError):
         _CLEAR.write_text(_RESET)
         return "VmHWM" in _STATUS.read_text()

@@ -13,6 +13,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
@@ -126,7 +127,6 @@ def these_warnings() -> list[str]:
 def machine() -> dict[str, str]:
     """All of it, for ``build/bench.json``."""
     import torch
-    import transformers
 
     processor = this_processor()
     return {
@@ -142,7 +142,7 @@ def machine() -> dict[str, str]:
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
         "python": platform.python_version(),
         "torch": torch.__version__,
-        "transformers": transformers.__version__,
+        "transformers": version("transformers"),
     }
 
 

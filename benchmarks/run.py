@@ -12,7 +12,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -118,7 +118,13 @@ def allowance(name: str, ahead: Sequence[str], left: float) -> float:
     return left * BUDGETS[name] / (BUDGETS[name] + sum(BUDGETS[one] for one in ahead))
 
 
-def run_all(names: Sequence[str], full: bool, out: Path, seconds: float) -> Results:
+Command = Callable[[str, bool], Sequence[str]]
+"""The command of a benchmark, in full size or small."""
+
+
+def run_all(
+    names: Sequence[str], full: bool, out: Path, seconds: float, command: Command = inside
+) -> Results:
     """All of them, one after the other, in so much time; ends early at Ctrl-C."""
     results = Results(full, machine(), these_warnings())
     print(f"On {results.machine['class']}.", *results.warnings, sep="\n", flush=True)
@@ -126,7 +132,7 @@ def run_all(names: Sequence[str], full: bool, out: Path, seconds: float) -> Resu
     for place, name in enumerate(names):
         given = allowance(name, names[place + 1 :], max(0.0, ends - time.monotonic()))
         print(f"\n# {name}: at most {given:.0f} s", flush=True)
-        outcome = run_apart(name, inside(name, full), given, out.parent)
+        outcome = run_apart(name, command(name, full), given, out.parent)
         results.add(name, outcome)
         results.write(out)
         if outcome.interrupted:
