@@ -48,7 +48,7 @@ def test_a_process_that_was_given_none_has_no_end(monkeypatch: pytest.MonkeyPatc
 def test_rounds_are_reduced_to_what_fits_and_one_is_always_measured(
     seconds: float, runs: int, measured: int
 ) -> None:
-    """A round takes 10 s, the first is warm-up; another begins only while there is time for two and a half."""
+    """A round takes 10 s, the first is warm-up; another begins while there is time for two and a half."""
     clock = Clock()
     turns: list[str] = []
 
