@@ -61,6 +61,7 @@ soak: $(NEEDS)
 fuzz: $(NEEDS)
 	OMP_NUM_THREADS=1 $(PY) -m tests.imaging.fuzz --mutations $(MUTATIONS) $(if $(SEED),--seed $(SEED))
 
+# At most 30 minutes on 2 cores; docs/benchmarks.md.
 bench: $(NEEDS)
 	$(PY) -m benchmarks.run
 

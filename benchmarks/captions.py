@@ -192,16 +192,16 @@ def add(section: Section, geometry: Geometry, images: int, rounds: int, timed: b
 def run(full: bool) -> Section:
     """Counts of all three at full size; times of OPT-2.7B, which fits most machines."""
     section = Section("Captions and answers by language models")
-    hindrance = _hindrance(full)
-    if hindrance:
-        section.skip(f"times of language models: {hindrance}.")
+    why_not = hindrance(full)
+    if why_not:
+        section.skip(f"times of language models: {why_not}.")
     for geometry in GEOMETRIES.values():
-        timed = not hindrance and (not full or geometry is OPT)
+        timed = not why_not and (not full or geometry is OPT)
         add(section, geometry if full else small(geometry), 2, 2 if full else 1, timed)
     return section
 
 
-def _hindrance(full: bool) -> str:
+def hindrance(full: bool) -> str:
     """Why nothing is timed here; empty where it is."""
     if full and not has_fast_bf16():
         return NO_BF16

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.captions import Sides, gflop, measure
+from benchmarks.captions import Sides, gflop, hindrance, measure
 from benchmarks.captions_geometry import GEOMETRIES, small, stock_model
+from benchmarks.measuring import ENDS
 
 
 @pytest.mark.parametrize("name", GEOMETRIES)
@@ -24,3 +25,9 @@ def test_every_figure_is_measured() -> None:
     section = measure(small(GEOMETRIES["opt-2.7b"]), images=1, rounds=1)
     assert len(section.figures) == 4
     assert all(value > 0 for value in section.figures.values())
+
+
+def test_what_does_not_fit_into_the_time_is_not_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(ENDS, "0")
+    assert hindrance(full=True)
+    assert hindrance(full=False) == ""
