@@ -75,7 +75,7 @@ class Judged:
 
 def run(full: bool) -> Section:
     """The curve for the demo model: 200 sentences over 200 pictures, or a few."""
-    return measure(load(DEMO, device="cpu"), 25 if full else 6, 125 if full else 8, PLOT)
+    return measure(load(DEMO, device="cpu"), 25 if full else 2, 125 if full else 4, PLOT)
 
 
 def measure(model: Blip2, judged_families: int, fit_families: int, plot: Path) -> Section:

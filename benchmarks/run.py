@@ -10,6 +10,7 @@ import argparse
 import importlib
 import json
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -178,6 +179,7 @@ def main() -> None:
     if given.inside:
         run_inside(given.inside, not given.small, OUT.parent)
         return
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: what runs is ended with this
     names = given.only.split(",")
     seconds = 60 * given.minutes if given.minutes else sum(BUDGETS[name] for name in names)
     results = run_all(names, not given.small, OUT, seconds)
