@@ -110,6 +110,11 @@ class Recorder:
                 return replace(states, hidden=recording.replayed(states, patches), layers=layers)
         return run(states, patches, layers)
 
+    @property
+    def recordings(self) -> int:
+        """How many forms can be replayed now."""
+        return len(self._recordings)
+
     def _remember(self, form: Hashable) -> None:
         if len(self._seen) >= _MOST_SEEN:
             self._seen.clear()
