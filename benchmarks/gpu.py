@@ -1,17 +1,17 @@
 """What one GPU does, in one command of at most 8 minutes: reranking, embedding, training, search.
 
-``python -m benchmarks.gpu [--device cuda] [--minutes 8] [--out build/gpu.json] [--only rerank,embed]``, or ``make
-bench-gpu``. Each part runs beside stock transformers, and reranking beside the LAVIS loop, in the same process:
+``python -m benchmarks.gpu [--device cuda] [--minutes 8] [--out build/gpu.json] [--only rerank,embed]``, or
+``make bench-gpu``. Each part runs beside stock transformers, reranking beside the LAVIS loop, in one process:
 
 * ``rerank``: 1,000 candidates from the latent cache in device memory (benchmarks/gpu_rerank.py);
 * ``embed``: from JPEG files to published segments, by worker processes (benchmarks/gpu_embedding.py);
 * ``train``: steps a second of BLIP-2's stage 1 (benchmarks/gpu_training.py);
 * ``search``: FAISS on the GPU against the CPU (benchmarks/gpu_search.py), where ``faiss-gpu`` is installed.
 
-A part is a process with a share of the time. One that fails or stays too long is one sentence in the JSON; what
-it measured by then is kept, and the others go on. Weights are random, at the geometry of
-Salesforce/blip2-itm-vit-g at 224 px. On a CPU, or with ``--small``, everything runs at toy size: a check that it
-runs, whose figures mean nothing. Not yet run on a GPU.
+A part is a process with a share of the time. One that fails or stays too long is one sentence in the JSON;
+what it measured by then is kept, and the others go on. Weights are random, at the geometry of
+Salesforce/blip2-itm-vit-g at 224 px. On a CPU, or with ``--small``, everything runs at toy size: a check that
+it runs, whose figures mean nothing. Not yet run on a GPU.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ MODULES = {
     "search": "gpu_search_part",
 }
 GRACE = 15.0
-"""Seconds that a part may take beyond its time before it is ended; for reading imports and the last figure."""
+"""Seconds that a part may take beyond its time before it is ended: for imports and what it began."""
 KEEP = (0.5, 0.25)
 """Shares of all candidates that go on after each stop where no cascade was measured."""
 CASCADE = Path("build/bench-cascade.json")
@@ -119,7 +119,6 @@ def run_here(name: str, options: Options, seconds: float) -> str | None:
     """A part in this process. Why it failed, or None."""
     import torch
 
-    # What is kept for what comes after a part has to fit into its time, too.
     plan = Plan(
         torch.device(options.device), options.full, time.monotonic() + max(5.0, seconds - GRACE), options.keep
     )
@@ -188,8 +187,8 @@ def markdown(options: Options, parts: Sequence[Part]) -> str:
 
 
 def kept_shares(given: str | None, file: Path = CASCADE) -> tuple[float, ...]:
-    """Shares of all candidates that go through each stage: as given after each stop, as a measured cascade let
-    through (figures ``cascade_kept_1``, …), or `KEEP`."""
+    """Shares of all candidates that go through each stage: those given for after each stop, or those of a
+    measured cascade (figures ``cascade_kept_1``, … of its benchmark), or `KEEP`."""
     if given is not None:
         return (1.0, *(float(one) for one in given.split(",")))
     figures = json.loads(file.read_text(encoding="utf-8"))["figures"] if file.exists() else {}
