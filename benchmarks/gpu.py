@@ -187,8 +187,10 @@ def markdown(options: Options, parts: Sequence[Part]) -> str:
 
 
 def kept_shares(given: str | None, file: Path = CASCADE) -> tuple[float, ...]:
-    """Shares of all candidates that go through each stage: those given for after each stop, or those of a
-    measured cascade (figures ``cascade_kept_1``, … of its benchmark), or `KEEP`."""
+    """Shares of all candidates that go through each stage.
+
+    Those given for after each stop, those of a measured cascade (figures ``cascade_kept_1``, …), or `KEEP`.
+    """
     if given is not None:
         return (1.0, *(float(one) for one in given.split(",")))
     figures = json.loads(file.read_text(encoding="utf-8"))["figures"] if file.exists() else {}

@@ -188,7 +188,7 @@ def _worked(plan: Plan, data: Path, checkpoint: Path, crew: Crew) -> float:
         return seconds_of(lambda: work(data, checkpoint, crew, lambda: None), torch.device("cpu"))
     numbers = [str(one) for one in (crew.workers, crew.decoders, crew.batch, crew.device)]
     command = [sys.executable, "-m", "benchmarks.gpu_embedding", str(data), str(checkpoint), *numbers]
-    threads = {"OMP_NUM_THREADS": "2"}
+    threads = {"OMP_NUM_THREADS": "1"}  # the GPU computes; more would only spin
     started = [
         subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=os.environ | threads

@@ -97,8 +97,10 @@ class Recorder:
     def __call__(
         self, run: Through, states: PairStates, patches: Tensor | Latents, layers: int, keep: object
     ) -> PairStates:
-        """What ``run`` gives; ``keep``: whatever holds the weights that it reads, for as long as they may be
-        read."""
+        """What ``run`` gives.
+
+        ``keep`` holds the weights that it reads, for as long as a recording may read them.
+        """
         form = _form(states, patches, layers)
         with self._lock:
             if form not in self._recordings and form in self._seen and not self._refused:
