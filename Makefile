@@ -29,7 +29,7 @@ ifeq ($(PY),$(VENV)/bin/python)
 NEEDS  := $(STAMP)
 endif
 
-.PHONY: setup demo test test-long crash soak fuzz bench bench-quality demo-model lint lock clean
+.PHONY: setup demo test test-long crash soak fuzz bench bench-quality bench-gpu demo-model lint lock clean
 
 setup: $(NEEDS)
 
@@ -64,6 +64,10 @@ fuzz: $(NEEDS)
 # At most 30 minutes on 2 cores; docs/benchmarks.md.
 bench: $(NEEDS)
 	$(PY) -m benchmarks.run
+
+# On a machine with a GPU, at most 8 minutes; writes build/gpu.json and prints a table.
+bench-gpu: $(NEEDS)
+	$(PY) -m benchmarks.gpu
 
 bench-quality: $(NEEDS)
 	$(PY) -m benchmarks.quality

@@ -27,6 +27,7 @@ from sightline.blip.latents import Basis, Latents
 from sightline.blip.packed_linear import PackedLinear
 from sightline.blip.pair_states import PairStates
 from sightline.blip.qformer import Intermediate, MultiHeadAttention, ResidualNorm
+from sightline.blip.recorded import recorder_for
 from sightline.blip.scored import ScoredLayer, ScoredNetwork
 
 _BASES_KEPT = 4
@@ -47,6 +48,8 @@ class PairScorer:
         self._layers = [_Layer(one, dtype) for one in network.scored_layers()]
         self._crosses: dict[tuple[str | None, bool], list[CrossAttention | None]] = {}
         self._at_once = at_once or _AT_ONCE.get(network.itm_head.weight.device.type, 20)
+        self.recorder = recorder_for(network.itm_head.weight.device)
+        """Replays what came before, on a GPU; None launches every kernel by itself."""
 
     @property
     def layers(self) -> int:
@@ -91,6 +94,14 @@ class PairScorer:
 
     def _through(self, states: PairStates, patches: Tensor | Latents, layers: int) -> PairStates:
         """The pairs after ``layers`` layers in all."""
+        if self.recorder is None:
+            return self._pass(states, patches, layers)
+        basis = patches.basis if isinstance(patches, Latents) else None
+        weights = self._crossing(basis, states.looking)
+        return self.recorder(self._pass, states, patches, layers, weights)
+
+    def _pass(self, states: PairStates, patches: Tensor | Latents, layers: int) -> PairStates:
+        """The same, kernel by kernel."""
         latent_KPR = self._latent(patches)
         basis = patches.basis if isinstance(patches, Latents) else None
         crosses = self._crossing(basis, states.looking)
