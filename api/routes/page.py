@@ -20,10 +20,10 @@ from sightline.api.auth import Gatekeeper
 from sightline.api.dependencies import Everything, EverythingHere, Root, SettingsHere
 from sightline.api.discretion import refuse_hidden_fields, shown_name
 from sightline.api.page_query import CANDIDATES, EFFORTS, SIZES, PageQuery, read_query
-from sightline.api.page_search import Following, follow, searched, streamed
 from sightline.api.page_view import State, View, chips_of, duration, percent, tile_of_image
 from sightline.api.parts import ApiParts
 from sightline.api.problems import Problem, from_error, note
+from sightline.api.routes.page_search import Following, follow, searched, streamed
 from sightline.api.search_events import Reader
 from sightline.api.sending import FileThreads
 from sightline.api.sessions import COOKIE, session_of

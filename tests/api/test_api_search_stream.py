@@ -202,7 +202,7 @@ async def stalled(services: Installation) -> list[bytes]:
     """What came to a client that reads the first event and nothing more, until ITM has judged everything."""
     body, sent = json.dumps(TWO_BATCHES).encode(), list[bytes]()
     asked: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
-    reads_on = asyncio.Event()
+    reads_on: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def receive() -> Message:
         return asked.pop() if asked else await asyncio.Future()
@@ -211,7 +211,7 @@ async def stalled(services: Installation) -> list[bytes]:
         sent.append(message.get("body", b""))
         if b"candidates" in sent[-1]:
             toy_of(services).let.release(1000)
-            await reads_on.wait()
+            await asyncio.wait_for(asyncio.shield(reads_on), WAIT)
 
     scope: Scope = {
         "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST",
@@ -222,8 +222,8 @@ async def stalled(services: Installation) -> list[bytes]:
     stream = asyncio.create_task(create_app(services.api_parts)(scope, receive, send))
     async with asyncio.timeout(WAIT):
         await asyncio.to_thread(until_nobody_asks_after, services, 2)
-        assert not reads_on.is_set()
-        reads_on.set()
+        assert not reads_on.done()
+        reads_on.set_result(None)
         await stream
     return sent
 
