@@ -36,12 +36,20 @@ from sightline.records import (
 from sightline.searching.telling import SearchWatch
 
 router = APIRouter(prefix="/v1", tags=["search"], route_class=ScopedRoute)
+EVENT = {
+    "type": "object",
+    "properties": {
+        "event": {"enum": ["candidates", "order", "result", "error"]},
+        "data": {"type": "string", "contentMediaType": "application/json"},
+    },
+    "required": ["event", "data"],
+}
 AS_EVENTS: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "With `?stream=1` server-sent events: `candidates` (the answer by ITC alone, before "
         "ITM begins), `order` (the hits as they stand while ITM scores: `{scored, of, order, hits}`), "
         "`result` (the answer as it is without `stream`), or `error` (a problem document).",
-        "content": {"text/event-stream": {"schema": {"type": "string"}}},
+        "content": {"text/event-stream": {"schema": EVENT}},
     }
 }
 Stream = Annotated[
