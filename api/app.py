@@ -50,7 +50,7 @@ FILE_THREADS = 2
 """Of each kind: thumbnails, pieces of originals that are sent, originals that are read to their end to be
 compared with their SHA-256, and pages without a query. A disk that hangs holds up one kind only.
 """
-TOO_MANY_FOLLOWERS = "Too many clients follow jobs now; ask for the job itself, or come again."
+TOO_MANY_FOLLOWERS = "Too many clients follow jobs or searches now; ask without events, or come again."
 HERE = Path(__file__).parent
 ANYWHERE = (400, 401, 403, 408, 413, 421, 429, 431, 503)
 """Errors that may come from every address, whatever it is for."""

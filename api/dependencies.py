@@ -176,7 +176,7 @@ class ModelThreads:
         """
         gone = Event()
         client_gone.set(gone)  # every request is a task with a context of its own
-        watcher = asyncio.create_task(_watch(receive, gone))
+        watcher = asyncio.create_task(watch(receive, gone))
         try:
             return await to_thread.run_sync(work, limiter=self._limiter)
         finally:
@@ -188,7 +188,7 @@ class ModelThreads:
         the thread ends by itself.
         """
         client_gone.set(gone)
-        watcher = None if receive is None else asyncio.create_task(_watch(receive, gone))
+        watcher = None if receive is None else asyncio.create_task(watch(receive, gone))
         try:
             return await to_thread.run_sync(work, limiter=self._limiter, abandon_on_cancel=True)
         finally:
@@ -196,6 +196,7 @@ class ModelThreads:
                 watcher.cancel()
 
 
-async def _watch(receive: Receive, gone: Event) -> None:
+async def watch(receive: Receive, gone: Event) -> None:
+    """Set ``gone`` when the client has hung up."""
     await until_gone(receive)
     gone.set()

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 from urllib.parse import quote, urlencode
 
 from sightline.api.schemas.common import MAX_CURSOR
 from sightline.api.settings import ApiSettings
+from sightline.records import Effort
 from sightline.store.values import MAX_ID_BYTES
 
 SIZES = (12, 24, 48, 96)
 CANDIDATES = (20, 50, 100, 200, 500, 1000)
 Order = Literal["itm", "itc"]
+EFFORTS = {"": "as learned", "full": "full", "auto": "auto", "quick": "quick"}
+"""Values of the parameter ``effort``, in words."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,7 @@ class PageQuery:
     k: int = 24
     candidates: int = 100
     order: Order = "itm"
+    effort: Effort | Literal[""] = ""
     filter: str = ""
     cursor: str | None = None
 
@@ -33,7 +37,7 @@ class PageQuery:
         query = replace(self, **changes)
         plain = PageQuery()
         names = {"text": "q", "collection": "collection", "filter": "filter", "order": "order",
-                 "cursor": "cursor", "k": "k", "candidates": "candidates"}  # fmt: skip
+                 "effort": "effort", "cursor": "cursor", "k": "k", "candidates": "candidates"}  # fmt: skip
         values = {
             name: getattr(query, attribute)
             for attribute, name in names.items()
@@ -50,9 +54,14 @@ def read_query(params: Mapping[str, str], settings: ApiSettings) -> PageQuery:
         k=_number(params.get("k"), 24, 200),
         candidates=_number(params.get("candidates"), 100, settings.max_candidates),
         order="itc" if params.get("order") == "itc" else "itm",
+        effort=_effort(params.get("effort")),
         filter=params.get("filter", "").strip()[:20_000],
         cursor=params.get("cursor", "")[:MAX_CURSOR] or None,
     )
+
+
+def _effort(text: str | None) -> Effort | Literal[""]:
+    return next((one for one in get_args(Effort) if one == text), "")
 
 
 def _number(text: str | None, default: int, most: int) -> int:

@@ -123,6 +123,8 @@ class View:
     filter_error: str | None = None
     total: int = 0
     pending: int = 0
+    ordering: int = 0
+    """How many candidates ITM is about to put in order; the tiles are in ITC's until then."""
 
 
 def tile_of_image(image: Image, collection: str, root: str) -> Tile:

@@ -106,8 +106,8 @@ class ApiSettings:
     max_uploads: int = 8
     """Upload requests that are received at once, half of them of one client; more are told to come again."""
     max_followers: int = 200
-    """Clients that follow the progress of jobs at once, a quarter of them of one key (without one: of one
-    address); more are told to come again."""
+    """Clients that follow the progress of jobs, or a search as it is ordered, at once, a quarter of them of
+    one key (without one: of one address); more are told to come again."""
     decoders: int = 2
     """Decode processes for the pictures of /v1/rerank requests; they start with the first picture."""
     document_seconds: float = 10.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import anyio
 from sse_starlette import EventSourceResponse, ServerSentEvent
@@ -26,6 +26,18 @@ class Event(NamedTuple):
 
     name: str
     data: str
+
+
+class Events(Protocol):
+    """Events of one request whose first one was taken."""
+
+    def rest(self) -> AsyncIterator[Event]:
+        """All that follow."""
+        ...
+
+    def end(self) -> None:
+        """Nobody listens any more."""
+        ...
 
 
 class Steps:
@@ -79,10 +91,10 @@ class Steps:
 class EventStream(EventSourceResponse):
     """The answer: the events, at the end of which stands ``error`` with a problem document if one came."""
 
-    def __init__(self, request: Request, first: Event | None, steps: Steps) -> None:
-        self._steps = steps
+    def __init__(self, request: Request, first: Event | None, events: Events) -> None:
+        self._events = events
         super().__init__(
-            _sent(request, first, steps),
+            _sent(request, first, events),
             ping=KEEP_ALIVE_SECONDS,
             headers={"Cache-Control": "no-store"},
             shutdown_event=anyio.Event(),
@@ -94,15 +106,15 @@ class EventStream(EventSourceResponse):
         try:
             await super().__call__(scope, receive, send)
         finally:
-            self._steps.end()
+            self._events.end()
 
 
-async def _sent(request: Request, first: Event | None, steps: Steps) -> AsyncIterator[ServerSentEvent]:
+async def _sent(request: Request, first: Event | None, events: Events) -> AsyncIterator[ServerSentEvent]:
     if first is None:
         return
     yield ServerSentEvent(first.data, event=first.name)
     try:
-        async for event in steps.rest():
+        async for event in events.rest():
             yield ServerSentEvent(event.data, event=event.name)
     except Exception as error:  # the status was sent: what went wrong is told in the stream
         problem = _problem(error)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import unquote
@@ -18,19 +19,17 @@ from sightline.api.audit import note_session
 from sightline.api.auth import Gatekeeper
 from sightline.api.dependencies import Everything, EverythingHere, Root, SettingsHere
 from sightline.api.discretion import refuse_hidden_fields, shown_name
-from sightline.api.metrics import Metrics
-from sightline.api.page_query import CANDIDATES, SIZES, PageQuery, read_query
-from sightline.api.page_view import State, View, chips_of, duration, percent, tile_of_image, tiles_of
+from sightline.api.page_query import CANDIDATES, EFFORTS, SIZES, PageQuery, read_query
+from sightline.api.page_view import State, View, chips_of, duration, percent, tile_of_image
 from sightline.api.parts import ApiParts
 from sightline.api.problems import Problem, from_error, note
-from sightline.api.routes.search import run_search
+from sightline.api.routes.page_search import Following, follow, searched, streamed
+from sightline.api.search_events import Reader
 from sightline.api.sending import FileThreads
 from sightline.api.sessions import COOKIE, session_of
-from sightline.api.settings import ApiSettings
 from sightline.api.throttle import needs_model
 from sightline.api.writers import answers_here
 from sightline.errors import FilterError, NotFoundError, SightlineError
-from sightline.records import SearchRequest, SearchResponse
 from sightline.store.access import proof_of
 from sightline.store.filters import parse_filter, read_filter
 from sightline.store.records import Collection, Image
@@ -54,30 +53,57 @@ THEMES = ("light", "dark")
 
 @router.get("/", response_class=HTMLResponse, openapi_extra=needs("open"))
 async def page(request: Request, here: EverythingHere) -> Response:
-    """The page, or only what changes in it when our script asks (``X-Sightline-Part: results``)."""
+    """The page, or only what changes in it when our script asks (``X-Sightline-Part: results``), which may
+    come as events while ITM orders it (``X-Sightline-Part: events``).
+    """
     if needs_model(request.scope):
+        if _part(request) == "events":
+            return await streamed(request, here.threads, partial(_page, request, here))
         return await here.threads.run(request.receive, lambda: _page(request, here))
     threads: FileThreads = request.app.state.page_threads
     return await threads.run(lambda: _page(request, here))
 
 
-def _page(request: Request, here: Everything) -> Response:
+def _part(request: Request) -> str | None:
+    return request.headers.get("x-sightline-part")
+
+
+def _page(request: Request, here: Everything, reader: Reader | None = None) -> Response:
     settings, root, access = here.settings, here.root, here.access
     refused: Problem | None = request.scope.get("refused")
     if not access.may("read") and (refused is None or refused.status != 503):
         return locked(request, root, refused, wrong=False)
     query = read_query(request.query_params, settings)
-    part = request.headers.get("x-sightline-part") == "results"
+    part = _part(request) in ("results", "events")
     if refused is not None:
         view = View("error", query, title="Not available now", detail=refused.detail)
         status = refused.status
     else:
-        status, view = look(here, query, picker=not part)
-    context = {"view": view, "query": view.query, "root": root, "sizes": SIZES, "settings": settings}
-    context |= {"writes": access.may("write"), "signed_in": access.controlled and COOKIE in request.cookies}
-    context["asks"] = view.collection is not None and answers_here(here.parts, view.collection)
-    context["candidate_choices"] = [n for n in CANDIDATES if n <= settings.max_candidates]
-    return render(request, "results.html" if part else "page.html", context, status)
+        status, view = look(here, query, picker=not part, following=_following(request, here, reader))
+    return render(request, "results.html" if part else "page.html", _context(request, here, view), status)
+
+
+def _following(request: Request, here: Everything, reader: Reader | None) -> Following | None:
+    if reader is None:
+        return None
+    template = templates.get_template("results.html")
+    return follow(reader, lambda view: template.render(_context(request, here, view)), templates, here.root)
+
+
+def _context(request: Request, here: Everything, view: View) -> dict[str, Any]:
+    """All that the templates know."""
+    access = here.access
+    return {
+        "view": view,
+        "query": view.query,
+        "root": here.root,
+        "sizes": SIZES,
+        "efforts": EFFORTS,
+        "writes": access.may("write"),
+        "signed_in": access.controlled and COOKIE in request.cookies,
+        "asks": view.collection is not None and answers_here(here.parts, view.collection),
+        "candidate_choices": [n for n in CANDIDATES if n <= here.settings.max_candidates],
+    }
 
 
 @router.post("/session", openapi_extra=needs("open"))
@@ -132,8 +158,13 @@ async def favicon(root: Root) -> Response:
     return RedirectResponse(f"{root}/static/icon.svg", 308)
 
 
-def look(here: Everything, query: PageQuery, picker: bool = True) -> tuple[int, View]:
-    """Status and view; whatever goes wrong becomes a view. ``picker``: with the list of collections."""
+def look(
+    here: Everything, query: PageQuery, picker: bool = True, following: Following | None = None
+) -> tuple[int, View]:
+    """Status and view; whatever goes wrong becomes a view. ``picker``: with the list of collections.
+
+    ``following``: who is told of a search before its end.
+    """
     parts, settings, root = here.parts, here.settings, here.root
     listed: Sequence[tuple[str, int]] = ()
     try:
@@ -144,7 +175,7 @@ def look(here: Everything, query: PageQuery, picker: bool = True) -> tuple[int, 
             return 200, View("void", query, title="No pictures yet")
         base = View("home", query, collection, listed, chips=chips_of(query, root))
         if query.text:
-            return 200, _searched(parts, settings, here.metrics, base, root)
+            return 200, searched(here, base, following)
         return 200, _browsed(parts, base, root, settings.max_answer_bytes)
     except SightlineError as error:
         return _failed(error, query, listed, root)
@@ -152,40 +183,6 @@ def look(here: Everything, query: PageQuery, picker: bool = True) -> tuple[int, 
         log.exception("The page could not be made.")
         detail = "Something went wrong on the server; its log has the details."
         return 500, View("error", query, collections=listed, title="That did not work", detail=detail)
-
-
-def _searched(parts: ApiParts, settings: ApiSettings, metrics: Metrics, base: View, root: str) -> View:
-    query, collection = base.query, base.collection
-    assert collection is not None
-    condition = read_filter(query.filter) if query.filter else None
-    if condition is not None:
-        refuse_hidden_fields(condition)
-        parse_filter(condition)  # what is wrong with it is told whether the model is there or not
-    request = SearchRequest(
-        collection=collection.name,
-        text=query.text,
-        limit=max(query.candidates, query.k),
-        candidates=query.candidates,
-        filter=condition,
-    )
-    response = run_search(parts, metrics, request)
-    tiles = tiles_of(response, query, collection.name, root)
-    best = max((tile.probability for tile in tiles if tile.probability is not None), default=None)
-    state: State = "results"
-    title = ""
-    if not tiles:
-        state, title = "none", "Nothing to search"
-    elif best is not None and best < settings.low_probability:
-        state, title = "low", "Nothing here matches"
-    more = query.url(root, k=min(query.k * 2, 200)) if _has_more(response, query) else None
-    return replace(
-        base, state=state, title=title, tiles=tiles, response=response, best=best, next_url=more,
-        total=response.images,
-    )  # fmt: skip
-
-
-def _has_more(response: SearchResponse, query: PageQuery) -> bool:
-    return query.k < min(len(response.results), 200)
 
 
 def _browsed(parts: ApiParts, base: View, root: str, most_bytes: int) -> View:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 
 from sightline.api.access import Access, ScopedRoute, needs
 from sightline.api.dependencies import EverythingHere, Name, problems
@@ -14,10 +15,13 @@ from sightline.api.documents import RequestPictures
 from sightline.api.metrics import Metrics
 from sightline.api.parts import ApiParts
 from sightline.api.problems import invalid
+from sightline.api.pushing import Pushed
 from sightline.api.schemas.common import Answer
 from sightline.api.schemas.rerank import RerankAnswer, RerankBody, RerankedAnswer, StoredDocument
 from sightline.api.schemas.search import SearchAnswer, SearchBody, search_answer
+from sightline.api.search_events import JsonShape, SearchEvents
 from sightline.api.settings import ApiSettings
+from sightline.api.streaming import Event, EventStream
 from sightline.api.web_documents import decoded, fetch_documents
 from sightline.api.writers import served_answerer
 from sightline.records import (
@@ -29,27 +33,55 @@ from sightline.records import (
     SearchResponse,
     StoredImage,
 )
+from sightline.searching.telling import SearchWatch
 
 router = APIRouter(prefix="/v1", tags=["search"], route_class=ScopedRoute)
+EVENT = {
+    "type": "object",
+    "properties": {
+        "event": {"enum": ["candidates", "order", "result", "error"]},
+        "data": {"type": "string", "contentMediaType": "application/json"},
+    },
+    "required": ["event", "data"],
+}
+AS_EVENTS: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "With `?stream=1` server-sent events: `candidates` (the answer by ITC alone, before "
+        "ITM begins), `order` (the hits as they stand while ITM scores: `{scored, of, order, hits}`), "
+        "`result` (the answer as it is without `stream`), or `error` (a problem document).",
+        "content": {"text/event-stream": {"schema": EVENT}},
+    }
+}
+Stream = Annotated[
+    bool, Query(description="Server-sent events: ITC's answer at once, then ITM's order as it comes.")
+]
 
 
 @router.post(
     "/collections/{name}/search",
-    responses=problems(404, 422, 503),
+    responses=AS_EVENTS | problems(404, 422, 503),
     response_model=SearchAnswer,
     openapi_extra=needs("read"),
 )
-async def search(name: Name, body: SearchBody, here: EverythingHere, request: Request) -> Response:
+async def search(
+    name: Name, body: SearchBody, here: EverythingHere, request: Request, stream: Stream = False
+) -> Response:
     """Find pictures by a sentence: ITC retrieves the candidates, ITM puts them in order."""
     check_candidates(body.candidates, here.settings)
 
-    def work() -> Response:
-        response = run_search(
-            here.parts, here.metrics, body.to_request(name, matcher_of(here.parts, name, body))
-        )
-        return as_json(search_answer(response, name, here.root))
+    def answer(watch: SearchWatch | None = None) -> SearchAnswer:
+        asked = body.to_request(name, matcher_of(here.parts, name, body))
+        return search_answer(run_search(here.parts, here.metrics, asked, watch), name, here.root)
 
-    return await here.threads.run(request.receive, work)
+    if not stream:
+        return await here.threads.run(request.receive, lambda: as_json(answer()))
+
+    def work(pushed: Pushed) -> None:
+        watch = SearchEvents(pushed, JsonShape(name, here.root))
+        pushed.push(Event("result", answer(watch).model_dump_json()))
+
+    pushed = Pushed(here.threads, request.app.state.followers, work)
+    return EventStream(request, await pushed.first(request.receive), pushed)
 
 
 @router.post(
@@ -106,9 +138,11 @@ def check_candidates(candidates: int, settings: ApiSettings) -> None:
         raise invalid("/candidates", f"This server scores at most {settings.max_candidates:,} candidates.")
 
 
-def run_search(parts: ApiParts, metrics: Metrics, request: SearchRequest) -> SearchResponse:
-    """Search and count it."""
-    response = parts.search.find(request)
+def run_search(
+    parts: ApiParts, metrics: Metrics, request: SearchRequest, watch: SearchWatch | None = None
+) -> SearchResponse:
+    """Search and count it; ``watch`` is told how it gets on."""
+    response = parts.search.find(request, watch)
     seen = [hit.match_probability for hit in response.results if hit.match_probability is not None]
     metrics.observe_search(response.timings, response.scored, max(seen, default=None))
     return response

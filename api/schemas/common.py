@@ -64,7 +64,7 @@ def body_of(
 class Answer(BaseModel):
     """A response body, made from the attributes of a record: fields that are called the same, nested too."""
 
-    model_config = ConfigDict(frozen=True, from_attributes=True)
+    model_config = ConfigDict(frozen=True, from_attributes=True, serialize_by_alias=True)
 
     @classmethod
     def of(cls, record: object, **made: Any) -> Self:

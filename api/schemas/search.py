@@ -12,6 +12,7 @@ from sightline.api.schemas.common import Answer, Request, Text, body_of, storabl
 from sightline.api.urls import file_url, thumbnail_url
 from sightline.records import (
     MAX_CANDIDATES,
+    Effort,
     FoundBy,
     InstructedMatcher,
     SearchHit,
@@ -120,6 +121,14 @@ class TimingsAnswer(Answer):
     total_ms: Milliseconds
 
 
+class ReachedAnswer(Answer):
+    """So many candidates went through the first ``layers`` of ITM's ``of`` layers, and no further."""
+
+    layers: int
+    all_layers: int = Field(alias="of")
+    candidates: int
+
+
 class SearchAnswer(Answer):
     """Hits in order, and what it took to find them."""
 
@@ -153,6 +162,8 @@ class SearchAnswer(Answer):
                     "images": 502,
                     "scored": 100,
                     "degraded": [],
+                    "effort": "full",
+                    "reached": [{"layers": 12, "of": 12, "candidates": 100}],
                 }
             ]
         }
@@ -167,6 +178,30 @@ class SearchAnswer(Answer):
     degraded: list[str] = Field(
         description="What the answer had to do without because files are lost or damaged; empty: nothing."
     )
+    effort: Effort = Field(description="What was done: full where nothing was learned on the collection yet.")
+    reached: list[ReachedAnswer] = Field(
+        description="How far candidates went through ITM's layers, the fewest first; empty: all the way."
+    )
+
+
+class PlaceAnswer(Answer):
+    """Where one hit stands now, and its scores by now."""
+
+    id: str
+    rank: int
+    score: float
+    itm_logit: float | None
+    match_probability: float | None
+    instruction_probability: float | None
+
+
+class OrderAnswer(Answer):
+    """The hits while ITM makes the order: the event ``order``."""
+
+    scored: int = Field(description="How many candidates ITM scored by now.")
+    given: int = Field(alias="of", description="How many it is given.")
+    order: list[PlaceAnswer] = Field(description="The hits as they stand now, best first.")
+    hits: list[HitAnswer] = Field(description="Those of them that no earlier event has told whole.")
 
 
 def hit_answer(hit: SearchHit, collection: str, root: str = "") -> HitAnswer:

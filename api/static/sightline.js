@@ -1,5 +1,6 @@
 // The page works without this. With it: no reloads, the two orders side by side, a lightbox, and pictures dropped in.
 import { questions } from "./asking.js";
+import { arranging, events, follows } from "./ordering.js";
 
 const $ = (selector, root = document) => root.querySelector(selector);
 const $$ = (selector, root = document) => [...root.querySelectorAll(selector)];
@@ -25,7 +26,7 @@ function make(tag, attributes = {}, ...children) {
 let asking = null;
 
 function addressOfForm() {
-  const values = new FormData(form), defaults = { k: "24", candidates: "100", order: "itm" };
+  const values = new FormData(form), defaults = { k: "24", candidates: "100", order: "itm", effort: "" };
   const kept = [...values].map(([name, value]) => [name, String(value).trim()]);
   const query = new URLSearchParams(kept.filter(([name, value]) => value && value !== defaults[name]));
   return `${root}/${query.size ? `?${query}` : ""}`;
@@ -36,14 +37,20 @@ async function show(url, { push = true, append = false, top = true } = {}) {
   const mine = asking = new AbortController();
   results.setAttribute("aria-busy", "true");
   form.classList.add("busy");
-  try {
-    const answer = await fetch(url, { headers: { "X-Sightline-Part": "results" }, signal: mine.signal });
-    if (!answer.headers.get("content-type")?.startsWith("text/html")) throw new Error(`status ${answer.status}`);
-    if (answer.status === 401) { location.reload(); return; }
-    const part = new DOMParser().parseFromString(await answer.text(), "text/html").body;
-    if (append) appendTiles(part); else results.replaceChildren(...part.childNodes);
+  const arrived = () => {
     if (push) history.pushState(null, "", url);
     if (push && top) scrollTo({ top: 0, behavior: "instant" });
+  };
+  try {
+    const wanted = follows && !append ? "events" : "results";
+    const answer = await fetch(url, { headers: { "X-Sightline-Part": wanted }, signal: mine.signal });
+    const type = answer.headers.get("content-type") ?? "";
+    if (type.startsWith("text/event-stream")) { await followed(answer, arrived); return; }
+    if (!type.startsWith("text/html")) throw new Error(`status ${answer.status}`);
+    if (answer.status === 401) { location.reload(); return; }
+    const part = partOf(await answer.text());
+    if (append) appendTiles(part); else results.replaceChildren(...part.childNodes);
+    arrived();
     settle(append);
   } catch (error) {
     if (error.name === "AbortError") return;
@@ -54,9 +61,42 @@ async function show(url, { push = true, append = false, top = true } = {}) {
   } finally {
     if (asking === mine) {
       results.setAttribute("aria-busy", "false");
+      results.classList.remove("early");
       form.classList.remove("busy");
     }
   }
+}
+
+const partOf = (html) => new DOMParser().parseFromString(html, "text/html").body;
+
+/** ITC's pictures at once, then ITM's order as it comes. The page is busy until the end, which alone is announced. */
+async function followed(answer, arrived) {
+  for await (const [name, data] of events(answer)) {
+    if (name === "candidates") {
+      results.replaceChildren(...partOf(data.html).childNodes);
+      results.classList.add("early");
+      arrived();
+      settle(true);
+    } else if (name === "order") {
+      arrange(data, partOf);
+    } else if (name === "result") {
+      const part = partOf(data.html), failed = $(".note.error p", part);
+      if (failed) unordered(failed.textContent); else { take(part); settle(); }
+      if (box.open && current?.isConnected) tell(current);
+      return;
+    } else if (name === "error") {
+      unordered(data.detail);
+      return;
+    }
+  }
+  unordered("The connection was lost before ITM was done.");
+}
+
+/** ITC's pictures stay, and why there is no more than these is said. */
+function unordered(why) {
+  const again = make("a", { href: location.href, "data-go": "" }, "Try again");
+  $(".facts", results).replaceChildren(make("span", { class: "warn" }, `Not put in order. ${why} `, again));
+  say(`Not put in order. ${why}`);
 }
 
 /** What follows from new results: title, filter error, form, announcement. */
@@ -84,7 +124,7 @@ function fillForm() {
   const address = new URL(location.href).searchParams;
   field.value = address.get("q") ?? "";
   filter.value = address.get("filter") ?? "";
-  for (const [name, fallback] of [["k", "24"], ["candidates", "100"]]) {
+  for (const [name, fallback] of [["k", "24"], ["candidates", "100"], ["effort", ""]]) {
     const value = address.get(name) ?? fallback, select = form.elements[name];
     if (![...select.options].some((option) => option.value === value)) select.add(new Option(value));
     select.value = value;
@@ -159,19 +199,17 @@ const shownTiles = () => $$("#grid .tile:not([hidden])");
 
 function reorder(order) {
   const grid = $("#grid"), k = Number(grid.dataset.k);
-  if (grid.dataset.order === order) return;
+  if (grid.dataset.order === order || $(".ordering", results)) return;
   grid.dataset.order = order;
-  const before = new Map(shownTiles().map((tile) => [tile, tile.getBoundingClientRect()]));
   const rank = new Map($$(".tile", grid).map((tile) => [tile, hitOf(tile)[order === "itc" ? "itc_rank" : "rank"] ?? Infinity]));
-  for (const [tile, place] of [...rank].sort((a, b) => a[1] - b[1])) {
-    tile.hidden = place > k;
-    tile.style.animation = "none";
-    $(".rank", tile).textContent = place === Infinity ? "–" : place;
-    const image = $("img", tile);
-    if (!tile.hidden) image.loading = "eager";
-    grid.append(tile);
-  }
-  for (const tile of shownTiles()) glide(tile, before.get(tile));
+  moving(() => {
+    for (const [tile, place] of [...rank].sort((a, b) => a[1] - b[1])) {
+      tile.hidden = place > k;
+      tile.style.animation = "none";
+      $(".rank", tile).textContent = place === Infinity ? "–" : place;
+      grid.append(tile);
+    }
+  });
   for (const link of $$(".order a")) link.toggleAttribute("aria-current", link.dataset.order === order);
   $$(".order a[aria-current]").forEach((link) => link.setAttribute("aria-current", "true"));
   const address = new URL(location.href);
@@ -181,6 +219,20 @@ function reorder(order) {
   form.elements.order.value = order;
   say(order === "itc" ? "In the order of ITC alone." : "In the order that ITM made.");
 }
+
+/** Change which tiles are shown, and where: they glide there, and who has the focus keeps it. */
+function moving(change) {
+  const before = new Map(shownTiles().map((tile) => [tile, tile.getBoundingClientRect()]));
+  const link = document.activeElement?.closest("#grid .tile a");
+  change();
+  for (const tile of shownTiles()) {
+    $("img", tile).loading = "eager";
+    glide(tile, before.get(tile));
+  }
+  if (link?.checkVisibility() && document.activeElement !== link) link.focus({ preventScroll: true });
+}
+
+const { arrange, take } = arranging({ $, $$, results, hitOf, moving });
 
 /** First, last, invert, play: from where a tile was to where it is. */
 function glide(tile, was) {
@@ -253,13 +305,19 @@ function open(tile, direction = 0) {
   image.style.background = `center / contain no-repeat url("${hit.thumbnail}")`;
   $(".stage img", box).replaceWith(image);
   const was = document.activeElement?.closest("#box aside") ? document.activeElement.name : null;
-  $("aside", box).replaceChildren(...facts(hit, at, tiles.length));
-  $(".back", box).disabled = at <= 0;
-  $(".on", box).disabled = at >= tiles.length - 1;
+  tell(tile);
   if (!box.open) box.showModal();
   if (was !== null) ($(was === "question" ? ".question input" : ".shut", box) ?? $(".shut", box)).focus();  // what had it is gone
   $("aside", box).scrollTop = 0;
   for (const near of [tiles[at + 1], tiles[at - 1]]) if (near) new Image().src = hitOf(near).file;
+}
+
+/** Beside the picture: what is known of it, and whether others stand before and after it. */
+function tell(tile) {
+  const tiles = shownTiles(), at = tiles.indexOf(tile);
+  $("aside", box).replaceChildren(...facts(hitOf(tile), at, tiles.length));
+  $(".back", box).disabled = at <= 0;
+  $(".on", box).disabled = at >= tiles.length - 1;
 }
 
 function step(direction) {

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from sightline.cli.options import CollectionName, Data, Filter, Json, Revision
-from sightline.records import Precision, ScoreName, SearchRequest, SearchResponse
+from sightline.records import Effort, Precision, ScoreName, SearchRequest, SearchResponse
 
 Score = Annotated[ScoreName, typer.Option("--score", help="What orders the judged candidates.")]
 
@@ -38,6 +38,10 @@ def search(
     deadline_ms: Annotated[
         float | None, typer.Option(min=1, help="Leave unjudged what takes longer than this.")
     ] = None,
+    effort: Annotated[
+        Effort | None,
+        typer.Option(help="full: judge all candidates; auto, quick: fewer, by what was learned here."),
+    ] = None,
     texts: Annotated[
         bool, typer.Option("--texts/--no-texts", help="Let words of captions bring candidates, too.")
     ] = True,
@@ -65,7 +69,7 @@ def search(
     request = SearchRequest(
         collection=collection, text=text, limit=limit, offset=offset, candidates=candidates, rerank=rerank,
         score=score, filter=None if filter is None else read_filter(filter), min_probability=min_probability,
-        precision=precision, deadline_ms=deadline_ms, texts=texts,
+        precision=precision, deadline_ms=deadline_ms, effort=effort, texts=texts,
         matcher=None if instruction is None else InstructedMatcher(instruction, instruction_model),
     )  # fmt: skip
     with open_installation(load_settings(data)) as services:
@@ -73,7 +77,7 @@ def search(
     if json:
         print_json(response)
     else:
-        _print_hits(response)
+        _print_hits(response, min(candidates, response.images) if rerank and score != "itc" else 0)
 
 
 def rerank(
@@ -108,7 +112,8 @@ def rerank(
         _print_ranking(rows)
 
 
-def _print_hits(response: SearchResponse) -> None:
+def _print_hits(response: SearchResponse, candidates: int) -> None:
+    """``candidates``: how many ITM was given."""
     from rich.table import Table
     from rich.text import Text
 
@@ -129,13 +134,21 @@ def _print_hits(response: SearchResponse) -> None:
     console.print(table if response.results else "Nothing found.")
     took = response.timings
     remarks().print(
-        f"[dim]{response.images} images, {response.scored} judged · encode {took.encode_ms:.0f} ms, "
+        f"[dim]{response.images} images · {_judged(response, candidates)} · encode {took.encode_ms:.0f} ms, "
         f"retrieve {took.retrieve_ms:.0f} ms, rerank {took.rerank_ms:.0f} ms[/]"
     )
     for sentence in response.degraded:
         remarks().print(f"[yellow]{sentence}[/]")
     if response.truncated:
         remarks().print("[yellow]The text is longer than the model reads; its end was cut.[/]")
+
+
+def _judged(response: SearchResponse, candidates: int) -> str:
+    """What ITM did, and the effort where that is not all that it could."""
+    if not candidates:
+        return "ITC alone"
+    said = f"ITM scored {response.scored} of {candidates} candidates"
+    return said if response.effort == "full" else f"{said} (effort {response.effort})"
 
 
 def _moved(places: int) -> str:

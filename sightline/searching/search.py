@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, get_args
 
 from sightline.errors import InputError
 from sightline.records import (
     MAX_CANDIDATES,
+    Effort,
     InstructedMatcher,
     SearchHit,
     SearchRequest,
@@ -21,11 +23,13 @@ from sightline.reranker.judging import checked_precision
 from sightline.reranker.records import Ranked
 from sightline.reranker.reranker import Reranker
 from sightline.searching.fusion import Fused, fuse
+from sightline.searching.telling import SearchWatch, Telling, is_probable, unjudged
 from sightline.store.filters import parse_filter
 
 if TYPE_CHECKING:
     from sightline.blip.protocols import RetrievalModel
-    from sightline.retriever.records import Candidate, Retrieved
+    from sightline.reranker.records import Watch
+    from sightline.retriever.records import Retrieved
     from sightline.retriever.retriever import Retriever
     from sightline.searching.instructing import Instructing, Judging
     from sightline.searching.patches import PatchCache
@@ -58,10 +62,10 @@ class Search:
         self._instructing = instructing
         self._most_bytes = most_bytes
 
-    def find(self, request: SearchRequest) -> SearchResponse:
-        """Answer one text query.
+    def find(self, request: SearchRequest, watch: SearchWatch | None = None) -> SearchResponse:
+        """Answer one text query; ``watch`` is told ITC's answer at once, and ITM's order as it comes.
 
-        Raises:
+        What ``watch`` raises ends the search. Raises:
             InputError: a request that contradicts itself, or whose answer would be too large.
             FilterError: a filter that cannot be understood.
             NotFoundError: no such collection.
@@ -77,7 +81,7 @@ class Search:
                 judging = self._instructing.of(admitted, collection, request.matcher, request.text)
                 admitted.until(request.deadline_ms)
             # The clock starts here: loading the model, once in a process, is nobody's query time.
-            return self._answer(request, collection, model, judging, Stopwatch())
+            return self._answer(request, collection, model, judging, Stopwatch(), watch)
 
     def _answer(
         self,
@@ -86,18 +90,24 @@ class Search:
         model: RetrievalModel,
         judging: Judging | None,
         clock: Stopwatch,
+        watch: SearchWatch | None,
     ) -> SearchResponse:
         found, fused = self._retrieve(request, collection, model, clock)
+        told = None
+        if watch is not None:
+            telling = Telling(watch, request, fused, partial(self._describe, collection, request, fused))
+            watch.candidates(_before_itm(telling, found, model.is_truncated(request.text), clock))
+            told = telling.order
         source = self._patches.of(collection, model)
         reranker = (
             Reranker(model, source, model) if judging is None else Reranker(judging.matcher, judging.source)
         )
-        order = self._order(request, reranker, fused, clock)
+        order = self._order(request, reranker, fused, clock, told)
         clock.lap("rerank")
-        ranked = [one for one in order if _probable(one, request.min_probability)]
+        ranked = [one for one in order if is_probable(one, request.min_probability)]
         page = ranked[request.offset : request.offset + request.limit]
         return SearchResponse(
-            results=tuple(self._describe(collection, page, request, fused)),
+            results=tuple(self._describe(collection, request, fused, page)),
             truncated=model.is_truncated(request.text),
             timings=clock.timings(),
             generation=found.generation,
@@ -127,6 +137,7 @@ class Search:
         reranker: Reranker,
         fused: Fused,
         clock: Stopwatch,
+        told: Watch | None,
     ) -> list[Ranked]:
         """The judged candidates by score, then all others in ITC order."""
         head = fused.head
@@ -142,11 +153,12 @@ class Search:
             left,
             request.precision,
             request.offset + request.limit,
+            watch=told,
         )
         return judged + rest
 
     def _describe(
-        self, collection: Collection, page: Sequence[Ranked], request: SearchRequest, fused: Fused
+        self, collection: Collection, request: SearchRequest, fused: Fused, page: Sequence[Ranked]
     ) -> list[SearchHit]:
         """Hits as the catalog knows them, in the version that was found; what was purged is left out."""
         keys = [one.key for one in page]
@@ -176,6 +188,7 @@ def check(request: SearchRequest) -> None:
     if request.offset + request.limit > MAX_CANDIDATES:
         raise InputError(f"The sum offset + limit may be at most {MAX_CANDIDATES:,}.")
     checked_precision(request.precision)
+    _check_effort(request.effort)
     if request.matcher is not None:
         _check_matcher(request, request.matcher)
     if request.min_probability is not None and (not request.rerank or request.score == "itc"):
@@ -193,13 +206,22 @@ def _check_matcher(request: SearchRequest, matcher: InstructedMatcher) -> None:
         raise InputError("The instruction is empty; ask a question that yes or no answers, or leave it out.")
 
 
-def unjudged(candidate: Candidate) -> Ranked:
-    """A candidate that keeps its ITC order."""
-    return Ranked(candidate.key, candidate.itc, candidate.itc, candidate.itc_rank, None, None)
+def _check_effort(effort: str | None) -> None:
+    if effort is not None and effort not in get_args(Effort):
+        raise InputError(f"There is no effort named {effort!r}; choose full, auto or quick.")
 
 
-def _probable(one: Ranked, least: float | None) -> bool:
-    return least is None or (one.match_probability is not None and one.match_probability >= least)
+def _before_itm(telling: Telling, found: Retrieved, truncated: bool, clock: Stopwatch) -> SearchResponse:
+    """What the answer is as long as ITM has scored nothing."""
+    return SearchResponse(
+        results=tuple(telling.by_itc()),
+        truncated=truncated,
+        timings=clock.timings(),
+        generation=found.generation,
+        images=found.images,
+        scored=0,
+        degraded=found.degraded,
+    )
 
 
 @dataclass

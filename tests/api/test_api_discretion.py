@@ -44,7 +44,7 @@ class Failing:
 
     error: Exception
 
-    def find(self, request: object) -> object:
+    def find(self, request: object, watch: object) -> object:
         raise self.error
 
 

@@ -146,7 +146,7 @@ def test_log_lines_are_json_with_request_and_job_ids(client: TestClient, lines: 
 
 def test_lines_from_below_carry_the_request_id(services: Installation, lines: list[dict[str, Any]]) -> None:
     class Loud:
-        def find(self, request: object) -> object:
+        def find(self, request: object, watch: object) -> object:
             logging.getLogger("somewhere.below").warning("Hm.")
             raise ZeroDivisionError
 

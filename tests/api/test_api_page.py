@@ -17,6 +17,7 @@ from fastapi.testclient import TestClient
 
 from sightline.wiring import Installation
 from tests.api.installation import SHADES, MakeClient, png, upload
+from tests.api.test_api_ask import events
 
 
 class Tiles(HTMLParser):
@@ -101,6 +102,45 @@ def test_the_other_order_waits_in_the_same_page(library: TestClient) -> None:
     assert itc.shown() == [hit["id"] for hit in by_itc[:2]]
     assert {hit["id"] for hit, _ in itm.found} == {hit["id"] for hit, _ in itc.found}
     assert {hit["id"] for hit, _ in itm.found} == {hit["id"] for hit in hits[:2] + by_itc[:2]}
+
+
+def without_times(text: str) -> str:
+    return re.sub(r"<span>[0-9.]+ m?s</span>", "", text)
+
+
+def test_a_script_gets_the_order_of_itc_first_and_at_last_what_the_page_is_without_events(
+    library: TestClient,
+) -> None:
+    address = "/?q=red+blue&k=4&effort=full"
+    told = events(library.get(address, headers={"X-Sightline-Part": "events"}))
+    whole = library.get(address, headers={"X-Sightline-Part": "results"}).text
+    assert {name for name, _ in told[1:-1]} <= {"order"}
+    assert (told[0][0], told[-1][0]) == ("candidates", "result")
+    by_itc = library.get(f"{address}&order=itc", headers={"X-Sightline-Part": "results"}).text
+    assert Tiles(told[0][1]["html"]).shown() == Tiles(by_itc).shown()
+    assert "ordering" in told[0][1]["html"]
+    assert without_times(told[-1][1]["html"]) == without_times(whole)
+    for name, data in told:
+        if name == "order":
+            new = Tiles(data["tiles"]).shown()
+            assert set(new) | set(Tiles(told[0][1]["html"]).shown()) >= {one["id"] for one in data["order"]}
+
+
+@pytest.mark.parametrize(
+    ("query", "status"), [("q=a&collection=nothing", 404), ("q=a&filter=%7B", 422), ("", 200)]
+)
+def test_what_is_no_search_comes_whole_with_its_status(library: TestClient, query: str, status: int) -> None:
+    answer = library.get(f"/?{query}", headers={"X-Sightline-Part": "events"})
+    plain = library.get(f"/?{query}", headers={"X-Sightline-Part": "results"})
+    assert (answer.status_code, answer.text) == (plain.status_code, plain.text) == (status, plain.text)
+    assert answer.headers["content-security-policy"] == plain.headers["content-security-policy"]
+
+
+def test_without_a_place_for_another_stream_the_page_comes_whole(make_client: MakeClient) -> None:
+    client = make_client(max_followers=0)
+    client.post("/v1/collections", json={"name": "pictures"})
+    answer = client.get("/?q=red", headers={"X-Sightline-Part": "events"})
+    assert (answer.status_code, state(answer.text)) == (200, "none")
 
 
 def test_how_far_itm_moved_each_picture_is_told(library: TestClient) -> None:

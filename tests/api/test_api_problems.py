@@ -82,7 +82,7 @@ def test_an_undeclared_length_over_the_limit_is_413(make_client: MakeClient) -> 
 
 def test_what_nobody_expected_is_a_500_without_secrets(services: Installation) -> None:
     class Broken:
-        def find(self, request: object) -> object:
+        def find(self, request: object, watch: object) -> object:
             raise RuntimeError("the password is swordfish")
 
     parts = replace(services.api_parts, search=cast("Search", Broken()))

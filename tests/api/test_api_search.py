@@ -43,7 +43,9 @@ def test_itm_puts_the_parts_before_the_mixture(library: TestClient) -> None:
 
 def test_an_answer_has_every_field(library: TestClient) -> None:
     answer = search(library, text="green", limit=1)
-    assert set(answer) == {"results", "truncated", "timings", "generation", "images", "scored", "degraded"}
+    assert set(answer) == {
+        "results", "truncated", "timings", "generation", "images", "scored", "degraded", "effort", "reached",
+    }  # fmt: skip
     assert set(answer["timings"]) == {"encode_ms", "retrieve_ms", "rerank_ms", "total_ms"}
     (hit,) = answer["results"]
     assert set(hit) == {
@@ -126,6 +128,7 @@ def test_long_texts_are_cut_and_the_answer_says_so(library: TestClient) -> None:
         ({"text": "a", "min_probability": 0.5, "rerank": False}, "#"),
         ({"text": "a", "precision": "double"}, "#/precision"),
         ({"text": "a", "deadline_ms": 0}, "#/deadline_ms"),
+        ({"text": "a", "effort": "some"}, "#/effort"),
         ({"text": "a", "filter": []}, "#/filter"),
         ({"text": "a", "top_k": 5}, "#/top_k"),
     ],
@@ -145,6 +148,7 @@ def test_the_body_has_every_field_of_the_record_with_its_default() -> None:
     everything: dict[str, Any] = {
         "text": "a", "limit": 2, "offset": 3, "candidates": 4, "rerank": True, "score": "itm",
         "filter": {"must": []}, "min_probability": 0.5, "precision": "exact", "deadline_ms": 6.5,
+        "effort": "quick",
     }  # fmt: skip
     assert SearchBody(**everything).to_request("c") == SearchRequest("c", **everything)
 

@@ -169,6 +169,10 @@ def test_server_side_jobs_are_cancelled_and_tried_again(make_client: MakeClient,
 )
 def test_a_search(library: TestClient, body: dict[str, Any], judged: bool) -> None:
     answer = library.post(f"{COLLECTION}/search", json={"text": "green", "limit": 1} | body).json()
+    for one in answer.pop("reached"):
+        assert one == {"layers": one["of"], "of": one["of"], "candidates": 6}, (
+            "a full search goes all the way"
+        )
     numbers = {"itm_logit": 4.0, "match_probability": GREEN_PROBABILITY}
     words: dict[str, Any] = {"found_by": "both", "matched_text": "all green", "instruction_probability": None}
     if not judged:
@@ -184,6 +188,7 @@ def test_a_search(library: TestClient, body: dict[str, Any], judged: bool) -> No
             }
         ],
         "truncated": False, "generation": 0, "images": 6, "scored": 6 if judged else 0, "degraded": [],
+        "effort": "full",
         "timings": dict.fromkeys(("encode_ms", "retrieve_ms", "rerank_ms", "total_ms"), MILLISECONDS),
     }  # fmt: skip
 

@@ -80,6 +80,28 @@ def test_a_query_is_typed_found_and_kept_in_the_address(page: Page) -> None:
     assert ids(page)[0] == "red-blue.png"
 
 
+@pytest.mark.parametrize("follows", [True, False])
+def test_an_order_is_followed_where_the_browser_can_and_is_the_same_where_it_cannot(
+    page: Page, follows: bool
+) -> None:
+    if not follows:
+        page.add_init_script("delete window.TextDecoderStream")
+        page.reload()
+        page.wait_for_selector("html[data-ready]")
+    page.locator("select[name=k]").evaluate("select => { select.add(new Option('6')); select.value = '6'; }")
+    page.locator("#q").fill("red blue")
+    with page.expect_response(lambda answer: "q=" in answer.url) as found:
+        page.keyboard.press("Enter")
+    settled(page)
+    kind = found.value.headers["content-type"].partition(";")[0]
+    assert kind == ("text/event-stream" if follows else "text/html")
+    assert ranks(page, "rank") == [1, 2, 3, 4, 5, 6]
+    assert ids(page)[0] == "red-blue.png"
+    assert page.locator(f"{SHOWN} .move").count() == 6
+    assert page.locator(".ordering").count() == 0
+    expect(page.locator("#say")).to_contain_text("judged")
+
+
 def test_the_orders_switch_without_another_search(page: Page) -> None:
     page.locator("select[name=k]").evaluate("select => { select.add(new Option('6')); select.value = '6'; }")
     search(page, "red blue")

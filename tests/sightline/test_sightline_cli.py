@@ -56,6 +56,9 @@ def test_the_life_of_a_collection(sightline: Run, settings: Settings, folder: Pa
 
     found = sightline("search", "red", "--collection", "pictures", "--json").answer
     assert {hit["id"]: hit["itm_logit"] for hit in found["results"]} == {"a.png": 4.0, "b.png": 4.0}
+    assert (found["effort"], found["scored"]) == ("full", 2)
+    told = sightline("search", "red", "-c", "pictures", "--effort", "full").stderr
+    assert "ITM scored 2 of 2 candidates" in " ".join(told.split())
 
     listed = sightline("collections", "--json").answer["collections"]
     assert [(one["name"], one["live"]) for one in listed] == [("pictures", 2)]
@@ -163,6 +166,7 @@ def test_rerank_keeps_to_the_limits_that_are_set_for_pictures(
         (["search", "red", "-c", "pictures", "--filter", "[]"], 2),
         (["search", "red", "-c", "pictures", "--no-rerank", "--min-probability", "0.5"], 2),
         (["search", "red", "-c", "pictures", "-k", "0"], 2),
+        (["search", "red", "-c", "pictures", "--effort", "some"], 2),
         (["jobs", "no-such-job"], 3),
         (["jobs", "--cancel"], 2),
         (["delete", "-c", "pictures"], 2),

@@ -31,12 +31,15 @@ def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_indexing_and_searching_step_by_step(capsys: pytest.CaptureFixture[str]) -> None:
-    _, searching, steps, _ = programs("docs/library.md", "unused")
-    together = (searching + steps).replace('"demo"', '"toy"')
+    _, searching, watching, steps, _ = programs("docs/library.md", "unused")
+    together = (searching + watching + steps).replace('"demo"', '"toy"')
     exec(compile(together, "docs/library.md", "exec"), {})
     printed = capsys.readouterr().out
     assert printed.startswith("2 0\n")
-    assert printed.count("one.jpg") == printed.count("two.jpg") == 2
+    assert printed.count("one.jpg") == printed.count("two.jpg") == 4
+    by_itc, order = printed.splitlines()[3:5]
+    assert by_itc.startswith("by ITC: [")
+    assert order.startswith("2 of 2: [")
 
 
 def test_captions_filtered_and_exported(capsys: pytest.CaptureFixture[str]) -> None:
@@ -61,6 +64,6 @@ def test_reranking_pictures(capsys: pytest.CaptureFixture[str]) -> None:
 @trained
 def test_the_model_alone() -> None:
     namespace = {"rgb": picture("red", side=64)}
-    model = programs("docs/library.md", str(DEMO_FOLDER))[3].replace(', dtype="bfloat16"', "")
+    model = programs("docs/library.md", str(DEMO_FOLDER))[4].replace(', dtype="bfloat16"', "")
     exec(compile(model, "docs/library.md", "exec"), namespace)
     assert tuple(namespace["logits"].shape) == (1, 2)

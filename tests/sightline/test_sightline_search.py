@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ from PIL import Image
 
 from sightline.blip.toy import ToyEncoder
 from sightline.errors import FilterError, InputError, NotFoundError
-from sightline.records import SearchRequest
+from sightline.records import SearchHit, SearchRequest, SearchResponse
 from sightline.wiring import Installation, open_installation
 from tests.sightline.conftest import index, save, toy_settings
 
@@ -127,6 +127,44 @@ def test_a_search_that_is_out_of_time_answers_in_itc_order_and_says_that_nothing
     assert enough.results == filled.search.find(SearchRequest("pictures", "red left", limit=25)).results
 
 
+class Notes:
+    """A watch that wants every order."""
+
+    def __init__(self) -> None:
+        self.first: SearchResponse | None = None
+        self.orders: list[tuple[Sequence[SearchHit], int, int]] = []
+
+    def candidates(self, response: SearchResponse) -> None:
+        assert not self.orders
+        self.first = response
+
+    def is_due(self) -> bool:
+        return True
+
+    def order(self, hits: Sequence[SearchHit], scored: int, of: int) -> None:
+        self.orders.append((hits, scored, of))
+
+
+@pytest.mark.parametrize("least", [None, 0.9])
+def test_a_watch_sees_itcs_answer_and_after_each_batch_the_order_that_the_scores_so_far_make(
+    filled: Installation, pictures: Path, least: float | None
+) -> None:
+    notes, truth = Notes(), oracle(pictures, "red left")
+    ask = SearchRequest("pictures", "red left", limit=7, offset=2, min_probability=least)
+    answer = filled.search.find(ask, notes)
+    assert answer.results == filled.search.find(ask).results
+    plain = filled.search.find(SearchRequest("pictures", "red left", limit=25, rerank=False)).results
+    assert notes.first is not None
+    assert notes.first.results == plain[2:9]
+    assert [(scored, of) for _, scored, of in notes.orders] == [(16, 25), (25, 25)]
+    scored = sorted((hit.id for hit in plain[:16]), key=lambda name: -truth[name][1] - truth[name][0])
+    likely = [name for name in scored if least is None or truth[name][2] >= least]
+    rest = [hit.id for hit in plain[16:]] if least is None else []
+    assert [hit.id for hit in notes.orders[0][0]] == [*likely, *rest][2:9]
+    assert [hit.rank for hit in notes.orders[0][0]] == list(range(3, 3 + len(notes.orders[0][0])))
+    assert tuple(notes.orders[-1][0]) == answer.results
+
+
 def test_exact_precision_of_an_exact_model_changes_nothing(filled: Installation) -> None:
     exact = filled.search.find(SearchRequest("pictures", "red blue", limit=5, precision="exact"))
     assert exact.results == filled.search.find(SearchRequest("pictures", "red blue", limit=5)).results
@@ -193,6 +231,7 @@ def test_a_text_beyond_the_limit_is_cut_and_said_so(filled: Installation, pictur
         SearchRequest("pictures", "red", deadline_ms=0),
         SearchRequest("pictures", "red", deadline_ms=float("nan")),
         SearchRequest("pictures", "red", precision="double"),  # type: ignore[arg-type]
+        SearchRequest("pictures", "red", effort="some"),  # type: ignore[arg-type]
     ],
 )
 def test_a_request_that_cannot_be_answered_is_refused(services: Installation, wrong: SearchRequest) -> None:

@@ -1,0 +1,150 @@
+"""A search of the page: as a view when it is done and, where our script follows it, before its end."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+
+from fastapi import Request, Response
+from starlette.templating import Jinja2Templates
+
+from sightline.api.dependencies import Everything, ModelThreads
+from sightline.api.discretion import refuse_hidden_fields
+from sightline.api.page_query import PageQuery
+from sightline.api.page_view import State, View, percent, tile_of_hit, tiles_of
+from sightline.api.problems import Problem
+from sightline.api.pushing import Pushed
+from sightline.api.routes.search import run_search
+from sightline.api.search_events import Reader, SearchEvents
+from sightline.api.streaming import Event, EventStream
+from sightline.records import SearchHit, SearchRequest, SearchResponse
+from sightline.searching.telling import SearchWatch
+from sightline.store.filters import parse_filter, read_filter
+
+MOST_SHOWN = 200
+Viewing = Callable[[SearchResponse], View]
+Following = Callable[[Viewing], SearchWatch]
+"""Makes what is told of a search, from how its answers are viewed."""
+
+
+async def streamed(
+    request: Request, threads: ModelThreads, page: Callable[[Reader | None], Response]
+) -> Response:
+    """The page's part as the events ``candidates``, ``order`` and ``result``; as it is where that is all.
+
+    ``page`` makes the part in a thread, and tells its reader of a search before its end. Without a place for
+    another stream it has no reader, and the part comes as it is.
+    """
+    made: list[Response] = []
+
+    def work(pushed: Pushed) -> None:
+        made.append(page(pushed))
+        pushed.push(Event("result", json.dumps({"html": bytes(made[0].body).decode()})))
+
+    pushed = Pushed(threads, request.app.state.followers, work)
+    try:
+        first = await pushed.first(request.receive)
+    except Problem:
+        return await threads.run(request.receive, lambda: page(None))
+    if first is not None and first.name != "result":
+        return EventStream(request, first, pushed)
+    pushed.end()
+    return made[0]
+
+
+def searched(here: Everything, base: View, follow: Following | None) -> View:
+    """What a search of the page finds."""
+    viewing = partial(_view, here, base)
+    watch = None if follow is None else follow(viewing)
+    return viewing(run_search(here.parts, here.metrics, _request(base), watch))
+
+
+def _request(base: View) -> SearchRequest:
+    """FilterError for a filter on what is not shown, or that cannot be read."""
+    query, collection = base.query, base.collection
+    assert collection is not None
+    condition = read_filter(query.filter) if query.filter else None
+    if condition is not None:
+        refuse_hidden_fields(condition)
+        parse_filter(condition)  # what is wrong with it is told whether the model is there or not
+    return SearchRequest(
+        collection=collection.name,
+        text=query.text,
+        limit=max(query.candidates, query.k),
+        candidates=query.candidates,
+        filter=condition,
+        effort=query.effort or None,
+    )
+
+
+def _view(here: Everything, base: View, response: SearchResponse) -> View:
+    query, root = base.query, here.root
+    assert base.collection is not None
+    tiles = tiles_of(response, query, base.collection.name, root)
+    best = max((tile.probability for tile in tiles if tile.probability is not None), default=None)
+    state: State = "results"
+    title = ""
+    if not tiles:
+        state, title = "none", "Nothing to search"
+    elif best is not None and best < here.settings.low_probability:
+        state, title = "low", "Nothing here matches"
+    more = query.url(root, k=min(query.k * 2, MOST_SHOWN)) if _has_more(response, query) else None
+    return replace(
+        base, state=state, title=title, tiles=tiles, response=response, best=best, next_url=more,
+        total=response.images,
+    )  # fmt: skip
+
+
+def _has_more(response: SearchResponse, query: PageQuery) -> bool:
+    return query.k < min(len(response.results), MOST_SHOWN)
+
+
+def follow(reader: Reader, render: Callable[[View], str], templates: Jinja2Templates, root: str) -> Following:
+    """Tells ``reader`` of a search in pieces of the page."""
+    return lambda viewing: SearchEvents(reader, PageShape(viewing, render, templates, root))
+
+
+class PageShape:
+    """Pieces of the page: the part as ITC has it, then places and the tiles that were not there yet."""
+
+    def __init__(
+        self, viewing: Viewing, render: Callable[[View], str], templates: Jinja2Templates, root: str
+    ) -> None:
+        self._viewing = viewing
+        self._render = render
+        self._templates = templates
+        self._root = root
+        self._view: View | None = None
+        self._told: set[str] = set()
+
+    def candidates(self, response: SearchResponse) -> str:
+        """``{html}``."""
+        view = self._viewing(response)
+        self._view = replace(view, ordering=min(view.query.candidates, response.images), next_url=None)
+        self._told.update(tile.id for tile in view.tiles)
+        return json.dumps({"html": self._render(self._view)})
+
+    def order(self, hits: Sequence[SearchHit], scored: int, of: int) -> str:
+        """``{scored, of, order: [{id, probability, match}], tiles}``: the last as HTML."""
+        view = self._view
+        assert view is not None
+        assert view.collection is not None
+        shown = hits[: view.query.k]
+        card = self._templates.get_template("tile.html").module.card  # type: ignore[attr-defined]
+        new = [
+            card(tile_of_hit(hit, view.collection.name, self._root, shown=True), "itm", True, True)
+            for hit in shown
+            if hit.id not in self._told
+        ]
+        self._told.update(hit.id for hit in shown)
+        places = [
+            {
+                "id": hit.id,
+                "probability": hit.match_probability,
+                "match": None if hit.match_probability is None else percent(hit.match_probability),
+            }
+            for hit in shown
+        ]
+        return json.dumps({"scored": scored, "of": of, "order": places, "tiles": "".join(new)})
