@@ -79,7 +79,7 @@ def run(full: bool) -> Section:
 def measure(model: Blip2, judged_families: int, fit_families: int, plot: Path) -> Section:
     """Families are of eight pictures each, with as many sentences."""
     sample = encode(model, [s for f in islice(families("val", SEED), fit_families) for s in f])[0]
-    judged = _judged(model, judged_families)
+    judged = judged_of(model, judged_families)
     measured = _curve(model, judged, _levels(model, sample))
     chosen = fit(lambda: [sample], model.patch_metric(), model.fingerprint)
     section = Section("Patch cache: fidelity against size")
@@ -95,7 +95,8 @@ def measure(model: Blip2, judged_families: int, fit_families: int, plot: Path) -
     return section
 
 
-def _judged(model: Blip2, n_families: int) -> Judged:
+def judged_of(model: Blip2, n_families: int) -> Judged:
+    """Pictures and sentences of the test split."""
     scenes, sentences, relevant = held_out(SEED, n_families)
     words = texts(sentences, SEED)
     patches, tokens = encode(model, scenes)
