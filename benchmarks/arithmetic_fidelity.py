@@ -13,12 +13,14 @@ import torch
 
 from benchmarks.cache import CANDIDATES as DEMO_CANDIDATES
 from benchmarks.cache import SEED, judged_of
+from benchmarks.measuring import Row, Section
 from benchmarks.quality import encode, progress
 from demo.world.splits import families as scenes_of
-from sightline.blip import load
+from sightline.blip import int8_linear, load
 from sightline.blip.blip2 import Blip2
 from sightline.blip.checkpoint import DEMO
 from sightline.blip.latents import Latents
+from sightline.blip.packed_linear import has_fast_bf16
 from sightline.blip.patch_codec import fit
 from sightline.reranker.fidelity import Fidelity, FidelityMeter
 
@@ -46,6 +48,23 @@ def arithmetic_fidelity(arithmetic: str, families: int, fit_families: int) -> Fi
         exact, found = (one.match([judged.words[query]], patches)[:, 1].numpy() for one in (model, trial))
         meter.add(exact + itc[rows], found + itc[rows], exact, found)
     return meter.result()
+
+
+def arithmetics(device: torch.device) -> list[torch.dtype]:
+    """What scores pairs fast on a device, the likely fastest first, and float32."""
+    found = [torch.int8] if device.type == "cpu" and int8_linear.available() else []
+    return [*found, *([torch.bfloat16] if has_fast_bf16(device) else []), torch.float32]
+
+
+def add_int8_fidelity(section: Section) -> None:
+    """A row and two figures on int8, or a sentence where it is not used."""
+    if not int8_linear.available():
+        section.notes.append("This machine multiplies int8 no faster than float32: it is not used.")
+        return
+    found = arithmetic_fidelity("int8", families=25, fit_families=40)
+    section.figures |= {"int8_tau": found.tau, "int8_top10": found.top10}
+    told = f"τ {found.tau:.3f}, top-10 {found.top10:.3f} ({found.queries} sentences × {DEMO_CANDIDATES})"
+    section.rows.append(Row("int8 against fp32, demo model, same latents", told, goal="≥ 0.98"))
 
 
 def main() -> None:

@@ -19,10 +19,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.arithmetic_fidelity import DEMO_CANDIDATES, arithmetic_fidelity
+from benchmarks.arithmetic_fidelity import DEMO_CANDIDATES, add_int8_fidelity, arithmetics
 from benchmarks.measuring import Row, Section, Timing, alternate
+from benchmarks.rerank_plot import draw
 from benchmarks.rerank_stock import lavis_loop, stock_forward, stock_model
-from sightline.blip import int8_linear
 from sightline.blip.config import Blip2Config
 from sightline.blip.latents import Basis, Latents
 from sightline.blip.network import Blip2Network
@@ -89,8 +89,14 @@ def measure(size: Size, folder: Path) -> Section:
             f"{size.candidates}."
         )
     if size.candidates >= DEMO_CANDIDATES and size.device == "cpu":
-        _fidelity(section)
-    section.plots.append(_plot(bench, size, found, stock, folder))
+        add_int8_fidelity(section)
+    counts = sorted({max(1, size.candidates // part) for part in (20, 5, 2)})
+    timed = {count: alternate(bench.programs(count), 1, warmup=0) for count in counts}
+    timed[size.candidates] = found
+    lines = [name for name in (*OURS.values(), LAVIS_HALF, LAVIS) if name in found]
+    each = stock[STOCK].median / size.stock_images if STOCK in stock else None
+    path = folder / f"rerank-{size.device.replace(':', '')}.png"
+    section.plots.append(draw(timed, lines, each, path))
     return section
 
 
@@ -223,30 +229,6 @@ def pair_flops(size: Size) -> float:
     return 2.0 * (self_attention + cross + feed_forward)
 
 
-def _fidelity(section: Section) -> None:
-    """What int8 keeps of the order of the demo model's candidates, whose weights are real."""
-    if not int8_linear.available():
-        section.notes.append(
-            "This machine multiplies int8 no faster than float32; pairs are not scored in it."
-        )
-        return
-    found = arithmetic_fidelity("int8", families=25, fit_families=40)
-    section.figures |= {"int8_tau": found.tau, "int8_top10": found.top10}
-    section.rows.append(
-        Row(
-            "int8 against fp32, demo model, same latents",
-            f"τ {found.tau:.3f}, top-10 {found.top10:.3f} ({found.queries} sentences × 100 candidates)",
-            goal="≥ 0.98",
-        )
-    )
-
-
-def arithmetics(device: torch.device) -> list[torch.dtype]:
-    """What scores pairs fast on a device, the likely fastest first, and float32."""
-    found = [torch.int8] if device.type == "cpu" and int8_linear.available() else []
-    return [*found, *([torch.bfloat16] if has_fast_bf16(device) else []), torch.float32]
-
-
 def _fastest(found: dict[str, Timing]) -> torch.dtype:
     return min(OURS, key=lambda dtype: found[OURS[dtype]].median if OURS[dtype] in found else math.inf)
 
@@ -281,28 +263,6 @@ def _figures(section: Section, size: Size, found: dict[str, Timing], stock: dict
         section.figures["rerank_vs_stock_forward"] = whole / ours
         section.rows.append(Row(STOCK, str(found[name]), f"{whole:.3g} s", f"{whole / ours:.0f}×", "≥ 300"))
     section.rows.append(Row("share of the matrix peak", f"{section.figures['rerank_gflops_share']:.2f}"))
-
-
-def _plot(bench: Bench, size: Size, found: dict[str, Timing], stock: dict[str, Timing], folder: Path) -> Path:
-    """Seconds against candidates, both axes logarithmic."""
-    from matplotlib.figure import Figure
-
-    counts = sorted({max(1, size.candidates // part) for part in (20, 5, 2)})
-    timed = {count: alternate(bench.programs(count), 1, warmup=0) for count in counts}
-    timed[size.candidates] = found
-    figure = Figure(figsize=(7, 4.5), layout="constrained")
-    axes = figure.add_subplot(xlabel="candidates", ylabel="seconds", xscale="log", yscale="log")
-    for name in [one for one in (*OURS.values(), LAVIS_HALF, LAVIS) if one in found]:
-        axes.plot(list(timed), [one[name].median for one in timed.values()], marker="o", label=name)
-    if STOCK in stock:
-        each = stock[STOCK].median / size.stock_images
-        axes.plot(list(timed), [each * count for count in timed], linestyle="--", label=f"{STOCK} (scaled)")
-    axes.legend()
-    axes.grid(alpha=0.3)
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"rerank-{size.device.replace(':', '')}.png"
-    figure.savefig(path, dpi=130)
-    return path
 
 
 def _without_vision(stock: Any) -> Any:
