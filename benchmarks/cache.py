@@ -98,6 +98,7 @@ def measure(model: Blip2, judged_families: int, fit_families: int, plot: Path) -
 
 
 def judged_pictures(model: Blip2, n_families: int) -> Judged:
+    """Pictures and sentences of the test split."""
     scenes, sentences, relevant = held_out(SEED, n_families)
     words = texts(sentences, SEED)
     patches, tokens = encode(model, scenes)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from sightline.serving.scheduler import Scheduler
     from sightline.serving.served import ServedModels
     from sightline.serving.sharing import PatchSharing
+    from sightline.serving.verdicts import VerdictFiles
     from sightline.serving.warm_up import WarmUp
     from sightline.serving.writers import WriterNames
     from sightline.store.records import Collection
@@ -50,7 +51,14 @@ class Answering(Keeping):
             return self.given.models
         from sightline.serving.models import ModelProvider
 
-        return ModelProvider(self.settings.model, self._digests)
+        return ModelProvider(self.settings.model, self._digests, self.verdicts)
+
+    @once
+    def verdicts(self) -> VerdictFiles:
+        """In which arithmetic models score pairs on this kind of machine."""
+        from sightline.serving.verdicts import VerdictFiles
+
+        return VerdictFiles(self.settings.data_folder / "precision")
 
     @property
     def _digests(self) -> Path:

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from sightline.upkeep.cache_report import CacheMeasurement
     from sightline.upkeep.consistency import Consistency
     from sightline.upkeep.doctor import Doctor
+    from sightline.upkeep.precision_check import PrecisionCheck
+    from sightline.upkeep.precision_watch import PrecisionWatch
     from sightline.upkeep.repair import Repair
 
 
@@ -270,4 +272,20 @@ class Installation(Answering):
         from sightline.upkeep.cache_report import CacheMeasurement
 
         self.claim_folders()
-        return CacheMeasurement(self.catalog, self.segments, self.formats, self.models, self.reencoding)
+        return CacheMeasurement(
+            self.catalog, self.segments, self.formats, self.models, self.reencoding, self.precision_check
+        )
+
+    @once
+    def precision_check(self) -> PrecisionCheck:
+        """Finds the arithmetic that scores pairs fastest and keeps their order."""
+        from sightline.upkeep.precision_check import PrecisionCheck
+
+        return PrecisionCheck(self.catalog, self.segments, self.patches, self.models, self.verdicts)
+
+    @once
+    def precision_watch(self) -> PrecisionWatch:
+        """Has models checked while they are served; started by the server only."""
+        from sightline.upkeep.precision_watch import PrecisionWatch
+
+        return PrecisionWatch(self.catalog, self.models, self.scheduler, self.precision_check)

@@ -25,7 +25,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sightline.blip.latents import Basis
-from sightline.blip.packed_linear import PackedLinear
+from sightline.blip.linears import attention_dtype, linear
 from sightline.blip.scored import Attending
 
 
@@ -54,9 +54,9 @@ class Folded:
         if basis is not None:
             components_RV = basis.components.to(keys_NDR)
             keys_NDR, values_NRD = keys_NDR @ components_RV.T, components_RV @ values_NRD
-        self._keys_NDR = (keys_NDR * scale).to(dtype)
-        self._values_NRD = values_NRD.to(dtype)
-        self.output_bias = _output_bias(cross, None if basis is None else basis.mean).to(dtype)
+        self._keys_NDR = (keys_NDR * scale).to(attention_dtype(dtype))
+        self._values_NRD = values_NRD.to(attention_dtype(dtype))
+        self.output_bias = _output_bias(cross, None if basis is None else basis.mean)
 
     def __call__(self, queries_JQH: Tensor, latent_KPR: Tensor) -> Tensor:
         pairs, (heads, width, rank) = len(latent_KPR), self._keys_NDR.shape
@@ -80,12 +80,15 @@ class Direct:
         self._width = len(key) // self._heads
         scale = 1 / math.sqrt(self._width)
         weight_OV = torch.cat([key * scale, value])
-        self._keys_values = PackedLinear(weight_OV, weight_OV.new_zeros(len(weight_OV)), dtype)
-        self.output_bias = _output_bias(cross, None).to(dtype)
+        self._keys_values = linear(weight_OV, weight_OV.new_zeros(len(weight_OV)), dtype)
+        self._dtype = attention_dtype(dtype)
+        self.output_bias = _output_bias(cross, None)
 
     def __call__(self, queries_JQH: Tensor, latent_KPR: Tensor) -> Tensor:
         pairs, heads = len(latent_KPR), self._heads
-        projected = self._keys_values(latent_KPR.flatten(0, 1)).view(pairs, -1, 2, heads, self._width)
+        projected = (
+            self._keys_values(latent_KPR.flatten(0, 1)).to(self._dtype).view(pairs, -1, 2, heads, self._width)
+        )
         keys, values = projected.permute(2, 0, 3, 1, 4)  # [K,N,P,D] each
         queries = queries_JQH.unflatten(2, (heads, -1)).transpose(1, 2).expand(pairs, -1, -1, -1)
         seen = attention(queries.flatten(0, 1), keys.flatten(0, 1), values.flatten(0, 1))

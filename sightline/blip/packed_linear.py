@@ -29,8 +29,9 @@ class PackedLinear:
         self._weight = _reorder(weight_OI.contiguous()) if self._packed else weight_OI
 
     def __call__(self, x_MI: Tensor, bias_O: Tensor | None = None) -> Tensor:
-        """``[M,O]`` from ``[M,I]``; ``bias_O`` in place of the layer's own."""
-        bias_O = self._bias_O if bias_O is None else bias_O
+        """``[M,O]`` from ``[M,I]`` of any float type; ``bias_O`` in place of the layer's own."""
+        x_MI = x_MI.to(self._bias_O.dtype)
+        bias_O = self._bias_O if bias_O is None else bias_O.to(x_MI.dtype)
         if not self._packed:
             return F.linear(x_MI, self._weight, bias_O)
         return _pointwise(x_MI, self._weight, bias_O, "none")
@@ -38,7 +39,7 @@ class PackedLinear:
     def activated(self, x_MI: Tensor, name: str) -> Tensor:
         """``[M,O]``: the layer, then the activation of that name (blip/activations.py)."""
         if self._packed and is_erf_gelu(name):
-            return _pointwise(x_MI, self._weight, self._bias_O, "gelu")
+            return _pointwise(x_MI.to(self._bias_O.dtype), self._weight, self._bias_O, "gelu")
         return activation(name)(self(x_MI))
 
 
@@ -56,6 +57,8 @@ def has_fast_bf16(device: torch.device) -> bool:
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type != "cpu" or not torch.backends.mkldnn.is_available():
         return False
+    if torch.backends.cpu.get_cpu_capability() == "AVX2":
+        return False  # whatever the processor has, the kernels were told to do without
     return any(getattr(torch.cpu, name, _no)() for name in _CPU_CHECKS)
 
 

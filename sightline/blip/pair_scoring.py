@@ -24,7 +24,7 @@ from torch import Tensor
 
 from sightline.blip.cross_attention import CrossAttention, Direct, Folded, attention
 from sightline.blip.latents import Basis, Latents
-from sightline.blip.packed_linear import PackedLinear
+from sightline.blip.linears import Linear, attention_dtype, linear
 from sightline.blip.pair_states import PairStates
 from sightline.blip.qformer import Intermediate, MultiHeadAttention, ResidualNorm
 from sightline.blip.recorded import recorder_for
@@ -40,10 +40,12 @@ products are slower ones, so that keys and values are formed from a third of tha
 
 
 class PairScorer:
-    """Scores pairs in one dtype; float32 is stock's arithmetic. Thread-safe; the weights must not change."""
+    """Scores pairs in one arithmetic: float32, which is stock's, bfloat16 or int8 (blip/linears.py).
+    Thread-safe; the weights must not change."""
 
     def __init__(self, network: ScoredNetwork, dtype: torch.dtype, at_once: int | None = None) -> None:
         self.dtype = dtype
+        self._attention_dtype = attention_dtype(dtype)
         self._network = network
         self._layers = [_Layer(one, dtype) for one in network.scored_layers()]
         self._crosses: dict[tuple[str | None, bool], list[CrossAttention | None]] = {}
@@ -114,9 +116,10 @@ class PairScorer:
         return replace(states, hidden=hidden_JSH, layers=layers)
 
     def _latent(self, patches: Tensor | Latents) -> Tensor:
-        """``[K,P,R]`` in the scorer's dtype."""
+        """``[K,P,R]`` in the dtype of attention."""
         # Rounded once, after the product: a scale in bfloat16 would put one error on a whole patch.
-        return patches.latent().to(self.dtype) if isinstance(patches, Latents) else patches.to(self.dtype)
+        found = patches.latent() if isinstance(patches, Latents) else patches
+        return found.to(self._attention_dtype)
 
     def _crossing(self, basis: Basis | None, looking: int) -> list[CrossAttention | None]:
         """The cross-attentions to patches in a basis, kept for the next query."""
@@ -133,7 +136,7 @@ class _Layer:
     """One layer laid out for inference; states stay in fp32 between the products."""
 
     def __init__(self, layer: ScoredLayer, dtype: torch.dtype) -> None:
-        self._dtype = dtype
+        self._dtype, self._attention_dtype = dtype, attention_dtype(dtype)
         self._heads = layer.attention.attention.heads
         self.head_width = layer.attention.attention.query.out_features // self._heads
         self._qkv = _joint_projection(layer.attention.attention, dtype)
@@ -141,7 +144,7 @@ class _Layer:
         self._cross = layer.crossattention
         if self._cross is not None:
             query = self._cross.attention.query
-            self._cross_query = PackedLinear(query.weight, query.bias, dtype)
+            self._cross_query = linear(query.weight, query.bias, dtype)
             self._cross_attended = _AddNorm(self._cross.output, dtype)
         self._looking_block = _FeedForward(*layer.looking_block, dtype)
         self._reading_block = None
@@ -157,7 +160,7 @@ class _Layer:
     def see_text(self, states_JSH: Tensor, only: int | None = None) -> Tensor:
         """Self-attention with its norm: ``[J,S,H]``, or ``[J,only,H]`` for the first positions alone."""
         pairs, length, width = states_JSH.shape
-        qkv = self._qkv(states_JSH.to(self._dtype).view(-1, width))
+        qkv = self._qkv(states_JSH.reshape(-1, width)).to(self._attention_dtype)
         # [J·S,3H] → [3,J·N,S,D]: one copy that spares the products theirs
         qkv = qkv.view(pairs, length, 3, self._heads, -1).permute(2, 0, 3, 1, 4).flatten(1, 2)
         seen = attention(qkv[0, :, :only], qkv[1], qkv[2]).unflatten(0, (pairs, self._heads))
@@ -169,7 +172,7 @@ class _Layer:
         """Cross-attention of the first positions and the feed-forward blocks: ``[K,S,H]``."""
         queries_JQH, text_JLH = states_JSH[:, :looking], states_JSH[:, looking:]
         if cross is not None:
-            asked_JQH = self._cross_query(queries_JQH.to(self._dtype))
+            asked_JQH = self._cross_query(queries_JQH).to(self._attention_dtype)
             queries_JQH = self._cross_attended(cross(asked_JQH, latent_KPR), queries_JQH, cross.output_bias)
         queries_JQH = self._looking_block(queries_JQH)
         if self._reading_block is None or text_JLH.shape[1] == 0:
@@ -182,7 +185,7 @@ class _AddNorm:
     """``LayerNorm(residual + dense(x))``; the sum and the norm in fp32."""
 
     def __init__(self, module: ResidualNorm, dtype: torch.dtype) -> None:
-        self._dense = PackedLinear(module.dense.weight, module.dense.bias, dtype)
+        self._dense = linear(module.dense.weight, module.dense.bias, dtype)
         self._norm = module.LayerNorm
 
     def __call__(self, x_KSI: Tensor, residual_JSH: Tensor, bias_H: Tensor | None = None) -> Tensor:
@@ -193,21 +196,20 @@ class _FeedForward:
     """Two linear layers around an activation, residual and norm."""
 
     def __init__(self, first: Intermediate, second: ResidualNorm, dtype: torch.dtype) -> None:
-        self._first = PackedLinear(first.dense.weight, first.dense.bias, dtype)
+        self._first = linear(first.dense.weight, first.dense.bias, dtype)
         self._second = _AddNorm(second, dtype)
         self._name = first.activation_name
-        self._dtype = dtype
 
     def __call__(self, states_KSH: Tensor) -> Tensor:
-        return self._second(self._first.activated(states_KSH.to(self._dtype), self._name), states_KSH)
+        return self._second(self._first.activated(states_KSH, self._name), states_KSH)
 
 
-def _joint_projection(attended: MultiHeadAttention, dtype: torch.dtype) -> PackedLinear:
+def _joint_projection(attended: MultiHeadAttention, dtype: torch.dtype) -> Linear:
     """Queries, keys and values from one product; the attention's scale is in the queries."""
     scale = 1 / math.sqrt(len(attended.query.weight) // attended.heads)
     weight = torch.cat([attended.query.weight * scale, attended.key.weight, attended.value.weight])
     bias = torch.cat([attended.query.bias * scale, attended.key.bias, attended.value.bias])
-    return PackedLinear(weight, bias, dtype)
+    return linear(weight, bias, dtype)
 
 
 def _some(patches: Tensor | Latents, part: slice) -> Tensor | Latents:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from sightline.blip.latents import Latents
+    from sightline.blip.match_precision import PairScorers
     from sightline.blip.pair_states import PairStates
     from sightline.blip.sampling import Answer, Caption, Sampling, SamplingName
     from sightline.records import Precision
@@ -209,6 +210,24 @@ class SeveralNames(Protocol):
 
     def known_as(self, fingerprint: str) -> RetrievalModel:
         """The same model under another fingerprint of its files; nothing is loaded again."""
+        ...
+
+
+@runtime_checkable
+class SeveralArithmetics(Protocol):
+    """A model that can score pairs in more than float32, and change while it is in use."""
+
+    @property
+    def scorers(self) -> PairScorers:
+        """What it offers and has chosen; the same object for all of the model's names."""
+        ...
+
+    def pinned(self) -> RetrievalModel:
+        """The same model, scoring as it does now for good: what one search uses throughout."""
+        ...
+
+    def trial(self, arithmetic: str) -> RetrievalModel:
+        """The same model, scoring in another arithmetic that its scorers offer."""
         ...
 
 

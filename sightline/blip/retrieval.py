@@ -15,7 +15,7 @@ from torch import Tensor
 
 from sightline.blip.config import VisionConfig
 from sightline.blip.fingerprints import fingerprint as fingerprint_of
-from sightline.blip.image_encoder import PREFIX, ImageEncoder
+from sightline.blip.image_encoder import ImageEncoder
 from sightline.blip.latents import Latents
 from sightline.blip.match_precision import PairScorers
 from sightline.blip.pair_states import PairStates
@@ -23,8 +23,8 @@ from sightline.blip.patch_metric import cross_attention_metric
 from sightline.blip.precision import best_device, vision_dtype
 from sightline.blip.scored import ScoredNetwork
 from sightline.blip.tokenizer import load_tokenizer
-from sightline.blip.weights import fill, list_tensors, read_tensors
-from sightline.errors import CheckpointError, InputError
+from sightline.blip.weights import fill, list_tensors
+from sightline.errors import InputError
 from sightline.records import Precision
 from sightline.types import RGB
 
@@ -92,7 +92,7 @@ class RetrievalCheckpoint(SeeingCheckpoint, Generic[N]):
         self.joint_dim = joint_dim
         """D."""
         fill(network, self.tensors, dtype=torch.float32, device=self.device)
-        self.scorers = PairScorers(network, match_dtype, self._patch_norm())
+        self.scorers = PairScorers(network, match_dtype)
 
     @property
     def text_limit(self) -> int:
@@ -120,7 +120,7 @@ class RetrievalCheckpoint(SeeingCheckpoint, Generic[N]):
     @property
     def matches_exactly(self) -> bool:
         """Whether one text is scored in float32 anyway."""
-        return self.scorers.fast.dtype == torch.float32
+        return self.scorers.arithmetic == "float32"
 
     @torch.inference_mode()
     def match(self, texts: Sequence[str], patches: Tensor | Latents, precision: Precision = "fast") -> Tensor:
@@ -141,6 +141,19 @@ class RetrievalCheckpoint(SeeingCheckpoint, Generic[N]):
             return scorer(ids, patches)
         dense = patches.patches() if isinstance(patches, Latents) else patches.float()
         return self.network.itm_logits(dense, ids, None if bool(valid.all()) else valid)
+
+    def pinned(self) -> Self:
+        """The same model; it goes on scoring as it does now, whatever is adopted meanwhile."""
+        return self._scoring(self.scorers.pinned())
+
+    def trial(self, arithmetic: str) -> Self:
+        """The same model, scoring pairs in another arithmetic that its scorers offer."""
+        return self._scoring(self.scorers.trial(arithmetic))
+
+    def _scoring(self, scorers: PairScorers) -> Self:
+        twin = copy(self)
+        twin.scorers = scorers
+        return twin
 
     # -- StagedMatcher
 
@@ -165,15 +178,6 @@ class RetrievalCheckpoint(SeeingCheckpoint, Generic[N]):
     def patch_metric(self) -> Tensor:
         """Parts ``[2,V,V]`` fp64: how cross-attention weighs errors of patches (blip/patch_codec.py)."""
         return cross_attention_metric(self.network)
-
-    def _patch_norm(self) -> tuple[Tensor, Tensor]:
-        """Weight and bias ``[V]`` of the norm that patches come out of, without the rest of the ViT."""
-        names = [f"{PREFIX}post_layernorm.{part}" for part in ("weight", "bias")]
-        missing = [name for name in names if name not in self.tensors]
-        if missing:
-            raise CheckpointError(f"{self.folder} lacks {missing[0]}; it is no ITM checkpoint.")
-        found = dict(read_tensors(self.tensors[name] for name in names))
-        return found[names[0]], found[names[1]]
 
 
 def _not_empty(texts: Sequence[str]) -> Sequence[str]:

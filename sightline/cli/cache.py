@@ -10,6 +10,7 @@ import typer
 from sightline.cli.options import CollectionName, Data, Json
 
 if TYPE_CHECKING:
+    from sightline.serving.verdicts import Verdict
     from sightline.upkeep.cache_report import CacheReport
 
 Grid = Annotated[
@@ -109,6 +110,20 @@ def _print(answer: CacheReport) -> None:
         f"{answer.queries} queries, the best {answer.candidates} by ITC of {answer.images} images"
         f"{fitted}; against uncompressed patches in fp32.",
         soft_wrap=True,
+    )
+    if answer.precision is not None:
+        console.print(_said(answer.precision), soft_wrap=True)
+
+
+def _said(verdict: Verdict) -> str:
+    """In which arithmetic pairs are scored, and why."""
+    tried = [
+        f"{one.arithmetic} τ {one.tau:.3f}, top 10 {one.top10:.3f}, {one.milliseconds:.1f} ms"
+        for one in verdict.trials
+    ]
+    return (
+        f"Pairs are scored in {verdict.arithmetic} on this kind of machine ({'; '.join(tried)}; float32 "
+        f"{verdict.float32_milliseconds:.1f} ms a pair; {verdict.pictures} pictures, {verdict.texts} texts)."
     )
 
 

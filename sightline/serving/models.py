@@ -17,6 +17,7 @@ from sightline.blip.protocols import (
     Answerer,
     Captioner,
     RetrievalModel,
+    SeveralArithmetics,
     SeveralNames,
     Vision,
     answering,
@@ -30,6 +31,7 @@ from sightline.errors import ModelMismatchError
 from sightline.serving.digests import RememberedDigests
 from sightline.serving.flights import Flights
 from sightline.serving.settings import ModelSettings
+from sightline.serving.verdicts import EXACT, VerdictFiles
 from sightline.store.records import Collection
 
 _SNAPSHOT = re.compile(r"snapshots/([0-9a-f]{40})$")
@@ -86,9 +88,17 @@ class ModelProvider:
     looked for on the hub, or read from a disk.
     """
 
-    def __init__(self, settings: ModelSettings | None = None, memory: Path | None = None) -> None:
-        """``memory``: a file in which digests of model files are remembered; None reads them each time."""
+    def __init__(
+        self,
+        settings: ModelSettings | None = None,
+        memory: Path | None = None,
+        verdicts: VerdictFiles | None = None,
+    ) -> None:
+        """``memory``: a file in which digests of model files are remembered; None reads them each time.
+        ``verdicts``: by which models score pairs in more than float32.
+        """
         self._settings = settings or ModelSettings()
+        self._verdicts = verdicts
         self._digests = ReadDigests() if memory is None else RememberedDigests(memory)
         self._described = Flights[tuple[str, str | None, Role], Description]("the files of this model")
         self._formers = Flights[tuple[str, str | None], str]("the files of this model")
@@ -200,7 +210,7 @@ class ModelProvider:
 
     def _load(self, identity: WriterIdentity, role: Role) -> Vision:
         chosen = self._settings
-        return blip.load(
+        model = blip.load(
             identity.model,
             revision=identity.revision,
             device=chosen.device,
@@ -211,6 +221,10 @@ class ModelProvider:
             role=role,
             device_map=chosen.device_map,
         )
+        if self._verdicts is not None and isinstance(model, SeveralArithmetics):
+            found = self._verdicts.find(identity.fingerprint, model.device)
+            model.scorers.adopt(EXACT if found is None else found.arithmetic)
+        return model
 
 
 def _identity(model: str, revision: str | None, found: Description) -> WriterIdentity:

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sightline.blip.protocols import StagedMatcher
+from sightline.blip.protocols import SeveralArithmetics, StagedMatcher
 from sightline.errors import OverloadedError, StoppingError
 from sightline.serving.computing import encode, fail, run, still_wanted
 from sightline.serving.queue import Text, Ticket, Turn, TurnQueue, WaitCounter
@@ -172,9 +172,11 @@ class Admission:
         ``deadline_ms`` counts from here; pairs that still wait then are not scored any more.
         """
         self.until(deadline_ms)
-        if isinstance(model, StagedMatcher):
-            return SharedStages(model, model, self._scheduler, self._ticket)
-        return SharedModel(model, self._scheduler, self._ticket)
+        # The scores of one request are compared with one another; its texts go together with those of others.
+        judge = model.pinned() if isinstance(model, SeveralArithmetics) else model
+        if isinstance(judge, StagedMatcher):
+            return SharedStages(judge, judge, self._scheduler, self._ticket, model)
+        return SharedModel(judge, self._scheduler, self._ticket, model)
 
     def until(self, deadline_ms: float | None) -> None:
         """From now on, what of this request can be dropped is, so many milliseconds later; None: never."""

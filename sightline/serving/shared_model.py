@@ -30,8 +30,12 @@ class Turns(Protocol):
 class SharedModel:
     """An Encoder and Matcher whose work is done by the scheduler's thread, for one request."""
 
-    def __init__(self, model: RetrievalModel, scheduler: Turns, ticket: Ticket) -> None:
+    def __init__(
+        self, model: RetrievalModel, scheduler: Turns, ticket: Ticket, encoder: RetrievalModel | None = None
+    ) -> None:
+        """``encoder``: the object by which other requests know the same model; ``model`` when not given."""
         self._model = model
+        self._encoder = encoder or model
         self._scheduler = scheduler
         self._ticket = ticket
 
@@ -90,7 +94,7 @@ class SharedModel:
 
     def encode_text(self, texts: Sequence[str]) -> Tensor:
         """Text vectors ``[T,D]``, together with the texts of other requests."""
-        return self._scheduler.texts(self._ticket, self._model, texts)
+        return self._scheduler.texts(self._ticket, self._encoder, texts)
 
     def match(self, texts: Sequence[str], patches: Tensor | Latents, precision: Precision = "fast") -> Tensor:
         """Logits ``[K,2]``, in one turn.
@@ -111,10 +115,15 @@ class SharedStages(SharedModel):
     """
 
     def __init__(
-        self, model: RetrievalModel, staged: StagedMatcher, scheduler: Turns, ticket: Ticket
+        self,
+        model: RetrievalModel,
+        staged: StagedMatcher,
+        scheduler: Turns,
+        ticket: Ticket,
+        encoder: RetrievalModel | None = None,
     ) -> None:
         """``staged``: the same model."""
-        super().__init__(model, scheduler, ticket)
+        super().__init__(model, scheduler, ticket, encoder)
         self._staged = staged
 
     @property

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from sightline.errors import InputError
 from sightline.reranker.fidelity import Fidelity, FidelityMeter
-from sightline.upkeep.cache_sample import WholePatches
+from sightline.upkeep.cache_sample import WholePatches, captions_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,10 +26,12 @@ if TYPE_CHECKING:
     from sightline.blip.protocols import RetrievalModel
     from sightline.searching.reencoding import Reencoding
     from sightline.serving.models import Models
+    from sightline.serving.verdicts import Verdict
     from sightline.store.catalog import Catalog
     from sightline.store.records import Collection
     from sightline.store.segments import SegmentReader
     from sightline.types import OnProgress
+    from sightline.upkeep.precision_check import PrecisionCheck
 
 CANDIDATES = 100
 FIT_IMAGES = 1000
@@ -75,6 +77,8 @@ class CacheReport:
     fitted_to: int
     queries: int
     levels: list[LevelReport]
+    precision: Verdict | None = None
+    """In which arithmetic pairs are scored from now on; None: set, no choice, or too few stored patches."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +110,9 @@ class CacheMeasurement:
         formats: PatchFormats,
         models: Models,
         reencoding: Reencoding,
+        precision: PrecisionCheck,
     ) -> None:
+        self._precision = precision
         self._catalog = catalog
         self._segments = segments
         self._formats = formats
@@ -141,6 +147,7 @@ class CacheMeasurement:
             fitted_to=fitted_to,
             queries=len(sample.queries),
             levels=[_told(one, found, whole_bytes) for one, found in zip(levels, fidelities, strict=True)],
+            precision=self._precision.decide(collection, model, show),
         )
 
     def fit(
@@ -181,11 +188,8 @@ class CacheMeasurement:
             raise InputError(
                 f"No image of {collection.name} has fp16 patches or an original that can be read."
             )
-        queries = list(request.queries)
-        if not queries:
-            images = self._catalog.describe(collection.id, found)
-            queries = [caption for key in found for caption in (images[key].caption or "").splitlines()]
-        queries = list(dict.fromkeys(query.strip() for query in queries if query.strip()))
+        queries = list(dict.fromkeys(query.strip() for query in request.queries if query.strip()))
+        queries = queries or captions_of(self._catalog, collection, found)
         if not queries:
             raise InputError(f"The images of {collection.name} have no captions; give a file with --queries.")
         return _Sample(found, torch.cat(parts), whole.tokens(found), queries[: request.most_queries])

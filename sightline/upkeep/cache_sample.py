@@ -59,10 +59,7 @@ class WholePatches:
 
     def tokens(self, keys: Sequence[int]) -> NDArray[np.float32]:
         """Query tokens ``[N,Q,D]`` of images, from their segments."""
-        places = self._catalog.locations(keys)
-        found = [places[key] for key in keys]
-        rows = [self._segments.rows(place.file, "tokens", np.array([place.row])) for place in found]
-        return np.concatenate(rows).astype(np.float32)
+        return stored_tokens(self._catalog, self._segments, keys)
 
     def _stored(
         self, keys: list[int], places: dict[int, ImageLocation]
@@ -79,3 +76,17 @@ class WholePatches:
             if some.patches is not None:
                 self.encoded_again += len(some.images)
                 yield [image.key for image in some.images], some.patches.float().cpu()
+
+
+def stored_tokens(catalog: Catalog, segments: SegmentReader, keys: Sequence[int]) -> NDArray[np.float32]:
+    """Query tokens ``[N,Q,D]`` of images, from their segments."""
+    places = catalog.locations(keys)
+    rows = [segments.rows(places[key].file, "tokens", np.array([places[key].row])) for key in keys]
+    return np.concatenate(rows).astype(np.float32)
+
+
+def captions_of(catalog: Catalog, collection: Collection, keys: Sequence[int]) -> list[str]:
+    """Different captions of these images, in their order."""
+    images = catalog.describe(collection.id, keys)
+    lines = [caption.strip() for key in keys for caption in (images[key].caption or "").splitlines()]
+    return list(dict.fromkeys(line for line in lines if line))

@@ -1,0 +1,138 @@
+"""Which arithmetic scores pairs with a model on a kind of machine: what checks found, one small file each.
+
+``sightline.upkeep.precision_check`` writes them; whoever loads a model reads them. A file that is damaged, or
+of another version of Sightline's check or of PyTorch, counts as none: pairs are scored in float32 then.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from threading import get_ident
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    import torch
+
+log = logging.getLogger(__name__)
+
+EXACT: Final = "float32"
+KNOWN: Final = ("bfloat16", "int8")
+CHECK_VERSION: Final = 1
+"""Raised when scoring or its check changes so that older verdicts say nothing any more."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One arithmetic against float32 on the same patches. ``tau`` and ``top10``: means over the texts."""
+
+    arithmetic: str
+    tau: float
+    top10: float
+    milliseconds: float
+    """Of one pair."""
+    passed: bool
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The fastest arithmetic that keeps the order, with all that it was chosen by."""
+
+    fingerprint: str
+    arithmetic: str
+    trials: list[Trial]
+    float32_milliseconds: float
+    """Of one pair."""
+    pictures: int
+    texts: int
+    machine: list[str]
+    """`machine_class` where it was measured."""
+    torch: str
+    check: int = CHECK_VERSION
+
+
+class VerdictFiles:
+    """The verdicts of an installation, for machines of this kind."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def find(self, fingerprint: str, device: torch.device) -> Verdict | None:
+        """The verdict that holds for a model here; None where there is none, with a line in the log where
+        there is one that cannot be used."""
+        path = self.path(fingerprint, device)
+        try:
+            found = _parsed(json.loads(path.read_text("utf-8")))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            log.warning(
+                "The precision verdict %s cannot be read; pairs are scored in float32: %s", path, error
+            )
+            return None
+        if (found.fingerprint, found.torch, found.check) != (fingerprint, _torch_version(), CHECK_VERSION):
+            log.warning("The precision verdict %s is of other versions; pairs are scored in float32.", path)
+            return None
+        return found
+
+    def write(self, verdict: Verdict, device: torch.device) -> None:
+        """Keep one, in place of an earlier one. Raises OSError: the disk refuses."""
+        path = self.path(verdict.fingerprint, device)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        aside = path.with_name(f"{path.name}.{os.getpid()}.{get_ident()}")
+        try:
+            aside.write_text(json.dumps(asdict(verdict), indent=1), "utf-8")
+            aside.replace(path)
+        except OSError:
+            with suppress(OSError):
+                aside.unlink(missing_ok=True)
+            raise
+
+    def path(self, fingerprint: str, device: torch.device) -> Path:
+        """Where the verdict of a model on such a machine is, or would be."""
+        kind = hashlib.sha256("\n".join(machine_class(device)).encode()).hexdigest()[:12]
+        return self._folder / f"{fingerprint}-{kind}.json"
+
+
+def verdict(
+    fingerprint: str, trials: list[Trial], exact_ms: float, pictures: int, texts: int, device: torch.device
+) -> Verdict:
+    """The fastest of those that passed and are faster than float32, else float32."""
+    faster = [one for one in trials if one.passed and one.milliseconds < exact_ms]
+    chosen = min(faster, key=lambda one: one.milliseconds).arithmetic if faster else EXACT
+    machine = machine_class(device)
+    return Verdict(fingerprint, chosen, trials, exact_ms, pictures, texts, machine, _torch_version())
+
+
+def machine_class(device: torch.device) -> list[str]:
+    """What decides how fast and how exactly a machine multiplies: the GPU's name, or what the CPU has."""
+    import torch
+
+    from sightline.blip import int8_linear
+    from sightline.blip.packed_linear import has_fast_bf16
+
+    if device.type == "cuda":
+        return ["cuda", torch.cuda.get_device_name(device)]
+    found = [device.type, torch.backends.cpu.get_cpu_capability(), f"int8 {int8_linear.weight_top()}"]
+    return [*found, "bf16"] if has_fast_bf16(device) else found
+
+
+def _parsed(raw: Any) -> Verdict:
+    """Raises TypeError, KeyError or ValueError: it is no verdict."""
+    trials = [Trial(**one) for one in raw["trials"]]
+    found = Verdict(**{**raw, "trials": trials})
+    passed = [one.arithmetic for one in trials if one.passed is True]
+    if found.arithmetic not in (EXACT, *KNOWN) or found.arithmetic not in (EXACT, *passed):
+        raise ValueError(f"{found.arithmetic!r} has passed no check")
+    return found
+
+
+def _torch_version() -> str:
+    import torch
+
+    return str(torch.__version__)
