@@ -17,7 +17,7 @@ from typing import Any
 
 from benchmarks.measuring import Section, machine
 
-MODULES = ("rerank", "blip", "captions", "embed", "pipeline", "serving", "http_overhead", "cache")
+MODULES = ("rerank", "blip", "captions", "embed", "pipeline", "serving", "http_overhead", "cache", "cascade")
 OUT = Path("build/bench.json")
 
 

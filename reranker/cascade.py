@@ -23,8 +23,8 @@ TOPS: Final = (1, 10, 20, 50, 100)
 """Numbers of hits for which bounds are learned; a search takes the next larger one."""
 
 
-LEAST_AT_ONCE: Final = 8
-"""Pairs of the first batch at a stage: fewer make slow products."""
+STEP: Final = 8
+"""Pairs between two looks at the bound: fewer at once make slow products."""
 
 
 def stops_of(layers: int) -> tuple[int, ...]:
@@ -164,13 +164,16 @@ class Course:
         """
         bar = bar_of(through, self.top)
         if math.isinf(bar):
-            return min(most, len(waiting.predicted), max(self.top - len(through), LEAST_AT_ONCE))
+            return min(most, len(waiting.predicted), max(self.top, STEP) - len(through))
         chances = np.empty(len(waiting.predicted))
         for number in np.unique(waiting.stages):
             of = waiting.stages == number
             tails = self.stages[number].tails
             chances[of] = tails.chances(waiting.predicted[of], bar - waiting.scores[of])
-        return min(most, needed(chances, self.plan.epsilons[stage - 1]))
+        count = needed(chances, self.plan.epsilons[stage - 1])
+        # Plans were chosen by replays that look at the bound no oftener.
+        steps = max(1, min(most, count) // STEP)
+        return min(most, steps * STEP, len(waiting.predicted)) if count else 0
 
 
 @dataclass(frozen=True, eq=False)

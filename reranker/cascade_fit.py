@@ -58,8 +58,7 @@ class _Sums:
 
     def solved(self, penalty_F: Floats) -> Floats:
         """The ridge regression's weights ``[F]``."""
-        weights: Floats = np.linalg.solve(self.gram + np.diag(penalty_F), self.moment)
-        return weights
+        return np.asarray(np.linalg.solve(self.gram + np.diag(penalty_F), self.moment), np.float64)
 
 
 def _stage(samples: Sequence[Sample], number: int, layers: int) -> tuple[Stage, list[Floats]]:
@@ -85,7 +84,7 @@ def _stage(samples: Sequence[Sample], number: int, layers: int) -> tuple[Stage, 
 def _axes(samples: Sequence[Sample], number: int) -> Probe:
     """The probe of a stage before it has weights."""
     states = np.concatenate([_pooled(one, number) for one in samples])
-    mean = states.mean(axis=0)
+    mean: Floats = states.mean(axis=0, dtype=np.float64)
     if not number:
         return Probe(mean, np.empty((0, 0)), np.empty(0))
     values, vectors = np.linalg.eigh(np.cov((states - mean).T))  # ascending
@@ -97,13 +96,13 @@ def _axes(samples: Sequence[Sample], number: int) -> Probe:
 def _pooled(sample: Sample, number: int) -> Floats:
     """States ``[K,H]`` at a stage; at 0 there are none, ``[K,0]``."""
     if not number:
-        return np.empty((len(sample.itc), 0))
-    return sample.pooled[number - 1].astype(np.float64)
+        return np.empty((len(sample.itc), 0), np.float64)
+    return np.asarray(sample.pooled[number - 1], np.float64)
 
 
 def _penalty(gram_FF: Floats) -> Floats:
     """``[F]``: that share of the centred sums of squares, and nothing for the last feature, which is 1."""
-    squares = np.diag(gram_FF) - gram_FF[:, -1] ** 2 / gram_FF[-1, -1]
+    squares: Floats = np.diag(gram_FF) - np.square(gram_FF[:, -1]) / gram_FF[-1, -1]
     # A feature that never changes gets no weight, and the equations stay solvable.
     penalty: Floats = RIDGE * np.maximum(squares, 1e-9 * max(float(np.trace(gram_FF)), 1.0))
     penalty[-1] = 0.0

@@ -1,7 +1,7 @@
 """Which stops and bounds save the most work and keep the order, found by replaying full searches.
 
 Every combination is replayed on cross-fitted predictions. A plan is chosen by all queries; what is reported
-of it is what half of them would have chosen for the other half. Shapes: S stages · M queries · K pairs, padded.
+of it is what half of them would have chosen for the other half. Shapes: S stages · M queries · K pairs.
 """
 
 from __future__ import annotations
@@ -14,26 +14,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline.records import Effort
-from sightline.reranker.cascade import TOPS, Floats, Plan, Stage, Tails
+from sightline.reranker.cascade import STEP, TOPS, Floats, Plan, Stage, Tails
 from sightline.reranker.samples import Sample
 
 OVERLAP: Final[dict[Effort, float]] = {"auto": 0.98, "quick": 0.90}
 """What must be kept of the best hits, in the mean."""
 FIRST: Final = 0.995
 """Share of queries that must keep their first hit."""
-MARGIN: Final = 0.005
-"""Plans are chosen so much better: those that look best by chance would miss the goal on other queries."""
-EPSILONS: Final = (0.02, 0.05, 0.1, 0.3, 1.0)
+EPSILONS: Final = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
+"""Of each of the best hits; the expectation that may be left behind is so much times their number."""
 LEAST_QUERIES: Final = 40
-STEP: Final = 8
-"""Pairs between two looks at the bound in a replay."""
 
 Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
 class Predicted:
-    """What stages say of the pairs of samples, padded to one length with pairs that are never among the best."""
+    """What stages say of the pairs of samples; padding is never among the best."""
 
     guesses: Floats
     """``[S,M,K]``: match logits."""
@@ -109,11 +106,19 @@ def _plan(options: Sequence[Option], effort: Effort, top: int) -> Plan:
 
 def _chosen(options: Sequence[Option], effort: Effort, rows: NDArray[np.int64]) -> Option:
     """The option with the least work of those that keep enough of these queries' orders, else the best."""
-    least = min(OVERLAP[effort] + MARGIN, 1.0)
-    good = [one for one in options if one.overlap[rows].mean() >= least and one.first[rows].mean() >= FIRST]
+    good = [
+        one
+        for one in options
+        if _surely(one.overlap[rows]) >= OVERLAP[effort] and one.first[rows].mean() >= FIRST
+    ]
     if good:
         return min(good, key=lambda one: float(one.work[rows].mean()))
     return max(options, key=lambda one: (float(one.overlap[rows].mean()), -float(one.work[rows].mean())))
+
+
+def _surely(overlaps: Floats) -> float:
+    """Their mean less its standard error: what looks best by chance would miss the goal on other queries."""
+    return float(overlaps.mean() - overlaps.std() / np.sqrt(len(overlaps)))
 
 
 def _options(predicted: Predicted, stages: Sequence[Stage], layers: int, top: int) -> Iterator[Option]:
@@ -134,7 +139,8 @@ def _longer(
     predicted: Predicted, stages: Sequence[Stage], path: _Path, stage: int, top: int
 ) -> Iterator[_Path]:
     """The path with one more step, for each bound that may be used there."""
-    allowed = EPSILONS if len(path.epsilons) < 2 else path.epsilons[-1:]
+    free = tuple(top * share for share in EPSILONS)
+    allowed = free if len(path.epsilons) < 2 else path.epsilons[-1:]
     came = advanced(predicted, stages[path.stages[-1]].tails, path, stage, top, allowed)
     for epsilon, alive in zip(allowed, came, strict=True):
         yield _Path((*path.stages, stage), (*path.epsilons, epsilon), (*path.alive, alive))

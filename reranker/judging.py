@@ -175,7 +175,7 @@ def checked_effort(effort: str | None) -> Effort | None:
     """The name itself, or None; `InputError` unless it is one of the three."""
     for name in (None, *get_args(Effort)):
         if effort == name:
-            return name
+            return name  # type: ignore[no-any-return]
     raise InputError(f"There is no effort named {effort!r}; choose full, auto or quick.")
 
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from sightline.reranker.records import Candidate
 
 FORMAT: Final = {"format": "sightline-cascade-sample", "version": "1"}
+_TYPES: Final = ["float32", "float16", "float32"]
 MOST_PAIRS: Final = 100
 """Of one query: the first ones by ITC."""
 LEAST_PAIRS: Final = 20
@@ -104,10 +105,11 @@ def from_bytes(content: bytes) -> Sample:
         told, tensors = metadata(content), load(content)
         itc, pooled, logits = (tensors[name] for name in ("itc", "pooled", "logits"))
         sample = Sample(int(told["layers"]), itc, pooled, logits)
-        wanted = (len(stops_of(sample.layers)), len(itc)), (np.float32, np.float16, np.float32)
-        found = pooled.shape[:2], tuple(one.dtype for one in (itc, pooled, logits))
+        shapes = [itc.shape, logits.shape, pooled.shape[:2]]
+        wanted = [(len(itc),), (len(itc),), (len(stops_of(sample.layers)), len(itc))]
+        types = [str(one.dtype) for one in (itc, pooled, logits)]
         whole = all(bool(np.isfinite(one).all()) for one in (itc, pooled, logits))
-        if told.items() >= FORMAT.items() and found == wanted and itc.shape == logits.shape and whole:
+        if told.items() >= FORMAT.items() and shapes == wanted and types == _TYPES and whole:
             return sample
     except (SafetensorError, KeyError, ValueError, TypeError, IndexError) as error:
         raise CorruptionError(f"A sample of scored pairs cannot be read: {error}.") from error

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from sightline.settings import Settings
     from sightline.store.catalog import Catalog
     from sightline.upkeep.cache_report import CacheMeasurement
+    from sightline.upkeep.cascade_report import CascadeMeasurement
     from sightline.upkeep.consistency import Consistency
     from sightline.upkeep.doctor import Doctor
     from sightline.upkeep.repair import Repair
@@ -271,3 +272,11 @@ class Installation(Answering):
 
         self.claim_folders()
         return CacheMeasurement(self.catalog, self.segments, self.formats, self.models, self.reencoding)
+
+    @once
+    def cascade_measurement(self) -> CascadeMeasurement:
+        """Fits cascades and says what they are worth."""
+        from sightline.upkeep.cascade_report import CascadeMeasurement
+
+        self.claim_folders()
+        return CascadeMeasurement(self.catalog, self.models, self.retriever, self.patches, self.cascades)

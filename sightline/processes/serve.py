@@ -57,6 +57,7 @@ def serve_on(listener: socket.socket, services: Installation) -> None:
     from sightline.processes.stopping import StoppingServer
 
     services.warm_up.start()
+    services.cascades.start()
     services.resumption.start()
     app, settings = create_app(services.api_parts), services.settings
     grace = settings.serving.grace_seconds

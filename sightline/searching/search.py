@@ -17,7 +17,7 @@ from sightline.records import (
     Timings,
     check_bounds,
 )
-from sightline.reranker.judging import checked_precision
+from sightline.reranker.judging import checked_effort, checked_precision
 from sightline.reranker.records import Ranked
 from sightline.reranker.reranker import Reranker
 from sightline.searching.fusion import Fused, fuse
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from sightline.blip.protocols import RetrievalModel
     from sightline.retriever.records import Candidate, Retrieved
     from sightline.retriever.retriever import Retriever
+    from sightline.searching.cascades import Cascades, Knowledge
     from sightline.searching.instructing import Instructing, Judging
     from sightline.searching.patches import PatchCache
     from sightline.serving.models import Models
@@ -47,6 +48,7 @@ class Search:
         retriever: Retriever,
         patches: PatchCache,
         instructing: Instructing,
+        cascades: Cascades,
         most_bytes: int | None = None,
     ) -> None:
         """``most_bytes``: captions, metadata and texts that one answer repeats; None for any number."""
@@ -56,6 +58,7 @@ class Search:
         self._retriever = retriever
         self._patches = patches
         self._instructing = instructing
+        self._cascades = cascades
         self._most_bytes = most_bytes
 
     def find(self, request: SearchRequest) -> SearchResponse:
@@ -92,7 +95,8 @@ class Search:
         reranker = (
             Reranker(model, source, model) if judging is None else Reranker(judging.matcher, judging.source)
         )
-        order = self._order(request, reranker, fused, clock)
+        known = self._cascades.knowledge(request, collection, model, fused.head)
+        order = self._order(request, reranker, fused, clock, known)
         clock.lap("rerank")
         ranked = [one for one in order if _probable(one, request.min_probability)]
         page = ranked[request.offset : request.offset + request.limit]
@@ -104,6 +108,8 @@ class Search:
             images=found.images,
             scored=sum(one.itm_logit is not None for one in order),
             degraded=found.degraded + source.degraded(),
+            effort=known.effort,
+            reached=known.reached(order[: len(fused.head)]),
         )
 
     def _retrieve(
@@ -127,6 +133,7 @@ class Search:
         reranker: Reranker,
         fused: Fused,
         clock: Stopwatch,
+        known: Knowledge,
     ) -> list[Ranked]:
         """The judged candidates by score, then all others in ITC order."""
         head = fused.head
@@ -142,6 +149,9 @@ class Search:
             left,
             request.precision,
             request.offset + request.limit,
+            effort=known.effort,
+            cascade=known.cascade,
+            record=known.record,
         )
         return judged + rest
 
@@ -176,6 +186,7 @@ def check(request: SearchRequest) -> None:
     if request.offset + request.limit > MAX_CANDIDATES:
         raise InputError(f"The sum offset + limit may be at most {MAX_CANDIDATES:,}.")
     checked_precision(request.precision)
+    checked_effort(request.effort)
     if request.matcher is not None:
         _check_matcher(request, request.matcher)
     if request.min_probability is not None and (not request.rerank or request.score == "itc"):

@@ -73,6 +73,15 @@ class CascadeFiles:
                 found.append((path.stat().st_mtime_ns, path.name))
         return [name for _, name in sorted(found, reverse=True)]
 
+    def new_samples(self, of: Learned) -> int:
+        """How many came since the cascade was written; all, while there is none."""
+        version = self.version(of)
+        count = 0
+        for path in self._of(of).glob(f"*{_SAMPLE}"):
+            with suppress(FileNotFoundError):
+                count += version is None or path.stat().st_mtime_ns > version[0]
+        return count
+
     def sample(self, of: Learned, name: str) -> bytes | None:
         """The bytes of a sample; None when it is gone."""
         with suppress(FileNotFoundError):

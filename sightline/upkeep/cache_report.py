@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from sightline.errors import InputError
 from sightline.reranker.fidelity import Fidelity, FidelityMeter
 from sightline.upkeep.cache_sample import WholePatches
+from sightline.upkeep.cascade_report import CascadeReport
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -75,6 +76,8 @@ class CacheReport:
     fitted_to: int
     queries: int
     levels: list[LevelReport]
+    cascade: CascadeReport | None = None
+    """None: it was not asked for."""
 
 
 @dataclass(frozen=True)
