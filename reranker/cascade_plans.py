@@ -130,7 +130,9 @@ def _options(predicted: Predicted, stages: Sequence[Stage], layers: int, top: in
         for stage in range(path.stages[-1] + 1, len(stages) + 1):
             for longer in _longer(predicted, stages, path, stage, top):
                 if stage < len(stages):
-                    open_paths.append(longer)
+                    # What is lost on the way does not come back.
+                    if _kept(predicted, longer.alive[-1], top).mean() >= min(OVERLAP.values()):
+                        open_paths.append(longer)
                 else:
                     yield _option(predicted, longer, stages, layers, top)
 
@@ -171,16 +173,19 @@ def advanced(
 
 
 def _option(predicted: Predicted, path: _Path, stages: Sequence[Stage], layers: int, top: int) -> Option:
-    true_MK, alive_MK = predicted.scores[-1], path.alive[-1]
-    best = np.argsort(-true_MK, axis=1, kind="stable")[:, :top]
-    ours = np.argsort(-np.where(alive_MK, true_MK, -np.inf), axis=1, kind="stable")[:, :top]
     pairs_M = path.alive[0].sum(axis=1)
     rates = np.stack([alive.sum(axis=1) / pairs_M for alive in path.alive[1:]], axis=1)
     stops = tuple(stages[stage].layers for stage in path.stages[1:-1])
     work = rates @ np.diff([0, *stops, layers]) / layers
-    overlap = (best[:, :, None] == ours[:, None, :]).any(axis=2).mean(axis=1)
-    first = (best[:, 0] == ours[:, 0]).astype(np.float64)
+    overlap, first = (_kept(predicted, path.alive[-1], best) for best in (top, 1))
     return Option(stops, path.epsilons, overlap, first, work, rates)
+
+
+def _kept(predicted: Predicted, alive_MK: Mask, top: int) -> Floats:
+    """``[M]``: share of the best ``top`` that are still there; all that are there keep their order."""
+    best = np.argsort(-predicted.scores[-1], axis=1, kind="stable")[:, :top]
+    kept: Floats = np.take_along_axis(alive_MK, best, axis=1).mean(axis=1)
+    return kept
 
 
 def _padded(rows: Sequence[NDArray[np.floating]], length: int) -> Floats:
