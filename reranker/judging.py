@@ -17,13 +17,15 @@ from sightline.errors import (
     NotFoundError,
     UnavailableError,
 )
-from sightline.records import Precision, ScoreName
+from sightline.records import Effort, Precision, ScoreName
 from sightline.reranker.records import PatchSource
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from sightline.blip.latents import Latents
     from sightline.blip.protocols import Matcher
+    from sightline.reranker.samples import Recorder
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +36,16 @@ Scored = tuple[float, float]
 class Judge:
     """For one call, in one thread."""
 
-    def __init__(self, matcher: Matcher, source: PatchSource, text: str, pace: Pace) -> None:
+    def __init__(
+        self,
+        matcher: Matcher,
+        source: PatchSource,
+        text: str,
+        pace: Pace,
+        recorder: Recorder | None = None,
+    ) -> None:
+        """``recorder``: scores in place of the matcher, but in float32."""
+        self._recorder = recorder
         self._matcher = matcher
         self._source = source
         self._text = text
@@ -66,21 +77,30 @@ class Judge:
     def _score_batch(self, keys: Sequence[int], precision: Precision) -> dict[int, Scored]:
         import torch
 
-        try:
-            groups = self._source.patches(keys)
-        except (NotFoundError, CorruptionError, ImageRejected) as error:
-            if len(keys) == 1:
-                log.warning("Key %d keeps its ITC place, its patches cannot be had: %s", keys[0], error)
-                return {}
-            # One lost picture must not cost its neighbours their score.
-            return {k: v for key in keys for k, v in self._score_batch([key], precision).items()}
         scored: dict[int, Scored] = {}
-        with torch.inference_mode():
-            for group in groups:
-                patches = group.patches.to(self._matcher.device)
-                logits = self._matcher.match([self._text], patches, precision)
-                scored.update(zip([keys[row] for row in group.rows], match_scores(logits), strict=True))
+        for found, patches in gathered(self._source, keys):
+            with torch.inference_mode():
+                logits = self._match(found, patches.to(self._matcher.device), precision)
+                scored.update(zip(found, match_scores(logits), strict=True))
         return scored
+
+    def _match(self, keys: Sequence[int], patches: Tensor | Latents, precision: Precision) -> Tensor:
+        if self._recorder is not None and precision == "fast":
+            return self._recorder.match(keys, patches)
+        return self._matcher.match([self._text], patches, precision)
+
+
+def gathered(source: PatchSource, keys: Sequence[int]) -> list[tuple[list[int], Tensor | Latents]]:
+    """Keys with their patches ``[K,P,V]``, in groups of one form; without what cannot be had."""
+    try:
+        groups = source.patches(keys)
+    except (NotFoundError, CorruptionError, ImageRejected) as error:
+        if len(keys) == 1:
+            log.warning("Key %d keeps its ITC place, its patches cannot be had: %s", keys[0], error)
+            return []
+        # One lost picture must not cost its neighbours their score.
+        return [found for key in keys for found in gathered(source, [key])]
+    return [([keys[row] for row in group.rows], group.patches) for group in groups]
 
 
 _PROBE: Final = 4
@@ -97,6 +117,12 @@ class Pace:
         self._ends = None if deadline_ms is None else self._started + deadline_ms / 1000
         self._per_item = 0.0
         self._probing = True
+
+    def half(self) -> Pace:
+        """One whose time is up after half of what is left now."""
+        now = self._clock()
+        left = None if self._ends is None else max(0.0, self._ends - now) * 500
+        return Pace(self._batch_size, left, self._clock)
 
     def slow_down(self) -> None:
         """What comes next takes longer, nobody knows how much; the deadline stays."""
@@ -143,6 +169,14 @@ def checked_precision(precision: str) -> Precision:
         if precision == name:
             return name  # type: ignore[no-any-return]
     raise InputError(f"There is no precision named {precision!r}; choose fast or exact.")
+
+
+def checked_effort(effort: str | None) -> Effort | None:
+    """The name itself, or None; `InputError` unless it is one of the three."""
+    for name in (None, *get_args(Effort)):
+        if effort == name:
+            return name  # type: ignore[no-any-return]
+    raise InputError(f"There is no effort named {effort!r}; choose full, auto or quick.")
 
 
 def ranking_score(score: ScoreName, itm_logit: float, itc: float) -> float:

@@ -12,15 +12,15 @@ import numpy as np
 from sightline.errors import ImageRejected, InputError
 from sightline.reranker.inputs import ImageInput, checked_count, checked_images, identity, read_rgb
 from sightline.reranker.judging import (
-    Judge,
     Pace,
-    Scored,
+    checked_effort,
     checked_precision,
     checked_score,
     checked_text,
     match_scores,
     ranking_score,
 )
+from sightline.reranker.ordering import Asked, Ordering, Record, course_of, unscored
 from sightline.reranker.records import Candidate, PatchSource, Ranked, RankedImage, Watch
 
 if TYPE_CHECKING:
@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
     from sightline.blip.protocols import Encoder, Matcher
     from sightline.imaging import Limits
-    from sightline.records import Precision, ScoreName
+    from sightline.records import Effort, Precision, ScoreName
+    from sightline.reranker.cascade import Cascade
 
 _BATCH: int = 16
 """Pairs that go through the model together."""
@@ -140,6 +141,9 @@ class Reranker:
         precision: Precision = "fast",
         exact_top: int | None = None,
         watch: Watch | None = None,
+        effort: Effort | None = None,
+        cascade: Cascade | None = None,
+        record: Record | None = None,
     ) -> list[Ranked]:
         """The best ``k`` of ``candidates``, judged in ITC order from the patches of their keys. Ties: by key.
 
@@ -151,42 +155,27 @@ class Reranker:
         as far as the time allows, and stand above the rest in the order of those scores.
 
         ``watch`` is told the order of what is scored by then, after every batch but those in float32.
-        """
-        text, name = checked_text(text), checked_score(score)
-        k = checked_count("k", k, 0)
-        exact_top = k if exact_top is None else checked_count("exact_top", exact_top, 0)
-        again = 2 * exact_top if checked_precision(precision) == "exact" else 0
-        ordered = sorted(candidates, key=lambda candidate: (candidate.itc_rank, candidate.key))
-        best = [] if name == "itc" else self._judged(text, ordered, name, deadline_ms, again, watch)
-        judged = {one.key for one in best}
-        rest = [_ranked("itc", one, None) for one in ordered if one.key not in judged]
-        return (best + rest)[:k]
 
-    def _judged(
-        self,
-        text: str,
-        ordered: Sequence[Candidate],
-        score: ScoreName,
-        deadline_ms: float | None,
-        again: int,
-        watch: Watch | None,
-    ) -> list[Ranked]:
-        """Those that could be judged in time, best first, the head of ``again`` candidates in float32."""
+        With a ``cascade``, which was learned for this model, and an ``effort`` other than ``full`` only those
+        are judged that may be among the best ``exact_top`` (None: ``k``), with a deadline the likeliest ones;
+        effort None is ``auto``, and ``full`` with ``precision="exact"``. Where no plan for so many has passed
+        its report, all are judged. ``record`` is told what a cascade can learn from, when all were judged and
+        there was no deadline.
+        """
+        text, name, effort = checked_text(text), checked_score(score), checked_effort(effort)
+        k = checked_count("k", k, 0)
+        top = k if exact_top is None else checked_count("exact_top", exact_top, 0)
+        again = 2 * top if checked_precision(precision) == "exact" else 0
+        ordered = sorted(candidates, key=lambda candidate: (candidate.itc_rank, candidate.key))
+        if name == "itc" or not ordered:
+            return [unscored(one) for one in ordered][:k]
         if self._patch_source is None:
             raise InputError("This reranker has no patch source: it can rank pictures, not candidates.")
+        course = course_of(cascade, self._matcher, effort, top, precision)
         pace = Pace(self._batch_size, deadline_ms, self._clock)
-        judge = Judge(self._matcher, self._patch_source, text, pace)
-
-        def told(scored: dict[int, Scored]) -> None:
-            if watch is not None:
-                watch(_sorted(score, ordered, scored))
-
-        best = _sorted(score, ordered, judge.score([one.key for one in ordered], "fast", told))
-        if not again or self._matcher.matches_exactly:
-            return best
-        head = _sorted(score, ordered, judge.score([one.key for one in best[:again]], "exact"))
-        exact = {one.key for one in head}
-        return head + [one for one in best if one.key not in exact]
+        record = None if deadline_ms is not None else record
+        asked = Asked(text, ordered, name, again, course, watch, record)
+        return Ordering(self._matcher, self._patch_source, self._batch_size, pace).of(asked)[:k]
 
     def _possible_score(self, score: ScoreName | None) -> ScoreName:
         if score is None:
@@ -259,22 +248,8 @@ def _release(used: Sequence[Hashable], uses: Counter[Hashable], kept: dict[Hasha
             del kept[image]
 
 
-def _sorted(score: ScoreName, candidates: Sequence[Candidate], scored: dict[int, Scored]) -> list[Ranked]:
-    """The scored candidates, best first."""
-    ranked = [_ranked(score, one, scored[one.key]) for one in candidates if one.key in scored]
-    return sorted(ranked, key=lambda one: (-one.score, one.key))
-
-
 def _ranked_image(
     index: int, score: ScoreName, logit: float, probability: float, itc: float | None
 ) -> RankedImage:
     total = logit if itc is None else ranking_score(score, logit, itc)  # without ITC it is ITM alone
     return RankedImage(index, total, logit, probability, itc)
-
-
-def _ranked(score: ScoreName, candidate: Candidate, scored: Scored | None) -> Ranked:
-    key, itc, itc_rank = candidate.key, candidate.itc, candidate.itc_rank
-    if scored is None:
-        return Ranked(key, itc, itc, itc_rank, None, None)
-    logit, probability = scored
-    return Ranked(key, ranking_score(score, logit, itc), itc, itc_rank, logit, probability)

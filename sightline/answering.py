@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sightline.captioner.parts import CaptionerParts
     from sightline.retriever.retriever import Retriever
     from sightline.searching.asking import Asking
+    from sightline.searching.cascades import Cascades
     from sightline.searching.documents import Documents
     from sightline.searching.instructing import Instructing
     from sightline.searching.patches import PatchCache
@@ -161,8 +162,17 @@ class Answering(Keeping):
 
         most = self.settings.api.max_answer_bytes
         return Search(
-            self.catalog, self.models, self.scheduler, self.retriever, self.patches, self.instructing, most
-        )
+            self.catalog, self.models, self.scheduler, self.retriever, self.patches, self.instructing,
+            self.cascades, most,
+        )  # fmt: skip
+
+    @once
+    def cascades(self) -> Cascades:
+        """What searches know of who need not be judged; learns in the server only."""
+        from sightline.searching.cascades import Cascades
+        from sightline.store.cascade_files import CascadeFiles
+
+        return Cascades(self.catalog, CascadeFiles(self.settings.segments_folder))
 
     @once
     def documents(self) -> Documents:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from sightline.settings import Settings
     from sightline.store.catalog import Catalog
     from sightline.upkeep.cache_report import CacheMeasurement
+    from sightline.upkeep.cascade_report import CascadeMeasurement
     from sightline.upkeep.consistency import Consistency
     from sightline.upkeep.doctor import Doctor
     from sightline.upkeep.precision_check import PrecisionCheck
@@ -289,3 +290,11 @@ class Installation(Answering):
         from sightline.upkeep.precision_watch import PrecisionWatch
 
         return PrecisionWatch(self.catalog, self.models, self.scheduler, self.precision_check)
+
+    @once
+    def cascade_measurement(self) -> CascadeMeasurement:
+        """Fits cascades and says what they are worth."""
+        from sightline.upkeep.cascade_report import CascadeMeasurement
+
+        self.claim_folders()
+        return CascadeMeasurement(self.catalog, self.models, self.retriever, self.patches, self.cascades)

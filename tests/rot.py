@@ -175,7 +175,8 @@ def rot(folder: Path, codec: str, count: int, seed: int) -> Figures:
     files = sorted(path for one in stored for path in one.rglob("*") if path.is_file())
     with open_installation(settings, inline=True) as here:
         retriever = Retriever(here.catalog, here.segments, here.indexes, lambda: hours[0])
-        search = Search(here.catalog, here.models, here.scheduler, retriever, here.patches, here.instructing)
+        parts = (here.catalog, here.models, here.scheduler, retriever, here.patches, here.instructing)
+        search = Search(*parts, here.cascades)
         right = answers(search.find)
         for _ in range(count):
             mutation = mutate(files, rng)

@@ -56,7 +56,9 @@ def relevance_of(scenes: list[Scene], sentences: list[Sentence]) -> NDArray[np.b
     return relevant
 
 
-def held_out(seed: int, n_families: int = 125) -> tuple[list[Scene], list[Sentence], NDArray[np.bool_]]:
+def held_out(
+    seed: int, n_families: int = 125, split: str = "test"
+) -> tuple[list[Scene], list[Sentence], NDArray[np.bool_]]:
     """8 pictures per family, as many different sentences, and relevance [sentences, pictures].
 
     Every sentence is true of 1 to 3 of all pictures, and at least 5 others show all its kinds and colours.
@@ -67,7 +69,7 @@ def held_out(seed: int, n_families: int = 125) -> tuple[list[Scene], list[Senten
     sentences: dict[Sentence, None] = {}
     while len(scenes) < 8 * n_families:
         plan = plan_family(rng)
-        if split_of_key(plan_key(plan)) == "test" and not _shows(plan, absent):
+        if split_of_key(plan_key(plan)) == split and not _shows(plan, absent):
             scenes += found if len(found := scenes_of(rng, plan, 8)) == 8 else []
     index = SceneIndex(scenes)
     for start in range(len(scenes)):

@@ -17,6 +17,7 @@ from sightline.errors import SightlineError
 from sightline.faultpoint import faultpoint
 from sightline.indexer.building.releasing import Releasing
 from sightline.indexer.settings import BuilderSettings
+from sightline.store.cascade_files import CascadeFiles
 from sightline.store.own_files import SEGMENT_KIND, OwnFiles, Shelf, is_doubtful
 from sightline.store.ownership import REMEDY, Place, claim_all, places_of, stamp, strange_stamps
 
@@ -46,12 +47,14 @@ class Cleaning:
         self._settings = settings
         self._places = places_of(catalog, segments.folder, indexes)
         self._releasing = Releasing(catalog, blobs, settings, now)
+        self._learned = CascadeFiles(segments.folder)
         self._said: set[str] = set()
 
     def run(self) -> tuple[int, int]:
         """How many files were removed or set aside, and of how many pictures the copies were removed."""
         if not self._may_remove():
             return 0, 0
+        self._learned.forget_others(lambda: {one.id for one in self._catalog.collections(trashed=True)})
         shelves = [shelf for place in self._places for shelf in place.shelves]
         return sum(self._tended(shelf) for shelf in shelves), self._releasing.run()
 

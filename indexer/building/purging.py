@@ -23,6 +23,7 @@ from sightline.errors import ConflictError, CorruptionError, UnavailableError
 from sightline.faultpoint import faultpoint
 from sightline.indexer.building.compaction import Compaction
 from sightline.indexer.building.folding import Folding
+from sightline.store.cascade_files import CascadeFiles
 from sightline.store.durable import FileMissingError
 from sightline.store.ownership import places_of, require_own
 
@@ -67,6 +68,7 @@ class Purging:
         self._places = places_of(catalog, segments.folder, indexes)
         self._compaction = Compaction(catalog, segments, settings)
         self._folding = Folding(catalog, segments, indexes, settings, monotonic)
+        self._learned = CascadeFiles(segments.folder)
         self._pause = pause_seconds
         self._old_pages = True
         """Whether an earlier process may have died before it emptied the old pages of what was through."""
@@ -149,6 +151,7 @@ class Purging:
         for collection_id in sorted({purge.collection_id for purge in purges}):
             keys = [purge.key for purge in purges if purge.collection_id == collection_id]
             stuck |= self._rewrite(collection_id, keys)
+            self._learned.forget_samples(collection_id)
         faultpoint("purge.rewritten")
         # A file that is in use goes by nobody's key.
         gone = np.array([purge.key for purge in purges if purge.key not in stuck], np.int64)

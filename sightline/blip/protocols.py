@@ -6,7 +6,7 @@ see a picture first.
     Vision             pictures → pixels → patches
     ├── Encoder        patches → query tokens, texts → vectors     BLIP, BLIP-2, the toy
     ├── Matcher        a text and patches → two logits             BLIP, BLIP-2, InstructBLIP, the toys
-    │   └── StagedMatcher  the same, with stops between the layers  BLIP, BLIP-2
+    │   └── StagedMatcher  the same, with stops between the layers  BLIP, BLIP-2, the toy
     └── Writer         patches → features, which is what is kept of an image to write about it
         ├── Captioner  features → captions                         BLIP, BLIP-2, InstructBLIP, the toy
         └── Answerer   features and questions → answers            BLIP, BLIP-2, InstructBLIP, the toy

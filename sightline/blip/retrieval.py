@@ -160,7 +160,7 @@ class RetrievalCheckpoint(SeeingCheckpoint, Generic[N]):
     @property
     def match_layers(self) -> int:
         """Layers of the Q-Former, or of BLIP's text encoder."""
-        return self.scorers.fast.layers
+        return len(self.network.scored_layers())
 
     def look(self, text: str, patches: Tensor | Latents, layers: int) -> PairStates:
         """Pairs of one text and K images, in ``match_dtype``, after so many layers."""

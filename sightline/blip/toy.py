@@ -23,7 +23,8 @@ Match ``[2]``
     each colour word demands its colour in one quadrant; places that directly follow it say in which
     ("red top left"). Agreement with a demand is ``1 − mean|c − p|`` in the best of its quadrants. With a
     the mean agreement (½ when the text names no colour) and w the mean of r, g, b of the whole picture,
-    ``logits = (2·w, 8·a − 4)``.
+    ``logits = (2·w, 8·a − 4)``. A pair that goes through the first of two layers only has them without
+    regard for places.
 
 So ITC sees the mixture and ITM sees the parts. For "red blue" a purple picture (128, 0, 128) has the higher
 ITC score (0.97 against 0.80), one that is half red and half blue has the higher match logit (4 against 1⅓).
@@ -35,6 +36,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -43,6 +45,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from sightline.blip.latents import Latents
+from sightline.blip.pair_states import PairStates
 from sightline.errors import InputError
 
 if TYPE_CHECKING:
@@ -111,10 +114,39 @@ class ToyMatcher:
 
 
 class ToyEncoder(ToyMatcher):
-    """The same, and an Encoder."""
+    """The same, and an Encoder and a StagedMatcher of two layers: the first sees colours without places."""
 
     num_query_tokens: int = 4
     joint_dim: int = 8
+    match_layers: int = 2
+
+    def look(self, text: str, patches: Tensor | Latents, layers: int) -> PairStates:
+        """Pairs of one text and K pictures after 1 or 2 layers: a row with both logits, which is judged, and
+        behind it one for each demand, ``(r, g, b)`` and which of the four quadrants it may be in."""
+        wanted = demands(words(text)[: self.text_limit])
+        rows = [[*colour, *(float(row in where) for row in (1, 2, 3, 4))] for colour, where in wanted]
+        text_D7 = torch.tensor(rows, dtype=torch.float32).reshape(-1, 7)
+        states_K17 = torch.zeros(len(patches), 1, 7)
+        hidden = torch.cat([states_K17, text_D7.expand(len(patches), -1, -1)], dim=1)
+        return self.look_on(PairStates(hidden, 0, 1, 1), patches, layers)
+
+    def look_on(self, states: PairStates, patches: Tensor | Latents, layers: int) -> PairStates:
+        """The same pairs after ``layers`` layers."""
+        if isinstance(patches, Latents):
+            patches = patches.patches()
+        hidden = states.hidden.clone()
+        for row, colours in enumerate(patches[:, :, :3].to(torch.float32)):
+            anywhere = layers < self.match_layers
+            wanted = [_demand(one, anywhere) for one in states.hidden[row, 1:].tolist()]
+            hidden[row, 0, 1] = _agreement(wanted, colours)
+        hidden[:, 0, 0] = 2 * patches[:, 0, :3].to(torch.float32).mean(dim=1)
+        hidden[:, 0, 1] = 8 * hidden[:, 0, 1] - 4
+        kept = 1 if layers == self.match_layers else hidden.shape[1]
+        return replace(states, hidden=hidden[:, :kept], layers=layers)
+
+    def decide(self, states: PairStates) -> Tensor:
+        """Logits ``[K,2]``: those of `match`."""
+        return states.pooled()[:, :2]
 
     def encode_image(self, patches: Tensor) -> Tensor:
         """``[B,5,6]`` to four unit tokens ``[B,4,8]``."""
@@ -154,6 +186,12 @@ def demands(text: Sequence[str]) -> list[Demand]:
             rows = tuple(row for row in rows if _lies(QUADRANTS[row - 1], PLACES[place]))
         found.append((COLOURS[word], rows or (1, 2, 3, 4)))  # "left right" is nowhere, so anywhere
     return found
+
+
+def _demand(row: Sequence[float], anywhere: bool) -> Demand:
+    """What a row of states demands."""
+    where = tuple(number for number in (1, 2, 3, 4) if anywhere or row[2 + number])
+    return (row[0], row[1], row[2]), where
 
 
 def _lies(quadrant: tuple[int, int], place: tuple[int, int]) -> bool:

@@ -1,4 +1,4 @@
-"""``sightline cache``: what compressed patches cost in fidelity, and a codec fitted now."""
+"""``sightline cache``: what compressed patches and cascades cost in fidelity, and a codec fitted now."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from sightline.cli.options import CollectionName, Data, Json
 if TYPE_CHECKING:
     from sightline.serving.verdicts import Verdict
     from sightline.upkeep.cache_report import CacheReport
+    from sightline.upkeep.cascade_report import CascadeReport
 
 Grid = Annotated[
     bool | None,
@@ -38,10 +39,15 @@ def report(
     grid: Grid = None,
     images: Annotated[int, typer.Option(min=2, help="Images to sample, at most.")] = 200,
     most_queries: Annotated[int, typer.Option(min=1, help="Queries to measure with, at most.")] = 20,
+    cascade: Annotated[
+        int, typer.Option(min=0, help="Queries to fit and measure a cascade with, at most; 0: none.")
+    ] = 100,
     data: Data = None,
     json: Json = False,
 ) -> None:
-    """Measure on this collection how much of the order each level of the patch cache keeps."""
+    """Measure on this collection how much of the order each level of the patch cache keeps, and a cascade."""
+    from dataclasses import replace
+
     from sightline.cli.output import print_json, progress
     from sightline.settings import load_settings
     from sightline.upkeep.cache_report import Request
@@ -51,6 +57,9 @@ def report(
     request = Request(collection, texts, _ranks(ranks), grid, images, most_queries)
     with open_installation(load_settings(data)) as services, progress() as show:
         answer = services.cache_measurement.report(request, show)
+        if cascade:
+            learned = services.cascade_measurement.report(collection, texts, cascade, show)
+            answer = replace(answer, cascade=learned)
     if json:
         print_json(answer)
     else:
@@ -113,6 +122,8 @@ def _print(answer: CacheReport) -> None:
     )
     if answer.precision is not None:
         console.print(_said(answer.precision), soft_wrap=True)
+    if answer.cascade is not None:
+        _print_cascade(answer.cascade)
 
 
 def _said(verdict: Verdict) -> str:
@@ -124,6 +135,31 @@ def _said(verdict: Verdict) -> str:
     return (
         f"Pairs are scored in {verdict.arithmetic} on this kind of machine ({'; '.join(tried)}; float32 "
         f"{verdict.float32_milliseconds:.1f} ms a pair; {verdict.pictures} pictures, {verdict.texts} texts)."
+    )
+
+
+def _print_cascade(answer: CascadeReport) -> None:
+    from rich.table import Table
+
+    from sightline.console import answers
+
+    console = answers()
+    if answer.missing is not None:
+        console.print(f"No cascade: {answer.missing}", soft_wrap=True)
+        return
+    table = Table("effort", "best", "overlap", "same first", "work", "stops after", "used")
+    for plan in answer.plans:
+        stops = ", ".join(str(stop) for stop in plan.stops) or "none"
+        table.add_row(
+            plan.effort, str(plan.top), f"{plan.overlap:.3f}", f"{plan.first:.3f}", f"{plan.work:.2f}",
+            stops, "yes" if plan.passed else "no",
+        )  # fmt: skip
+    console.print(table)
+    default = "auto" if answer.passed else "full"
+    console.print(
+        f"{answer.queries} queries, up to {answer.candidates} candidates each, in {answer.codec}; measured "
+        f"on queries that plans were not chosen by. Searches for 10 hits are {default} unless they say more.",
+        soft_wrap=True,
     )
 
 

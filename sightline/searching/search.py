@@ -6,12 +6,11 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 from sightline.errors import InputError
 from sightline.records import (
     MAX_CANDIDATES,
-    Effort,
     InstructedMatcher,
     SearchHit,
     SearchRequest,
@@ -19,7 +18,7 @@ from sightline.records import (
     Timings,
     check_bounds,
 )
-from sightline.reranker.judging import checked_precision
+from sightline.reranker.judging import checked_effort, checked_precision
 from sightline.reranker.records import Ranked
 from sightline.reranker.reranker import Reranker
 from sightline.searching.fusion import Fused, fuse
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from sightline.reranker.records import Watch
     from sightline.retriever.records import Retrieved
     from sightline.retriever.retriever import Retriever
+    from sightline.searching.cascades import Cascades, Knowledge
     from sightline.searching.instructing import Instructing, Judging
     from sightline.searching.patches import PatchCache
     from sightline.serving.models import Models
@@ -51,6 +51,7 @@ class Search:
         retriever: Retriever,
         patches: PatchCache,
         instructing: Instructing,
+        cascades: Cascades,
         most_bytes: int | None = None,
     ) -> None:
         """``most_bytes``: captions, metadata and texts that one answer repeats; None for any number."""
@@ -60,6 +61,7 @@ class Search:
         self._retriever = retriever
         self._patches = patches
         self._instructing = instructing
+        self._cascades = cascades
         self._most_bytes = most_bytes
 
     def find(self, request: SearchRequest, watch: SearchWatch | None = None) -> SearchResponse:
@@ -102,7 +104,8 @@ class Search:
         reranker = (
             Reranker(model, source, model) if judging is None else Reranker(judging.matcher, judging.source)
         )
-        order = self._order(request, reranker, fused, clock, told)
+        known = self._cascades.knowledge(request, collection, model, fused.head)
+        order = self._order(request, reranker, fused, clock, known, told)
         clock.lap("rerank")
         ranked = [one for one in order if is_probable(one, request.min_probability)]
         page = ranked[request.offset : request.offset + request.limit]
@@ -114,6 +117,8 @@ class Search:
             images=found.images,
             scored=sum(one.itm_logit is not None for one in order),
             degraded=found.degraded + source.degraded(),
+            effort=known.effort,
+            reached=known.reached(order[: len(fused.head)]),
         )
 
     def _retrieve(
@@ -137,6 +142,7 @@ class Search:
         reranker: Reranker,
         fused: Fused,
         clock: Stopwatch,
+        known: Knowledge,
         told: Watch | None,
     ) -> list[Ranked]:
         """The judged candidates by score, then all others in ITC order."""
@@ -154,6 +160,9 @@ class Search:
             request.precision,
             request.offset + request.limit,
             watch=told,
+            effort=known.effort,
+            cascade=known.cascade,
+            record=known.record,
         )
         return judged + rest
 
@@ -188,7 +197,7 @@ def check(request: SearchRequest) -> None:
     if request.offset + request.limit > MAX_CANDIDATES:
         raise InputError(f"The sum offset + limit may be at most {MAX_CANDIDATES:,}.")
     checked_precision(request.precision)
-    _check_effort(request.effort)
+    checked_effort(request.effort)
     if request.matcher is not None:
         _check_matcher(request, request.matcher)
     if request.min_probability is not None and (not request.rerank or request.score == "itc"):
@@ -204,11 +213,6 @@ def _check_matcher(request: SearchRequest, matcher: InstructedMatcher) -> None:
         raise InputError("A matcher computes in one precision only; leave out the parameter precision.")
     if matcher.instruction is not None and not matcher.instruction.strip():
         raise InputError("The instruction is empty; ask a question that yes or no answers, or leave it out.")
-
-
-def _check_effort(effort: str | None) -> None:
-    if effort is not None and effort not in get_args(Effort):
-        raise InputError(f"There is no effort named {effort!r}; choose full, auto or quick.")
 
 
 def _before_itm(telling: Telling, found: Retrieved, truncated: bool, clock: Stopwatch) -> SearchResponse:

@@ -128,8 +128,8 @@ class SharedStages(SharedModel):
 
     @property
     def match_layers(self) -> int:
-        """How many layers a pair goes through in all; may load what scores them."""
-        return self._turn(lambda: self._staged.match_layers)
+        """How many layers a pair goes through in all; needs no turn."""
+        return self._staged.match_layers
 
     def look(self, text: str, patches: Tensor | Latents, layers: int) -> PairStates:
         """Pairs of one text and K images after so many layers."""

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from sightline.errors import InputError
 from sightline.reranker.fidelity import Fidelity, FidelityMeter
 from sightline.upkeep.cache_sample import WholePatches, captions_of
+from sightline.upkeep.cascade_report import CascadeReport
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -79,6 +80,8 @@ class CacheReport:
     levels: list[LevelReport]
     precision: Verdict | None = None
     """In which arithmetic pairs are scored from now on; None: set, no choice, or too few stored patches."""
+    cascade: CascadeReport | None = None
+    """None: it was not asked for."""
 
 
 @dataclass(frozen=True)
