@@ -15,10 +15,9 @@ import numpy as np
 
 from sightline.errors import InputError
 from sightline.reranker.cascade import Cascade, Floats, Probe, Stage, Tails, stops_of
-from sightline.reranker.cascade_plans import Predicted, plans
+from sightline.reranker.cascade_plans import LEAST_QUERIES, Predicted, plans
 from sightline.reranker.samples import Sample
 
-LEAST_QUERIES: Final = 40
 FOLDS: Final = 5
 COMPONENTS: Final = 20
 RIDGE: Final = 0.05

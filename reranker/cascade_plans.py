@@ -23,6 +23,8 @@ FIRST: Final = 0.995
 """Share of queries that must keep their first hit."""
 EPSILONS: Final = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
 """Of each of the best hits; the expectation that may be left behind is so much times their number."""
+MARGINS: Final = (1.0, 2.0, 3.0)
+"""Standard errors by which a plan must be better than the goal; the first with which the report passes."""
 LEAST_QUERIES: Final = 40
 
 Mask = NDArray[np.bool_]
@@ -87,13 +89,16 @@ def plans(predicted: Predicted, stages: Sequence[Stage], layers: int) -> Iterato
             return
         options = list(_options(some, stages, layers, top))
         for effort in OVERLAP:
-            yield _plan(options, effort, top)
+            found = [_plan(options, effort, top, margin) for margin in MARGINS]
+            yield next((plan for plan in found if plan.passed), found[0])
 
 
-def _plan(options: Sequence[Option], effort: Effort, top: int) -> Plan:
+def _plan(options: Sequence[Option], effort: Effort, top: int, margin: float) -> Plan:
     queries = np.arange(len(options[0].work))
-    chosen = _chosen(options, effort, queries)
-    held_out = [(_chosen(options, effort, queries[1 - half :: 2]), queries[half::2]) for half in (0, 1)]
+    chosen = _chosen(options, effort, margin, queries)
+    held_out = [
+        (_chosen(options, effort, margin, queries[1 - half :: 2]), queries[half::2]) for half in (0, 1)
+    ]
     overlap, first, work = (
         float(np.concatenate([getattr(one, name)[rows] for one, rows in held_out]).mean())
         for name in ("overlap", "first", "work")
@@ -104,21 +109,21 @@ def _plan(options: Sequence[Option], effort: Effort, top: int) -> Plan:
     return Plan(effort, top, chosen.stops, chosen.epsilons, passed, overlap, first, work, rates)
 
 
-def _chosen(options: Sequence[Option], effort: Effort, rows: NDArray[np.int64]) -> Option:
+def _chosen(options: Sequence[Option], effort: Effort, margin: float, rows: NDArray[np.int64]) -> Option:
     """The option with the least work of those that keep enough of these queries' orders, else the best."""
     good = [
         one
         for one in options
-        if _surely(one.overlap[rows]) >= OVERLAP[effort] and one.first[rows].mean() >= FIRST
+        if _surely(one.overlap[rows], margin) >= OVERLAP[effort] and one.first[rows].mean() >= FIRST
     ]
     if good:
         return min(good, key=lambda one: float(one.work[rows].mean()))
     return max(options, key=lambda one: (float(one.overlap[rows].mean()), -float(one.work[rows].mean())))
 
 
-def _surely(overlaps: Floats) -> float:
-    """Their mean less its standard error: what looks best by chance would miss the goal on other queries."""
-    return float(overlaps.mean() - overlaps.std() / np.sqrt(len(overlaps)))
+def _surely(overlaps: Floats, margin: float) -> float:
+    """Their mean less so many standard errors: what looks best by chance misses the goal on other queries."""
+    return float(overlaps.mean() - margin * overlaps.std() / np.sqrt(len(overlaps)))
 
 
 def _options(predicted: Predicted, stages: Sequence[Stage], layers: int, top: int) -> Iterator[Option]:

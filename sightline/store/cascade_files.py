@@ -31,8 +31,10 @@ class Learned(NamedTuple):
 
 
 class CascadeFiles:
-    """The learned files beside the segments in ``segments``. Any number of processes may write at once: a
-    file appears whole."""
+    """The learned files beside the segments in ``segments``.
+
+    Any number of processes may write at once: a file appears whole.
+    """
 
     def __init__(self, segments: Path) -> None:
         self._folder = segments / FOLDER
@@ -98,8 +100,10 @@ class CascadeFiles:
             path.unlink(missing_ok=True)
 
     def forget_others(self, existing: Callable[[], Collection[int]]) -> int:
-        """Everything of collections that do not exist; of how many. The folders are listed first: what is
-        made meanwhile stays."""
+        """Everything of collections that do not exist; of how many.
+
+        The folders are listed before ``existing`` is asked: what is made meanwhile stays.
+        """
         with suppress(FileNotFoundError, NotADirectoryError):
             found = [path for path in self._folder.iterdir() if path.name.isdecimal() and path.is_dir()]
             known = {str(one) for one in existing()} if found else set()

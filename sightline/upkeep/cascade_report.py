@@ -29,8 +29,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class CascadeReport:
-    """``plans`` for efforts and numbers of hits, measured on queries that they were not chosen by; searches
-    use those that passed. ``missing``: why nothing was fitted, in a sentence; None when it was."""
+    """What plans for efforts and numbers of hits are worth, on queries that they were not chosen by.
+
+    Searches use those that passed. ``missing``: why nothing was fitted, in a sentence; None when it was.
+    """
 
     queries: int
     candidates: int
@@ -59,8 +61,7 @@ class CascadeMeasurement:
         self._cascades = cascades
 
     def report(self, name: str, queries: Sequence[str], most: int, on_progress: OnProgress) -> CascadeReport:
-        """Fit a cascade and keep it, from at most ``most`` of the queries, or of the captions when there are
-        none.
+        """Fit a cascade to at most ``most`` queries, or captions when there are none, and keep it.
 
         Raises:
             NotFoundError: no such collection.

@@ -56,6 +56,7 @@ def test_the_report_measures_each_level_on_captions_of_the_collection(folder: Pa
     answer = ended.answer
     assert (answer["images"], answer["candidates"], answer["fitted_to"]) == (15, 15, 15)
     assert (answer["queries"], answer["encoded_again"]) == (15, 0)
+    assert answer["cascade"]["missing"] == "A cascade needs 40 queries to learn from; there are 30."
     levels = {(one["level"], one["rank"]): one for one in answer["levels"]}
     assert list(levels) == [("fp16", None), ("int8", None), ("latent", 48), ("latent", 8), ("latent", 2)]
     assert levels["fp16", None]["bytes_per_image"] == 17 * 48 * 2

@@ -1,0 +1,207 @@
+"""A cascade in the whole house: learned by the report or by searches, used once it has passed, gone with its
+collection."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sightline.errors import InputError
+from sightline.records import Reached, SearchRequest
+from sightline.reranker.cascade import Cascade
+from sightline.reranker.cascade_bytes import from_bytes
+from sightline.reranker.samples import Sample
+from sightline.store.cascade_files import CascadeFiles, Learned
+from sightline.upkeep.cascade_report import CascadeReport
+from sightline.wiring import Installation, open_installation
+from tests.sightline.conftest import index, toy_settings
+
+COLOURS = ("red", "green", "blue", "yellow", "cyan", "magenta", "orange", "purple")
+PLACES = ("", " left", " right", " top", " bottom")
+QUERIES = [
+    f"{first} and {second}{place}" for first in COLOURS[:5] for second in COLOURS[3:] for place in PLACES[:2]
+]
+FRESH = ["pink and blue right", "brown top and green", "yellow bottom and grey", "cyan and red left"]
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """Fifty pictures with four colours each, of which the first layer of the toy does not know the places."""
+    folder = tmp_path_factory.mktemp("pictures")
+    rng = np.random.default_rng(0)
+    for number in range(50):
+        rgb = np.kron(rng.integers(0, 256, (2, 2, 3)), np.ones((4, 4, 1))).astype(np.uint8)
+        Image.fromarray(rgb).save(folder / f"{number:03d}.png")
+    with open_installation(toy_settings(tmp_path_factory.mktemp("data")), inline=True) as services:
+        index(services, folder)
+        yield services
+
+
+@pytest.fixture(scope="module")
+def reported(installed: Installation) -> CascadeReport:
+    return installed.cascade_measurement.report("pictures", QUERIES, 100, lambda *_: None)
+
+
+def files_of(services: Installation) -> CascadeFiles:
+    return CascadeFiles(services.settings.segments_folder)
+
+
+def learned_of(services: Installation) -> Learned:
+    collection = services.catalog.collection("pictures")
+    return Learned(collection.id, collection.fingerprint, "fp16")
+
+
+def kept(services: Installation) -> Cascade:
+    found = services.cascades.cascade(learned_of(services))
+    assert found is not None
+    return found
+
+
+def passing(cascade: Cascade) -> Cascade:
+    return replace(cascade, plans=tuple(replace(plan, passed=True) for plan in cascade.plans))
+
+
+@pytest.fixture
+def used(installed: Installation, reported: CascadeReport) -> Iterator[Installation]:
+    """With plans that all may be used, whatever the report says of these few queries."""
+    from sightline.reranker.cascade_bytes import to_bytes
+
+    files, learned = files_of(installed), learned_of(installed)
+    before = files.read(learned)
+    assert before is not None
+    files.write(learned, to_bytes(passing(from_bytes(before, learned.fingerprint))))
+    yield installed
+    files.write(learned, before)
+
+
+def test_the_report_learns_from_the_collections_own_queries(
+    installed: Installation, reported: CascadeReport
+) -> None:
+    assert (reported.queries, reported.candidates, reported.codec) == (50, 50, "fp16")
+    assert {(plan.effort, plan.top) for plan in reported.plans} >= {("auto", 10), ("quick", 10)}
+    assert kept(installed).plans == reported.plans
+    assert all(plan.work <= 1.0 and len(plan.rates) == len(plan.stops) + 1 for plan in reported.plans)
+
+
+def test_too_few_queries_are_said_and_nothing_is_learned(installed: Installation) -> None:
+    few = installed.cascade_measurement.report("pictures", QUERIES[:39], 100, lambda *_: None)
+    assert few.missing == "A cascade needs 40 queries to learn from; there are 39."
+    assert not few.passed
+
+
+@pytest.mark.parametrize("text", FRESH)
+def test_a_search_is_auto_and_says_how_far_its_candidates_went(used: Installation, text: str) -> None:
+    found = used.search.find(SearchRequest("pictures", text, limit=5))
+    full = used.search.find(SearchRequest("pictures", text, limit=5, effort="full"))
+    assert (found.effort, full.effort) == ("auto", "full")
+    assert full.reached == (Reached(2, 2, 50),)
+    assert full.scored == sum(one.candidates for one in full.reached) == 50
+    assert sum(one.candidates for one in found.reached) == 50
+    assert [one.layers for one in found.reached] == sorted({one.layers for one in found.reached})
+    assert found.scored == next(one.candidates for one in found.reached if one.layers == 2)
+    scores = {hit.id: hit.score for hit in full.results}
+    assert all(hit.score == scores[hit.id] for hit in found.results if hit.id in scores)
+
+
+def test_what_needs_every_score_is_full(used: Installation) -> None:
+    ask = SearchRequest("pictures", FRESH[0], limit=5, effort="quick")
+    assert used.search.find(ask).effort == "quick"
+    whole = replace(ask, min_probability=0.1)
+    exact = replace(ask, effort=None, precision="exact")
+    many = replace(ask, limit=40)
+    for one in (whole, exact, many):
+        found = used.search.find(one)
+        assert (found.effort, found.scored) == ("full", 50)
+    by_itc = used.search.find(replace(ask, score="itc"))
+    assert (by_itc.effort, by_itc.reached) == ("full", (Reached(0, 2, 50),))
+    with pytest.raises(InputError, match="no effort named"):
+        used.search.find(replace(ask, effort="little"))  # type: ignore[arg-type]
+
+
+def test_a_damaged_file_means_full_and_one_line_in_the_log(
+    used: Installation, caplog: pytest.LogCaptureFixture
+) -> None:
+    files, learned = files_of(used), learned_of(used)
+    files.write(learned, b"not a cascade")
+    with caplog.at_level(logging.WARNING):
+        for _ in range(3):
+            assert used.search.find(SearchRequest("pictures", FRESH[0])).effort == "full"
+    assert len([one for one in caplog.records if "cascade" in one.getMessage()]) == 1
+
+
+def test_two_fits_at_once_leave_one_whole_file(installed: Installation, reported: CascadeReport) -> None:
+    files, learned = files_of(installed), learned_of(installed)
+    content, seen = files.read(learned), list[bytes | None]()
+    assert content is not None
+    writers = [
+        threading.Thread(target=lambda: [files.write(learned, content) for _ in range(50)]) for _ in "ab"
+    ]
+    for writer in writers:
+        writer.start()
+    while any(writer.is_alive() for writer in writers):
+        seen.append(files.read(learned))
+    assert {*seen, files.read(learned)} == {content}
+    assert [path.name for path in files.path(learned).parent.glob("*")] == ["cascade.safetensors"]
+
+
+def wait_for(what: Callable[[], bool], seconds: float = 60.0) -> None:
+    until = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < until, "nothing came of it"
+        time.sleep(0.02)
+
+
+def test_a_server_learns_from_full_searches_and_others_do_not(
+    installed: Installation, tmp_path: Path
+) -> None:
+    files, learned = files_of(installed), learned_of(installed)
+    ask = SearchRequest("pictures", "red", effort="full")
+    installed.search.find(ask)
+    assert files.samples(learned) == []
+    with open_installation(installed.settings, inline=True) as server:
+        server.cascades.start()
+        before = files.version(learned)
+        for number, text in enumerate(QUERIES[:40], 1):
+            server.search.find(replace(ask, text=text))
+            wait_for(lambda number=number: len(files.samples(learned)) == number)  # type: ignore[misc]
+        wait_for(lambda: files.version(learned) != before)
+        assert kept(server).queries == 40
+    installed.catalog.collection("pictures")
+
+
+def test_a_purged_picture_takes_all_samples_with_it(installed: Installation) -> None:
+    files, learned = files_of(installed), learned_of(installed)
+    files.add_sample(learned, b"of a picture", 10)
+    installed.purging.images("pictures", ["049.png"])
+    assert files.samples(learned) == []
+    assert files.read(learned) is not None
+
+
+def test_of_many_samples_the_newest_stay_and_unreadable_ones_go(installed: Installation) -> None:
+    files = files_of(installed)
+    learned = learned_of(installed)._replace(codec="other")
+    for number in range(6):
+        files.add_sample(learned, b"%d" % number, 4)
+    assert {files.sample(learned, name) for name in files.samples(learned)} <= {b"%d" % n for n in range(6)}
+    assert len(files.samples(learned)) == 4
+    assert installed.cascades.samples(learned) == list[Sample]()
+    assert files.samples(learned) == []
+
+
+def test_what_was_learned_goes_with_the_collection_and_stays_in_the_trash(installed: Installation) -> None:
+    files, learned = files_of(installed), learned_of(installed)
+    files.write(learned._replace(collection_id=999_999), b"of nobody")
+    installed.builder.step()
+    assert files.read(learned) is not None
+    assert files.read(learned._replace(collection_id=999_999)) is None
+    installed.catalog.delete_collection("pictures")
+    installed.builder.step()
+    assert files.read(learned) is not None
