@@ -13,6 +13,7 @@ from sightline.lazy import is_made, once
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from sightline.blip.measured import Measured
     from sightline.blip.protocols import Writer
     from sightline.captioner.describing import Describing
     from sightline.captioner.exports import Exports
@@ -50,7 +51,15 @@ class Answering(Keeping):
             return self.given.models
         from sightline.serving.models import ModelProvider
 
-        return ModelProvider(self.settings.model, self._digests)
+        return ModelProvider(self.settings.model, self._digests, self.measured)
+
+    @once
+    def measured(self) -> Measured:
+        """What was found out about models on this class of machine."""
+        from sightline.blip.measured import Measured
+        from sightline.store.machine_files import MachineFiles
+
+        return Measured(MachineFiles(self.settings.data_folder / "precision"))
 
     @property
     def _digests(self) -> Path:

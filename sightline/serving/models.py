@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from sightline import blip
 from sightline.blip.checkpoint import TOY, Role, lasting_name, resolve
@@ -31,6 +31,9 @@ from sightline.serving.digests import RememberedDigests
 from sightline.serving.flights import Flights
 from sightline.serving.settings import ModelSettings
 from sightline.store.records import Collection
+
+if TYPE_CHECKING:
+    from sightline.blip.measured import Measured
 
 _SNAPSHOT = re.compile(r"snapshots/([0-9a-f]{40})$")
 
@@ -86,8 +89,16 @@ class ModelProvider:
     looked for on the hub, or read from a disk.
     """
 
-    def __init__(self, settings: ModelSettings | None = None, memory: Path | None = None) -> None:
-        """``memory``: a file in which digests of model files are remembered; None reads them each time."""
+    def __init__(
+        self,
+        settings: ModelSettings | None = None,
+        memory: Path | None = None,
+        measured: Measured | None = None,
+    ) -> None:
+        """``memory``: a file in which digests of model files are remembered; None reads them each time.
+        ``measured``: says for which models int8 holds here; None: for none.
+        """
+        self._measured = measured
         self._settings = settings or ModelSettings()
         self._digests = ReadDigests() if memory is None else RememberedDigests(memory)
         self._described = Flights[tuple[str, str | None, Role], Description]("the files of this model")
@@ -204,13 +215,27 @@ class ModelProvider:
             identity.model,
             revision=identity.revision,
             device=chosen.device,
-            dtype=chosen.dtype,
+            dtype=self._dtype(identity.fingerprint),
             match_dtype=chosen.match_dtype,
             cache_dir=chosen.cache_dir,
             fingerprint=identity.fingerprint,
             role=role,
             device_map=chosen.device_map,
         )
+
+    def _dtype(self, fingerprint: str) -> str | None:
+        """As set; else int8 where a worker has found that it holds, on a CPU."""
+        chosen = self._settings
+        if chosen.dtype is not None or self._measured is None or not _is_cpu(chosen.device):
+            return chosen.dtype
+        verdict = self._measured.verdict(fingerprint)
+        return "int8" if verdict is not None and verdict.holds else None
+
+
+def _is_cpu(device: str | None) -> bool:
+    from sightline.blip.precision import best_device
+
+    return (device or best_device()) == "cpu"
 
 
 def _identity(model: str, revision: str | None, found: Description) -> WriterIdentity:
