@@ -167,9 +167,7 @@ def trained_fidelity(section: Section, count: int) -> None:
     }
     section.figures |= figures
     said = ", ".join(f"{value:.4f}" for value in figures.values())
-    what = (
-        f"int8, demo model, {count} pictures: cosine of the worst one, of all, largest change of max-sim"
-    )
+    what = f"int8, demo model, {count} pictures: cosine of the worst one, of all, largest change of max-sim"
     section.rows.append(Row(what, said, goal="≥ 0.995, else int8 is not taken"))
 
 

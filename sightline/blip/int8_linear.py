@@ -1,9 +1,9 @@
 """A linear layer for inference in int8 on a CPU: ``x @ weightᵀ + bias`` with whole numbers inside.
 
 The weight is quantised once, symmetrically and for each output channel; the input at every call, for each
-row: ``code = round(x · 127 / max|x|)``, halves to even. The sum over the inputs is exact in int32, so that
-the two roundings are all that is lost: about 1 % of the result (docs/decisions/139). The product is
-``torch._int_mm``, a private name, called in this module and nowhere else.
+row: ``step = max|x| / 127``, ``code = round(x · (1 / step))``, halves to even. The sum over the inputs is
+exact in int32, so that the two roundings are all that is lost: about 1 % of the result (docs/decisions/139).
+The product is ``torch._int_mm``, a private name, called in this module and nowhere else.
 
 Processors without VNNI add pairs of products in 16 bits and saturate there. On that path oneDNN adds 128 to
 the inputs, which makes them 255 at most, so weights of 7 bits, at most 64, keep every sum exact:

@@ -9,7 +9,6 @@ from functools import cache
 
 import torch
 
-from sightline.blip.int8_linear import weight_top
 from sightline.blip.packed_linear import has_fast_bf16
 
 _LIMITS = ("ONEDNN_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY")
@@ -23,7 +22,6 @@ def machine_class() -> str:
         torch.__version__,
         torch.backends.cpu.get_cpu_capability(),
         str(has_fast_bf16(torch.device("cpu"))),
-        str(weight_top()),
         *(os.environ.get(name, "") for name in _LIMITS),
     ]
     return hashlib.sha256("\n".join(said).encode()).hexdigest()[:16]

@@ -1,14 +1,18 @@
-"""What was measured on this class of machine for a checkpoint: read at a start, written by workers."""
+"""What was measured on this class of machine for a checkpoint: read at a start, written by workers.
+
+Imports no torch before it is asked.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from sightline.blip.machine_class import machine_class
 from sightline.blip.model_batch import Pace
-from sightline.blip.vision_check import VisionVerdict
+
+if TYPE_CHECKING:
+    from sightline.blip.vision_check import VisionVerdict
 
 
 class Records(Protocol):
@@ -27,12 +31,14 @@ class Measured:
 
     def verdict(self, fingerprint: str) -> VisionVerdict | None:
         """Of this checkpoint here."""
-        found = self._records.read(f"vision-{fingerprint}-{machine_class()}")
+        from sightline.blip.vision_check import VisionVerdict
+
+        found = self._records.read(_verdict_name(fingerprint))
         return None if found is None else VisionVerdict.read(found)
 
     def keep_verdict(self, fingerprint: str, verdict: VisionVerdict) -> None:
         """For the next start, here and on machines of this class that see the same folder."""
-        self._records.write(f"vision-{fingerprint}-{machine_class()}", asdict(verdict))
+        self._records.write(_verdict_name(fingerprint), asdict(verdict))
 
     def pace(self, fingerprint: str, arithmetic: str, cores: int) -> Pace | None:
         """Of this checkpoint, in that arithmetic, with so many cores."""
@@ -44,5 +50,13 @@ class Measured:
         self._records.write(_pace_name(fingerprint, arithmetic, cores), asdict(pace))
 
 
+def _verdict_name(fingerprint: str) -> str:
+    from sightline.blip.machine_class import machine_class
+
+    return f"vision-{fingerprint}-{machine_class()}"
+
+
 def _pace_name(fingerprint: str, arithmetic: str, cores: int) -> str:
+    from sightline.blip.machine_class import machine_class
+
     return f"pace-{fingerprint}-{arithmetic}-{cores}-{machine_class()}"

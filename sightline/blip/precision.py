@@ -31,7 +31,9 @@ def vision_dtype(name: str | None, device: torch.device, width: int) -> torch.dt
     if name not in _KNOWN:
         raise InputError(f"The dtype {name!r} is unknown; use one of {', '.join(_KNOWN)}.")
     if name == INT8 and device.type != "cpu":
-        raise InputError(f"int8 is built for CPUs only; on {device.type} use bfloat16 or float16.")
+        raise InputError(
+            f"Products in int8 are built for CPUs only; on {device.type} use bfloat16 or float16."
+        )
     if name == INT8 and weight_top() is None:
         raise InputError("This processor or build multiplies no int8; use float32 or bfloat16.")
     return _KNOWN[name]

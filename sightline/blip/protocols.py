@@ -214,8 +214,10 @@ class SeveralNames(Protocol):
 
 @runtime_checkable
 class ManyArithmetics(Protocol):
-    """An image encoder that may go over to int8 once it was seen to keep tokens and orders, and that can time
-    itself."""
+    """An image encoder that may go over to int8 once it was seen to keep tokens and orders.
+
+    It can be timed, too.
+    """
 
     @property
     def vision_dtype(self) -> torch.dtype:

@@ -226,16 +226,18 @@ class ModelProvider:
     def _dtype(self, fingerprint: str) -> str | None:
         """As set; else int8 where a worker has found that it holds, on a CPU."""
         chosen = self._settings
-        if chosen.dtype is not None or self._measured is None or not _is_cpu(chosen.device):
+        if chosen.dtype is not None or self._measured is None or not _has_int8(chosen.device):
             return chosen.dtype
         verdict = self._measured.verdict(fingerprint)
         return "int8" if verdict is not None and verdict.holds else None
 
 
-def _is_cpu(device: str | None) -> bool:
+def _has_int8(device: str | None) -> bool:
+    """Whether a model that goes to this device can compute in int8; asked before its weights are read."""
+    from sightline.blip.int8_linear import weight_top
     from sightline.blip.precision import best_device
 
-    return (device or best_device()) == "cpu"
+    return (device or best_device()) == "cpu" and weight_top() is not None
 
 
 def _identity(model: str, revision: str | None, found: Description) -> WriterIdentity:

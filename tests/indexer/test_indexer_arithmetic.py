@@ -23,6 +23,7 @@ from sightline.indexer.embedding.picture_encoder import PictureEncoder
 from sightline.indexer.indexer import Indexer
 from sightline.store.machine_files import MachineFiles
 from sightline.store.worker_notes import WorkerNote, worker_counts
+from tests.children import read_line
 from tests.indexer.test_indexer_overlap import stored
 from tests.indexer.world import COLLECTION, CountingToy, Knobs, ToyModels, World
 
@@ -179,8 +180,7 @@ def test_workers_on_a_machine_count_one_another_and_killed_ones_no_more(tmp_path
     with WorkerNote(tmp_path) as note, WorkerNote(tmp_path) as second:
         assert note.workers_here() == 2
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        assert process.stdout is not None
-        assert process.stdout.readline() == "here\n"
+        assert read_line(process) == "here"
         assert note.workers_here() == second.workers_here() == 3
         assert {"embed_wait_seconds": 1.5} in worker_counts(tmp_path).values()
         process.kill()
