@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from sightline.blip.protocols import Encoder, ManyArithmetics
+from sightline.blip.protocols import Encoder, VisionArithmetics
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,7 +30,7 @@ class Int8Trial:
 
     def is_open(self, encoder: object) -> bool:
         """Whether this model may be compared, and was not. Takes int8 where the verdict is there and good."""
-        if not isinstance(encoder, ManyArithmetics) or not isinstance(encoder, Encoder):
+        if not isinstance(encoder, VisionArithmetics) or not isinstance(encoder, Encoder):
             return False
         if not encoder.may_try_int8 or encoder.fingerprint in self._settled:
             return False
@@ -50,7 +50,7 @@ class Int8Trial:
     def look(self, encoder: Encoder, pixels: Tensor, tokens: Tensor) -> None:
         """Pixels ``[B,3,S,S]`` of one pass and their tokens ``[B,Q,D]``; nothing where none is compared."""
         comparison = self._running.get(encoder.fingerprint)
-        if comparison is None or not isinstance(encoder, ManyArithmetics):
+        if comparison is None or not isinstance(encoder, VisionArithmetics):
             return
         try:
             verdict = comparison.add(tokens, encoder.encode_image(encoder.encode_patches_int8(pixels)))
@@ -62,7 +62,7 @@ class Int8Trial:
             self._measured.keep_verdict(encoder.fingerprint, verdict)
             self._settle(encoder, encoder.fingerprint, verdict)
 
-    def _settle(self, encoder: ManyArithmetics, fingerprint: str, verdict: VisionVerdict) -> None:
+    def _settle(self, encoder: VisionArithmetics, fingerprint: str, verdict: VisionVerdict) -> None:
         said = {"pictures": verdict.pictures, "cosine": verdict.cosine}
         said |= {"tau": verdict.tau, "top10": verdict.top10}
         if verdict.holds:
@@ -72,7 +72,7 @@ class Int8Trial:
             log.info("int8 would move tokens or orders too far and is not used", extra=said)
         self._forget(encoder, fingerprint)
 
-    def _forget(self, encoder: ManyArithmetics, fingerprint: str) -> None:
+    def _forget(self, encoder: VisionArithmetics, fingerprint: str) -> None:
         encoder.leave_int8()
         self._running.pop(fingerprint, None)
         self._settled.add(fingerprint)

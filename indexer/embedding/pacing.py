@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from sightline.blip.model_batch import ModelBatch, Pace, fastest
-from sightline.blip.protocols import ManyArithmetics, Vision
+from sightline.blip.protocols import Vision, VisionArithmetics
 
 if TYPE_CHECKING:
     from sightline.blip.measured import Measured
@@ -35,7 +35,7 @@ class Pacing:
 
     def begin(self, model: Vision, measure: Callable[[], bool]) -> None:
         """Before a task: batch and threads for this model, as measured; ``measure``: whether that pays."""
-        if not isinstance(model, ManyArithmetics) or model.device.type != "cpu":
+        if not isinstance(model, VisionArithmetics) or model.device.type != "cpu":
             return
         workers = self._workers_here()
         pace = self._pace(model, model.fingerprint, lambda: workers == 1 and measure())
@@ -43,7 +43,7 @@ class Pacing:
             self._model_batch.take(pace.batch)
         self._set_threads(share(pace.threads if pace is not None else self._all_cores(), workers))
 
-    def _pace(self, model: ManyArithmetics, fingerprint: str, measure: Callable[[], bool]) -> Pace | None:
+    def _pace(self, model: VisionArithmetics, fingerprint: str, measure: Callable[[], bool]) -> Pace | None:
         arithmetic = str(model.vision_dtype).removeprefix("torch.")
         known = self._paces.get((fingerprint, arithmetic))
         known = known or self._measured.pace(fingerprint, arithmetic, self._all_cores())
@@ -55,7 +55,7 @@ class Pacing:
             self._paces[fingerprint, arithmetic] = known
         return known
 
-    def _find(self, model: ManyArithmetics) -> Pace:
+    def _find(self, model: VisionArithmetics) -> Pace:
         def seconds(batch: int, threads: int) -> float:
             self._set_threads(threads)
             return model.layer_seconds(batch, _LAYERS)

@@ -56,8 +56,8 @@ def has_fast_bf16(device: torch.device) -> bool:
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type != "cpu" or not torch.backends.mkldnn.is_available():
         return False
-    if not torch.ops.mkldnn._is_mkldnn_bf16_supported():  # as where ONEDNN_MAX_CPU_ISA forbids the units
-        return False
+    if torch.backends.cpu.get_cpu_capability() == "AVX2":
+        return False  # whatever the processor has, the kernels were told to do without
     return any(getattr(torch.cpu, name, _no)() for name in _CPU_CHECKS)
 
 

@@ -213,7 +213,7 @@ class SeveralNames(Protocol):
 
 
 @runtime_checkable
-class ManyArithmetics(Protocol):
+class VisionArithmetics(Protocol):
     """An image encoder that may go over to int8 once it was seen to keep tokens and orders.
 
     It can be timed, too.

@@ -64,7 +64,7 @@ class SeeingCheckpoint:
         """What the image encoder computes in; int8 is of its products alone."""
         return self.vision.dtype
 
-    # -- ManyArithmetics
+    # -- VisionArithmetics
 
     @property
     def may_try_int8(self) -> bool:

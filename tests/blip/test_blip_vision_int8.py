@@ -17,7 +17,7 @@ from sightline.blip.checkpoint import DEMO_FOLDER
 from sightline.blip.image_encoder import PREFIX
 from sightline.blip.int8_linear import weight_top
 from sightline.blip.model_batch import BATCHES, ModelBatch, Pace, fastest
-from sightline.blip.protocols import ManyArithmetics
+from sightline.blip.protocols import VisionArithmetics
 from sightline.blip.random_weights import randomise, small_config
 from sightline.blip.vision_check import PICTURES, VisionComparison, VisionVerdict
 from sightline.blip.vit import VisionModel
@@ -61,7 +61,7 @@ def test_a_batch_gives_each_picture_what_it_gets_alone() -> None:
 def test_tokens_of_the_trained_model_stay_near_in_the_mean() -> None:
     model = load("demo", device="cpu")
     asked = load("demo", device="cpu", dtype="int8")
-    assert isinstance(asked, ManyArithmetics)
+    assert isinstance(asked, VisionArithmetics)
     assert asked.vision_dtype == torch.int8
     pixels = model.preprocess(pictures())
     exact, found = (one.encode_image(one.encode_patches(pixels)) for one in (model, asked))
@@ -71,7 +71,7 @@ def test_tokens_of_the_trained_model_stay_near_in_the_mean() -> None:
 
 def test_int8_that_was_tried_is_the_int8_that_is_taken() -> None:
     model = load("demo", device="cpu")
-    assert isinstance(model, ManyArithmetics)
+    assert isinstance(model, VisionArithmetics)
     pixels = model.preprocess(pictures()[:2])
     tried = model.encode_patches_int8(pixels)
     model.take_int8()

@@ -13,7 +13,7 @@ import pytest
 from sightline.blip.blip2 import Blip2
 from sightline.blip.int8_linear import weight_top
 from sightline.blip.measured import Measured
-from sightline.blip.protocols import ManyArithmetics
+from sightline.blip.protocols import VisionArithmetics
 from sightline.blip.random_weights import write_random_checkpoint
 from sightline.blip.vision_check import VisionVerdict
 from sightline.errors import CheckpointError, ConflictError, ModelMismatchError, ModelUnavailableError
@@ -162,8 +162,8 @@ def test_int8_is_loaded_where_the_verdict_on_the_checkpoint_allows_it(
     known.keep_verdict(fingerprint, VisionVerdict(200, 0.999, tau, 0.99))
     cpu = ModelSettings(device="cpu")
     loaded = ModelProvider(cpu, measured=known).load(str(checkpoint))
-    assert isinstance(loaded, ManyArithmetics)
+    assert isinstance(loaded, VisionArithmetics)
     assert str(loaded.vision_dtype) == f"torch.{kind}"
     asked = ModelProvider(replace(cpu, dtype="bfloat16"), measured=known).load(str(checkpoint))
-    assert isinstance(asked, ManyArithmetics)
+    assert isinstance(asked, VisionArithmetics)
     assert str(asked.vision_dtype) == "torch.bfloat16"
