@@ -101,7 +101,7 @@ def create_app(parts: ApiParts) -> FastAPI:
     app.state.pictures = DocumentDecoding(parts.decoder, settings)
     app.state.checks = BoundedChecks[health.Found]()
     app.state.lacking = Lacking(parts.catalog, parts.degraded)
-    app.state.metrics = Metrics(parts.catalog, parts.queue_figures, app.state.lacking)
+    app.state.metrics = Metrics(parts.catalog, parts.queue_figures, app.state.lacking, parts.worker_counts)
     errors.install(app)
     for module in (
         page,

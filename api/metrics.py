@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
@@ -31,7 +31,9 @@ class Metrics:
         catalog: Catalog,
         queue: Callable[[], QueueFigures],
         lacking: Lacking,
+        workers: Callable[[], Mapping[str, Mapping[str, float]]],
     ) -> None:
+        """``workers``: what workers counted, by their names."""
         registry = self.registry = CollectorRegistry()
         self.requests = Counter(
             "sightline_http_requests", "Requests answered.", ["method", "route", "status"], registry=registry
@@ -75,6 +77,7 @@ class Metrics:
         ProcessCollector(namespace="sightline", registry=registry)
         registry.register(CatalogCollector(catalog, lacking))
         registry.register(QueueCollector(queue))
+        registry.register(WorkerCollector(workers))
 
     def count_refusal(self, status: int) -> None:
         """Count one answer that a connection gave by itself."""
@@ -170,6 +173,32 @@ class QueueCollector(Collector):
             [], list(zip(bounds, accumulate(figures.waits), strict=True)), figures.waited_seconds
         )
         yield waits
+
+
+class WorkerCollector(Collector):
+    """Reads what workers counted, of those whose data folder this server sees, when scraped."""
+
+    def __init__(self, workers: Callable[[], Mapping[str, Mapping[str, float]]]) -> None:
+        self._workers = workers
+
+    def describe(self) -> Iterator[Metric]:
+        """Nothing in advance: registering must not read files."""
+        return iter(())
+
+    def collect(self) -> Iterator[Metric]:
+        """Two counters for each worker that runs."""
+        found = self._workers()
+        for name, what in (
+            (
+                "embed_wait_seconds",
+                "Time in which a worker's model waited for pictures to be read and decoded.",
+            ),
+            ("embed_busy_seconds", "Time in which a worker's model embedded."),
+        ):
+            family = CounterMetricFamily(f"sightline_{name}", what, labels=["worker"])
+            for worker, counted in found.items():
+                family.add_metric([worker], counted.get(name, 0.0))
+            yield family
 
 
 def _gauge(name: str, what: str) -> GaugeMetricFamily:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -70,3 +70,5 @@ class ApiParts:
     """What searches of a collection have to do without, in sentences; opens no file."""
     queue_figures: Callable[[], QueueFigures]
     """The queue in front of the model; never blocks."""
+    worker_counts: Callable[[], Mapping[str, Mapping[str, float]]]
+    """What running workers counted, by their names: ``embed_wait_seconds`` and ``embed_busy_seconds``."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -10,6 +10,7 @@ from sightline.indexer.items import MAX_BYTES
 from sightline.indexer.settings import IndexerSettings
 
 if TYPE_CHECKING:
+    from sightline.blip.measured import Measured
     from sightline.blip.patch_formats import PatchFormats
     from sightline.blip.protocols import Encoder
     from sightline.errors import ImageRejected
@@ -45,6 +46,14 @@ class Queue(Send, Protocol):
     def depth(self) -> int | None: ...
 
 
+class Note(Protocol):
+    """A worker among others; ``store.worker_notes.WorkerNote`` is one."""
+
+    def workers_here(self) -> int: ...
+
+    def write(self, counted: Mapping[str, float]) -> None: ...
+
+
 class WebPictures(Protocol):
     """Pictures on the web; ``fetching.client.Fetcher`` is one."""
 
@@ -69,6 +78,12 @@ class IndexerParts:
     """Folders and URLs where this installation keeps its files: never taken for pictures."""
     fetcher: WebPictures | None = None
     """None: pictures on the web are not fetched."""
+    measured: Measured | None = None
+    """What was found out about models on this class of machine; None: nothing is measured or kept."""
+    note: Note | None = None
+    """What a worker says of itself while it runs; None: it is alone."""
+    decoders: int = 1
+    """Processes in which ``decoder`` works."""
     send: Send | None = None
     """None: no queue; the work waits for ``run_pending`` in some process."""
 

@@ -13,6 +13,7 @@ from sightline.lazy import is_made, once
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from sightline.blip.measured import Measured
     from sightline.blip.protocols import Writer
     from sightline.captioner.describing import Describing
     from sightline.captioner.exports import Exports
@@ -52,7 +53,7 @@ class Answering(Keeping):
             return self.given.models
         from sightline.serving.models import ModelProvider
 
-        return ModelProvider(self.settings.model, self._digests, self.verdicts)
+        return ModelProvider(self.settings.model, self._digests, self.verdicts, self.measured)
 
     @once
     def verdicts(self) -> VerdictFiles:
@@ -60,6 +61,14 @@ class Answering(Keeping):
         from sightline.serving.verdicts import VerdictFiles
 
         return VerdictFiles(self.settings.data_folder / "precision")
+
+    @once
+    def measured(self) -> Measured:
+        """What was found out about models on this class of machine."""
+        from sightline.blip.measured import Measured
+        from sightline.store.machine_files import MachineFiles
+
+        return Measured(MachineFiles(self.settings.data_folder / "precision"))
 
     @property
     def _digests(self) -> Path:

@@ -143,6 +143,11 @@ class Settings(BaseSettings):
         return (self.generations or self.data_folder / "generations").expanduser().absolute()
 
     @property
+    def workers_folder(self) -> Path:
+        """Where running workers note what they counted."""
+        return self.data_folder / "workers"
+
+    @property
     def originals_url(self) -> str:
         """Where copied originals and thumbnails live: a folder or any fsspec URL."""
         return self.originals or str(self.data_folder / "originals")

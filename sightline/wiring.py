@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from sightline.serving.models import Models
     from sightline.settings import Settings
     from sightline.store.catalog import Catalog
+    from sightline.store.worker_notes import WorkerNote
     from sightline.upkeep.cache_report import CacheMeasurement
     from sightline.upkeep.cascade_report import CascadeMeasurement
     from sightline.upkeep.consistency import Consistency
@@ -135,10 +136,20 @@ class Installation(Answering):
                 max_bytes=self.settings.imaging.max_bytes,
                 own_folders=self.settings.own_folders,
                 fetcher=self.fetcher,
+                measured=self.measured,
+                note=self.worker_note,
+                decoders=self.settings.decoding.processes,
                 send=None if self.given.inline else self.send,
             ),
             handlers(self.captioner_parts),
         )
+
+    @once
+    def worker_note(self) -> WorkerNote:
+        """What this process says of itself while it is a worker."""
+        from sightline.store.worker_notes import WorkerNote
+
+        return WorkerNote(self.settings.workers_folder)
 
     @once
     def resumption(self) -> Resumption:
@@ -213,7 +224,10 @@ class Installation(Answering):
     @once
     def api_parts(self) -> ApiParts:
         """What the HTTP application is made of."""
+        from functools import partial
+
         from sightline.api.parts import ApiParts
+        from sightline.store.worker_notes import worker_counts
 
         return ApiParts(
             settings=self.settings.api,
@@ -238,6 +252,7 @@ class Installation(Answering):
             model_status=self.warm_up.status,
             degraded=self.retriever.degraded,
             queue_figures=self.scheduler.figures,
+            worker_counts=partial(worker_counts, self.settings.workers_folder),
         )
 
     # upkeep

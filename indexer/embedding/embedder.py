@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sightline.blip.model_batch import ModelBatch
 from sightline.faultpoint import faultpoint
 from sightline.indexer.embedding.batch import Batch, Picture, stacked
 from sightline.indexer.embedding.leased_batch import LeasedBatch
+from sightline.indexer.embedding.picture_encoder import PictureEncoder
 from sightline.store.durable import publish_or_remove
 from sightline.store.segments import write_segment
 
@@ -32,7 +32,7 @@ class Embedder:
     def __init__(self, parts: IndexerParts) -> None:
         self._parts = parts
         self._catalog = parts.catalog
-        self._model_batch = ModelBatch(parts.settings.encode_batch)
+        self._pictures = PictureEncoder(parts)
 
     def work(self, lease: Lease, heartbeat: Heartbeat) -> bool:
         """Embed the images of a leased task and publish them; False when the lease was lost."""
@@ -46,8 +46,9 @@ class Embedder:
                 heartbeat,
                 preparer=preparer,
                 writers=writers,
-                model_batch=self._model_batch,
+                pictures=self._pictures,
             ).finish()
+            self._pictures.ended()
             return self._publish(lease, batch)
 
     def give_up(self, lease: Lease, reason: str, detail: str) -> bool:

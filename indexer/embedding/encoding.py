@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,13 +25,24 @@ def to_pixels(encoder: Encoder, images: Sequence[RGB]) -> Tensor:
         return encoder.preprocess(images)
 
 
-def encode(encoder: Encoder, pixels: Sequence[Tensor], format: PatchFormat) -> tuple[Half, PackedPatches]:
-    """Query tokens ``[B,Q,D]`` in fp16 and packed patches, of pixels in pieces ``[b,3,S,S]``."""
+def encode(
+    encoder: Encoder,
+    pixels: Sequence[Tensor],
+    format: PatchFormat,
+    look: Callable[[Encoder, Tensor, Tensor], None] | None = None,
+) -> tuple[Half, PackedPatches]:
+    """Query tokens ``[B,Q,D]`` in fp16 and packed patches, of pixels in pieces ``[b,3,S,S]``.
+
+    ``look`` gets the encoder, all pixels ``[B,3,S,S]`` and the tokens in fp32.
+    """
     import torch
 
     with torch.inference_mode():
-        patches = encoder.encode_patches(torch.cat(list(pixels)))
+        joined = torch.cat(list(pixels))
+        patches = encoder.encode_patches(joined)
         tokens = encoder.encode_image(patches)
+        if look is not None:
+            look(encoder, joined, tokens)
         return tokens.to("cpu", torch.float16).numpy(), format.pack(patches)
 
 

@@ -6,18 +6,19 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, Future
 from typing import TYPE_CHECKING, TypeVar
 
-from sightline.blip.model_batch import ModelBatch
 from sightline.errors import ImageRejected, ModelMismatchError
 from sightline.faultpoint import faultpoint
 from sightline.indexer.embedding.batch import Batch, Picture
+from sightline.indexer.embedding.clock import EmbedClock
 from sightline.indexer.embedding.copies import embedded_before
-from sightline.indexer.embedding.encoding import encode, finite_rows, to_pixels
+from sightline.indexer.embedding.encoding import finite_rows, to_pixels
 from sightline.indexer.embedding.format_choice import choose_format
 from sightline.indexer.originals import in_chunks
 
 if TYPE_CHECKING:
     from sightline.blip.patch_formats import PackedPatches
     from sightline.blip.protocols import Encoder
+    from sightline.indexer.embedding.picture_encoder import PictureEncoder
     from sightline.indexer.heartbeat import Heartbeat
     from sightline.indexer.parts import IndexerParts
     from sightline.store.records import Image
@@ -43,7 +44,7 @@ class LeasedBatch:
         *,
         preparer: Executor,
         writers: Executor,
-        model_batch: ModelBatch,
+        pictures: PictureEncoder,
     ) -> None:
         self._parts = parts
         self._settings = parts.settings
@@ -51,7 +52,7 @@ class LeasedBatch:
         self._heartbeat = heartbeat
         self._preparer = preparer
         self._writers = writers
-        self._model_batch = model_batch
+        self._pictures, self._job_id, self._has_begun = pictures, lease.job_id, False
         self._written: list[Future[None]] = []
         form = choose_format(parts, lease.collection)
         self._batch = Batch(lease.images, form, dict(embedded_before(parts, lease, form)))
@@ -63,7 +64,7 @@ class LeasedBatch:
             LeaseLostError: somebody else has the task by now.
         """
         waiting: Pictures = []
-        for fresh in one_ahead(self._preparer, self._prepared()):
+        for fresh in one_ahead(self._preparer, self._prepared(), self._pictures.clock):
             waiting += fresh
             self._encode(waiting, last=False)
         self._encode(waiting, last=True)
@@ -122,15 +123,19 @@ class LeasedBatch:
         """Pass full batches through the model, if ``last`` the rest too; what is done leaves ``waiting``."""
         while waiting:
             encoder = self._encoder()
-            part = waiting[: self._model_batch.size(encoder)]
-            if len(part) < self._model_batch.size(encoder) and not last:
+            if not self._has_begun:
+                self._pictures.begin(self._job_id, encoder)
+                self._has_begun = True
+            most = self._pictures.batch.size(encoder)
+            part = waiting[:most]
+            if len(part) < most and not last:
                 return
             self._heartbeat.check()
             pixels = [picture.pixels for _, picture in part if picture.pixels is not None]
             try:
-                tokens, packed = encode(encoder, pixels, self._batch.format)
+                tokens, packed = self._pictures.encode(encoder, pixels, self._batch.format)
             except RuntimeError as error:
-                if not self._model_batch.shrink(error, len(part)):
+                if not self._pictures.batch.shrink(error, len(part)):
                     raise
                 continue
             faultpoint("embed.encoded")
@@ -155,12 +160,17 @@ class LeasedBatch:
         return encoder
 
 
-def one_ahead(executor: Executor, steps: Iterator[T]) -> Iterator[T]:
+def one_ahead(executor: Executor, steps: Iterator[T], clock: EmbedClock) -> Iterator[T]:
     """``steps`` in their order, each computed by the executor while the one before it is in use.
 
-    What a step raises is raised here, in its turn. The executor must have one thread.
+    What a step raises is raised here, in its turn. The executor must have one thread. ``clock`` counts how
+    long steps were waited for.
     """
     coming = executor.submit(next, steps, None)
-    while (step := coming.result()) is not None:
+    while True:
+        with clock.waiting():
+            step = coming.result()
+        if step is None:
+            return
         coming = executor.submit(next, steps, None)
         yield step

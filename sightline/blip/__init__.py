@@ -34,9 +34,10 @@ def load(
             such as ``Salesforce/blip2-itm-vit-g``. A folder that is called demo or toy is named ``./demo``.
         revision: branch, tag or commit on the hub.
         device: ``cpu``, ``cuda``, ``cuda:1``, ``mps``; None picks the best that is there.
-        dtype: of the image encoder, and of the language model where there is one: ``float32``, ``bfloat16``
-            or ``float16``; None picks bfloat16 on GPUs that have it and, for encoders of the size of ViT-g,
-            on CPUs that have it; float32 elsewhere.
+        dtype: of the image encoder, and of the language model where there is one: ``float32``, ``bfloat16``,
+            ``float16``, or, on CPUs and for the products of the image encoder alone, ``int8``; None picks
+            bfloat16 on GPUs that have it and, for encoders of the size of ViT-g, on CPUs that have it;
+            float32 elsewhere.
         match_dtype: of the Q-Former when it scores one text against many images: ``float32``, ``bfloat16``,
             ``int8`` (CPUs only), or ``auto``, which is float32 until a check has found a faster one that
             keeps the order (sightline/blip/match_precision.py). The Q-Former embeds in float32 in any case

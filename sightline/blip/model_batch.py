@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sightline.blip.protocols import Vision
@@ -14,11 +16,49 @@ ON_CPU, ON_ACCELERATOR = 8, 32
 """Pictures in one pass of the model."""
 
 
+BATCHES = (1, 2, 4, 8, 16)
+"""What is tried."""
+_NO_WORSE = 1.03
+"""A smaller batch is taken when it is at most this much slower: it needs less memory."""
+
+
+@dataclass(frozen=True)
+class Pace:
+    """What was fastest: pictures in one pass, and threads that compute it."""
+
+    batch: int
+    threads: int
+
+    @classmethod
+    def read(cls, value: Mapping[str, Any]) -> Pace | None:
+        """From what `vars` gave; None when it is not that."""
+        batch, threads = value.get("batch"), value.get("threads")
+        if not isinstance(batch, int) or not isinstance(threads, int):
+            return None
+        return cls(batch, threads) if 1 <= batch <= max(BATCHES) and threads >= 1 else None
+
+
+def fastest(seconds: Callable[[int, int], float], threads: Sequence[int]) -> Pace:
+    """The best of `BATCHES` with the first number of threads, then the best number of threads for it.
+
+    ``seconds``: how long a pass of so many pictures takes with so many threads.
+    """
+    each = {batch: seconds(batch, threads[0]) / batch for batch in BATCHES}
+    batch = next(one for one in BATCHES if each[one] <= _NO_WORSE * min(each.values()))
+    return Pace(batch, min(threads, key=lambda count: seconds(batch, count)))
+
+
 class ModelBatch:
     """How many pictures pass the model at once: halved for good when the memory does not hold them."""
 
     def __init__(self, size: int | None = None) -> None:
         self._size = size
+        self._is_open = size is None
+
+    def take(self, size: int) -> None:
+        """What was measured, unless a size was set or the memory has set one."""
+        if self._is_open:
+            self._size = size
 
     def size(self, model: Vision) -> int:
         """As set, or what was found to be best for the device (docs/decisions/040)."""
@@ -30,7 +70,7 @@ class ModelBatch:
         """After ``tried`` pictures ended in ``error``: whether it pays to try again with fewer."""
         if tried <= 1 or not _is_out_of_memory(error):
             return False
-        self._size = tried // 2
+        self._size, self._is_open = tried // 2, False
         log.warning("the model ran out of memory", extra={"pictures": tried, "from_now_on": self._size})
         return True
 

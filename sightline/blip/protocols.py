@@ -231,6 +231,40 @@ class SeveralArithmetics(Protocol):
         ...
 
 
+@runtime_checkable
+class VisionArithmetics(Protocol):
+    """An image encoder that may go over to int8 once it was seen to keep tokens and orders.
+
+    It can be timed, too.
+    """
+
+    @property
+    def vision_dtype(self) -> torch.dtype:
+        """What it computes in."""
+        ...
+
+    @property
+    def may_try_int8(self) -> bool:
+        """Whether int8 is not taken yet, was left open, and may be faster here."""
+        ...
+
+    def encode_patches_int8(self, pixels: Tensor) -> Tensor:
+        """``[B,3,S,S]`` to patches ``[B,P,V]`` fp32, with products in int8."""
+        ...
+
+    def take_int8(self) -> None:
+        """Encode in int8 from now on."""
+        ...
+
+    def leave_int8(self) -> None:
+        """Give back what ``encode_patches_int8`` has read, unless int8 was taken."""
+        ...
+
+    def layer_seconds(self, batch: int, layers: int) -> float:
+        """How long the first ``layers`` layers of the image encoder take for so many pictures at once."""
+        ...
+
+
 def embedding(model: Vision, name: str) -> RetrievalModel:
     """The model itself, known to embed and judge; ``name`` is what the user called it.
 

@@ -20,7 +20,7 @@ from sightline.blip.latents import Latents
 from sightline.blip.match_precision import PairScorers
 from sightline.blip.pair_states import PairStates
 from sightline.blip.patch_metric import cross_attention_metric
-from sightline.blip.precision import best_device, vision_dtype
+from sightline.blip.precision import best_device, int8_may_pay, vision_dtype
 from sightline.blip.scored import ScoredNetwork
 from sightline.blip.tokenizer import load_tokenizer
 from sightline.blip.weights import fill, list_tensors
@@ -43,8 +43,9 @@ class SeeingCheckpoint:
         self.folder = folder
         self.device = torch.device(device or best_device())
         self.tensors = list_tensors(folder)
-        self.vision_dtype = vision_dtype(dtype, self.device, vision.hidden_size)
-        self.vision = ImageEncoder(folder, vision, self.tensors, self.vision_dtype, self.device)
+        kind = vision_dtype(dtype, self.device, vision.hidden_size)
+        self.vision = ImageEncoder(folder, vision, self.tensors, kind, self.device)
+        self._may_try_int8 = dtype is None and int8_may_pay(self.device, vision.hidden_size)
         self.fingerprint = fingerprint or fingerprint_of(folder)
 
     def known_as(self, fingerprint: str) -> Self:
@@ -58,12 +59,42 @@ class SeeingCheckpoint:
         """(P, V)."""
         return self.vision.patch_shape
 
+    @property
+    def vision_dtype(self) -> torch.dtype:
+        """What the image encoder computes in; int8 is of its products alone."""
+        return self.vision.dtype
+
+    # -- VisionArithmetics
+
+    @property
+    def may_try_int8(self) -> bool:
+        """Whether int8 is not taken yet, was left open, and may be faster here."""
+        return self._may_try_int8 and self.vision_dtype != torch.int8
+
+    def encode_patches_int8(self, pixels: Tensor) -> Tensor:
+        """``[B,3,S,S]`` to patches ``[B,P,V]`` fp32, with products in int8."""
+        return self.vision.encode_int8(pixels)
+
+    def take_int8(self) -> None:
+        """Encode in int8 from now on."""
+        self.vision.take_int8()
+
+    def leave_int8(self) -> None:
+        """Give back what the comparison has read, unless int8 was taken."""
+        self.vision.leave_int8()
+
+    def layer_seconds(self, batch: int, layers: int) -> float:
+        """How long the first layers of the image encoder take for so many pictures at once."""
+        return self.vision.layer_seconds(batch, layers)
+
+    # -- Vision
+
     def preprocess(self, images: Sequence[RGB]) -> Tensor:
         """Pictures to pixels ``[B,3,S,S]`` float32 on the CPU; the ViT's weights are loaded here."""
         return self.vision.preprocess(images)
 
     def encode_patches(self, pixels: Tensor) -> Tensor:
-        """``[B,3,S,S]`` to patches ``[B,P,V]`` in the image encoder's dtype."""
+        """``[B,3,S,S]`` to patches ``[B,P,V]`` in the image encoder's dtype; fp32 where that is int8."""
         return self.vision.encode(pixels)
 
 

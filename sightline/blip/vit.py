@@ -92,7 +92,11 @@ class VisionModel(nn.Module):
         self.post_layernorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        x = self.embeddings(pixels)
-        for layer in self.encoder.layers:
-            x = layer(x)
+        x = self.some_layers(self.embeddings(pixels), len(self.encoder.layers))
         return self.post_layernorm(x)  # type: ignore[no-any-return]
+
+    def some_layers(self, x: Tensor, count: int) -> Tensor:
+        """The first ``count`` layers alone."""
+        for layer in self.encoder.layers[:count]:
+            x = layer(x)
+        return x

@@ -27,10 +27,14 @@ class PackedVision:
             self._layers.append(_PackedLayer(layers.pop(0)))  # type: ignore[arg-type]
 
     def __call__(self, pixels: Tensor) -> Tensor:
-        x_BPV = self._embeddings(pixels)
-        for layer in self._layers:
-            x_BPV = layer(x_BPV)
+        x_BPV = self.some_layers(self._embeddings(pixels), len(self._layers))
         return self._norm(x_BPV)  # type: ignore[no-any-return]
+
+    def some_layers(self, x_BPV: Tensor, count: int) -> Tensor:
+        """The first ``count`` layers alone."""
+        for layer in self._layers[:count]:
+            x_BPV = layer(x_BPV)
+        return x_BPV
 
 
 def can_pack_vision(model: VisionModel) -> bool:
@@ -54,7 +58,7 @@ class _PackedLayer:
         attention, mlp = layer.self_attn, layer.mlp
         self._norm1, self._norm2 = layer.layer_norm1, layer.layer_norm2
         self._heads = attention.heads
-        self._qkv = _packed(_with_scaled_queries(attention.qkv, attention.heads))
+        self._qkv = _packed(with_scaled_queries(attention.qkv, attention.heads))
         self._projection = _packed(attention.projection)
         self._fc1, self._fc2 = _packed(mlp.fc1), _packed(mlp.fc2)
         self._activation = mlp.activation_name
@@ -71,7 +75,7 @@ def _packed(linear: nn.Linear) -> _SumLinear:
 
 
 @torch.no_grad()
-def _with_scaled_queries(qkv: nn.Linear, heads: int) -> nn.Linear:
+def with_scaled_queries(qkv: nn.Linear, heads: int) -> nn.Linear:
     """The joint projection with attention's 1/√C multiplied into the rows of the queries, in place."""
     width = qkv.in_features
     for parameter in (qkv.weight, qkv.bias):

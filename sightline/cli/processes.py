@@ -55,7 +55,7 @@ def worker(data: Data = None) -> None:
     log_json_lines(settings.log.level)
     with open_installation(settings) as services:
         services.claim_folders()
-        with Presence(services.catalog):
+        with Presence(services.catalog), services.worker_note:
             status = run_worker(
                 services.app,
                 services.indexer.tasks,

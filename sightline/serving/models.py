@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from sightline import blip
 from sightline.blip.checkpoint import TOY, Role, lasting_name, resolve
@@ -33,6 +33,9 @@ from sightline.serving.flights import Flights
 from sightline.serving.settings import ModelSettings
 from sightline.serving.verdicts import EXACT, VerdictFiles
 from sightline.store.records import Collection
+
+if TYPE_CHECKING:
+    from sightline.blip.measured import Measured
 
 _SNAPSHOT = re.compile(r"snapshots/([0-9a-f]{40})$")
 
@@ -93,10 +96,13 @@ class ModelProvider:
         settings: ModelSettings | None = None,
         memory: Path | None = None,
         verdicts: VerdictFiles | None = None,
+        measured: Measured | None = None,
     ) -> None:
         """``memory``: a file in which digests of model files are remembered; None reads them each time.
-        ``verdicts``: by which models score pairs in more than float32.
+        ``verdicts``: by which models score pairs in more than float32. ``measured``: says for which models
+        the image encoder's int8 holds here; None: for none.
         """
+        self._measured = measured
         self._settings = settings or ModelSettings()
         self._verdicts = verdicts
         self._digests = ReadDigests() if memory is None else RememberedDigests(memory)
@@ -214,7 +220,7 @@ class ModelProvider:
             identity.model,
             revision=identity.revision,
             device=chosen.device,
-            dtype=chosen.dtype,
+            dtype=self._dtype(identity.fingerprint),
             match_dtype=chosen.match_dtype,
             cache_dir=chosen.cache_dir,
             fingerprint=identity.fingerprint,
@@ -225,6 +231,22 @@ class ModelProvider:
             found = self._verdicts.find(identity.fingerprint, model.device)
             model.scorers.adopt(EXACT if found is None else found.arithmetic)
         return model
+
+    def _dtype(self, fingerprint: str) -> str | None:
+        """As set; else int8 where a worker has found that it holds, on a CPU."""
+        chosen = self._settings
+        if chosen.dtype is not None or self._measured is None or not _has_int8(chosen.device):
+            return chosen.dtype
+        verdict = self._measured.verdict(fingerprint)
+        return "int8" if verdict is not None and verdict.holds else None
+
+
+def _has_int8(device: str | None) -> bool:
+    """Whether a model that goes to this device can compute in int8; asked before its weights are read."""
+    from sightline.blip.int8_linear import weight_top
+    from sightline.blip.precision import best_device
+
+    return (device or best_device()) == "cpu" and weight_top() is not None
 
 
 def _identity(model: str, revision: str | None, found: Description) -> WriterIdentity:

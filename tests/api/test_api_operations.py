@@ -16,6 +16,7 @@ from fastapi.testclient import TestClient
 from sightline.api.app import create_app
 from sightline.processes.logs import json_formatter
 from sightline.searching.search import Search
+from sightline.store.worker_notes import WorkerNote
 from sightline.wiring import Installation
 from tests.api.installation import MakeClient, png, problem, upload
 
@@ -278,3 +279,12 @@ def test_the_documentation_names_every_route(client: TestClient) -> None:
     for path, operations in client.get("/openapi.json").json()["paths"].items():
         for method in operations:
             assert re.search(rf"{method.upper()}[A-Z/ ]* {re.escape(path)}[` ]", text), f"{method} {path}"
+
+
+def test_what_workers_waited_for_is_told_by_worker(client: TestClient, services: Installation) -> None:
+    assert "sightline_embed_wait_seconds_total{" not in client.get("/metrics").text
+    with WorkerNote(services.settings.workers_folder) as note:
+        note.write({"embed_wait_seconds": 1.5, "embed_busy_seconds": 4.0})
+        text = client.get("/metrics").text
+    assert f'sightline_embed_wait_seconds_total{{worker="{note.name}"}} 1.5' in text
+    assert f'sightline_embed_busy_seconds_total{{worker="{note.name}"}} 4.0' in text

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from sightline.errors import ImageRejected
+from sightline.indexer.embedding.clock import EmbedClock
 from sightline.indexer.embedding.leased_batch import one_ahead
 from sightline.indexer.indexer import Indexer
 from sightline.store.halves import finite_rows
@@ -139,7 +140,7 @@ def test_steps_come_in_order_and_their_error_in_its_turn() -> None:
         raise ImageRejected("truncated", "the end")
 
     with ThreadPoolExecutor(1) as pool:
-        ahead = one_ahead(pool, steps())
+        ahead = one_ahead(pool, steps(), EmbedClock())
         assert [next(ahead) for _ in range(5)] == list(range(5))
         with pytest.raises(ImageRejected):
             next(ahead)
@@ -154,7 +155,7 @@ def test_what_is_left_of_the_steps_is_not_taken_after_the_caller_gave_up() -> No
             yield step
 
     with ThreadPoolExecutor(1) as pool:
-        next(one_ahead(pool, steps()))
+        next(one_ahead(pool, steps(), EmbedClock()))
     assert taken == [0, 1]
 
 

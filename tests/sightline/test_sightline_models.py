@@ -5,16 +5,23 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from sightline.blip.blip2 import Blip2
+from sightline.blip.int8_linear import weight_top
+from sightline.blip.measured import Measured
+from sightline.blip.protocols import VisionArithmetics
 from sightline.blip.random_weights import write_random_checkpoint
+from sightline.blip.vision_check import VisionVerdict
 from sightline.errors import CheckpointError, ConflictError, ModelMismatchError, ModelUnavailableError
 from sightline.records import SearchRequest
 from sightline.serving.models import ModelProvider
+from sightline.serving.settings import ModelSettings
 from sightline.settings import Settings
+from sightline.store.machine_files import MachineFiles
 from sightline.wiring import Installation, open_installation
 from tests.sightline.conftest import ROOT, Run, index, save
 
@@ -143,3 +150,20 @@ def test_searches_from_the_cache_never_load_the_vit(
             file.unlink()
         assert server.search.find(SearchRequest("pictures", "red and blue")) != found
         assert model.vision.loaded
+
+
+@pytest.mark.skipif(weight_top() is None, reason="this processor multiplies no int8")
+@pytest.mark.parametrize(("tau", "kind"), [(0.99, "int8"), (0.97, "float32")])
+def test_int8_is_loaded_where_the_verdict_on_the_checkpoint_allows_it(
+    checkpoint: Path, tmp_path: Path, tau: float, kind: str
+) -> None:
+    known = Measured(MachineFiles(tmp_path / "precision"))
+    fingerprint = ModelProvider().identify(str(checkpoint)).fingerprint
+    known.keep_verdict(fingerprint, VisionVerdict(200, 0.999, tau, 0.99))
+    cpu = ModelSettings(device="cpu")
+    loaded = ModelProvider(cpu, measured=known).load(str(checkpoint))
+    assert isinstance(loaded, VisionArithmetics)
+    assert str(loaded.vision_dtype) == f"torch.{kind}"
+    asked = ModelProvider(replace(cpu, dtype="bfloat16"), measured=known).load(str(checkpoint))
+    assert isinstance(asked, VisionArithmetics)
+    assert str(asked.vision_dtype) == "torch.bfloat16"

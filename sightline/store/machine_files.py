@@ -1,0 +1,51 @@
+"""Small JSON files about the machines of an installation, each written whole or not at all.
+
+All can be measured again: a damaged one counts as none, and a disk that takes none costs no work.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from threading import get_ident
+from typing import Any, Final
+
+log = logging.getLogger(__name__)
+
+_MOST_BYTES: Final = 1 << 16
+
+
+class MachineFiles:
+    """One folder of them."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def read(self, name: str) -> dict[str, Any] | None:
+        """What lies there under that name; None: nothing that can be used."""
+        try:
+            with (self._folder / f"{name}.json").open("rb") as file:
+                found = json.loads(file.read(_MOST_BYTES))
+        except (OSError, ValueError, RecursionError):
+            return None
+        return found if isinstance(found, dict) else None
+
+    def write(self, name: str, value: Mapping[str, Any]) -> None:
+        """Put it there; readers see the former one until then."""
+        path = self._folder / f"{name}.json"
+        aside = path.with_name(f".aside-{name}.{os.getpid()}.{get_ident()}")
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            with aside.open("w") as file:
+                json.dump(dict(value), file)
+                file.flush()
+                os.fsync(file.fileno())
+            aside.replace(path)
+        except OSError as error:
+            log.warning("a measurement cannot be kept", extra={"file": path.name, "error": str(error)})
+            with suppress(OSError):
+                aside.unlink(missing_ok=True)
