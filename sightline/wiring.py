@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from sightline.answering import Answering
+from sightline.choosing import Choosing
 from sightline.lazy import is_made, once
 from sightline.pillars import Given
 
@@ -34,12 +34,8 @@ if TYPE_CHECKING:
     from sightline.settings import Settings
     from sightline.store.catalog import Catalog
     from sightline.store.worker_notes import WorkerNote
-    from sightline.upkeep.cache_report import CacheMeasurement
-    from sightline.upkeep.cascade_report import CascadeMeasurement
     from sightline.upkeep.consistency import Consistency
     from sightline.upkeep.doctor import Doctor
-    from sightline.upkeep.precision_check import PrecisionCheck
-    from sightline.upkeep.precision_watch import PrecisionWatch
     from sightline.upkeep.repair import Repair
 
 
@@ -68,7 +64,7 @@ def open_installation(
     return Installation(settings, given)
 
 
-class Installation(Answering):
+class Installation(Choosing):
     """What the API, the worker, the builder and the command line take their parts from. Thread-safe."""
 
     def __enter__(self) -> Installation:
@@ -281,35 +277,3 @@ class Installation(Answering):
         self.claim_folders()
         remaking = Remaking(self.segments, self.formats, self.models, self.reencoding, self.indexes)
         return Repair(self.catalog, self.segments, self.indexes, remaking, self.builder.refold)
-
-    @once
-    def cache_measurement(self) -> CacheMeasurement:
-        """Measures levels of the patch cache and fits codecs."""
-        from sightline.upkeep.cache_report import CacheMeasurement
-
-        self.claim_folders()
-        return CacheMeasurement(
-            self.catalog, self.segments, self.formats, self.models, self.reencoding, self.precision_check
-        )
-
-    @once
-    def precision_check(self) -> PrecisionCheck:
-        """Finds the arithmetic that scores pairs fastest and keeps their order."""
-        from sightline.upkeep.precision_check import PrecisionCheck
-
-        return PrecisionCheck(self.catalog, self.segments, self.patches, self.models, self.verdicts)
-
-    @once
-    def precision_watch(self) -> PrecisionWatch:
-        """Has models checked while they are served; started by the server only."""
-        from sightline.upkeep.precision_watch import PrecisionWatch
-
-        return PrecisionWatch(self.catalog, self.models, self.scheduler, self.precision_check)
-
-    @once
-    def cascade_measurement(self) -> CascadeMeasurement:
-        """Fits cascades and says what they are worth."""
-        from sightline.upkeep.cascade_report import CascadeMeasurement
-
-        self.claim_folders()
-        return CascadeMeasurement(self.catalog, self.models, self.retriever, self.patches, self.cascades)

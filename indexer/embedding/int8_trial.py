@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from sightline.blip.protocols import Encoder, VisionArithmetics
+from sightline.blip.arithmetics import VisionArithmetics
+from sightline.blip.protocols import Encoder
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -11,8 +11,9 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
+from sightline.blip.arithmetics import VisionArithmetics
 from sightline.blip.model_batch import ModelBatch, Pace, fastest
-from sightline.blip.protocols import Vision, VisionArithmetics
+from sightline.blip.protocols import Vision
 
 if TYPE_CHECKING:
     from sightline.blip.measured import Measured

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from sightline import blip
+from sightline.blip.arithmetics import SeveralArithmetics
 from sightline.blip.checkpoint import TOY, Role, lasting_name, resolve
 from sightline.blip.fingerprints import ReadDigests, former_fingerprint
 from sightline.blip.protocols import (
     Answerer,
     Captioner,
     RetrievalModel,
-    SeveralArithmetics,
     SeveralNames,
     Vision,
     answering,

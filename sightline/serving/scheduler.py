@@ -14,7 +14,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sightline.blip.protocols import SeveralArithmetics, StagedMatcher
+from sightline.blip.arithmetics import SeveralArithmetics
+from sightline.blip.protocols import StagedMatcher
 from sightline.errors import OverloadedError, StoppingError
 from sightline.serving.computing import encode, fail, run, still_wanted
 from sightline.serving.queue import Text, Ticket, Turn, TurnQueue, WaitCounter

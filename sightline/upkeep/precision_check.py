@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from sightline.blip.protocols import SeveralArithmetics
+from sightline.blip.arithmetics import SeveralArithmetics
 from sightline.serving.verdicts import EXACT, verdict
 from sightline.store.conditions import Filter
 from sightline.types import NO_PATCHES

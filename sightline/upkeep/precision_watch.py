@@ -11,7 +11,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from sightline.blip.protocols import SeveralArithmetics
+from sightline.blip.arithmetics import SeveralArithmetics
 from sightline.errors import StoppingError
 
 if TYPE_CHECKING:

@@ -13,11 +13,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sightline.blip import load
+from sightline.blip.arithmetics import VisionArithmetics
 from sightline.blip.checkpoint import DEMO_FOLDER
 from sightline.blip.image_encoder import PREFIX
 from sightline.blip.int8_linear import weight_top
 from sightline.blip.model_batch import BATCHES, ModelBatch, Pace, fastest
-from sightline.blip.protocols import VisionArithmetics
 from sightline.blip.random_weights import randomise, small_config
 from sightline.blip.vision_check import PICTURES, VisionComparison, VisionVerdict
 from sightline.blip.vit import VisionModel

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from sightline.blip.arithmetics import VisionArithmetics
 from sightline.blip.blip2 import Blip2
 from sightline.blip.int8_linear import weight_top
 from sightline.blip.measured import Measured
-from sightline.blip.protocols import VisionArithmetics
 from sightline.blip.random_weights import write_random_checkpoint
 from sightline.blip.vision_check import VisionVerdict
 from sightline.errors import CheckpointError, ConflictError, ModelMismatchError, ModelUnavailableError
