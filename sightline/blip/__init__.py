@@ -38,8 +38,8 @@ def load(
             or ``float16``; None picks bfloat16 on GPUs that have it and, for encoders of the size of ViT-g,
             on CPUs that have it; float32 elsewhere.
         match_dtype: of the Q-Former when it scores one text against many images: ``float32``, ``bfloat16``,
-            ``int8`` (CPUs only), or ``auto``, which is float32 until a check has found a faster one that keeps
-            the order (sightline/blip/match_precision.py). The Q-Former embeds in float32 in any case
+            ``int8`` (CPUs only), or ``auto``, which is float32 until a check has found a faster one that
+            keeps the order (sightline/blip/match_precision.py). The Q-Former embeds in float32 in any case
             (docs/scoring.md, trap 4).
         cache_dir: the hub's cache folder; None uses the hub's own default.
         fingerprint: of exactly these files, when it is known; None reads them all once more to compute it.
