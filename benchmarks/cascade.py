@@ -163,7 +163,7 @@ def _figures(name: str, found: Measured) -> dict[str, float]:
         f"{name}_r1_change": found.r1_change,
         f"{name}_work": found.work,
     }
-    return figures | {f"{name}_reach_{part}": share for part, share in found.reach.items()}
+    return figures | {f"{name}_kept_{part // 25}": share for part, share in found.reach.items()}
 
 
 def _row(what: str, effort: str, found: Measured) -> Row:

@@ -16,6 +16,7 @@ from benchmarks.measuring import has_fast_bf16
 from sightline.blip import load
 from sightline.blip.blip2 import Blip2
 from sightline.blip.checkpoint import DEMO
+from sightline.blip.int8_linear import available
 from sightline.blip.latents import Latents
 from sightline.reranker.records import PatchGroup
 
@@ -54,6 +55,8 @@ def candidates(itc_N: NDArray[np.float32], wanted: int) -> list[Found]:
 
 def chosen_dtype() -> torch.dtype:
     """What the product multiplies pairs in here, once its check of the checkpoint has passed."""
+    if available():
+        return torch.int8
     return torch.bfloat16 if has_fast_bf16() else torch.float32
 
 

@@ -41,7 +41,7 @@ class PairScorers:
         self._lock = threading.Lock()
         self._made: dict[torch.dtype, PairScorer] = {}
         if self._dtype == torch.int8 and not self._can_int8():
-            raise InputError("int8 is not built for this device; set the match dtype to bfloat16 or float32.")
+            raise InputError("The match dtype int8 is not built for this device; use bfloat16 or float32.")
 
     @property
     def exact(self) -> PairScorer:
