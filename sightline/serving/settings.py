@@ -23,13 +23,8 @@ class ModelSettings:
     """
     match_dtype: str = "auto"
     """Precision in which the Q-Former scores candidates: ``float32``, ``bfloat16``, ``int8`` (CPUs only), or
-<<<<<<< HEAD
-    ``auto``: the fastest that has kept the order in a check on 100 pictures of a collection (``sightline
-    cache report``, or the server in the background); float32 before that.
-=======
     ``auto``: the fastest that has kept the order in a check on 100 pictures of a collection
     (``sightline cache report``, or the server in the background); float32 before that.
->>>>>>> int8
     """
     device_map: str | None = None
     """``auto`` spreads a language model that does not fit one device over all that there are, which needs the
