@@ -55,7 +55,7 @@ class Int8Linear:
             InputError: the weight is on a GPU, or int8 products are not exact on this processor.
         """
         if weight_OI.device.type != "cpu":
-            raise InputError("int8 is built for CPUs only; use bfloat16 on a GPU.")
+            raise InputError("The arithmetic int8 is built for CPUs only; use bfloat16 on a GPU.")
         top = weight_top()
         if top is None:
             raise InputError("This processor or build multiplies no int8; use bfloat16 or float32.")
@@ -87,8 +87,10 @@ def quantise_rows(x_MI: Tensor) -> Rows:
 
 
 def available() -> bool:
-    """Whether this machine multiplies int8 exactly and clearly faster than float32; measured once, in
-    milliseconds."""
+    """Whether this machine multiplies int8 exactly and clearly faster than float32.
+
+    Measured once in a process, in a tenth of a second.
+    """
     return weight_top() is not None and _speedup() >= _LEAST_SPEEDUP
 
 
