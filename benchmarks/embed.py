@@ -225,9 +225,11 @@ def _draw(module: nn.Module, dtype: torch.dtype) -> None:
     """Small random weights from one drawn block: drawing a billion numbers takes longer than the rest."""
     noise = torch.randn(1 << 20, generator=torch.Generator().manual_seed(0)) * 0.02
     module.to(dtype).to_empty(device=CPU)
-    for parameter in module.parameters():
+    for name, parameter in module.named_parameters():
         count = parameter.numel()
         parameter.view(-1).copy_(noise.repeat(-(-count // len(noise)))[:count])
+        if "norm" in name.lower() and name.endswith("weight"):
+            parameter.fill_(1.0)  # else what comes out hardly depends on the picture
     module.eval().requires_grad_(False)
 
 

@@ -108,13 +108,15 @@ def _is_exact(top: int) -> bool:
     right = torch.full((96, 128), top, dtype=torch.int8)
     left[::2], right[::3] = -left[::2], -right[::3]
     took = []
-    for _ in range(6):  # the first call compiles the kernel
+    for _ in range(60):  # the first call compiles the kernel; on a busy machine few are quick
         began = time.perf_counter()
         try:
             found = torch._int_mm(left, right.t())
         except RuntimeError:
             return False
         took.append(time.perf_counter() - began)
+        if took[-1] < _SLOW_S:
+            break
     return min(took) < _SLOW_S and torch.equal(found.double(), left.double() @ right.double().t())
 
 
