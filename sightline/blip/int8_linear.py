@@ -97,27 +97,36 @@ def available() -> bool:
 @cache
 def weight_top() -> int | None:
     """The largest code of a weight with which no sum saturates here; None where int8 cannot be used."""
-    if not hasattr(torch, "_int_mm"):
+    if not hasattr(torch, "_int_mm") or not _is_quick():
         return None
     return next((top for top in _WEIGHT_TOPS if _is_exact(top)), None)
 
 
-def _is_exact(top: int) -> bool:
-    """Whether the largest values, of both signs, are multiplied exactly and by no reference kernel."""
-    left = torch.full((64, 128), _ROW_TOP, dtype=torch.int8)
-    right = torch.full((96, 128), top, dtype=torch.int8)
-    left[::2], right[::3] = -left[::2], -right[::3]
-    took = []
+def _is_quick() -> bool:
+    """Whether small products come from a kernel and not from the reference implementation."""
     for _ in range(60):  # the first call compiles the kernel; on a busy machine few are quick
         began = time.perf_counter()
         try:
-            found = torch._int_mm(left, right.t())
+            _largest_product(_ROW_TOP)
         except RuntimeError:
             return False
-        took.append(time.perf_counter() - began)
-        if took[-1] < _SLOW_S:
-            break
-    return min(took) < _SLOW_S and torch.equal(found.double(), left.double() @ right.double().t())
+        if time.perf_counter() - began < _SLOW_S:
+            return True
+    return False
+
+
+def _is_exact(top: int) -> bool:
+    """Whether the largest values, of both signs, are multiplied exactly."""
+    left, right, found = _largest_product(top)
+    return torch.equal(found.double(), left.double() @ right.double().t())
+
+
+def _largest_product(top: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Rows ``[64,128]`` and weights ``[96,128]`` that are as large as they can be, and ``rows · weightsᵀ``."""
+    left = torch.full((64, 128), _ROW_TOP, dtype=torch.int8)
+    right = torch.full((96, 128), top, dtype=torch.int8)
+    left[::2], right[::3] = -left[::2], -right[::3]
+    return left, right, torch._int_mm(left, right.t())
 
 
 @cache
