@@ -29,8 +29,8 @@ _WEIGHT_TOPS: Final = (127, 64)
 """Largest codes of a weight, the first that is exact here is taken."""
 _LEAST_SPEEDUP: Final = 1.25
 """Over float32; below, quantising eats what the product gains."""
-_SLOW_S: Final = 0.002
-"""A small product takes microseconds, and milliseconds by the reference kernel that some builds fall to."""
+_PROBE_S: Final = 0.5
+"""Enough to find the speed of both on a busy machine."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,53 +97,41 @@ def available() -> bool:
 @cache
 def weight_top() -> int | None:
     """The largest code of a weight with which no sum saturates here; None where int8 cannot be used."""
-    if not hasattr(torch, "_int_mm") or not _is_quick():
+    if not hasattr(torch, "_int_mm"):
         return None
     return next((top for top in _WEIGHT_TOPS if _is_exact(top)), None)
 
 
-def _is_quick() -> bool:
-    """Whether small products come from a kernel and not from the reference implementation."""
-    for _ in range(60):  # the first call compiles the kernel; on a busy machine few are quick
-        began = time.perf_counter()
-        try:
-            _largest_product(_ROW_TOP)
-        except RuntimeError:
-            return False
-        if time.perf_counter() - began < _SLOW_S:
-            return True
-    return False
-
-
 def _is_exact(top: int) -> bool:
     """Whether the largest values, of both signs, are multiplied exactly."""
-    left, right, found = _largest_product(top)
-    return torch.equal(found.double(), left.double() @ right.double().t())
-
-
-def _largest_product(top: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Rows ``[64,128]`` and weights ``[96,128]`` that are as large as they can be, and ``rows · weightsᵀ``."""
     left = torch.full((64, 128), _ROW_TOP, dtype=torch.int8)
     right = torch.full((96, 128), top, dtype=torch.int8)
     left[::2], right[::3] = -left[::2], -right[::3]
-    return left, right, torch._int_mm(left, right.t())
+    try:
+        found = torch._int_mm(left, right.t())
+    except RuntimeError:
+        return False
+    return torch.equal(found.double(), left.double() @ right.double().t())
 
 
 @cache
 def _speedup() -> float:
-    """How many times faster an int8 product of 256×768×768 is than a float32 one, best of five each."""
-    left, right = torch.ones(256, 768), torch.ones(768, 768)
+    """How many times faster an int8 product of 128×768×768 is than a float32 one.
+
+    The best of many each, since on a busy machine few are not interrupted; of three where they take long, as
+    with the reference kernel that some builds fall to.
+    """
+    left, right = torch.ones(128, 768), torch.ones(768, 768)
     codes, other = left.to(torch.int8), right.to(torch.int8)
-    best = [float("inf"), float("inf")]
-    for _ in range(6):
+    best, started = [float("inf"), float("inf")], time.perf_counter()
+    for round_ in range(60):
         began = time.perf_counter()
+        if round_ >= 3 and began - started > _PROBE_S:
+            break
         torch.mm(left, right.t())
         between = time.perf_counter()
         torch._int_mm(codes, other.t())
-        best = [
-            min(best[0], between - began),
-            min(best[1], time.perf_counter() - between),
-        ]
+        best = [min(best[0], between - began), min(best[1], time.perf_counter() - between)]
     return best[0] / best[1]
 
 
