@@ -28,8 +28,8 @@ _ROW_TOP: Final = 127
 _WEIGHT_TOPS: Final = (127, 64)
 """Largest codes of a weight, the first that is exact here is taken."""
 _LEAST_SPEED: Final = 0.25
-"""Of float32's. A reference kernel is a hundred times slower, a product on a busy machine seldom four times; which
-arithmetic is the faster one for a model is measured on the model."""
+"""Of float32's. A reference kernel is a hundred times slower, a product on a busy machine seldom four times;
+which arithmetic is faster for a model is measured on the model."""
 _PROBE_S: Final = 0.5
 """Enough to find the speed of both on a busy machine."""
 
@@ -88,7 +88,7 @@ def quantise_rows(x_MI: Tensor) -> Rows:
 
 
 def available() -> bool:
-    """Whether this machine multiplies int8 exactly and clearly faster than float32.
+    """Whether this machine multiplies int8 exactly and by a kernel of its own.
 
     Measured once in a process, in a tenth of a second.
     """
