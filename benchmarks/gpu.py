@@ -143,7 +143,7 @@ def surroundings(options: Options) -> dict[str, Any]:
     """Card, versions, date."""
     import torch
 
-    from benchmarks.measuring import machine
+    from benchmarks.machine import machine
 
     on_gpu = options.device.startswith("cuda")
     return {

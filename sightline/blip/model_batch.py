@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -33,9 +34,10 @@ class Pace:
     def read(cls, value: Mapping[str, Any]) -> Pace | None:
         """From what `vars` gave; None when it is not that."""
         batch, threads = value.get("batch"), value.get("threads")
-        if not isinstance(batch, int) or not isinstance(threads, int):
+        if type(batch) is not int or type(threads) is not int:
             return None
-        return cls(batch, threads) if 1 <= batch <= max(BATCHES) and threads >= 1 else None
+        usable = batch in BATCHES and 1 <= threads <= (os.cpu_count() or 1)
+        return cls(batch, threads) if usable else None
 
 
 def fastest(seconds: Callable[[int, int], float], threads: Sequence[int]) -> Pace:

@@ -51,8 +51,11 @@ class VisionVerdict:
         numbers = [value.get(name) for name in ("pictures", "cosine", "tau", "top10")]
         if not all(isinstance(one, int | float) and not isinstance(one, bool) for one in numbers):
             return None
-        pictures, *rest = (float(one) for one in numbers if one is not None)
-        return cls(int(pictures), *rest)
+        try:
+            pictures, *rest = (float(one) for one in numbers if one is not None)
+            return cls(int(pictures), *rest)
+        except (OverflowError, ValueError):  # infinite, or of hundreds of digits
+            return None
 
 
 class VisionComparison:

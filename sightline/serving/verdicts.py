@@ -23,6 +23,10 @@ log = logging.getLogger(__name__)
 
 EXACT: Final = "float32"
 KNOWN: Final = ("bfloat16", "int8")
+LEAST: Final = 0.98
+"""Kendall τ and overlap of the best ten that an arithmetic must keep, in the mean over the texts."""
+_NEARLY: Final = 1.1
+"""Of those that take at most so many times the fastest one's time the closest is chosen: times vary."""
 CHECK_VERSION: Final = 1
 """Raised when scoring or its check changes so that older verdicts say nothing any more."""
 
@@ -70,28 +74,29 @@ class VerdictFiles:
             found = _parsed(json.loads(path.read_text("utf-8")))
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, TypeError, KeyError) as error:
+        except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
             log.warning(
                 "The precision verdict %s cannot be read; pairs are scored in float32: %s", path, error
             )
             return None
-        if (found.fingerprint, found.torch, found.check) != (fingerprint, _torch_version(), CHECK_VERSION):
+        measured = (found.fingerprint, found.machine, found.torch, found.check)
+        if measured != (fingerprint, machine_class(device), _torch_version(), CHECK_VERSION):
             log.warning("The precision verdict %s is of other versions; pairs are scored in float32.", path)
             return None
         return found
 
     def write(self, verdict: Verdict, device: torch.device) -> None:
-        """Keep one, in place of an earlier one. Raises OSError: the disk refuses."""
+        """Keep one, in place of an earlier one; where the disk refuses, this process alone knows it."""
         path = self.path(verdict.fingerprint, device)
-        path.parent.mkdir(parents=True, exist_ok=True)
         aside = path.with_name(f"{path.name}.{os.getpid()}.{get_ident()}")
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)
             aside.write_text(json.dumps(asdict(verdict), indent=1), "utf-8")
             aside.replace(path)
-        except OSError:
+        except OSError as error:
+            log.warning("The precision verdict %s cannot be kept: %s", path, error)
             with suppress(OSError):
                 aside.unlink(missing_ok=True)
-            raise
 
     def path(self, fingerprint: str, device: torch.device) -> Path:
         """Where the verdict of a model on such a machine is, or would be."""
@@ -102,9 +107,12 @@ class VerdictFiles:
 def verdict(
     fingerprint: str, trials: list[Trial], exact_ms: float, pictures: int, texts: int, device: torch.device
 ) -> Verdict:
-    """The fastest of those that passed and are faster than float32, else float32."""
+    """Of those that passed and are faster than float32 the fastest, or a closer one that is nearly as fast;
+    else float32."""
     faster = [one for one in trials if one.passed and one.milliseconds < exact_ms]
-    chosen = min(faster, key=lambda one: one.milliseconds).arithmetic if faster else EXACT
+    least = min((one.milliseconds for one in faster), default=0.0)
+    nearly = [one for one in faster if one.milliseconds <= _NEARLY * least]
+    chosen = max(nearly, key=lambda one: one.tau).arithmetic if nearly else EXACT
     machine = machine_class(device)
     return Verdict(fingerprint, chosen, trials, exact_ms, pictures, texts, machine, _torch_version())
 
@@ -126,7 +134,7 @@ def _parsed(raw: Any) -> Verdict:
     """Raises TypeError, KeyError or ValueError: it is no verdict."""
     trials = [Trial(**one) for one in raw["trials"]]
     found = Verdict(**{**raw, "trials": trials})
-    passed = [one.arithmetic for one in trials if one.passed is True]
+    passed = [one.arithmetic for one in trials if one.passed is True and min(one.tau, one.top10) >= LEAST]
     if found.arithmetic not in (EXACT, *KNOWN) or found.arithmetic not in (EXACT, *passed):
         raise ValueError(f"{found.arithmetic!r} has passed no check")
     return found

@@ -74,7 +74,7 @@ class WarmUp:
 
 
 def _run_once(model: RetrievalModel) -> None:
-    """What a first query would pay for: lazy kernels, the tokenizer, the choice of the matching precision.
+    """What a first query would pay for: lazy kernels, the tokenizer, folded weights.
 
     In the thread that will answer queries: its helpers are started, too.
     """

@@ -72,7 +72,7 @@ class PrecisionCheck:
         collection has too few pictures with stored patches. ``run`` is what every computation goes through.
 
         Raises:
-            StorageError, UnavailableError: patches cannot be read, or the verdict not be written.
+            StorageError, UnavailableError: patches cannot be read.
         """
         if not isinstance(model, SeveralArithmetics) or not model.scorers.is_automatic:
             return None

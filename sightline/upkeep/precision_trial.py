@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from sightline.errors import ImageRejected
 from sightline.reranker.fidelity import Fidelity, FidelityMeter
-from sightline.serving.verdicts import EXACT, Trial
+from sightline.serving.verdicts import EXACT, LEAST, Trial
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from sightline.reranker.records import PatchGroup
     from sightline.types import OnProgress
 
-LEAST: Final = 0.98
-"""Of τ and of the top-10 overlap."""
 HOPELESS: Final = 0.95
 """Below this after the first few pairs the others are not tried. They are too few to say it exactly."""
 AT_ONCE: Final = 8

@@ -95,7 +95,9 @@ def test_what_failed_or_is_slower_is_not_chosen(services: Installation, trial: T
     assert loaded(services).scorers.arithmetic == "float32"
 
 
-@pytest.mark.parametrize("damage", ["half", "text", "version", "check", "unknown", "contradiction"])
+@pytest.mark.parametrize(
+    "damage", ["half", "text", "deep", "version", "check", "machine", "unknown", "contradiction", "low"]
+)
 def test_a_damaged_or_foreign_verdict_counts_as_none_and_is_told_once(
     services: Installation, damage: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -104,6 +106,9 @@ def test_a_damaged_or_foreign_verdict_counts_as_none_and_is_told_once(
     written = {
         "half": path.read_text()[:100],
         "text": "[]",
+        "deep": "[" * 200_000,
+        "machine": json.dumps({**raw, "machine": ["cpu", "another"]}),
+        "low": json.dumps({**raw, "trials": [{**raw["trials"][0], "tau": 0.1}]}),
         "version": json.dumps({**raw, "torch": "1.0"}),
         "check": json.dumps({**raw, "check": 0}),
         "unknown": json.dumps({**raw, "arithmetic": "int3"}),
@@ -113,6 +118,18 @@ def test_a_damaged_or_foreign_verdict_counts_as_none_and_is_told_once(
     with caplog.at_level(logging.WARNING, "sightline.serving.verdicts"):
         assert loaded(services).scorers.arithmetic == "float32"
     assert ["float32" in record.getMessage() for record in caplog.records] == [True]
+
+
+def test_of_nearly_equal_times_the_closer_arithmetic_is_chosen() -> None:
+    closer = Trial("bfloat16", 0.999, 1.0, 4.2, passed=True)
+    assert verdict("of", [PASSED, closer], 10.0, 100, 20, CPU).arithmetic == "bfloat16"
+    assert verdict("of", [PASSED, replace(closer, milliseconds=4.5)], 10.0, 100, 20, CPU).arithmetic == "int8"
+
+
+def test_a_disk_that_takes_no_verdict_costs_no_report(tmp_path: Path) -> None:
+    (tmp_path / "precision").write_text("in the way")
+    VerdictFiles(tmp_path / "precision").write(verdict("of", [PASSED], 10.0, 100, 20, CPU), CPU)
+    assert (tmp_path / "precision").read_text() == "in the way"
 
 
 @needs_int8
