@@ -2,8 +2,8 @@
 
 The interpreter has imported the large libraries, which cost more than what most commands do, and nothing of
 ours. For each line on its stdin, a JSON list ``[OUTPUT, ERRORS, *words]``, it writes the exit code of the
-command whose streams went to these two files. ``NOBODYS`` is a name that only the working folder has: a command
-at whose end it can be imported has let that folder in, and exits with ``LET_IN``.
+command whose streams went to these two files. ``NOBODYS`` is a name that only the working folder has: a
+command at whose end it can be imported has let that folder in, and exits with ``LET_IN``.
 """
 
 from __future__ import annotations
