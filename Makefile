@@ -24,7 +24,8 @@ MUTATIONS ?= 10000
 SERVICES ?=
 FAULTS   ?=
 STAMP  := $(VENV)/.setup-stamp
-PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest -n $(JOBS) --dist loadscope --no-loadscope-reorder
+# The many interpreters that tests start find compiled what an earlier one has, also where the caller would not keep it.
+PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(PY) -m pytest -n $(JOBS) --dist loadscope --no-loadscope-reorder
 ifeq ($(PY),$(VENV)/bin/python)
 NEEDS  := $(STAMP)
 endif

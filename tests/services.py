@@ -3,7 +3,7 @@
 A service that is missing skips the test with one line; with SIGHTLINE_REQUIRE_SERVICES=1 it fails it. Tests
 that use these fixtures get the marker ``services`` by themselves (tests/conftest.py).
 
-    postgres_url    an empty database, dropped afterwards
+    postgres_url    an empty schema of a database of this run, dropped afterwards
     catalog_url     "sqlite" and "postgres" in turn: an empty place for a catalog
     module_catalog_url   the same, one for all tests of a module
     redis_url       a Redis server of our own on a free port, emptied for every test
@@ -156,13 +156,6 @@ def _database(server: str) -> Iterator[str]:
             connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
 
-@pytest.fixture
-def postgres_url(postgres_server: str) -> Iterator[str]:
-    """An empty database, dropped afterwards."""
-    with _database(postgres_server) as url:
-        yield url
-
-
 @pytest.fixture(scope="session")
 def _postgres_shared(postgres_server: str) -> Iterator[str]:
     with _database(postgres_server) as url:
@@ -182,6 +175,13 @@ def _postgres_schema(database_url: str) -> Iterator[str]:
         finally:
             connection.execute("SET client_min_messages TO warning")
             connection.execute(f"DROP SCHEMA {name} CASCADE")
+
+
+@pytest.fixture
+def postgres_url(_postgres_shared: str) -> Iterator[str]:
+    """An empty schema, dropped afterwards."""
+    with _postgres_schema(_postgres_shared) as url:
+        yield url
 
 
 BOTH = ["sqlite", pytest.param("postgres", marks=pytest.mark.services)]

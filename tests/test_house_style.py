@@ -31,19 +31,23 @@ def sources(folder: str) -> list[Path]:
 
 def messages(tree: ast.Module) -> Iterator[tuple[ast.expr, Scope]]:
     """(message, scope) wherever the message is written in the call or in the same scope."""
-    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
-    within = {node for function in functions for node in ast.walk(function)}
-    for scope in (tree, *functions):
-        for call in ast.walk(scope):
-            if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name | ast.Attribute):
-                continue
-            if scope is tree and call in within:
-                continue
-            name = call.func.id if isinstance(call.func, ast.Name) else call.func.attr
-            place = MESSAGE_AT.get(name)
-            if place is not None and place < len(call.args):
+    for call, scopes in calls(tree, (tree,)):
+        name = call.func.id if isinstance(call.func, ast.Name) else getattr(call.func, "attr", "")
+        place = MESSAGE_AT.get(name)
+        if place is not None and place < len(call.args):
+            for scope in scopes[1:] or scopes:
                 for text in written(call.args[place], scope):
                     yield text, scope
+
+
+def calls(node: ast.AST, scopes: tuple[Scope, ...]) -> Iterator[tuple[ast.Call, tuple[Scope, ...]]]:
+    """Every call below a node, with the module and all functions around it."""
+    if isinstance(node, ast.Call):
+        yield node, scopes
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+        scopes = (*scopes, node)
+    for child in ast.iter_child_nodes(node):
+        yield from calls(child, scopes)
 
 
 def written(value: ast.expr, scope: Scope) -> Iterator[ast.expr]:
@@ -90,12 +94,19 @@ def own_errors(scope: Scope) -> set[str]:
     return own - foreign
 
 
+def documented(node: ast.AST) -> Iterator[ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef]:
+    """What may have a docstring, in a tree; no expression holds any of it."""
+    if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+        yield node
+    for child in ast.iter_child_nodes(node):
+        if not isinstance(child, ast.expr):
+            yield from documented(child)
+
+
 def torn_summaries(source: str) -> list[str]:
     """Docstrings whose first sentence is one long line that leaves a word or three for the next."""
     found = []
-    for node in ast.walk(ast.parse(source)):
-        if not isinstance(node, Scope | ast.ClassDef):
-            continue
+    for node in documented(ast.parse(source)):
         lines = (ast.get_docstring(node) or "").split("\n\n")[0].split("\n")
         if len(lines) == 2 and len(lines[1].split()) < 4:
             found.append(lines[1])

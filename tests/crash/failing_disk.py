@@ -37,14 +37,16 @@ def main(folder: Path, stride: int, faults: list[str]) -> None:
     shim = Shim(Path(os.environ["SIGHTLINE_SHIM_STATE"]))
     heard = Heard()
     logging.getLogger().addHandler(heard)
-    before = worlds(folder / "worlds")
+    counted: dict[str, int] = {}
+
+    def count(life: Life, stage: str) -> None:
+        shim.watch(life.folder / "data")
+        STAGES[stage](life)
+        counted[stage] = shim.count
+
+    before = worlds(folder / "worlds", count)
     turns = cycle(faults)
-    for number, stage in enumerate(STAGES):
-        whole = born(before, stage, folder / "whole")
-        shim.watch(whole.folder / "data")
-        STAGES[stage](whole)
-        writes = shim.count
-        shutil.rmtree(whole.folder)
+    for number, (stage, writes) in enumerate(counted.items()):
         for nth in range(1 + number % stride, writes + 1, stride):  # not always the same ones
             heard.said.clear()
             life, fault = born(before, stage, folder / "life"), next(turns)

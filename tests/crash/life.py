@@ -114,8 +114,9 @@ class Life:
         deadline = time.monotonic() + BOUND_SECONDS
         while True:
             installation.indexer.run_pending()
-            waiting = [job for job in installation.catalog.jobs() if _pending(installation, job.id)]
-            if not waiting:
+            jobs = installation.catalog.jobs()
+            waiting = next((job for job in jobs if _pending(installation, job.id)), None)
+            if waiting is None:
                 return
             assert time.monotonic() < deadline, f"pictures wait for ever: {waiting}"
             time.sleep(0.05)

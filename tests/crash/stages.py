@@ -134,8 +134,11 @@ AFTER: dict[str, Callable[[Life], list[str]]] = {
 """What else must be so in the end; problems."""
 
 
-def worlds(folder: Path) -> dict[str, Path]:
-    """Stage → a folder as it is before that stage; made by living once without any fault."""
+def worlds(folder: Path, lived: Callable[[Life, str], None] | None = None) -> dict[str, Path]:
+    """Stage → a folder as it is before that stage; made by living once without any fault.
+
+    ``lived`` lives a stage instead, and may look on.
+    """
     life = Life(folder / "now")
     life.begin()
     before: dict[str, Path] = {}
@@ -143,7 +146,7 @@ def worlds(folder: Path) -> dict[str, Path]:
         BEFORE.get(stage, lambda life: None)(life)
         before[stage] = folder / stage
         shutil.copytree(life.folder, before[stage])
-        run(life)
+        run(life) if lived is None else lived(life, stage)
     assert life.problems() == []
     return before
 
