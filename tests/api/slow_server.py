@@ -21,6 +21,7 @@ class HeldToy(ToyEncoder):
     """Waits for the file before it judges more than one pair: the warm-up passes."""
 
     def __init__(self, go: Path) -> None:
+        self.__dict__["look"] = None  # it judges whole pairs only
         self._go = go
 
     def match(self, texts: Any, patches: Any, precision: Any = "fast") -> Any:

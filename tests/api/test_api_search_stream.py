@@ -187,7 +187,8 @@ def test_the_first_event_comes_before_itm_judged_anything_and_the_order_as_it_is
         while (event := told.next())[0] == "order":
             pass
     assert event[0] == "result"
-    assert without_times(event[1]) == without_times(search(library, limit=3, **TWO_BATCHES))
+    plain = without_times(search(library, limit=3, **TWO_BATCHES))
+    assert without_times(event[1]) == plain | {"reached": []}, "the held toy has no layers to stop between"
 
 
 def test_what_is_not_scored_yet_is_no_hit_above_a_least_probability(held: Installation) -> None:

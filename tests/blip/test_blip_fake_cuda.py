@@ -88,8 +88,7 @@ def on_gpu(model: Placed) -> Placed:
     place(vision, torch.bfloat16)
     model.device = model.vision._device = CUDA
     model.vision.dtype = torch.bfloat16
-    norm = (torch.ones(model.patch_shape[1]), torch.zeros(model.patch_shape[1]))
-    model.scorers = PairScorers(model.network, "bfloat16", norm)
+    model.scorers = PairScorers(model.network, "bfloat16")
     return model
 
 
