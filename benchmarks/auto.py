@@ -57,7 +57,7 @@ def run(full: bool) -> Section:
     add_speed(section, size_of(full), kept_shares(CASCADE_FIGURES))
     add_memory(section, full)
     if Budget.given().enough_for(_FIDELITY_S if full else 0):
-        _add_demo_fidelity(section, 25 if full else 2, _FIT_FAMILIES if full else 2)
+        _add_demo_fidelity(section, 25 if full else 7, _FIT_FAMILIES if full else 2)
     else:
         section.skip("the fidelity of `auto` on the demo model: the time is up.")
     return section
