@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from sightline.errors import InputError
+from sightline.indexer.building.cleaning import Cleaning
 from sightline.records import Reached, SearchRequest
 from sightline.reranker.cascade import Cascade
 from sightline.reranker.cascade_bytes import from_bytes
@@ -68,7 +69,7 @@ def kept(services: Installation) -> Cascade:
 
 
 def passing(cascade: Cascade) -> Cascade:
-    return replace(cascade, plans=tuple(replace(plan, passed=True) for plan in cascade.plans))
+    return replace(cascade, plans=tuple(replace(plan, passed=True, first=1.0) for plan in cascade.plans))
 
 
 @pytest.fixture
@@ -234,16 +235,30 @@ def test_one_in_twenty_open_searches_is_full_and_a_sample(used: Installation) ->
     files.forget_samples(learned.collection_id)
 
 
-def test_own_folders_are_not_foreign_and_what_was_begun_is_told_to_the_cleaning(
+def test_own_folders_are_not_foreign_and_what_was_begun_long_ago_is_cleaned_away(
     installed: Installation, reported: CascadeReport
 ) -> None:
     files, learned = files_of(installed), learned_of(installed)
     begun = files.path(learned).with_name(".aside-0123")
     begun.write_bytes(b"half")
     assert files.unfinished() == {begun.name: begun}
-    installed.builder.step()
+    cleaner = Cleaning(
+        installed.catalog,
+        installed.blobs,
+        installed.segments,
+        installed.indexes,
+        replace(installed.settings.builder, orphan_seconds=60.0),
+        time.time,
+    )
+    cleaner.run()
     assert begun.exists(), "it is young"
-    begun.unlink()
+    replaced = replace(installed.settings.builder, orphan_seconds=0.0)
+    cleaner = Cleaning(
+        installed.catalog, installed.blobs, installed.segments, installed.indexes, replaced, time.time
+    )
+    for _ in range(2):
+        cleaner.run()
+    assert not begun.exists()
     places = places_of(installed.catalog, installed.settings.segments_folder, installed.indexes)
     for state in Folders(installed.catalog, lambda: places).look():
         assert "cascades" not in state.foreign
