@@ -159,8 +159,9 @@ class Reranker:
         With a ``cascade``, which was learned for this model, and an ``effort`` other than ``full`` only those
         are judged that may be among the best ``exact_top`` (None: ``k``); effort None is ``auto``, but
         ``full`` with ``precision="exact"``. With a deadline, and where no plan for so many has passed its
-        report, all are judged, in ITC order. ``record`` is told what a cascade can learn from, when all were judged and
-        there was no deadline.
+        report, all are judged, in ITC order.
+
+        ``record`` is told what a cascade can learn from, when all were judged and there was no deadline.
         """
         text, name, effort = checked_text(text), checked_score(score), checked_effort(effort)
         k = checked_count("k", k, 0)
