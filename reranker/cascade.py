@@ -23,6 +23,8 @@ TOPS: Final = (1, 10, 20, 50, 100)
 """Numbers of hits for which bounds are learned; a search takes the next larger one."""
 
 
+FIRST: Final = 0.995
+"""Share of queries that must keep their first hit."""
 STEP: Final = 8
 """Pairs between two looks at the bound: fewer at once make slow products."""
 
@@ -133,14 +135,28 @@ class Cascade:
     plans: tuple[Plan, ...]
 
     def course(self, effort: Effort | None, top: int) -> Course | None:
-        """How to go when the best ``top`` count; None: all through all. ``effort`` None is ``auto``."""
-        wanted = effort or "auto"
-        fitting = [one for one in self.plans if one.effort == wanted and one.top >= top]
-        plan = min(fitting, key=lambda one: one.top, default=None)
-        if plan is None or not plan.passed:
+        """How to go when the best ``top`` count; None: all through all. ``effort`` None is ``auto``.
+
+        Of the plans that passed, the one for the next larger number of hits; an ``auto`` one is good enough
+        for ``quick``.
+        """
+        allowed = ("quick", "auto") if effort == "quick" else ("auto",)
+        fitting = [
+            one
+            for one in self.plans
+            # What keeps the best of more hits keeps the best of fewer only if it keeps the very first.
+            if one.effort in allowed and one.top >= top and one.passed and one.first >= FIRST
+        ]
+        plan = min(fitting, key=lambda one: (one.top, allowed.index(one.effort)), default=None)
+        if plan is None:
             return None
         used = tuple(one for one in self.stages if one.layers in (0, *plan.stops))
-        return Course(plan, top, used, self.layers)
+        return Course(plan, used, self.layers)
+
+    @property
+    def width(self) -> int:
+        """H, of the states that its probes read; 0 where there are none."""
+        return len(self.stages[-1].probe.mean)
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,7 +164,6 @@ class Course:
     """A plan for one query. Stage 0 is ITC; the stage after the last of ``stages`` is the end."""
 
     plan: Plan
-    top: int
     stages: tuple[Stage, ...]
     of: int
     """Layers of the model."""
@@ -162,9 +177,10 @@ class Course:
 
         ``through``: ranking scores, as they are known there, of those that came to it.
         """
-        bar = bar_of(through, self.top)
+        top = self.plan.top  # What was promised was measured with this bar, not with that of fewer hits.
+        bar = bar_of(through, top)
         if math.isinf(bar):
-            return min(most, len(waiting.predicted), max(self.top, STEP) - len(through))
+            return min(most, len(waiting.predicted), max(top, STEP) - len(through))
         chances = np.empty(len(waiting.predicted))
         for number in np.unique(waiting.stages):
             of = waiting.stages == number

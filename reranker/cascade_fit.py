@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sightline.errors import InputError
 from sightline.reranker.cascade import Cascade, Floats, Probe, Stage, Tails, stops_of
@@ -30,18 +31,22 @@ def fit(samples: Sequence[Sample], fingerprint: str) -> Cascade:
     """A cascade with a plan for each effort and number of hits, used or not.
 
     Raises:
-        InputError: fewer than 40 samples, or of different models.
+        InputError: samples of fewer than 40 texts, or of different models.
     """
-    if len(samples) < LEAST_QUERIES:
-        raise InputError(f"A cascade needs {LEAST_QUERIES} queries to learn from; there are {len(samples)}.")
+    groups = groups_of(samples)
+    queries = int(groups.max()) + 1 if len(groups) else 0
+    if queries < LEAST_QUERIES:
+        raise InputError(
+            f"A cascade needs {LEAST_QUERIES} different queries to learn from; there are {queries}."
+        )
     if len({(one.layers, len(one.pooled), one.pooled.shape[2]) for one in samples}) > 1:
         raise InputError("The samples are of different models; a cascade is learned for one.")
     stops = stops_of(samples[0].layers)
-    fitted = [_stage(samples, number, layers) for number, layers in enumerate((0, *stops))]
+    fitted = [_stage(samples, groups, number, layers) for number, layers in enumerate((0, *stops))]
     stages = tuple(stage for stage, _ in fitted)
-    predicted = Predicted.of(samples, [cross for _, cross in fitted])
+    predicted = Predicted.of(samples, [cross for _, cross in fitted], groups)
     found = plans(predicted, stages, samples[0].layers)
-    return Cascade(fingerprint, samples[0].layers, len(samples), stages, tuple(found))
+    return Cascade(fingerprint, samples[0].layers, queries, stages, tuple(found))
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,21 +65,30 @@ class _Sums:
         return np.asarray(np.linalg.solve(self.gram + np.diag(penalty_F), self.moment), np.float64)
 
 
-def _stage(samples: Sequence[Sample], number: int, layers: int) -> tuple[Stage, list[Floats]]:
+def groups_of(samples: Sequence[Sample]) -> NDArray[np.int64]:
+    """``[M]``: which text each is of, numbered as they come."""
+    numbers: dict[str, int] = {}
+    return np.array([numbers.setdefault(one.text, len(numbers)) for one in samples], np.int64)
+
+
+def _stage(
+    samples: Sequence[Sample], groups: NDArray[np.int64], number: int, layers: int
+) -> tuple[Stage, list[Floats]]:
     """The stage after ``layers`` layers, and cross-fitted predictions ``[K]`` for every sample."""
     bare = _axes(samples, number)
     features = [bare.features(_pooled(one, number), one.itc.astype(np.float64)) for one in samples]
     logits = [one.logits.astype(np.float64) for one in samples]
     folds = [
-        _Sums.of(np.concatenate(features[fold::FOLDS]), np.concatenate(logits[fold::FOLDS]))
-        for fold in range(FOLDS)
+        _Sums.of(*(np.concatenate([every[row] for row in rows]) for every in (features, logits)))
+        # What is learned from a text is measured on others.
+        for rows in (np.flatnonzero(groups % FOLDS == fold) for fold in range(FOLDS))
     ]
     whole = _Sums(sum(one.gram for one in folds), sum(one.moment for one in folds))  # type: ignore[arg-type]
     penalty_F = _penalty(whole.gram)
     cross: list[Floats] = [np.empty(0)] * len(samples)
     for fold, own in enumerate(folds):
         weights = _Sums(whole.gram - own.gram, whole.moment - own.moment).solved(penalty_F)
-        for row in range(fold, len(samples), FOLDS):
+        for row in np.flatnonzero(groups % FOLDS == fold):
             cross[row] = features[row] @ weights
     probe = Probe(bare.mean, bare.axes, whole.solved(penalty_F))
     return Stage(layers, probe, tails(np.concatenate(cross), np.concatenate(logits))), cross

@@ -14,13 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline.records import Effort
-from sightline.reranker.cascade import STEP, TOPS, Floats, Plan, Stage, Tails
+from sightline.reranker.cascade import FIRST, STEP, TOPS, Floats, Plan, Stage, Tails
 from sightline.reranker.samples import Sample
 
 OVERLAP: Final[dict[Effort, float]] = {"auto": 0.98, "quick": 0.90}
 """What must be kept of the best hits, in the mean."""
-FIRST: Final = 0.995
-"""Share of queries that must keep their first hit."""
 EPSILONS: Final = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
 """Of each of the best hits; the expectation that may be left behind is so much times their number."""
 MARGINS: Final = (1.0, 2.0, 3.0)
@@ -38,9 +36,13 @@ class Predicted:
     """``[S,M,K]``: match logits."""
     scores: Floats
     """``[S+1,M,K]``: ranking scores that follow, at last the true ones; −∞ for padding."""
+    groups: NDArray[np.int64]
+    """``[M]``: which text each is of."""
 
     @classmethod
-    def of(cls, samples: Sequence[Sample], cross: Sequence[Sequence[Floats]]) -> Predicted:
+    def of(
+        cls, samples: Sequence[Sample], cross: Sequence[Sequence[Floats]], groups: NDArray[np.int64]
+    ) -> Predicted:
         """``cross``: predictions ``[K]`` of each stage for each sample."""
         longest = max(len(one.itc) for one in samples)
         itc, logits = (
@@ -50,12 +52,13 @@ class Predicted:
         absent = np.arange(longest) >= np.array([len(one.itc) for one in samples])[:, None]
         scores = np.concatenate([guesses, logits[None]]) + itc
         scores[:, absent] = -np.inf
-        return cls(guesses, scores)
+        return cls(guesses, scores, groups)
 
     def at_least(self, pairs: int) -> Predicted:
         """The queries with so many pairs."""
         rows = np.isfinite(self.scores[0]).sum(axis=1) >= pairs
-        return Predicted(self.guesses[:, rows], self.scores[:, rows])
+        groups = np.unique(self.groups[rows], return_inverse=True)[1]
+        return Predicted(self.guesses[:, rows], self.scores[:, rows], groups)
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,19 +88,22 @@ def plans(predicted: Predicted, stages: Sequence[Stage], layers: int) -> Iterato
     """A plan for each effort and each number of hits for which enough queries have twice as many pairs."""
     for top in TOPS:
         some = predicted.at_least(2 * top)
-        if some.scores.shape[1] < LEAST_QUERIES:
+        if len(np.unique(some.groups)) < LEAST_QUERIES:
             return
         options = list(_options(some, stages, layers, top))
         for effort in OVERLAP:
-            found = [_plan(options, effort, top, margin) for margin in MARGINS]
+            found = [_plan(options, some.groups, effort, top, margin) for margin in MARGINS]
             yield next((plan for plan in found if plan.passed), found[0])
 
 
-def _plan(options: Sequence[Option], effort: Effort, top: int, margin: float) -> Plan:
+def _plan(
+    options: Sequence[Option], groups: NDArray[np.int64], effort: Effort, top: int, margin: float
+) -> Plan:
     queries = np.arange(len(options[0].work))
     chosen = _chosen(options, effort, margin, queries)
     held_out = [
-        (_chosen(options, effort, margin, queries[1 - half :: 2]), queries[half::2]) for half in (0, 1)
+        (_chosen(options, effort, margin, queries[groups % 2 != half]), queries[groups % 2 == half])
+        for half in (0, 1)
     ]
     overlap, first, work = (
         float(np.concatenate([getattr(one, name)[rows] for one, rows in held_out]).mean())

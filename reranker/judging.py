@@ -118,12 +118,6 @@ class Pace:
         self._per_item = 0.0
         self._probing = True
 
-    def half(self) -> Pace:
-        """One whose time is up after half of what is left now."""
-        now = self._clock()
-        left = None if self._ends is None else max(0.0, self._ends - now) * 500
-        return Pace(self._batch_size, left, self._clock)
-
     def slow_down(self) -> None:
         """What comes next takes longer, nobody knows how much; the deadline stays."""
         self._probing = True

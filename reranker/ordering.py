@@ -48,7 +48,14 @@ def course_of(
         return None
     if cascade.fingerprint != matcher.fingerprint:
         raise InputError("The cascade was learned for another model than this matcher's; fit one for it.")
-    return cascade.course(effort, top) if isinstance(matcher, StagedMatcher) else None
+    if not isinstance(matcher, StagedMatcher) or not _fits(cascade, matcher):
+        return None
+    return cascade.course(effort, top)
+
+
+def _fits(cascade: Cascade, matcher: StagedMatcher) -> bool:
+    """Whether its probes can read the matcher's states."""
+    return cascade.layers == matcher.match_layers and cascade.width in (0, matcher.match_width)
 
 
 class Ordering:
@@ -95,9 +102,7 @@ class Ordering:
     def _staged(
         self, matcher: StagedMatcher, asked: Asked, course: Course
     ) -> tuple[dict[int, Scored], Mapping[int, int]]:
-        judge = StagedJudge(
-            matcher, self._source, asked.text, course, asked.score, self._batch_size, self._pace
-        )
+        judge = StagedJudge(matcher, self._source, asked.text, course, asked.score, self._batch_size)
 
         def told(scored: dict[int, Scored]) -> None:
             if asked.watch is not None:

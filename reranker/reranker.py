@@ -157,10 +157,11 @@ class Reranker:
         ``watch`` is told the order of what is scored by then, after every batch but those in float32.
 
         With a ``cascade``, which was learned for this model, and an ``effort`` other than ``full`` only those
-        are judged that may be among the best ``exact_top`` (None: ``k``), with a deadline the likeliest ones;
-        effort None is ``auto``, and ``full`` with ``precision="exact"``. Where no plan for so many has passed
-        its report, all are judged. ``record`` is told what a cascade can learn from, when all were judged and
-        there was no deadline.
+        are judged that may be among the best ``exact_top`` (None: ``k``); effort None is ``auto``, but
+        ``full`` with ``precision="exact"``. With a deadline, and where no plan for so many has passed its
+        report, all are judged, in ITC order.
+
+        ``record`` is told what a cascade can learn from, when all were judged and there was no deadline.
         """
         text, name, effort = checked_text(text), checked_score(score), checked_effort(effort)
         k = checked_count("k", k, 0)
@@ -172,6 +173,7 @@ class Reranker:
         if self._patch_source is None:
             raise InputError("This reranker has no patch source: it can rank pictures, not candidates.")
         course = course_of(cascade, self._matcher, effort, top, precision)
+        course = course if deadline_ms is None else None
         pace = Pace(self._batch_size, deadline_ms, self._clock)
         record = None if deadline_ms is not None else record
         asked = Asked(text, ordered, name, again, course, watch, record)

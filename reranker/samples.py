@@ -1,18 +1,20 @@
 """What a cascade learns from: one query's pairs, all of them scored, with their states at every stop.
 
-No key, no text and no picture is in a sample. Shapes: K pairs · N stops · H width of a state.
+No key, no text and no picture is in a sample; of the text there is a salted hash, so that none is learned
+twice. Shapes: K pairs · N stops · H width of a state.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from sightline.errors import CorruptionError
@@ -25,12 +27,13 @@ if TYPE_CHECKING:
     from sightline.blip.protocols import StagedMatcher
     from sightline.reranker.records import Candidate
 
-FORMAT: Final = {"format": "sightline-cascade-sample", "version": "1"}
+FORMAT: Final = {"format": "sightline-cascade-sample", "version": "2"}
 _TYPES: Final = ["float32", "float16", "float32"]
 MOST_PAIRS: Final = 100
 """Of one query: the first ones by ITC."""
 LEAST_PAIRS: Final = 20
 """Fewer say nothing about whom to leave out."""
+_MARK: Final = re.compile("[0-9a-f]{32}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,10 +48,16 @@ class Sample:
     """``[N,K,H]``: the average state of what will be judged, at each stop."""
     logits: NDArray[np.float32]
     """``[K]``: match logits."""
+    text: str
+    """A hash of the text: samples of one text are one query."""
+
+    def salted(self, salt: str) -> Sample:
+        """With a hash that nobody without the salt can find the text by."""
+        return replace(self, text=marked(f"{salt}\0{self.text}"))
 
     def head(self, pairs: int) -> Sample:
         """The first pairs alone."""
-        return Sample(self.layers, self.itc[:pairs], self.pooled[:, :pairs], self.logits[:pairs])
+        return Sample(self.layers, self.itc[:pairs], self.pooled[:, :pairs], self.logits[:pairs], self.text)
 
 
 class Recorder:
@@ -80,9 +89,15 @@ class Recorder:
             return None
         pooled, logits = zip(*(self._found[one.key] for one in head), strict=True)
         itc = np.array([one.itc for one in head], np.float32)
-        found = Sample(self._layers, itc, np.stack(pooled, axis=1), np.array(logits, np.float32))
+        mark = marked(" ".join(self._text.casefold().split()))
+        found = Sample(self._layers, itc, np.stack(pooled, axis=1), np.array(logits, np.float32), mark)
         # A state that does not fit into fp16 says nothing that a probe could use.
         return found if np.isfinite(found.pooled).all() and np.isfinite(found.logits).all() else None
+
+
+def marked(text: str) -> str:
+    """32 hexadecimal digits of a text's SHA-256."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
 def to_bytes(sample: Sample) -> bytes:
@@ -90,7 +105,7 @@ def to_bytes(sample: Sample) -> bytes:
     tensors = {"itc": sample.itc, "pooled": sample.pooled, "logits": sample.logits}
     content: bytes = save(
         {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()},
-        {**FORMAT, "layers": str(sample.layers)},
+        {**FORMAT, "layers": str(sample.layers), "text": sample.text},
     )
     return content
 
@@ -104,14 +119,15 @@ def from_bytes(content: bytes) -> Sample:
     try:
         told, tensors = metadata(content), load(content)
         itc, pooled, logits = (tensors[name] for name in ("itc", "pooled", "logits"))
-        sample = Sample(int(told["layers"]), itc, pooled, logits)
+        sample = Sample(int(told["layers"]), itc, pooled, logits, told["text"])
         shapes = [itc.shape, logits.shape, pooled.shape[:2]]
         wanted = [(len(itc),), (len(itc),), (len(stops_of(sample.layers)), len(itc))]
         types = [str(one.dtype) for one in (itc, pooled, logits)]
         whole = all(bool(np.isfinite(one).all()) for one in (itc, pooled, logits))
+        whole = whole and bool(_MARK.fullmatch(sample.text))
         if told.items() >= FORMAT.items() and shapes == wanted and types == _TYPES and whole:
             return sample
-    except (SafetensorError, KeyError, ValueError, TypeError, IndexError) as error:
+    except Exception as error:
         raise CorruptionError(f"A sample of scored pairs cannot be read: {error}.") from error
     raise CorruptionError("A file of a sample of scored pairs holds something else.")
 

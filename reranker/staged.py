@@ -10,7 +10,7 @@ import numpy as np
 
 from sightline.errors import DeadlineError
 from sightline.reranker.cascade import Waiting
-from sightline.reranker.judging import Pace, Scored, gathered, match_scores, ranking_score
+from sightline.reranker.judging import Scored, gathered, match_scores, ranking_score
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -53,7 +53,6 @@ class StagedJudge:
         course: Course,
         score: ScoreName,
         batch_size: int,
-        pace: Pace,
     ) -> None:
         self._matcher = matcher
         self._source = source
@@ -61,9 +60,6 @@ class StagedJudge:
         self._course = course
         self._score = score
         self._batch_size = batch_size
-        self._pace = pace
-        # What is half-way is worth nothing until it is through: half of the time is for the last layers.
-        self._halfway = pace.half()
 
     def score(self, candidates: Sequence[Candidate], watch: Told) -> list[Pair]:
         """All pairs whose patches could be had, as far as they came; ``watch`` is told of those that were
@@ -76,29 +72,21 @@ class StagedJudge:
         self._all = dict.fromkeys(pairs)
         try:
             for stage in range(1, len(self._course.stages)):
-                pairs = self._through(pairs, stage, self._halfway)
-                if any(pair.stage != stage for pair in pairs):
-                    break  # half of the time is up
-            self._through(pairs, len(self._course.stages), self._pace, watch)
+                pairs = self._through(pairs, stage)
+            self._through(pairs, len(self._course.stages), watch)
         except DeadlineError:
             pass  # the model was not free in time: others use it as well
         return list(self._all)
 
-    def _through(self, pairs: list[Pair], stage: int, pace: Pace, watch: Told | None = None) -> list[Pair]:
-        """The pairs that come to ``stage``, and where the time is up those that may still go further."""
-        pace.slow_down()
+    def _through(self, pairs: list[Pair], stage: int, watch: Told | None = None) -> list[Pair]:
+        """The pairs that come to ``stage``."""
         waiting = sorted(pairs, key=lambda pair: (-self._ranked(pair), pair.key))
         through: list[Pair] = []
-        while waiting:
-            count = self._wanted(waiting, through, stage)
-            if count and (size := pace.next_batch()):
-                batch, waiting = waiting[: min(size, count)], waiting[min(size, count) :]
-                through += self._advanced(batch, stage)
-                pace.done(len(batch))
-                if watch is not None:
-                    watch({pair.key: pair.scored for pair in through if pair.scored is not None})
-            else:
-                return through + waiting if count else through
+        while waiting and (count := self._wanted(waiting, through, stage)):
+            batch, waiting = waiting[:count], waiting[count:]
+            through += self._advanced(batch, stage)
+            if watch is not None:
+                watch({pair.key: pair.scored for pair in through if pair.scored is not None})
         return through
 
     def _wanted(self, waiting: Sequence[Pair], through: Sequence[Pair], stage: int) -> int:

@@ -17,7 +17,7 @@ from sightline.errors import SightlineError
 from sightline.faultpoint import faultpoint
 from sightline.indexer.building.releasing import Releasing
 from sightline.indexer.settings import BuilderSettings
-from sightline.store.cascade_files import CascadeFiles
+from sightline.store.cascade_files import FOLDER, CascadeFiles
 from sightline.store.own_files import SEGMENT_KIND, OwnFiles, Shelf, is_doubtful
 from sightline.store.ownership import REMEDY, Place, claim_all, places_of, stamp, strange_stamps
 
@@ -55,8 +55,17 @@ class Cleaning:
         if not self._may_remove():
             return 0, 0
         self._learned.forget_others(lambda: {one.id for one in self._catalog.collections(trashed=True)})
+        self._remove_begun()
         shelves = [shelf for place in self._places for shelf in place.shelves]
         return sum(self._tended(shelf) for shelf in shelves), self._releasing.run()
+
+    def _remove_begun(self) -> None:
+        """What writers of cascades and samples began and did not end."""
+        files = self._learned.unfinished()
+        old = self._catalog.observe_files(FOLDER, "unfinished", set(files), self._settings.orphan_seconds)
+        for name in old:
+            files[name].unlink(missing_ok=True)
+        self._catalog.forget_files(old)
 
     def _may_remove(self) -> bool:
         """Whether the folders are this installation's, and no other copy of its catalog cleans them."""

@@ -126,6 +126,11 @@ class StagedMatcher(Matcher, Protocol):
         """How many layers a pair goes through in all."""
         ...
 
+    @property
+    def match_width(self) -> int:
+        """Width of the states between them."""
+        ...
+
     def look(self, text: str, patches: Tensor | Latents, layers: int) -> PairStates:
         """Pairs of one text and the patches of K images, after their first ``layers`` layers, 1 to all."""
         ...

@@ -193,6 +193,11 @@ class RetrievalCheckpoint(SeeingCheckpoint, Generic[N]):
         """Layers of the Q-Former, or of BLIP's text encoder."""
         return len(self.network.scored_layers())
 
+    @property
+    def match_width(self) -> int:
+        """Width of its states."""
+        return self.network.itm_head.in_features
+
     def look(self, text: str, patches: Tensor | Latents, layers: int) -> PairStates:
         """Pairs of one text and K images, in ``match_dtype``, after so many layers."""
         ids, _ = self.tokenizer.batch(_not_empty([text]), self.device)

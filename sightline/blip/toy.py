@@ -119,6 +119,7 @@ class ToyEncoder(ToyMatcher):
     num_query_tokens: int = 4
     joint_dim: int = 8
     match_layers: int = 2
+    match_width: int = 7
 
     def look(self, text: str, patches: Tensor | Latents, layers: int) -> PairStates:
         """Pairs of one text and K pictures after 1 or 2 layers: a row with both logits, which is judged, and

@@ -10,6 +10,7 @@ import logging
 import queue
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -34,6 +35,9 @@ MOST_SAMPLES: Final = 200
 """Kept for one collection, model and codec; at ViT-g geometry 460 kB each."""
 ONE_IN: Final = 10
 """Of so many full searches one is a sample, once there are as many as are kept."""
+OPEN_ONE_IN: Final = 20
+"""Of so many searches that left their effort open and would be ``auto`` one is full, and a sample: a
+collection goes on learning."""
 NEW_SAMPLES: Final = 40
 """So many new ones, and the cascade is fitted again."""
 WAITING: Final = 8
@@ -65,8 +69,10 @@ class Cascades:
         self._catalog = catalog
         self._files = files
         self._known: dict[Learned, tuple[tuple[int, int], Cascade | None]] = {}
-        self._searches: dict[Learned, int] = {}
-        self._samples: queue.Queue[tuple[Learned, Sample]] = queue.Queue(WAITING)
+        self._full: dict[Learned, int] = {}
+        self._open: dict[Learned, int] = {}
+        self._unreadable: set[tuple[Learned, str]] = set()
+        self._samples: queue.Queue[tuple[Learned, str, Sample]] = queue.Queue(WAITING)
         self._learns = False
 
     def start(self) -> None:
@@ -83,13 +89,12 @@ class Cascades:
         if request.score == "itc":
             return Knowledge(layers=model.match_layers)
         learned = self.learned(collection, head[0].key)
-        record = self._record(learned)
-        # A bound on the probability wants everybody's.
-        effort: Effort | None = "full" if request.min_probability is not None else request.effort
+        effort: Effort | None = "full" if _wants_all(request) else request.effort
         cascade = None if effort == "full" else self.cascade(learned)
-        top = request.offset + request.limit
-        course = course_of(cascade, model, effort, top, request.precision)
+        course = course_of(cascade, model, effort, request.limit, request.precision)
         if course is None:
+            return Knowledge("full", None, self._record(learned), model.match_layers)
+        if request.effort is None and (record := self._record_open(learned)) is not None:
             return Knowledge("full", None, record, model.match_layers)
         return Knowledge(course.plan.effort, cascade, None, model.match_layers)
 
@@ -130,16 +135,28 @@ class Cascades:
             return None
 
     def _record(self, learned: Learned) -> Record | None:
-        """Takes a sample, when this search is to be one."""
+        """Takes a sample, when this full search is to be one."""
         if not self._learns or self._samples.full():
             return None
-        count = self._searches[learned] = self._searches.get(learned, 0) + 1
-        if count > MOST_SAMPLES and count % ONE_IN:
+        count = self._full[learned] = self._full.get(learned, 0) + 1
+        return None if count > MOST_SAMPLES and count % ONE_IN else self._recorder(learned)
+
+    def _record_open(self, learned: Learned) -> Record | None:
+        """Takes a sample, when this search, which may be ``auto``, is to be full for it."""
+        if not self._learns or self._samples.full():
+            return None
+        count = self._open[learned] = self._open.get(learned, 0) + 1
+        return None if count % OPEN_ONE_IN else self._recorder(learned)
+
+    def _recorder(self, learned: Learned) -> Record | None:
+        """The token is read now: what is purged from now on leaves no sample."""
+        token = self._files.token(learned.collection_id)
+        if token is None:
             return None
 
         def record(sample: Sample) -> None:
             try:
-                self._samples.put_nowait((learned, sample))
+                self._samples.put_nowait((learned, token, sample.salted(token)))
             except queue.Full:
                 log.debug("a sample is not kept: others wait to be written")
 
@@ -147,39 +164,50 @@ class Cascades:
 
     def _run(self) -> None:
         while True:
-            learned, sample = self._samples.get()
+            learned, token, sample = self._samples.get()
             try:
-                self._learn(learned, sample)
+                self._learn(learned, token, sample)
             except (SightlineError, OSError) as error:
                 log.warning("What searches could teach is not kept: %s", error)
             except Exception:
                 log.exception("a cascade cannot be fitted")
 
-    def _learn(self, learned: Learned, sample: Sample) -> None:
+    def _learn(self, learned: Learned, token: str, sample: Sample) -> None:
         from sightline.reranker.samples import to_bytes
 
-        self._files.add_sample(learned, to_bytes(sample), MOST_SAMPLES)
-        if self._files.new_samples(learned) < NEW_SAMPLES:
+        kept = self._files.add_sample(learned, token, sample.text, to_bytes(sample), MOST_SAMPLES)
+        if not kept or self._files.new_samples(learned) < NEW_SAMPLES:
             return
         samples = self.samples(learned)
         alike = [one for one in samples if (one.layers, one.pooled.shape[2]) == _form(sample)]
-        if len(alike) >= NEW_SAMPLES:
+        if len({one.text for one in alike}) >= NEW_SAMPLES:
             self.keep(learned, alike, learned.fingerprint)
             log.info("cascade fitted", extra={"collection": learned.collection_id, "queries": len(alike)})
 
     def samples(self, learned: Learned) -> list[Sample]:
-        """All that can be read, the newest first; the others go."""
+        """All that can be read, the newest first; damaged ones go, what cannot be had is passed over."""
         from sightline.reranker.samples import from_bytes
 
         found = []
         for name in self._files.samples(learned):
-            content = self._files.sample(learned, name)
             try:
+                content = self._files.sample(learned, name)
                 found += [] if content is None else [from_bytes(content)]
             except CorruptionError as error:
                 log.warning("%s It is removed: %s", error, name)
-                self._files.drop_sample(learned, name)
+                with suppress(OSError):
+                    self._files.drop_sample(learned, name)
+            except OSError as error:
+                if (learned, name) not in self._unreadable:
+                    self._unreadable.add((learned, name))
+                    log.warning("A sample of a search cannot be read and is passed over: %s", error)
         return found
+
+
+def _wants_all(request: SearchRequest) -> bool:
+    """A bound on the probability wants everybody's; pages must not overlap or lose hits; and in a given time
+    more good hits are found candidate after candidate than stage after stage."""
+    return request.min_probability is not None or request.offset > 0 or request.deadline_ms is not None
 
 
 def _form(sample: Sample) -> tuple[int, int]:

@@ -131,6 +131,11 @@ class SharedStages(SharedModel):
         """How many layers a pair goes through in all; needs no turn."""
         return self._staged.match_layers
 
+    @property
+    def match_width(self) -> int:
+        """Width of its states; needs no turn."""
+        return self._staged.match_width
+
     def look(self, text: str, patches: Tensor | Latents, layers: int) -> PairStates:
         """Pairs of one text and K images after so many layers."""
         return self._turn(lambda: self._staged.look(text, patches, layers))

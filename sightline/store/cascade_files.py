@@ -14,12 +14,16 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from sightline.errors import StorageError
 from sightline.store.durable import ASIDE
 from sightline.store.storage import writing
 
 FOLDER: Final = "cascades"
 _CASCADE: Final = "cascade.safetensors"
 _SAMPLE: Final = ".sample.safetensors"
+_TOKEN: Final = "token"
+"""In a collection's folder: 32 random digits, others after each purge. What began under other ones is not
+kept, and no hash of a text can be found out without them."""
 
 
 class Learned(NamedTuple):
@@ -59,13 +63,45 @@ class CascadeFiles:
 
     def write(self, of: Learned, content: bytes) -> None:
         """Put a cascade in place of the last one. Raises StorageError: the disk does not take it."""
+        with writing(self._folder):
+            self._of(of).mkdir(parents=True, exist_ok=True)
         self._write(self.path(of), content)
 
-    def add_sample(self, of: Learned, content: bytes, most: int) -> None:
-        """One more sample; of more than ``most`` the oldest go. Raises StorageError as `write`."""
-        self._write(self._of(of) / f"{uuid.uuid4().hex}{_SAMPLE}", content)
+    def token(self, collection_id: int) -> str | None:
+        """What a sample must be begun under; made when there is none. None: it cannot be had now."""
+        path = self._folder / str(collection_id) / _TOKEN
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if not path.exists():
+                # Where two do so at once the last one stays, and costs the other a sample.
+                self._write(path, uuid.uuid4().hex.encode())
+            return path.read_text()
+        except (OSError, StorageError):
+            return None
+
+    def add_sample(self, of: Learned, token: str, text: str, content: bytes, most: int) -> bool:
+        """The sample of a text, in place of an older one; of more than ``most`` the oldest go.
+
+        False, and nothing is kept: it was begun before a purge, or the collection's folder is gone. Raises
+        StorageError as `write`.
+        """
+        path = self._of(of) / f"{text}{_SAMPLE}"
+        with suppress(FileNotFoundError):
+            for folder in (path.parent.parent, path.parent):
+                folder.mkdir(exist_ok=True)  # not the collection's: it is never brought back
+            self._write(path, content, lambda: self._is_present(of.collection_id, token))
+        if not self._is_present(of.collection_id, token):
+            path.unlink(missing_ok=True)
+            return False
         for name in self.samples(of)[most:]:
-            self.drop_sample(of, name)
+            with suppress(OSError):
+                self.drop_sample(of, name)
+        return True
+
+    def _is_present(self, collection_id: int, token: str) -> bool:
+        with suppress(OSError):
+            return (self._folder / str(collection_id) / _TOKEN).read_text() == token
+        return False
 
     def samples(self, of: Learned) -> list[str]:
         """Names of the samples, the newest first."""
@@ -95,9 +131,21 @@ class CascadeFiles:
         (self._of(of) / name).unlink(missing_ok=True)
 
     def forget_samples(self, collection_id: int) -> None:
-        """All samples of a collection, whatever model and codec: some may be of pictures that are erased."""
-        for path in (self._folder / str(collection_id)).glob(f"*/*/*{_SAMPLE}"):
-            path.unlink(missing_ok=True)
+        """All samples of a collection, whatever model and codec: some may be of pictures that are erased.
+
+        Another token first: what searches have begun to record is dropped.
+        """
+        folder = self._folder / str(collection_id)
+        if folder.is_dir():
+            self._write(folder / _TOKEN, uuid.uuid4().hex.encode())
+        for path in folder.glob(f"*/*/*{_SAMPLE}"):
+            if not path.is_dir():
+                path.unlink(missing_ok=True)
+
+    def unfinished(self) -> dict[str, Path]:
+        """What writers began, by name; some of it will be finished at once."""
+        found = (*self._folder.glob(f"*/{ASIDE}*"), *self._folder.glob(f"*/*/*/{ASIDE}*"))
+        return {path.name: path for path in found if path.is_file() and not path.is_symlink()}
 
     def forget_others(self, existing: Callable[[], Collection[int]]) -> int:
         """Everything of collections that do not exist; of how many.
@@ -116,14 +164,14 @@ class CascadeFiles:
     def _of(self, of: Learned) -> Path:
         return self._folder / str(of.collection_id) / of.fingerprint / of.codec
 
-    def _write(self, path: Path, content: bytes) -> None:
-        """Aside and renamed. Not forced to the disk: whoever reads checks, and what is lost comes again."""
+    def _write(self, path: Path, content: bytes, may: Callable[[], bool] = lambda: True) -> None:
+        """Aside and renamed, if it still ``may`` be. Not forced to the disk: whoever reads checks, and what
+        is lost comes again."""
         with writing(path.parent):
-            path.parent.mkdir(parents=True, exist_ok=True)
             aside = path.with_name(f"{ASIDE}{uuid.uuid4().hex}")
             try:
                 aside.write_bytes(content)
-                aside.replace(path)
-            except BaseException:
+                if may():
+                    aside.replace(path)
+            finally:
                 aside.unlink(missing_ok=True)
-                raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -75,13 +76,16 @@ class CascadeMeasurement:
             return CascadeReport(0, 0, None, missing=_too_few(len(texts), "queries"))
         samples: list[Sample] = []
         first: Candidate | None = None
+        salt = uuid.uuid4().hex
         reranker = Reranker(model, self._patches.of(collection, model))
         for number, text in enumerate(texts):
             found = self._candidates(collection, model, text)
             first = first or next(iter(found), None)
-            reranker.rerank(text, found, 1, effort="full", record=samples.append)
+            reranker.rerank(
+                text, found, 1, effort="full", record=lambda sample: samples.append(sample.salted(salt))
+            )
             on_progress("cascade", number + 1, len(texts))
-        if first is None or len(samples) < LEAST_QUERIES:
+        if first is None or len({one.text for one in samples}) < LEAST_QUERIES:
             what = f"queries with {LEAST_PAIRS} candidates"
             return CascadeReport(len(samples), 0, None, missing=_too_few(len(samples), what))
         learned = self._cascades.learned(collection, first.key)

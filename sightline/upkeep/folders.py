@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from sightline.errors import ConflictError
+from sightline.store.cascade_files import FOLDER
 from sightline.store.own_files import SPARED, SWEPT, is_doubtful
 from sightline.store.ownership import MARKER, STAMP, Place, adopt, census, owner_of, strange_stamps
 
@@ -105,7 +106,7 @@ def _foreign(place: Place) -> list[str]:
     """Names of what lies among our files and is not ours; a place without shelves may hold anything."""
     if not place.shelves or not place.folder.is_dir():
         return []
-    ours = {MARKER, STAMP, SWEPT, "codecs"}
+    ours = {MARKER, STAMP, SWEPT, FOLDER, "codecs"}
     return sorted(
         path.name
         for path in place.folder.iterdir()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -40,6 +41,7 @@ class Adding:
     device = torch.device("cpu")
     matches_exactly = True
     match_layers = LAYERS
+    match_width = WIDTH
 
     def __init__(self) -> None:
         self.computed: Counter[tuple[int, int]] = Counter()
@@ -109,7 +111,7 @@ class Query:
         for stop in range(1, LAYERS):
             pooled[stop - 1, :, 0] = self.added[:, :stop].sum(axis=1)
             pooled[stop - 1, :, 1] = 1.0
-        return Sample(LAYERS, self.itc, pooled, self.logits)
+        return Sample(LAYERS, self.itc, pooled, self.logits, hashlib.sha256(self.itc).hexdigest()[:32])
 
 
 def query(seed: int, shares: Sequence[float], pairs: int = 60, itc_known: float = 0.9) -> Query:

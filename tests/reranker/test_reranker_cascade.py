@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
 from functools import cache
 
 import numpy as np
 import pytest
+from safetensors.numpy import load, save
 
 from sightline.blip.latents import Latents
 from sightline.blip.pair_states import PairStates
@@ -15,9 +17,11 @@ from sightline.errors import CorruptionError, DeadlineError, InputError, ModelMi
 from sightline.records import Effort
 from sightline.reranker import Cascade, Ranked, Reranker
 from sightline.reranker import samples as sample_files
-from sightline.reranker.cascade import Tails, needed, stops_of
+from sightline.reranker.cascade import Plan, Tails, needed, stops_of
 from sightline.reranker.cascade_bytes import from_bytes, to_bytes
-from sightline.reranker.cascade_fit import fit
+from sightline.reranker.cascade_fit import _stage as cross_fitted
+from sightline.reranker.cascade_fit import fit, groups_of
+from sightline.reranker.ordering import course_of
 from sightline.reranker.samples import Sample
 from tests.reranker.stages import LAYERS, Adding, Query, query
 
@@ -169,18 +173,15 @@ class Slow(Adding):
         return super().look_on(states, patches, layers)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("seconds", [20, 60, 150])
-def test_half_of_the_time_is_kept_for_the_last_layers(seconds: int) -> None:
+def test_with_a_deadline_all_candidates_are_judged_in_itc_order() -> None:
     matcher, one = Slow(), query(2000, GOOD)
     found = Reranker(matcher, one, clock=matcher.now).rerank(
-        TEXT, one.candidates(), 60, deadline_ms=seconds * 1000, exact_top=10, effort="auto", cascade=learned()
+        TEXT, one.candidates(), 60, deadline_ms=80_000, exact_top=10, effort="auto", cascade=learned()
     )
     scored = [hit for hit in found if hit.itm_logit is not None]
-    assert scored, "what is half-way is worth nothing"
-    assert len(scored) >= min(seconds // 2, 40) // LAYERS
-    # One batch may be longer than expected, as without a cascade.
-    assert matcher.now() <= seconds + 16 * LAYERS
-    assert set(matcher.computed.values()) == {1}
+    assert 0 < len(scored) < 60
+    assert {hit.itc_rank for hit in scored} == set(range(1, len(scored) + 1))
+    assert {hit.layers for hit in scored} == {LAYERS}
 
 
 def test_a_model_that_is_not_free_in_time_leaves_what_was_scored() -> None:
@@ -262,6 +263,81 @@ def test_a_samples_file_gives_it_back_or_is_refused() -> None:
     for damaged in (b"", content[:-2], to_bytes(learned())):
         with pytest.raises(CorruptionError):
             sample_files.from_bytes(damaged)
+
+
+def test_one_text_again_and_again_teaches_no_more_than_once() -> None:
+    one = query(0, GOOD).sample()
+    with pytest.raises(InputError, match="40 different queries to learn from; there are 1"):
+        fit([one] * 46, "adding")
+    samples = [query(seed, GOOD).sample() for seed in range(40)]
+    again = [*samples, *(samples[row % 7] for row in range(30))]
+    assert fit(again, "adding").queries == 40
+    groups = groups_of(again)
+    assert groups.tolist() == [*range(40), *(row % 7 for row in range(30))]
+    # A prediction comes from other texts: changing the logits of one text changes none of its own.
+    changed = [replace(each, logits=each.logits + 9) if each.text == one.text else each for each in again]
+    _, before = cross_fitted(again, groups, 1, 1)
+    _, after = cross_fitted(changed, groups, 1, 1)
+    for row in np.flatnonzero(groups == 0):
+        np.testing.assert_allclose(after[row], before[row], atol=1e-6)
+
+
+BROKEN: dict[str, Callable[[Plan], Plan]] = {
+    "descending stops": lambda plan: replace(plan, stops=(2, 1), epsilons=(0.1,) * 3, rates=(0.1,) * 3),
+    "a stop at the end": lambda plan: replace(plan, stops=(LAYERS,), epsilons=(0.1,) * 2, rates=(0.1,) * 2),
+    "no number": lambda plan: replace(plan, epsilons=tuple(float("nan") for _ in plan.epsilons)),
+    "below nought": lambda plan: replace(plan, epsilons=tuple(-1.0 for _ in plan.epsilons)),
+    "another top": lambda plan: replace(plan, top=7),
+    "a text": lambda plan: replace(plan, top="10"),  # type: ignore[arg-type]
+    "too few bounds": lambda plan: replace(plan, epsilons=()),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_whole_file_with_an_impossible_plan_is_refused(name: str) -> None:
+    plans = (BROKEN[name](learned().plans[0]), *learned().plans[1:])
+    with pytest.raises(CorruptionError):
+        from_bytes(to_bytes(replace(learned(), plans=plans)), Adding.fingerprint)
+
+
+def test_a_file_whose_plans_were_changed_or_nest_without_end_is_refused() -> None:
+    content = to_bytes(replace(learned(), plans=()))
+    assert from_bytes(content, Adding.fingerprint).plans == ()
+    told, tensors = sample_files.metadata(content), load(content)
+    for plans in ("[" * 100_000, "[1e999]", json.dumps([asdict(learned().plans[0])])):
+        with pytest.raises(CorruptionError):
+            from_bytes(save(tensors, {**told, "plans": plans}), Adding.fingerprint)
+
+
+def test_a_cascade_that_cannot_read_the_models_states_means_full() -> None:
+    one = query(1000, GOOD)
+    wider, deeper = Adding(), Adding()
+    wider.match_width = 5
+    deeper.match_layers = LAYERS + 4
+    for matcher in (wider, deeper):
+        assert course_of(learned(), matcher, "auto", 10, "fast") is None
+    assert reranked(one, "auto", learned(), wider) == reranked(one, "full", None)
+
+
+def test_the_next_plan_that_passed_serves_if_it_keeps_the_first_hit() -> None:
+    made = {
+        (effort, top): replace(learned().plans[0], effort=effort, top=top, passed=False, first=1.0)
+        for effort in ("auto", "quick")
+        for top in (1, 10, 20)
+    }
+
+    def chosen(effort: Effort, top: int, *passed: tuple[str, int], first: float = 1.0) -> object:
+        plans = [replace(made[one], passed=one in passed, first=first) for one in made]  # type: ignore[index]
+        course = replace(learned(), plans=tuple(plans)).course(effort, top)
+        return course and (course.plan.effort, course.plan.top)
+
+    assert chosen("quick", 10, ("quick", 10), ("auto", 10)) == ("quick", 10)
+    assert chosen("quick", 10, ("auto", 10), ("quick", 20)) == ("auto", 10)
+    assert chosen("quick", 1, ("quick", 20)) == ("quick", 20)
+    assert chosen("auto", 1, ("auto", 10), ("auto", 20)) == ("auto", 10)
+    assert chosen("auto", 1, ("quick", 10)) is None
+    assert chosen("auto", 20, ("auto", 10)) is None
+    assert chosen("auto", 1, ("auto", 10), first=0.9) is None
 
 
 def test_as_few_go_on_as_leave_less_than_the_bound_behind() -> None:

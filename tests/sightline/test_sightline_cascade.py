@@ -15,12 +15,15 @@ import pytest
 from PIL import Image
 
 from sightline.errors import InputError
+from sightline.indexer.building.cleaning import Cleaning
 from sightline.records import Reached, SearchRequest
 from sightline.reranker.cascade import Cascade
 from sightline.reranker.cascade_bytes import from_bytes
 from sightline.reranker.samples import Sample
 from sightline.store.cascade_files import CascadeFiles, Learned
+from sightline.store.ownership import places_of
 from sightline.upkeep.cascade_report import CascadeReport
+from sightline.upkeep.folders import Folders
 from sightline.wiring import Installation, open_installation
 from tests.sightline.conftest import index, toy_settings
 
@@ -66,7 +69,7 @@ def kept(services: Installation) -> Cascade:
 
 
 def passing(cascade: Cascade) -> Cascade:
-    return replace(cascade, plans=tuple(replace(plan, passed=True) for plan in cascade.plans))
+    return replace(cascade, plans=tuple(replace(plan, passed=True, first=1.0) for plan in cascade.plans))
 
 
 @pytest.fixture
@@ -117,7 +120,8 @@ def test_what_needs_every_score_is_full(used: Installation) -> None:
     whole = replace(ask, min_probability=0.1)
     exact = replace(ask, effort=None, precision="exact")
     many = replace(ask, limit=40)
-    for one in (whole, exact, many):
+    late, second = replace(ask, deadline_ms=60_000), replace(ask, offset=1)
+    for one in (whole, exact, many, late, second):
         found = used.search.find(one)
         assert (found.effort, found.scored) == ("full", 50)
     by_itc = used.search.find(replace(ask, score="itc"))
@@ -179,17 +183,94 @@ def test_a_server_learns_from_full_searches_and_others_do_not(
 
 def test_a_purged_picture_takes_all_samples_with_it(installed: Installation) -> None:
     files, learned = files_of(installed), learned_of(installed)
-    files.add_sample(learned, b"of a picture", 10)
+    token = files.token(learned.collection_id)
+    assert token is not None
+    assert files.add_sample(learned, token, "of a text", b"of a picture", 10)
     installed.purging.images("pictures", ["049.png"])
     assert files.samples(learned) == []
     assert files.read(learned) is not None
+    assert not files.add_sample(learned, token, "begun before", b"of a picture", 10)
+    assert files.samples(learned) == []
+    assert files.token(learned.collection_id) not in (None, token)
+
+
+def test_a_late_sample_brings_no_folder_back(tmp_path: Path) -> None:
+    files, learned = CascadeFiles(tmp_path), Learned(7, "model", "fp16")
+    token = files.token(7)
+    assert token is not None
+    assert files.forget_others(set) == 1
+    assert not files.add_sample(learned, token, "late", b"of nobody", 10)
+    assert list((tmp_path / "cascades").iterdir()) == []
+
+
+def test_the_same_text_leaves_one_sample_and_an_unreadable_one_stops_nothing(
+    installed: Installation, caplog: pytest.LogCaptureFixture
+) -> None:
+    from sightline.reranker.samples import to_bytes
+    from tests.reranker.stages import query
+
+    files, learned = files_of(installed), learned_of(installed)._replace(codec="again")
+    token = files.token(learned.collection_id)
+    assert token is not None
+    sample = query(0, (0.5, 0.9, 0.95)).sample().salted(token)
+    for _ in range(3):
+        assert files.add_sample(learned, token, sample.text, to_bytes(sample), 10)
+    (files.path(learned).parent / "folder.sample.safetensors").mkdir()
+    with caplog.at_level(logging.WARNING):
+        for _ in range(2):
+            assert [one.text for one in installed.cascades.samples(learned)] == [sample.text]
+    assert len([one for one in caplog.records if "passed over" in one.getMessage()]) == 1
+    files.forget_samples(learned.collection_id)
+    assert files.samples(learned) == ["folder.sample.safetensors"]
+
+
+def test_one_in_twenty_open_searches_is_full_and_a_sample(used: Installation) -> None:
+    files, learned = files_of(used), learned_of(used)
+    before = len(files.samples(learned))
+    with open_installation(used.settings, inline=True) as server:
+        server.cascades.start()
+        efforts = [server.search.find(SearchRequest("pictures", FRESH[0], limit=5)).effort for _ in range(40)]
+        assert [number for number, one in enumerate(efforts, 1) if one == "full"] == [20, 40]
+        wait_for(lambda: len(files.samples(learned)) == before + 1)
+    files.forget_samples(learned.collection_id)
+
+
+def test_own_folders_are_not_foreign_and_what_was_begun_long_ago_is_cleaned_away(
+    installed: Installation, reported: CascadeReport
+) -> None:
+    files, learned = files_of(installed), learned_of(installed)
+    begun = files.path(learned).with_name(".aside-0123")
+    begun.write_bytes(b"half")
+    assert files.unfinished() == {begun.name: begun}
+    cleaner = Cleaning(
+        installed.catalog,
+        installed.blobs,
+        installed.segments,
+        installed.indexes,
+        replace(installed.settings.builder, orphan_seconds=60.0),
+        time.time,
+    )
+    cleaner.run()
+    assert begun.exists(), "it is young"
+    replaced = replace(installed.settings.builder, orphan_seconds=0.0)
+    cleaner = Cleaning(
+        installed.catalog, installed.blobs, installed.segments, installed.indexes, replaced, time.time
+    )
+    for _ in range(2):
+        cleaner.run()
+    assert not begun.exists()
+    places = places_of(installed.catalog, installed.settings.segments_folder, installed.indexes)
+    for state in Folders(installed.catalog, lambda: places).look():
+        assert "cascades" not in state.foreign
 
 
 def test_of_many_samples_the_newest_stay_and_unreadable_ones_go(installed: Installation) -> None:
     files = files_of(installed)
     learned = learned_of(installed)._replace(codec="other")
+    token = files.token(learned.collection_id)
+    assert token is not None
     for number in range(6):
-        files.add_sample(learned, b"%d" % number, 4)
+        assert files.add_sample(learned, token, f"text {number}", b"%d" % number, 4)
     assert {files.sample(learned, name) for name in files.samples(learned)} <= {b"%d" % n for n in range(6)}
     assert len(files.samples(learned)) == 4
     assert installed.cascades.samples(learned) == list[Sample]()
