@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -21,6 +20,8 @@ BATCHES = (1, 2, 4, 8, 16)
 """What is tried."""
 _NO_WORSE = 1.03
 """A smaller batch is taken when it is at most this much slower: it needs less memory."""
+_MOST_THREADS = 1024
+"""More says that a file is damaged."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Pace:
         batch, threads = value.get("batch"), value.get("threads")
         if type(batch) is not int or type(threads) is not int:
             return None
-        usable = batch in BATCHES and 1 <= threads <= (os.cpu_count() or 1)
+        usable = batch in BATCHES and 1 <= threads <= _MOST_THREADS
         return cls(batch, threads) if usable else None
 
 

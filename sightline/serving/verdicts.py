@@ -107,8 +107,7 @@ class VerdictFiles:
 def verdict(
     fingerprint: str, trials: list[Trial], exact_ms: float, pictures: int, texts: int, device: torch.device
 ) -> Verdict:
-    """Of those that passed and are faster than float32 the fastest, or a closer one that is nearly as fast;
-    else float32."""
+    """The fastest that passed, or a closer one that is nearly as fast; float32 where none is faster."""
     faster = [one for one in trials if one.passed and one.milliseconds < exact_ms]
     least = min((one.milliseconds for one in faster), default=0.0)
     nearly = [one for one in faster if one.milliseconds <= _NEARLY * least]
