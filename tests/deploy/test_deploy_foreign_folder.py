@@ -14,7 +14,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -26,13 +25,11 @@ from PIL import Image
 from sightline.blip.random_weights import write_random_checkpoint
 from sightline.blip.toy import COLOURS
 from sightline.cli.main import app
-from tests.children import kill, read_line
-from tests.deploy.zygote import NOBODYS
+from tests.children import kill
 from tests.services import free_port
 from tests.sightline.http import finished, request, upload
 
 SCRIPT = Path(sys.executable).parent / "sightline"
-ZYGOTE = Path(__file__).with_name("zygote.py")
 OURS = {
     "api", "base", "benchmarks", "blip", "captioner", "conftest", "demo", "evaluation", "imaging", "indexer",
     "pillars", "reranker", "retriever", "searching", "serving", "settings", "sightline", "store", "tests",
@@ -75,8 +72,6 @@ ANSWERING = {
     "restore": ["restore", "../backup", "--data", "../restored"],
 }
 """Commands that end with one JSON document."""
-BY_THE_SCRIPT = frozenset({"index", "search", "caption", "restore"})
-"""Those of them that import the large libraries themselves, in an interpreter that has none yet."""
 SILENT = ("migrate", "ping")
 RUNNING = ("worker", "builder", "serve", "up")
 """Commands that run until SIGTERM."""
@@ -110,36 +105,14 @@ class Folder:
         }
 
     def run(self, *arguments: str) -> Any:
-        """A command to its end, by the installed script; its JSON where it has any."""
+        """A command to its end; its JSON where it has any."""
         command = [str(SCRIPT), *arguments]
         done = subprocess.run(
             command, cwd=self.pictures, env=self.environment(), capture_output=True, text=True, timeout=200
         )
-        return self._answer(arguments, done.returncode, done.stdout, done.stderr)
-
-    def run_soon(self, *arguments: str) -> Any:
-        """As ``run``, in a fork of an interpreter that has imported large libraries, and nothing of ours."""
-        output, errors = self.data / "output", self.data / "errors"
-        zygote = self._zygote
-        assert zygote.stdin is not None
-        zygote.stdin.write(json.dumps([str(output), str(errors), *arguments]).encode() + b"\n")
-        zygote.stdin.flush()
-        status = int(read_line(zygote, 200))
-        return self._answer(arguments, status, output.read_text(), errors.read_text())
-
-    @cached_property
-    def _zygote(self) -> subprocess.Popen[bytes]:
-        process = subprocess.Popen(
-            [sys.executable, str(ZYGOTE)],
-            cwd=self.pictures, env=self.environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-        )  # fmt: skip
-        self.running.append(process)
-        return process
-
-    def _answer(self, arguments: tuple[str, ...], status: int, output: str, errors: str) -> Any:
-        assert status == 0, f"{arguments}: {errors}{output}"
+        assert done.returncode == 0, f"{arguments}: {done.stderr}{done.stdout}"
         assert self.executed() == [], arguments
-        return json.loads(output) if "--json" in arguments else None
+        return json.loads(done.stdout) if "--json" in arguments else None
 
     def start(self, name: str, port: int, data: str = "data") -> subprocess.Popen[bytes]:
         """A command that goes on; its words go to a file."""
@@ -214,18 +187,15 @@ def test_every_command_is_tried_here() -> None:
 
 def test_a_trap_works(folder: Folder) -> None:
     """What the others rely on: with the current folder importable, the traps are executed."""
-    command = [sys.executable, "-c", f"import colorsys, api, {NOBODYS}"]
+    command = [sys.executable, "-c", "import colorsys, api"]
     subprocess.run(command, cwd=folder.pictures, env=folder.environment(), check=True, timeout=60)
-    assert {"api", "colorsys", NOBODYS} <= set(folder.executed())
+    assert {"api", "colorsys"} <= set(folder.executed())
 
 
 @pytest.mark.timeout(600)
 def test_no_command_that_answers_imports_from_the_working_folder(folder: Folder) -> None:
     folder.run("migrate")
-    found = {
-        name: (folder.run if name in BY_THE_SCRIPT else folder.run_soon)(*arguments, "--json")
-        for name, arguments in ANSWERING.items()
-    }
+    found = {name: folder.run(*arguments, "--json") for name, arguments in ANSWERING.items()}
     assert found["index"]["indexed"] == 4
     assert {error["reason"] for error in found["index"]["errors"]} <= {"not_an_image", "empty"}
     assert found["search"]["results"][0]["id"] == "red.png"
