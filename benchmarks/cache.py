@@ -97,10 +97,10 @@ def measure(model: Blip2, judged_families: int, fit_families: int, plot: Path) -
     return section
 
 
-def judged_pictures(model: Blip2, n_families: int) -> Judged:
-    """Pictures and sentences of the test split."""
-    scenes, sentences, relevant = held_out(SEED, n_families)
-    words = texts(sentences, SEED)
+def judged_pictures(model: Blip2, n_families: int, seed: int = SEED, split: str = "test") -> Judged:
+    """Pictures and sentences of a split."""
+    scenes, sentences, relevant = held_out(seed, n_families, split)
+    words = texts(sentences, seed)
     patches, tokens = encode(model, scenes)
     return Judged(patches.float(), words, itc_scores(model, tokens, words), relevant)
 

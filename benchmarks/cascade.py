@@ -10,55 +10,36 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from benchmarks.cache import CANDIDATES, Judged, judged_pictures
+from benchmarks.latent_pairs import candidates, demo_model
 from benchmarks.measuring import Row, Section
-from benchmarks.quality import encode, itc_scores, progress
-from demo.world.benchmark import held_out, texts
-from sightline.blip import load
+from benchmarks.quality import progress
 from sightline.blip.blip2 import Blip2
-from sightline.blip.checkpoint import DEMO
 from sightline.records import Effort
 from sightline.reranker import Cascade, PatchGroup, Ranked, Reranker
 from sightline.reranker.cascade_fit import fit
 from sightline.reranker.samples import Sample
 
 LEARNED_SEED, MEASURED_SEED = 4, 3
-CANDIDATES = 100
 TOP = 10
 FOLDS = 5
 
 
-class Found(NamedTuple):
-    """A candidate, without the retriever."""
-
-    key: int
-    itc: float
-    itc_rank: int
-
-
 @dataclass(frozen=True)
-class World:
-    """Pictures and sentences: stored patches ``[N,P,V]``, ITC scores and relevance ``[T,N]``."""
+class WholePatches:
+    """The ``PatchSource`` of pictures whose patches are in memory; keys are their numbers."""
 
-    stored: Tensor
-    words: Sequence[str]
-    itc: NDArray[np.float32]
-    relevant: NDArray[np.bool_]
+    whole: Tensor
+    """``[N,P,V]``."""
 
     def patches(self, keys: Sequence[int]) -> list[PatchGroup]:
-        """The ``PatchSource`` of these pictures; keys are their numbers."""
-        return [PatchGroup(range(len(keys)), self.stored[torch.tensor(keys)])]
-
-    def candidates(self, query: int) -> list[Found]:
-        """The best by ITC."""
-        rows = np.argsort(-self.itc[query], kind="stable")[:CANDIDATES]
-        return [Found(int(row), float(self.itc[query, row]), place) for place, row in enumerate(rows, 1)]
+        """All in one form."""
+        return [PatchGroup(range(len(keys)), self.whole[torch.tensor(keys)])]
 
 
 @dataclass(frozen=True)
@@ -75,18 +56,18 @@ class Measured:
 
 def run(full: bool) -> Section:
     """200 sentences over 200 pictures, or 56."""
-    return measure(load(DEMO, device="cpu"), 25 if full else 7)
+    return measure(demo_model(), 25 if full else 7)
 
 
 def measure(model: Blip2, families: int) -> Section:
     """Families are of eight pictures each, with as many sentences."""
-    world = _world(model, MEASURED_SEED, families, "test")
+    world = judged_pictures(model, families, MEASURED_SEED)
     whole, samples = full_orders(model, world)
     folds = [
         fit([one for row, one in enumerate(samples) if row % FOLDS != fold], model.fingerprint)
         for fold in range(FOLDS)
     ]
-    _, others = full_orders(model, _world(model, LEARNED_SEED, families, "val"))
+    _, others = full_orders(model, judged_pictures(model, families, LEARNED_SEED, "val"))
     elsewhere = fit(others, model.fingerprint)
     section = Section("Cascade: layers saved against the full order")
     for name, effort, cascades in (
@@ -107,12 +88,12 @@ def measure(model: Blip2, families: int) -> Section:
     return section
 
 
-def full_orders(model: Blip2, world: World) -> tuple[list[list[Ranked]], list[Sample]]:
+def full_orders(model: Blip2, world: Judged) -> tuple[list[list[Ranked]], list[Sample]]:
     """All sentences ordered in full, and what there was to learn from it."""
     samples: list[Sample] = []
-    reranker = Reranker(model, world)
+    reranker = Reranker(model, WholePatches(world.patches))
     orders = [
-        reranker.rerank(words, world.candidates(query), CANDIDATES, record=samples.append)
+        reranker.rerank(words, candidates(world.itc[query], CANDIDATES), CANDIDATES, record=samples.append)
         for query, words in progress(list(enumerate(world.words)), "full")
     ]
     return orders, samples
@@ -127,25 +108,18 @@ def _told(cascade: Cascade) -> str:
     )
 
 
-def _world(model: Blip2, seed: int, families: int, split: str) -> World:
-    scenes, sentences, relevant = held_out(seed, families, split)
-    words = texts(sentences, seed)
-    patches, tokens = encode(model, scenes)
-    return World(patches.float(), words, itc_scores(model, tokens, words), relevant)
-
-
-def _orders(model: Blip2, world: World, effort: Effort, cascades: Sequence[Cascade]) -> list[list[Ranked]]:
+def _orders(model: Blip2, world: Judged, effort: Effort, cascades: Sequence[Cascade]) -> list[list[Ranked]]:
     """Each sentence by the cascade of its fold."""
-    reranker = Reranker(model, world)
+    reranker = Reranker(model, WholePatches(world.patches))
     return [
-        reranker.rerank(words, world.candidates(query), CANDIDATES, "itm+itc", None, "fast", TOP,
+        reranker.rerank(words, candidates(world.itc[query], CANDIDATES), CANDIDATES, exact_top=TOP,
                         effort=effort, cascade=cascades[query % len(cascades)])
         for query, words in progress(list(enumerate(world.words)), effort)
     ]  # fmt: skip
 
 
 def _compared(
-    world: World, whole: Sequence[Sequence[Ranked]], found: Sequence[Sequence[Ranked]], layers: int
+    world: Judged, whole: Sequence[Sequence[Ranked]], found: Sequence[Sequence[Ranked]], layers: int
 ) -> Measured:
     overlap, change, went = [], [], []
     for query, (full, ours) in enumerate(zip(whole, found, strict=True)):

@@ -158,6 +158,9 @@ class Purging:
         self._segments.erase(gone)
         for backend in self._indexes.backends.values():
             backend.erase(gone)
+        for collection_id in {purge.collection_id for purge in purges}:
+            # Once more: a search may have begun to learn from an open file meanwhile.
+            self._learned.forget_samples(collection_id)
         faultpoint("purge.files")
         for sha256 in sorted({purge.sha256 for purge in purges} - {""}) if self._are_originals_ours() else ():
             if not self._blobs.erase(sha256, partial(self._catalog.is_referenced, sha256)):

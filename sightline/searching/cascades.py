@@ -205,8 +205,8 @@ class Cascades:
 
 
 def _wants_all(request: SearchRequest) -> bool:
-    """A bound on the probability wants everybody's; pages must not overlap or lose hits; and in a given time
-    more good hits are found candidate after candidate than stage after stage."""
+    """A bound on the probability wants everybody's; plans for more hits order the first pages anew; and in a
+    given time more good hits are found candidate after candidate than stage after stage."""
     return request.min_probability is not None or request.offset > 0 or request.deadline_ms is not None
 
 
