@@ -84,7 +84,7 @@ def upload_images(
         UploadLineAnswer.of(line, filename=file.filename or None)
         for line, file in zip(lines, files, strict=True)
     ]
-    return UploadAnswer(job=answer_of(parts, job, root), files=answers)
+    return UploadAnswer(job=answer_of(parts, job.id, root), files=answers)
 
 
 @router.get("", responses=problems(404, 422), openapi_extra=needs("read"))

@@ -71,7 +71,7 @@ def start_job(
         request.scope["job_id"] = job.id
         response.headers["Location"] = job_url(job.id, root)
         enter(job.id)
-        return answer_of(parts, job, root)
+        return answer_of(parts, job.id, root)
 
 
 @router.get("/jobs", responses=problems(404, 422), openapi_extra=needs("read"))
@@ -88,13 +88,14 @@ def list_jobs(
     if collection is not None:
         access.require_collection(collection)
     jobs = parts.catalog.jobs(collection, limit, access.among())
-    return JobList(items=[answer_of(parts, job, root, errors=0) for job in jobs])
+    return JobList(items=[answer_of(parts, job.id, root, errors=0) for job in jobs])
 
 
 @router.get("/jobs/{job_id}", responses=problems(404), openapi_extra=needs("read"))
 def get_job(job_id: JobId, parts: PartsHere, root: Root, access: AccessHere) -> JobAnswer:
     """One job: its counts, and its first 100 failures; `errors_url` has them all."""
-    return answer_of(parts, job_here(parts, access, job_id), root)
+    job_here(parts, access, job_id)
+    return answer_of(parts, job_id, root)
 
 
 @router.get("/jobs/{job_id}/errors", responses=problems(404, 422), openapi_extra=needs("read"))
@@ -138,7 +139,7 @@ def cancel_job(job_id: JobId, parts: PartsHere, root: Root, access: AccessHere) 
     """Stop a job: what was published stays, the rest is dropped."""
     job_here(parts, access, job_id)
     parts.catalog.cancel_job(job_id)
-    return answer_of(parts, parts.catalog.job(job_id), root)
+    return answer_of(parts, job_id, root)
 
 
 @router.post(
@@ -147,7 +148,7 @@ def cancel_job(job_id: JobId, parts: PartsHere, root: Root, access: AccessHere) 
 def retry_job(job_id: JobId, parts: PartsHere, root: Root, access: AccessHere) -> JobAnswer:
     """Try the failed images of a job again."""
     job_here(parts, access, job_id)
-    return answer_of(parts, parts.indexer.retry(job_id), root)
+    return answer_of(parts, parts.indexer.retry(job_id).id, root)
 
 
 def job_here(parts: ApiParts, access: Access, job_id: str) -> Job:
@@ -170,18 +171,16 @@ def check_sources(sources: Sequence[str], roots: Sequence[str]) -> None:
             raise Problem(403, f"{source} does not lie below a folder that this server may read from.")
 
 
-def answer_of(parts: ApiParts, job: Job, root: str, errors: int = 100) -> JobAnswer:
-    """A job with its counts and its first failures."""
-    catalog = parts.catalog
-    found = catalog.job_errors(job.id, errors) if errors else []
-    return job_answer(job, catalog.job_progress(job.id), found, root)
+def answer_of(parts: ApiParts, job_id: str, root: str, errors: int = 100) -> JobAnswer:
+    """A job with its counts and its first failures, all of one instant. Raises NotFoundError."""
+    return job_answer(parts.catalog.job_report(job_id, errors), root)
 
 
 def _look(parts: ApiParts, root: str, sees: Shown, job_id: str) -> Seen | None:
     """The job now, as whoever sees so much is shown it; None when its collection was deleted meanwhile."""
     shown.set(sees)  # one thread looks for all followers, in no request's context
     try:
-        answer = answer_of(parts, parts.catalog.job(job_id), root)
+        answer = answer_of(parts, job_id, root)
     except NotFoundError:
         return None
     counted = answer.model_dump_json(exclude={"updated_at"})

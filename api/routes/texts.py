@@ -194,4 +194,4 @@ def _listings(request: Request) -> Listings:
 def _begun(parts: ApiParts, job: Job, root: str, request: Request, response: Response) -> JobAnswer:
     request.scope["job_id"] = job.id
     response.headers["Location"] = job_url(job.id, root)
-    return answer_of(parts, job, root)
+    return answer_of(parts, job.id, root)

@@ -11,7 +11,7 @@ from sightline.api.discretion import IN_THE_LOG, shown, shown_name
 from sightline.api.schemas.common import Answer, Moment, Request, Text
 from sightline.api.urls import job_url
 from sightline.store.records import Job, JobKind, JobState
-from sightline.store.work_records import ErrorPage, ItemError, Progress
+from sightline.store.work_records import ErrorPage, ItemError, JobReport
 
 ImagePart = Annotated[Text, Field(max_length=1024)]
 
@@ -136,15 +136,15 @@ class JobList(Answer):
     items: list[JobAnswer]
 
 
-def job_answer(job: Job, progress: Progress, errors: Sequence[ItemError], root: str = "") -> JobAnswer:
-    """Join a catalog record with its counts and failures."""
+def job_answer(report: JobReport, root: str = "") -> JobAnswer:
+    """A job with its counts and failures, as its caller is shown them."""
+    job, progress = report.job, report.progress
     url, hidden = job_url(job.id, root), not shown.get().details
     return JobAnswer.of(
         job,
-        state=progress.state,
         detail=IN_THE_LOG if hidden and progress.detail else progress.detail,
         progress=progress,
-        errors=_told(job, errors),
+        errors=_told(job, report.errors),
         url=url,
         errors_url=f"{url}/errors",
         events_url=f"{url}/events",

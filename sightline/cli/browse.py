@@ -145,8 +145,9 @@ def _list_jobs(services: Installation, collection: str | None, *, json: bool) ->
     from sightline.cli.output import print_json, print_table
     from sightline.console import answers
 
-    found = services.catalog.jobs(collection, JOBS_SHOWN)
-    rows = [asdict(one) | asdict(services.catalog.job_progress(one.id)) for one in found]
+    jobs = services.catalog.jobs(collection, JOBS_SHOWN)
+    found = [services.catalog.job_report(job.id, 0) for job in jobs]
+    rows = [asdict(one.job) | asdict(one.progress) for one in found]
     if json:
         print_json({"jobs": rows})
     elif not rows:

@@ -134,17 +134,15 @@ def all_errors(services: Installation, job_id: str) -> Iterator[ItemError]:
 
 def report(services: Installation, job_id: str) -> dict[str, Any]:
     """What became of a job, as ``index --json`` prints it: first failures, and how many more there are."""
-    job = services.catalog.job(job_id)
-    counts = asdict(services.catalog.job_progress(job_id))
-    errors = services.catalog.job_errors(job_id, ERRORS_SHOWN)
+    found = services.catalog.job_report(job_id, ERRORS_SHOWN)
     reasons = services.catalog.job_reasons(job_id)
     return {
-        "job": job.id,
-        "kind": job.kind,
-        "collection": job.collection,
-        **counts,
+        "job": found.job.id,
+        "kind": found.job.kind,
+        "collection": found.job.collection,
+        **asdict(found.progress),
         "id_taken": reasons.get(ID_TAKEN, 0),
         "not_pruned": reasons.get(NOT_PRUNED, 0),
-        "errors": [asdict(e) for e in errors],
-        "errors_left_out": max(0, counts["failed"] - len(errors)),
+        "errors": [asdict(e) for e in found.errors],
+        "errors_left_out": max(0, found.progress.failed - len(found.errors)),
     }

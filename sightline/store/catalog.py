@@ -117,6 +117,7 @@ class Catalog:
     job = read(registration.find_job)
     job_progress = read(jobs.progress)
     job_errors = read(failures.errors)
+    job_report = read(failures.report)
     job_error_page = read(failures.error_page)
     job_reasons = read(failures.reasons)
     cancel_job = write_at(jobs.cancel)

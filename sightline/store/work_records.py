@@ -136,6 +136,15 @@ class ItemError:
 
 
 @dataclass(frozen=True)
+class JobReport:
+    """A job, its counts and its first failures, all of one instant."""
+
+    job: Job
+    progress: Progress
+    errors: list[ItemError]
+
+
+@dataclass(frozen=True)
 class ErrorPage:
     """One page of a job's failures; ``total``: how many in all. ``next_cursor``: None on the last."""
 

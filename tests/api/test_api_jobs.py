@@ -9,7 +9,12 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
+from sqlalchemy import event
 
+from sightline.store.catalog import Catalog
+from sightline.store.database import make_engine
+from sightline.store.records import Job
+from sightline.store.work_records import Failure
 from sightline.wiring import Installation
 from tests.api.installation import SHADES, MakeClient, png, problem, upload
 
@@ -174,3 +179,25 @@ def test_a_job_prunes_what_its_source_no_longer_has_up_to_a_limit(
         {"id_prefix": "../"},
     ):
         problem(client.post(JOBS, json={"sources": [str(folder)], **wrong}), 422)
+
+
+def test_what_is_said_of_a_job_is_of_one_instant(client: TestClient, services: Installation) -> None:
+    """Its listing ends between two of the statements that read it."""
+    client.post("/v1/collections", json={"name": "pictures"})
+    catalog = services.catalog
+    other = Catalog(make_engine(str(catalog.database.engine.url)))
+    for statement in range(8):
+        job = catalog.create_job(catalog.collection("pictures").id, "index", {})
+        left = [statement]
+
+        def meanwhile(*_: object, job: Job = job, left: list[int] = left) -> None:
+            left[0] -= 1
+            if left[0] == -1:
+                other.record_failures(job.id, [Failure("a.png", "a.png", "unreadable", "gone")])
+                other.seal_job(job.id)
+
+        event.listen(catalog.database.engine, "after_cursor_execute", meanwhile)
+        said = client.get(f"/v1/jobs/{job.id}").json()
+        event.remove(catalog.database.engine, "after_cursor_execute", meanwhile)
+        assert said["progress"]["failed"] == len(said["errors"]) == (said["state"] == "done")
+    other.close()

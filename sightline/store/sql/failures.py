@@ -10,12 +10,19 @@ from sqlalchemy import Connection, func, select
 from sightline.errors import InputError
 from sightline.store.schema import ImageRow
 from sightline.store.sql import items
+from sightline.store.sql.jobs import progress
 from sightline.store.sql.registration import find_job
-from sightline.store.work_records import ErrorPage, ItemError
+from sightline.store.work_records import ErrorPage, ItemError, JobReport
 
 _CURSOR: Final = re.compile(r"([it])([0-9]{1,18})")
 """Where a page ended: at the key of an image, or of an item of a task of another kind."""
 _START: Final = ("i", -1)
+
+
+def report(connection: Connection, job_id: str, most: int = 100) -> JobReport:
+    """A job with its counts and its first failures, at most ``most``: of one instant, so that they agree."""
+    found = errors(connection, job_id, most) if most else []
+    return JobReport(find_job(connection, job_id), progress(connection, job_id), found)
 
 
 def reasons(connection: Connection, job_id: str) -> dict[str, int]:
