@@ -34,9 +34,10 @@ from sightline.blip.network import Blip2Network
 from sightline.blip.pair_scoring import PairScorer
 from sightline.blip.patch_codec import fit
 from sightline.blip.random_weights import randomise
-from sightline.reranker import Cascade, Reranker
+from sightline.reranker import Cascade, Ranked, Reranker
 from sightline.reranker.cascade_fit import fit as fit_cascade
-from sightline.reranker.fidelity import top_overlap
+from sightline.reranker.fidelity import FidelityMeter, top_overlap
+from sightline.reranker.ordering import Record
 from sightline.reranker.samples import Sample
 
 AUTO, FULL, LAVIS = "auto, latent", "full, latent", "LAVIS loop, fp32"
@@ -72,6 +73,12 @@ def kept_shares(path: Path) -> tuple[float, ...]:
     figures = json.loads(path.read_text())["figures"] if path.exists() else {}
     names = sorted((name for name in figures if name.startswith("cascade_kept_")), key=len)
     return tuple(float(figures[name]) for name in names) or KEPT
+
+
+def _whence(shares: Sequence[float]) -> str:
+    if tuple(shares) == KEPT:
+        return "as a probe after the middle layer would keep them: no cascade was measured before"
+    return "as the cascade keeps them on the demo model"
 
 
 class Staged:
@@ -131,7 +138,7 @@ def add_speed(section: Section, size: Size, shares: Sequence[float]) -> None:
     said = ", ".join(f"{share:.0%}" for share in shares)
     section.notes.append(
         f"Random weights at ViT-g geometry: {said} of the pairs go through each of {len(shares)} parts of "
-        "the layers, as the cascade keeps them on the demo model."
+        f"the layers, {_whence(shares)}."
     )
 
 
@@ -172,28 +179,55 @@ def _add_demo_fidelity(section: Section, judged_families: int, fit_families: int
     source = LatentSource(codec.encode(judged.patches))
     name = name_of(chosen_dtype())
     fast = demo_model(name)
-    cascades = _learned(fast, source, judged)
-    add_fidelity(section, judged, _full(model, source), _auto(fast, source, cascades), "auto")
+    samples: list[Sample] = []
+    exact, found = _Full(model, source), _Full(fast, source, samples.append)
+    for text, itc_N in zip(judged.words, judged.itc, strict=True):
+        found(text, candidates(itc_N, CANDIDATES))
+    cascades = _learned(samples, judged.words, model.fingerprint)
+    add_fidelity(section, judged, exact, _auto(fast, source, cascades), "auto")
+    if name != name_of(torch.float32):
+        _add_arithmetic(section, name, exact.orders, found.orders)
     section.notes.append(f"`auto` is {name} and a cascade that was learned on other sentences.")
 
 
-def _full(model: Blip2, source: LatentSource) -> Order:
-    """Every candidate scored, in the model's arithmetic."""
-    reranker = Reranker(model, source)
-    return lambda text, shown: [one.key for one in reranker.rerank(text, shown, len(shown))]
+class _Full:
+    """Every candidate scored, in the model's arithmetic; keeps all orders."""
+
+    def __init__(self, model: Blip2, source: LatentSource, record: Record | None = None) -> None:
+        self._reranker = Reranker(model, source)
+        self._record = record
+        self.orders: dict[str, list[Ranked]] = {}
+
+    def __call__(self, text: str, shown: Sequence[Found]) -> list[int]:
+        """Keys, best first."""
+        order = self.orders[text] = self._reranker.rerank(text, shown, len(shown), record=self._record)
+        return [one.key for one in order]
 
 
-def _learned(model: Blip2, source: LatentSource, judged: Judged) -> dict[str, Cascade]:
-    """By sentence, what the sentences of other folds teach."""
-    samples: list[Sample] = []
-    reranker = Reranker(model, source)
-    for text, itc_N in zip(judged.words, judged.itc, strict=True):
-        reranker.rerank(text, candidates(itc_N, CANDIDATES), CANDIDATES, record=samples.append)
+def _add_arithmetic(
+    section: Section, name: str, exact: Mapping[str, list[Ranked]], found: Mapping[str, list[Ranked]]
+) -> None:
+    """``NAME_tau`` and ``NAME_top10`` of full orders in an arithmetic, by match logit + ITC."""
+    meter = FidelityMeter()
+    for text in exact:
+        both = [sorted(orders[text], key=lambda one: one.key) for orders in (exact, found)]
+        scores = [np.array([one.score for one in order]) for order in both]
+        logits = [np.array([one.itm_logit for one in order], np.float64) for order in both]
+        meter.add(*scores, *logits)
+    kept = meter.result()
+    section.figures |= {f"{name}_tau": kept.tau, f"{name}_top10": kept.top10}
+    told = f"τ {kept.tau:.3f}, top-10 {kept.top10:.3f}"
+    what = f"{kept.queries} sentences, {name} alone, `full`"
+    section.rows.append(Row(what, told, "fp32, `full`, from the same latents", goal="≥ 0.98"))
+
+
+def _learned(samples: Sequence[Sample], texts: Sequence[str], fingerprint: str) -> dict[str, Cascade]:
+    """By sentence, what the sentences of other folds teach; one sample for each."""
     folds = [
-        fit_cascade([one for row, one in enumerate(samples) if row % _FOLDS != fold], model.fingerprint)
+        fit_cascade([one for row, one in enumerate(samples) if row % _FOLDS != fold], fingerprint)
         for fold in range(_FOLDS)
     ]
-    return {text: folds[row % _FOLDS] for row, text in enumerate(judged.words)}
+    return {text: folds[row % _FOLDS] for row, text in enumerate(texts)}
 
 
 def _auto(model: Blip2, source: LatentSource, cascades: Mapping[str, Cascade]) -> Order:

@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.arithmetic_fidelity import arithmetics
 from benchmarks.measuring import Row, Section, Timing, alternate
+from benchmarks.rerank import arithmetics
 from sightline.blip.blip_writers import BlipCaptioner
 from sightline.blip.config_blip import BlipConfig
 from sightline.blip.latents import Basis, Latents

@@ -223,12 +223,7 @@ def main() -> None:
     parser.add_argument("--model", default=DEMO, help="a folder, a hub id, or demo")
     parser.add_argument("--families", type=int, default=25, help="of eight judged pictures each")
     given = parser.parse_args()
-    section = measure(load(given.model, device="cpu"), given.families, 125, PLOT)
-    for row in section.rows:
-        print(f"{row.what:60s} {row.ours}")
-    for name, value in section.figures.items():
-        print(f"{name} {value:.4f}")
-    print(*section.notes, sep="\n")
+    measure(load(given.model, device="cpu"), given.families, 125, PLOT).show()
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ split. Work counts layers that pairs went through. Shapes: N pictures · T sente
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -17,7 +18,7 @@ from torch import Tensor
 
 from benchmarks.cache import CANDIDATES, Judged, judged_pictures
 from benchmarks.latent_pairs import candidates, demo_model
-from benchmarks.measuring import Row, Section
+from benchmarks.measuring import Budget, Row, Section
 from benchmarks.quality import progress
 from sightline.blip.blip2 import Blip2
 from sightline.records import Effort
@@ -62,29 +63,34 @@ def run(full: bool) -> Section:
 def measure(model: Blip2, families: int) -> Section:
     """Families are of eight pictures each, with as many sentences."""
     world = judged_pictures(model, families, MEASURED_SEED)
+    began = time.monotonic()
     whole, samples = full_orders(model, world)
+    took = time.monotonic() - began
     folds = [
         fit([one for row, one in enumerate(samples) if row % FOLDS != fold], model.fingerprint)
         for fold in range(FOLDS)
     ]
-    _, others = full_orders(model, judged_pictures(model, families, LEARNED_SEED, "val"))
-    elsewhere = fit(others, model.fingerprint)
     section = Section("Cascade: layers saved against the full order")
-    for name, effort, cascades in (
-        ("cascade", "auto", folds),
-        ("cascade_quick", "quick", folds),
-        ("cascade_elsewhere", "auto", [elsewhere]),
-    ):
-        orders = _orders(model, world, effort, cascades)  # type: ignore[arg-type]
+
+    def add(name: str, effort: Effort, cascades: Sequence[Cascade], learned: str) -> None:
+        orders = _orders(model, world, effort, cascades)
         found = _compared(world, whole, orders, model.match_layers)
-        learned = "on other pictures" if cascades is not folds else "on the same pictures"
-        section.rows.append(_row(f"effort {effort}, learned {learned}", effort, found))
+        section.rows.append(_row(f"effort {effort}, learned on {learned}", effort, found))
         section.figures |= _figures(name, found)
+
+    add("cascade", "auto", folds, "the same pictures")
+    add("cascade_quick", "quick", folds, "the same pictures")
     section.notes = [
         f"{len(world.words)} sentences, up to {CANDIDATES} candidates each, the best {TOP} by match logit + "
-        f"ITC; learned from {folds[0].queries} other sentences over the same pictures, or from "
-        f"{elsewhere.queries} over other pictures. Plans: " + "; ".join(_told(one) for one in folds),
+        f"ITC; learned from {folds[0].queries} other sentences over the same pictures. Plans: "
+        + "; ".join(_told(one) for one in folds),
     ]
+    # As many sentences over other pictures take as long as the first, and those of `auto` once more.
+    if not Budget.given().enough_for(2.0 * took):
+        section.skip("what is learned on other pictures: the time is up.")
+        return section
+    _, others = full_orders(model, judged_pictures(model, families, LEARNED_SEED, "val"))
+    add("cascade_elsewhere", "auto", [fit(others, model.fingerprint)], "other pictures")
     return section
 
 
@@ -149,12 +155,7 @@ def _row(what: str, effort: str, found: Measured) -> Row:
 
 def main() -> None:
     """Measure and print."""
-    section = run(True)
-    for row in section.rows:
-        print(f"{row.what:40s} {row.ours}")
-    for name, value in section.figures.items():
-        print(f"{name} {value:.4f}")
-    print(*section.notes, sep="\n")
+    run(True).show()
 
 
 if __name__ == "__main__":

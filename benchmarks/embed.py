@@ -24,10 +24,10 @@ from sightline.blip.config import Blip2Config, VisionConfig
 from sightline.blip.int8_linear import weight_top
 from sightline.blip.network import Blip2Network
 from sightline.blip.packed_linear import has_fast_bf16
+from sightline.blip.plain_sentences import PLAIN_SENTENCES
 from sightline.blip.precision import vision_dtype
 from sightline.blip.protocols import RetrievalModel, embedding
 from sightline.blip.random_weights import full_config, small_config
-from sightline.blip.vision_check import TEXTS
 from sightline.blip.vit import VisionModel
 from sightline.blip.vit_int8 import Int8Vision, taken_apart
 from sightline.blip.vit_packed import PackedVision, can_pack_vision
@@ -157,7 +157,7 @@ def trained_fidelity(section: Section, count: int) -> None:
     folder = DEMO_FOLDER.parent / "demo-collection" / "images"
     pictures = [np.asarray(Image.open(path).convert("RGB")) for path in sorted(folder.iterdir())[:count]]
     exact, found = (_tokens(embedding(model, "demo"), pictures) for model in models)
-    texts_TD = embedding(models[0], "demo").encode_text(TEXTS)
+    texts_TD = embedding(models[0], "demo").encode_text(PLAIN_SENTENCES)
     scores = [torch.einsum("nqd,td->tnq", tokens, texts_TD).amax(-1) for tokens in (exact, found)]
     cosines = (exact * found).sum(-1)
     figures = {

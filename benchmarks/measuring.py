@@ -116,6 +116,14 @@ class Section:
         self.skipped.append(sentence)
         print(f"skipped: {sentence}", flush=True)
 
+    def show(self) -> None:
+        """Print what was measured."""
+        for row in self.rows:
+            print(f"{row.what:60s} {row.ours}")
+        for name, value in self.figures.items():
+            print(f"{name} {value:.4f}")
+        print(*self.notes, sep="\n")
+
 
 def alternate(
     what: Mapping[str, Callable[[], Any]], rounds: int, warmup: int = 1, budget: Budget | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from typing import Annotated
 
@@ -88,7 +88,11 @@ def list_jobs(
     if collection is not None:
         access.require_collection(collection)
     jobs = parts.catalog.jobs(collection, limit, access.among())
-    return JobList(items=[answer_of(parts, job.id, root, errors=0) for job in jobs])
+    items = []
+    for job in jobs:
+        with suppress(NotFoundError):  # purged meanwhile
+            items.append(answer_of(parts, job.id, root, errors=0))
+    return JobList(items=items)
 
 
 @router.get("/jobs/{job_id}", responses=problems(404), openapi_extra=needs("read"))

@@ -42,10 +42,13 @@ class Int8Trial:
 
     def begin(self, encoder: Encoder) -> None:
         """Compare what comes from now on."""
-        from sightline.blip.vision_check import TEXTS, VisionComparison
+        from sightline.blip.plain_sentences import PLAIN_SENTENCES
+        from sightline.blip.vision_check import VisionComparison
 
         if encoder.fingerprint not in self._running:
-            self._running[encoder.fingerprint] = VisionComparison(lambda: encoder.encode_text(TEXTS))
+            self._running[encoder.fingerprint] = VisionComparison(
+                lambda: encoder.encode_text(PLAIN_SENTENCES)
+            )
             log.info("int8 is compared on the pictures that come", extra={"model": encoder.fingerprint})
 
     def look(self, encoder: Encoder, pixels: Tensor, tokens: Tensor) -> None:

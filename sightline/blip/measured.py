@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 
+from sightline.blip.machine_class import machine_key
 from sightline.blip.model_batch import Pace
 
 if TYPE_CHECKING:
@@ -51,12 +53,15 @@ class Measured:
 
 
 def _verdict_name(fingerprint: str) -> str:
-    from sightline.blip.machine_class import machine_class
-
-    return f"vision-{fingerprint}-{machine_class()}"
+    return f"vision-{fingerprint}-{_here()}"
 
 
 def _pace_name(fingerprint: str, arithmetic: str, cores: int) -> str:
-    from sightline.blip.machine_class import machine_class
+    return f"pace-{fingerprint}-{arithmetic}-{cores}-{_here()}"
 
-    return f"pace-{fingerprint}-{arithmetic}-{cores}-{machine_class()}"
+
+@cache
+def _here() -> str:
+    import torch
+
+    return machine_key(torch.device("cpu"))

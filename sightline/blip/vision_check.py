@@ -17,14 +17,6 @@ from torch import Tensor
 PICTURES: Final = 200
 """Compared before int8 is taken."""
 LEAST_COSINE, LEAST_TAU, LEAST_TOP10 = 0.995, 0.98, 0.98
-TEXTS: Final = (
-    "a dog that runs over a meadow", "two people on a beach", "a red car in a street",
-    "a plate with food on a table", "mountains with snow", "a city at night", "a child with a ball",
-    "a cat on a sofa", "a train in a station", "flowers in a garden", "a boat on the water",
-    "a man who speaks to many people", "a house between trees", "birds in the sky", "a woman with a hat",
-    "a sign with letters", "a horse on a field", "a kitchen", "a football match", "an old book",
-)  # fmt: skip
-"""Any texts will do: one arithmetic is compared with the other."""
 
 
 @dataclass(frozen=True)

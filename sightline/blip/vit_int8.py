@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from sightline.blip.config import VisionConfig
 from sightline.blip.headers import TensorEntry
-from sightline.blip.int8_linear import Int8Linear, quantise_rows
-from sightline.blip.packed_linear import has_fast_bf16
+from sightline.blip.int8_linear import Int8Linear
+from sightline.blip.linears import attention_dtype
 from sightline.blip.uninitialised import Uninitialised
 from sightline.blip.vit import VisionLayer, VisionModel
 from sightline.blip.vit_packed import attention, with_scaled_queries
@@ -33,7 +33,7 @@ class Int8Vision:
             InputError: this processor multiplies no int8 (`sightline.blip.int8_linear`).
         """
         self._embeddings, self._norm = model.embeddings, model.post_layernorm
-        inner = torch.bfloat16 if has_fast_bf16(torch.device("cpu")) else torch.float32
+        inner = attention_dtype(torch.int8)
         self._layers = [_Int8Layer(layer, inner) for layer in layers]
 
     def __call__(self, pixels: Tensor) -> Tensor:
@@ -83,22 +83,9 @@ def _fill(module: nn.Module, tensors: Mapping[str, TensorEntry], prefix: str) ->
     fill(module, tensors, prefix=prefix, dtype=torch.float32, device=torch.device("cpu"))
 
 
-class _Linear(Int8Linear):
-    """An int8 layer whose scales and bias are applied in two passes over what comes out."""
-
-    def __init__(self, linear: nn.Linear) -> None:
-        bias = linear.bias if linear.bias is not None else linear.weight.new_zeros(linear.out_features)
-        super().__init__(linear.weight, bias)
-
-    def of(self, x_MI: Tensor) -> Tensor:
-        """``[M,O]`` fp32."""
-        rows = quantise_rows(x_MI)
-        found_MO = torch._int_mm(rows.codes, self._codes_IO).float().mul_(self._scales_O)
-        return torch.addcmul(self._bias_O, found_MO, rows.scales, out=found_MO)
-
-    def plus_(self, x_MI: Tensor, other_MO: Tensor) -> None:
-        """Add the layer's result to ``other_MO``, in place."""
-        other_MO.add_(self.of(x_MI))
+def _linear(linear: nn.Linear) -> Int8Linear:
+    bias = linear.bias if linear.bias is not None else linear.weight.new_zeros(linear.out_features)
+    return Int8Linear(linear.weight, bias)
 
 
 class _Int8Layer:
@@ -106,12 +93,12 @@ class _Int8Layer:
         own, mlp = layer.self_attn, layer.mlp
         self._norm1, self._norm2 = layer.layer_norm1, layer.layer_norm2
         self._heads, self._inner = own.heads, inner
-        self._qkv = _Linear(with_scaled_queries(own.qkv, own.heads))
-        self._projection, self._fc1, self._fc2 = map(_Linear, (own.projection, mlp.fc1, mlp.fc2))
+        self._qkv = _linear(with_scaled_queries(own.qkv, own.heads))
+        self._projection, self._fc1, self._fc2 = map(_linear, (own.projection, mlp.fc1, mlp.fc2))
         self._activation = mlp.activation
 
     def work(self, x_PV: Tensor) -> None:
         """One picture through the layer, in place."""
-        qkv = self._qkv.of(self._norm1(x_PV)).to(self._inner)
-        self._projection.plus_(attention(qkv[None], self._heads)[0], x_PV)
-        self._fc2.plus_(self._activation(self._fc1.of(self._norm2(x_PV))), x_PV)
+        qkv = self._qkv(self._norm1(x_PV)).to(self._inner)
+        x_PV += self._projection(attention(qkv[None], self._heads)[0])
+        x_PV += self._fc2(self._activation(self._fc1(self._norm2(x_PV))))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from sightline.errors import InputError
 from sightline.records import (
     MAX_CANDIDATES,
+    Effort,
     InstructedMatcher,
     SearchHit,
     SearchRequest,
@@ -19,10 +20,11 @@ from sightline.records import (
     check_bounds,
 )
 from sightline.reranker.judging import checked_effort, checked_precision
+from sightline.reranker.ordering import unscored
 from sightline.reranker.records import Ranked
 from sightline.reranker.reranker import Reranker
 from sightline.searching.fusion import Fused, fuse
-from sightline.searching.telling import SearchWatch, Telling, is_probable, unjudged
+from sightline.searching.telling import SearchWatch, Telling, is_probable
 from sightline.store.filters import parse_filter
 
 if TYPE_CHECKING:
@@ -95,16 +97,17 @@ class Search:
         watch: SearchWatch | None,
     ) -> SearchResponse:
         found, fused = self._retrieve(request, collection, model, clock)
+        known = self._cascades.knowledge(request, collection, model, fused.head)
         told = None
         if watch is not None:
             telling = Telling(watch, request, fused, partial(self._describe, collection, request, fused))
-            watch.candidates(_before_itm(telling, found, model.is_truncated(request.text), clock))
+            truncated = model.is_truncated(request.text)
+            watch.candidates(_before_itm(telling, found, truncated, known.effort, clock))
             told = telling.order
         source = self._patches.of(collection, model)
         reranker = (
             Reranker(model, source, model) if judging is None else Reranker(judging.matcher, judging.source)
         )
-        known = self._cascades.knowledge(request, collection, model, fused.head)
         order = self._order(request, reranker, fused, clock, known, told)
         clock.lap("rerank")
         ranked = [one for one in order if is_probable(one, request.min_probability)]
@@ -147,7 +150,7 @@ class Search:
     ) -> list[Ranked]:
         """The judged candidates by score, then all others in ITC order."""
         head = fused.head
-        rest = [unjudged(one) for one in fused.rest]
+        rest = [unscored(one) for one in fused.rest]
         if not head:
             return rest
         left = None if request.deadline_ms is None else request.deadline_ms - clock.elapsed_ms()
@@ -215,7 +218,9 @@ def _check_matcher(request: SearchRequest, matcher: InstructedMatcher) -> None:
         raise InputError("The instruction is empty; ask a question that yes or no answers, or leave it out.")
 
 
-def _before_itm(telling: Telling, found: Retrieved, truncated: bool, clock: Stopwatch) -> SearchResponse:
+def _before_itm(
+    telling: Telling, found: Retrieved, truncated: bool, effort: Effort, clock: Stopwatch
+) -> SearchResponse:
     """What the answer is as long as ITM has scored nothing."""
     return SearchResponse(
         results=tuple(telling.by_itc()),
@@ -225,6 +230,7 @@ def _before_itm(telling: Telling, found: Retrieved, truncated: bool, clock: Stop
         images=found.images,
         scored=0,
         degraded=found.degraded,
+        effort=effort,
     )
 
 

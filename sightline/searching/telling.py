@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from sightline.reranker.records import Ranked
+from sightline.reranker.ordering import unscored
 
 if TYPE_CHECKING:
     from sightline.records import SearchHit, SearchRequest, SearchResponse
-    from sightline.retriever.records import Candidate
+    from sightline.reranker.records import Ranked
     from sightline.searching.fusion import Fused
 
 
@@ -43,7 +43,7 @@ class Telling:
         describe: Callable[[Sequence[Ranked]], list[SearchHit]],
     ) -> None:
         head = sorted(fused.head, key=lambda one: (one.itc_rank, one.key))
-        self._by_itc = [unjudged(one) for one in [*head, *fused.rest]]
+        self._by_itc = [unscored(one) for one in [*head, *fused.rest]]
         self._of = len(fused.head)
         self._watch = watch
         self._request = request
@@ -66,11 +66,6 @@ class Telling:
     def _page(self, ranked: Sequence[Ranked]) -> Sequence[Ranked]:
         start = self._request.offset
         return ranked[start : start + self._request.limit]
-
-
-def unjudged(candidate: Candidate) -> Ranked:
-    """A candidate that keeps its ITC order."""
-    return Ranked(candidate.key, candidate.itc, candidate.itc, candidate.itc_rank, None, None)
 
 
 def is_probable(one: Ranked, least: float | None) -> bool:

@@ -6,15 +6,13 @@ of another version of Sightline's check or of PyTorch, counts as none: pairs are
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
-import os
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from threading import get_ident
 from typing import TYPE_CHECKING, Any, Final
+
+from sightline.blip.machine_class import machine_class, machine_key
+from sightline.store.machine_files import MachineFiles
 
 if TYPE_CHECKING:
     import torch
@@ -56,7 +54,6 @@ class Verdict:
     texts: int
     machine: list[str]
     """`machine_class` where it was measured."""
-    torch: str
     check: int = CHECK_VERSION
 
 
@@ -64,44 +61,41 @@ class VerdictFiles:
     """The verdicts of an installation, for machines of this kind."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self._files = MachineFiles(folder)
 
     def find(self, fingerprint: str, device: torch.device) -> Verdict | None:
         """The verdict that holds for a model here; None where there is none, with a line in the log where
         there is one that cannot be used."""
         path = self.path(fingerprint, device)
         try:
-            found = _parsed(json.loads(path.read_text("utf-8")))
+            found = _parsed(self._files.load(_name(fingerprint, device)))
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+        except (OSError, ValueError, TypeError, KeyError) as error:
             log.warning(
                 "The precision verdict %s cannot be read; pairs are scored in float32: %s", path, error
             )
             return None
-        measured = (found.fingerprint, found.machine, found.torch, found.check)
-        if measured != (fingerprint, machine_class(device), _torch_version(), CHECK_VERSION):
-            log.warning("The precision verdict %s is of other versions; pairs are scored in float32.", path)
+        if (found.fingerprint, found.machine, found.check) != (
+            fingerprint,
+            machine_class(device),
+            CHECK_VERSION,
+        ):
+            log.warning("The precision verdict %s says nothing here; pairs are scored in float32.", path)
             return None
         return found
 
     def write(self, verdict: Verdict, device: torch.device) -> None:
         """Keep one, in place of an earlier one; where the disk refuses, this process alone knows it."""
-        path = self.path(verdict.fingerprint, device)
-        aside = path.with_name(f"{path.name}.{os.getpid()}.{get_ident()}")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            aside.write_text(json.dumps(asdict(verdict), indent=1), "utf-8")
-            aside.replace(path)
-        except OSError as error:
-            log.warning("The precision verdict %s cannot be kept: %s", path, error)
-            with suppress(OSError):
-                aside.unlink(missing_ok=True)
+        self._files.write(_name(verdict.fingerprint, device), asdict(verdict))
 
     def path(self, fingerprint: str, device: torch.device) -> Path:
         """Where the verdict of a model on such a machine is, or would be."""
-        kind = hashlib.sha256("\n".join(machine_class(device)).encode()).hexdigest()[:12]
-        return self._folder / f"{fingerprint}-{kind}.json"
+        return self._files.path(_name(fingerprint, device))
+
+
+def _name(fingerprint: str, device: torch.device) -> str:
+    return f"pairs-{fingerprint}-{machine_key(device)}"
 
 
 def verdict(
@@ -113,20 +107,7 @@ def verdict(
     nearly = [one for one in faster if one.milliseconds <= _NEARLY * least]
     chosen = max(nearly, key=lambda one: one.tau).arithmetic if nearly else EXACT
     machine = machine_class(device)
-    return Verdict(fingerprint, chosen, trials, exact_ms, pictures, texts, machine, _torch_version())
-
-
-def machine_class(device: torch.device) -> list[str]:
-    """What decides how fast and how exactly a machine multiplies: the GPU's name, or what the CPU has."""
-    import torch
-
-    from sightline.blip import int8_linear
-    from sightline.blip.packed_linear import has_fast_bf16
-
-    if device.type == "cuda":
-        return ["cuda", torch.cuda.get_device_name(device)]
-    found = [device.type, torch.backends.cpu.get_cpu_capability(), f"int8 {int8_linear.weight_top()}"]
-    return [*found, "bf16"] if has_fast_bf16(device) else found
+    return Verdict(fingerprint, chosen, trials, exact_ms, pictures, texts, machine)
 
 
 def _parsed(raw: Any) -> Verdict:
@@ -137,9 +118,3 @@ def _parsed(raw: Any) -> Verdict:
     if found.arithmetic not in (EXACT, *KNOWN) or found.arithmetic not in (EXACT, *passed):
         raise ValueError(f"{found.arithmetic!r} has passed no check")
     return found
-
-
-def _torch_version() -> str:
-    import torch
-
-    return str(torch.__version__)

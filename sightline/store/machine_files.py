@@ -25,18 +25,31 @@ class MachineFiles:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
+    def path(self, name: str) -> Path:
+        """Where that lies, or would lie."""
+        return self._folder / f"{name}.json"
+
     def read(self, name: str) -> dict[str, Any] | None:
         """What lies there under that name; None: nothing that can be used."""
         try:
-            with (self._folder / f"{name}.json").open("rb") as file:
-                found = json.loads(file.read(_MOST_BYTES))
-        except (OSError, ValueError, RecursionError):
+            return self.load(name)
+        except (OSError, ValueError):
             return None
-        return found if isinstance(found, dict) else None
+
+    def load(self, name: str) -> dict[str, Any]:
+        """As `read`. Raises OSError, or ValueError for what is no JSON object."""
+        with self.path(name).open("rb") as file:
+            try:
+                found = json.loads(file.read(_MOST_BYTES))
+            except RecursionError as error:
+                raise ValueError("it is nested too deep") from error
+        if not isinstance(found, dict):
+            raise ValueError("it is no JSON object")
+        return found
 
     def write(self, name: str, value: Mapping[str, Any]) -> None:
         """Put it there; readers see the former one until then."""
-        path = self._folder / f"{name}.json"
+        path = self.path(name)
         aside = path.with_name(f".aside-{name}.{os.getpid()}.{get_ident()}")
         try:
             self._folder.mkdir(parents=True, exist_ok=True)

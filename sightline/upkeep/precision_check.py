@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from sightline.blip.arithmetics import SeveralArithmetics
+from sightline.blip.plain_sentences import PLAIN_SENTENCES
 from sightline.serving.verdicts import EXACT, verdict
 from sightline.store.conditions import Filter
 from sightline.types import NO_PATCHES
 from sightline.upkeep.cache_sample import captions_of, stored_tokens
-from sightline.upkeep.plain_sentences import PLAIN_SENTENCES
 from sightline.upkeep.precision_trial import PairSample, Trials, at_once
 
 if TYPE_CHECKING:

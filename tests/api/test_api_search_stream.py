@@ -305,8 +305,10 @@ def test_an_error_in_the_middle_is_the_last_event(held: Installation) -> None:
     toy = toy_of(held)
     toy.let.release(1000)
     toy.fails_at = 2
-    told = events(TestClient(create_app(held.api_parts)).post(STREAM, json=TWO_BATCHES))
+    answer = TestClient(create_app(held.api_parts)).post(STREAM, json=TWO_BATCHES)
+    told = events(answer)
     assert (told[0][0], told[-1][0]) == ("candidates", "error")
+    assert told[-1][1]["request_id"] == answer.headers["x-request-id"]
     assert (told[-1][1]["status"], told[-1][1]["detail"]) == (503, "The model is tired.")
     assert held.scheduler.figures().requests == 0
 

@@ -19,10 +19,10 @@ from sightline.blip.latents import Latents
 from sightline.blip.match_precision import PairScorers
 from sightline.blip.pair_scoring import PairScorer
 from sightline.blip.patch_codec import quantise
+from sightline.blip.plain_sentences import PLAIN_SENTENCES
 from sightline.blip.protocols import RetrievalModel
 from sightline.errors import InputError
 from sightline.reranker.records import PatchGroup
-from sightline.upkeep.plain_sentences import PLAIN_SENTENCES
 from sightline.upkeep.precision_trial import PairSample, Trials, at_once
 
 TEXT = "a red ball left of a blue cube"

@@ -6,7 +6,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from PIL import Image
 
 from sightline.errors import InputError
 from sightline.indexer.building.cleaning import Cleaning
-from sightline.records import Reached, SearchRequest
+from sightline.records import Effort, Reached, SearchHit, SearchRequest, SearchResponse
 from sightline.reranker.cascade import Cascade
 from sightline.reranker.cascade_bytes import from_bytes
 from sightline.reranker.samples import Sample
@@ -112,6 +112,32 @@ def test_a_search_is_auto_and_says_how_far_its_candidates_went(used: Installatio
     assert found.scored == next(one.candidates for one in found.reached if one.layers == 2)
     scores = {hit.id: hit.score for hit in full.results}
     assert all(hit.score == scores[hit.id] for hit in found.results if hit.id in scores)
+
+
+class _Told:
+    """What a search tells before its end."""
+
+    def __init__(self) -> None:
+        self.efforts: list[str] = []
+
+    def candidates(self, response: SearchResponse) -> None:
+        self.efforts.append(response.effort)
+
+    def is_due(self) -> bool:
+        return False
+
+    def order(self, hits: Sequence[SearchHit], scored: int, of: int) -> None:
+        raise AssertionError("it was not due")
+
+
+@pytest.mark.parametrize("effort", ["full", "quick", None])
+def test_what_is_told_before_itm_begins_names_the_effort_that_follows(
+    used: Installation, effort: Effort | None
+) -> None:
+    told = _Told()
+    found = used.search.find(SearchRequest("pictures", FRESH[0], limit=5, effort=effort), told)
+    assert told.efforts == [found.effort] == ["auto" if effort is None else found.effort]
+    assert (found.effort == "full") == (effort == "full")
 
 
 def test_what_needs_every_score_is_full(used: Installation) -> None:

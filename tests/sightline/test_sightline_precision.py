@@ -96,7 +96,7 @@ def test_what_failed_or_is_slower_is_not_chosen(services: Installation, trial: T
 
 
 @pytest.mark.parametrize(
-    "damage", ["half", "text", "deep", "version", "check", "machine", "unknown", "contradiction", "low"]
+    "damage", ["half", "text", "deep", "check", "machine", "unknown", "contradiction", "low"]
 )
 def test_a_damaged_or_foreign_verdict_counts_as_none_and_is_told_once(
     services: Installation, damage: str, caplog: pytest.LogCaptureFixture
@@ -109,7 +109,6 @@ def test_a_damaged_or_foreign_verdict_counts_as_none_and_is_told_once(
         "deep": "[" * 200_000,
         "machine": json.dumps({**raw, "machine": ["cpu", "another"]}),
         "low": json.dumps({**raw, "trials": [{**raw["trials"][0], "tau": 0.1}]}),
-        "version": json.dumps({**raw, "torch": "1.0"}),
         "check": json.dumps({**raw, "check": 0}),
         "unknown": json.dumps({**raw, "arithmetic": "int3"}),
         "contradiction": json.dumps({**raw, "arithmetic": "bfloat16"}),

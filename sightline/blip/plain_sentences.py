@@ -1,4 +1,4 @@
-"""Sentences that fit some pictures of any collection, for one whose images have no captions."""
+"""Sentences that fit some pictures of any collection, where nothing better is known to compare orders by."""
 
 from __future__ import annotations
 
