@@ -35,7 +35,7 @@ OURS = {torch.int8: "latent, int8", torch.bfloat16: "latent, bf16", torch.float3
 EXACT, PLAIN = OURS[torch.float32], "uncompressed fp16 patches, fastest arithmetic"
 LAVIS, LAVIS_HALF, STOCK = "LAVIS loop, fp32", "LAVIS loop, bf16", "stock forward, fp32"
 PRODUCT = "matrix product"
-_ROUNDS_SHARE = 0.65
+_ROUNDS_SHARE = 0.75
 """Of the time that is left after warming up: the stock forward and the smaller counts take the rest."""
 
 
