@@ -17,7 +17,7 @@ from typing import Final
 VARIABLE: Final = "SIGHTLINE_FAULTPOINT"
 POINTS: Final = frozenset(
     {
-        # Any durable file: segments, generations, codecs. Then any original or thumbnail in a local folder.
+        # Any durable file: segments, generations, codecs, and what is learned. Then any original or thumbnail in a local folder.
         "file.aside",
         "file.renamed",
         "blob.aside",

@@ -17,6 +17,8 @@ from torch import Tensor
 PICTURES: Final = 200
 """Compared before int8 is taken."""
 LEAST_COSINE, LEAST_TAU, LEAST_TOP10 = 0.995, 0.98, 0.98
+_ROUNDING: Final = 1e-4
+"""By which the product of two unit rows in float32 may be above 1."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +35,10 @@ class VisionVerdict:
 
     @property
     def holds(self) -> bool:
-        """Whether int8 may be taken. False for numbers that are none."""
-        kept = self.cosine >= LEAST_COSINE and self.tau >= LEAST_TAU and self.top10 >= LEAST_TOP10
+        """Whether int8 may be taken. False for numbers that are none, or no shares."""
+        found = (self.cosine, self.tau, self.top10)
+        least = (LEAST_COSINE, LEAST_TAU, LEAST_TOP10)
+        kept = all(low <= one <= 1 + _ROUNDING for low, one in zip(least, found, strict=True))
         return kept and self.pictures >= PICTURES
 
     @classmethod

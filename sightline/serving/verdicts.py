@@ -25,6 +25,8 @@ LEAST: Final = 0.98
 """Kendall τ and overlap of the best ten that an arithmetic must keep, in the mean over the texts."""
 _NEARLY: Final = 1.1
 """Of those that take at most so many times the fastest one's time the closest is chosen: times vary."""
+_ROUNDING: Final = 1e-6
+"""By which a mean of ones may be above 1."""
 CHECK_VERSION: Final = 1
 """Raised when scoring or its check changes so that older verdicts say nothing any more."""
 
@@ -114,7 +116,15 @@ def _parsed(raw: Any) -> Verdict:
     """Raises TypeError, KeyError or ValueError: it is no verdict."""
     trials = [Trial(**one) for one in raw["trials"]]
     found = Verdict(**{**raw, "trials": trials})
-    passed = [one.arithmetic for one in trials if one.passed is True and min(one.tau, one.top10) >= LEAST]
+    passed = [one.arithmetic for one in trials if one.passed is True and _keeps_order(one)]
     if found.arithmetic not in (EXACT, *KNOWN) or found.arithmetic not in (EXACT, *passed):
         raise ValueError(f"{found.arithmetic!r} has passed no check")
+    if not all(type(one) is int and one > 0 for one in (found.pictures, found.texts, found.check)):
+        raise ValueError("it compared nothing")
     return found
+
+
+def _keeps_order(trial: Trial) -> bool:
+    """Of shares, which are numbers up to 1."""
+    shares = (trial.tau, trial.top10)
+    return all(type(one) in (int, float) and LEAST <= one <= 1 + _ROUNDING for one in shares)

@@ -7,23 +7,34 @@ every host finds them; all of them may be lost or deleted at any time, and are l
 
 from __future__ import annotations
 
+import os
+import re
 import shutil
+import time
 import uuid
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from sightline.errors import StorageError
+from sightline.errors import CorruptionError, StorageError
+from sightline.faultpoint import faultpoint
 from sightline.store.durable import ASIDE
 from sightline.store.storage import writing
 
 FOLDER: Final = "cascades"
 _CASCADE: Final = "cascade.safetensors"
 _SAMPLE: Final = ".sample.safetensors"
+_BEGUN_SAMPLE: Final = f"{ASIDE}sample-"
+"""How the name of a sample begins that is being written: a purge takes what a killed writer left."""
 _TOKEN: Final = "token"
 """In a collection's folder: 32 random digits, others after each purge. What began under other ones is not
 kept, and no hash of a text can be found out without them."""
+_TOKEN_FORM: Final = re.compile(rb"[0-9a-f]{32}")
+_MOST_BYTES: Final = 64 << 20
+"""Nothing that is written here is larger."""
+_AHEAD_NS: Final = 86_400 * 10**9
+"""A file from so far in the future says nothing about what came after it."""
 
 
 class Learned(NamedTuple):
@@ -56,9 +67,9 @@ class CascadeFiles:
         return found.st_mtime_ns, found.st_ino
 
     def read(self, of: Learned) -> bytes | None:
-        """The cascade that was written last; None when there is none."""
+        """The cascade that was written last; None when there is none. Raises CorruptionError: too large."""
         with suppress(FileNotFoundError):
-            return self.path(of).read_bytes()
+            return _read(self.path(of))
         return None
 
     def write(self, of: Learned, content: bytes) -> None:
@@ -72,12 +83,12 @@ class CascadeFiles:
         path = self._folder / str(collection_id) / _TOKEN
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            if not path.exists():
+            if _token(path) is None:
                 # Where two do so at once the last one stays, and costs the other a sample.
                 self._write(path, uuid.uuid4().hex.encode())
-            return path.read_text()
         except (OSError, StorageError):
             return None
+        return _token(path)
 
     def add_sample(self, of: Learned, token: str, text: str, content: bytes, most: int) -> bool:
         """The sample of a text, in place of an older one; of more than ``most`` the oldest go.
@@ -99,9 +110,7 @@ class CascadeFiles:
         return True
 
     def _is_present(self, collection_id: int, token: str) -> bool:
-        with suppress(OSError):
-            return (self._folder / str(collection_id) / _TOKEN).read_text() == token
-        return False
+        return _token(self._folder / str(collection_id) / _TOKEN) == token
 
     def samples(self, of: Learned) -> list[str]:
         """Names of the samples, the newest first."""
@@ -114,6 +123,8 @@ class CascadeFiles:
     def new_samples(self, of: Learned) -> int:
         """How many came since the cascade was written; all, while there is none."""
         version = self.version(of)
+        if version is not None and version[0] > time.time_ns() + _AHEAD_NS:
+            version = None
         count = 0
         for path in self._of(of).glob(f"*{_SAMPLE}"):
             with suppress(FileNotFoundError):
@@ -121,9 +132,9 @@ class CascadeFiles:
         return count
 
     def sample(self, of: Learned, name: str) -> bytes | None:
-        """The bytes of a sample; None when it is gone."""
+        """The bytes of a sample; None when it is gone. Raises CorruptionError: too large."""
         with suppress(FileNotFoundError):
-            return (self._of(of) / name).read_bytes()
+            return _read(self._of(of) / name)
         return None
 
     def drop_sample(self, of: Learned, name: str) -> None:
@@ -133,14 +144,24 @@ class CascadeFiles:
     def forget_samples(self, collection_id: int) -> None:
         """All samples of a collection, whatever model and codec: some may be of pictures that are erased.
 
-        Another token first: what searches have begun to record is dropped.
+        Another token first: what searches have begun to record is dropped. Raises StorageError: the disk
+        lets go of none.
         """
         folder = self._folder / str(collection_id)
         if folder.is_dir():
-            self._write(folder / _TOKEN, uuid.uuid4().hex.encode())
-        for path in folder.glob(f"*/*/*{_SAMPLE}"):
-            if not path.is_dir():
-                path.unlink(missing_ok=True)
+            self._renew(folder / _TOKEN)
+        with writing(folder):
+            for path in (*folder.glob(f"*/*/*{_SAMPLE}"), *folder.glob(f"*/*/{_BEGUN_SAMPLE}*")):
+                if not path.is_dir():
+                    path.unlink(missing_ok=True)
+
+    def _renew(self, token: Path) -> None:
+        try:
+            self._write(token, uuid.uuid4().hex.encode())
+        except OSError:
+            # Where none can be read, because a folder lies in its place, say, no sample is kept anyway.
+            if _token(token) is not None:
+                raise
 
     def unfinished(self) -> dict[str, Path]:
         """What writers began, by name; some of it will be finished at once."""
@@ -168,10 +189,29 @@ class CascadeFiles:
         """Aside and renamed, if it still ``may`` be. Not forced to the disk: whoever reads checks, and what
         is lost comes again."""
         with writing(path.parent):
-            aside = path.with_name(f"{ASIDE}{uuid.uuid4().hex}")
+            begun = _BEGUN_SAMPLE if path.name.endswith(_SAMPLE) else ASIDE
+            aside = path.with_name(f"{begun}{uuid.uuid4().hex}")
             try:
                 aside.write_bytes(content)
+                faultpoint("file.aside")
                 if may():
                     aside.replace(path)
             finally:
                 aside.unlink(missing_ok=True)
+
+
+def _token(path: Path) -> str | None:
+    """What is a token; None for anything else."""
+    try:
+        with path.open("rb") as file:
+            found = file.read(64)
+    except OSError:
+        return None
+    return found.decode() if _TOKEN_FORM.fullmatch(found) else None
+
+
+def _read(path: Path) -> bytes:
+    with path.open("rb") as file:
+        if os.fstat(file.fileno()).st_size > _MOST_BYTES:
+            raise CorruptionError(f"The file {path.name} is larger than any that is written there.")
+        return file.read(_MOST_BYTES)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sightline.blip.protocols import StagedMatcher
+from sightline.errors import StorageError
 from sightline.reranker.cascade import Plan
 from sightline.reranker.cascade_plans import LEAST_QUERIES
 from sightline.reranker.reranker import Reranker
@@ -89,8 +90,12 @@ class CascadeMeasurement:
             what = f"queries with {LEAST_PAIRS} candidates"
             return CascadeReport(len(samples), 0, None, missing=_too_few(len(samples), what))
         learned = self._cascades.learned(collection, first.key)
-        cascade = self._cascades.keep(learned, samples, collection.fingerprint)
         most_pairs = max(len(one.itc) for one in samples)
+        try:
+            cascade = self._cascades.keep(learned, samples, collection.fingerprint)
+        except (StorageError, OSError) as error:
+            why = f"What was learned cannot be kept: {error}"
+            return CascadeReport(len(samples), most_pairs, learned.codec, missing=why)
         return CascadeReport(len(samples), most_pairs, learned.codec, cascade.plans)
 
     def _texts(self, collection: Collection, queries: Sequence[str], most: int) -> list[str]:

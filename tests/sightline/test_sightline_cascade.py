@@ -4,6 +4,10 @@ collection."""
 from __future__ import annotations
 
 import logging
+import os
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -14,7 +18,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sightline.errors import InputError
+from sightline.errors import CorruptionError, InputError
+from sightline.faultpoint import VARIABLE
 from sightline.indexer.building.cleaning import Cleaning
 from sightline.records import Effort, Reached, SearchHit, SearchRequest, SearchResponse
 from sightline.reranker.cascade import Cascade
@@ -218,6 +223,96 @@ def test_a_purged_picture_takes_all_samples_with_it(installed: Installation) -> 
     assert not files.add_sample(learned, token, "begun before", b"of a picture", 10)
     assert files.samples(learned) == []
     assert files.token(learned.collection_id) not in (None, token)
+
+
+def test_a_purge_takes_what_a_killed_writer_left_of_a_sample(tmp_path: Path) -> None:
+    files, learned = CascadeFiles(tmp_path), Learned(7, "model", "fp16")
+    token = files.token(7)
+    assert token is not None
+    path = files.path(learned).parent
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from sightline.store.cascade_files import CascadeFiles, Learned\n"
+        "files = CascadeFiles(Path(sys.argv[1]))\n"
+        "files.add_sample(Learned(7, 'model', 'fp16'), sys.argv[2], 'text', b'of a picture', 4)\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path), token],
+        env=os.environ | {VARIABLE: "file.aside"},
+        check=False,
+    )
+    assert ended.returncode == -signal.SIGKILL
+    (begun,) = path.iterdir()
+    assert begun.read_bytes() == b"of a picture"
+    assert files.unfinished() == {begun.name: begun}
+    files.forget_samples(7)
+    assert list(path.iterdir()) == []
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe\x80", b"0" * 31, b"g" * 32, b"0" * 65_536])
+def test_what_is_no_token_is_replaced_by_one(tmp_path: Path, content: bytes) -> None:
+    files = CascadeFiles(tmp_path)
+    token = files.token(7)
+    assert token is not None
+    (tmp_path / "cascades" / "7" / "token").write_bytes(content)
+    assert not files.add_sample(Learned(7, "model", "fp16"), token, "text", b"begun before", 4)
+    assert files.token(7) not in (None, token)
+
+
+def test_a_folder_in_the_tokens_place_stops_learning_and_no_purge(tmp_path: Path) -> None:
+    files, learned = CascadeFiles(tmp_path), Learned(7, "model", "fp16")
+    token = files.token(7)
+    assert token is not None
+    assert files.add_sample(learned, token, "text", b"of a picture", 4)
+    (tmp_path / "cascades" / "7" / "token").unlink()
+    (tmp_path / "cascades" / "7" / "token").mkdir()
+    assert files.token(7) is None
+    files.forget_samples(7)
+    assert files.samples(learned) == []
+
+
+def test_files_that_are_too_large_are_damage(tmp_path: Path) -> None:
+    files, learned = CascadeFiles(tmp_path), Learned(7, "model", "fp16")
+    token = files.token(7)
+    assert token is not None
+    assert files.add_sample(learned, token, "text", b"of a picture", 4)
+    files.write(learned, b"a cascade")
+    for path in files.path(learned).parent.iterdir():
+        os.truncate(path, 8 << 40)
+    (name,) = files.samples(learned)
+    for read in (lambda: files.read(learned), lambda: files.sample(learned, name)):
+        with pytest.raises(CorruptionError, match="larger than any"):
+            read()
+
+
+def test_a_cascade_from_the_far_future_hides_no_new_samples(tmp_path: Path) -> None:
+    files, learned = CascadeFiles(tmp_path), Learned(7, "model", "fp16")
+    token = files.token(7)
+    assert token is not None
+    assert files.add_sample(learned, token, "text", b"of a picture", 4)
+    files.write(learned, b"a cascade")
+    os.utime(files.path(learned), (time.time() + 60, time.time() + 60))
+    assert files.new_samples(learned) == 0
+    os.utime(files.path(learned), (2e9, 2e9))
+    assert files.new_samples(learned) == 1
+
+
+def test_a_report_that_cannot_be_kept_says_so_and_nothing_else_is_lost(
+    installed: Installation, reported: CascadeReport
+) -> None:
+    files, learned = files_of(installed), learned_of(installed)
+    kept = files.read(learned)
+    assert kept is not None
+    files.path(learned).unlink()
+    files.path(learned).mkdir()
+    try:
+        told = installed.cascade_measurement.report("pictures", QUERIES, 60, lambda *_: None)
+    finally:
+        files.path(learned).rmdir()
+        files.write(learned, kept)
+    assert told.missing is not None
+    assert "cannot be kept" in told.missing
+    assert (told.plans, told.codec) == ((), reported.codec)
 
 
 def test_a_late_sample_brings_no_folder_back(tmp_path: Path) -> None:

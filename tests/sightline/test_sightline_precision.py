@@ -96,7 +96,22 @@ def test_what_failed_or_is_slower_is_not_chosen(services: Installation, trial: T
 
 
 @pytest.mark.parametrize(
-    "damage", ["half", "text", "deep", "check", "machine", "unknown", "contradiction", "low"]
+    "damage",
+    [
+        "half",
+        "text",
+        "deep",
+        "check",
+        "machine",
+        "unknown",
+        "contradiction",
+        "low",
+        "nan",
+        "above",
+        "words",
+        "nothing",
+        "true",
+    ],
 )
 def test_a_damaged_or_foreign_verdict_counts_as_none_and_is_told_once(
     services: Installation, damage: str, caplog: pytest.LogCaptureFixture
@@ -109,6 +124,11 @@ def test_a_damaged_or_foreign_verdict_counts_as_none_and_is_told_once(
         "deep": "[" * 200_000,
         "machine": json.dumps({**raw, "machine": ["cpu", "another"]}),
         "low": json.dumps({**raw, "trials": [{**raw["trials"][0], "tau": 0.1}]}),
+        "nan": json.dumps({**raw, "trials": [{**raw["trials"][0], "top10": float("nan")}]}),
+        "above": json.dumps({**raw, "trials": [{**raw["trials"][0], "tau": 5}]}),
+        "words": json.dumps({**raw, "trials": [{**raw["trials"][0], "tau": "0.99"}]}),
+        "nothing": json.dumps({**raw, "pictures": 0}),
+        "true": json.dumps({**raw, "check": True}),
         "check": json.dumps({**raw, "check": 0}),
         "unknown": json.dumps({**raw, "arithmetic": "int3"}),
         "contradiction": json.dumps({**raw, "arithmetic": "bfloat16"}),
