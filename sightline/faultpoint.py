@@ -17,7 +17,8 @@ from typing import Final
 VARIABLE: Final = "SIGHTLINE_FAULTPOINT"
 POINTS: Final = frozenset(
     {
-        # Any durable file: segments, generations, codecs, and what is learned. Then any original or thumbnail in a local folder.
+        # Any file that appears whole: segments, generations, codecs, what is learned. Then any original or
+        # thumbnail in a local folder.
         "file.aside",
         "file.renamed",
         "blob.aside",

@@ -240,6 +240,7 @@ def test_a_purge_takes_what_a_killed_writer_left_of_a_sample(tmp_path: Path) -> 
         [sys.executable, "-c", code, str(tmp_path), token],
         env=os.environ | {VARIABLE: "file.aside"},
         check=False,
+        timeout=60,
     )
     assert ended.returncode == -signal.SIGKILL
     (begun,) = path.iterdir()
