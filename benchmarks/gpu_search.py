@@ -19,7 +19,7 @@ from benchmarks.measuring import Timing, alternate
 from sightline.errors import UnavailableError
 from sightline.retriever.max_sim import Part, search
 from sightline.store.flat import FaissGpu, FlatBackend, Gpu
-from sightline.store.index import CandidateIndex
+from sightline.store.index import BuildRequest, CandidateIndex
 from sightline.store.segments import SegmentReader, write_segment
 from sightline.types import Half, Vector
 
@@ -104,7 +104,7 @@ def _build(folder: Path, images: int, rng: np.random.Generator) -> tuple[str, st
         written = write_segment(folder / "segments", keys, _tokens(rng, len(keys)), None, "none")
         segments.append(Published(len(segments) + 1, written.file))
     reader = SegmentReader(folder / "segments")
-    built = FlatBackend(folder).build(reader, segments, np.empty(0, np.int64))
+    built = FlatBackend(folder).build(reader, BuildRequest(segments, np.empty(0, np.int64)))
     return built.file, built.sha256
 
 

@@ -103,8 +103,6 @@ def _joined(
     known: ImageHits, index: CandidateIndex, rows: Rows, vector: Vector, images: int, searched: int
 ) -> ImageHits:
     """The best ``images`` of what is known and what ``index`` names."""
-    if not index.exact:
-        rows = (np.unique(rows // index.queries)[:, None] * index.queries + np.arange(index.queries)).ravel()
     keys = np.concatenate([known.keys, index.keys[rows // index.queries]])
     scores = np.concatenate([known.scores, _scores(index, rows, vector)])
     order = np.lexsort((keys, -scores))

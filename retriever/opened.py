@@ -18,12 +18,14 @@ from sightline.retriever.max_sim import Part
 from sightline.retriever.positions import Positions, both, in_sorted, without
 from sightline.retriever.tails import LiveSegment, Losses
 from sightline.store.durable import FileMissingError
+from sightline.store.segment_tokens import SegmentTokens
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from sightline.store.index import CandidateIndex, Indexes
     from sightline.store.records import Generation, Segment, Snapshot
+    from sightline.store.segment_head import SegmentHead
     from sightline.store.segments import SegmentReader
     from sightline.types import Keys, Mask
 
@@ -42,6 +44,8 @@ class OpenedGeneration:
     index: CandidateIndex
     positions: Positions
     live: Mask | None
+    tokens: SegmentTokens | None
+    """Where an index that holds none reads them."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,16 @@ class OpenedSnapshot:
     segments: tuple[LiveSegment, ...]
     lost: Losses
     at: float
+
+    def recall(self) -> float | None:
+        """The part of the best 100 that is found; None when nothing is missed."""
+        exact = self.generation is None or self.generation.index.exact
+        return None if exact or self.generation is None else self.generation.index.recall
+
+    def losses(self) -> Losses:
+        """What is lacking now: what could not be opened, and what was found damaged since."""
+        tokens = None if self.generation is None else self.generation.tokens
+        return self.lost if tokens is None else self.lost | Losses(segments=tokens.losses())
 
     def is_intact(self) -> bool:
         """Whether the generation may still be read."""
@@ -103,7 +117,7 @@ class SnapshotOpener:
         it meanwhile; when ``tolerant``, or when it was known to be, it is left out as well.
         """
         collection, lost = snapshot.collection, Losses()
-        generation = self._generation(snapshot, previous)
+        generation = self._generation(snapshot, previous, lost, tolerant)
         if generation is None and snapshot.generation is not None:
             lost.index = True
         segments = snapshot.segments if generation is None else snapshot.uncovered
@@ -121,31 +135,55 @@ class SnapshotOpener:
             except (OSError, NotFoundError, CorruptionError):
                 lost.index = True
         gone = [one for one in snapshot.segments if not self._reader.exists(one.file)]
-        covered = set() if lost.index else {one.file for one in snapshot.covered}
+        holds_tokens = serving is not None and not lost.index and self._is_exact(serving)
+        covered = {one.file for one in snapshot.covered} if holds_tokens else set()
         lost.segments = {one.file: one.count for one in gone if one.file not in covered}
         lost.patches = sum(one.count for one in gone if one.file in covered)
         return lost.sentences()
 
-    def _generation(self, snapshot: Snapshot, previous: OpenedSnapshot | None) -> OpenedGeneration | None:
+    def _generation(
+        self, snapshot: Snapshot, previous: OpenedSnapshot | None, lost: Losses, tolerant: bool
+    ) -> OpenedGeneration | None:
         serving = snapshot.generation
         if serving is None:
             return None
         old = None if previous is None else previous.generation
         if old is not None and old.file == serving.file and old.index.is_intact():
-            index, positions = old.index, old.positions
+            index, positions, tokens = old.index, old.positions, old.tokens
         else:
-            opened = self._open(snapshot.collection.name, serving)
+            exact, one = self._is_exact(serving), snapshot.collection
+            folder = self._reader.folder
+            tokens = None if exact else SegmentTokens(folder, one.num_query_tokens, one.joint_dim)
+            opened = self._open(snapshot.collection.name, serving, tokens)
             if opened is None:
                 return None
             index, positions = opened, Positions(opened.keys)
+        if tokens is not None:
+            self._cover(tokens, snapshot.covered, lost, tolerant)
         live = without(positions.mask(snapshot.dead))
-        return OpenedGeneration(serving.number, serving.file, index, positions, live)
+        return OpenedGeneration(serving.number, serving.file, index, positions, live, tokens)
 
-    def _open(self, name: str, serving: Generation) -> CandidateIndex | None:
+    def _cover(self, tokens: SegmentTokens, covered: Sequence[Segment], lost: Losses, tolerant: bool) -> None:
+        """Tokens are read from these segments from now on, as far as they can be."""
+        known, files = tokens.known, {one.file for one in covered}
+        heads = []
+        for segment in covered:
+            if segment.file not in known:
+                head = self._head(segment, tolerant)
+                if head is not None:
+                    heads.append((segment.file, head))
+        tokens.cover(known - files, heads)
+        there = tokens.known
+        lost.segments |= {one.file: one.count for one in covered if one.file not in there}
+
+    def _is_exact(self, serving: Generation) -> bool:
+        return serving.kind not in self._indexes.backends or self._indexes.of(serving.kind).exact
+
+    def _open(self, name: str, serving: Generation, tokens: SegmentTokens | None) -> CandidateIndex | None:
         if self._clock() - self._broken.get(serving.file, -float("inf")) < LOOK_AGAIN_SECONDS:
             return None
         try:
-            return self._indexes.of(serving.kind).open(serving.file, serving.sha256)
+            return self._indexes.of(serving.kind).open(serving.file, serving.sha256, tokens)
         except (OSError, NotFoundError, CorruptionError) as error:
             self._broken[serving.file] = self._clock()
             log.error("The token index of %s must be built again; every segment is scanned: %s", name, error)
@@ -162,16 +200,18 @@ class SnapshotOpener:
         known: Mapping[str, LiveSegment] = {} if previous is None else {s.file: s for s in previous.segments}
         for segment in segments:
             old = known.get(segment.file)
-            keys = old.keys if old is not None else self._keys(segment, tolerant)
-            if keys is None:
-                lost.segments[segment.file] = segment.count
+            head = None if old is not None else self._head(segment, tolerant)
+            if old is not None:
+                yield LiveSegment(segment.file, old.keys, without(in_sorted(old.keys, dead)))
+            elif head is not None:
+                yield LiveSegment(segment.file, head.keys, without(in_sorted(head.keys, dead)))
             else:
-                yield LiveSegment(segment.file, keys, without(in_sorted(keys, dead)))
+                lost.segments[segment.file] = segment.count
 
-    def _keys(self, segment: Segment, tolerant: bool) -> Keys | None:
+    def _head(self, segment: Segment, tolerant: bool) -> SegmentHead | None:
         """Who is in a segment; None when that cannot be said."""
         try:
-            keys = self._reader.keys(segment.file)
+            head = self._reader.head(segment.file)
         except FileMissingError as error:
             if not tolerant and segment.file not in self._gone:
                 raise
@@ -182,4 +222,4 @@ class SnapshotOpener:
             log.error("%s", error)
             return None
         self._gone.discard(segment.file)
-        return keys
+        return head

@@ -113,7 +113,7 @@ class Retriever:
             try:
                 opened = self._open(collection, tolerant)
                 hits, others = self._search(opened, vector, candidates, filter, besides, lost, tolerant)
-                return opened, hits, others, opened.lost | lost
+                return opened, hits, others, opened.losses() | lost
             except FileMissingError as error:
                 missing, misses = str(error), misses + 1 if str(error) == missing else 1
                 self._forget(collection)  # the catalog knows better by now
@@ -189,7 +189,7 @@ def _retrieved(
     hits: ImageHits, others: ImageHits, opened: OpenedSnapshot, degraded: tuple[str, ...]
 ) -> Retrieved:
     number = 0 if opened.generation is None else opened.generation.number
-    return Retrieved(_candidates(hits), number, hits.searched, degraded, _candidates(others))
+    return Retrieved(_candidates(hits), number, hits.searched, degraded, _candidates(others), opened.recall())
 
 
 def _candidates(hits: ImageHits) -> list[Candidate]:

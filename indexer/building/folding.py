@@ -14,6 +14,7 @@ from sightline.faultpoint import faultpoint
 from sightline.indexer.building.damage import Damage
 from sightline.indexer.settings import BuilderSettings
 from sightline.store.durable import FileMissingError
+from sightline.store.index import BuildRequest
 from sightline.store.records import Generation
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ class Folding:
     def _fold(self, snapshot: Snapshot) -> bool:
         kind = self._kind(snapshot)
         backend = self._indexes.of(kind)
-        built = backend.build(self._segments, snapshot.segments, snapshot.gone)
+        built = backend.build(self._segments, BuildRequest(snapshot.segments, snapshot.gone))
         faultpoint("fold.built")
         old = snapshot.generation
         number = old.number if old is not None else 0
@@ -106,6 +107,7 @@ class Folding:
             images=built.images,
             created_at=self._catalog.now(),
             kind=kind,
+            parameters=built.parameters,
         )
         backend.verify(built.file, built.sha256, quick=True)  # FileMissingError: somebody took it away
         if not self._catalog.publish_generation(snapshot.collection.id, number, generation):

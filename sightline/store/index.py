@@ -8,7 +8,8 @@ What every backend keeps to (`tests/store/test_store_index_contract.py` runs ove
 
 - **Membership may be approximate, scores never are.** A backend only names candidates. The images found are
   scored from their fp16 tokens in fp64 by common code (`sightline.retriever.max_sim`), ties by key, so that
-  an image scores the same folded or not, whatever the kind.
+  an image scores the same folded or not, whatever the kind. A backend that is not ``exact`` keeps no tokens:
+  it reads those of its finalists where segments hold them (`StoredTokens`) and names their best rows.
 - **Dead keys and filters are a selector.** ``allowed`` is applied while searching, never to what was found:
   the few that are allowed are found however many others score better.
 - **Immutable, and readers undisturbed.** A generation is written under a name that was never used, complete
@@ -22,7 +23,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +33,7 @@ from sightline.errors import NotFoundError
 
 if TYPE_CHECKING:
     from sightline.store.own_files import OwnFiles
+    from sightline.store.sample_texts import SampleTexts
     from sightline.store.segments import SegmentReader
     from sightline.types import Half, Keys, Mask, Vector
 
@@ -41,15 +44,41 @@ Rows = NDArray[np.int64]
 """Token rows: row r is token r % Q of the image whose key is ``keys[r // Q]``. In any order."""
 
 
+class SoundTokens(NamedTuple):
+    """Of the images that were asked for, those ``[n]`` (by position) whose tokens ``[n,Q,D]`` are sound."""
+
+    positions: NDArray[np.intp]
+    tokens: Half
+
+
+class StoredTokens(Protocol):
+    """Tokens as published segments hold them: what an index that keeps none reads them from. Thread-safe.
+
+    `FileMissingError` when a segment is gone: the builder may have replaced it, so the query begins anew.
+    """
+
+    def images(self, keys: Keys) -> SoundTokens:
+        """All Q tokens of images, each row checked. What is damaged or not there is left out and counted."""
+        ...
+
+    def rows(self, keys: Keys, tokens: NDArray[np.integer[Any]]) -> Half:
+        """fp16 ``[n,D]``: one token, of 0 … Q − 1, of each image, as it lies there: unchecked, to choose
+        finalists by. What cannot be had is zero.
+        """
+        ...
+
+
 class CandidateIndex(Protocol):
     """An opened generation: membership only."""
 
     @property
     def exact(self) -> bool:
-        """Whether the best token of every wanted image is among the rows of `candidates`.
+        """Whether no wanted image is ever missed."""
+        ...
 
-        If not, they only say which images may be wanted, and all Q tokens of these are scored.
-        """
+    @property
+    def recall(self) -> float:
+        """The part of the best 100 that it finds, as measured when it was built; 1 when it is exact."""
         ...
 
     @property
@@ -67,13 +96,17 @@ class CandidateIndex(Protocol):
     ) -> Sequence[Rows]:
         """For each unit vector, rows of what may be its ``wanted`` best images, of those allowed only.
 
-        ``allowed`` is ``[N]`` (None: all). ``probes`` is how hard an approximate index looks (None: as it
-        sees fit); an exact one ignores it.
+        Of each image that it names, every row that may be its best. ``allowed`` is ``[N]`` (None: all).
+        ``probes`` is how hard an approximate index looks (None: as was found when it was built, by how many
+        are allowed); an exact one ignores it.
         """
         ...
 
     def tokens_at(self, rows: Rows) -> Half:
-        """fp16 ``[len(rows), D]``: the tokens as the segments hold them, bit by bit."""
+        """fp16 ``[len(rows), D]``: the tokens as the segments hold them, bit by bit.
+
+        `CorruptionError` when they are not what was written (of images that `candidates` did not name).
+        """
         ...
 
     def is_intact(self) -> bool:
@@ -109,10 +142,42 @@ class CoveredSegment(Protocol):
     def file(self) -> str: ...
 
 
+class StoredIndex(Protocol):
+    """What names a generation: `sightline.store.records.Generation` fits."""
+
+    @property
+    def file(self) -> str: ...
+    @property
+    def sha256(self) -> str: ...
+    @property
+    def covered(self) -> tuple[int, ...]: ...
+
+
+@dataclass(frozen=True)
+class BuildRequest:
+    """What a generation shall hold: everything in ``segments`` but the ``dead`` keys, each key once.
+
+    ``serving``: one of the same kind that may be grown: the new one may share its parts and what was
+    trained, and keeps them alive. ``strict``: no file that the new one names may hold a dead key (a purge);
+    otherwise shared parts may go on holding some, which are never found.
+    ``texts``: what users ask, for kinds that learn from it. ``recall_target``: the part of the best 100 that
+    must be found.
+    """
+
+    segments: Sequence[CoveredSegment]
+    dead: Keys
+    serving: StoredIndex | None = None
+    strict: bool = False
+    texts: SampleTexts | None = None
+    recall_target: float = 0.99
+
+
 class BuiltIndex(NamedTuple):
     """A finished generation that no row of the catalog names yet.
 
     ``covered`` are the ids of its segments, ``images`` how many it holds, ``bytes`` what it takes on disk.
+    ``recall`` was measured (1: exact). ``parameters`` is kept with the row, as JSON: ``files``, all other
+    files that it needs, ``recall``, and what else its kind wants told to people.
     """
 
     file: str
@@ -120,6 +185,8 @@ class BuiltIndex(NamedTuple):
     bytes: int
     covered: tuple[int, ...]
     images: int
+    recall: float = 1.0
+    parameters: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -139,20 +206,29 @@ class IndexBackend(Protocol):
     """One kind of index. Thread-safe. ``file`` is the name that `build` gave, whatever it names."""
 
     @property
+    def exact(self) -> bool:
+        """Whether its generations are; they hold all tokens then, and need no `StoredTokens`."""
+        ...
+
+    @property
     def files(self) -> OwnFiles:
         """All that it stores, finished or not: files with an ending of its own in one folder."""
         ...
 
-    def build(self, reader: SegmentReader, segments: Sequence[CoveredSegment], dead: Keys) -> BuiltIndex:
-        """Everything in ``segments`` but the ``dead`` keys, each key once, as one new generation.
+    def build(self, reader: SegmentReader, request: BuildRequest) -> BuiltIndex:
+        """One new generation.
 
-        `InputError` without segments or when they are of different models, `CorruptionError` when the tokens
-        of a segment are not what was written, `FileMissingError` when one is gone; nothing is left then.
+        `InputError` without segments, when they are of different models, or when a kind that learns from
+        texts has none; `CorruptionError` when the tokens of a segment are not what was written,
+        `FileMissingError` when one is gone; nothing is left then.
         """
         ...
 
-    def open(self, file: str, sha256: str) -> CandidateIndex:
-        """`FileMissingError` or `CorruptionError` unless it is there and is what was built."""
+    def open(self, file: str, sha256: str, tokens: StoredTokens | None = None) -> CandidateIndex:
+        """`FileMissingError` or `CorruptionError` unless it is there and is what was built.
+
+        ``tokens``: of the segments that it covers; without them one that is not exact only tells its keys.
+        """
         ...
 
     def tail(self, keys: Keys, tokens_NQD: Half) -> Tail:

@@ -24,7 +24,7 @@ DIGESTED: Final[Mapping[str, Sequence[str]]] = {
         "image_id", "sha256", "uri", "caption", "metadata", "width", "height", "bytes", "replaces_key",
         "reason", "detail", "created_at", "published_at", "buried_at", "trashed_at",
     ),
-    "collections": ("version", "created_at", "trashed_at", "trashed_name"),
+    "collections": ("version", "created_at", "trashed_at", "trashed_name", "index_kind"),
     "feature_sets": ("model", "revision", "num_query_tokens", "joint_dim", "created_at"),
     "sources": ("created_at",),
     "jobs": ("kind", "state", "sealed", "unchanged", "deleted", "request", "updated_at", "detail",

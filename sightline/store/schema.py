@@ -40,6 +40,7 @@ class CollectionRow(Base):
     created_at: Mapped[float] = mapped_column(Time)
     trashed_at: Mapped[float | None] = mapped_column(Time)
     trashed_name: Mapped[str | None] = mapped_column(Text)
+    index_kind: Mapped[str | None] = mapped_column(Text)
 
 
 class FeatureSetRow(Base):

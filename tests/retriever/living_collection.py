@@ -15,6 +15,7 @@ from sightline.retriever import Retriever
 from sightline.store.backends import open_indexes
 from sightline.store.catalog import Catalog, open_catalog
 from sightline.store.filters import parse_filter
+from sightline.store.index import BuildRequest
 from sightline.store.records import Generation
 from sightline.store.segments import SegmentReader, rewrite_segment, write_segment
 from sightline.store.work_records import Registration
@@ -93,7 +94,7 @@ class Living:
         """Build the next generation over all segments, as the builder does."""
         snapshot = self.catalog.snapshot("pictures")
         segments = snapshot.segments
-        built = self.indexes.of().build(self.reader, segments, snapshot.gone)
+        built = self.indexes.of().build(self.reader, BuildRequest(segments, snapshot.gone))
         number = snapshot.generation.number if snapshot.generation else 0
         feature_set = snapshot.collection.feature_set_id
         generation = Generation(

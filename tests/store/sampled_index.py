@@ -15,7 +15,7 @@ import numpy as np
 
 from sightline.errors import CorruptionError, InputError, SightlineError
 from sightline.store.durable import FileMissingError, verify_file, write_durably
-from sightline.store.index import BuiltIndex, CoveredSegment, IndexReport, Rows, Wanted
+from sightline.store.index import BuildRequest, BuiltIndex, IndexReport, Rows, StoredTokens, Wanted
 from sightline.store.own_files import OwnFiles, new_name
 from sightline.store.segments import SegmentReader
 from sightline.types import Half, Keys, Mask, Vector
@@ -34,6 +34,7 @@ class SampledIndex:
     keys: Keys
     tokens: Half
     exact: bool = False
+    recall: float = 0.5
 
     @property
     def queries(self) -> int:
@@ -42,14 +43,15 @@ class SampledIndex:
     def candidates(
         self, vectors_TD: Vector, wanted: int, allowed: Mask | None, probes: int | None
     ) -> Sequence[Rows]:
-        """The first token of each image, whichever is the best; ties of the last one too."""
+        """All tokens of each image, whichever is the best; ties of the last one too."""
         choice = is_known(self.keys) if allowed is None else is_known(self.keys) & allowed
         images = np.flatnonzero(choice)
         found = []
         for vector in vectors_TD:
             scores = (self.tokens[images].astype(np.float32) @ vector).max(axis=1, initial=-np.inf)
             last = np.sort(scores)[-wanted] if wanted < len(scores) else -np.inf
-            found.append(images[scores >= last - 1e-5] * self.queries)
+            named = images[scores >= last - 1e-5]
+            found.append((named[:, None] * self.queries + np.arange(self.queries)).ravel())
         return found
 
     def tokens_at(self, rows: Rows) -> Half:
@@ -72,7 +74,10 @@ class SampledBackend:
         self.folder = folder
         self.files = OwnFiles(folder, ENDING)
 
-    def build(self, reader: SegmentReader, segments: Sequence[CoveredSegment], dead: Keys) -> BuiltIndex:
+    exact = False
+
+    def build(self, reader: SegmentReader, request: BuildRequest) -> BuiltIndex:
+        segments, dead = request.segments, request.dead
         if not segments:
             raise InputError("There are no segments to build from.")
         for segment in segments:
@@ -88,7 +93,7 @@ class SampledBackend:
         written = write_durably(self.folder, new_name(ENDING), [out.getvalue()])
         return BuiltIndex(*written, tuple(segment.id for segment in segments), int(alive.sum()))
 
-    def open(self, file: str, sha256: str) -> SampledIndex:
+    def open(self, file: str, sha256: str, tokens: StoredTokens | None = None) -> SampledIndex:
         verify_file(self.folder / file, sha256)
         try:
             with np.load(self.folder / file) as content:

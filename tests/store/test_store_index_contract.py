@@ -14,7 +14,7 @@ from sightline.errors import CorruptionError, InputError, NotFoundError
 from sightline.retriever.max_sim import Part, TailPart, search
 from sightline.store.backends import open_indexes
 from sightline.store.durable import FileMissingError
-from sightline.store.index import BuiltIndex, IndexBackend, Indexes, Wanted
+from sightline.store.index import BuildRequest, BuiltIndex, IndexBackend, Indexes, Wanted
 from sightline.store.segments import SegmentReader
 from tests.store.sampled_index import SampledBackend
 from tests.store.token_world import Published, brute_force, random_tokens, random_vector, write_segments
@@ -61,7 +61,7 @@ def shelf(request: pytest.FixtureRequest, tmp_path: Path) -> Shelf:
     dead = np.sort(rng.choice(keys, 20, replace=False))
     reader, segments = write_segments(tmp_path / "segments", keys, tokens, 40)
     backend = all_indexes(tmp_path, request.param).of()
-    built = backend.build(reader, segments[:4], dead)
+    built = backend.build(reader, BuildRequest(segments[:4], dead))
     return Shelf(tmp_path, backend, keys, tokens, dead, reader, segments, built)
 
 
@@ -161,7 +161,9 @@ def test_several_vectors_at_once_find_what_each_finds_alone(shelf: Shelf) -> Non
 
 def test_it_holds_the_living_keys_once_with_their_tokens_bit_by_bit(shelf: Shelf) -> None:
     built = shelf.built
-    again = shelf.backend.build(shelf.reader, [*shelf.segments[:4], shelf.segments[0]], shelf.dead)
+    again = shelf.backend.build(
+        shelf.reader, BuildRequest([*shelf.segments[:4], shelf.segments[0]], shelf.dead)
+    )
     for one in (built, again):
         index = shelf.backend.open(one.file, one.sha256)
         assert sorted(index.keys.tolist()) == sorted(shelf.keys[shelf.folded].tolist())
@@ -176,7 +178,7 @@ def test_it_holds_the_living_keys_once_with_their_tokens_bit_by_bit(shelf: Shelf
 
 
 def test_a_generation_of_nothing_but_dead_images_opens_and_names_nothing(shelf: Shelf) -> None:
-    built = shelf.backend.build(shelf.reader, shelf.segments[:2], shelf.keys)
+    built = shelf.backend.build(shelf.reader, BuildRequest(shelf.segments[:2], shelf.keys))
     index = shelf.backend.open(built.file, built.sha256)
     assert (built.images, len(index.keys)) == (0, 0)
     assert pairs(search(Part(index), [], random_vector(np.random.default_rng(0)), 3)) == []
@@ -187,15 +189,15 @@ def test_builds_that_cannot_be_right_are_refused_and_leave_nothing(shelf: Shelf)
     other_tokens = random_tokens(np.random.default_rng(0), 4, queries=5)
     _, other = write_segments(shelf.reader.folder, np.arange(4), other_tokens, 4, first_id=90)
     with pytest.raises(InputError):
-        shelf.backend.build(shelf.reader, [], NONE)
+        shelf.backend.build(shelf.reader, BuildRequest([], NONE))
     with pytest.raises(InputError):
-        shelf.backend.build(shelf.reader, [shelf.segments[0], *other], NONE)
+        shelf.backend.build(shelf.reader, BuildRequest([shelf.segments[0], *other], NONE))
     with pytest.raises(FileMissingError):
-        shelf.backend.build(shelf.reader, [Published(91, "gone")], NONE)
+        shelf.backend.build(shelf.reader, BuildRequest([Published(91, "gone")], NONE))
     path = shelf.reader.folder / shelf.segments[5].file
     path.write_bytes(path.read_bytes()[:-1] + b"\x55")
     with pytest.raises(CorruptionError):
-        shelf.backend.build(shelf.reader, shelf.segments, NONE)
+        shelf.backend.build(shelf.reader, BuildRequest(shelf.segments, NONE))
     assert shelf.backend.files.stored() == before
 
 
@@ -235,7 +237,7 @@ def test_what_is_gone_is_said_to_be_missing_and_removing_it_again_is_nothing(she
 
 
 def test_what_holds_a_key_is_erased_and_nothing_else(shelf: Shelf) -> None:
-    other = shelf.backend.build(shelf.reader, shelf.segments[4:], NONE)
+    other = shelf.backend.build(shelf.reader, BuildRequest(shelf.segments[4:], NONE))
     shelf.backend.erase(np.array([999_999_999, shelf.keys[shelf.folded][7]]))
     assert shelf.built.file not in shelf.backend.files.stored()
     shelf.backend.verify(other.file, other.sha256)

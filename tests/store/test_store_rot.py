@@ -10,6 +10,7 @@ import pytest
 
 from sightline.errors import CorruptionError, SightlineError
 from sightline.store.flat.backend import FlatBackend
+from sightline.store.index import BuildRequest
 from sightline.store.records import ImageLocation
 from sightline.store.segments import SegmentReader, rewrite_segment, write_segment
 from tests.rot import mutate
@@ -181,7 +182,7 @@ def generation(folder: Path, memory: int) -> tuple[FlatBackend, str, str, np.nda
     tokens = random_tokens(np.random.default_rng(7), 60)
     reader, segments = write_segments(folder / "segments", np.arange(60), tokens, 20)
     backend = FlatBackend(folder / "generations", memory_bytes=memory)
-    built = backend.build(reader, segments, np.empty(0, np.int64))
+    built = backend.build(reader, BuildRequest(segments, np.empty(0, np.int64)))
     return backend, built.file, built.sha256, tokens
 
 
@@ -211,7 +212,7 @@ def test_another_sound_generation_in_the_place_of_one_is_found(tmp_path: Path) -
     backend, file, sha256, _ = generation(tmp_path, 1 << 20)
     tokens = random_tokens(np.random.default_rng(8), 60)
     reader, segments = write_segments(tmp_path / "others", np.arange(60), tokens, 60)
-    other = backend.build(reader, segments, np.empty(0, np.int64))
+    other = backend.build(reader, BuildRequest(segments, np.empty(0, np.int64)))
     os.replace(tmp_path / "generations" / other.file, tmp_path / "generations" / file)
     with pytest.raises(CorruptionError):
         backend.open(file, sha256)

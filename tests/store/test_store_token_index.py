@@ -16,6 +16,7 @@ from sightline.store.durable import FileMissingError
 from sightline.store.flat import FlatBackend
 from sightline.store.flat.faiss_scan import CpuScan, copy_index
 from sightline.store.flat.token_index import RowHits, TokenIndex, kth_best, row_bitmap
+from sightline.store.index import BuildRequest
 from sightline.types import Mask
 from tests.store.token_world import Published, brute_force, random_tokens, random_vector, write_segments
 
@@ -58,7 +59,7 @@ def test_two_hundred_queries_over_generation_and_segments_with_selections_equal_
     rng = np.random.default_rng(1)
     keys, tokens = shuffled_keys(rng, 800), random_tokens(rng, 800)
     reader, segments = write_segments(tmp_path, keys, tokens, 50)
-    built = FlatBackend(tmp_path).build(reader, segments[:11], NONE)
+    built = FlatBackend(tmp_path).build(reader, BuildRequest(segments[:11], NONE))
     indexes = [FlatBackend(tmp_path).open(built.file, built.sha256)]
     indexes += [segment_index(*reader.tokens(segment.file)) for segment in segments[11:]]
     for query in range(200):
@@ -196,7 +197,9 @@ def test_a_generation_holds_the_living_keys_once_and_says_what_it_covers(tmp_pat
     reader, segments = write_segments(tmp_path / "segments", keys, tokens, 40, first_id=7)
     dead = np.sort(rng.choice(keys, 20, replace=False))
     # The first segment is named twice, as after a merge that was not folded yet.
-    built = FlatBackend(tmp_path).build(reader, [*segments, Published(12, segments[0].file)], dead)
+    built = FlatBackend(tmp_path).build(
+        reader, BuildRequest([*segments, Published(12, segments[0].file)], dead)
+    )
     index = FlatBackend(tmp_path).open(built.file, built.sha256)
     alive = ~np.isin(keys, dead)
     assert built.covered == (7, 8, 9, 12)
@@ -209,7 +212,7 @@ def test_a_generation_holds_the_living_keys_once_and_says_what_it_covers(tmp_pat
 def test_a_generation_of_nothing_but_dead_images_is_empty_and_opens(tmp_path: Path) -> None:
     keys, tokens = np.arange(5), random_tokens(np.random.default_rng(0), 5)
     reader, segments = write_segments(tmp_path, keys, tokens, 5)
-    built = FlatBackend(tmp_path).build(reader, segments, keys)
+    built = FlatBackend(tmp_path).build(reader, BuildRequest(segments, keys))
     index = FlatBackend(tmp_path).open(built.file, built.sha256)
     assert (built.images, len(index.keys)) == (0, 0)
     assert found([TailPart(index)], random_vector(np.random.default_rng(0)), 3) == []
@@ -219,7 +222,7 @@ def test_a_generation_is_searched_in_its_file_without_a_copy(tmp_path: Path) -> 
     rng = np.random.default_rng(9)
     keys, tokens = np.arange(50), random_tokens(rng, 50)
     reader, segments = write_segments(tmp_path, keys, tokens, 50)
-    built = FlatBackend(tmp_path).build(reader, segments, NONE)
+    built = FlatBackend(tmp_path).build(reader, BuildRequest(segments, NONE))
     index = FlatBackend(tmp_path).open(built.file, built.sha256)
     assert isinstance(index.scans[0], CpuScan)
     assert not index.scans[0].owns_its_codes
@@ -233,21 +236,21 @@ def test_builds_that_cannot_be_right_are_refused(tmp_path: Path) -> None:
     reader, segments = write_segments(tmp_path, np.arange(4), random_tokens(rng, 4), 4)
     _, other = write_segments(tmp_path, np.arange(10, 14), random_tokens(rng, 4, queries=5), 4, first_id=2)
     with pytest.raises(InputError, match="no segments"):
-        FlatBackend(tmp_path).build(reader, [], NONE)
+        FlatBackend(tmp_path).build(reader, BuildRequest([], NONE))
     with pytest.raises(InputError, match="different models"):
-        FlatBackend(tmp_path).build(reader, [*segments, *other], NONE)
+        FlatBackend(tmp_path).build(reader, BuildRequest([*segments, *other], NONE))
     with pytest.raises(FileMissingError):
-        FlatBackend(tmp_path).build(reader, [Published(9, "gone")], NONE)
+        FlatBackend(tmp_path).build(reader, BuildRequest([Published(9, "gone")], NONE))
     path = tmp_path / segments[0].file
     path.write_bytes(path.read_bytes()[:-1] + b"\x55")
     with pytest.raises(CorruptionError, match="not what was written"):
-        FlatBackend(tmp_path).build(reader, segments, NONE)
+        FlatBackend(tmp_path).build(reader, BuildRequest(segments, NONE))
 
 
 def test_two_hundred_flipped_bytes_in_a_generation_are_all_found(tmp_path: Path) -> None:
     rng = np.random.default_rng(11)
     reader, segments = write_segments(tmp_path, np.arange(40), random_tokens(rng, 40), 40)
-    built = FlatBackend(tmp_path).build(reader, segments, NONE)
+    built = FlatBackend(tmp_path).build(reader, BuildRequest(segments, NONE))
     path = tmp_path / built.file
     original = path.read_bytes()
     header = int.from_bytes(original[:8], "little") + 8

@@ -14,6 +14,7 @@ import numpy as np
 
 from sightline.store.flat import FlatBackend
 from sightline.store.flat.faiss_scan import load_faiss
+from sightline.store.index import BuildRequest
 from sightline.store.segments import SegmentReader, write_segment
 from tests.store.token_world import Published
 
@@ -44,7 +45,9 @@ def write_until_killed(kind: str, folder: Path) -> None:
             written = write_segment(segments, keys, tokens, patches, "fp16")
             say(written.file, written.sha256)
         else:
-            built = FlatBackend(generations).build(reader, [Published(1, file)], np.empty(0, np.int64))
+            built = FlatBackend(generations).build(
+                reader, BuildRequest([Published(1, file)], np.empty(0, np.int64))
+            )
             say(built.file, built.sha256)
 
 

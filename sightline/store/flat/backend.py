@@ -14,17 +14,15 @@ from sightline.store.flat.faiss_scan import CpuScan, copy_index
 from sightline.store.flat.generation_file import SUFFIX, generation_bytes, living_rows, read_generation
 from sightline.store.flat.memory import Memory
 from sightline.store.flat.token_index import TokenIndex
-from sightline.store.index import BuiltIndex, IndexReport
+from sightline.store.index import BuildRequest, BuiltIndex, IndexReport
 from sightline.store.own_files import OwnFiles, new_name
 from sightline.store.records import FLAT
 from sightline.store.segment_reader import portions
 from sightline.store.traces import erase_files
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from sightline.store.flat.devices import Gpu
-    from sightline.store.index import CoveredSegment, Device
+    from sightline.store.index import Device, StoredTokens
     from sightline.store.segments import SegmentReader
     from sightline.types import Half, Keys
 
@@ -53,8 +51,14 @@ class FlatBackend:
         self._gpu = FaissGpu() if gpu is None else gpu
         self._memory = Memory(memory_bytes)
 
-    def build(self, reader: SegmentReader, segments: Sequence[CoveredSegment], dead: Keys) -> BuiltIndex:
+    @property
+    def exact(self) -> bool:
+        """Always."""
+        return True
+
+    def build(self, reader: SegmentReader, request: BuildRequest) -> BuiltIndex:
         """Streams, so it needs little memory; opens the file once to be sure."""
+        segments, dead = request.segments, request.dead
         if not segments:
             raise InputError("There are no segments to build a generation from.")
         heads = [reader.head(segment.file) for segment in segments]
@@ -73,7 +77,7 @@ class FlatBackend:
         read_generation(self._folder / file, written.sha256, NONE)
         return BuiltIndex(*written, tuple(segment.id for segment in segments), len(keys))
 
-    def open(self, file: str, sha256: str) -> TokenIndex:
+    def open(self, file: str, sha256: str, tokens: StoredTokens | None = None) -> TokenIndex:
         """In memory, or mapped when there is no room. `UnavailableError` when a GPU is asked for in vain."""
         require(self._device, self._gpu)
         content = read_generation(self._folder / file, sha256, self._memory)

@@ -77,6 +77,7 @@ class TokenIndex:
     tokens: Half
     scans: tuple[RowScan, ...]
     exact: bool = True
+    recall: float = 1.0
     map: MappedFile | None = None
     """What it is a map of; None when all of it is in memory."""
 
