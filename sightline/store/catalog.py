@@ -13,6 +13,7 @@ from sightline.store.sql import (
     collections,
     failures,
     features,
+    filtering,
     finishing,
     health,
     images,
@@ -185,7 +186,8 @@ class Catalog:
     snapshot = read(queries.snapshot)
     snapshot_of = read(queries.snapshot_of)
     version = read(queries.version)
-    filter_keys = read(queries.filter_keys)
+    filter_keys = read(filtering.filter_keys)
+    filtered = read(filtering.filtered)
 
     acquire_singleton = write_at(singletons.acquire)
     renew_singleton = write_at(singletons.renew)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from sightline.store.moments import instant_key
 
@@ -26,6 +26,7 @@ class In:
 
     field: Field
     values: tuple[Scalar, ...]
+    is_absence: ClassVar[bool] = False
 
     @property
     def instants(self) -> list[str]:
@@ -40,6 +41,7 @@ class Range:
 
     field: Field
     bounds: tuple[tuple[str, Bound], ...]
+    is_absence: ClassVar[bool] = False
 
     @property
     def of_instants(self) -> bool:
@@ -52,11 +54,17 @@ class Exists:
     field: Field
     wanted: bool
 
+    @property
+    def is_absence(self) -> bool:
+        """Whether it is fulfilled by what is not there."""
+        return not self.wanted
+
 
 @dataclass(frozen=True)
 class Contains:
     field: Field
     text: str
+    is_absence: ClassVar[bool] = False
 
 
 Condition = In | Range | Exists | Contains

@@ -22,7 +22,7 @@ RAISED: Final = "user-defined function raised exception"
 DIGESTED: Final[Mapping[str, Sequence[str]]] = {
     "images": (
         "image_id", "sha256", "uri", "caption", "metadata", "width", "height", "bytes", "replaces_key",
-        "reason", "detail", "created_at", "published_at", "buried_at", "trashed_at",
+        "reason", "detail", "created_at", "published_at", "buried_at", "trashed_at", "changed",
     ),
     "collections": ("version", "created_at", "trashed_at", "trashed_name", "index_kind"),
     "feature_sets": ("model", "revision", "num_query_tokens", "joint_dim", "created_at"),

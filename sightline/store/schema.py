@@ -103,6 +103,7 @@ class ImageRow(Base):
         Index("ix_images_sha256", "sha256", "collection_id", **when(REFERRING)),
         Index("ix_images_source_id", "source_id", **when("source_id IS NOT NULL")),
         Index("ix_images_trashed", "collection_id", "trashed_at", **when(TRASHED)),
+        Index(None, "collection_id", "changed", **when("state = 'live'")),
         Index(None, "collection_id", "state", "key"),
         Index(None, "job_id", "state", "replaces_key"),
         Index(None, "task_id"),
@@ -130,6 +131,8 @@ class ImageRow(Base):
     buried_at: Mapped[float | None] = mapped_column(Time)
     source_id: Mapped[int | None] = mapped_column(Id, ForeignKey("sources.id"))
     trashed_at: Mapped[float | None] = mapped_column(Time)
+    changed: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    """Never before this version of the collection did a search see what filters see of the row now."""
 
 
 class PlacementRow(Base):

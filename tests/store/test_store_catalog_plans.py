@@ -115,7 +115,7 @@ def test_the_planner_is_told_of_every_index_of_images(tmp_path: Path) -> None:
         " AND name <> 'ix_images_digest'"
     )  # which no query uses
     indexes = catalog.database.read(lambda c: c.scalar(ask))
-    assert told == indexes == 9
+    assert told == indexes == 10
     catalog.close()
 
 

@@ -16,8 +16,10 @@ from sightline.store.schema import (
     SegmentRow,
     SourceRow,
 )
+from sightline.store.schema_fields import MetadataFieldRow
 from sightline.store.schema_texts import TextRow
 from sightline.store.schema_work import JobRow, JobSeenRow, TaskItemRow, TaskRow
+from sightline.store.sql.fields import forgetting
 from sightline.store.sql.loose import release_sets
 from sightline.store.sql.releasing import release
 from sightline.store.sql.rows import (
@@ -173,7 +175,7 @@ def remove(connection: Connection, now: float, collection_id: int) -> None:
     release(connection, now, [ImageRow.collection_id == collection_id])
     release_sets(connection, now, _feature_sets(collection_id))
     _remove_children(connection, collection_id)
-    for table in (TextRow, ImageRow, SourceRow, TaskRow, JobRow, FeatureSetRow):
+    for table in (TextRow, MetadataFieldRow, ImageRow, SourceRow, TaskRow, JobRow, FeatureSetRow):
         connection.execute(delete(table).where(table.collection_id == collection_id))
     connection.execute(delete(CollectionRow).where(CollectionRow.id == collection_id))
 
@@ -186,6 +188,7 @@ def _remove_children(connection: Connection, collection_id: int) -> None:
     connection.execute(delete(JobSeenRow).where(JobSeenRow.job_id.in_(jobs)))
     connection.execute(delete(TaskItemRow).where(TaskItemRow.task_id.in_(tasks)))
     connection.execute(delete(PlacementRow).where(PlacementRow.key.in_(keys)))
+    connection.execute(forgetting(keys))
     for table in (GenerationRow, SegmentRow):
         connection.execute(delete(table).where(table.feature_set_id.in_(_feature_sets(collection_id))))
 

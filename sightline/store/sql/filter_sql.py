@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from functools import cache
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import (
     REAL,
@@ -56,7 +56,7 @@ _COLUMNS = {
     "bytes": IMAGES.c.bytes,
     "created_at": IMAGES.c.created_at,
 }
-_COMPARE: dict[str, Callable[[Any, Any], Truth]] = {
+COMPARE: Final[dict[str, Callable[[Any, Any], Truth]]] = {
     "gt": lambda left, right: left > right,
     "gte": lambda left, right: left >= right,
     "lt": lambda left, right: left < right,
@@ -79,18 +79,19 @@ def _clause(clause: Condition | Filter, dialect: str) -> Truth:
     if clause.field.kind != "metadata":
         return func.coalesce(_on_column(clause, dialect), false())
     on_json = _on_sqlite_json if dialect == "sqlite" else _on_jsonb
-    found = or_(*(on_json(clause, path) for path in _paths(clause.field)))
+    found = or_(*(on_json(clause, path) for path in paths(clause.field)))
     return not_(found) if isinstance(clause, Exists) and not clause.wanted else found
 
 
 # Unicode forms: what is stored is found under whatever spelling of it (see `sightline.store.unicode_forms`)
 
 
-def _all_forms(texts: Iterable[Any]) -> list[str]:
+def all_forms(texts: Iterable[Any]) -> list[str]:
+    """Each of these texts as it is given, and in its other forms."""
     return list(dict.fromkeys(form for text in texts for form in forms(text)))
 
 
-def _paths(field: Field) -> list[list[str]]:
+def paths(field: Field) -> list[list[str]]:
     """The names of a metadata field as given, and in other forms: no form makes a dot or loses one."""
     return [form.split(".") for form in forms(".".join(field.path))]
 
@@ -105,13 +106,13 @@ def _on_column(clause: Condition, dialect: str) -> Truth:
     if isinstance(clause, In):
         return _column_in(subject, clause, dialect)
     if isinstance(clause, Contains):
-        return _contains(subject, clause.text, dialect)
+        return contains(subject, clause.text, dialect)
     return _within(subject, clause, dialect, lambda bound: _column_value(clause.field, bound, dialect))
 
 
 def _column_in(subject: ColumnElement[Any], clause: In, dialect: str) -> Truth:
     if clause.field.kind == "text":
-        return subject.in_(_all_forms(clause.values))
+        return subject.in_(all_forms(clause.values))
     if dialect == "sqlite":
         return subject.in_(clause.values)
     if clause.field.name == "created_at":
@@ -138,10 +139,10 @@ def _within(subject: ColumnElement[Any], clause: Range, dialect: str, value: Cal
 
 
 def _compared(subject: ColumnElement[Any], clause: Range, value: Callable[[Any], Any]) -> Truth:
-    return and_(*(_COMPARE[name](subject, value(bound)) for name, bound in clause.bounds))
+    return and_(*(COMPARE[name](subject, value(bound)) for name, bound in clause.bounds))
 
 
-def _contains(subject: ColumnElement[Any], text: str, dialect: str) -> Truth:
+def contains(subject: ColumnElement[Any], text: str, dialect: str) -> Truth:
     """A pattern of letter classes ("[aA]"): what a letter's other case is does not depend on the database."""
     if dialect == "sqlite":
         patterns = ["*" + "".join(map(_glob_class, form)) + "*" for form in forms(text)]
@@ -199,7 +200,7 @@ def _sqlite_element(
 ) -> Truth:
     number, text = kind.in_(["integer", "real"]), kind == "text"
     if isinstance(clause, Contains):
-        return and_(text, _contains(atom, clause.text, "sqlite"))
+        return and_(text, contains(atom, clause.text, "sqlite"))
     if isinstance(clause, In):
         return _sqlite_equal(clause, atom, kind)
     if clause.of_instants:
@@ -210,7 +211,7 @@ def _sqlite_element(
 
 def _sqlite_equal(clause: In, atom: ColumnElement[Any], kind: ColumnElement[Any]) -> Truth:
     number, text = kind.in_(["integer", "real"]), kind == "text"
-    texts = _all_forms(value for value in clause.values if isinstance(value, str))
+    texts = all_forms(value for value in clause.values if isinstance(value, str))
     flags = ["true" if value else "false" for value in clause.values if isinstance(value, bool)]
     integers = [value for value in clause.values if isinstance(value, int) and not isinstance(value, bool)]
     fractions = [_sqlite_value(value) for value in clause.values if isinstance(value, float)]
@@ -249,7 +250,7 @@ def _jsonb_element(clause: In | Range | Contains, element: ColumnElement[Any]) -
     if isinstance(clause, In):
         return _jsonb_equal(clause, element, content)
     if isinstance(clause, Contains):
-        return case((kind == "string", _contains(content, clause.text, "postgresql")), else_=false())
+        return case((kind == "string", contains(content, clause.text, "postgresql")), else_=false())
     if clause.of_instants:
         within = _compared(postgres_instant(content), clause, postgres_bound)
         return case((and_(kind == "string", is_instant(content)), within), else_=false())
@@ -263,7 +264,7 @@ def _jsonb_element(clause: In | Range | Contains, element: ColumnElement[Any]) -
 
 def _jsonb_equal(clause: In, element: ColumnElement[Any], content: ColumnElement[Any]) -> Truth:
     others = [value for value in clause.values if not isinstance(value, str)]
-    values = [*others, *_all_forms(value for value in clause.values if isinstance(value, str))]
+    values = [*others, *all_forms(value for value in clause.values if isinstance(value, str))]
     found = element.in_(bindparam(None, values, type_=JSONB(), expanding=True))
     if not (instants := clause.instants):
         return found

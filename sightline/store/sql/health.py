@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, exists, func, or_, select
@@ -19,6 +20,7 @@ from sightline.store.schema import (
 )
 from sightline.store.schema_texts import TextRow
 from sightline.store.schema_work import JobRow, TaskItemRow, TaskRow
+from sightline.store.sql.fields import differing
 from sightline.store.sql.jobs import OPEN
 from sightline.store.text_records import GIVEN
 
@@ -28,14 +30,17 @@ Check = Callable[[Connection], Iterator[str]]
 def problems(connection: Connection) -> list[str]:
     """One sentence per broken invariant, with how often it is broken and one example."""
     checks: tuple[Check, ...] = (
-        _feature_sets, _images, _placements, _rows, _segments, _tasks, _items, _jobs, _generations, _texts
+        _feature_sets, _images, _placements, _rows, _segments, _tasks, _items, _jobs, _generations, _texts, _fields
     )  # fmt: skip
     return [problem for check in checks for problem in check(connection)]
 
 
 def _found(connection: Connection, query: Select[Any], sentence: str) -> Iterator[str]:
     """``query`` selects the ids of the offenders."""
-    offenders = list(connection.scalars(query.limit(1_000)))
+    yield from _told(list(connection.scalars(query.limit(1_000))), sentence)
+
+
+def _told(offenders: Sequence[object], sentence: str) -> Iterator[str]:
     if offenders:
         more = " or more" if len(offenders) == 1_000 else ""
         yield f"{sentence}: {len(offenders)}{more}, for example {offenders[0]}"
@@ -166,3 +171,9 @@ def _texts(connection: Connection) -> Iterator[str]:
         .where(TextRow.id.is_(None), ImageRow.caption != "", ~gone)
     )
     yield from _found(connection, without, "Captions without a given text (keys)")
+
+
+def _fields(connection: Connection) -> Iterator[str]:
+    """Compared here with the metadata, a page at a time."""
+    offenders = list(islice(differing(connection), 1_000))
+    yield from _told(offenders, "Images whose field values are not those of their metadata (keys)")

@@ -13,7 +13,9 @@ from sightline.store.conditions import Filter
 from sightline.store.records import UNSET, Image, ImageState, Metadata, Page, Unset
 from sightline.store.schema import ImageRow
 from sightline.store.schema_work import JobRow
+from sightline.store.sql.fields import rewrite_values
 from sightline.store.sql.filter_sql import condition
+from sightline.store.sql.filtering import filter_keys
 from sightline.store.sql.given import follow
 from sightline.store.sql.releasing import discard, to_trash
 from sightline.store.sql.rows import (
@@ -23,6 +25,7 @@ from sightline.store.sql.rows import (
     chunks,
     collection_named,
     image_record,
+    next_version,
     plain_keys,
     require_collection,
 )
@@ -123,13 +126,24 @@ def change(
     collection_id = collection_named(connection, collection).id
     require_collection(connection, collection_id)
     stored = as_stored(connection, collection_id, [image_id])
-    for state in ("live", "pending"):
-        where = _by_ids(collection_id, state, stored)
-        if values:
-            changed = update(IMAGES).where(*where).values(values).returning(IMAGES.c.key)
-            follow(connection, now, list(connection.scalars(changed)))
+    if values:
+        values["changed"] = next_version(connection, collection_id)
+        _change(connection, now, collection_id, stored, values)
     bump_version(connection, collection_id)
     return one(connection, collection, image_id)
+
+
+def _change(
+    connection: Connection, now: float, collection_id: int, stored: Sequence[str], values: Mapping[str, Any]
+) -> None:
+    """What is said of these images follows; no filter finds a pending one."""
+    for state in ("live", "pending"):
+        where = _by_ids(collection_id, state, stored)
+        changed = update(IMAGES).where(*where).values(values).returning(IMAGES.c.key)
+        keys = list(connection.scalars(changed))
+        follow(connection, now, keys)
+        if state == "live" and "metadata" in values:
+            rewrite_values(connection, collection_id, keys)
 
 
 def _by_ids(collection_id: int, state: str, image_ids: Sequence[str]) -> list[ColumnElement[bool]]:
@@ -187,10 +201,9 @@ def _matching(
     connection: Connection, collection_id: int, ids: Sequence[str] | None, filter: Filter
 ) -> list[int]:
     """Keys of the live images, all or those with these ids, that the filter matches."""
-    match = condition(filter, connection.dialect.name)
     if ids is None:
-        live = (ImageRow.collection_id == collection_id, ImageRow.state == "live")
-        return list(connection.scalars(select(ImageRow.key).where(*live, match)))
+        return filter_keys(connection, collection_id, filter).tolist()
+    match = condition(filter, connection.dialect.name)
     named = (_by_ids(collection_id, "live", chunk) for chunk in chunks(sorted(set(ids))))
     return [key for one in named for key in connection.scalars(select(ImageRow.key).where(*one, match))]
 

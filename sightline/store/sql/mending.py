@@ -14,6 +14,7 @@ from sqlalchemy import Connection, bindparam, exists, insert, literal, select, u
 from sightline.store.records import LOST, Image, NewSegment
 from sightline.store.schema import FeatureSetRow, ImageRow, PlacementRow
 from sightline.store.sql.builder import replace_segments
+from sightline.store.sql.fields import write_values
 from sightline.store.sql.given import inherit
 from sightline.store.sql.publishing import insert_segment, plain_segment
 from sightline.store.sql.releasing import bury_keys, bury_trashed
@@ -25,6 +26,7 @@ from sightline.store.sql.rows import (
     chunks,
     image_record,
     lock_collection,
+    next_version,
     plain_keys,
     update_many,
 )
@@ -107,8 +109,10 @@ def bring_back(connection: Connection, now: float, collection_id: int, made: New
     others = [key for key in keys if key not in lost]
     _give_up(connection, others)
     live: dict[str, Any] = {"state": "live", "published_at": now, "reason": None, "detail": None}
+    live["changed"] = next_version(connection, collection_id)
     statement = update(IMAGES).where(IMAGES.c.key == bindparam("the_key")).values(live)
     update_many(connection, statement, [{"the_key": key} for key in sorted(lost)])
+    write_values(connection, collection_id, sorted(lost))
     place = {"feature_set_id": feature_set_id, "segment_id": segment_id}
     rows = [{**place, "key": key, "row": row, "dead": key not in lost} for row, key in enumerate(keys)]
     update_many(connection, insert(PLACEMENTS), rows)

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, bindparam, insert, select, update
 from sightline.store.records import EMBED, NewSegment
 from sightline.store.schema import ImageRow, SegmentRow
 from sightline.store.schema_work import TaskRow
+from sightline.store.sql.fields import write_values
 from sightline.store.sql.jobs import note_progress
 from sightline.store.sql.leases import held
 from sightline.store.sql.loose import admit
@@ -21,6 +22,7 @@ from sightline.store.sql.rows import (
     PLACEMENTS,
     bump_version,
     lock_collection,
+    next_version,
     plain_keys,
     update_many,
 )
@@ -119,8 +121,10 @@ def _publish_rows(
         "width": bindparam("the_width"),
         "height": bindparam("the_height"),
         "published_at": now,
+        "changed": next_version(connection, lease.collection.id),
     }
     update_many(connection, statement.values(values), parameters)
+    write_values(connection, lease.collection.id, [key for key, _ in alive])
     placed = {"feature_set_id": feature_set_id, "segment_id": segment_id}
     places = [{**placed, "key": key, "row": row, "dead": images[key].state != "pending"} for key, row in rows]
     update_many(connection, insert(PLACEMENTS), places)

@@ -39,7 +39,8 @@ from sightline.store.schema_texts import TextRow
 from sightline.store.schema_upkeep import PurgeRow, ReleasedBlobRow
 from sightline.store.schema_work import JobRow, JobSeenRow, TaskItemRow, TaskRow
 from sightline.store.sql.collections import remove
-from sightline.store.sql.filter_sql import condition
+from sightline.store.sql.fields import forget_unused_fields, forget_values
+from sightline.store.sql.filtering import filter_keys
 from sightline.store.sql.releasing import IS_TRASHED
 from sightline.store.sql.rows import (
     IMAGES,
@@ -101,10 +102,10 @@ def begin(
 def _matching(
     connection: Connection, collection_id: int, ids: Sequence[str] | None, filter: Filter
 ) -> list[str]:
-    live = (ImageRow.collection_id == collection_id, ImageRow.state == "live")
-    match = condition(filter, connection.dialect.name)
-    found = connection.scalars(select(ImageRow.image_id).where(*live, match))
-    return list(found) if ids is None else sorted(set(ids).intersection(found))
+    found: list[str] = []
+    for chunk in chunks(filter_keys(connection, collection_id, filter).tolist()):
+        found += connection.scalars(select(ImageRow.image_id).where(ImageRow.key.in_(chunk)))
+    return found if ids is None else sorted(set(ids).intersection(found))
 
 
 def _begin(connection: Connection, now: float, where: Sequence[ColumnElement[bool]]) -> set[str]:
@@ -127,6 +128,7 @@ def _begin(connection: Connection, now: float, where: Sequence[ColumnElement[boo
     sources = {row.source_id for row in rows if row.source_id is not None}
     _forget_requests(connection, {row.job_id for row in rows if row.job_id is not None}, sources)
     gone = {row.image_id for row in rows}
+    forget_unused_fields(connection, {row.collection_id for row in rows})
     _forget_names(connection, {row.collection_id for row in rows}, gone)
     return gone
 
@@ -200,6 +202,7 @@ def _note(connection: Connection, until: float, where: Sequence[ColumnElement[bo
 def _end(connection: Connection, now: float, keys: Sequence[int]) -> None:
     these = ImageRow.key.in_(keys)
     connection.execute(delete(TextRow).where(TextRow.key.in_(keys)))
+    forget_values(connection, keys)
     found = update(ImageRow).where(these, ImageRow.state.in_(("live", "trashed")))
     connection.execute(found.values(state="buried", buried_at=now, trashed_at=None))
     others = update(ImageRow).where(these, ImageRow.state.in_(("pending", "failed")))

@@ -9,10 +9,8 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection, bindparam, select
 
 from sightline.errors import NotFoundError
-from sightline.store.conditions import Filter
 from sightline.store.records import Collection, Generation, Segment, Snapshot
 from sightline.store.schema import CollectionRow, GenerationRow, ImageRow, PlacementRow, SegmentRow
-from sightline.store.sql.filter_sql import condition
 from sightline.store.sql.releasing import IS_TRASHED
 from sightline.store.sql.rows import (
     SELECT_COLLECTIONS,
@@ -87,16 +85,6 @@ def dead_keys(connection: Connection, feature_set_id: int) -> NDArray[np.int64]:
 def trashed_keys(connection: Connection, collection_id: int) -> NDArray[np.int64]:
     trashed = (ImageRow.collection_id == collection_id, IS_TRASHED)
     query = select(ImageRow.key).where(*trashed).order_by(ImageRow.trashed_at)  # in the order of their index
-    return _sorted_keys(connection.scalars(query))
-
-
-def filter_keys(connection: Connection, collection_id: int, filter: Filter) -> NDArray[np.int64]:
-    """Sorted keys of the live images that match."""
-    query = select(ImageRow.key).where(
-        ImageRow.collection_id == collection_id,
-        ImageRow.state == "live",
-        condition(filter, connection.dialect.name),
-    )
     return _sorted_keys(connection.scalars(query))
 
 

@@ -11,6 +11,7 @@ from sightline.errors import ConflictError, NotFoundError
 from sightline.store.records import EMBED, Job, Outcome, TaskKind
 from sightline.store.schema import CollectionRow, ImageRow
 from sightline.store.schema_work import JobRow, TaskRow
+from sightline.store.sql.fields import rewrite_values
 from sightline.store.sql.given import follow, follow_tasks, known_texts
 from sightline.store.sql.holders import (
     Holders,
@@ -30,6 +31,7 @@ from sightline.store.sql.rows import (
     is_in,
     job_record,
     lock_collection,
+    next_version,
     update_many,
 )
 from sightline.store.sql.seen import Seen, mark_seen
@@ -187,9 +189,13 @@ def _update_in_place(
             changes.append({"the_key": row.key, **{f"the_{name}": value for name, value in new.items()}})
     statement = update(IMAGES).where(IMAGES.c.key == bindparam("the_key"))
     columns = ("caption", "metadata", "source_id", "uri")
-    update_many(connection, statement.values({name: bindparam(f"the_{name}") for name in columns}), changes)
     if changes:
-        follow(connection, now, [change["the_key"] for change in changes])
+        values = {name: bindparam(f"the_{name}") for name in columns}
+        version = next_version(connection, collection_id)
+        update_many(connection, statement.values(**values, changed=version), changes)
+        keys = [change["the_key"] for change in changes]
+        follow(connection, now, keys)
+        rewrite_values(connection, collection_id, keys)
         bump_version(connection, collection_id)
     return refreshed
 

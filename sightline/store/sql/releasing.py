@@ -1,7 +1,7 @@
 """The end of images, and what becomes of their bytes.
 
-A row never goes alone: in the same transaction its key becomes dead wherever it is placed, its texts go, and
-its bytes are released. Whether another row still wants the bytes is asked when the builder comes for them,
+A row never goes alone: in the same transaction its key becomes dead wherever it is placed, its texts and field
+values go, and its bytes are released. Whether another row still wants the bytes is asked when the builder comes for them,
 not here: two transactions that end the last two rows of the same bytes would each see the other's.
 """
 
@@ -16,6 +16,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sightline.store.schema import REFERRING, TRASHED, ImageRow, PlacementRow
 from sightline.store.schema_texts import TextRow
 from sightline.store.schema_upkeep import ReleasedBlobRow
+from sightline.store.sql.fields import forgetting
 from sightline.store.sql.rows import IMAGES, RELEASED_BLOBS, chunks, update_many
 
 Where = Sequence[ColumnElement[bool]]
@@ -28,7 +29,7 @@ def bury(connection: Connection, now: float, where: Where) -> list[str]:
     """The live images that match are live no more; their ids."""
     live = [*where, ImageRow.state == "live"]
     release(connection, now, live)
-    _forget_texts(connection, live)
+    _forget_said(connection, live)
     placed = update(PlacementRow).where(PlacementRow.key.in_(select(ImageRow.key).where(*live)))
     connection.execute(placed.values(dead=True))
     buried = update(ImageRow).where(*live).values(state="buried", buried_at=now)
@@ -48,7 +49,7 @@ def bury_trashed(connection: Connection, now: float, where: Where) -> list[str]:
     """The trashed images that match can be had back no more; their ids."""
     trashed = [*where, IS_TRASHED]
     release(connection, now, trashed)
-    _forget_texts(connection, trashed)
+    _forget_said(connection, trashed)
     buried = update(ImageRow).where(*trashed).values(state="buried", buried_at=now, trashed_at=None)
     return list(connection.scalars(buried.returning(ImageRow.image_id)))
 
@@ -62,14 +63,16 @@ def discard(connection: Connection, now: float, where: Where) -> list[str]:
     if not connection.scalar(select(exists().where(*where))):  # mostly: nothing else is asked then
         return []
     release(connection, now, where)
-    _forget_texts(connection, where)
+    _forget_said(connection, where)
     statement = update(ImageRow).where(*where).values(state="discarded")
     return list(connection.scalars(statement.returning(ImageRow.image_id)))
 
 
-def _forget_texts(connection: Connection, where: Where) -> None:
-    """Nothing is said any more of what nobody can have back."""
-    connection.execute(delete(TextRow).where(TextRow.key.in_(select(ImageRow.key).where(*where))))
+def _forget_said(connection: Connection, where: Where) -> None:
+    """Nothing is said any more of what nobody can have back: no text, and no value that filters find."""
+    keys = select(ImageRow.key).where(*where)
+    connection.execute(delete(TextRow).where(TextRow.key.in_(keys)))
+    connection.execute(forgetting(keys))
 
 
 def release(connection: Connection, now: float, where: Where) -> None:

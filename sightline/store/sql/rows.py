@@ -20,6 +20,7 @@ from sightline.store.schema import (
     SegmentRow,
     SourceRow,
 )
+from sightline.store.schema_fields import FieldValueRow, MetadataFieldRow
 from sightline.store.schema_texts import TextRow
 from sightline.store.schema_upkeep import LooseFileRow, PurgeRow, ReleasedBlobRow, SingletonRow
 from sightline.store.schema_work import JobRow, TaskItemRow, TaskRow
@@ -31,10 +32,12 @@ Item = TypeVar("Item")
 
 COLLECTIONS = cast("Table", CollectionRow.__table__)
 FEATURE_SETS = cast("Table", FeatureSetRow.__table__)
+FIELD_VALUES = cast("Table", FieldValueRow.__table__)
 GENERATIONS = cast("Table", GenerationRow.__table__)
 IMAGES = cast("Table", ImageRow.__table__)
 JOBS = cast("Table", JobRow.__table__)
 LOOSE_FILES = cast("Table", LooseFileRow.__table__)
+METADATA_FIELDS = cast("Table", MetadataFieldRow.__table__)
 PLACEMENTS = cast("Table", PlacementRow.__table__)
 PURGES = cast("Table", PurgeRow.__table__)
 RELEASED_BLOBS = cast("Table", ReleasedBlobRow.__table__)
@@ -136,6 +139,15 @@ def require_collection(connection: Connection, collection_id: int) -> None:
     )
     if not living:
         raise NotFoundError(f"There is no collection with number {collection_id}.")
+
+
+def next_version(connection: Connection, collection_id: int) -> int:
+    """The version that the caller's `bump_version` makes: what it changes is not seen before.
+
+    The collection is locked.
+    """
+    version = select(COLLECTIONS.c.version).where(COLLECTIONS.c.id == bindparam("collection"))
+    return connection.execute(version, {"collection": collection_id}).scalar_one() + 1
 
 
 def bump_version(connection: Connection, collection_id: int) -> None:

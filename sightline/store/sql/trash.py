@@ -23,6 +23,7 @@ from sightline.store.sql.rows import (
     chunks,
     collection_named,
     lock_collection,
+    next_version,
     require_collection,
 )
 from sightline.store.sql.spelled import as_stored
@@ -44,11 +45,12 @@ def restore(connection: Connection, collection_id: int, ids: Sequence[str] | Non
     found = _newest(connection, collection_id, ids)
     taken = _taken(connection, collection_id, sorted(found))
     keys = [key for image_id, key in sorted(found.items()) if image_id not in taken]
+    live = {"state": "live", "trashed_at": None, "changed": next_version(connection, collection_id)}
     for chunk in chunks(keys):
         placed = update(PlacementRow).where(PlacementRow.key.in_(chunk), PlacementRow.row.is_not(None))
         connection.execute(placed.values(dead=False))
         images = update(ImageRow).where(ImageRow.key.in_(chunk))
-        connection.execute(images.values(state="live", trashed_at=None))
+        connection.execute(images.values(live))
     if keys:
         bump_version(connection, collection_id)
     refused = [_refusal(image_id, taken[image_id]) for image_id in sorted(taken)]
