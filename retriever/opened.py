@@ -23,6 +23,7 @@ from sightline.store.segment_tokens import SegmentTokens
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from sightline.retriever.filtered_keys import FilteredKeys
     from sightline.store.index import CandidateIndex, Indexes
     from sightline.store.records import Generation, Segment, Snapshot
     from sightline.store.segment_head import SegmentHead
@@ -81,11 +82,18 @@ class OpenedSnapshot:
         """Whether a query that saw this version in the catalog may be answered from here."""
         return self.collection_id == collection_id and self.version >= version
 
-    def generation_part(self, wanted: Keys | None) -> Part | None:
-        """What to search in the generation; ``wanted`` are the keys that pass a filter (None: no filter)."""
+    def generation_part(self, fitting: FilteredKeys | None) -> Part | None:
+        """What to search in the generation; ``fitting`` is what passes a filter (None: no filter)."""
         if self.generation is None:
             return None
-        chosen = None if wanted is None else self.generation.positions.mask(wanted)
+        chosen = None if fitting is None else fitting.mask(self.generation.positions)
+        return Part(self.generation.index, both(self.generation.live, chosen))
+
+    def generation_part_of(self, keys: Keys) -> Part | None:
+        """The images of the generation that have these keys."""
+        if self.generation is None:
+            return None
+        chosen = self.generation.positions.mask(keys)
         return Part(self.generation.index, both(self.generation.live, chosen))
 
 

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Final, Protocol
 import numpy as np
 
 from sightline.errors import InputError, NotFoundError
+from sightline.retriever.filtered_keys import FilterCache, FilteredKeys
 from sightline.retriever.max_sim import NO_HITS, ImageHits, score_all, search
 from sightline.retriever.opened import OpenedSnapshot, SnapshotOpener
+from sightline.retriever.positions import in_sorted
 from sightline.retriever.records import Candidate, Retrieved
 from sightline.retriever.tails import Losses, Tails
 from sightline.store.durable import FileMissingError
@@ -20,10 +22,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sightline.store.conditions import Filter
+    from sightline.store.filtered import Filtered
     from sightline.store.index import Indexes
     from sightline.store.records import Snapshot
     from sightline.store.segments import SegmentReader
-    from sightline.types import Keys, Vector
+    from sightline.types import Vector
 
 _TRIES: Final = 4
 """How often a query starts again because its filter was read from a newer version than its snapshot."""
@@ -41,7 +44,7 @@ class CatalogReader(Protocol):
         ...
 
     def snapshot(self, collection: str) -> Snapshot: ...
-    def filter_keys(self, collection_id: int, filter: Filter) -> Keys: ...
+    def filtered(self, collection_id: int, filter: Filter, since: int | None = None) -> Filtered: ...
 
 
 class Retriever:
@@ -59,6 +62,7 @@ class Retriever:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._catalog = catalog
+        self._filters = FilterCache(catalog)
         self._opener = SnapshotOpener(segments, indexes, clock)
         self._tails = Tails(segments, indexes)
         self._opened: dict[str, OpenedSnapshot] = {}
@@ -85,11 +89,11 @@ class Retriever:
         if candidates < 1:
             raise InputError(f"At least one candidate must be asked for, not {candidates}.")
         for left in reversed(range(_TRIES)):
-            opened, hits, others, lost = self._consistent(
+            opened, fitting, hits, others, lost = self._consistent(
                 collection, text_vector, candidates, filter, besides
             )
             # The filter is read after the snapshot: an image replaced in between would be in neither.
-            if filter is None or not left or opened.is_at_least(*self._catalog.version(collection)):
+            if fitting is None or not left or fitting.version == opened.version:
                 break
         self._degraded[collection] = opened.version, lost.sentences()
         return _retrieved(hits, others, opened, lost.sentences())
@@ -102,7 +106,7 @@ class Retriever:
 
     def _consistent(
         self, collection: str, vector: Vector, candidates: int, filter: Filter | None, besides: Sequence[int]
-    ) -> tuple[OpenedSnapshot, ImageHits, ImageHits, Losses]:
+    ) -> tuple[OpenedSnapshot, FilteredKeys | None, ImageHits, ImageHits, Losses]:
         """One search over one snapshot, whose segments the builder may merge and remove meanwhile.
 
         It starts again as long as other files are missing each time: then it is the builder that goes on.
@@ -112,8 +116,9 @@ class Retriever:
             tolerant, lost = misses == _MISSES, Losses()
             try:
                 opened = self._open(collection, tolerant)
-                hits, others = self._search(opened, vector, candidates, filter, besides, lost, tolerant)
-                return opened, hits, others, opened.losses() | lost
+                fitting = None if filter is None else self._fitting(opened, filter)
+                hits, others = self._search(opened, vector, candidates, fitting, besides, lost, tolerant)
+                return opened, fitting, hits, others, opened.losses() | lost
             except FileMissingError as error:
                 missing, misses = str(error), misses + 1 if str(error) == missing else 1
                 self._forget(collection)  # the catalog knows better by now
@@ -123,21 +128,24 @@ class Retriever:
         opened: OpenedSnapshot,
         vector: Vector,
         candidates: int,
-        filter: Filter | None,
+        fitting: FilteredKeys | None,
         besides: Sequence[int],
         lost: Losses,
         tolerant: bool,
     ) -> tuple[ImageHits, ImageHits]:
         checked = _checked(vector, opened.joint_dim)
-        wanted = None if filter is None else np.sort(self._catalog.filter_keys(opened.collection_id, filter))
+        wanted = None if fitting is None else fitting.keys
         tails = self._tails.parts(opened.segments, wanted, lost, tolerant=tolerant)
-        hits = search(opened.generation_part(wanted), tails, checked, candidates)
+        hits = search(opened.generation_part(fitting), tails, checked, candidates)
         also = np.setdiff1d(np.array(besides, np.int64), hits.keys)
-        also = also if wanted is None else np.intersect1d(also, wanted, assume_unique=True)
+        also = also if wanted is None else also[in_sorted(also, wanted)]
         if not len(also):
             return hits, NO_HITS
         parts = self._tails.parts(opened.segments, also, lost, tolerant=tolerant)
-        return hits, score_all(opened.generation_part(also), parts, checked)
+        return hits, score_all(opened.generation_part_of(also), parts, checked)
+
+    def _fitting(self, opened: OpenedSnapshot, filter: Filter) -> FilteredKeys:
+        return self._filters.get(opened.collection_id, filter, opened.version)
 
     def _open(self, collection: str, tolerant: bool) -> OpenedSnapshot:
         try:

@@ -15,6 +15,7 @@ from sightline.errors import InputError, NotFoundError
 from sightline.retriever import Retriever
 from sightline.retriever.max_sim import ImageHits
 from sightline.store.conditions import Filter
+from sightline.store.filtered import Filtered
 from sightline.store.filters import parse_filter
 from tests.retriever.living_collection import Living, living_collection
 from tests.store.token_world import brute_force, random_vector
@@ -90,11 +91,11 @@ class _ReplacingFilter:
         self._living, self.version = living, living.catalog.version
         self.snapshot, self._todo = living.catalog.snapshot, ["a3", "a4"]
 
-    def filter_keys(self, collection_id: int, filter: Filter) -> np.ndarray:
+    def filtered(self, collection_id: int, filter: Filter, since: int | None = None) -> Filtered:
         if self._todo:
             self._living.put(self._todo)
             self._todo = []
-        return self._living.catalog.filter_keys(collection_id, filter)
+        return self._living.catalog.filtered(collection_id, filter, since)
 
 
 def test_a_deleted_collection_is_not_found_and_its_name_can_begin_again(tmp_path: Path) -> None:

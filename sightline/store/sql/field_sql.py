@@ -16,11 +16,11 @@ from sightline.store.sql.rows import FIELD_VALUES
 
 _VALUES = FIELD_VALUES.c
 _OF_LONG = {"gt": "gte", "gte": "gte", "lt": "lt", "lte": "lt"}
-"""How the beginning of a longer text is compared with a bound that is no longer than it: no bound equals it."""
+"""How the beginning of a longer text is compared with a bound no longer than it, which equals no such text."""
 
 
 def key_queries(clause: Condition, ids: Sequence[int], dialect: str) -> list[Select[int]]:
-    """Of fields with these ids, which are those of the condition. What is absent is found as what is there."""
+    """``ids``: those of the condition's fields. What is absent is found as what is there."""
     here = _VALUES.field_id.in_(ids)
     if isinstance(clause, Exists):
         return [select(_VALUES.key).where(here)]

@@ -19,7 +19,7 @@ _VALUE = {name: bindparam(name) for name in ("key", "field_id", "place", "kind",
 
 
 def write_values(connection: Connection, collection_id: int, keys: Sequence[int]) -> None:
-    """The values of these images as their metadata is now, which had none before. The collection is locked."""
+    """The values of images that have none yet, as their metadata is now. The collection is locked."""
     query = select(ImageRow.key, ImageRow.meta).where(ImageRow.collection_id == collection_id)
     ids: dict[str, int] = {}
     for chunk in chunks(keys, AT_ONCE):

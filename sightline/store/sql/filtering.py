@@ -128,7 +128,9 @@ class _Filtering:
         if not ids:
             found = NOTHING
         else:
-            sets = [KeySet(fetch_keys(self._connection, one)) for one in key_queries(clause, ids, self._dialect)]
+            sets = [
+                KeySet(fetch_keys(self._connection, one)) for one in key_queries(clause, ids, self._dialect)
+            ]
             found = reduce(KeySet.__or__, sets, NOTHING)
         return ~found if clause.is_absence else found
 

@@ -30,7 +30,8 @@ Check = Callable[[Connection], Iterator[str]]
 def problems(connection: Connection) -> list[str]:
     """One sentence per broken invariant, with how often it is broken and one example."""
     checks: tuple[Check, ...] = (
-        _feature_sets, _images, _placements, _rows, _segments, _tasks, _items, _jobs, _generations, _texts, _fields
+        _feature_sets, _images, _placements, _rows, _segments, _tasks, _items, _jobs, _generations, _texts,
+        _fields,
     )  # fmt: skip
     return [problem for check in checks for problem in check(connection)]
 

@@ -1,8 +1,9 @@
 """The end of images, and what becomes of their bytes.
 
-A row never goes alone: in the same transaction its key becomes dead wherever it is placed, its texts and field
-values go, and its bytes are released. Whether another row still wants the bytes is asked when the builder comes for them,
-not here: two transactions that end the last two rows of the same bytes would each see the other's.
+A row never goes alone: in the same transaction its key becomes dead wherever it is placed, its texts and the
+values of its fields go, and its bytes are released. Whether another row still wants the bytes is asked when
+the builder comes for them, not here: two transactions that end the last two rows of the same bytes would each
+see the other's.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from alembic import op
 
 from sightline.store.field_values import FieldValue, field_values
-from sightline.store.migrations.columns import ID, column, foreign, partial, texts
+from sightline.store.migrations.columns import ID, JSON, column, foreign, partial, texts
 from sightline.store.row_digest import statements
 from sightline.store.schema_fields import Number
 
@@ -29,7 +29,9 @@ AT_ONCE = 500
 
 
 def upgrade() -> None:
-    op.add_column("images", sa.Column("changed", sa.BigInteger(), nullable=False, server_default=sa.text("0")))
+    op.add_column(
+        "images", sa.Column("changed", sa.BigInteger(), nullable=False, server_default=sa.text("0"))
+    )
     partial(CHANGED, "images", ["collection_id", "changed"], "state = 'live'")
     _make_tables()
     if op.get_context().dialect.name == "sqlite":
@@ -87,10 +89,10 @@ def _make_tables() -> None:
 def _fill() -> None:
     """The values of each image that has metadata, a page of them in memory."""
     bind = op.get_bind()
-    images = sa.table("images", sa.column("key"), sa.column("collection_id"), sa.column("state"),
-                      sa.column("metadata", sa.JSON().with_variant(sa.dialects.postgresql.JSONB(), "postgresql")))  # fmt: skip
-    values = sa.table("field_values", *map(sa.column, ("key", "field_id", "place", "kind")),
-                      sa.column("number", Number()), sa.column("text"))  # fmt: skip
+    plain = map(sa.column, ("key", "collection_id", "state"))
+    images = sa.table("images", *plain, sa.column("metadata", JSON))
+    others = map(sa.column, ("key", "field_id", "place", "kind", "text"))
+    values = sa.table("field_values", *others, sa.column("number", Number()))
     page = sa.select(images.c.key, images.c.collection_id, images.c.metadata).order_by(images.c.key)
     page = page.where(images.c.state.in_(("live", "trashed"))).limit(AT_ONCE)
     ids: dict[tuple[int, str], int] = {}
