@@ -48,10 +48,11 @@ class Number(TypeDecorator[int | float]):
         return value if value is None or dialect.name == "sqlite" else Decimal(repr(value))
 
     def process_result_value(self, value: Any, dialect: Dialect) -> int | float | None:
-        if not isinstance(value, Decimal):
-            return value
-        whole = value == value.to_integral_value() and -INT64 <= value < INT64
-        return int(value) if whole else float(value)
+        if isinstance(value, Decimal):
+            whole = value == value.to_integral_value() and -INT64 <= value < INT64
+            return int(value) if whole else float(value)
+        plain: int | float | None = value
+        return plain
 
 
 ByCodePoint = Text().with_variant(Text(collation="C"), "postgresql")

@@ -16,7 +16,7 @@ from sightline.store.sql.rows import FIELD_VALUES
 
 _VALUES = FIELD_VALUES.c
 _OF_LONG = {"gt": "gte", "gte": "gte", "lt": "lt", "lte": "lt"}
-"""How the beginning of a longer text is compared with a bound no longer than it, which equals no such text."""
+"""How the beginning of a longer text is compared with a bound no longer than it: they are never equal."""
 
 
 def key_queries(clause: Condition, ids: Sequence[int], dialect: str) -> list[Select[int]]:

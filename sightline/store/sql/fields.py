@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Delete, Select, bindparam, delete, exists, insert, select
+from sqlalchemy import Connection, Delete, Select, delete, exists, insert, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from sightline.store.field_values import FieldValue, field_values
@@ -15,7 +15,6 @@ from sightline.store.sql.rows import FIELD_VALUES, METADATA_FIELDS, chunks, upda
 
 AT_ONCE = 500
 """Images whose metadata is in memory together."""
-_VALUE = {name: bindparam(name) for name in ("key", "field_id", "place", "kind", "number", "text")}
 
 
 def write_values(connection: Connection, collection_id: int, keys: Sequence[int]) -> None:
@@ -28,7 +27,7 @@ def write_values(connection: Connection, collection_id: int, keys: Sequence[int]
         new = {value.path for _, value in found} - ids.keys()
         ids.update(_field_ids(connection, collection_id, sorted(new)))
         values = [_row(key, ids[value.path], value) for key, value in found]
-        update_many(connection, insert(FIELD_VALUES).values(_VALUE), values)
+        update_many(connection, insert(FIELD_VALUES), values)
 
 
 def rewrite_values(connection: Connection, collection_id: int, keys: Sequence[int]) -> None:
@@ -68,12 +67,13 @@ def field_ids(connection: Connection, collection_id: int, paths: Sequence[str]) 
 def _field_ids(connection: Connection, collection_id: int, paths: Sequence[str]) -> dict[str, int]:
     """The same; those that it does not have yet are written down."""
     found = field_ids(connection, collection_id, paths)
-    new = [{"collection_id": collection_id, "path": path} for path in paths if path not in found]
+    new = [path for path in paths if path not in found]
     if not new:
         return found
     upsert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    update_many(connection, upsert(METADATA_FIELDS).on_conflict_do_nothing(), new)
-    return found | field_ids(connection, collection_id, [one["path"] for one in new])
+    rows = [{"collection_id": collection_id, "path": path} for path in new]
+    update_many(connection, upsert(METADATA_FIELDS).on_conflict_do_nothing(), rows)
+    return found | field_ids(connection, collection_id, new)
 
 
 def _row(key: int, field_id: int, value: FieldValue) -> dict[str, Any]:
@@ -106,7 +106,7 @@ def differing(connection: Connection) -> Iterator[int]:
     yield from connection.scalars(last.order_by(FieldValueRow.key))
 
 
-def _values_between(connection: Connection, after: int, last: int) -> Mapping[int, set[tuple[Any, ...]]]:
+def _values_between(connection: Connection, after: int, last: int) -> dict[int, set[tuple[Any, ...]]]:
     columns = (FieldValueRow.place, FieldValueRow.kind, FieldValueRow.number, FieldValueRow.text)
     query = select(FieldValueRow.key, MetadataFieldRow.path, *columns).join(MetadataFieldRow)
     found: dict[int, set[tuple[Any, ...]]] = {}

@@ -67,7 +67,8 @@ def fetch_keys(connection: Connection, query: Select[int]) -> Keys:
     """The keys that are selected, sorted, each once."""
     with connection.execute(query) as result:
         # Past SQLAlchemy's rows, which take longer than the database does.
-        found = np.fromiter((key for (key,) in result.cursor or ()), np.int64)
+        rows = [] if result.cursor is None else result.cursor.fetchall()
+        found = np.fromiter((key for (key,) in rows), np.int64, len(rows))
     return np.unique(found)
 
 

@@ -202,7 +202,7 @@ def _matching(
 ) -> list[int]:
     """Keys of the live images, all or those with these ids, that the filter matches."""
     if ids is None:
-        return filter_keys(connection, collection_id, filter).tolist()
+        return plain_keys(filter_keys(connection, collection_id, filter))
     match = condition(filter, connection.dialect.name)
     named = (_by_ids(collection_id, "live", chunk) for chunk in chunks(sorted(set(ids))))
     return [key for one in named for key in connection.scalars(select(ImageRow.key).where(*one, match))]

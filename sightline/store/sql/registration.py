@@ -190,7 +190,7 @@ def _update_in_place(
     statement = update(IMAGES).where(IMAGES.c.key == bindparam("the_key"))
     columns = ("caption", "metadata", "source_id", "uri")
     if changes:
-        values = {name: bindparam(f"the_{name}") for name in columns}
+        values: dict[str, Any] = {name: bindparam(f"the_{name}") for name in columns}
         version = next_version(connection, collection_id)
         update_many(connection, statement.values(**values, changed=version), changes)
         keys = [change["the_key"] for change in changes]

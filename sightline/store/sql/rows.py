@@ -147,7 +147,7 @@ def next_version(connection: Connection, collection_id: int) -> int:
     The collection is locked.
     """
     version = select(COLLECTIONS.c.version).where(COLLECTIONS.c.id == bindparam("collection"))
-    return connection.execute(version, {"collection": collection_id}).scalar_one() + 1
+    return int(connection.execute(version, {"collection": collection_id}).scalar_one()) + 1
 
 
 def bump_version(connection: Connection, collection_id: int) -> None:

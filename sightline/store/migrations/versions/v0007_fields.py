@@ -1,6 +1,6 @@
 """What filters find in metadata, indexed; and at which version of its collection an image last changed."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -89,9 +89,11 @@ def _make_tables() -> None:
 def _fill() -> None:
     """The values of each image that has metadata, a page of them in memory."""
     bind = op.get_bind()
-    plain = map(sa.column, ("key", "collection_id", "state"))
+    plain: list[sa.ColumnClause[Any]] = [sa.column(name) for name in ("key", "collection_id", "state")]
     images = sa.table("images", *plain, sa.column("metadata", JSON))
-    others = map(sa.column, ("key", "field_id", "place", "kind", "text"))
+    others: list[sa.ColumnClause[Any]] = [
+        sa.column(name) for name in ("key", "field_id", "place", "kind", "text")
+    ]
     values = sa.table("field_values", *others, sa.column("number", Number()))
     page = sa.select(images.c.key, images.c.collection_id, images.c.metadata).order_by(images.c.key)
     page = page.where(images.c.state.in_(("live", "trashed"))).limit(AT_ONCE)
@@ -121,14 +123,13 @@ def _name_fields(named: Iterable[tuple[int, str]], ids: dict[tuple[int, str], in
         if (collection_id, path) in ids:
             continue
         here = (fields.c.collection_id == collection_id, fields.c.path == path)
-        known = bind.scalar(sa.select(fields.c.id).where(*here))
-        if known is None:
+        known = sa.select(fields.c.id).where(*here)
+        if bind.scalar(known) is None:
             bind.execute(sa.insert(fields).values(collection_id=collection_id, path=path))
-            known = bind.scalar(sa.select(fields.c.id).where(*here))
-        ids[collection_id, path] = int(known)
+        ids[collection_id, path] = bind.execute(known).scalar_one()
 
 
-def _digests(columns: dict[str, Sequence[str]]) -> None:
+def _digests(columns: Mapping[str, Sequence[str]]) -> None:
     op.execute("DROP INDEX IF EXISTS ix_images_digest")
     for statement in statements(columns):
         op.execute(statement)
