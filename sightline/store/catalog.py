@@ -11,6 +11,7 @@ from sightline.store.sql import (
     backups,
     builder,
     collections,
+    failure_lines,
     failures,
     features,
     filtering,
@@ -104,7 +105,7 @@ class Catalog:
 
     create_job = write_at(jobs.create)
     register = write_at(registration.register)
-    record_failures = write_at(registration.record_failures)
+    record_failures = write_at(failure_lines.record_failures)
     add_tasks = write_at(items.add_tasks)
     note_duplicates = write_at(registration.note_duplicates)
     prunable = write(pruning.prunable)

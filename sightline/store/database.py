@@ -58,7 +58,7 @@ def make_engine(url: str, settings: DatabaseSettings | None = None) -> Engine:
 
 def dump_json(value: object) -> str:
     """Compact JSON. Not escaped to ASCII: SQLite compares the keys of a path with the raw text."""
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return _ENCODER.encode(value)
 
 
 def load_json(text: str | bytes) -> Any:
@@ -87,7 +87,8 @@ def _integer(digits: str) -> int | float:
     return value if -INT64 <= value < INT64 else float(digits)
 
 
-# Made once: json.loads with an argument makes one for every row.
+# Made once: json.loads and json.dumps with an argument make one for every row.
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 _DECODER = json.JSONDecoder(parse_int=_integer)
 
 

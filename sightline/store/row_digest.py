@@ -18,6 +18,8 @@ from typing import Final
 NAME: Final = "row_digest"
 RAISED: Final = "user-defined function raised exception"
 """What SQLite says when a text that it hands over is no UTF-8."""
+_LENGTH: Final = struct.Struct("<Q").pack
+_DOUBLE: Final = struct.Struct("<d").pack
 
 DIGESTED: Final[Mapping[str, Sequence[str]]] = {
     "images": (
@@ -54,7 +56,21 @@ def install(connection: sqlite3.Connection) -> None:
 
 def digest(*values: object) -> int:
     """A signed 64-bit number, the same for the same values on every machine and for ever."""
-    hashed = hashlib.blake2b(b"".join(map(_encoded, values)), digest_size=8)
+    # Called for each row that is written, twice for one that is changed: no call for each value.
+    parts: list[bytes] = []
+    for value in values:
+        if value is None:
+            parts.append(b"n")
+        elif isinstance(value, str):
+            text = value.encode("utf-8", "surrogatepass")
+            parts += b"s", _LENGTH(len(text)), text
+        elif isinstance(value, int):
+            parts += b"i", value.to_bytes(9, "little", signed=True)
+        elif isinstance(value, float):
+            parts += b"f", _DOUBLE(value)
+        elif isinstance(value, bytes):
+            parts += b"b", _LENGTH(len(value)), value
+    hashed = hashlib.blake2b(b"".join(parts), digest_size=8)
     return int.from_bytes(hashed.digest(), "little", signed=True)
 
 
@@ -64,16 +80,3 @@ def statements(columns: Mapping[str, Sequence[str]]) -> list[str]:
         f"CREATE INDEX ix_{table}_digest ON {table} ({NAME}({', '.join(names)}))"
         for table, names in columns.items()
     ]
-
-
-def _encoded(value: object) -> bytes:
-    if isinstance(value, str):
-        text = value.encode("utf-8", "surrogatepass")
-        return b"s" + len(text).to_bytes(8, "little") + text
-    if isinstance(value, bytes):
-        return b"b" + len(value).to_bytes(8, "little") + value
-    if isinstance(value, int):
-        return b"i" + value.to_bytes(9, "little", signed=True)
-    if isinstance(value, float):
-        return b"f" + struct.pack("<d", value)
-    return b"n"

@@ -25,6 +25,8 @@ COLLECTION_NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
 """Names of collections: one step of an address or of a path, whatever reads it."""
 
 _MAX_DEPTH = 32
+_SCALARS: Final = (bool, int, float, type(None))
+_LISTS: Final = (list, tuple)
 _SHOWN_BYTES = 200
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _SEGMENTS = re.compile(r"[/\\]")
@@ -51,6 +53,8 @@ def check_text(what: str, value: object) -> None:
     """Raises InputError unless ``value`` is text without NUL and without broken surrogates."""
     if not isinstance(value, str):
         raise InputError(f"{what} must be text, not {type(value).__name__}.")
+    if _is_plain(value):
+        return
     if "\x00" in value:
         raise InputError(f"{what} contains a NUL character, which no database stores.")
     try:
@@ -127,17 +131,27 @@ def check_json(value: object, what: str, depth: int = _MAX_DEPTH) -> None:
     """
     if depth == 0:
         raise InputError(f"The {what} is nested more than {_MAX_DEPTH} levels deep.")
-    if isinstance(value, Mapping):
+    # In the order in which they are met mostly: a million pictures have ten million values.
+    if isinstance(value, str):
+        if not _is_plain(value):
+            check_text(f"A text in the {what}", value)
+    elif isinstance(value, _SCALARS):
+        _check_scalar(value, what)
+    elif isinstance(value, Mapping):
         for name, member in value.items():
-            check_text(f"A name in the {what}", name)
+            if not (isinstance(name, str) and _is_plain(name)):
+                check_text(f"A name in the {what}", name)
             check_json(member, what, depth - 1)
-    elif isinstance(value, list | tuple):
+    elif isinstance(value, _LISTS):
         for member in value:
             check_json(member, what, depth - 1)
-    elif isinstance(value, str):
-        check_text(f"A text in the {what}", value)
     else:
         _check_scalar(value, what)
+
+
+def _is_plain(value: str) -> bool:
+    """Whether any database stores it, told without looking at every character."""
+    return value.isascii() and "\x00" not in value
 
 
 def _check_scalar(value: object, what: str) -> None:
@@ -157,13 +171,15 @@ def plain_json(value: Any) -> Any:
     PostgreSQL compares JSON numbers by their digits, SQLite and Python by their value: for such floats the
     shortest digits are not the value.
     """
+    if isinstance(value, str):
+        return value
+    if isinstance(value, _SCALARS):
+        if isinstance(value, float) and abs(value) >= 2**53 and -INT64 <= value < INT64:
+            return int(value)
+        return value
     if isinstance(value, Mapping):
         return {name: plain_json(member) for name, member in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain_json(member) for member in value]
-    if isinstance(value, float) and abs(value) >= 2**53 and -INT64 <= value < INT64:
-        return int(value)
-    return value
+    return [plain_json(member) for member in value] if isinstance(value, _LISTS) else value
 
 
 def same_json(left: Any, right: Any) -> bool:

@@ -23,7 +23,7 @@ from sightline.store.sql.field_sql import key_queries
 from sightline.store.sql.fields import field_ids
 from sightline.store.sql.filter_sql import condition, paths
 from sightline.store.sql.releasing import IS_TRASHED
-from sightline.store.sql.rows import chunks, is_in
+from sightline.store.sql.rows import IMAGES, among, is_in
 from sightline.types import Keys
 
 FEW: Final = 20_000
@@ -113,15 +113,14 @@ class _Filtering:
     def _one(self, clause: Condition | Filter) -> KeySet:
         return self.matching(clause) if isinstance(clause, Filter) else self._indexed(clause)
 
-    def _rows(self, rowwise: Filter, among: KeySet) -> KeySet:
+    def _rows(self, rowwise: Filter, found: KeySet) -> KeySet:
         """Those of these images whose rows fit."""
         fits = (*_live(self._collection_id), condition(rowwise, self._dialect))
         query = select(ImageRow.key).where(*fits)
-        if among.all_but or len(among.keys) > FEW:
-            return among & KeySet(fetch_keys(self._connection, query))
-        some = chunks(among.keys.tolist())
-        found = [fetch_keys(self._connection, query.where(ImageRow.key.in_(chunk))) for chunk in some]
-        return KeySet(np.concatenate(found)) if found else NOTHING
+        if found.all_but or len(found.keys) > FEW:
+            return found & KeySet(fetch_keys(self._connection, query))
+        few = among(IMAGES.c.key, found.keys.tolist(), self._dialect)
+        return KeySet(fetch_keys(self._connection, query.where(few)))
 
     def _indexed(self, clause: Condition) -> KeySet:
         named = [".".join(path) for path in paths(clause.field)]

@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, literal, select, text
+from sqlalchemy import Connection, bindparam, delete, insert, literal, select, text
 
 from sightline.store.records import LOST
 from sightline.store.schema import REFERRING, ImageRow
@@ -64,10 +64,13 @@ def follow(connection: Connection, now: float, keys: Sequence[int], known: Known
 
 
 def follow_tasks(connection: Connection, now: float, task_ids: Sequence[int], known: Known) -> None:
-    """The texts of what these new tasks hold."""
+    """The texts of what these new tasks hold. Images without a caption are looked at for ``known`` alone."""
+    keys = select(ImageRow.key).order_by(ImageRow.key)
+    if not known:
+        keys = keys.where(ImageRow.caption != "")
     for chunk in chunks(task_ids):
-        keys = select(ImageRow.key).where(ImageRow.task_id.in_(chunk)).order_by(ImageRow.key)
-        follow(connection, now, list(connection.scalars(keys)), known)
+        mine = keys.where(ImageRow.task_id.in_(chunk))
+        follow(connection, now, list(connection.scalars(mine)), known)
 
 
 def _new(image: Any, now: float, known: Known) -> list[dict[str, Any]]:
@@ -114,7 +117,7 @@ def known_texts(connection: Connection, collection_id: int, shas: Sequence[str])
     for chunk in chunks(sorted(set(shas))):
         earlier = (
             ImageRow.collection_id == collection_id,
-            IMAGES.c.sha256.in_(chunk),
+            IMAGES.c.sha256.in_(bindparam("shas", chunk, expanding=True)),
             text(f"images.{REFERRING}"),
             (ImageRow.state == "trashed") | ((ImageRow.state == "failed") & (ImageRow.reason == LOST)),
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, bindparam, select, update
 from sqlalchemy.sql.selectable import Select
@@ -19,12 +19,15 @@ from sightline.store.sql.filtering import filter_keys
 from sightline.store.sql.given import follow
 from sightline.store.sql.releasing import discard, to_trash
 from sightline.store.sql.rows import (
+    CHUNK,
     IMAGES,
     SELECT_IMAGES,
+    among,
     bump_version,
     chunks,
     collection_named,
     image_record,
+    is_in,
     next_version,
     plain_keys,
     require_collection,
@@ -34,6 +37,8 @@ from sightline.store.told import Room
 from sightline.store.values import check_metadata, check_text, plain_json
 
 MAX_PAGE = 1_000
+MANY: Final = 50_000
+"""Images that one statement deletes; their ids are in memory."""
 
 
 def one(connection: Connection, collection: str, image_id: str) -> Image:
@@ -185,8 +190,8 @@ def _delete(
     gone: set[str] = set()
     if filter is not None:
         # Its keys first: what follows asks twice, and a filter may be slow.
-        for chunk in chunks(_matching(connection, collection_id, ids, filter)):
-            gone.update(to_trash(connection, now, [ImageRow.key.in_(chunk)]))
+        for chunk in chunks(_matching(connection, collection_id, ids, filter), MANY):
+            gone.update(to_trash(connection, now, [among(IMAGES.c.key, chunk, connection.dialect.name)]))
     else:
         for named in chunks(sorted(set(ids or ()))):
             gone.update(to_trash(connection, now, _by_ids(collection_id, "live", named)))
@@ -211,10 +216,18 @@ def _matching(
 def _discard(connection: Connection, now: float, collection_id: int, image_ids: Sequence[str]) -> set[str]:
     """Pending and failed versions of these ids; the ids that had one."""
     found: set[str] = set()
-    for chunk in chunks(image_ids):
-        for state in ("pending", "failed"):
+    for state in ("pending", "failed"):
+        if len(image_ids) > CHUNK and not _has(connection, collection_id, state):
+            continue
+        for chunk in chunks(image_ids):
             found.update(discard(connection, now, _by_ids(collection_id, state, chunk)))
     return found
+
+
+def _has(connection: Connection, collection_id: int, state: str) -> bool:
+    """Whether the collection has any image in this state."""
+    some = select(ImageRow.key).where(ImageRow.collection_id == collection_id, is_in(state)).limit(1)
+    return connection.scalar(some) is not None
 
 
 # What every search asks is put together once: that takes longer than running it.

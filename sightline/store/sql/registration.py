@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Row, Select, bindparam, insert, select, update
+from sqlalchemy import BindParameter, Connection, Row, Select, bindparam, insert, select, update
 
 from sightline.errors import ConflictError, NotFoundError
 from sightline.store.records import EMBED, Job, Outcome, TaskKind
@@ -36,8 +36,8 @@ from sightline.store.sql.rows import (
 )
 from sightline.store.sql.seen import Seen, mark_seen
 from sightline.store.sql.sources import source_ids
-from sightline.store.values import check_registration, line_id, plain_json, printable, same_json
-from sightline.store.work_records import Failure, Registered, Registration
+from sightline.store.values import check_registration, plain_json, same_json
+from sightline.store.work_records import Registered, Registration
 
 SELECT_JOBS: Select[Any] = select(JOBS, CollectionRow.name.label("collection")).join(
     CollectionRow, (CollectionRow.id == JOBS.c.collection_id) & CollectionRow.trashed_at.is_(None)
@@ -97,7 +97,8 @@ def register(
     fresh = [item for name, item in owned.items() if name not in known]
     said = known_texts(connection, job.collection_id, [item.sha256 for item in fresh])
 
-    _supersede(connection, now, job.collection_id, [name for name in owned if known.get(name) != "pending"])
+    replaced = [name for name in owned if known.get(name) != "pending"]
+    _supersede(connection, now, job.collection_id, replaced, held.pending)
     unchanged = [owned[name] for name, state in known.items() if state == "live"]
     refreshed = _update_in_place(connection, now, job.collection_id, unchanged, held.live, sources, before)
     counted = [name for name in known if _source_of(owned[name], sources) not in before.get(name, ())]
@@ -154,12 +155,20 @@ def _count(connection: Connection, now: float, job_id: str, *, unchanged: int, r
     connection.execute(update(JobRow).where(JobRow.id == job_id).values(values))
 
 
-def _supersede(connection: Connection, now: float, collection_id: int, image_ids: Iterable[str]) -> None:
-    """Two statements, so that each finds its partial index."""
-    for chunk in chunks(image_ids):
-        for state in ("pending", "failed"):
-            named = (ImageRow.collection_id == collection_id, ImageRow.image_id.in_(chunk))
+def _supersede(
+    connection: Connection, now: float, collection_id: int, image_ids: Sequence[str], pending: Container[str]
+) -> None:
+    """``pending``: the ids that have a pending version. Each statement finds its partial index."""
+    waiting = [name for name in image_ids if name in pending]
+    for state, names in (("pending", waiting), ("failed", image_ids)):
+        for chunk in chunks(names):
+            named = (ImageRow.collection_id == collection_id, ImageRow.image_id.in_(_ids(chunk)))
             discard(connection, now, [*named, is_in(state)])
+
+
+def _ids(chunk: Sequence[str]) -> BindParameter[Any]:
+    """One parameter for all: SQLAlchemy looks at each that stands for itself."""
+    return bindparam("ids", list(chunk), expanding=True, unique=True)
 
 
 def _update_in_place(
@@ -245,53 +254,6 @@ def _pending_row(
         "job_id": job.id,
         "task_id": task_id,
         "replaces_key": live.key if live is not None else None,
-        "created_at": now,
-    }
-
-
-def record_failures(connection: Connection, now: float, job_id: str, failures: Sequence[Failure]) -> None:
-    """Failure lines of a job. A live version goes on serving; a pending one of another job stays.
-
-    What stands under no id that could be stored has a line all the same, under a name that is cut. Of several
-    lines under one id the last one stays.
-    """
-    job = open_job(connection, job_id)
-    sources = source_ids(connection, now, job.collection_id, (failure.source for failure in failures))
-    for lines in _unlike(failures):
-        for chunk in chunks(lines):
-            named = (ImageRow.collection_id == job.collection_id, ImageRow.image_id.in_(chunk))
-            discard(connection, now, [*named, is_in("failed")])
-        met = {name: 0 if line.source is None else sources[line.source] for name, line in lines.items()}
-        mark_seen(connection, job_id, met)
-        rows = [_failed_row(now, job, name, line) for name, line in lines.items()]
-        update_many(connection, insert(IMAGES), rows)
-
-
-def _unlike(failures: Iterable[Failure]) -> Iterator[dict[str, Failure]]:
-    """By the id that each is filed under, in parts in which none comes twice."""
-    part: dict[str, Failure] = {}
-    for failure in failures:
-        name = line_id(failure.image_id)
-        if name in part:
-            yield part
-            part = {}
-        part[name] = failure
-    if part:
-        yield part
-
-
-def _failed_row(now: float, job: Job, name: str, failure: Failure) -> dict[str, Any]:
-    return {
-        "collection_id": job.collection_id,
-        "image_id": name,
-        "sha256": "",
-        "uri": printable(failure.uri),
-        "metadata": {},
-        "bytes": 0,
-        "state": "failed",
-        "job_id": job.id,
-        "reason": printable(failure.reason),
-        "detail": printable(failure.detail),
         "created_at": now,
     }
 

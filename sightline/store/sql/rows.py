@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields
 from itertools import islice
 from typing import Any, SupportsInt, TypeVar, cast
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, Table, bindparam, select, text, update
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    Table,
+    Text,
+    any_,
+    bindparam,
+    func,
+    literal,
+    select,
+    text,
+    update,
+)
 
 from sightline.errors import NotFoundError
 from sightline.store.records import Collection, Generation, Image, Job, Segment, Task
@@ -53,6 +70,14 @@ def chunks(items: Iterable[Item], size: int = CHUNK) -> Iterator[list[Item]]:
     iterator = iter(items)
     while chunk := list(islice(iterator, size)):
         yield chunk
+
+
+def among(column: ColumnElement[int], keys: Sequence[int], dialect: str) -> ColumnElement[bool]:
+    """``column`` is one of any number of keys, which travel as one parameter."""
+    if dialect == "postgresql":
+        return column == any_(literal(list(keys), ARRAY(BigInteger)))
+    listed = func.json_each(literal(json.dumps(list(keys)), Text())).table_valued("value")
+    return column.in_(select(listed.c.value))
 
 
 def is_in(state: str) -> ColumnElement[bool]:
