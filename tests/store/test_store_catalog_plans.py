@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import event
 
 from sightline.store.catalog import Catalog, open_catalog
+from sightline.store.filters import parse_filter
 from sightline.store.work_records import Failure
 from tests.store.catalog_world import World, item, opened, sha_of
 
@@ -66,7 +67,13 @@ ACTIONS: dict[str, Callable[[World], object]] = {
     "released": lambda world: world.catalog.releasable_blobs(1e9, 10),
     "referenced": lambda world: world.catalog.is_referenced(sha_of("000")),
     "caption": lambda world: caption(world),
+    "filter": lambda world: world.catalog.filter_keys(world.collection.id, parse_filter(FILTER)),
+    "what changed": lambda world: world.catalog.filtered(world.collection.id, parse_filter(FILTER), since=1),
+    "delete by filter": lambda world: world.catalog.delete_images(
+        world.collection.id, filter=parse_filter(FILTER)
+    ),
 }
+FILTER = {"must": [{"field": "tag", "in": ["a", "b"]}, {"field": "number", "range": {"gt": 3}}]}
 
 
 def fail(world: World) -> None:
@@ -126,3 +133,22 @@ def test_an_id_in_english_letters_is_looked_up_as_before(world: World) -> None:
     assert len([plan for plan in searches if "images" in plan]) == 1
     named = [plan for plan in searches if "image_id=?" in plan]
     assert named == ["SEARCH images USING INDEX uq_images_live (collection_id=? AND image_id=?)"]
+
+
+def test_values_of_fields_are_read_from_their_index_alone(world: World) -> None:
+    world.add(*(item(name, tag="a", number=int(name)) for name in NAMES), batch_size=50)
+    found = plans(world.catalog, lambda: ACTIONS["filter"](world))
+    values = [plan for plan in found if "field_values" in plan]
+    assert [plan.split(" (")[1] for plan in values] == [
+        "field_id=? AND kind=? AND number=? AND text=?)",
+        "field_id=? AND kind=? AND number>?)",
+    ]
+    assert all("COVERING INDEX" in plan for plan in values)
+
+
+def test_what_changed_since_is_found_by_its_version(world: World) -> None:
+    world.add(*map(item, NAMES), batch_size=50)
+    found = plans(world.catalog, lambda: ACTIONS["what changed"](world))
+    assert (
+        "SEARCH images USING INDEX ix_images_collection_id_changed (collection_id=? AND changed>?)" in found
+    )

@@ -1,7 +1,7 @@
 """A data folder of schema 0005 opens: filters find by its metadata what they found, and it goes on living.
 
-``folder-0.5.zip`` is ``folder-0.4.zip`` opened at schema 0005, with a collection ``told`` besides: uploads with
-metadata, one of them in the trash.
+``folder-0.5.zip`` is ``folder-0.4.zip`` opened at schema 0005, with a collection ``told`` besides: uploads
+with metadata, one of them in the trash.
 """
 
 from __future__ import annotations

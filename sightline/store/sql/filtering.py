@@ -22,7 +22,7 @@ from sightline.store.schema import CollectionRow, ImageRow
 from sightline.store.sql.field_sql import key_queries
 from sightline.store.sql.fields import field_ids
 from sightline.store.sql.filter_sql import condition, paths
-from sightline.store.sql.releasing import IS_TRASHED
+from sightline.store.sql.queries import trashed_keys
 from sightline.store.sql.rows import IMAGES, among, is_in
 from sightline.types import Keys
 
@@ -39,8 +39,7 @@ def filter_keys(connection: Connection, collection_id: int, filter: Filter) -> K
     found = _Filtering(connection, collection_id).matching(filter)
     if found.all_but:
         return (found & KeySet(_live_keys(connection, collection_id))).keys
-    in_trash = select(ImageRow.key).where(ImageRow.collection_id == collection_id, IS_TRASHED)
-    return (found & ~KeySet(fetch_keys(connection, in_trash))).keys
+    return (found & ~KeySet(trashed_keys(connection, collection_id))).keys
 
 
 def filtered(
