@@ -48,6 +48,10 @@ def _row(found: Synced) -> dict[str, Any]:
 
 
 def _sentence(found: Synced) -> str:
+    if found.kind is None:
+        return f"{found.collection}: there is no index yet; the builder makes one."
+    if not found.remote:
+        return f"{found.collection}: its index ({found.kind}) lies in files: there is nothing to sync."
     said = [f"{found.collection}, generation {found.generation}:"]
     done = found.done
     if done is not None:

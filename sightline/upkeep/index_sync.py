@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sightline.errors import CorruptionError, InputError, NotFoundError
+from sightline.errors import CorruptionError
 from sightline.store.durable import FileMissingError
 from sightline.store.index import RemoteIndexBackend, SyncedIndex
 
@@ -21,19 +21,23 @@ if TYPE_CHECKING:
 class Synced:
     """What became of the generation of one collection.
 
-    ``done`` is what the server needed; None when the generation was ``rebuilt``, because its file here was
-    missing or damaged, or because images that it names are in no segment any more.
+    ``kind`` is None, and ``generation`` 0, when there is no index yet. ``done`` is what the server needed;
+    None when the index lies on none (``remote`` is False), or when the file here does not say what there
+    should be. ``rebuilt``: then, or because images that it names are in no segment any more, it was built
+    anew.
     """
 
     collection: str
-    generation: int
-    done: SyncedIndex | None
-    rebuilt: bool
+    kind: str | None = None
+    generation: int = 0
+    remote: bool = False
+    done: SyncedIndex | None = None
+    rebuilt: bool = False
 
     @property
     def agrees(self) -> bool:
-        """Whether the server holds now what the catalog says."""
-        return self.rebuilt or (self.done is not None and not self.done.lacking)
+        """Whether the server, if there is one, holds now what the catalog says."""
+        return not self.remote or self.rebuilt or (self.done is not None and not self.done.lacking)
 
 
 class IndexSync:
@@ -48,27 +52,24 @@ class IndexSync:
         self._refold = refold
 
     def run(self, collection: str) -> Synced:
-        """Twice is once.
+        """Twice is once. An index in files is left alone: `sightline doctor --repair` looks after it.
 
         Raises:
-            NotFoundError: no such collection, or it has no index yet.
-            InputError: its index lies in files, which `sightline doctor --repair` looks after.
+            NotFoundError: no such collection, or this installation does not know the kind of its index.
             IndexUnavailableError: the server is away.
         """
         snapshot = self._catalog.snapshot(collection)
         serving = snapshot.generation
         if serving is None:
-            raise NotFoundError(f"The collection {collection!r} has no index yet; the builder makes one.")
+            return Synced(collection)
         backend = self._indexes.of(serving.kind)
         if not isinstance(backend, RemoteIndexBackend):
-            raise InputError(
-                f"The index of {collection!r} is of the kind {serving.kind!r}, which lies on no server: "
-                "`sightline doctor --repair` looks after files."
-            )
+            return Synced(collection, serving.kind, serving.number)
         done = self._synced(backend, serving, snapshot)
         rebuilt = (done is None or done.lacking > 0) and self._refold(snapshot.collection.id)
         now = self._catalog.snapshot(collection).generation if rebuilt else serving
-        return Synced(collection, serving.number if now is None else now.number, done, rebuilt)
+        number = serving.number if now is None else now.number
+        return Synced(collection, serving.kind, number, True, done, rebuilt)
 
     def _synced(
         self, backend: RemoteIndexBackend, serving: Generation, snapshot: Snapshot

@@ -28,7 +28,7 @@ from sightline.store.milvus.manifest import (
     write_manifest,
 )
 from sightline.store.milvus.milvus_index import Effort, MilvusIndex
-from sightline.store.milvus.recall import MEASURED_AGAIN, measured
+from sightline.store.milvus.recall import MEASURED_AGAIN, Measured, measured
 from sightline.store.milvus.token_rows import TokenRows, cells, require_rows
 
 if TYPE_CHECKING:
@@ -130,23 +130,20 @@ class Building:
         count = len(images.keys)
         if named.measured and count < MEASURED_AGAIN * named.measured:
             return manifest
+        found = Measured(Effort(_many(named.nlist), named.fetch), 0.0, 0.0)
         if texts is None or not len(texts.vectors) or not count:
-            return (
-                manifest
-                if named.measured
-                else _with(manifest, Effort(_many(named.nlist), named.fetch), 0.0, 0)
-            )
+            return manifest if named.measured else _with(manifest, found, 0)
         rows = TokenRows(self.connection, named.collection)
-        effort = Effort(named.probes, named.fetch)
-        index = MilvusIndex(manifest, rows, images.stored(), self.tail, effort)
-        found = measured(index, images, texts, request.recall_target)
-        return _with(manifest, found.effort, found.recall, count)
+        # Small ones are compared without asking; what is measured is to hold for what they grow to as well.
+        index = MilvusIndex(manifest, rows, images.stored(), self.tail, found.effort, scanned=0)
+        return _with(manifest, measured(index, images, texts, request.recall_target), count)
 
 
-def _with(manifest: Manifest, effort: Effort, recall: float, count: int) -> Manifest:
-    probes, fetch = effort
-    named = replace(manifest.named, probes=probes, fetch=fetch, recall=recall, measured=count)
-    return replace(manifest, named=named)
+def _with(manifest: Manifest, found: Measured, count: int) -> Manifest:
+    """What was measured at so many images."""
+    probes, fetch = found.effort
+    named = replace(manifest.named, probes=probes, fetch=fetch, measured=count)
+    return replace(manifest, named=replace(named, recall=found.recall, recall10=found.recall10))
 
 
 def parameters(named: Named, images: int) -> dict[str, object]:
@@ -159,6 +156,7 @@ def parameters(named: Named, images: int) -> dict[str, object]:
         "probes": named.probes,
         "fetch": named.fetch,
         "recall": named.recall,
+        "recall10": named.recall10,
         "measured_images": named.measured,
         "retrain": f"its index was made for {named.made:,} images" if outgrown else None,
     }

@@ -1,8 +1,9 @@
 """The file of a Milvus generation: which rows of which collection it is, and whose keys.
 
 A safetensors file: ``keys`` int64 ``[N]``, ``hidden`` int64 ``[H]``, then ``seal`` int64 ``[1]``, the
-checksum of all bytes before. Its name and SHA-256 are the generation's. A build that goes on has such a file, too,
-under the name of what is not finished and without keys: whoever finds it later knows which rows to remove.
+checksum of all bytes before. Its name and SHA-256 are the generation's. A build that goes on has such a file,
+too, under the name of what is not finished and without keys: whoever finds it later knows which rows to
+remove.
 """
 
 from __future__ import annotations
@@ -39,8 +40,9 @@ class Named:
     """What a generation names on the server, and how it is searched.
 
     ``parts``: numbers of the builds whose rows it counts on. ``probes`` of ``nlist`` cells, and ``fetch``
-    rows for each image wanted, were found when ``recall`` was measured at ``measured`` images (0: never, and
-    then the recall is 0, because nothing is known). The index was made for ``made`` images.
+    rows for each image wanted, were found when ``recall`` (at 100) and ``recall10`` were measured, at
+    ``measured`` images (0: never, and then they are 0, because nothing is known). The index was made for
+    ``made`` images.
     """
 
     collection: str
@@ -52,6 +54,7 @@ class Named:
     probes: int = 1
     fetch: int = 16
     recall: float = 0.0
+    recall10: float = 0.0
     measured: int = 0
     made: int = 0
 

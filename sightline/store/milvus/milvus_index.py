@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import logging
 import math
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
-from sightline.errors import CorruptionError, IndexUnavailableError, InputError
+from sightline.errors import CorruptionError, InputError
 from sightline.store.index import Wanted
 from sightline.store.milvus.connection import LostRowsError
 from sightline.store.milvus.token_rows import MOST_HITS, distinct
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 SCANNED: Final = 512
 """Up to so many allowed images are compared without asking the server: about 10 ms."""
 SCANNED_INSTEAD: Final = 20_000
-"""So many are when it is away: about half a second. Beyond, whoever asked does without the index."""
+"""So many are when their rows are gone there: about half a second. Beyond, whoever asked goes on without."""
 FEW: Final = 2_000
 """So few keys are named to the server: it looks at nothing else then."""
 MOST_NAMED: Final = 100_000
@@ -63,6 +64,7 @@ class MilvusIndex:
     scanned: int = SCANNED
     exact: bool = False
     _order: NDArray[np.intp] = field(init=False, repr=False)
+    _told: threading.Event = field(default_factory=threading.Event, init=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_order", np.argsort(self.manifest.keys, kind="stable"))
@@ -124,10 +126,12 @@ class MilvusIndex:
             return everyone
         try:
             found = self._asked(vector, finalists, allowed, len(everyone), effort)
-        except (LostRowsError, IndexUnavailableError) as error:
+        except LostRowsError as error:
             if len(everyone) > SCANNED_INSTEAD:
                 raise
-            log.warning("%s Every image that may be found was compared in its place.", error)
+            if not self._told.is_set():
+                self._told.set()
+                log.warning("%s Every image that may be found is compared in its place.", error)
             return everyone
         return everyone if found is None else found
 

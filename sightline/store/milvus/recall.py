@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 TEXTS: Final = 50
 """Nothing is learned from texts here, so that any will do; they come in random order."""
 BEST: Final = 100
+FEW: Final = 10
 MARGIN: Final = 0.002
 """By which the measured recall is to be above the target: so few texts tell no more."""
 FETCHES: Final = (16, 64)
@@ -29,10 +30,16 @@ MEASURED_AGAIN: Final = 1.5
 
 
 class Measured(NamedTuple):
-    """How to look, and what that finds."""
+    """How to look, and what part of the best 100 and of the best 10 that finds."""
 
     effort: Effort
     recall: float
+    recall10: float
+
+    @property
+    def worst(self) -> float:
+        """Few are looked for among fewer rows: what does for 100 need not do for them."""
+        return min(self.recall, self.recall10)
 
 
 def measured(index: MilvusIndex, images: Images, texts: SampleTexts, target: float) -> Measured:
@@ -41,22 +48,24 @@ def measured(index: MilvusIndex, images: Images, texts: SampleTexts, target: flo
     truth = exact_best(images.batches(), vectors)
     enough = min(1.0, target + MARGIN)
 
-    def tried(effort: Effort) -> Measured:
-        return Measured(effort, _recall(replace(index, effort=effort), vectors, truth))
+    def tried(probes: int, fetch: int) -> Measured:
+        effort = Effort(probes, fetch)
+        one = replace(index, effort=effort)
+        return Measured(effort, *(_recall(one, vectors, truth, best) for best in (BEST, FEW)))
 
     few, many = FETCHES
     ladder = probe_ladder(index.manifest.named.nlist)
-    found = tried(Effort(ladder[-1], many))
+    found = tried(ladder[-1], many)
     low, high = 0, len(ladder) - 1
-    while low < high and found.recall >= enough:  # ladder[high] is known to do
+    while low < high and found.worst >= enough:  # ladder[high] is known to do
         middle = (low + high) // 2
-        one = tried(Effort(ladder[middle], many))
-        if one.recall >= enough:
+        one = tried(ladder[middle], many)
+        if one.worst >= enough:
             found, high = one, middle
         else:
             low = middle + 1
-    cheaper = tried(Effort(found.effort.probes, few))
-    return cheaper if cheaper.recall >= min(enough, found.recall) else found
+    cheaper = tried(found.effort.probes, few)
+    return cheaper if cheaper.worst >= min(enough, found.worst) else found
 
 
 def probe_ladder(nlist: int) -> list[int]:
@@ -80,10 +89,10 @@ def exact_best(batches: Iterable[Batch], vectors_TD: Vector) -> list[Keys]:
     return list(found)
 
 
-def _recall(index: MilvusIndex, vectors: Vector, truth: list[Keys]) -> float:
-    """The mean share of the truth that is named."""
+def _recall(index: MilvusIndex, vectors: Vector, truth: list[Keys], best: int) -> float:
+    """The mean share of the best ones that is named."""
     shares = []
-    for rows, keys in zip(index.candidates(vectors, BEST, None, None), truth, strict=True):
+    for rows, keys in zip(index.candidates(vectors, best, None, None), truth, strict=True):
         named = index.keys[rows // index.queries]
-        shares.append(float(np.isin(keys, named).mean()) if len(keys) else 1.0)
+        shares.append(float(np.isin(keys[:best], named).mean()) if len(keys) else 1.0)
     return float(np.mean(shares)) if shares else 1.0
