@@ -18,7 +18,7 @@ COPY api api
 COPY sightline sightline
 
 FROM base AS gpu
-RUN pip install -c constraints.txt '.[faiss-gpu,postgres,redis]'
+RUN pip install -c constraints.txt '.[faiss-gpu,postgres,redis,milvus]'
 WORKDIR /data
 USER sightline
 VOLUME ["/data", "/models"]

@@ -89,7 +89,7 @@ lint: $(NEEDS)
 # out, with what its CUDA builds bring: which build fits is the machine's matter.
 lock:
 	$(UV) pip compile pyproject.toml --universal --python-version 3.11 --extra faiss-cpu --extra postgres --extra redis \
-	  --extra train -c constraints.txt --generate-hashes --no-annotate --no-emit-index-url --no-emit-find-links \
+	  --extra train --extra milvus -c constraints.txt --generate-hashes --no-annotate --no-emit-index-url --no-emit-find-links \
 	  --custom-compile-command "make lock" --output-file requirements.lock \
 	  $(foreach name,$(TORCH),--no-emit-package $(name))
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from sightline.errors import CorruptionError, NotFoundError
+from sightline.errors import CorruptionError, IndexUnavailableError, NotFoundError
 from sightline.retriever.max_sim import Part
 from sightline.retriever.positions import Positions, both, in_sorted, without
 from sightline.retriever.tails import LiveSegment, Losses
@@ -120,9 +120,9 @@ class SnapshotOpener:
     ) -> OpenedSnapshot:
         """What ``previous`` has opened already is used again, unless somebody wrote to it.
 
-        In place of a generation that is missing, damaged or unknown, all segments are scanned. A damaged
-        segment is left out. One that is missing is `FileMissingError`, because the builder may have removed
-        it meanwhile; when ``tolerant``, or when it was known to be, it is left out as well.
+        In place of a generation that is missing, damaged, unknown or out of reach, all segments are scanned.
+        A damaged segment is left out. One that is missing is `FileMissingError`, because the builder may have
+        removed it meanwhile; when ``tolerant``, or when it was known to be, it is left out as well.
         """
         collection, lost = snapshot.collection, Losses()
         generation = self._generation(snapshot, previous, lost, tolerant)
@@ -149,6 +149,16 @@ class SnapshotOpener:
         lost.patches = sum(one.count for one in gone if one.file in covered)
         return lost.sentences()
 
+    def give_up(self, opened: OpenedSnapshot, error: Exception) -> None:
+        """Do without its generation for a while: it failed while it was searched."""
+        if opened.generation is not None:
+            self._broken[opened.generation.file] = self._clock()
+            log.error("A token index cannot be searched; every segment is scanned: %s", error)
+
+    def _is_broken(self, file: str) -> bool:
+        """Whether it failed a moment ago."""
+        return self._clock() - self._broken.get(file, -float("inf")) < LOOK_AGAIN_SECONDS
+
     def _generation(
         self, snapshot: Snapshot, previous: OpenedSnapshot | None, lost: Losses, tolerant: bool
     ) -> OpenedGeneration | None:
@@ -156,6 +166,8 @@ class SnapshotOpener:
         if serving is None:
             return None
         old = None if previous is None else previous.generation
+        if self._is_broken(serving.file):
+            return None
         if old is not None and old.file == serving.file and old.index.is_intact():
             index, positions, tokens = old.index, old.positions, old.tokens
         else:
@@ -188,13 +200,13 @@ class SnapshotOpener:
         return serving.kind not in self._indexes.backends or self._indexes.of(serving.kind).exact
 
     def _open(self, name: str, serving: Generation, tokens: SegmentTokens | None) -> CandidateIndex | None:
-        if self._clock() - self._broken.get(serving.file, -float("inf")) < LOOK_AGAIN_SECONDS:
-            return None
         try:
             return self._indexes.of(serving.kind).open(serving.file, serving.sha256, tokens)
-        except (OSError, NotFoundError, CorruptionError) as error:
+        except (OSError, NotFoundError, CorruptionError, IndexUnavailableError) as error:
             self._broken[serving.file] = self._clock()
-            log.error("The token index of %s must be built again; every segment is scanned: %s", name, error)
+            away = isinstance(error, IndexUnavailableError)
+            what = "cannot be reached" if away else "must be built again"
+            log.error("The token index of %s %s; every segment is scanned: %s", name, what, error)
             return None
 
     def _live_segments(

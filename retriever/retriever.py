@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 
-from sightline.errors import InputError, NotFoundError
+from sightline.errors import CorruptionError, IndexUnavailableError, InputError, NotFoundError
 from sightline.retriever.filtered_keys import FilterCache, FilteredKeys
 from sightline.retriever.max_sim import NO_HITS, ImageHits, score_all, search
 from sightline.retriever.opened import OpenedSnapshot, SnapshotOpener
@@ -122,6 +123,9 @@ class Retriever:
             except FileMissingError as error:
                 missing, misses = str(error), misses + 1 if str(error) == missing else 1
                 self._forget(collection)  # the catalog knows better by now
+            except _BrokenIndex as broken:
+                self._opener.give_up(broken.opened, broken.error)
+                self._forget(collection)  # the next one scans every segment
 
     def _search(
         self,
@@ -136,13 +140,15 @@ class Retriever:
         checked = _checked(vector, opened.joint_dim)
         wanted = None if fitting is None else fitting.keys
         tails = self._tails.parts(opened.segments, wanted, lost, tolerant=tolerant)
-        hits = search(opened.generation_part(fitting), tails, checked, candidates)
+        with _searching(opened):
+            hits = search(opened.generation_part(fitting), tails, checked, candidates)
         also = np.setdiff1d(np.array(besides, np.int64), hits.keys)
         also = also if wanted is None else also[in_sorted(also, wanted)]
         if not len(also):
             return hits, NO_HITS
         parts = self._tails.parts(opened.segments, also, lost, tolerant=tolerant)
-        return hits, score_all(opened.generation_part_of(also), parts, checked)
+        with _searching(opened):
+            return hits, score_all(opened.generation_part_of(also), parts, checked)
 
     def _fitting(self, opened: OpenedSnapshot, filter: Filter) -> FilteredKeys:
         return self._filters.get(opened.collection_id, filter, opened.version)
@@ -181,6 +187,26 @@ class Retriever:
 
     def _forget(self, collection: str) -> None:
         self._opened.pop(collection, None)
+
+
+class _BrokenIndex(Exception):
+    """The generation of an opened snapshot failed while it was searched."""
+
+    def __init__(self, opened: OpenedSnapshot, error: Exception) -> None:
+        super().__init__(str(error))
+        self.opened = opened
+        self.error = error
+
+
+@contextmanager
+def _searching(opened: OpenedSnapshot) -> Iterator[None]:
+    """What fails in here is the generation: scans of segments say themselves what they lack."""
+    try:
+        yield
+    except (OSError, CorruptionError, IndexUnavailableError) as error:
+        if opened.generation is None:
+            raise
+        raise _BrokenIndex(opened, error) from error
 
 
 def _checked(vector: NDArray[np.float32], dim: int) -> Vector:

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
+
+from sightline.errors import InputError
+
+MILVUS_INDEXES: Final = ("auto", "IVF_RABITQ", "IVF_SQ8", "IVF_FLAT")
+MILVUS_URIS: Final = ("http://", "https://", "tcp://", "unix:")
 
 
 @dataclass(frozen=True)
@@ -22,3 +27,32 @@ class RetrieverSettings:
     """Token indexes up to this many bytes together are read into memory, where nobody else can write; the
     others are mapped, and looked at before each search.
     """
+    milvus_uri: str = ""
+    """The Milvus server of indexes of the kind ``milvus``, such as ``http://milvus:19530``; empty: there is
+    no such kind. A file that ends in ``.db`` is milvus-lite, for trying it out in one process.
+    """
+    milvus_token: str | None = None
+    """``user:password``, or a key of the server."""
+    milvus_database: str = ""
+    """Its database; empty: the default one."""
+    milvus_index: str = "auto"
+    """The type of index there: ``auto`` (``IVF_RABITQ``, and ``IVF_SQ8`` on a server that has none),
+    ``IVF_RABITQ``, ``IVF_SQ8`` or ``IVF_FLAT``.
+    """
+    milvus_seconds: float = 5.0
+    """How long a search waits for an answer of Milvus; then every image is compared in its place."""
+
+    def __post_init__(self) -> None:
+        uri = self.milvus_uri
+        if uri and not uri.startswith(MILVUS_URIS) and not uri.endswith(".db"):
+            raise InputError(
+                "SIGHTLINE_RETRIEVER__MILVUS_URI begins with http:// or https://, or names a file that ends "
+                "in .db (milvus-lite)."
+            )
+        if self.milvus_index not in MILVUS_INDEXES:
+            raise InputError(
+                f"SIGHTLINE_RETRIEVER__MILVUS_INDEX is one of {', '.join(MILVUS_INDEXES)}, not "
+                f"{self.milvus_index!r}."
+            )
+        if self.milvus_seconds <= 0:
+            raise InputError("SIGHTLINE_RETRIEVER__MILVUS_SECONDS must be more than 0.")

@@ -16,6 +16,7 @@ translate the classes once; nothing below them knows status or exit codes.
     ├── UnavailableError       something this needs cannot be reached now
     │   ├── CatalogDamagedError the database's file is not what was written
     │   ├── ModelUnavailableError
+    │   ├── IndexUnavailableError  the server of an index is away: every image is compared instead
     │   ├── OverloadedError   too many requests wait already
     │   ├── DeadlineError      the time that a request had is up
     │   ├── StoppingError      this process ends
@@ -112,6 +113,10 @@ class ModelUnavailableError(UnavailableError):
     """Neither a folder nor a reachable hub repository."""
 
     code = "model-unavailable"
+
+
+class IndexUnavailableError(UnavailableError):
+    """The server that an index lies on does not answer, or not as it should; searches go on without it."""
 
 
 class OverloadedError(UnavailableError):

@@ -165,10 +165,22 @@ class Pillars:
     def indexes(self) -> Indexes:
         """The index backends."""
         from sightline.store.backends import open_indexes
+        from sightline.store.milvus.connection import MilvusServer
 
         asked = self.settings.retriever
+        server = MilvusServer(
+            asked.milvus_uri,
+            asked.milvus_token,
+            asked.milvus_database,
+            asked.milvus_index,
+            asked.milvus_seconds,
+        )
         return open_indexes(
-            self.settings.generations_folder, asked.device, asked.index, asked.index_memory_bytes
+            self.settings.generations_folder,
+            asked.device,
+            asked.index,
+            asked.index_memory_bytes,
+            server if asked.milvus_uri else None,
         )
 
     @once

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from sightline.store.worker_notes import WorkerNote
     from sightline.upkeep.consistency import Consistency
     from sightline.upkeep.doctor import Doctor
+    from sightline.upkeep.index_sync import IndexSync
     from sightline.upkeep.repair import Repair
 
 
@@ -259,6 +260,14 @@ class Installation(Choosing):
         from sightline.upkeep.consistency import Consistency
 
         return Consistency(self.catalog, self.segments, self.indexes, self.formats)
+
+    @once
+    def index_sync(self) -> IndexSync:
+        """Makes a remote index agree with the catalog again."""
+        from sightline.upkeep.index_sync import IndexSync
+
+        self.claim_folders()
+        return IndexSync(self.catalog, self.segments, self.indexes, self.builder.refold)
 
     @once
     def doctor(self) -> Doctor:

@@ -13,7 +13,7 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from sightline.errors import SightlineError
+from sightline.errors import IndexUnavailableError, SightlineError
 from sightline.faultpoint import faultpoint
 from sightline.indexer.building.releasing import Releasing
 from sightline.indexer.settings import BuilderSettings
@@ -100,7 +100,7 @@ class Cleaning:
         """One shelf's trouble holds up no other."""
         try:
             return self._tend(shelf)
-        except OSError as error:
+        except (OSError, IndexUnavailableError) as error:
             log.warning("%s", error)
             return 0
 

@@ -9,25 +9,35 @@ from sightline.errors import InputError
 from sightline.store.flat import MEMORY_BYTES, FlatBackend
 from sightline.store.flat.devices import FaissGpu
 from sightline.store.index import Indexes
-from sightline.store.records import FLAT
+from sightline.store.milvus import MilvusBackend
+from sightline.store.records import FLAT, MILVUS
 
 if TYPE_CHECKING:
-    from sightline.store.index import Device
+    from sightline.store.index import Device, IndexBackend
+    from sightline.store.milvus import MilvusServer
 
 
 def open_indexes(
-    folder: Path | str, device: Device = "auto", kind: str = FLAT, memory_bytes: int = MEMORY_BYTES
+    folder: Path | str,
+    device: Device = "auto",
+    kind: str = FLAT,
+    memory_bytes: int = MEMORY_BYTES,
+    milvus: MilvusServer | None = None,
 ) -> Indexes:
     """All kinds, whose files lie in ``folder`` (a local or shared POSIX folder, made when first written to).
 
     ``device`` is where they search, ``kind`` that of a collection's first generation, ``memory_bytes`` what
-    those that are opened may take of memory together. Opens nothing; FAISS is
-    imported when something is searched or built.
+    those that are opened may take of memory together, ``milvus`` the server of the kind of that name (None:
+    there is no such kind). Opens nothing; FAISS and pymilvus are imported when something is searched or
+    built.
 
     Raises:
         InputError: no backend of that kind.
     """
-    backends = {FLAT: FlatBackend(folder, device, memory_bytes=memory_bytes)}
+    flat = FlatBackend(folder, device, memory_bytes=memory_bytes)
+    backends: dict[str, IndexBackend] = {FLAT: flat}
+    if milvus is not None:
+        backends[MILVUS] = MilvusBackend(folder, milvus, flat.tail)
     if kind not in backends:
         raise InputError(
             f"SIGHTLINE_RETRIEVER__INDEX must be one of {', '.join(sorted(backends))}; not {kind!r}."

@@ -24,7 +24,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -249,6 +249,33 @@ class IndexBackend(Protocol):
 
     def remove(self, file: str) -> None:
         """Delete it; nothing when it is gone. Whoever has it open may go on."""
+        ...
+
+
+class SyncedIndex(NamedTuple):
+    """What was done to make a server hold again what a generation names.
+
+    ``recreated``: what should hold it was gone. Images that were ``inserted`` again; ``deleted``, because
+    nobody names them; and ``lacking``: in no segment any more.
+    """
+
+    recreated: bool
+    inserted: int
+    deleted: int
+    lacking: int
+
+
+@runtime_checkable
+class RemoteIndexBackend(IndexBackend, Protocol):
+    """One whose generations lie on a server that may lose something. `IndexUnavailableError` when it is away:
+    of `IndexBackend.open`, ``build``, ``verify``, ``erase``, ``remove``, and of `CandidateIndex.candidates`.
+    """
+
+    def sync(self, file: str, reader: SegmentReader, segments: Sequence[CoveredSegment]) -> SyncedIndex:
+        """Make the server hold what this generation names, from these segments.
+
+        `FileMissingError` or `CorruptionError` when the file here is not what was written, or a segment.
+        """
         ...
 
 

@@ -84,6 +84,32 @@ def test_the_gpu_file_only_overrides(compose: dict[str, Any]) -> None:
         assert devices == [{"driver": "nvidia", "count": 1, "capabilities": ["gpu"]}]
 
 
+def test_the_milvus_file_adds_a_server_that_only_our_containers_reach(compose: dict[str, Any]) -> None:
+    text = (ROOT / "docker-compose.milvus.yml").read_text()
+    milvus = yaml.safe_load(text)
+    added = {name: one for name, one in milvus["services"].items() if name not in compose["services"]}
+    assert set(added) == {"etcd", "minio", "milvus"}
+    for name, service in added.items():
+        assert re.fullmatch(r"[\w./-]+:\S*\d\S*", service["image"]), f"{name} is pinned to a version"
+        assert service["healthcheck"]["test"], name
+        assert service["restart"] == "unless-stopped"
+        assert {volume.split(":")[0] for volume in service["volumes"]} <= set(milvus["volumes"]), name
+        assert "ports" not in service, name
+    assert {how for _, how in re.findall(r"\$\{(\w*PASSWORD\w*)(:?.)", text)} == {":?"}
+    known = {knob.variable for knob in knobs()}
+    for name in ("api", "worker", "builder"):
+        ours = milvus["services"][name]
+        assert set(ours) == {"environment"}
+        assert set(ours["environment"]) <= known
+        assert ours["environment"]["SIGHTLINE_RETRIEVER__MILVUS_URI"] == "http://milvus:19530"
+
+
+def test_images_bring_what_the_compose_files_need() -> None:
+    dockerfile, lock = (ROOT / "Dockerfile").read_text(), (ROOT / "requirements.lock").read_text()
+    assert "faiss-gpu,postgres,redis,milvus]" in dockerfile
+    assert re.search(r"^pymilvus==", lock, re.M), "make lock"
+
+
 def test_ports_are_published_on_this_machine_only(compose: dict[str, Any]) -> None:
     published = {name: service.get("ports", []) for name, service in compose["services"].items()}
     assert {name for name, ports in published.items() if ports} == {"api"}

@@ -59,6 +59,7 @@ ANSWERING = {
     "doctor": ["doctor"],
     "adopt": ["adopt"],
     "cache report": ["cache", "report", "-c", "here", "--queries", "queries.txt"],
+    "generations sync": ["generations", "sync", "-c", "here"],
     "cache fit": ["cache", "fit", "-c", "here"],
     "delete": ["delete", "-c", "here", "--id", "blue.png"],
     "trash list": ["trash", "list", "-c", "here"],

@@ -7,6 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from sightline.store.backends import open_indexes
+from sightline.store.index import Tail
+from sightline.store.segment_tokens import SegmentTokens
 from sightline.store.segments import SegmentReader, write_segment
 
 
@@ -16,6 +19,19 @@ class Published:
 
     id: int
     file: str
+
+
+def flat_tail(keys: np.ndarray, tokens: np.ndarray) -> Tail:
+    """An exact index of some images."""
+    return open_indexes("nowhere").of("flat").tail(keys, tokens)
+
+
+def stored_tokens(reader: SegmentReader, segments: list[Published]) -> SegmentTokens:
+    """What an index that keeps no tokens reads them from."""
+    queries, dim = reader.head(segments[0].file).layout.specs["tokens"].shape[1:]
+    tokens = SegmentTokens(reader.folder, queries, dim)
+    tokens.cover([], [(segment.file, reader.head(segment.file)) for segment in segments])
+    return tokens
 
 
 def unit(values: np.ndarray) -> np.ndarray:
