@@ -9,8 +9,9 @@ from sightline.errors import InputError
 from sightline.store.flat import MEMORY_BYTES, FlatBackend
 from sightline.store.flat.devices import FaissGpu
 from sightline.store.index import Indexes
+from sightline.store.ivf import IvfBackend
 from sightline.store.milvus import MilvusBackend
-from sightline.store.records import FLAT, MILVUS
+from sightline.store.records import FLAT, IVF_RABITQ, IVF_SQ8, MILVUS
 
 if TYPE_CHECKING:
     from sightline.store.index import Device, IndexBackend
@@ -36,6 +37,7 @@ def open_indexes(
     """
     flat = FlatBackend(folder, device, memory_bytes=memory_bytes)
     backends: dict[str, IndexBackend] = {FLAT: flat}
+    backends |= {one: IvfBackend(folder, one) for one in (IVF_RABITQ, IVF_SQ8)}
     if milvus is not None:
         backends[MILVUS] = MilvusBackend(folder, milvus, flat.tail)
     if kind not in backends:

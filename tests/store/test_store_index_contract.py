@@ -22,6 +22,7 @@ from tests.store.sampled_index import SampledBackend
 from tests.store.token_world import (
     Published,
     brute_force,
+    random_texts,
     random_tokens,
     random_vector,
     stored_tokens,
@@ -30,6 +31,7 @@ from tests.store.token_world import (
 
 KINDS = [*open_indexes("nowhere").backends, "sampled", MILVUS]
 NONE = np.empty(0, np.int64)
+TEXTS = random_texts(np.random.default_rng(7), 80)
 
 
 def all_indexes(folder: Path, kind: str) -> Indexes:
@@ -81,7 +83,7 @@ def shelf(request: pytest.FixtureRequest, tmp_path: Path) -> Shelf:
     dead = np.sort(rng.choice(keys, 20, replace=False))
     reader, segments = write_segments(tmp_path / "segments", keys, tokens, 40)
     backend = all_indexes(tmp_path, request.param).of()
-    built = backend.build(reader, BuildRequest(segments[:4], dead))
+    built = backend.build(reader, BuildRequest(segments[:4], dead, texts=TEXTS))
     return Shelf(tmp_path, backend, keys, tokens, dead, reader, segments, built)
 
 
@@ -182,7 +184,7 @@ def test_several_vectors_at_once_find_what_each_finds_alone(shelf: Shelf) -> Non
 def test_it_holds_the_living_keys_once_with_their_tokens_bit_by_bit(shelf: Shelf) -> None:
     built = shelf.built
     again = shelf.backend.build(
-        shelf.reader, BuildRequest([*shelf.segments[:4], shelf.segments[0]], shelf.dead)
+        shelf.reader, BuildRequest([*shelf.segments[:4], shelf.segments[0]], shelf.dead, texts=TEXTS)
     )
     for one in (built, again):
         index = shelf.open(one)
@@ -198,7 +200,7 @@ def test_it_holds_the_living_keys_once_with_their_tokens_bit_by_bit(shelf: Shelf
 
 
 def test_a_generation_of_nothing_but_dead_images_opens_and_names_nothing(shelf: Shelf) -> None:
-    built = shelf.backend.build(shelf.reader, BuildRequest(shelf.segments[:2], shelf.keys))
+    built = shelf.backend.build(shelf.reader, BuildRequest(shelf.segments[:2], shelf.keys, texts=TEXTS))
     index = shelf.open(built)
     assert (built.images, len(index.keys)) == (0, 0)
     assert pairs(search(Part(index), [], random_vector(np.random.default_rng(0)), 3)) == []
@@ -209,15 +211,15 @@ def test_builds_that_cannot_be_right_are_refused_and_leave_nothing(shelf: Shelf)
     other_tokens = random_tokens(np.random.default_rng(0), 4, queries=5)
     _, other = write_segments(shelf.reader.folder, np.arange(4), other_tokens, 4, first_id=90)
     with pytest.raises(InputError):
-        shelf.backend.build(shelf.reader, BuildRequest([], NONE))
+        shelf.backend.build(shelf.reader, BuildRequest([], NONE, texts=TEXTS))
     with pytest.raises(InputError):
-        shelf.backend.build(shelf.reader, BuildRequest([shelf.segments[0], *other], NONE))
+        shelf.backend.build(shelf.reader, BuildRequest([shelf.segments[0], *other], NONE, texts=TEXTS))
     with pytest.raises(FileMissingError):
-        shelf.backend.build(shelf.reader, BuildRequest([Published(91, "gone")], NONE))
+        shelf.backend.build(shelf.reader, BuildRequest([Published(91, "gone")], NONE, texts=TEXTS))
     path = shelf.reader.folder / shelf.segments[5].file
     path.write_bytes(path.read_bytes()[:-1] + b"\x55")
     with pytest.raises(CorruptionError):
-        shelf.backend.build(shelf.reader, BuildRequest(shelf.segments, NONE))
+        shelf.backend.build(shelf.reader, BuildRequest(shelf.segments, NONE, texts=TEXTS))
     assert shelf.backend.files.stored() == before
 
 
@@ -257,7 +259,7 @@ def test_what_is_gone_is_said_to_be_missing_and_removing_it_again_is_nothing(she
 
 
 def test_what_holds_a_key_is_erased_and_nothing_else(shelf: Shelf) -> None:
-    other = shelf.backend.build(shelf.reader, BuildRequest(shelf.segments[4:], NONE))
+    other = shelf.backend.build(shelf.reader, BuildRequest(shelf.segments[4:], NONE, texts=TEXTS))
     shelf.backend.erase(np.array([999_999_999, shelf.keys[shelf.folded][7]]))
     assert shelf.built.file not in shelf.backend.files.stored()
     shelf.backend.verify(other.file, other.sha256)
@@ -282,7 +284,8 @@ def test_readers_go_on_in_many_threads_while_it_is_removed(shelf: Shelf) -> None
 
 def test_it_tells_its_own_files_from_all_others_in_the_folder(shelf: Shelf) -> None:
     folder, files = shelf.path.parent, shelf.backend.files
-    assert files.stored() == {shelf.built.file}
+    built = {shelf.built.file, *shelf.built.parameters.get("files", ())}
+    assert files.stored() == built
     ending = shelf.built.file[32:]
     ours = {f"{'a' * 32}{ending}", f".aside-{'b' * 32}{ending}"}
     others = {
@@ -296,7 +299,7 @@ def test_it_tells_its_own_files_from_all_others_in_the_folder(shelf: Shelf) -> N
         (folder / name).touch()
     (folder / f"{'e' * 32}{ending}").mkdir()
     (folder / f"{'f' * 32}{ending}").symlink_to(folder / "thesis.odt")
-    assert files.stored() == ours | {shelf.built.file}
+    assert files.stored() == ours | built
     for name in (*others, f"{'e' * 32}{ending}", f"{'f' * 32}{ending}"):
         shelf.backend.remove(name)
         files.set_aside(name)
