@@ -9,8 +9,8 @@ import numpy as np
 
 from sightline.store.backends import open_indexes
 from sightline.store.index import Tail
-from sightline.store.segment_tokens import SegmentTokens
 from sightline.store.sample_texts import CAPTIONS, SampleTexts
+from sightline.store.segment_tokens import SegmentTokens
 from sightline.store.segments import SegmentReader, write_segment
 
 
