@@ -163,7 +163,7 @@ class Catalog:
     outstanding_purges = read(purging.outstanding)
     holding_segments = read(purging.holding_segments)
     placed_keys = read(purging.placed_keys)
-    drop_generation = write(purging.drop_generation)
+    drop_generation = write_at(purging.drop_generation)
     scrub_purged = write(purging.scrub)
     forget_purges = write(purging.forget)
 
@@ -193,6 +193,8 @@ class Catalog:
     release_singleton = write(singletons.release)
     probe = write(singletons.probe)
     publish_generation = write_at(builder.publish_generation)
+    note_generation = write(builder.note_generation)
+    set_index_kind = write(builder.set_index_kind)
     replace_segments = write_at(builder.replace_segments)
     images_in_segment = read(mending.images_in_segment)
     mend_segment = write_at(mending.mend_segment)

@@ -44,6 +44,10 @@ EMBED: Final = "embed"
 """The kind of task that makes pending images searchable."""
 FLAT: Final = "flat"
 """The kind of generation that holds all tokens as they are."""
+AUTO: Final = "auto"
+"""In place of a kind: whatever fits a collection of this size."""
+EXACT: Final = "exact"
+"""In place of a kind: one that never misses an image."""
 LISTING: Final = "register:"
 """A job's id after this is the name of the lease under which its images are registered."""
 LOST: Final = "lost"
@@ -60,7 +64,8 @@ COPIED: Final = "blob:"
 class Collection:
     """A named set of images; ``version`` changes with everything that a search can see.
 
-    The model is that of ``feature_set_id``, the feature set that serves.
+    The model is that of ``feature_set_id``, the feature set that serves. ``index_kind`` is what was asked for
+    this collection: ``auto``, ``exact`` or a kind; None: what the installation says.
     """
 
     id: int
@@ -73,6 +78,7 @@ class Collection:
     version: int
     created_at: float
     feature_set_id: int
+    index_kind: str | None = None
 
 
 @dataclass(frozen=True)
