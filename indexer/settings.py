@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from sightline.store.records import AUTO
 from sightline.types import PatchLevel
 
 RELEASED_SECONDS = 7 * 86_400.0
@@ -86,6 +87,20 @@ class IndexerSettings:
 
 
 @dataclass(frozen=True)
+class IndexSettings:
+    """Which kind of index a collection gets."""
+
+    index: str = AUTO
+    """``auto``, ``exact`` or a kind; a collection may say otherwise."""
+    recall_target: float = 0.99
+    """The part of the best 100 that an approximate index must find to serve under ``auto``."""
+    approximate_from: int = 20_000
+    """Images from which on ``auto`` means an approximate index, and exact again below half of that."""
+    memory_bytes: int = 4 << 30
+    """What an index may take of memory: the larger of the approximate kinds serves while it fits."""
+
+
+@dataclass(frozen=True)
 class BuilderSettings:
     """The background caretaker: sweeping, folding, merging, cleaning."""
 
@@ -102,7 +117,10 @@ class BuilderSettings:
     fold_min_images: int = 1000
     """A generation is built when more images than this are outside of the current one …"""
     fold_fraction: float = 0.10
-    """… and more than this part of those inside."""
+    """… and more than this part of those inside …"""
+    fold_max_bytes: int = 512 << 20
+    """… or when the tokens of those outside take more than this: half of what a searching process keeps of
+    them, beyond which each search would read them anew."""
     fold_dead_fraction: float = 0.30
     """… or when this part of what it holds is dead."""
     fold_idle_seconds: float = 5.0

@@ -172,6 +172,7 @@ class Installation(Choosing):
             queue=self.queue,
             patch_codec=self.settings.indexer.patch_codec,
             listers=dict.fromkeys((CAPTION, CAPFILT), self.job_listing.list),
+            index=self.settings.index_settings,
         )
 
     # from an image to words

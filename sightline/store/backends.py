@@ -9,18 +9,19 @@ from sightline.errors import InputError
 from sightline.store.flat import MEMORY_BYTES, FlatBackend
 from sightline.store.flat.devices import FaissGpu
 from sightline.store.index import Indexes
-from sightline.store.records import FLAT
+from sightline.store.records import AUTO, EXACT, FLAT
 
 if TYPE_CHECKING:
     from sightline.store.index import Device
 
 
 def open_indexes(
-    folder: Path | str, device: Device = "auto", kind: str = FLAT, memory_bytes: int = MEMORY_BYTES
+    folder: Path | str, device: Device = "auto", kind: str = AUTO, memory_bytes: int = MEMORY_BYTES
 ) -> Indexes:
     """All kinds, whose files lie in ``folder`` (a local or shared POSIX folder, made when first written to).
 
-    ``device`` is where they search, ``kind`` that of a collection's first generation, ``memory_bytes`` what
+    ``device`` is where they search, ``kind`` what collections get (``auto``, ``exact`` or a kind; whoever
+    builds decides, see `sightline.indexer.building.kinds`), ``memory_bytes`` what
     those that are opened may take of memory together. Opens nothing; FAISS is
     imported when something is searched or built.
 
@@ -28,11 +29,10 @@ def open_indexes(
         InputError: no backend of that kind.
     """
     backends = {FLAT: FlatBackend(folder, device, memory_bytes=memory_bytes)}
-    if kind not in backends:
-        raise InputError(
-            f"SIGHTLINE_RETRIEVER__INDEX must be one of {', '.join(sorted(backends))}; not {kind!r}."
-        )
-    return Indexes(backends, default=kind)
+    known = (AUTO, EXACT, *sorted(backends))
+    if kind not in known:
+        raise InputError(f"SIGHTLINE_RETRIEVER__INDEX must be one of {', '.join(known)}; not {kind!r}.")
+    return Indexes(backends, default=kind if kind in backends else FLAT)
 
 
 def gpus() -> int:

@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, bindparam, delete, exists, func, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    and_,
+    bindparam,
+    delete,
+    exists,
+    func,
+    insert,
+    select,
+    update,
+)
 
 from sightline.errors import ConflictError
 from sightline.store.records import Generation, NewSegment, Segment
@@ -49,8 +60,8 @@ def publish_generation(
         return False
     if not _is_of(connection, feature_set_id, collection_id):
         raise ValueError("The generation is of another collection.")
-    rivals = [GenerationRow.feature_set_id == feature_set_id]
-    own = GenerationRow.serving if takes_over else GenerationRow.kind == generation.kind
+    rivals: list[ColumnElement[bool]] = [GenerationRow.feature_set_id == feature_set_id]
+    own = and_(GenerationRow.serving) if takes_over else GenerationRow.kind == generation.kind
     current = connection.scalar(select(func.max(GenerationRow.number)).where(*rivals, own)) or 0
     covered = sorted(set(plain_keys(generation.covered)))
     if current != expected_number or _published(connection, feature_set_id, covered) != covered:
