@@ -17,7 +17,8 @@ class RetrieverSettings:
     index: str = "auto"
     """The kind of index that a collection gets unless it says its own (``sightline generations set``):
     ``auto``, an exact one while it is small, else an approximate one that finds enough; ``exact``, one that
-    never misses an image; or the name of a kind, such as ``flat``.
+    never misses an image; or the name of a kind, such as ``flat``. Another kind is built beside the one that
+    serves, and takes over in one step.
     """
     recall_target: float = 0.99
     """The part of the 100 best images that an approximate index must find, measured with texts that it did

@@ -104,7 +104,7 @@ def test_collections(filled: TestClient, services: Installation) -> None:
     stored = services.catalog.collection("pictures")
     expected = {
         "name": "pictures", "model": "toy", "revision": None, "fingerprint": stored.fingerprint,
-        "images": 6, "pending": 0, "failed": 0, "trashed": 0, "segments": 1,
+        "images": 6, "pending": 0, "failed": 0, "trashed": 0, "index": None, "segments": 1,
         "bytes": services.catalog.collection_counts("pictures")["bytes"], "created_at": LATELY,
     }  # fmt: skip
     assert filled.get(COLLECTION).json() == expected
