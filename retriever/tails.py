@@ -7,7 +7,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from sightline.types import Keys, Mask
 
 log = logging.getLogger(__name__)
+
+TAIL_BYTES: Final = 1 << 30
+"""Tokens outside of generations that a process keeps in memory, unless it is told otherwise."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,7 @@ class _Kept(NamedTuple):
 class Tails:
     """Scans of single segments, the latest of them kept, up to ``max_bytes`` of tokens. Thread-safe."""
 
-    def __init__(self, reader: SegmentReader, indexes: Indexes, max_bytes: int = 1 << 30) -> None:
+    def __init__(self, reader: SegmentReader, indexes: Indexes, max_bytes: int = TAIL_BYTES) -> None:
         self._reader = reader
         self._indexes = indexes
         self._max_bytes = max_bytes

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-LOOK_SECONDS: Final = 60.0
+LOOK_SECONDS: Final = 10.0
 """How often one worker looks at one collection."""
 REST_SECONDS: Final = 600.0
 """How long it leaves one alone whose texts could not be written; the length of the lease, too."""

@@ -29,7 +29,8 @@ QUERIES: Final = 1
 GENERAL: Final = 2
 """Sentences that come with this package: they resemble what is asked of any collection, more or less."""
 
-FORMAT: Final = {"format": "sightline-sample-texts", "version": "1"}
+_FORMAT: Final = {"format": "sightline-sample-texts-1"}
+"""One entry: with more, the same set would not always give the same bytes."""
 _ID_DIGITS: Final = 32
 
 
@@ -62,7 +63,7 @@ def to_bytes(texts: SampleTexts) -> bytes:
     """A set as a file: safetensors. Its id is not in it: it is the SHA-256 of these bytes, cut short."""
     told = np.array([texts.images, texts.drawn_at], np.float64)
     tensors = {"vectors": texts.vectors, "origins": texts.origins, "told": told}
-    content: bytes = save({name: np.ascontiguousarray(one) for name, one in tensors.items()}, FORMAT)
+    content: bytes = save({name: np.ascontiguousarray(one) for name, one in tensors.items()}, _FORMAT)
     return content
 
 
