@@ -71,6 +71,10 @@ class IndexerSettings:
     """With ``latent``: code the patches of an image together, which loses less and is slower to read; chosen
     by what would be lost when not given.
     """
+    sample_texts_from: int = 10_000
+    """A collection with at least so many images is given sample texts, vectors of its captions and of general
+    sentences, which an approximate index learns from; 0: none is.
+    """
     max_metadata_bytes: int = 64 << 10
     """The metadata of one picture as JSON, in bytes, and its caption, each: every answer repeats them. What
     is stored already stays.

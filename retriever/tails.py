@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from sightline.types import Keys, Mask
 
 log = logging.getLogger(__name__)
+
+TAIL_BYTES: Final = 1 << 30
+"""Tokens outside of generations that a process keeps in memory, unless it is told otherwise."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,7 @@ class _Needed(NamedTuple):
 class Tails:
     """Scans of what is unfolded, the latest kept, up to ``max_bytes`` of tokens. Thread-safe."""
 
-    def __init__(self, reader: SegmentReader, indexes: Indexes, max_bytes: int = 1 << 30) -> None:
+    def __init__(self, reader: SegmentReader, indexes: Indexes, max_bytes: int = TAIL_BYTES) -> None:
         self._reader = reader
         self._cache = BlockCache(indexes, max_bytes)
         self._told: set[str] = set()

@@ -151,6 +151,15 @@ class Answering(Keeping):
         return Retriever(self.catalog, self.segments, self.indexes)
 
     @once
+    def exact_retriever(self) -> Retriever:
+        """As `retriever`, missing nothing, whatever the index: slow where that is approximate."""
+        from sightline.retriever.exact import SCAN_BYTES, ExactCatalog
+        from sightline.retriever.retriever import Retriever
+
+        catalog = ExactCatalog(self.catalog, self.indexes)
+        return Retriever(catalog, self.segments, self.indexes, tail_bytes=SCAN_BYTES)
+
+    @once
     def reencoding(self) -> Reencoding:
         """Patches of stored images, made again from their originals."""
         from sightline.searching.reencoding import Reencoding
@@ -172,7 +181,7 @@ class Answering(Keeping):
         most = self.settings.api.max_answer_bytes
         return Search(
             self.catalog, self.models, self.scheduler, self.retriever, self.patches, self.instructing,
-            self.cascades, most,
+            self.cascades, self.exact_retriever, most,
         )  # fmt: skip
 
     @once

@@ -57,6 +57,7 @@ POINTS: Final = frozenset(
         "compact.published",
         "recode.published",
         "codec.kept",
+        "texts.drawn",
         "clean.noted",
         "clean.aside",
         "clean.deleted",
@@ -65,6 +66,10 @@ POINTS: Final = frozenset(
         "release.taken",
         "release.asked",
         "release.removed",
+        # An approximate index: what was learned, each part, and the file that names them.
+        "ivf.trained",
+        "ivf.part",
+        "ivf.manifest",
         # What is to leave no trace.
         "purge.begun",
         "purge.rewritten",

@@ -123,30 +123,31 @@ class Installation(Choosing):
     def indexer(self) -> Indexer:
         """Registers sources and embeds tasks."""
         from sightline.captioner.tasks import handlers
+        from sightline.indexer.embedding.text_sampling import TextSampling
         from sightline.indexer.indexer import Indexer
         from sightline.indexer.parts import IndexerParts
+        from sightline.indexer.queue.stopping import told_to_stop
 
         self.claim_folders()
-        return Indexer(
-            IndexerParts(
-                catalog=self.catalog,
-                blobs=self.blobs,
-                originals=self.originals,
-                segments=self.segments,
-                formats=self.formats,
-                decoder=self.decoder,
-                models=self.models,
-                settings=self.settings.indexer,
-                max_bytes=self.settings.imaging.max_bytes,
-                own_folders=self.settings.own_folders,
-                fetcher=self.fetcher,
-                measured=self.measured,
-                note=self.worker_note,
-                decoders=self.settings.decoding.processes,
-                send=None if self.given.inline else self.send,
-            ),
-            handlers(self.captioner_parts),
+        parts = IndexerParts(
+            catalog=self.catalog,
+            blobs=self.blobs,
+            originals=self.originals,
+            segments=self.segments,
+            formats=self.formats,
+            decoder=self.decoder,
+            models=self.models,
+            settings=self.settings.indexer,
+            max_bytes=self.settings.imaging.max_bytes,
+            own_folders=self.settings.own_folders,
+            fetcher=self.fetcher,
+            measured=self.measured,
+            note=self.worker_note,
+            decoders=self.settings.decoding.processes,
+            send=None if self.given.inline else self.send,
         )
+        sampling = TextSampling(parts, self.sample_texts, told_to_stop)
+        return Indexer(parts, handlers(self.captioner_parts), sampling)
 
     @once
     def worker_note(self) -> WorkerNote:
@@ -181,6 +182,7 @@ class Installation(Choosing):
             patch_codec=self.settings.indexer.patch_codec,
             listers=dict.fromkeys((CAPTION, CAPFILT), self.job_listing.list),
             index=self.settings.index_settings,
+            texts=self.sample_texts,
         )
 
     # from an image to words

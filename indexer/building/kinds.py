@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from sightline.store.records import AUTO, EXACT, FLAT
+from sightline.store.records import AUTO, EXACT, FLAT, IVF_RABITQ, IVF_SQ8
 
 if TYPE_CHECKING:
     from sightline.indexer.settings import IndexSettings
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 CHOICE: Final = "choice"
 """Where a generation's parameters keep it."""
-LARGER: Final = "ivf-sq8"
-SMALLER: Final = "ivf-rabitq"
 KEPT_TOKENS: Final = 10
 """Tokens of an image that an approximate index keeps, before one has said it: 6 to 11 were measured."""
 LOOK_SECONDS: Final = 30.0
@@ -159,7 +157,7 @@ class Kinds:
         return self._settings.approximate_from // 2 if was_large else self._settings.approximate_from
 
     def _known(self) -> list[str]:
-        return [kind for kind in (LARGER, SMALLER) if kind in self._indexes.backends]
+        return [kind for kind in (IVF_SQ8, IVF_RABITQ) if kind in self._indexes.backends]
 
     def _approximate(self, snapshot: Snapshot, images: int, texts: SampleTexts | None) -> tuple[str, ...]:
         """The approximate kinds in the order in which they fit; none without anything to learn from."""
@@ -171,7 +169,7 @@ class Kinds:
         each = float(told.get("tokens_per_image") or KEPT_TOKENS)
         size, room = images * each * snapshot.collection.joint_dim, self._settings.memory_bytes
         # What serves is not left for a little more or less.
-        room = room * 5 // 4 if serves == LARGER else room // 2 if serves == SMALLER else room
+        room = room * 5 // 4 if serves == IVF_SQ8 else room // 2 if serves == IVF_RABITQ else room
         return tuple(known if size <= room else known[::-1])
 
     def _newest(self, snapshot: Snapshot) -> SampleTexts | None:

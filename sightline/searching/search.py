@@ -6,12 +6,13 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from sightline.errors import InputError
 from sightline.records import (
     MAX_CANDIDATES,
     Effort,
+    IndexUse,
     InstructedMatcher,
     SearchHit,
     SearchRequest,
@@ -54,9 +55,13 @@ class Search:
         patches: PatchCache,
         instructing: Instructing,
         cascades: Cascades,
+        exact: Retriever,
         most_bytes: int | None = None,
     ) -> None:
-        """``most_bytes``: captions, metadata and texts that one answer repeats; None for any number."""
+        """``exact``: a retriever that misses nothing, for who asks for that.
+
+        ``most_bytes``: captions, metadata and texts that one answer repeats; None for any number.
+        """
         self._catalog = catalog
         self._models = models
         self._scheduler = scheduler
@@ -64,6 +69,7 @@ class Search:
         self._patches = patches
         self._instructing = instructing
         self._cascades = cascades
+        self._exact = exact
         self._most_bytes = most_bytes
 
     def find(self, request: SearchRequest, watch: SearchWatch | None = None) -> SearchResponse:
@@ -122,6 +128,8 @@ class Search:
             degraded=found.degraded + source.degraded(),
             effort=known.effort,
             reached=known.reached(order[: len(fused.head)]),
+            approximate=found.approximate,
+            recall=found.recall,
         )
 
     def _retrieve(
@@ -135,7 +143,8 @@ class Search:
         if request.rerank and request.texts:
             said = self._catalog.search_texts(collection.id, request.text, request.candidates, condition)
         keys = [hit.key for hit in said]
-        found = self._retriever.retrieve(request.collection, vector, wanted, condition, keys)
+        retriever = self._exact if request.index == "exact" else self._retriever
+        found = retriever.retrieve(request.collection, vector, wanted, condition, keys)
         clock.lap("retrieve")
         return found, fuse(found, said, request.candidates if request.rerank else 0)
 
@@ -201,6 +210,8 @@ def check(request: SearchRequest) -> None:
         raise InputError(f"The sum offset + limit may be at most {MAX_CANDIDATES:,}.")
     checked_precision(request.precision)
     checked_effort(request.effort)
+    if request.index not in get_args(IndexUse):
+        raise InputError(f"The parameter index is one of {', '.join(get_args(IndexUse))}.")
     if request.matcher is not None:
         _check_matcher(request, request.matcher)
     if request.min_probability is not None and (not request.rerank or request.score == "itc"):
@@ -231,6 +242,8 @@ def _before_itm(
         scored=0,
         degraded=found.degraded,
         effort=effort,
+        approximate=found.approximate,
+        recall=found.recall,
     )
 
 

@@ -35,6 +35,7 @@ from sightline.store.sql import (
     releasing,
     singletons,
     sources,
+    text_sampling,
     text_search,
     texts,
     trash,
@@ -175,6 +176,8 @@ class Catalog:
     text_probabilities = read(texts.probabilities)
     iter_texts = read(texts.every)
     search_texts = read(text_search.search)
+    sampling_state = read_at(text_sampling.sampling_state)
+    draw_texts = read(text_sampling.draw_texts)
 
     feature_set = read(features.find)
     ensure_feature_set = write_at(features.ensure)
