@@ -188,8 +188,13 @@ _LACKING: Final = (
 
 
 def living(snapshot: Snapshot) -> int:
-    """About how many images a search can find."""
-    return max(0, sum(segment.count for segment in snapshot.segments) - len(snapshot.dead))
+    """About how many images a search can find; nothing is read for it."""
+    serving = snapshot.generation
+    covered = sum(segment.count for segment in snapshot.covered)
+    # Of the dead some are in the generation only, because their segments were rewritten without them.
+    dropped = 0 if serving is None else max(0, serving.images - covered)
+    dead = max(0, len(snapshot.dead) - dropped)
+    return max(0, covered + sum(segment.count for segment in snapshot.uncovered) - dead)
 
 
 def explained(generation: Generation) -> str | None:
