@@ -11,13 +11,14 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from sightline.errors import CorruptionError, LeaseLostError, NotFoundError, SightlineError, UnavailableError
 from sightline.indexer.building.cleaning import Cleaning
 from sightline.indexer.building.compaction import Compaction
 from sightline.indexer.building.folding import Folding
-from sightline.indexer.building.kinds import Kinds, NoTexts
+from sightline.indexer.building.kinds import Kinds, NoTexts, live_images
 from sightline.indexer.building.purging import Purging
 from sightline.indexer.building.recoding import Recoding
 from sightline.indexer.building.sweeping import Sweeper
@@ -94,7 +95,7 @@ class Builder:
         self._owner = worker_name()
         self._sweeper = Sweeper(catalog, queue, settings, monotonic, listers)
         index = index or IndexSettings()
-        kinds = Kinds(indexes, index, texts or NoTexts(), monotonic)
+        kinds = Kinds(indexes, index, texts or NoTexts(), monotonic, partial(live_images, catalog))
         self._folding = Folding(catalog, segments, indexes, settings, monotonic, kinds)
         self._compaction = Compaction(catalog, segments, settings)
         self._recoding = Recoding(catalog, segments, formats, patch_codec)

@@ -15,6 +15,7 @@ from sightline.store.records import AUTO, EXACT, FLAT, IVF_RABITQ, IVF_SQ8
 
 if TYPE_CHECKING:
     from sightline.indexer.settings import IndexSettings
+    from sightline.store.catalog import Catalog
     from sightline.store.index import Indexes
     from sightline.store.records import Generation, Snapshot
     from sightline.store.sample_texts import SampleTexts
@@ -72,11 +73,14 @@ class Kinds:
         settings: IndexSettings,
         texts: TextSource,
         monotonic: Callable[[], float],
+        live: Callable[[int], int],
     ) -> None:
+        """``live``: how many images of a collection, by its number, are live; asked when it is not clear."""
         self._indexes = indexes
         self._settings = settings
         self._texts = texts
         self._monotonic = monotonic
+        self._live = live
         self._looked: dict[tuple[str, int], tuple[float, SampleTexts | None]] = {}
 
     @property
@@ -104,7 +108,7 @@ class Kinds:
 
     def wish(self, snapshot: Snapshot) -> Wish:
         """What to build for a collection that `is_tended_here`."""
-        asked, images = self._asked(snapshot), living(snapshot)
+        asked, images = self._asked(snapshot), self._images(snapshot)
         if asked in (EXACT, FLAT):
             return Wish((FLAT,), "An exact index was asked for.")
         if asked == AUTO and images < self._least(snapshot.generation):
@@ -151,6 +155,15 @@ class Kinds:
     def _asked(self, snapshot: Snapshot) -> str:
         return snapshot.collection.index_kind or self._settings.index
 
+    def _images(self, snapshot: Snapshot) -> int:
+        """How many a search can find; about so many where that decides nothing."""
+        most = sum(segment.count for segment in snapshot.segments)
+        # Some of the dead may be in the generation only, so this is the least that there can be.
+        fewest, least = max(0, most - len(snapshot.dead)), self._least(snapshot.generation)
+        if fewest >= least or most < least:
+            return fewest if fewest >= least else most
+        return self._live(snapshot.collection.id)
+
     def _least(self, serving: Generation | None) -> int:
         """Images from which on a collection is large; one that was large stays so for a while."""
         was_large = serving is not None and not self.is_exact(serving.kind)
@@ -187,14 +200,9 @@ _LACKING: Final = (
 )
 
 
-def living(snapshot: Snapshot) -> int:
-    """About how many images a search can find; nothing is read for it."""
-    serving = snapshot.generation
-    covered = sum(segment.count for segment in snapshot.covered)
-    # Of the dead some are in the generation only, because their segments were rewritten without them.
-    dropped = 0 if serving is None else max(0, serving.images - covered)
-    dead = max(0, len(snapshot.dead) - dropped)
-    return max(0, covered + sum(segment.count for segment in snapshot.uncovered) - dead)
+def live_images(catalog: Catalog, collection_id: int) -> int:
+    """How many images of a collection are live."""
+    return catalog.collection_counts_of(collection_id)["live"]
 
 
 def explained(generation: Generation) -> str | None:

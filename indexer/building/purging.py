@@ -23,7 +23,7 @@ from sightline.errors import ConflictError, CorruptionError, UnavailableError
 from sightline.faultpoint import faultpoint
 from sightline.indexer.building.compaction import Compaction
 from sightline.indexer.building.folding import Folding
-from sightline.indexer.building.kinds import Kinds, NoTexts
+from sightline.indexer.building.kinds import Kinds, NoTexts, live_images
 from sightline.indexer.settings import IndexSettings
 from sightline.store.cascade_files import CascadeFiles
 from sightline.store.durable import FileMissingError
@@ -74,7 +74,7 @@ class Purging:
         self._indexes = indexes
         self._places = places_of(catalog, segments.folder, indexes)
         self._compaction = Compaction(catalog, segments, settings)
-        kinds = Kinds(indexes, index or IndexSettings(), NoTexts(), monotonic)
+        kinds = Kinds(indexes, index or IndexSettings(), NoTexts(), monotonic, partial(live_images, catalog))
         self._folding = Folding(catalog, segments, indexes, settings, monotonic, kinds)
         self._learned = CascadeFiles(segments.folder)
         self._pause = pause_seconds
