@@ -66,8 +66,17 @@ def test_the_real_inverted_lists_take_over_grow_and_hide_nothing_new(tmp_path: P
                 delete(growing, client, ids(20, 90 * round))
                 growing.settle()
                 growing.age()
+            put(growing, client, ids(30, 270))
+            growing.settle()
+            doomed = living.keys.pop("a269")
+            del living.tokens["a269"]
+            client.sure -= {doomed}
+            growing.purging().images("pictures", ["a269"])
+            note(growing, client)
+            growing.age()
         assert growing.serving.kind == "ivf-sq8"
         assert growing.serving.parameters["recall"] >= 0.5
+        assert growing.serving.parameters["grown"]
         assert None in client.recalls
         assert len(client.recalls) > 1
         assert growing.stored == living.catalog.generation_files()
