@@ -1,0 +1,14 @@
+"""``sightline generations``: the indexes of collections."""
+
+from __future__ import annotations
+
+import typer
+
+from sightline.cli import generation_report
+
+
+def register(app: typer.Typer) -> None:
+    """Add the group."""
+    group = typer.Typer(help="The indexes of collections.", no_args_is_help=True)
+    generation_report.register(group)
+    app.add_typer(group, name="generations")
