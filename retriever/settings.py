@@ -18,6 +18,11 @@ class RetrieverSettings:
     """The kind of index that a collection's first generation gets; one that has a generation keeps its
     kind.
     """
+    keep_queries: bool = False
+    """Whether a server keeps a sample of what is asked of each collection, 2,000 text vectors at most and
+    never the words, for approximate indexes to learn from. A vector tells roughly what was asked. Turned off,
+    workers delete what was kept.
+    """
     index_memory_bytes: int = 4 << 30
     """Token indexes up to this many bytes together are read into memory, where nobody else can write; the
     others are mapped, and looked at before each search.
