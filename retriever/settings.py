@@ -26,6 +26,11 @@ class RetrieverSettings:
     """
     approximate_from: int = 20_000
     """With ``auto``: images from which on an approximate index is built. Exact again below half of that."""
+    keep_queries: bool = False
+    """Whether a server keeps a sample of what is asked of each collection, 2,000 text vectors at most and
+    never the words, for approximate indexes to learn from. A vector tells roughly what was asked. Turned off,
+    workers delete what was kept.
+    """
     index_memory_bytes: int = 4 << 30
     """Token indexes up to this many bytes together are read into memory, where nobody else can write; the
     others are mapped, and looked at before each search.

@@ -146,7 +146,12 @@ class Installation(Choosing):
             decoders=self.settings.decoding.processes,
             send=None if self.given.inline else self.send,
         )
-        sampling = TextSampling(parts, self.sample_texts, told_to_stop)
+        sampling = TextSampling(
+            parts,
+            self.sample_texts,
+            told_to_stop,
+            keeps_queries=self.settings.retriever.keep_queries,
+        )
         return Indexer(parts, handlers(self.captioner_parts), sampling)
 
     @once

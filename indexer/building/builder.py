@@ -156,7 +156,7 @@ class Builder:
         if not self._catalog.acquire_singleton(BUILDER, self._owner, seconds):
             return None
         heartbeat = Heartbeat(
-            lambda: self._catalog.renew_singleton(BUILDER, self._owner, seconds),
+            self._renew,
             lease=seconds,
             interval=seconds / 3,
             what="the builder's lease",
@@ -170,6 +170,13 @@ class Builder:
                 self._tend(collection.name, report, heartbeat)
             self._clean(report)
         return report
+
+    def _renew(self) -> bool:
+        """Beside a pass that takes long, which building a large index does: no task waits for its end."""
+        renewed = self._catalog.renew_singleton(BUILDER, self._owner, self._settings.lease_seconds)
+        if renewed:
+            self._sweeper.expire()
+        return renewed
 
     def _sweep(self, report: StepReport) -> None:
         report.expired = self._sweeper.expire()

@@ -268,7 +268,7 @@ class Folding:
 
 def _kept(wish: Wish, refused: Mapping[str, float | None], built: BuiltIndex, grown: bool) -> dict[str, Any]:
     """The parameters of a generation: what its kind tells, and why it is of this kind."""
-    parameters = {**built.parameters, "recall": built.recall, "grown": grown, **wish.kept(refused)}
+    parameters = {**built.parameters, "grown": grown, **wish.kept(refused)}
     if grown and built.recall < wish.target:
         parameters["retrain"] = parameters.get("retrain") or "it finds less than the target"
     return parameters

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from sightline.store.records import AUTO, EXACT, FLAT, IVF_RABITQ, IVF_SQ8
+from sightline.store.records import AUTO, CHOICE, EXACT, FLAT, IVF_RABITQ, IVF_SQ8, choice_of
 
 if TYPE_CHECKING:
     from sightline.indexer.settings import IndexSettings
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from sightline.store.records import Generation, Snapshot
     from sightline.store.sample_texts import SampleTexts
 
-CHOICE: Final = "choice"
-"""Where a generation's parameters keep it."""
 KEPT_TOKENS: Final = 10
 """Tokens of an image that an approximate index keeps, before one has said it: 6 to 11 were measured."""
 LOOK_SECONDS: Final = 30.0
@@ -127,7 +125,7 @@ class Kinds:
         """The kind that serves, for whoever must not change it; an exact one when it cannot be built."""
         serving = snapshot.generation
         kinds = () if serving is None else (serving.kind,)
-        choice = _choice(serving)
+        choice = choice_of(serving)
         return Wish((*kinds, FLAT) if FLAT not in kinds else kinds, str(choice.get("why", "")), choice=choice)
 
     def must_train(self, snapshot: Snapshot) -> str | None:
@@ -145,7 +143,7 @@ class Kinds:
         """Without the kinds that proved unfit, as long as that is likely to be so still."""
         texts = None if wish.texts is None else wish.texts.id
         choice: Mapping[str, Any] = {"asked": asked, "images": images, "texts": texts, "refused": {}}
-        known = _choice(serving)
+        known = choice_of(serving)
         if (known.get("asked"), known.get("texts")) == (asked, texts) and images < 2 * known["images"]:
             choice = known
         left = tuple(kind for kind in wish.kinds if kind not in choice["refused"])
@@ -203,17 +201,6 @@ _LACKING: Final = (
 def live_images(catalog: Catalog, collection_id: int) -> int:
     """How many images of a collection are live."""
     return catalog.collection_counts_of(collection_id)["live"]
-
-
-def explained(generation: Generation) -> str | None:
-    """One sentence: why a generation has its kind; None when nobody said."""
-    why = _choice(generation).get("why")
-    return None if why is None else str(why)
-
-
-def _choice(generation: Generation | None) -> Mapping[str, Any]:
-    found = None if generation is None else generation.parameters.get(CHOICE)
-    return found if isinstance(found, dict) else {}
 
 
 def _refusal(refused: Mapping[str, float | None], target: float) -> str:

@@ -76,6 +76,8 @@ def due(known: SampleTexts | None, asked: int, state: SamplingState, least: int)
     wanted, captions, queries = texts_for(state.images), known.count(CAPTIONS), known.count(QUERIES)
     if _is_news(min(state.texts, wanted - round(wanted * GENERAL_SHARE) - queries), captions):
         return "captions came"
+    if queries and not asked:
+        return "queries are not kept any more"
     if _is_news(min(asked, round(wanted * QUERY_SHARE)), queries):
         return "queries came"
     own = len(known.vectors) > known.count(GENERAL)
@@ -95,12 +97,15 @@ class TextSampling:
         files: SampleTextFiles,
         told_to_stop: Callable[[], bool] = lambda: False,
         monotonic: Callable[[], float] = time.monotonic,
+        keeps_queries: bool = False,
     ) -> None:
+        """``keeps_queries``: what was asked may be kept; else it is deleted, where something was."""
         self._parts = parts
         self._catalog = parts.catalog
         self._files = files
         self._told_to_stop = told_to_stop
         self._monotonic = monotonic
+        self._keeps_queries = keeps_queries
         self._next: dict[int, float] = {}
         """Collection id → when to look again."""
 
@@ -131,11 +136,11 @@ class TextSampling:
     def _tend(self, collection: Collection, pulse: Pulse) -> None:
         state = self._catalog.sampling_state(collection.id, texts_for(MOST * AT_IMAGES))
         least = self._parts.settings.sample_texts_from
+        asked = self._asked(collection)
         if state.images < least:
             return
-        of = collection.fingerprint, collection.id
-        asked = self._files.queries(*of)
-        reason = due(self._files.newest(*of), 0 if asked is None else len(asked.vectors), state, least)
+        known = self._files.newest(collection.fingerprint, collection.id)
+        reason = due(known, 0 if asked is None else len(asked.vectors), state, least)
         lease, owner = f"texts:{collection.id}", worker_name()
         if reason is None or not self._catalog.acquire_singleton(lease, owner, REST_SECONDS):
             return
@@ -144,6 +149,14 @@ class TextSampling:
             self._write(collection, state, pulse)
         finally:
             self._catalog.release_singleton(lease, owner)
+
+    def _asked(self, collection: Collection) -> SampleTexts | None:
+        """What was asked, as far as it may be kept; else it goes."""
+        of = collection.fingerprint, collection.id
+        if self._keeps_queries:
+            return self._files.queries(*of)
+        self._files.forget_queries(*of)
+        return None
 
     def _write(self, collection: Collection, state: SamplingState, pulse: Pulse) -> None:
         token = self._files.token(collection.id)
@@ -163,7 +176,7 @@ class TextSampling:
     ) -> SampleTexts | None:
         """A new set in random order; None when the worker was told to stop meanwhile."""
         wanted, chance = texts_for(state.images), np.random.default_rng()
-        asked = self._files.queries(collection.fingerprint, collection.id)
+        asked = self._asked(collection)
         queries_QD = np.empty((0, encoder.joint_dim), np.float32) if asked is None else asked.vectors
         queries_QD = chance.permutation(queries_QD)[: round(wanted * QUERY_SHARE)]
         most = wanted - len(queries_QD) - round(wanted * GENERAL_SHARE)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, get_args
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from sightline.store.catalog import Catalog
     from sightline.store.records import Collection
     from sightline.store.text_records import TextHit
+    from sightline.types import Vector
 
 
 class Search:
@@ -56,9 +57,10 @@ class Search:
         instructing: Instructing,
         cascades: Cascades,
         exact: Retriever,
+        asked: Callable[[Collection, Vector], None],
         most_bytes: int | None = None,
     ) -> None:
-        """``exact``: a retriever that misses nothing, for who asks for that.
+        """``exact``: a retriever that misses nothing, for who asks for that. ``asked`` is told of each query.
 
         ``most_bytes``: captions, metadata and texts that one answer repeats; None for any number.
         """
@@ -70,6 +72,7 @@ class Search:
         self._instructing = instructing
         self._cascades = cascades
         self._exact = exact
+        self._asked = asked
         self._most_bytes = most_bytes
 
     def find(self, request: SearchRequest, watch: SearchWatch | None = None) -> SearchResponse:
@@ -137,6 +140,7 @@ class Search:
     ) -> tuple[Retrieved, Fused]:
         condition = None if request.filter is None else parse_filter(request.filter)
         vector = model.encode_text([request.text])[0].float().cpu().numpy()
+        self._asked(collection, vector)
         clock.lap("encode")
         wanted = max(request.candidates, request.offset + request.limit)
         said: list[TextHit] = []

@@ -188,6 +188,7 @@ class Catalog:
     snapshot = read(queries.snapshot)
     snapshot_of = read(queries.snapshot_of)
     version = read(queries.version)
+    generations = read(queries.generations)
     filter_keys = read(queries.filter_keys)
 
     acquire_singleton = write_at(singletons.acquire)

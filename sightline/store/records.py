@@ -186,6 +186,19 @@ class Generation:
     parameters: Mapping[str, Any] = field(default_factory=dict)
 
 
+CHOICE: Final = "choice"
+"""Where a generation's parameters keep why it is of its kind."""
+
+
+def choice_of(generation: Generation | None) -> Mapping[str, Any]:
+    """What was found when its kind was chosen: ``why``, a sentence, and what was refused; empty: nobody said.
+
+    `sightline.indexer.building.kinds` writes it.
+    """
+    found = None if generation is None else generation.parameters.get(CHOICE)
+    return found if isinstance(found, dict) else {}
+
+
 @dataclass(frozen=True)
 class ImageLocation:
     """Where the tokens and patches of one key are: row ``row`` of segment file ``file``."""

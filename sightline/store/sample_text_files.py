@@ -38,6 +38,12 @@ class SampleTextFiles:
         """Vectors of what was asked, all of origin `QUERIES`; ``images`` is of how many they are a sample."""
         return self._newest(Learned(collection_id, fingerprint, _QUERIES))
 
+    def forget_queries(self, fingerprint: str, collection_id: int) -> None:
+        """Nothing of what was asked is kept any more. `OSError`: the disk lets go of none."""
+        of = Learned(collection_id, fingerprint, _QUERIES)
+        for name in self._files.samples(of):
+            self._files.drop_sample(of, name)
+
     def token(self, collection_id: int) -> str | None:
         """What a set must be begun under, before its texts are read; None: it cannot be had now."""
         return self._files.token(collection_id)

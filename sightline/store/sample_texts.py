@@ -32,6 +32,8 @@ GENERAL: Final = 2
 _FORMAT: Final = {"format": "sightline-sample-texts-1"}
 """One entry: with more, the same set would not always give the same bytes."""
 _ID_DIGITS: Final = 32
+MOST_HELD_OUT: Final = 200
+"""More texts than this do not make a measurement much surer, and each is searched for many times."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,19 @@ class SampleTexts:
     def count(self, origin: int) -> int:
         """How many came from there."""
         return int((self.origins == origin).sum())
+
+
+def held_out(origins: NDArray[np.int8]) -> NDArray[np.bool_]:
+    """``[M]``: the texts of a set that an index measures with and does not learn from.
+
+    The last ones of each origin, in proportion: at most `MOST_HELD_OUT`, and a quarter of all.
+    """
+    chosen = np.zeros(len(origins), np.bool_)
+    share = min(MOST_HELD_OUT, len(origins) // 4) / max(1, len(origins))
+    for origin in np.unique(origins):
+        those = np.flatnonzero(origins == origin)
+        chosen[those[len(those) - max(1, round(share * len(those))) :]] = True
+    return chosen
 
 
 def text_set(vectors_MD: Vector, origins_M: NDArray[np.int8], images: int, drawn_at: float) -> SampleTexts:

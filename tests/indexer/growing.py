@@ -56,10 +56,10 @@ class Growing:
         living.retriever = Retriever(living.catalog, living.reader, self.indexes)
         self.builder = self.another_builder()
 
-    def another_builder(self, catalog: Catalog | None = None) -> Builder:
-        return builder(
-            catalog or self.living.catalog, self.living.folder, self.indexes, self.index, self.texts, self.now
-        )
+    def another_builder(self, catalog: Catalog | None = None, **changes: Any) -> Builder:
+        catalog = catalog or self.living.catalog
+        source = self.texts
+        return builder(catalog, self.living.folder, self.indexes, self.index, source, self.now, **changes)
 
     def purging(self) -> Purging:
         living = self.living
@@ -103,7 +103,13 @@ class Growing:
 
 
 def builder(
-    catalog: Catalog, folder: Path, indexes: Indexes, index: IndexSettings, source: Any, now: Any
+    catalog: Catalog,
+    folder: Path,
+    indexes: Indexes,
+    index: IndexSettings,
+    source: Any,
+    now: Any,
+    **changes: Any,
 ) -> Builder:
     reader = SegmentReader(folder / "segments")
     return Builder(
@@ -112,7 +118,7 @@ def builder(
         reader,
         indexes,
         PatchFormats(CodecFiles(reader.folder)),
-        BuilderSettings(**SETTINGS),
+        BuilderSettings(**(SETTINGS | changes)),
         monotonic=now,
         index=index,
         texts=source,

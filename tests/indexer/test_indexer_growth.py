@@ -18,6 +18,7 @@ from sightline.store.backends import open_indexes
 from sightline.store.catalog import open_catalog
 from sightline.store.conditions import Filter
 from tests.indexer.growing import SMALL, Growing, delete, note, put, searching
+from tests.indexer.world import until
 from tests.retriever.living_collection import living_collection
 from tests.store.parted_index import texts
 
@@ -178,10 +179,29 @@ def test_exact_for_one_collection_is_exact_whatever_the_others_get(growing: Grow
 def test_few_images_stay_unfolded_when_their_tokens_are_large(growing: Growing) -> None:
     growing.living.put(ids(100))
     growing.settle()
-    many = growing.another_builder()
-    many._folding._settings = replace(many._folding._settings, fold_min_images=1000, fold_max_bytes=30 * 128)
-    growing.living.put(ids(31, 100))
-    assert many._folding.due(growing.living.catalog.snapshot("pictures")) is not None
+    growing.builder = growing.another_builder(fold_min_images=1000, fold_max_bytes=30 * 128)
+    growing.living.put(ids(30, 100))
+    assert growing.settle() == 0
+    growing.living.put(ids(1, 130))
+    assert growing.settle() == 1
+
+
+def test_tasks_of_dead_workers_do_not_wait_for_a_long_build(growing: Growing) -> None:
+    catalog = growing.living.catalog
+    growing.living.put(ids(80))
+    job = catalog.create_job(growing.living.id, "caption", {})
+    [task] = catalog.add_tasks(job.id, "caption", list(growing.living.keys.values()), 100)
+    assert catalog.acquire(task, "dead", 2.0, ["caption"]) is not None
+    growing.builder = growing.another_builder(lease_seconds=0.9)
+    states = []
+
+    def long() -> None:
+        until("the task to be free", lambda: catalog.task(task).state == "ready", 30.0)
+        states.append(catalog.task(task).state)
+
+    growing.sq8.before = long
+    assert growing.step().folded == 1
+    assert states == ["ready"]
 
 
 def test_two_builders_at_once_publish_one_generation_and_leave_no_file(growing: Growing) -> None:

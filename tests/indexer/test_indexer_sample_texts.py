@@ -251,6 +251,12 @@ def known(captions: int = 0, queries: int = 0, images: int = 20_000) -> SampleTe
         (known(captions=500), 0, SamplingState(20_000, 9_000, 1000.0), None),
         (known(captions=300), 0, SamplingState(20_000, 9_000, 1000.0), "captions came"),
         (known(captions=500), 200, SamplingState(20_000, 9_000, 1000.0), "queries came"),
+        (
+            known(captions=300, queries=400),
+            0,
+            SamplingState(20_000, 0, 1000.0),
+            "queries are not kept any more",
+        ),
         (known(captions=300, queries=400), 9_000, SamplingState(20_000, 9_000, 1000.0), None),
         (known(captions=500), 0, SamplingState(20_000, 500, 1001.0 + 30 * DAY), "it is old"),
         (known(), 0, SamplingState(20_000, 0, 1001.0 + 30 * DAY), None),

@@ -86,6 +86,8 @@ class PartedBackend:
         self.recall = recall
         self.files = OwnFiles(folder, f".{kind}.npz")
         self.built: list[BuildRequest] = []
+        self.before: Callable[[], None] = lambda: None
+        """Called by each build, before it reads anything."""
 
     def build(self, reader: SegmentReader, request: BuildRequest) -> BuiltIndex:
         if not request.segments:
@@ -93,6 +95,7 @@ class PartedBackend:
         if request.texts is None and request.serving is None:
             raise InputError("There are no texts to learn from.")
         self.built.append(request)
+        self.before()
         queries = {reader.head(one.file).layout.specs["tokens"].shape[1] for one in request.segments}
         together = np.concatenate([reader.keys(one.file) for one in request.segments])
         living = np.setdiff1d(together, request.dead)
@@ -108,7 +111,7 @@ class PartedBackend:
         told["trained_on"] = trained_on
         manifest, sha256, size = self._written(told)
         why = "it is four times as large" if len(living) >= 4 * trained_on else None
-        parameters = {"files": files, "trained_on": trained_on, "retrain": why}
+        parameters = {"files": files, "trained_on": trained_on, "retrain": why, "recall": recall}
         covered = tuple(one.id for one in request.segments)
         return BuiltIndex(manifest, sha256, size, covered, len(living), recall, parameters)
 
