@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from sightline.searching.documents import Documents
     from sightline.searching.search import Search
     from sightline.serving.collections import Collections
+    from sightline.serving.index_kinds import IndexKinds
     from sightline.serving.queue import QueueFigures
     from sightline.serving.served import ServedModels
     from sightline.serving.warm_up import ModelStatus
@@ -53,6 +54,7 @@ class ApiParts:
     indexer: Indexer
     purging: Purging
     collections: Collections
+    index_kinds: IndexKinds
     served: ServedModels
     search: Search
     documents: Documents

@@ -26,7 +26,7 @@ from sightline.indexer.registration import Registrar
 from sightline.indexer.resuming import listing_lease
 from sightline.indexer.roots import OUTSIDE, Roots
 from sightline.indexer.source_listing import SourceListing
-from sightline.indexer.tasks import Handler, Outcome, TaskRunner
+from sightline.indexer.tasks import Handler, Outcome, Sampling, TaskRunner
 from sightline.indexer.troubles import Waiting
 from sightline.indexer.uploads import Upload, UploadLine, upload_problem
 from sightline.store.blobs import sha256_of
@@ -44,12 +44,17 @@ PENDING_PAGE = 100
 class Indexer:
     """Jobs that bring pictures in, and the worker step that embeds them. Thread-safe."""
 
-    def __init__(self, parts: IndexerParts, handlers: Mapping[str, Handler] | None = None) -> None:
-        """``handlers``: of other kinds of tasks than those that embed."""
+    def __init__(
+        self,
+        parts: IndexerParts,
+        handlers: Mapping[str, Handler] | None = None,
+        sampling: Sampling | None = None,
+    ) -> None:
+        """``handlers``: of other kinds of tasks than those that embed. ``sampling``: see `TaskRunner`."""
         self._parts = parts
         self._catalog = parts.catalog
         known: dict[str, Handler] = {EMBED: Embedder(parts), **(handlers or {})}
-        self.tasks = TaskRunner(parts.catalog, parts.settings, known)
+        self.tasks = TaskRunner(parts.catalog, parts.settings, known, sampling)
 
     # --- sources ----------------------------------------------------------------------------------
 

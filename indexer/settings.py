@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from sightline.store.records import AUTO
 from sightline.types import PatchLevel
 
 RELEASED_SECONDS = 7 * 86_400.0
@@ -70,6 +71,10 @@ class IndexerSettings:
     """With ``latent``: code the patches of an image together, which loses less and is slower to read; chosen
     by what would be lost when not given.
     """
+    sample_texts_from: int = 10_000
+    """A collection with at least so many images is given sample texts, vectors of its captions and of general
+    sentences, which an approximate index learns from; 0: none is.
+    """
     max_metadata_bytes: int = 64 << 10
     """The metadata of one picture as JSON, in bytes, and its caption, each: every answer repeats them. What
     is stored already stays.
@@ -83,6 +88,20 @@ class IndexerSettings:
     def heartbeat(self) -> float:
         """Seconds between two renewals of a lease."""
         return self.heartbeat_seconds if self.heartbeat_seconds is not None else self.lease_seconds / 3
+
+
+@dataclass(frozen=True)
+class IndexSettings:
+    """Which kind of index a collection gets."""
+
+    index: str = AUTO
+    """``auto``, ``exact`` or a kind; a collection may say otherwise."""
+    recall_target: float = 0.99
+    """The part of the best 100 that an approximate index must find to serve under ``auto``."""
+    approximate_from: int = 20_000
+    """Images from which on ``auto`` means an approximate index, and exact again below half of that."""
+    memory_bytes: int = 4 << 30
+    """What an index may take of memory: the larger of the approximate kinds serves while it fits."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +121,10 @@ class BuilderSettings:
     fold_min_images: int = 1000
     """A generation is built when more images than this are outside of the current one …"""
     fold_fraction: float = 0.10
-    """… and more than this part of those inside."""
+    """… and more than this part of those inside …"""
+    fold_max_bytes: int = 512 << 20
+    """… or when the tokens of those outside take more than this: half of what a searching process keeps of
+    them, beyond which each search would read them anew."""
     fold_dead_fraction: float = 0.30
     """… or when this part of what it holds is dead."""
     fold_idle_seconds: float = 5.0

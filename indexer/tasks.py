@@ -21,6 +21,7 @@ from sightline.indexer.troubles import Troubles, trouble_of
 if TYPE_CHECKING:
     from sightline.indexer.settings import IndexerSettings
     from sightline.store.catalog import Catalog
+    from sightline.store.records import Collection as Record
     from sightline.store.work_records import Lease
 
 log = logging.getLogger(__name__)
@@ -52,17 +53,33 @@ class Handler(Protocol):
         ...
 
 
+class Sampling(Protocol):
+    """Keeps the sample texts of collections; `indexer.embedding.text_sampling.TextSampling` is one."""
+
+    def tend(self, collection: Record, pulse: Pulse) -> None: ...
+
+    def tend_all(self, pulse: Pulse) -> None: ...
+
+
 class TaskRunner:
     """Does tasks, one at a time for each thread that calls it.
 
     ``handlers`` by kind of task; a task of any other kind is left to a worker that has its handler.
     """
 
-    def __init__(self, catalog: Catalog, settings: IndexerSettings, handlers: Mapping[str, Handler]) -> None:
+    def __init__(
+        self,
+        catalog: Catalog,
+        settings: IndexerSettings,
+        handlers: Mapping[str, Handler],
+        sampling: Sampling | None = None,
+    ) -> None:
+        """``sampling``: what to look at after a task, and when there is none."""
         self._catalog = catalog
         self._settings = settings
         self._handlers = handlers
         self._troubles = Troubles(catalog, settings.retry_pause_seconds)
+        self._sampling = sampling
         self._in_hand: dict[int, Lease] = {}
         self.pulse = Pulse()
         """Beats whenever any of its tasks gets on."""
@@ -91,7 +108,14 @@ class TaskRunner:
                 self._catalog.survived(lease)
         seconds = round(time.monotonic() - began, 3)
         log.info("task %s", outcome.value, extra=_ids(lease) | {"seconds": seconds})
+        if outcome is Outcome.PUBLISHED and self._sampling is not None:
+            self._sampling.tend(lease.collection, self.pulse)
         return outcome
+
+    def idle(self) -> None:
+        """There is no task: time for what can wait."""
+        if self._sampling is not None:
+            self._sampling.tend_all(self.pulse)
 
     def give_back(self) -> None:
         """This process ends now, whatever it has in hand: others may begin with that at once."""

@@ -16,7 +16,7 @@ from sightline.retriever.max_sim import NO_HITS, ImageHits, score_all, search
 from sightline.retriever.opened import OpenedSnapshot, SnapshotOpener
 from sightline.retriever.positions import in_sorted
 from sightline.retriever.records import Candidate, Retrieved
-from sightline.retriever.tails import Losses, Tails
+from sightline.retriever.tails import TAIL_BYTES, Losses, Tails
 from sightline.store.durable import FileMissingError
 
 if TYPE_CHECKING:
@@ -61,11 +61,13 @@ class Retriever:
         segments: SegmentReader,
         indexes: Indexes,
         clock: Callable[[], float] = time.monotonic,
+        tail_bytes: int = TAIL_BYTES,
     ) -> None:
+        """``tail_bytes``: tokens outside of generations that are kept in memory between queries."""
         self._catalog = catalog
         self._filters = FilterCache(catalog)
         self._opener = SnapshotOpener(segments, indexes, clock)
-        self._tails = Tails(segments, indexes)
+        self._tails = Tails(segments, indexes, tail_bytes)
         self._opened: dict[str, OpenedSnapshot] = {}
         self._degraded: dict[str, tuple[int, tuple[str, ...]]] = {}
         """By collection: the version that was searched last, and what its answer had to do without."""

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from sightline.searching.documents import Documents
     from sightline.searching.instructing import Instructing
     from sightline.searching.patches import PatchCache
+    from sightline.searching.query_samples import QuerySamples
     from sightline.searching.reencoding import Reencoding
     from sightline.searching.remembered import FeatureMemory, FeatureSource
     from sightline.searching.search import Search
@@ -151,6 +152,15 @@ class Answering(Keeping):
         return Retriever(self.catalog, self.segments, self.indexes)
 
     @once
+    def exact_retriever(self) -> Retriever:
+        """As `retriever`, missing nothing, whatever the index: slow where that is approximate."""
+        from sightline.retriever.exact import SCAN_BYTES, ExactCatalog
+        from sightline.retriever.retriever import Retriever
+
+        catalog = ExactCatalog(self.catalog, self.indexes)
+        return Retriever(catalog, self.segments, self.indexes, tail_bytes=SCAN_BYTES)
+
+    @once
     def reencoding(self) -> Reencoding:
         """Patches of stored images, made again from their originals."""
         from sightline.searching.reencoding import Reencoding
@@ -172,8 +182,15 @@ class Answering(Keeping):
         most = self.settings.api.max_answer_bytes
         return Search(
             self.catalog, self.models, self.scheduler, self.retriever, self.patches, self.instructing,
-            self.cascades, most,
+            self.cascades, self.exact_retriever, self.query_samples.note, most,
         )  # fmt: skip
+
+    @once
+    def query_samples(self) -> QuerySamples:
+        """Keeps a sample of what is asked; in the server only, and only where that is set."""
+        from sightline.searching.query_samples import QuerySamples
+
+        return QuerySamples(self.sample_texts)
 
     @once
     def cascades(self) -> Cascades:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from sightline.upkeep.cascade_report import CascadeMeasurement
     from sightline.upkeep.precision_check import PrecisionCheck
     from sightline.upkeep.precision_watch import PrecisionWatch
+    from sightline.upkeep.recall_report import RecallMeasurement
 
 
 class Choosing(Answering):
@@ -40,6 +41,13 @@ class Choosing(Answering):
         from sightline.upkeep.precision_watch import PrecisionWatch
 
         return PrecisionWatch(self.catalog, self.models, self.scheduler, self.precision_check)
+
+    @once
+    def recall_measurement(self) -> RecallMeasurement:
+        """Says what the indexes of collections find."""
+        from sightline.upkeep.recall_report import RecallMeasurement
+
+        return RecallMeasurement(self.catalog, self.segments, self.indexes, self.sample_texts, self.models)
 
     @once
     def cascade_measurement(self) -> CascadeMeasurement:

@@ -57,6 +57,7 @@ POINTS: Final = frozenset(
         "compact.published",
         "recode.published",
         "codec.kept",
+        "texts.drawn",
         "clean.noted",
         "clean.aside",
         "clean.deleted",

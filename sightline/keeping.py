@@ -76,7 +76,8 @@ class Keeping(Pillars):
 
         self.claim_folders()
         settings = self.settings.builder_settings
-        return Purging(self.catalog, self.blobs, self.segments, self.indexes, settings)
+        parts = (self.catalog, self.blobs, self.segments, self.indexes)
+        return Purging(*parts, settings, index=self.settings.index_settings)
 
     @once
     def folders(self) -> Folders:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from sightline.store.catalog_lock import CatalogLock
     from sightline.store.index import Indexes
     from sightline.store.ownership import Place
+    from sightline.store.sample_text_files import SampleTextFiles
     from sightline.store.segments import SegmentReader
 
 log = logging.getLogger(__name__)
@@ -160,6 +161,13 @@ class Pillars:
         from sightline.store.codec_files import CodecFiles
 
         return PatchFormats(CodecFiles(self.settings.segments_folder))
+
+    @once
+    def sample_texts(self) -> SampleTextFiles:
+        """Vectors of what users ask of each collection, or might ask."""
+        from sightline.store.sample_text_files import SampleTextFiles
+
+        return SampleTextFiles(self.settings.segments_folder)
 
     @once
     def indexes(self) -> Indexes:

@@ -34,6 +34,10 @@ Effort = Literal["full", "auto", "quick"]
 """``full``: ITM scores every candidate. ``auto``: as few as keep at least 0.98 of the best hits, by what was
 learned on the collection; ``quick``: fewer still. Where nothing was learned, every search is ``full``."""
 
+IndexUse = Literal["auto", "exact"]
+"""``auto``: the collection's index names the candidates. ``exact``: none is missed; where the index is
+approximate, every image is compared in its place."""
+
 MAX_CANDIDATES = 10_000
 """No request looks at more candidates, nor reads past this rank (``offset + limit``)."""
 
@@ -95,6 +99,9 @@ class SearchRequest:
     texts: Annotated[
         bool, Doc("Whether words of captions bring candidates, too; without rerank they never do.")
     ] = True
+    index: Annotated[
+        IndexUse, Doc("exact: compare every image where the index is approximate, which takes long.")
+    ] = "auto"
 
 
 def parameters(record: type) -> dict[str, tuple[Any, tuple[Any, ...]]]:
@@ -179,7 +186,9 @@ class SearchResponse:
     ``scored``: how many candidates ITM scored. ``degraded``: what the answer had to do without because files
     are lost or damaged, one sentence each; empty: it is the whole answer. ``effort``: what was done, which is
     ``full`` where nothing was learned. ``reached``: how far candidates went through ITM's layers, the fewest
-    first; those with all layers are the scored ones."""
+    first; those with all layers are the scored ones. ``approximate``: the index may have missed images; it
+    finds the part ``recall`` of the best 100, as measured when it was built (None: nothing is missed). The
+    scores of what it found are exact."""
 
     results: tuple[SearchHit, ...]
     truncated: bool
@@ -190,6 +199,8 @@ class SearchResponse:
     degraded: tuple[str, ...] = ()
     effort: Effort = "full"
     reached: tuple[Reached, ...] = ()
+    approximate: bool = False
+    recall: float | None = None
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,13 @@ from sightline.api.settings import ApiSettings
 from sightline.errors import InputError
 from sightline.fetching.settings import FetchSettings
 from sightline.imaging.limits import Limits
-from sightline.indexer.settings import RELEASED_SECONDS, BrokerSettings, BuilderSettings, IndexerSettings
+from sightline.indexer.settings import (
+    RELEASED_SECONDS,
+    BrokerSettings,
+    BuilderSettings,
+    IndexerSettings,
+    IndexSettings,
+)
 from sightline.retriever.settings import RetrieverSettings
 from sightline.serving.settings import AnswererSettings, CaptionerSettings, ModelSettings, ServingSettings
 from sightline.store.settings import DatabaseSettings
@@ -169,6 +175,14 @@ class Settings(BaseSettings):
         """The builder, with the time of grace of what is released filled in where nobody else can need it."""
         given, own = self.builder.released_seconds, not self.originals
         return replace(self.builder, released_seconds=RELEASED_SECONDS if given is None and own else given)
+
+    @property
+    def index_settings(self) -> IndexSettings:
+        """Which kind of index the builder gives a collection."""
+        asked = self.retriever
+        return IndexSettings(
+            asked.index, asked.recall_target, asked.approximate_from, asked.index_memory_bytes
+        )
 
     @property
     def broker_settings(self) -> BrokerSettings:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from sightline.indexer.queue.work import Work
     from sightline.indexer.resuming import Resumption
     from sightline.serving.collections import Collections
+    from sightline.serving.index_kinds import IndexKinds
     from sightline.serving.models import Models
     from sightline.settings import Settings
     from sightline.store.catalog import Catalog
@@ -113,33 +114,46 @@ class Installation(Choosing):
         return Collections(self.catalog, self.models, self.settings.model)
 
     @once
+    def index_kinds(self) -> IndexKinds:
+        """Which kind of index a collection is to have."""
+        from sightline.serving.index_kinds import IndexKinds
+
+        return IndexKinds(self.catalog, self.indexes)
+
+    @once
     def indexer(self) -> Indexer:
         """Registers sources and embeds tasks."""
         from sightline.captioner.tasks import handlers
+        from sightline.indexer.embedding.text_sampling import TextSampling
         from sightline.indexer.indexer import Indexer
         from sightline.indexer.parts import IndexerParts
+        from sightline.indexer.queue.stopping import told_to_stop
 
         self.claim_folders()
-        return Indexer(
-            IndexerParts(
-                catalog=self.catalog,
-                blobs=self.blobs,
-                originals=self.originals,
-                segments=self.segments,
-                formats=self.formats,
-                decoder=self.decoder,
-                models=self.models,
-                settings=self.settings.indexer,
-                max_bytes=self.settings.imaging.max_bytes,
-                own_folders=self.settings.own_folders,
-                fetcher=self.fetcher,
-                measured=self.measured,
-                note=self.worker_note,
-                decoders=self.settings.decoding.processes,
-                send=None if self.given.inline else self.send,
-            ),
-            handlers(self.captioner_parts),
+        parts = IndexerParts(
+            catalog=self.catalog,
+            blobs=self.blobs,
+            originals=self.originals,
+            segments=self.segments,
+            formats=self.formats,
+            decoder=self.decoder,
+            models=self.models,
+            settings=self.settings.indexer,
+            max_bytes=self.settings.imaging.max_bytes,
+            own_folders=self.settings.own_folders,
+            fetcher=self.fetcher,
+            measured=self.measured,
+            note=self.worker_note,
+            decoders=self.settings.decoding.processes,
+            send=None if self.given.inline else self.send,
         )
+        sampling = TextSampling(
+            parts,
+            self.sample_texts,
+            told_to_stop,
+            keeps_queries=self.settings.retriever.keep_queries,
+        )
+        return Indexer(parts, handlers(self.captioner_parts), sampling)
 
     @once
     def worker_note(self) -> WorkerNote:
@@ -173,6 +187,8 @@ class Installation(Choosing):
             queue=self.queue,
             patch_codec=self.settings.indexer.patch_codec,
             listers=dict.fromkeys((CAPTION, CAPFILT), self.job_listing.list),
+            index=self.settings.index_settings,
+            texts=self.sample_texts,
         )
 
     # from an image to words
@@ -237,6 +253,7 @@ class Installation(Choosing):
             indexer=self.indexer,
             purging=self.purging,
             collections=self.collections,
+            index_kinds=self.index_kinds,
             served=self.served,
             search=self.search,
             documents=self.documents,

@@ -176,7 +176,7 @@ def rot(folder: Path, codec: str, count: int, seed: int) -> Figures:
     with open_installation(settings, inline=True) as here:
         retriever = Retriever(here.catalog, here.segments, here.indexes, lambda: hours[0])
         parts = (here.catalog, here.models, here.scheduler, retriever, here.patches, here.instructing)
-        search = Search(*parts, here.cascades)
+        search = Search(*parts, here.cascades, here.exact_retriever, here.query_samples.note)
         right = answers(search.find)
         for _ in range(count):
             mutation = mutate(files, rng)

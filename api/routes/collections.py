@@ -12,6 +12,7 @@ from sightline.api.parts import ApiParts
 from sightline.api.problems import Problem, invalid
 from sightline.api.schemas.collections import (
     CollectionAnswer,
+    CollectionChange,
     CollectionList,
     NewCollection,
     collection_answer,
@@ -71,6 +72,13 @@ def list_collections(parts: PartsHere, access: AccessHere) -> CollectionList:
 def get_collection(name: Name, parts: PartsHere) -> CollectionAnswer:
     """One collection."""
     collection = parts.catalog.collection(name)
+    return collection_answer(collection, parts.catalog.collection_counts(name))
+
+
+@router.patch("/{name}", responses=problems(404, 422), openapi_extra=needs("write"))
+def change_collection(name: Name, body: CollectionChange, parts: PartsHere) -> CollectionAnswer:
+    """Choose its kind of index."""
+    collection = parts.index_kinds.ask(name, body.index)
     return collection_answer(collection, parts.catalog.collection_counts(name))
 
 

@@ -23,6 +23,18 @@ class NewCollection(Request):
     revision: Text | None = Field(None, max_length=200, description="Branch, tag or commit on the hub.")
 
 
+class CollectionChange(Request):
+    """What of a collection may change."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"index": "auto"}]})
+
+    index: Text | None = Field(
+        max_length=40,
+        description="The kind of index that it is to have: 'auto', 'exact' or the name of a kind; null: what "
+        "the installation says. Searches go on while the builder builds it.",
+    )
+
+
 class CollectionAnswer(Answer):
     """A collection and what it holds."""
 
@@ -38,6 +50,7 @@ class CollectionAnswer(Answer):
                     "pending": 0,
                     "failed": 1,
                     "trashed": 2,
+                    "index": None,
                     "segments": 4,
                     "bytes": 31457280,
                     "created_at": "2026-11-23T22:40:00Z",
@@ -56,6 +69,9 @@ class CollectionAnswer(Answer):
     pending: int = Field(description="Registered, not searchable yet.")
     failed: int = Field(description="Images that could not be read or decoded.")
     trashed: int = Field(description="Deleted images that can be restored.")
+    index: str | None = Field(
+        description="The kind of index that was asked for; null: what the installation says."
+    )
     segments: int
     bytes: int = Field(description="Size of its segments on disk.")
     created_at: Moment
@@ -71,5 +87,9 @@ def collection_answer(collection: Collection, counts: Mapping[str, int]) -> Coll
     """Join a catalog record with its counts."""
     counted = {name: counts[name] for name in ("pending", "failed", "trashed", "segments", "bytes")}
     return CollectionAnswer.of(
-        collection, model=shown_name(collection.model), images=counts["live"], **counted
+        collection,
+        model=shown_name(collection.model),
+        images=counts["live"],
+        index=collection.index_kind,
+        **counted,
     )

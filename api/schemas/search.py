@@ -164,6 +164,8 @@ class SearchAnswer(Answer):
                     "degraded": [],
                     "effort": "full",
                     "reached": [{"layers": 12, "of": 12, "candidates": 100}],
+                    "approximate": False,
+                    "recall": None,
                 }
             ]
         }
@@ -181,6 +183,12 @@ class SearchAnswer(Answer):
     effort: Effort = Field(description="What was done: full where nothing was learned on the collection yet.")
     reached: list[ReachedAnswer] = Field(
         description="How far candidates went through ITM's layers, the fewest first; empty: all the way."
+    )
+    approximate: bool = Field(
+        description="Whether the index may have missed images; the scores of what it found are exact."
+    )
+    recall: float | None = Field(
+        description="What part of the best 100 the index finds, as measured; null where it misses nothing."
     )
 
 

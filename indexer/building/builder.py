@@ -11,25 +11,28 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from sightline.errors import CorruptionError, LeaseLostError, NotFoundError, SightlineError, UnavailableError
 from sightline.indexer.building.cleaning import Cleaning
 from sightline.indexer.building.compaction import Compaction
 from sightline.indexer.building.folding import Folding
+from sightline.indexer.building.kinds import Kinds, NoTexts, live_images
 from sightline.indexer.building.purging import Purging
 from sightline.indexer.building.recoding import Recoding
 from sightline.indexer.building.sweeping import Sweeper
 from sightline.indexer.heartbeat import Heartbeat
 from sightline.indexer.names import BUILDER, worker_name
 from sightline.indexer.parts import Queue
-from sightline.indexer.settings import BuilderSettings
+from sightline.indexer.settings import BuilderSettings, IndexSettings
 from sightline.indexer.troubles import trouble_of
 from sightline.store.durable import FileMissingError
 from sightline.types import PatchLevel
 
 if TYPE_CHECKING:
     from sightline.blip.patch_formats import PatchFormats
+    from sightline.indexer.building.kinds import TextSource
     from sightline.store.blobs import BlobStore
     from sightline.store.catalog import Catalog
     from sightline.store.index import Indexes
@@ -78,20 +81,25 @@ class Builder:
         monotonic: Callable[[], float] = time.monotonic,
         patch_codec: PatchLevel = "fp16",
         listers: Mapping[str, Callable[[str], object]] | None = None,
+        index: IndexSettings | None = None,
+        texts: TextSource | None = None,
     ) -> None:
         """``monotonic`` measures intervals; the time of day is the database's, whatever this host thinks.
 
-        ``listers``: by kind of job, what lists its images again when whoever began that died.
+        ``listers``: by kind of job, what lists its images again when whoever began that died. ``index``:
+        which kind of index collections get, ``texts``: what approximate ones learn from.
         """
         self._catalog = catalog
         self._settings = settings = settings or BuilderSettings()
         self._monotonic = monotonic
         self._owner = worker_name()
         self._sweeper = Sweeper(catalog, queue, settings, monotonic, listers)
-        self._folding = Folding(catalog, segments, indexes, settings, monotonic)
+        index = index or IndexSettings()
+        kinds = Kinds(indexes, index, texts or NoTexts(), monotonic, partial(live_images, catalog))
+        self._folding = Folding(catalog, segments, indexes, settings, monotonic, kinds)
         self._compaction = Compaction(catalog, segments, settings)
         self._recoding = Recoding(catalog, segments, formats, patch_codec)
-        self._purging = Purging(catalog, blobs, segments, indexes, settings, monotonic)
+        self._purging = Purging(catalog, blobs, segments, indexes, settings, monotonic, index=index)
         self._cleaning = Cleaning(catalog, blobs, segments, indexes, settings, catalog.now)
         self._snapshots: dict[str, Snapshot] = {}
         """By collection name, to be read again only when the version has changed."""
@@ -128,7 +136,7 @@ class Builder:
         Also of a collection in the trash.
         """
         snapshot = self._catalog.snapshot_of(collection_id)
-        return snapshot is not None and self._folding.fold(snapshot)
+        return snapshot is not None and self._folding.fold(snapshot, anew=True)
 
     def _pass(self) -> bool:
         """Whether there is more to do at once."""
@@ -148,7 +156,7 @@ class Builder:
         if not self._catalog.acquire_singleton(BUILDER, self._owner, seconds):
             return None
         heartbeat = Heartbeat(
-            lambda: self._catalog.renew_singleton(BUILDER, self._owner, seconds),
+            self._renew,
             lease=seconds,
             interval=seconds / 3,
             what="the builder's lease",
@@ -162,6 +170,13 @@ class Builder:
                 self._tend(collection.name, report, heartbeat)
             self._clean(report)
         return report
+
+    def _renew(self) -> bool:
+        """Beside a pass that takes long, which building a large index does: no task waits for its end."""
+        renewed = self._catalog.renew_singleton(BUILDER, self._owner, self._settings.lease_seconds)
+        if renewed:
+            self._sweeper.expire()
+        return renewed
 
     def _sweep(self, report: StepReport) -> None:
         report.expired = self._sweeper.expire()

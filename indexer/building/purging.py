@@ -23,6 +23,8 @@ from sightline.errors import ConflictError, CorruptionError, UnavailableError
 from sightline.faultpoint import faultpoint
 from sightline.indexer.building.compaction import Compaction
 from sightline.indexer.building.folding import Folding
+from sightline.indexer.building.kinds import Kinds, NoTexts, live_images
+from sightline.indexer.settings import IndexSettings
 from sightline.store.cascade_files import CascadeFiles
 from sightline.store.durable import FileMissingError
 from sightline.store.ownership import places_of, require_own
@@ -48,6 +50,10 @@ LOG_SECONDS: Final = 10.0
 FOREVER: Final = float("inf")
 
 
+class _IndexStaysError(CorruptionError):
+    """No generation without the purged pictures can be built now."""
+
+
 class Purging:
     """Erases pictures. What the user's own folders hold is never touched."""
 
@@ -60,6 +66,7 @@ class Purging:
         settings: BuilderSettings,
         monotonic: Callable[[], float] = time.monotonic,
         pause_seconds: float = 0.05,
+        index: IndexSettings | None = None,
     ) -> None:
         self._catalog = catalog
         self._blobs = blobs
@@ -67,7 +74,8 @@ class Purging:
         self._indexes = indexes
         self._places = places_of(catalog, segments.folder, indexes)
         self._compaction = Compaction(catalog, segments, settings)
-        self._folding = Folding(catalog, segments, indexes, settings, monotonic)
+        kinds = Kinds(indexes, index or IndexSettings(), NoTexts(), monotonic, partial(live_images, catalog))
+        self._folding = Folding(catalog, segments, indexes, settings, monotonic, kinds)
         self._learned = CascadeFiles(segments.folder)
         self._pause = pause_seconds
         self._old_pages = True
@@ -195,8 +203,12 @@ class Purging:
         """
         for tried in range(TRIES):
             try:
-                if not self._catalog.placed_keys(keys) or self._rewritten(collection_id, keys):
+                if not self._may_be_held(collection_id, keys) or self._rewritten(collection_id, keys):
                     return set()
+            except _IndexStaysError as error:
+                log.warning("%s", error)
+                # Which keys the hidden parts of an approximate index hold is not known: none is erased yet.
+                return set(keys) if self._is_approximate(collection_id) else self._catalog.placed_keys(keys)
             except (CorruptionError, FileMissingError) as error:
                 log.warning("%s", error)
                 return self._catalog.placed_keys(keys)
@@ -220,14 +232,29 @@ class Purging:
             except (CorruptionError, FileMissingError) as error:
                 if not self._catalog.forget_features(collection_id, segment.id):
                     damages[segment.id] = error
-        if not self._catalog.placed_keys(keys):
+        if not self._may_be_held(collection_id, keys):
             return True
-        if self._drop_from_index(collection_id, keys, again=not damages):
+        if self._dropped(collection_id, keys, again=not damages):
             # Unless the builder replaced it meanwhile, and removed its file.
             for segment in self._catalog.holding_segments(collection_id, keys):
                 if segment.id in damages:
                     raise damages[segment.id]
         return not self._catalog.placed_keys(keys)
+
+    def _may_be_held(self, collection_id: int, keys: Sequence[int]) -> bool:
+        """Whether a file may hold one of these keys; parts that are shared with older ones may hide it."""
+        return bool(self._catalog.placed_keys(keys)) or self._is_approximate(collection_id)
+
+    def _is_approximate(self, collection_id: int) -> bool:
+        snapshot = self._catalog.snapshot_of(collection_id)
+        serving = None if snapshot is None else snapshot.generation
+        return serving is not None and not self._indexes.of(serving.kind).exact
+
+    def _dropped(self, collection_id: int, keys: Sequence[int], *, again: bool) -> bool:
+        try:
+            return self._drop_from_index(collection_id, keys, again=again)
+        except (CorruptionError, FileMissingError) as error:
+            raise _IndexStaysError(str(error)) from error
 
     def _drop_from_index(self, collection_id: int, keys: Sequence[int], *, again: bool) -> bool:
         """Fold without these keys; False when the catalog has moved on meanwhile.
@@ -245,14 +272,17 @@ class Purging:
         usable = self._folding.usable(snapshot)
         if usable is None:
             raise CorruptionError("The index holds purged pictures, and a segment under it is damaged.")
-        return self._folding.fold(usable)
+        return self._folding.fold(usable, without=keys)
 
     def _is_indexed(self, generation: Generation | None, keys: Sequence[int]) -> bool:
-        """Whether a generation holds one of these keys, or may: it cannot be read."""
+        """Whether a generation holds one of these keys, or may: it cannot be read, or hides some."""
         if generation is None:
             return False
+        backend = self._indexes.of(generation.kind)
+        if not backend.exact:
+            return True
         try:
-            found = self._indexes.of(generation.kind).open(generation.file, generation.sha256).keys
+            found = backend.open(generation.file, generation.sha256).keys
         except (CorruptionError, FileMissingError):
             return True
         return bool(np.isin(found, np.fromiter(keys, np.int64)).any())

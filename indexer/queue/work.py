@@ -82,7 +82,10 @@ class Work:
     def _take_one(self) -> bool:
         found = self._catalog.takeable_tasks(self._tasks.kinds, SEEN)
         random.shuffle(found)
-        return any(self._tasks.run(task_id, self._owner) is not Outcome.NOT_OURS for task_id in found)
+        if any(self._tasks.run(task_id, self._owner) is not Outcome.NOT_OURS for task_id in found):
+            return True
+        self._tasks.idle()
+        return False
 
     def _keep_looking(self) -> None:
         while not self._stop.is_set():

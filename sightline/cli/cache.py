@@ -49,11 +49,12 @@ def report(
     from dataclasses import replace
 
     from sightline.cli.output import print_json, progress
+    from sightline.cli.query_file import queries_in
     from sightline.settings import load_settings
     from sightline.upkeep.cache_report import Request
     from sightline.wiring import open_installation
 
-    texts = _queries_in(queries) if queries is not None else []
+    texts = queries_in(queries) if queries is not None else []
     request = Request(collection, texts, _ranks(ranks), grid, images, most_queries)
     with open_installation(load_settings(data)) as services, progress() as show:
         answer = services.cache_measurement.report(request, show)
@@ -161,23 +162,6 @@ def _print_cascade(answer: CascadeReport) -> None:
         f"on queries that plans were not chosen by. Searches for 10 hits are {default} unless they say more.",
         soft_wrap=True,
     )
-
-
-def _queries_in(path: Path) -> list[str]:
-    """The lines of a text file.
-
-    Raises:
-        InputError: the file cannot be read or holds none.
-    """
-    from sightline.errors import InputError
-
-    try:
-        lines = [line.strip() for line in path.read_text("utf-8").splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"The queries in {path} cannot be read: {error}.") from error
-    if not any(lines):
-        raise InputError(f"The file {path} holds no queries; write one in a line.")
-    return [line for line in lines if line]
 
 
 def _ranks(text: str) -> list[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from math import floor
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -45,6 +46,10 @@ def search(
     texts: Annotated[
         bool, typer.Option("--texts/--no-texts", help="Let words of captions bring candidates, too.")
     ] = True,
+    exact_index: Annotated[
+        bool,
+        typer.Option("--exact-index", help="Compare every image where the index is approximate; slow."),
+    ] = False,
     instruction: Annotated[
         str | None,
         typer.Option(help="Order by yes or no: a question about a picture, in place of the model's ITM."),
@@ -70,6 +75,7 @@ def search(
         collection=collection, text=text, limit=limit, offset=offset, candidates=candidates, rerank=rerank,
         score=score, filter=None if filter is None else read_filter(filter), min_probability=min_probability,
         precision=precision, deadline_ms=deadline_ms, effort=effort, texts=texts,
+        index="exact" if exact_index else "auto",
         matcher=None if instruction is None else InstructedMatcher(instruction, instruction_model),
     )  # fmt: skip
     with open_installation(load_settings(data)) as services:
@@ -137,6 +143,11 @@ def _print_hits(response: SearchResponse, candidates: int) -> None:
         f"[dim]{response.images} images · {_judged(response, candidates)} · encode {took.encode_ms:.0f} ms, "
         f"retrieve {took.retrieve_ms:.0f} ms, rerank {took.rerank_ms:.0f} ms[/]"
     )
+    if response.recall is not None:
+        remarks().print(
+            f"[dim]The index is approximate: it finds {floor(1000 * response.recall) / 10} % of the best "
+            "100, as measured when it was built; --exact-index misses nothing.[/]"
+        )
     for sentence in response.degraded:
         remarks().print(f"[yellow]{sentence}[/]")
     if response.truncated:

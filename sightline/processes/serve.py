@@ -59,6 +59,8 @@ def serve_on(listener: socket.socket, services: Installation) -> None:
     services.warm_up.start()
     services.precision_watch.start()
     services.cascades.start()
+    if services.settings.retriever.keep_queries:
+        services.query_samples.start()
     services.resumption.start()
     app, settings = create_app(services.api_parts), services.settings
     grace = settings.serving.grace_seconds

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from sightline.errors import InputError
 from sightline.records import (
     MAX_CANDIDATES,
     Effort,
+    IndexUse,
     InstructedMatcher,
     SearchHit,
     SearchRequest,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from sightline.store.catalog import Catalog
     from sightline.store.records import Collection
     from sightline.store.text_records import TextHit
+    from sightline.types import Vector
 
 
 class Search:
@@ -54,9 +56,14 @@ class Search:
         patches: PatchCache,
         instructing: Instructing,
         cascades: Cascades,
+        exact: Retriever,
+        asked: Callable[[Collection, Vector], None],
         most_bytes: int | None = None,
     ) -> None:
-        """``most_bytes``: captions, metadata and texts that one answer repeats; None for any number."""
+        """``exact``: a retriever that misses nothing, for who asks for that. ``asked`` is told of each query.
+
+        ``most_bytes``: captions, metadata and texts that one answer repeats; None for any number.
+        """
         self._catalog = catalog
         self._models = models
         self._scheduler = scheduler
@@ -64,6 +71,8 @@ class Search:
         self._patches = patches
         self._instructing = instructing
         self._cascades = cascades
+        self._exact = exact
+        self._asked = asked
         self._most_bytes = most_bytes
 
     def find(self, request: SearchRequest, watch: SearchWatch | None = None) -> SearchResponse:
@@ -122,6 +131,8 @@ class Search:
             degraded=found.degraded + source.degraded(),
             effort=known.effort,
             reached=known.reached(order[: len(fused.head)]),
+            approximate=found.approximate,
+            recall=found.recall,
         )
 
     def _retrieve(
@@ -129,13 +140,15 @@ class Search:
     ) -> tuple[Retrieved, Fused]:
         condition = None if request.filter is None else parse_filter(request.filter)
         vector = model.encode_text([request.text])[0].float().cpu().numpy()
+        self._asked(collection, vector)
         clock.lap("encode")
         wanted = max(request.candidates, request.offset + request.limit)
         said: list[TextHit] = []
         if request.rerank and request.texts:
             said = self._catalog.search_texts(collection.id, request.text, request.candidates, condition)
         keys = [hit.key for hit in said]
-        found = self._retriever.retrieve(request.collection, vector, wanted, condition, keys)
+        retriever = self._exact if request.index == "exact" else self._retriever
+        found = retriever.retrieve(request.collection, vector, wanted, condition, keys)
         clock.lap("retrieve")
         return found, fuse(found, said, request.candidates if request.rerank else 0)
 
@@ -201,6 +214,8 @@ def check(request: SearchRequest) -> None:
         raise InputError(f"The sum offset + limit may be at most {MAX_CANDIDATES:,}.")
     checked_precision(request.precision)
     checked_effort(request.effort)
+    if request.index not in get_args(IndexUse):
+        raise InputError(f"The parameter index is one of {', '.join(get_args(IndexUse))}.")
     if request.matcher is not None:
         _check_matcher(request, request.matcher)
     if request.min_probability is not None and (not request.rerank or request.score == "itc"):
@@ -231,6 +246,8 @@ def _before_itm(
         scored=0,
         degraded=found.degraded,
         effort=effort,
+        approximate=found.approximate,
+        recall=found.recall,
     )
 
 

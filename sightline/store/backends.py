@@ -11,7 +11,7 @@ from sightline.store.flat.devices import FaissGpu
 from sightline.store.index import Indexes
 from sightline.store.ivf import IvfBackend
 from sightline.store.milvus import MilvusBackend
-from sightline.store.records import FLAT, IVF_RABITQ, IVF_SQ8, MILVUS
+from sightline.store.records import AUTO, EXACT, FLAT, IVF_RABITQ, IVF_SQ8, MILVUS
 
 if TYPE_CHECKING:
     from sightline.store.index import Device, IndexBackend
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
 def open_indexes(
     folder: Path | str,
     device: Device = "auto",
-    kind: str = FLAT,
+    kind: str = AUTO,
     memory_bytes: int = MEMORY_BYTES,
     milvus: MilvusServer | None = None,
 ) -> Indexes:
     """All kinds, whose files lie in ``folder`` (a local or shared POSIX folder, made when first written to).
 
-    ``device`` is where they search, ``kind`` that of a collection's first generation, ``memory_bytes`` what
-    those that are opened may take of memory together, ``milvus`` the server of the kind of that name (None:
-    there is no such kind). Opens nothing; FAISS and pymilvus are imported when something is searched or
-    built.
+    ``device`` is where they search, ``kind`` what collections get (``auto``, ``exact`` or a kind; whoever
+    builds decides, see `sightline.indexer.building.kinds`), ``memory_bytes`` what those that are opened may
+    take of memory together, ``milvus`` the server of the kind of that name (None: there is no such kind).
+    Opens nothing; FAISS and pymilvus are imported when something is searched or built.
 
     Raises:
         InputError: no backend of that kind.
@@ -40,11 +40,10 @@ def open_indexes(
     backends |= {one: IvfBackend(folder, one) for one in (IVF_RABITQ, IVF_SQ8)}
     if milvus is not None:
         backends[MILVUS] = MilvusBackend(folder, milvus, flat.tail)
-    if kind not in backends:
-        raise InputError(
-            f"SIGHTLINE_RETRIEVER__INDEX must be one of {', '.join(sorted(backends))}; not {kind!r}."
-        )
-    return Indexes(backends, default=kind)
+    known = (AUTO, EXACT, *sorted(backends))
+    if kind not in known:
+        raise InputError(f"SIGHTLINE_RETRIEVER__INDEX must be one of {', '.join(known)}; not {kind!r}.")
+    return Indexes(backends, default=kind if kind in backends else FLAT)
 
 
 def gpus() -> int:

@@ -1,8 +1,9 @@
-"""Files of what is learned on a collection: a cascade, and the samples that it is fitted to.
+"""Files of what is learned on a collection: a cascade, the samples that it is fitted to, and sample texts.
 
-One folder for each collection, model fingerprint and codec. The bytes mean nothing here;
-``reranker.cascade_bytes`` and ``reranker.samples`` write and read them. They lie beside the segments, where
-every host finds them; all of them may be lost or deleted at any time, and are learned again.
+One folder for each collection, model fingerprint and codec, or what stands for one. The bytes mean nothing
+here: ``reranker.cascade_bytes``, ``reranker.samples`` and ``store.sample_texts`` write and read them. They
+lie beside the segments, where every host finds them; all of them may be lost or deleted at any time, and are
+learned again.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ from sightline.store.storage import writing
 
 FOLDER: Final = "cascades"
 _CASCADE: Final = "cascade.safetensors"
-_SAMPLE: Final = ".sample.safetensors"
+SAMPLE: Final = ".sample.safetensors"
+"""How the names of samples end."""
 _BEGUN_SAMPLE: Final = f"{ASIDE}sample-"
 """How the name of a sample begins that is being written: a purge takes what a killed writer left."""
 _TOKEN: Final = "token"
@@ -96,7 +98,7 @@ class CascadeFiles:
         False, and nothing is kept: it was begun before a purge, or the collection's folder is gone. Raises
         StorageError as `write`.
         """
-        path = self._of(of) / f"{text}{_SAMPLE}"
+        path = self._of(of) / f"{text}{SAMPLE}"
         with suppress(FileNotFoundError):
             for folder in (path.parent.parent, path.parent):
                 folder.mkdir(exist_ok=True)  # not the collection's: it is never brought back
@@ -115,7 +117,7 @@ class CascadeFiles:
     def samples(self, of: Learned) -> list[str]:
         """Names of the samples, the newest first."""
         found = []
-        for path in self._of(of).glob(f"*{_SAMPLE}"):
+        for path in self._of(of).glob(f"*{SAMPLE}"):
             with suppress(FileNotFoundError):
                 found.append((path.stat().st_mtime_ns, path.name))
         return [name for _, name in sorted(found, reverse=True)]
@@ -126,7 +128,7 @@ class CascadeFiles:
         if version is not None and version[0] > time.time_ns() + _AHEAD_NS:
             version = None
         count = 0
-        for path in self._of(of).glob(f"*{_SAMPLE}"):
+        for path in self._of(of).glob(f"*{SAMPLE}"):
             with suppress(FileNotFoundError):
                 count += version is None or path.stat().st_mtime_ns > version[0]
         return count
@@ -151,7 +153,7 @@ class CascadeFiles:
         if folder.is_dir():
             self._renew(folder / _TOKEN)
         with writing(folder):
-            for path in (*folder.glob(f"*/*/*{_SAMPLE}"), *folder.glob(f"*/*/{_BEGUN_SAMPLE}*")):
+            for path in (*folder.glob(f"*/*/*{SAMPLE}"), *folder.glob(f"*/*/{_BEGUN_SAMPLE}*")):
                 if not path.is_dir():
                     path.unlink(missing_ok=True)
 
@@ -189,7 +191,7 @@ class CascadeFiles:
         """Aside and renamed, if it still ``may`` be. Not forced to the disk: whoever reads checks, and what
         is lost comes again."""
         with writing(path.parent):
-            begun = _BEGUN_SAMPLE if path.name.endswith(_SAMPLE) else ASIDE
+            begun = _BEGUN_SAMPLE if path.name.endswith(SAMPLE) else ASIDE
             aside = path.with_name(f"{begun}{uuid.uuid4().hex}")
             try:
                 aside.write_bytes(content)

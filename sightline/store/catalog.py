@@ -37,6 +37,7 @@ from sightline.store.sql import (
     releasing,
     singletons,
     sources,
+    text_sampling,
     text_search,
     texts,
     trash,
@@ -165,7 +166,7 @@ class Catalog:
     outstanding_purges = read(purging.outstanding)
     holding_segments = read(purging.holding_segments)
     placed_keys = read(purging.placed_keys)
-    drop_generation = write(purging.drop_generation)
+    drop_generation = write_at(purging.drop_generation)
     scrub_purged = write(purging.scrub)
     forget_purges = write(purging.forget)
 
@@ -177,6 +178,8 @@ class Catalog:
     text_probabilities = read(texts.probabilities)
     iter_texts = read(texts.every)
     search_texts = read(text_search.search)
+    sampling_state = read_at(text_sampling.sampling_state)
+    draw_texts = read(text_sampling.draw_texts)
 
     feature_set = read(features.find)
     ensure_feature_set = write_at(features.ensure)
@@ -187,6 +190,7 @@ class Catalog:
     snapshot = read(queries.snapshot)
     snapshot_of = read(queries.snapshot_of)
     version = read(queries.version)
+    generations = read(queries.generations)
     filter_keys = read(filtering.filter_keys)
     filtered = read(filtering.filtered)
 
@@ -196,6 +200,8 @@ class Catalog:
     release_singleton = write(singletons.release)
     probe = write(singletons.probe)
     publish_generation = write_at(builder.publish_generation)
+    note_generation = write(builder.note_generation)
+    set_index_kind = write(builder.set_index_kind)
     replace_segments = write_at(builder.replace_segments)
     images_in_segment = read(mending.images_in_segment)
     mend_segment = write_at(mending.mend_segment)

@@ -60,11 +60,16 @@ def places_of(catalog: Catalog, segments: Path, indexes: Indexes) -> list[Place]
     released = partial(catalog.loose_files, SEGMENT_KIND, "released")
     places = [Place("segments", segments, [Shelf(SEGMENT_KIND, files, catalog.segment_files, released)])]
     by_folder: dict[Path, list[Shelf]] = {}
+    released = partial(_released, catalog, tuple(indexes.backends))
     for kind, backend in indexes.backends.items():
-        released = partial(catalog.loose_files, kind, "released")
         shelf = Shelf(kind, backend.files, catalog.generation_files, released)
         by_folder.setdefault(backend.files.folder, []).append(shelf)
     return places + [Place("generations", folder, shelves) for folder, shelves in by_folder.items()]
+
+
+def _released(catalog: Catalog, kinds: Sequence[str]) -> set[str]:
+    """Of all kinds together: two of them may give their files the same ending."""
+    return set().union(*(catalog.loose_files(kind, "released") for kind in kinds))
 
 
 def marker_text(installation: str, holds: str) -> bytes:

@@ -46,6 +46,10 @@ FLAT: Final = "flat"
 """The kind of generation that holds all tokens as they are."""
 MILVUS: Final = "milvus"
 """The kind of generation whose rows lie on a Milvus server."""
+AUTO: Final = "auto"
+"""In place of a kind: whatever fits a collection of this size."""
+EXACT: Final = "exact"
+"""In place of a kind: one that never misses an image."""
 IVF_RABITQ: Final = "ivf-rabitq"
 """Inverted lists of the tokens that may win, two bits a dimension, in memory."""
 IVF_SQ8: Final = "ivf-sq8"
@@ -66,7 +70,8 @@ COPIED: Final = "blob:"
 class Collection:
     """A named set of images; ``version`` changes with everything that a search can see.
 
-    The model is that of ``feature_set_id``, the feature set that serves.
+    The model is that of ``feature_set_id``, the feature set that serves. ``index_kind`` is what was asked for
+    this collection: ``auto``, ``exact`` or a kind; None: what the installation says.
     """
 
     id: int
@@ -79,6 +84,7 @@ class Collection:
     version: int
     created_at: float
     feature_set_id: int
+    index_kind: str | None = None
 
 
 @dataclass(frozen=True)
@@ -180,6 +186,19 @@ class Generation:
     created_at: float
     kind: str = FLAT
     parameters: Mapping[str, Any] = field(default_factory=dict)
+
+
+CHOICE: Final = "choice"
+"""Where a generation's parameters keep why it is of its kind."""
+
+
+def choice_of(generation: Generation | None) -> Mapping[str, Any]:
+    """What was found when its kind was chosen: ``why``, a sentence, and what was refused; empty: nobody said.
+
+    `sightline.indexer.building.kinds` writes it.
+    """
+    found = None if generation is None else generation.parameters.get(CHOICE)
+    return found if isinstance(found, dict) else {}
 
 
 @dataclass(frozen=True)

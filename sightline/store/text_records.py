@@ -110,3 +110,12 @@ class FeatureSet:
     joint_dim: int
     serving: bool
     created_at: float
+
+
+@dataclass(frozen=True)
+class SamplingState:
+    """``images`` and ``texts`` of a collection as `sampling_state` counts them at the time ``now``."""
+
+    images: int
+    texts: int
+    now: float

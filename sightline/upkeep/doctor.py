@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from sightline.errors import SightlineError
 from sightline.indexer.queue.presence import unattended, worker_is_alive
+from sightline.store.records import choice_of
 from sightline.upkeep.findings import Finding as Finding
 from sightline.upkeep.findings import guarded
 from sightline.upkeep.stored_findings import bytes_findings, lost_findings
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from sightline.serving.settings import ModelSettings
     from sightline.store.catalog import Catalog
     from sightline.store.index import Device
+    from sightline.store.records import Collection
     from sightline.types import OnProgress
     from sightline.upkeep.consistency import Consistency
     from sightline.upkeep.findings import Status
@@ -193,6 +195,17 @@ class Doctor:
                 "ok",
                 f"{counts['live']} images{rest}; catalog, {counts['segments']} segments and index agree",
             )
+            yield from self._index_kind(collection)
+
+    def _index_kind(self, collection: Collection) -> Iterator[Finding]:
+        """Which kind of index serves, what it finds, and why it is of this kind."""
+        snapshot = self._parts.catalog.snapshot_of(collection.id)
+        serving = None if snapshot is None else snapshot.generation
+        why = choice_of(serving).get("why")
+        if serving is not None and why:
+            recall = serving.parameters.get("recall")
+            finds = "" if recall is None else f", which finds {recall:.1%} of the best 100"
+            yield Finding(f"index of {collection.name}", "ok", f"{serving.kind}{finds}. {why}")
 
 
 def _invariants(catalog: Catalog) -> list[Finding]:

@@ -153,11 +153,12 @@ class Remaking:
             yield from ((image.key, error) for image, error in some.refused)
 
     def _indexed(self, generation: Generation | None) -> CandidateIndex | None:
-        """The generation, which holds all tokens once more; None when it is not sound either."""
+        """The generation, if it holds all tokens once more; None when it is not sound either."""
         if generation is None:
             return None
         try:
-            return self._indexes.of(generation.kind).open(generation.file, generation.sha256)
+            backend = self._indexes.of(generation.kind)
+            return backend.open(generation.file, generation.sha256) if backend.exact else None
         except (OSError, SightlineError):
             return None
 

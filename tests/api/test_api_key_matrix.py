@@ -62,6 +62,7 @@ ROWS = (
     Row("GET", "/v1/collections", "read", "any", 200),
     Row("POST", "/v1/collections", "write", "all", 200, send={"json": {"name": "pictures"}}),
     Row("GET", "/v1/collections/{name}", "read", "in", 200),
+    Row("PATCH", "/v1/collections/{name}", "write", "in", 200, send={"json": {"index": "exact"}}),
     Row("DELETE", "/v1/collections/{name}", "write", "in", 204),
     Row("POST", "/v1/collections/{name}/search", "read", "in", 200, send={"json": JSON}),
     Row("GET", "/v1/collections/{name}/images", "read", "in", 200),

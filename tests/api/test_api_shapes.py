@@ -104,7 +104,7 @@ def test_collections(filled: TestClient, services: Installation) -> None:
     stored = services.catalog.collection("pictures")
     expected = {
         "name": "pictures", "model": "toy", "revision": None, "fingerprint": stored.fingerprint,
-        "images": 6, "pending": 0, "failed": 0, "trashed": 0, "segments": 1,
+        "images": 6, "pending": 0, "failed": 0, "trashed": 0, "index": None, "segments": 1,
         "bytes": services.catalog.collection_counts("pictures")["bytes"], "created_at": LATELY,
     }  # fmt: skip
     assert filled.get(COLLECTION).json() == expected
@@ -188,7 +188,7 @@ def test_a_search(library: TestClient, body: dict[str, Any], judged: bool) -> No
             }
         ],
         "truncated": False, "generation": 0, "images": 6, "scored": 6 if judged else 0, "degraded": [],
-        "effort": "full",
+        "effort": "full", "approximate": False, "recall": None,
         "timings": dict.fromkeys(("encode_ms", "retrieve_ms", "rerank_ms", "total_ms"), MILLISECONDS),
     }  # fmt: skip
 

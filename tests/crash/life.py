@@ -24,7 +24,9 @@ from sightline.wiring import Installation, open_installation
 from tests.crash.ledger import Content, Ledger
 from tests.indexer.world import COLLECTION, empty_catalog, picture, shared_decoder
 
-INDEXER = IndexerSettings(batch_size=2, lease_seconds=20.0, retry_pause_seconds=0.0, poll_seconds=0.02)
+INDEXER = IndexerSettings(
+    batch_size=2, lease_seconds=20.0, retry_pause_seconds=0.0, poll_seconds=0.02, sample_texts_from=1
+)
 BUILDER = BuilderSettings(
     lease_seconds=20.0,
     fold_min_images=1,

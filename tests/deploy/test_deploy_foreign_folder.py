@@ -55,6 +55,7 @@ ANSWERING = {
     "texts report": ["texts", "report", "-c", "here"],
     "texts export": ["texts", "export", "-c", "here", "../texts.jsonl"],
     "collections": ["collections"],
+    "generations set": ["generations", "set", "-c", "here", "exact"],
     "jobs": ["jobs"],
     "doctor": ["doctor"],
     "adopt": ["adopt"],

@@ -32,6 +32,7 @@ from sightline.blip.toy import ToyEncoder
 from sightline.errors import NotFoundError
 from sightline.imaging import IsolatedDecoder
 from sightline.indexer.building.builder import Builder
+from sightline.indexer.embedding.text_sampling import TextSampling
 from sightline.indexer.indexer import Indexer
 from sightline.indexer.originals import Originals
 from sightline.indexer.parts import IndexerParts
@@ -47,6 +48,7 @@ from sightline.store.catalog import Catalog, open_catalog
 from sightline.store.codec_files import CodecFiles
 from sightline.store.index import Indexes
 from sightline.store.records import Collection, Image, Task
+from sightline.store.sample_text_files import SampleTextFiles
 from sightline.store.segments import SegmentReader
 from sightline.types import PatchLevel
 from tests.forked import Forked
@@ -209,7 +211,12 @@ class World:
 
     @cached_property
     def indexer(self) -> Indexer:
-        return Indexer(self.parts)
+        sampling = TextSampling(self.parts, self.texts, monotonic=self.now or time.monotonic)
+        return Indexer(self.parts, sampling=sampling)
+
+    @cached_property
+    def texts(self) -> SampleTextFiles:
+        return SampleTextFiles(self.segments.folder)
 
     def builder(self, patch_codec: PatchLevel = "fp16", **changes: Any) -> Builder:
         settings = BuilderSettings(**(self.knobs.builder | changes))

@@ -1,93 +1,94 @@
-"""Retrieval equals brute force, ids and scores, whatever happened to the collection before."""
+"""A retriever that misses nothing beside one that may: both over the same approximate generation."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from sightline.retriever import Retriever
+from sightline.retriever.exact import ExactCatalog
+from sightline.store.filters import parse_filter
+from sightline.store.index import Indexes
+from sightline.store.records import Generation
 from tests.retriever.living_collection import Living, living_collection
+from tests.store.sampled_index import SampledBackend, is_known
+from tests.store.token_world import random_vector
 
 
-def ask(living: Living, queries: int) -> None:
-    """With and without filters, down to ones that nothing passes."""
-    for query in range(queries):
-        since = (None, 2000, 2025, None, 2029, 2100)[query % 6]
-        living.check((1, 10, 60, 500)[query % 4], since)
+def fold_sampled(living: Living, backend: SampledBackend) -> None:
+    """As the builder does, into a kind that knows half of the images."""
+    living.indexes = Indexes({**living.indexes.backends, "sampled": backend}, "sampled")
+    snapshot = living.catalog.snapshot("pictures")
+    from sightline.store.index import BuildRequest
+
+    built = backend.build(living.reader, BuildRequest(snapshot.segments, snapshot.gone))
+    generation = Generation(
+        snapshot.collection.feature_set_id, 1, built.file, built.sha256, built.covered, built.images, 0.0,
+        kind="sampled",
+    )  # fmt: skip
+    assert living.catalog.publish_generation(living.id, 0, generation)
 
 
-def test_two_hundred_queries_while_nothing_is_folded(tmp_path: Path) -> None:
-    with living_collection(tmp_path, 0) as living:
-        living.put([f"a{n}" for n in range(330)])
-        ask(living, 200)
-
-
-def test_two_hundred_queries_over_a_generation(tmp_path: Path) -> None:
-    with living_collection(tmp_path, 1) as living:
-        living.put([f"a{n}" for n in range(330)])
-        living.fold()
-        ask(living, 200)
-
-
-def test_two_hundred_queries_after_deletes_and_replacements_partly_folded(tmp_path: Path) -> None:
-    with living_collection(tmp_path, 2) as living:
-        living.put([f"a{n}" for n in range(300)])
-        living.fold()
-        living.put([f"a{n}" for n in range(0, 100, 3)])
-        living.put([f"b{n}" for n in range(70)])
-        living.delete([f"a{n}" for n in range(50, 150)])
-        living.delete([f"b{n}" for n in range(20)])
-        ask(living, 200)
-
-
-def test_two_hundred_queries_between_random_changes(tmp_path: Path) -> None:
+def test_it_finds_what_the_approximate_index_misses_and_says_so(tmp_path: Path) -> None:
     with living_collection(tmp_path, 3) as living:
-        rng = living.rng
-        living.put([f"a{n}" for n in range(120)], batch_size=20)
-        for _ in range(40):
-            change = rng.integers(0, 7)
-            known = sorted(living.keys)
-            some = [known[i] for i in rng.choice(len(known), min(15, len(known)), replace=False)]
-            if change <= 1:
-                living.put([f"a{n}" for n in rng.choice(400, 25, replace=False)], batch_size=10)
-            elif change == 2:
-                living.put(some, batch_size=10)
-            elif change == 3 and len(known) > 40:
-                living.delete(some)
-            elif change == 4:
-                living.fold()
-            else:
-                living.merge(covered=change == 5)
-            ask(living, 5)
+        living.put([f"a{n}" for n in range(150)])
+        fold_sampled(living, SampledBackend(tmp_path / "sampled"))
+        living.put([f"b{n}" for n in range(20)])
+        living.delete([f"a{n}" for n in range(10)])
+        approximate = Retriever(living.catalog, living.reader, living.indexes)
+        living.retriever = Retriever(
+            ExactCatalog(living.catalog, living.indexes), living.reader, living.indexes, tail_bytes=1
+        )
+        for query in range(20):
+            living.check((1, 10, 60, 500)[query % 4], (None, 2000)[query % 2])  # against brute force
+        vector = random_vector(living.rng)
+        some, every = (
+            one.retrieve("pictures", vector, 160) for one in (approximate, living.retriever)
+        )  # fmt: skip
+        assert (some.approximate, some.recall) == (True, 0.5)
+        assert (every.approximate, every.recall, every.degraded) == (False, None, ())
+        missed = {one.key for one in every.candidates} - {one.key for one in some.candidates}
+        assert missed
+        assert not is_known(np.array(sorted(missed))).any()
+        scores = {one.key: one.itc for one in every.candidates}
+        assert all(scores[one.key] == one.itc for one in some.candidates)
 
 
-def test_every_image_deleted_leaves_no_candidate(tmp_path: Path) -> None:
+def test_an_exact_generation_is_searched_as_ever(tmp_path: Path) -> None:
     with living_collection(tmp_path, 4) as living:
-        living.put(["a", "b", "c"])
+        living.put([f"a{n}" for n in range(60)])
         living.fold()
-        living.delete(["a", "b", "c"])
-        living.check(5)
-        living.fold()
-        living.check(5)
-        living.merge(covered=True)
-        living.check(5)
+        living.retriever = Retriever(
+            ExactCatalog(living.catalog, living.indexes), living.reader, living.indexes
+        )
+        found = living.retriever.retrieve("pictures", random_vector(living.rng), 5)
+        assert (found.generation, found.approximate) == (1, False)
+        living.check(10, 2000)
 
 
-@pytest.mark.long
-@pytest.mark.timeout(1800)
-def test_two_thousand_queries_over_ten_thousand_images(tmp_path: Path) -> None:
-    with living_collection(tmp_path, 5, queries=8, dim=32) as living:
-        living.put([f"a{n}" for n in range(9_000)], batch_size=256)
-        living.fold()
-        living.put([f"a{n}" for n in range(0, 9_000, 11)], batch_size=256)
-        living.put([f"b{n}" for n in range(1_600)], batch_size=256)
-        living.delete([f"a{n}" for n in range(5, 9_000, 15)])
-        for part in range(4):
-            for query in range(500):
-                since = (None, 2000, 2025, None)[query % 4]
-                living.check((10, 100, 1000)[query % 3], since)
-            living.put([f"c{part}-{n}" for n in range(300)], batch_size=256)
-            if part == 1:
-                living.merge(covered=True, count=8)
-            if part == 2:
-                living.fold()
+def test_a_filter_is_kept_by_both(tmp_path: Path) -> None:
+    with living_collection(tmp_path, 5) as living:
+        living.put([f"a{n}" for n in range(80)])
+        fold_sampled(living, SampledBackend(tmp_path / "sampled"))
+        condition = parse_filter({"field": "metadata.year", "range": {"gte": 2010}})
+        exact = Retriever(ExactCatalog(living.catalog, living.indexes), living.reader, living.indexes)
+        found = exact.retrieve("pictures", random_vector(living.rng), 500, condition)
+        expected = {living.keys[name] for name, year in living.years.items() if year >= 2010}
+        assert {one.key for one in found.candidates} == expected
+
+
+@pytest.mark.parametrize("kind", ["sampled", "of another house"])
+def test_the_catalog_it_sees_has_no_generation_that_may_miss_images(tmp_path: Path, kind: str) -> None:
+    with living_collection(tmp_path, 6) as living:
+        living.put([f"a{n}" for n in range(20)])
+        fold_sampled(living, SampledBackend(tmp_path / "sampled"))
+        seen = ExactCatalog(living.catalog, living.indexes)
+        whole = living.catalog.snapshot("pictures")
+        assert whole.generation is not None
+        whole = replace(whole, generation=replace(whole.generation, kind=kind))
+        assert seen.snapshot("pictures").generation is None
+        assert seen.snapshot("pictures").uncovered == whole.segments
+        assert seen.version("pictures") == living.catalog.version("pictures")

@@ -12,7 +12,7 @@ import pytest
 
 from sightline.blip.patch_formats import PatchFormats
 from sightline.indexer.building.builder import Builder, StepReport
-from sightline.indexer.settings import BuilderSettings
+from sightline.indexer.settings import BuilderSettings, IndexSettings
 from sightline.retriever import Retriever
 from sightline.store.blobs import BlobStore
 from sightline.store.codec_files import CodecFiles
@@ -52,8 +52,9 @@ class House:
         blobs = BlobStore(str(living.folder / "originals"))
         formats = PatchFormats(CodecFiles(living.reader.folder))
         self.builder = Builder(
-            living.catalog, blobs, living.reader, self.indexes, formats, settings, monotonic=self.now
-        )
+            living.catalog, blobs, living.reader, self.indexes, formats, settings, monotonic=self.now,
+            index=IndexSettings(default),
+        )  # fmt: skip
         living.catalog.clock = self.now
 
     @property
@@ -156,13 +157,25 @@ def test_what_was_replaced_or_is_nobodys_goes_after_its_time_of_grace(house: Hou
     house.check(20)
 
 
-def test_a_collection_keeps_the_kind_that_serves_whatever_new_ones_get(house: House) -> None:
+def test_another_kind_that_is_asked_for_takes_over_and_what_served_goes_after_its_time_of_grace(
+    house: House,
+) -> None:
+    first = house.serving.file
     house.use(house.indexes.backends, "flat")
     house.check(20)
-    assert house.builder.fold("pictures")
-    assert (house.serving.kind, house.serving.number) == ("sampled", 2)
-    house.check(20)
+    assert house.step().folded == 1
+    assert (house.serving.kind, house.serving.number) == ("flat", 2)
+    house.living.check(20)
+    assert house.files == [first]
+    house.later = 1000.0
+    house.step()
+    assert house.files == []
     assert house.said() == []
+    house.living.catalog.set_index_kind(house.living.id, "sampled")  # one collection's own
+    assert house.step().folded == 1
+    assert (house.serving.kind, house.serving.number) == ("sampled", 3)
+    house.check(20)
+    assert house.step().folded == 0
 
 
 def test_a_kind_that_this_installation_does_not_know_is_scanned_exactly_and_left_alone(

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, bindparam, delete, exists, func, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    and_,
+    bindparam,
+    delete,
+    exists,
+    func,
+    insert,
+    select,
+    update,
+)
 
 from sightline.errors import ConflictError
 from sightline.store.records import Generation, NewSegment, Segment
 from sightline.store.schema import FeatureSetRow, GenerationRow, ImageRow, PlacementRow, SegmentRow
-from sightline.store.sql.loose import admit, release_files
+from sightline.store.sql.loose import admit, names_by_kind, names_of, release_files
 from sightline.store.sql.publishing import insert_segment, plain_segment
 from sightline.store.sql.rows import (
+    COLLECTIONS,
     GENERATIONS,
     PLACEMENTS,
     SELECT_SEGMENTS,
@@ -20,6 +32,7 @@ from sightline.store.sql.rows import (
     chunks,
     lock_collection,
     plain_keys,
+    require_collection,
     segment_record,
     update_many,
 )
@@ -27,31 +40,74 @@ from sightline.store.values import plain_json
 
 
 def publish_generation(
-    connection: Connection, now: float, collection_id: int, expected_number: int, generation: Generation
+    connection: Connection,
+    now: float,
+    collection_id: int,
+    expected_number: int,
+    generation: Generation,
+    takes_over: bool = False,
 ) -> bool:
     """Puts a generation in the place of those of its kind; others stay. The first of a feature set serves.
 
-    ``expected_number``: of the one of this kind that it was built after (0: none yet). False when another
-    one came first, or a segment that it was built from is retired meanwhile. The second matters: keys that a
-    merge dropped would be in the index, and nobody would know them as dead.
+    ``expected_number``: of the one of this kind that it was built after (0: none yet). ``takes_over``: it
+    replaces those of all kinds, and serves; the number is then that of the one that served. False when
+    another one came first, or a segment that it was built from is retired meanwhile. The second matters: keys
+    that a merge dropped would be in the index, and nobody would know them as dead. Files of what is replaced
+    are released, but for those that the new one names too.
     """
     feature_set_id = generation.feature_set_id
     if not lock_collection(connection, collection_id):
         return False
     if not _is_of(connection, feature_set_id, collection_id):
         raise ValueError("The generation is of another collection.")
-    rivals = (GenerationRow.feature_set_id == feature_set_id, GenerationRow.kind == generation.kind)
-    current = connection.scalar(select(func.max(GenerationRow.number)).where(*rivals)) or 0
+    rivals: list[ColumnElement[bool]] = [GenerationRow.feature_set_id == feature_set_id]
+    own = and_(GenerationRow.serving) if takes_over else GenerationRow.kind == generation.kind
+    current = connection.scalar(select(func.max(GenerationRow.number)).where(*rivals, own)) or 0
     covered = sorted(set(plain_keys(generation.covered)))
     if current != expected_number or _published(connection, feature_set_id, covered) != covered:
         return False
-    replaced = list(connection.scalars(delete(GenerationRow).where(*rivals).returning(GenerationRow.file)))
-    release_files(connection, now, generation.kind, replaced)
-    admit(connection, generation.file)
+    _replace(connection, now, generation, rivals if takes_over else [*rivals, own])
     _insert_generation(connection, generation, covered)
     _forget_dropped(connection, feature_set_id)
     bump_version(connection, collection_id)
     return True
+
+
+def _replace(
+    connection: Connection, now: float, generation: Generation, rivals: Sequence[ColumnElement[bool]]
+) -> None:
+    names = names_of(generation.file, generation.parameters)
+    for name in sorted(names):
+        admit(connection, name)
+    replaced = names_by_kind(connection, *rivals)
+    connection.execute(delete(GenerationRow).where(*rivals))
+    for kind, files in replaced.items():
+        release_files(connection, now, kind, files - names)
+
+
+def note_generation(
+    connection: Connection, collection_id: int, generation: Generation, parameters: Mapping[str, Any]
+) -> bool:
+    """Keeps something with a generation that serves; False when it does not (any more)."""
+    if not lock_collection(connection, collection_id):
+        return False
+    this = (GENERATIONS.c.feature_set_id == generation.feature_set_id, GENERATIONS.c.file == generation.file)
+    kept = update(GENERATIONS).where(*this, GENERATIONS.c.serving)
+    noted = connection.execute(kept.values(parameters=plain_json({**generation.parameters, **parameters})))
+    if noted.rowcount:
+        bump_version(connection, collection_id)
+    return bool(noted.rowcount)
+
+
+def set_index_kind(connection: Connection, collection_id: int, kind: str | None) -> None:
+    """What kind of index a collection is to have (None: what the installation says). NotFoundError.
+
+    The builder builds it beside the one that serves; whoever asks checks that there is such a kind.
+    """
+    require_collection(connection, collection_id)
+    this = update(COLLECTIONS).where(COLLECTIONS.c.id == collection_id)
+    connection.execute(this.values(index_kind=kind))
+    bump_version(connection, collection_id)
 
 
 def _is_of(connection: Connection, feature_set_id: int, collection_id: int) -> bool:
@@ -228,5 +284,5 @@ def segment_sha256(connection: Connection, file: str) -> str | None:
 
 
 def generation_files(connection: Connection) -> set[str]:
-    """File names of all generations, serving or not."""
-    return set(connection.scalars(select(GenerationRow.file)))
+    """File names of all generations, serving or not: their own, and those that they need beside."""
+    return set().union(*names_by_kind(connection).values())

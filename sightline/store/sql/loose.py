@@ -7,9 +7,10 @@ five looks at least stand between the first sight of a file and its end.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
 
-from sqlalchemy import Connection, Select, bindparam, delete, exists, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Select, bindparam, delete, exists, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from sightline.store.durable import FileMissingError
@@ -49,11 +50,27 @@ def release_sets(connection: Connection, now: float, feature_sets: Select[int]) 
     """All files of these feature sets, whose rows are about to go."""
     segments = select(SegmentRow.file).where(SegmentRow.feature_set_id.in_(feature_sets))
     release_files(connection, now, SEGMENT_KIND, list(connection.scalars(segments)))
-    generations = select(GenerationRow.kind, GenerationRow.file)
-    for kind, file in connection.execute(
-        generations.where(GenerationRow.feature_set_id.in_(feature_sets))
-    ).all():
-        release_files(connection, now, kind, [file])
+    release_generations(connection, now, GenerationRow.feature_set_id.in_(feature_sets))
+
+
+def release_generations(connection: Connection, now: float, *where: ColumnElement[bool]) -> None:
+    """All files of these generations, whose rows are about to go."""
+    for kind, names in names_by_kind(connection, *where).items():
+        release_files(connection, now, kind, names)
+
+
+def names_by_kind(connection: Connection, *where: ColumnElement[bool]) -> dict[str, set[str]]:
+    """Kind → the names of all files of these generations."""
+    found: dict[str, set[str]] = {}
+    columns = select(GenerationRow.kind, GenerationRow.file, GenerationRow.parameters)
+    for kind, file, parameters in connection.execute(columns.where(*where)).all():
+        found.setdefault(kind, set()).update(names_of(file, parameters))
+    return found
+
+
+def names_of(file: str, parameters: Mapping[str, Any]) -> set[str]:
+    """All files that a generation needs: its own, and those that its backend names beside it."""
+    return {file, *(str(name) for name in parameters.get("files") or ())}
 
 
 def released_files(connection: Connection, now: float, kind: str, seconds: float) -> list[str]:
@@ -104,12 +121,10 @@ def sweep_files(connection: Connection, now: float, names: Iterable[str]) -> lis
     Before a file is moved. Whoever publishes it at the same time waits for this row, or this for them.
     """
     taken: list[str] = []
-    named = or_(
-        exists().where(SegmentRow.file == LooseFileRow.name),
-        exists().where(GenerationRow.file == LooseFileRow.name),
-    )
-    for chunk in chunks(names):
-        where = (LooseFileRow.name.in_(chunk), LooseFileRow.state == "stray", ~named)
+    named = set().union(*names_by_kind(connection).values())
+    published = exists().where(SegmentRow.file == LooseFileRow.name)
+    for chunk in chunks(set(names) - named):
+        where = (LooseFileRow.name.in_(chunk), LooseFileRow.state == "stray", ~published)
         statement = update(LooseFileRow).where(*where).values(state="swept", seen_at=now, age=0.0)
         taken += connection.scalars(statement.returning(LooseFileRow.name))
     return sorted(taken)

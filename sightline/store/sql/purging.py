@@ -41,6 +41,7 @@ from sightline.store.schema_work import JobRow, JobSeenRow, TaskItemRow, TaskRow
 from sightline.store.sql.collections import remove
 from sightline.store.sql.fields import forget_unused_fields, forget_values
 from sightline.store.sql.filtering import filter_keys
+from sightline.store.sql.loose import release_generations
 from sightline.store.sql.releasing import IS_TRASHED
 from sightline.store.sql.rows import (
     IMAGES,
@@ -250,14 +251,19 @@ def placed_keys(connection: Connection, keys: Sequence[int]) -> set[int]:
     return found
 
 
-def drop_generation(connection: Connection, collection_id: int, feature_set_id: int) -> bool:
-    """Forgets the generations of a feature set that has no segment; False when it has one (again)."""
+def drop_generation(connection: Connection, now: float, collection_id: int, feature_set_id: int) -> bool:
+    """Forgets the generations of a feature set that has no segment; False when it has one (again).
+
+    Files of theirs that hold no key (what was trained) go after their time of grace.
+    """
     published = (SegmentRow.feature_set_id == feature_set_id, SegmentRow.state == "published")
     if not lock_collection(connection, collection_id) or connection.scalar(
         select(SegmentRow.id).where(*published).limit(1)
     ):
         return False
-    connection.execute(delete(GenerationRow).where(GenerationRow.feature_set_id == feature_set_id))
+    mine = GenerationRow.feature_set_id == feature_set_id
+    release_generations(connection, now, mine)
+    connection.execute(delete(GenerationRow).where(mine))
     nowhere = (PlacementRow.feature_set_id == feature_set_id, PlacementRow.row.is_(None))
     connection.execute(delete(PlacementRow).where(*nowhere))
     bump_version(connection, collection_id)

@@ -77,6 +77,18 @@ def published_segments(connection: Connection, feature_set_id: int) -> list[Segm
     return [segment_record(row) for row in rows]
 
 
+def generations(connection: Connection, name: str) -> list[tuple[Generation, bool]]:
+    """Those of the feature set that serves, and whether they serve: that one first, then by number.
+
+    NotFoundError.
+    """
+    here = GenerationRow.feature_set_id == collection_named(connection, name).feature_set_id
+    order = (GenerationRow.serving.desc(), GenerationRow.number.desc(), GenerationRow.kind)
+    rows = connection.execute(SELECT_GENERATIONS.where(here).order_by(*order)).all()
+    serving = connection.scalar(select(GenerationRow.file).where(here, GenerationRow.serving))
+    return [(one, one.file == serving) for one in map(generation_record, rows)]
+
+
 def dead_keys(connection: Connection, feature_set_id: int) -> NDArray[np.int64]:
     query = select(PlacementRow.key).where(PlacementRow.feature_set_id == feature_set_id, PlacementRow.dead)
     return _sorted_keys(connection.scalars(query))

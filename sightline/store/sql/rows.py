@@ -102,6 +102,7 @@ SELECT_COLLECTIONS: Select[Any] = select(
     COLLECTIONS.c.version,
     COLLECTIONS.c.created_at,
     FEATURE_SETS.c.id,
+    COLLECTIONS.c.index_kind,
 ).join(FEATURE_SETS, (FEATURE_SETS.c.collection_id == COLLECTIONS.c.id) & FEATURE_SETS.c.serving)
 SELECT_IMAGES: Select[Any] = select(
     *(IMAGES.c[field.name] for field in fields(Image) if field.name != "source"), SOURCES.c.address
