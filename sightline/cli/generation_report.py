@@ -95,7 +95,7 @@ def _print(answer: RecallReport) -> None:
     answers().print(
         f"Generation {answer.generation} ({answer.kind}) of {answer.collection}: {answer.images:,} images, "
         f"{answer.queries} {answer.source}{built}. Reading and comparing "
-        f"all tokens of the segments takes {answer.scan_ms:,.0f} ms a query; a flat index is quicker than that.",
+        f"all tokens of the segments takes {answer.scan_ms:,.0f} ms a query; a flat index is quicker.",
         soft_wrap=True, highlight=False,
     )  # fmt: skip
 

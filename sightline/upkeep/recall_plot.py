@@ -36,7 +36,7 @@ def recall_png(report: RecallReport) -> bytes:
         for name, value in lines:
             axes.plot(probes, [getattr(row, value) for row in rows], marker="o", markersize=4, label=name)
         axes.axhline(used, color="grey", linewidth=1, label=f"{lines[0][0]} as searches use it")
-        axes.set(xscale="log", xlabel="probes", ylabel=label)
+        axes.set(xscale="log" if rows else "linear", xlabel="probes", ylabel=label)
         axes.grid(alpha=0.25)
     took.axhline(report.scan_ms, color="grey", linestyle="--", linewidth=1, label="scan of the segments")
     took.set(yscale="log")
