@@ -41,55 +41,60 @@ class Size:
     scenes: int = SCENES
     rounds: int = 2
     photos: Path | None = None
+    root: Path = ROOT
+
+    def source(self) -> Source:
+        """What its collections are made from."""
+        return source(self.root, self.photos, self.scenes)
 
 
 def run(full: bool) -> Section:
     """The easy collection; the hard one as far as there is time."""
     section = Section("A search at scale")
     size = Size() if full else Size(_SMALL_IMAGES, _SMALL_SCENES, 1)
-    made = source(ROOT, None, size.scenes)
+    made = size.source()
     for recipe in RECIPES:
         tokens = Tokens(made, recipe)
         why_not = hindrance(tokens, size) if full else ""
         if why_not:
             section.skip(f"the {recipe} tokens: {why_not}.")
         else:
-            add(section, tokens, size, KIND)
+            add(section, tokens, size, KIND, flat=recipe == "easy")
     return section
 
 
 def hindrance(tokens: Tokens, size: Size) -> str:
     """Why a collection cannot be made and measured now; empty when it can."""
-    collection = ScaleCollection(ROOT / tokens.id)
+    collection = ScaleCollection(size.root / tokens.id)
     missing = max(0, size.images - collection.images)
     needed = missing * _FILL_S + size.images * (_ASK_S + _FLAT_S * (tokens.recipe == "easy"))
     if not collection.built(KIND, size.images, tokens.source.texts().id):
         needed += size.images * _BUILD_S
     if not Budget.given().enough_for(needed):
         return f"they need about {needed:.0f} s more; python -m benchmarks.scale makes them and keeps them"
-    ROOT.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(ROOT).free
+    size.root.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(size.root).free
     if free < missing * _DISK:
         return f"they need {missing * _DISK / 1e9:.0f} GB of disk, and {free / 1e9:.0f} are free"
     return ""
 
 
-def add(section: Section, tokens: Tokens, size: Size, kind: str) -> None:
-    """Figures, rows and notes of one collection; what is easy stands beside the flat scan."""
-    easy = tokens.recipe == "easy"
-    collection = fill(ROOT, tokens, size.images, lambda done: progress(tokens.recipe, done, size.images))
+def add(section: Section, tokens: Tokens, size: Size, kind: str, *, flat: bool) -> None:
+    """Figures, rows and notes of one collection; beside the flat scan where ``flat``."""
     made = tokens.source
+    collection = fill(size.root, tokens, size.images, lambda done: progress(tokens.recipe, done, size.images))
     built = collection.build(kind, size.images, made)
-    flat = collection.build(FLAT, size.images, made) if easy else None
-    plan = Plan(str(collection.folder), kind, size.images, made.texts().id, size.rounds, easy)
+    scan = collection.build(FLAT, size.images, made) if flat else None
+    plan = Plan(str(collection.folder), kind, size.images, made.texts().id, size.rounds, flat)
     asked = ask_apart(plan, min(_ASK_APART_S, Budget.given().left()))
-    if flat is not None:
-        collection.remove(flat)
-    prefix = f"scale_{label(size.images)}" + ("" if easy else "_hard")
+    if scan is not None:
+        collection.remove(scan)
+    prefix = f"scale_{label(size.images)}" + ("" if tokens.recipe == "easy" else "_hard")
     section.figures |= figures(prefix, built, asked)
-    if easy:
+    if tokens.recipe == "easy":
         section.figures["scale_filter_ratio"] = asked.filter_ratio
         section.figures["scale_filter_recall"] = min(asked.recall.values())
+    if flat:
         section.figures[f"{prefix}_vs_flat"] = asked.flat_ms / asked.beside_flat_ms
     section.rows += rows(tokens.recipe, built, asked)
     section.notes.append(f"{tokens.recipe}: {structure(tokens.block(0), made.queries[:150])}.")
@@ -161,9 +166,9 @@ def recipes(said: str) -> Sequence[Recipe]:
 def measure(size: Size, chosen: Sequence[Recipe], kind: str) -> Section:
     """As `run`, of anything, without a limit."""
     section = Section(f"A search among {size.images:,} images")
-    made: Source = source(ROOT, size.photos, size.scenes)
+    made = size.source()
     for recipe in chosen:
-        add(section, Tokens(made, recipe), size, kind)
+        add(section, Tokens(made, recipe), size, kind, flat=recipe == "easy")
     return section
 
 

@@ -26,7 +26,7 @@ from sightline.retriever import Retriever
 from sightline.retriever.max_sim import Part, search
 from sightline.store.conditions import Filter
 from sightline.store.index import CandidateIndex, Indexes
-from sightline.store.records import Snapshot
+from sightline.store.records import FLAT, Snapshot
 from sightline.store.segment_tokens import SegmentTokens
 from sightline.types import Keys, Mask, Vector
 
@@ -43,6 +43,7 @@ class Plan:
     """What a fresh process is to measure: one generation of a collection, beside the ``flat`` one or none.
 
     Each query is asked ``rounds`` times after the first; the flat index only ``flat_queries`` of them.
+    ``some``: over some of the images as well. ``grown_from``: see `Built`.
     """
 
     folder: str
@@ -52,6 +53,8 @@ class Plan:
     rounds: int = 2
     flat: bool = False
     flat_queries: int = 20
+    some: bool = True
+    grown_from: str = ""
 
 
 @dataclass
@@ -116,7 +119,7 @@ def ask_apart(plan: Plan, seconds: float) -> Asked:
 def ask(plan: Plan) -> Asked:
     """Measure here."""
     collection = ScaleCollection(Path(plan.folder))
-    built = _there(collection, plan.kind, plan)
+    built = _there(collection, plan, plan.kind, plan.grown_from)
     vectors = collection.queries
     importlib.import_module("faiss")  # a second that belongs to the start of any process
     began = time.perf_counter()
@@ -131,7 +134,8 @@ def ask(plan: Plan) -> Asked:
         1e3 * float(np.median(cpu[0])), anonymous_bytes(),
     )  # fmt: skip
     index = _opened(collection, built)
-    _ask_some(asked, index, collection, plan)
+    if plan.some:
+        _ask_some(asked, index, collection, plan)
     if plan.flat:
         _ask_flat(asked, index, collection, plan)
     return asked
@@ -147,8 +151,8 @@ def _recalls(found: Sequence[Keys], truth: Sequence[Keys]) -> tuple[float, float
     return recall(found, truth, WANTED), recall(found, truth, 10)
 
 
-def _there(collection: ScaleCollection, kind: str, plan: Plan) -> Built:
-    built = collection.built(kind, plan.images, plan.texts)
+def _there(collection: ScaleCollection, plan: Plan, kind: str, grown_from: str = "") -> Built:
+    built = collection.built(kind, plan.images, plan.texts, grown_from)
     if built is None:
         raise FileNotFoundError(f"No {kind} index of {plan.images} images was built in {plan.folder}.")
     return built
@@ -220,7 +224,7 @@ def _by_key(mask: Mask | None, keys: Keys) -> Mask | None:
 
 def _ask_flat(asked: Asked, index: CandidateIndex, collection: ScaleCollection, plan: Plan) -> None:
     """The exact scan of the same images in turns with the index; its answers must be the truth."""
-    flat = _opened(collection, _there(collection, "flat", plan))
+    flat = _opened(collection, _there(collection, plan, FLAT))
     sides: Mapping[str, Callable[[Vector], Keys]] = {
         "flat": lambda vector: search(Part(flat), [], vector, WANTED).keys,
         "index": lambda vector: search(Part(index), [], vector, WANTED).keys,

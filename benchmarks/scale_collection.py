@@ -11,7 +11,7 @@ import json
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -249,7 +249,7 @@ def _sweep(folder: Path, known: set[str]) -> None:
             path.unlink()
 
 
-def _lines(path: Path) -> Sequence[str]:
+def _lines(path: Path) -> list[str]:
     """Whole lines only: the last may have been cut."""
     return path.read_text().split("\n")[:-1] if path.exists() else []
 

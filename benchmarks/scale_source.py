@@ -36,7 +36,9 @@ _CAPTIONS: Final = "captions.jsonl"
 
 @dataclass(frozen=True)
 class Source:
-    """Tokens fp16 ``[P,Q,D]``; distinct captions as unit vectors fp32: samples ``[M,D]``, queries ``[T,D]``."""
+    """Tokens fp16 ``[P,Q,D]``, and of distinct captions unit vectors fp32: samples ``[M,D]``, queries
+    ``[T,D]``.
+    """
 
     id: str
     tokens: Half
