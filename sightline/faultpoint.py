@@ -65,6 +65,10 @@ POINTS: Final = frozenset(
         "release.taken",
         "release.asked",
         "release.removed",
+        # An approximate index: what was learned, each part, and the file that names them.
+        "ivf.trained",
+        "ivf.part",
+        "ivf.manifest",
         # What is to leave no trace.
         "purge.begun",
         "purge.rewritten",

@@ -9,10 +9,11 @@ from sightline.errors import InputError
 from sightline.store.flat import MEMORY_BYTES, FlatBackend
 from sightline.store.flat.devices import FaissGpu
 from sightline.store.index import Indexes
-from sightline.store.records import FLAT
+from sightline.store.ivf import IvfBackend
+from sightline.store.records import FLAT, IVF_RABITQ, IVF_SQ8
 
 if TYPE_CHECKING:
-    from sightline.store.index import Device
+    from sightline.store.index import Device, IndexBackend
 
 
 def open_indexes(
@@ -27,7 +28,8 @@ def open_indexes(
     Raises:
         InputError: no backend of that kind.
     """
-    backends = {FLAT: FlatBackend(folder, device, memory_bytes=memory_bytes)}
+    backends: dict[str, IndexBackend] = {FLAT: FlatBackend(folder, device, memory_bytes=memory_bytes)}
+    backends |= {one: IvfBackend(folder, one) for one in (IVF_RABITQ, IVF_SQ8)}
     if kind not in backends:
         raise InputError(
             f"SIGHTLINE_RETRIEVER__INDEX must be one of {', '.join(sorted(backends))}; not {kind!r}."

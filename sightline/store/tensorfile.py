@@ -31,6 +31,7 @@ _MAX_HEADER: Final = 1 << 20
 _READ_AT_ONCE: Final = 16 << 20
 _DTYPES: Final[Mapping[str, type[np.generic]]] = {
     "I64": np.int64,
+    "F32": np.float32,
     "F16": np.float16,
     "I8": np.int8,
     "U8": np.uint8,

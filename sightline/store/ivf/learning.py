@@ -1,0 +1,182 @@
+"""What is learned before the first part is written: tokens that are kept, cells, predictor, codec.
+
+Texts lie off the images' manifold, so that a text's nearest centroids are not the cells that hold its best
+tokens. A ridge regression from the text to each cell's best score finds them: with text vectors ``X [M,D]``
+and best scores ``B [M,L]`` over a sample of images, ``W = (XᵀX + λI)⁻¹ Xᵀ(B − XCᵀ)`` is added to the
+centroids ``C [L,D]``, so that cells that the sample says nothing of keep their centroid.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sightline.errors import InputError
+from sightline.store.ivf.lists import train_cells, train_codec
+from sightline.store.ivf.pruning import IMAGES_AT_ONCE, NEVER, prune
+from sightline.store.ivf.trained import Trained, random_rotation
+from sightline.store.sample_texts import GENERAL
+
+if TYPE_CHECKING:
+    from sightline.store.ivf.images import Images
+    from sightline.store.ivf.lists import Floats
+    from sightline.store.sample_texts import SampleTexts
+    from sightline.types import Mask
+
+FEWEST_TEXTS: Final = 8
+MOST_HELD_OUT: Final = 200
+"""Texts that only measure."""
+TEXTS_AT_FIRST: Final = 512
+"""Texts that choose tokens in a collection of `IMAGES_AT_FIRST` images; their number grows with its root."""
+IMAGES_AT_FIRST: Final = 12_500
+PREDICTOR_TEXTS: Final = 4096
+POINTS_PER_CELL: Final = 32
+"""Tokens of the sample for each cell."""
+SAMPLE_AT_LEAST: Final = 20_000
+"""Images."""
+CELLS_PER_ROOT: Final = 5
+"""Cells are about this many times the root of the tokens."""
+RIDGE: Final = 1.0
+"""λ."""
+APART: Final = 0.9
+"""Tokens whose cosine with all that are kept is lower are kept too, where texts may not be like queries."""
+_TOKENS_AT_ONCE: Final = 4096
+
+
+class Texts(NamedTuple):
+    """Texts to learn from ``[M,D]``, texts to measure with ``[T,D]``, and how to keep other tokens."""
+
+    learned: Floats
+    held_out: Floats
+    apart: float
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Kept tokens ``[n,D]`` of some images, and how many tokens are kept of an image."""
+
+    vectors: Floats
+    per_image: float
+
+
+def divide(texts: SampleTexts | None, images: int) -> Texts:
+    """Held out are some of each origin. `InputError` when there are too few texts to learn from any.
+
+    With general sentences alone tokens that lie apart are kept as well: queries may be unlike them.
+    """
+    if texts is None or len(texts.vectors) < FEWEST_TEXTS:
+        raise InputError(
+            f"An approximate index learns from sample texts, and needs at least {FEWEST_TEXTS} of them: let a "
+            "worker write those of this collection, or choose the flat index."
+        )
+    held_out = _held_out(texts.origins)
+    most = round(TEXTS_AT_FIRST * math.sqrt(max(1.0, images / IMAGES_AT_FIRST)))
+    learned = texts.vectors[~held_out][:most]
+    apart = APART if (texts.origins == GENERAL).all() else NEVER
+    return Texts(
+        np.ascontiguousarray(learned, np.float32),
+        np.ascontiguousarray(texts.vectors[held_out], np.float32),
+        apart,
+    )
+
+
+def _held_out(origins: NDArray[np.int8]) -> Mask:
+    """The last ones of each origin, in proportion."""
+    chosen = np.zeros(len(origins), np.bool_)
+    share = min(MOST_HELD_OUT, len(origins) // 4) / len(origins)
+    for origin in np.unique(origins):
+        those = np.flatnonzero(origins == origin)
+        chosen[those[len(those) - max(1, round(share * len(those))) :]] = True
+    return chosen
+
+
+def learn(kind: str, images: Images, texts: Texts, seed: int = 0) -> Trained:
+    """From a sample of the images. Errors as `Images.batches`."""
+    sample = take_sample(images, texts, seed)
+    dim = images.dim
+    rotation = random_rotation(dim, seed)
+    turned = sample.vectors @ rotation
+    cells = cells_for(len(images) * sample.per_image, len(turned))
+    points = _some(turned, cells * POINTS_PER_CELL, seed)
+    centroids = train_cells(points, cells, seed)
+    nearest = nearest_cells(turned, centroids)
+    predictor, bias = fit_predictor(texts.learned[:PREDICTOR_TEXTS] @ rotation, turned, nearest, centroids)
+    codec = train_codec(kind, centroids, points)
+    return Trained(
+        kind, rotation, centroids, predictor @ rotation.T, bias, codec,
+        texts.learned, texts.held_out, texts.apart, len(images),
+    )  # fmt: skip
+
+
+def cells_for(tokens: float, sampled: int) -> int:
+    """A power of two near a multiple of the root of all tokens, with enough sampled ones for each."""
+    wanted = 2 ** round(math.log2(CELLS_PER_ROOT * math.sqrt(max(1.0, tokens))))
+    enough = 2 ** int(math.log2(max(1.0, sampled / 8)))
+    return max(1, min(wanted, enough))
+
+
+def take_sample(images: Images, texts: Texts, seed: int) -> Sample:
+    """As many images as the cells will need."""
+    count = max(SAMPLE_AT_LEAST, round(POINTS_PER_CELL * CELLS_PER_ROOT * math.sqrt(len(images))))
+    chosen = images.sample(count, seed)
+    nothing = texts.held_out[:0]
+    found = []
+    for batch in chosen.batches():
+        for start in range(0, len(batch.keys), IMAGES_AT_ONCE):
+            some = batch.tokens[start : start + IMAGES_AT_ONCE]
+            pruned = prune(some, texts.learned, nothing, texts.apart)
+            found.append(pruned.tokens[pruned.kept])
+    vectors = np.concatenate(found)
+    return Sample(vectors, len(vectors) / len(chosen))
+
+
+def nearest_cells(vectors: Floats, centroids: Floats) -> NDArray[np.int64]:
+    """``[n]``: the cell of each vector."""
+    half = (centroids * centroids).sum(axis=1) / 2
+    found = [
+        (vectors[start : start + _TOKENS_AT_ONCE] @ centroids.T - half).argmax(axis=1)
+        for start in range(0, len(vectors), _TOKENS_AT_ONCE)
+    ]
+    return np.concatenate(found)
+
+
+def fit_predictor(
+    texts: Floats, vectors: Floats, nearest: NDArray[np.int64], centroids: Floats
+) -> tuple[Floats, Floats]:
+    """``[L,D]`` and ``[L]``: see the module. All in the space of the centroids."""
+    best = best_of_cells(texts, vectors, nearest, len(centroids))
+    told = np.isfinite(best[0])
+    best -= texts @ centroids.T
+    best[:, ~told] = 0.0
+    bias = best.mean(axis=0)
+    if told.any():
+        bias[~told] = bias[told].mean()
+    mean = texts.mean(axis=0)
+    centred = (texts - mean).astype(np.float64)
+    gram = centred.T @ centred + RIDGE * np.eye(texts.shape[1])
+    weights = np.linalg.solve(gram, centred.T @ best).T.astype(np.float32)
+    weights[~told] = 0.0
+    bias = bias - weights @ mean
+    return centroids + weights, bias.astype(np.float32)
+
+
+def best_of_cells(texts: Floats, vectors: Floats, nearest: NDArray[np.int64], cells: int) -> Floats:
+    """``[M,L]``: the best score of a text over a cell's tokens, −inf for an empty cell."""
+    best = np.full((len(texts), cells), -np.inf, np.float32)
+    order = np.argsort(nearest, kind="stable")
+    for start in range(0, len(order), _TOKENS_AT_ONCE):
+        some = order[start : start + _TOKENS_AT_ONCE]
+        there, first = np.unique(nearest[some], return_index=True)
+        found = np.maximum.reduceat(texts @ vectors[some].T, first, axis=1)
+        best[:, there] = np.maximum(best[:, there], found)
+    return best
+
+
+def _some(vectors: Floats, count: int, seed: int) -> Floats:
+    if count >= len(vectors):
+        return vectors
+    return vectors[np.sort(np.random.default_rng(seed).choice(len(vectors), count, replace=False))]

@@ -1,0 +1,138 @@
+"""Parts: the lists of some images, written once and shared by the generations that still hold them.
+
+``keys`` int64 ``[n]``, ``kept`` uint8 ``[n, ⌈Q/8⌉]`` (which tokens are indexed, lowest bit first), ``sum``
+int64 ``[1]`` of ``lists``; behind the seal ``lists`` uint8, as `sightline.store.ivf.lists` writes them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sightline.errors import CorruptionError
+from sightline.store.checksums import checksum
+from sightline.store.durable import FileIdentity
+from sightline.store.ivf.lists import Lists, ListWriter
+from sightline.store.ivf.pruning import IMAGES_AT_ONCE, prune
+from sightline.store.ivf.sealed_file import read_sealed, write_sealed
+
+if TYPE_CHECKING:
+    from sightline.store.durable import WrittenFile
+    from sightline.store.ivf.images import Batch, Images
+    from sightline.store.ivf.lists import Floats
+    from sightline.store.ivf.trained import Trained
+    from sightline.store.ivf.truth import Truth
+    from sightline.types import Keys
+
+FORM: Final = "sightline-ivf-part"
+_VECTORS_AT_ONCE: Final = 1 << 16
+"""Tokens that FAISS stores together."""
+_IMAGES_MEASURED: Final = 4096
+"""Images whose scores for held-out texts are looked through together."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part, opened. ``identity``: of a file that is mapped (None: all of it is in memory)."""
+
+    path: Path
+    keys: Keys
+    kept: NDArray[np.uint8]
+    lists: Lists
+    identity: FileIdentity | None
+
+    def is_intact(self) -> bool:
+        """Whether what is mapped is what was opened."""
+        return self.identity is None or FileIdentity.at(self.path) == self.identity
+
+
+def read_part(path: Path, trained: Trained) -> Part:
+    """`FileMissingError`, `CorruptionError`. What is mapped is checked for its form only."""
+    identity = FileIdentity.at(path)
+    file = read_sealed(path, FORM)
+    shapes = {name: array.ndim for name, array in file.arrays.items()}
+    if shapes != {"keys": 1, "kept": 2, "sum": 1, "seal": 1, "lists": 1}:
+        raise CorruptionError(f"The file {path} is no {FORM} that this version can read.")
+    keys = file.arrays["keys"]
+    lists = Lists.open(file.arrays["lists"], trained.cells, len(keys))
+    if lists.is_mapped:
+        return Part(path, keys, file.arrays["kept"], lists, identity)
+    if (file.arrays["sum"] != _sum(file.arrays["lists"])).any():
+        raise CorruptionError(f"The file {path} is not what was written: its lists have another checksum.")
+    return Part(path, keys.copy(), file.arrays["kept"].copy(), lists, None)
+
+
+def read_part_keys(path: Path) -> Keys:
+    """Of one part, without its lists. Errors as `read_part`."""
+    keys: Keys = read_sealed(path, FORM).arrays["keys"].copy()
+    return keys
+
+
+def write_part(folder: Path, images: Images, trained: Trained, truth: Truth | None) -> WrittenFile:
+    """One new part of all these images; ``truth`` learns of them (None: it knows them already)."""
+    encoder = _Encoder(images, trained, truth)
+    for batch in images.batches():
+        encoder.add(batch)
+    lists = encoder.finish()
+    told = {"queries": str(images.queries), "dim": str(images.dim)}
+    sealed = {"keys": images.keys, "kept": np.concatenate(encoder.kept), "sum": _sum(lists)}
+    return write_sealed(folder, trained.kind, FORM, told, sealed, {"lists": lists})
+
+
+class _Encoder:
+    """Prunes images and writes what is kept of them into lists."""
+
+    def __init__(self, images: Images, trained: Trained, truth: Truth | None) -> None:
+        self._trained = trained
+        self._truth = truth
+        self._writer = ListWriter(trained.codec, trained.centroids, len(images))
+        self._done = 0
+        self._vectors: list[Floats] = []
+        self._places: list[NDArray[np.int64]] = []
+        self._waiting = 0
+        self._scored: list[tuple[Keys, Floats]] = []
+        self.kept: list[NDArray[np.uint8]] = []
+
+    def add(self, batch: Batch) -> None:
+        trained = self._trained
+        for start in range(0, len(batch.keys), IMAGES_AT_ONCE):
+            some = slice(start, start + IMAGES_AT_ONCE)
+            held_out = trained.held_out if self._truth is not None else trained.held_out[:0]
+            pruned = prune(batch.tokens[some], trained.texts, held_out, trained.apart)
+            places = np.argwhere(pruned.kept)
+            self._vectors.append(trained.turned(pruned.tokens[pruned.kept]))
+            self._places.append(places + (self._done, 0))
+            self._waiting += len(places)
+            self._done += len(pruned.kept)
+            self.kept.append(np.packbits(pruned.kept, axis=1, bitorder="little"))
+            self._scored.append((batch.keys[some], pruned.best))
+        if self._waiting >= _VECTORS_AT_ONCE:
+            self._store()
+        if len(self._scored) * IMAGES_AT_ONCE >= _IMAGES_MEASURED:
+            self._measure()
+
+    def finish(self) -> NDArray[np.uint8]:
+        self._store()
+        self._measure()
+        return self._writer.finish()
+
+    def _store(self) -> None:
+        if self._vectors:
+            places = np.concatenate(self._places)
+            self._writer.add(np.concatenate(self._vectors), places[:, 0], places[:, 1])
+        self._vectors, self._places, self._waiting = [], [], 0
+
+    def _measure(self) -> None:
+        if self._truth is not None and self._scored:
+            keys = np.concatenate([keys for keys, _ in self._scored])
+            self._truth.add(keys, np.concatenate([best for _, best in self._scored]))
+        self._scored = []
+
+
+def _sum(lists: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """The checksum of the lists, as it is written."""
+    return np.array([checksum(lists)], np.int64)
