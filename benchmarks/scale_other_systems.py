@@ -71,13 +71,15 @@ class Hnswlib:
 
 
 class Usearch:
-    """A graph over tokens in fp16 or int8, which it holds. Its effort is ef."""
+    """A graph over tokens in fp16, which it holds, or in int8; then hits are ordered anew by their fp16
+    tokens, which lie beside it. Its effort is ef.
+    """
 
     module = "usearch"
     efforts: Sequence[int] = (0, 3200, 6400)
 
     def __init__(self, dtype: str) -> None:
-        self.name = f"usearch, {dtype}"
+        self.name = f"usearch, {dtype}" + ("" if dtype == "f16" else ", reordered from fp16")
         self.holds_tokens = dtype == "f16"
         self._dtype = dtype
 
@@ -96,7 +98,7 @@ class Usearch:
         def hits(vector: Vector, wanted: int, effort: int) -> NDArray[np.int64]:
             index.expansion_search = max(wanted, effort)
             found: NDArray[np.int64] = index.search(vector, wanted, threads=1).keys.astype(np.int64)
-            return found
+            return found if self.holds_tokens else reordered(found, tokens_RD, vector)
 
         return hits
 
@@ -130,10 +132,11 @@ class LanceDB:
 
         database = importlib.import_module("lancedb").connect(str(self._folder))
         table = database.create_table("tokens", batches(), schema=schema)
-        table.create_index(
-            metric="dot", index_type="IVF_PQ", num_partitions=round(math.sqrt(len(tokens_RD))),
+        lists = importlib.import_module("lancedb.index").IvfPq(
+            distance_type="dot", num_partitions=round(math.sqrt(len(tokens_RD))),
             num_sub_vectors=tokens_RD.shape[1] // self._DIMENSIONS,
         )  # fmt: skip
+        table.create_index("vector", config=lists)
 
         def hits(vector: Vector, wanted: int, effort: int) -> NDArray[np.int64]:
             query = table.search(vector).distance_type("dot").nprobes(effort).refine_factor(self._REFINE)
@@ -146,6 +149,12 @@ class LanceDB:
     def index_bytes(self) -> int:
         """See `System`; the table of tokens is a part of it."""
         return sum(path.stat().st_size for path in self._folder.rglob("*") if path.is_file())
+
+
+def reordered(rows: NDArray[np.int64], tokens_RD: Half, vector: Vector) -> NDArray[np.int64]:
+    """By the exact products of the tokens, the best first."""
+    best: NDArray[np.int64] = rows[np.argsort(-(tokens_RD[rows].astype(np.float32) @ vector), kind="stable")]
+    return best
 
 
 SYSTEMS: Final[Mapping[str, System]] = {
