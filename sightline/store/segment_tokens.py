@@ -20,6 +20,8 @@ from sightline.store.checksums import checksum
 from sightline.store.durable import FileIdentity, opened
 from sightline.store.index import SoundTokens
 
+Rows = NDArray[np.intp]
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -52,23 +54,20 @@ class SegmentTokens:
     def images(self, keys: Keys) -> SoundTokens:
         """See `StoredTokens`."""
         out = np.empty((len(keys), *self._shape), np.float16)
-        table = self._table
-        sound = [
-            position
-            for position, where in enumerate(table.find(keys))
-            if where is not None and where.place.read(where.row, out[position])
-        ]
-        positions = np.array(sound, np.intp)
-        return SoundTokens(positions, out if len(sound) == len(keys) else out[positions])
+        sound = np.zeros(len(keys), np.bool_)
+        for place, positions, rows in self._table.find(keys):
+            sound[positions] = place.read(rows, out, positions)
+        if sound.all():
+            return SoundTokens(np.arange(len(keys)), out)
+        return SoundTokens(np.flatnonzero(sound), out[sound])
 
     def rows(self, keys: Keys, tokens: NDArray[np.integer[Any]]) -> Half:
         """See `StoredTokens`."""
         out = np.zeros((len(keys), self._shape[1]), np.float16)
-        found = self._table.find(keys)
-        for position, (where, token) in enumerate(zip(found, tokens.tolist(), strict=True)):
-            view = None if where is None else where.place.view()
-            if where is not None and view is not None:
-                out[position] = view[where.row, token]
+        for place, positions, rows in self._table.find(keys):
+            view = place.view()
+            if view is not None:
+                out[positions] = view[rows, tokens[positions]]
         return out
 
     def losses(self) -> dict[str, int]:
@@ -97,17 +96,20 @@ class _Place:
             whole = True  # removed, and what is mapped outlives the name
         return self.map if whole else None
 
-    def read(self, row: int, out: Half) -> bool:
-        """The tokens ``[Q,D]`` of one image; whether they are what was written."""
+    def read(self, rows: Rows, out: Half, positions: Rows) -> list[bool]:
+        """The tokens ``[Q,D]`` of images, each into its place; which of them are what was written."""
         view = self.view()
-        sums = self.head.sums
         if view is None:
-            return False
-        out[...] = view[row]
-        if sums is None or checksum(out) == int(sums[row, 0]):  # version 1 was verified whole with its head
-            return True
-        self.damaged.add(row)
-        return False
+            return [False] * len(rows)
+        sums = None if self.head.sums is None else self.head.sums[rows, 0].tolist()
+        sound = []
+        for number, (row, position) in enumerate(zip(rows.tolist(), positions.tolist(), strict=True)):
+            place = out[position]
+            place[...] = view[row]
+            # Version 1 was verified whole with its head.
+            sound.append(sums is None or checksum(place) == sums[number])
+        self.damaged.update(row for row, is_sound in zip(rows.tolist(), sound, strict=True) if not is_sound)
+        return sound
 
     def _mapped(self) -> NDArray[np.float16] | None:
         layout = self.head.layout
@@ -122,9 +124,12 @@ class _Place:
         return self.map
 
 
-class _Where(NamedTuple):
+class _Found(NamedTuple):
+    """Some of the keys that were asked for, by position, and their rows in one place."""
+
     place: _Place
-    row: int
+    positions: Rows
+    rows: Rows
 
 
 @dataclass(frozen=True)
@@ -146,11 +151,18 @@ class _Table:
         rows = np.concatenate([*(np.arange(n, dtype=np.int32) for n in counts), np.empty(0, np.int32)])
         return cls(dict(places), sorted_keys, numbers[first], rows[first])
 
-    def find(self, keys: Keys) -> list[_Where | None]:
-        if not len(self.keys):
-            return [None] * len(keys)
+    def find(self, keys: Keys) -> list[_Found]:
+        """One for each place that holds any."""
+        if not len(self.keys) or not len(keys):
+            return []
         at = np.minimum(np.searchsorted(self.keys, keys), len(self.keys) - 1)
-        there = (self.keys[at] == keys).tolist()
-        places = list(self.places.values())
-        pairs = zip(there, self.numbers[at].tolist(), self.rows[at].tolist(), strict=True)
-        return [_Where(places[number], row) if held else None for held, number, row in pairs]
+        there = np.flatnonzero(self.keys[at] == keys)
+        numbers = self.numbers[at[there]]
+        order = np.argsort(numbers, kind="stable")
+        places, first = np.unique(numbers[order], return_index=True)
+        groups = np.split(there[order], first[1:])
+        everywhere = list(self.places.values())
+        return [
+            _Found(everywhere[number], group, self.rows[at[group]].astype(np.intp))
+            for number, group in zip(places.tolist(), groups, strict=True)
+        ]

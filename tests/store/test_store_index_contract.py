@@ -14,13 +14,22 @@ from sightline.errors import CorruptionError, InputError, NotFoundError
 from sightline.retriever.max_sim import Part, TailPart, search
 from sightline.store.backends import open_indexes
 from sightline.store.durable import FileMissingError
-from sightline.store.index import BuildRequest, BuiltIndex, IndexBackend, Indexes, Wanted
+from sightline.store.index import BuildRequest, BuiltIndex, CandidateIndex, IndexBackend, Indexes, Wanted
+from sightline.store.segment_tokens import SegmentTokens
 from sightline.store.segments import SegmentReader
 from tests.store.sampled_index import SampledBackend
-from tests.store.token_world import Published, brute_force, random_tokens, random_vector, write_segments
+from tests.store.token_world import (
+    Published,
+    brute_force,
+    random_texts,
+    random_tokens,
+    random_vector,
+    write_segments,
+)
 
 KINDS = [*open_indexes("nowhere").backends, "sampled"]
 NONE = np.empty(0, np.int64)
+TEXTS = random_texts(np.random.default_rng(7), 80)
 
 
 def all_indexes(folder: Path, kind: str) -> Indexes:
@@ -47,6 +56,12 @@ class Shelf:
         """``[240]``: who is in the generation."""
         return (np.arange(240) < 160) & ~np.isin(self.keys, self.dead)
 
+    def open(self, built: BuiltIndex) -> CandidateIndex:
+        """With the tokens of all segments, as whoever searches has them."""
+        tokens = SegmentTokens(self.reader.folder, self.tokens.shape[1], self.tokens.shape[2])
+        tokens.cover([], [(one.file, self.reader.head(one.file)) for one in self.segments])
+        return self.backend.open(built.file, built.sha256, tokens)
+
     @property
     def path(self) -> Path:
         (path,) = self.folder.rglob(self.built.file)
@@ -61,7 +76,7 @@ def shelf(request: pytest.FixtureRequest, tmp_path: Path) -> Shelf:
     dead = np.sort(rng.choice(keys, 20, replace=False))
     reader, segments = write_segments(tmp_path / "segments", keys, tokens, 40)
     backend = all_indexes(tmp_path, request.param).of()
-    built = backend.build(reader, BuildRequest(segments[:4], dead))
+    built = backend.build(reader, BuildRequest(segments[:4], dead, texts=TEXTS))
     return Shelf(tmp_path, backend, keys, tokens, dead, reader, segments, built)
 
 
@@ -79,7 +94,7 @@ def pairs(hits: object) -> list[tuple[int, float]]:
 
 def test_scores_and_order_are_those_of_all_tokens_in_fp64(shelf: Shelf) -> None:
     rng = np.random.default_rng(1)
-    index = shelf.backend.open(shelf.built.file, shelf.built.sha256)
+    index = shelf.open(shelf.built)
     live = set(shelf.keys.tolist()) - set(shelf.dead.tolist())
     for query in range(60):
         vector, images = random_vector(rng), (1, 7, 40, 300)[query % 4]
@@ -97,7 +112,7 @@ def test_scores_and_order_are_those_of_all_tokens_in_fp64(shelf: Shelf) -> None:
 
 def test_an_image_scores_the_same_folded_or_not_bit_by_bit(shelf: Shelf) -> None:
     rng = np.random.default_rng(2)
-    index = shelf.backend.open(shelf.built.file, shelf.built.sha256)
+    index = shelf.open(shelf.built)
     unfolded = [shelf.backend.tail(*shelf.reader.tokens(segment.file)) for segment in shelf.segments[:4]]
     for _ in range(30):
         vector = random_vector(rng)
@@ -130,7 +145,7 @@ def test_a_tail_is_exact_and_may_only_leave_out_what_is_below_the_floor(shelf: S
 @pytest.mark.parametrize("share", [0.0, 0.05, 0.5])
 def test_what_is_allowed_selects_and_does_not_thin_out_afterwards(shelf: Shelf, share: float) -> None:
     rng = np.random.default_rng(4)
-    index = shelf.backend.open(shelf.built.file, shelf.built.sha256)
+    index = shelf.open(shelf.built)
     for _ in range(20):
         vector = random_vector(rng)
         worst_first = brute_force(index.keys, shelf.tokens[_positions(shelf, index.keys)], vector, 240)[::-1]
@@ -147,7 +162,7 @@ def test_what_is_allowed_selects_and_does_not_thin_out_afterwards(shelf: Shelf, 
 
 def test_several_vectors_at_once_find_what_each_finds_alone(shelf: Shelf) -> None:
     rng = np.random.default_rng(5)
-    index = shelf.backend.open(shelf.built.file, shelf.built.sha256)
+    index = shelf.open(shelf.built)
     vectors = np.stack([random_vector(rng) for _ in range(7)])
     together = index.candidates(vectors, 9, None, None)
     assert len(together) == 7
@@ -162,10 +177,10 @@ def test_several_vectors_at_once_find_what_each_finds_alone(shelf: Shelf) -> Non
 def test_it_holds_the_living_keys_once_with_their_tokens_bit_by_bit(shelf: Shelf) -> None:
     built = shelf.built
     again = shelf.backend.build(
-        shelf.reader, BuildRequest([*shelf.segments[:4], shelf.segments[0]], shelf.dead)
+        shelf.reader, BuildRequest([*shelf.segments[:4], shelf.segments[0]], shelf.dead, texts=TEXTS)
     )
     for one in (built, again):
-        index = shelf.backend.open(one.file, one.sha256)
+        index = shelf.open(one)
         assert sorted(index.keys.tolist()) == sorted(shelf.keys[shelf.folded].tolist())
         assert one.images == len(index.keys)
         expected = shelf.tokens[_positions(shelf, index.keys)].reshape(-1, 16)
@@ -178,8 +193,8 @@ def test_it_holds_the_living_keys_once_with_their_tokens_bit_by_bit(shelf: Shelf
 
 
 def test_a_generation_of_nothing_but_dead_images_opens_and_names_nothing(shelf: Shelf) -> None:
-    built = shelf.backend.build(shelf.reader, BuildRequest(shelf.segments[:2], shelf.keys))
-    index = shelf.backend.open(built.file, built.sha256)
+    built = shelf.backend.build(shelf.reader, BuildRequest(shelf.segments[:2], shelf.keys, texts=TEXTS))
+    index = shelf.open(built)
     assert (built.images, len(index.keys)) == (0, 0)
     assert pairs(search(Part(index), [], random_vector(np.random.default_rng(0)), 3)) == []
 
@@ -189,15 +204,15 @@ def test_builds_that_cannot_be_right_are_refused_and_leave_nothing(shelf: Shelf)
     other_tokens = random_tokens(np.random.default_rng(0), 4, queries=5)
     _, other = write_segments(shelf.reader.folder, np.arange(4), other_tokens, 4, first_id=90)
     with pytest.raises(InputError):
-        shelf.backend.build(shelf.reader, BuildRequest([], NONE))
+        shelf.backend.build(shelf.reader, BuildRequest([], NONE, texts=TEXTS))
     with pytest.raises(InputError):
-        shelf.backend.build(shelf.reader, BuildRequest([shelf.segments[0], *other], NONE))
+        shelf.backend.build(shelf.reader, BuildRequest([shelf.segments[0], *other], NONE, texts=TEXTS))
     with pytest.raises(FileMissingError):
-        shelf.backend.build(shelf.reader, BuildRequest([Published(91, "gone")], NONE))
+        shelf.backend.build(shelf.reader, BuildRequest([Published(91, "gone")], NONE, texts=TEXTS))
     path = shelf.reader.folder / shelf.segments[5].file
     path.write_bytes(path.read_bytes()[:-1] + b"\x55")
     with pytest.raises(CorruptionError):
-        shelf.backend.build(shelf.reader, BuildRequest(shelf.segments, NONE))
+        shelf.backend.build(shelf.reader, BuildRequest(shelf.segments, NONE, texts=TEXTS))
     assert shelf.backend.files.stored() == before
 
 
@@ -237,14 +252,14 @@ def test_what_is_gone_is_said_to_be_missing_and_removing_it_again_is_nothing(she
 
 
 def test_what_holds_a_key_is_erased_and_nothing_else(shelf: Shelf) -> None:
-    other = shelf.backend.build(shelf.reader, BuildRequest(shelf.segments[4:], NONE))
+    other = shelf.backend.build(shelf.reader, BuildRequest(shelf.segments[4:], NONE, texts=TEXTS))
     shelf.backend.erase(np.array([999_999_999, shelf.keys[shelf.folded][7]]))
     assert shelf.built.file not in shelf.backend.files.stored()
     shelf.backend.verify(other.file, other.sha256)
 
 
 def test_readers_go_on_in_many_threads_while_it_is_removed(shelf: Shelf) -> None:
-    index = shelf.backend.open(shelf.built.file, shelf.built.sha256)
+    index = shelf.open(shelf.built)
     vectors = [random_vector(np.random.default_rng(seed)) for seed in range(40)]
     before = [pairs(search(Part(index), [], vector, 9)) for vector in vectors]
     with ThreadPoolExecutor(4) as pool:
@@ -255,7 +270,8 @@ def test_readers_go_on_in_many_threads_while_it_is_removed(shelf: Shelf) -> None
 
 def test_it_tells_its_own_files_from_all_others_in_the_folder(shelf: Shelf) -> None:
     folder, files = shelf.path.parent, shelf.backend.files
-    assert files.stored() == {shelf.built.file}
+    built = {shelf.built.file, *shelf.built.parameters.get("files", ())}
+    assert files.stored() == built
     ending = shelf.built.file[32:]
     ours = {f"{'a' * 32}{ending}", f".aside-{'b' * 32}{ending}"}
     others = {
@@ -269,7 +285,7 @@ def test_it_tells_its_own_files_from_all_others_in_the_folder(shelf: Shelf) -> N
         (folder / name).touch()
     (folder / f"{'e' * 32}{ending}").mkdir()
     (folder / f"{'f' * 32}{ending}").symlink_to(folder / "thesis.odt")
-    assert files.stored() == ours | {shelf.built.file}
+    assert files.stored() == ours | built
     for name in (*others, f"{'e' * 32}{ending}", f"{'f' * 32}{ending}"):
         shelf.backend.remove(name)
         files.set_aside(name)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from sightline.store.sample_texts import CAPTIONS, SampleTexts
 from sightline.store.segments import SegmentReader, write_segment
 
 
@@ -33,6 +34,11 @@ def random_tokens(rng: np.random.Generator, images: int, queries: int = 4, dim: 
 
 def random_vector(rng: np.random.Generator, dim: int = 16) -> np.ndarray:
     return unit(rng.standard_normal(dim))
+
+
+def random_texts(rng: np.random.Generator, count: int, dim: int = 16) -> SampleTexts:
+    """Texts of no images in particular."""
+    return SampleTexts("random", unit(rng.standard_normal((count, dim))), np.full(count, CAPTIONS, np.int8))
 
 
 def brute_force(

@@ -1,7 +1,12 @@
-"""Recall as it is: held-out texts are searched for, and what is found is compared with the exact answer."""
+"""Recall as it is: held-out texts are searched for, and what is found is compared with the exact answer.
+
+An image of the exact answer that is among the finalists is found, because finalists are scored exactly. So
+one search for many hits tells what fewer of them would have found; the rest is left to `IvfIndex.candidates`.
+"""
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -9,11 +14,15 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import numpy as np
 
 from sightline.store.ivf.effort import CALIBRATED, Effort, Efforts
+from sightline.store.ivf.search import finalists_for, first_images
 from sightline.store.ivf.truth import SHARES, selected
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Sequence
 
+    from numpy.typing import NDArray
+
+    from sightline.store.index import Rows
     from sightline.store.ivf.lists import Floats
     from sightline.store.ivf.search import IvfIndex
     from sightline.store.ivf.truth import Truth
@@ -21,13 +30,18 @@ if TYPE_CHECKING:
 
 MARGIN: Final = 0.002
 """How much more than the target is asked of held-out texts: other texts do a little worse."""
-PROBES: Final = (4, 8, 12, 16, 24, 32, 48, 64, 96, 128, 160, 192, 256, 384, 512, 768, 1024, 1536, 2048, 4096)
-FETCHES: Final = (150, 200, 300, 400, 600, 800, 1000, 1400, 2000, 3000, 4000)
+PROBES: Final = (
+    4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 160, 192, 256, 320, 384, 512, 768, 1024, 1536, 2048, 3072, 4096,
+)  # fmt: skip
+FETCHES: Final = (150, 200, 250, 300, 400, 500, 600, 800, 1000, 1250, 1500, 2000, 3000)
 _TOP: Final = 10
+_CURVE_TEXTS: Final = 64
+_CURVE_STEPS: Final = (1 / 8, 1 / 4, 1 / 2, 1, 2, 4)
+"""Of the probes that are chosen, for the report."""
 
 
 class Measured(NamedTuple):
-    """One effort: what was found of the best 10 and the best 100, and the median time of a query."""
+    """One effort: what was found of the best 10 and the best 100, and the median CPU time of a query."""
 
     effort: Effort
     recall10: float
@@ -37,38 +51,51 @@ class Measured(NamedTuple):
 
 @dataclass(frozen=True)
 class Calibration:
-    """``curve``: all that was tried with every image allowed; ``chosen``: one for each share."""
+    """What was chosen for each share, and how recall depends on the cells when every image is allowed.
 
-    efforts: Efforts
-    chosen: tuple[Measured, ...]
-    curve: tuple[Measured, ...]
+    Without a ``curve`` what was measured before was found to be enough still.
+    """
+
+    chosen: Sequence[Measured]
+    curve: Sequence[Measured] | None
+
+    @property
+    def efforts(self) -> Efforts:
+        """As a search takes them."""
+        return Efforts(tuple(one.effort for one in self.chosen))
 
 
 def calibrate(index: IvfIndex, truth: Truth, texts: Floats, target: float) -> Calibration:
-    """The least effort for each share that finds the target; the most that was tried when none does."""
+    """The least effort for each share that finds the target; all the cells when that is not enough."""
     chosen: list[Measured] = []
     curve: list[Measured] = []
-    for number, share in enumerate(SHARES):
+    for number, share in enumerate(SHARES[: shares_of(index)]):
         allowed = None if share == 1.0 else selected(index.keys, share)
-        if allowed is not None and int(allowed.sum()) < CALIBRATED:
-            break  # so few are scanned
-        tried = list(_tries(_Trial(index, truth, texts, number, share, allowed), target + MARGIN))
-        good = [one for one in tried if one.recall100 >= target + MARGIN]
-        chosen.append(
-            min(good, key=_cost) if good else max(tried, key=lambda one: (one.recall100, -_cost(one)))
-        )
-        curve += tried if share == 1.0 else []
-    efforts = Efforts(tuple(one.effort for one in chosen))
-    return Calibration(efforts, tuple(chosen), tuple(curve))
+        trial = Trial(index, truth, texts, number, share, allowed)
+        chosen.append(min(_good(trial, target + MARGIN), key=lambda one: one.milliseconds))
+        if share == 1.0:
+            curve = [trial.measure(*one, _CURVE_TEXTS) for one in _steps(trial, chosen[0].effort)]
+    return Calibration(chosen, curve)
 
 
-def _cost(one: Measured) -> float:
-    return one.milliseconds
+def still_enough(index: IvfIndex, truth: Truth, texts: Floats, target: float) -> list[Measured] | None:
+    """What the index's own efforts find; None when that is no longer enough for one of the shares."""
+    found: list[Measured] = []
+    if len(index.efforts.measured) != shares_of(index):
+        return None
+    for number, effort in enumerate(index.efforts.measured):
+        allowed = None if effort.share == 1.0 else selected(index.keys, effort.share)
+        trial = Trial(index, truth, texts, number, effort.share, allowed)
+        one = trial.measure(effort.probes, effort.fetch)
+        if one.recall100 < target + MARGIN / 2:
+            return None
+        found.append(one)
+    return found
 
 
 @dataclass(frozen=True)
-class _Trial:
-    """One selection, searched with different efforts."""
+class Trial:
+    """One selection of the truth, searched for with different efforts."""
 
     index: IvfIndex
     truth: Truth
@@ -77,54 +104,82 @@ class _Trial:
     share: float
     allowed: Mask | None
 
-    def measure(self, probes: int, fetch: int) -> Measured:
+    @property
+    def cells(self) -> int:
+        """L."""
+        return len(self.index.held.trained.bias)
+
+    def measure(self, probes: int, fetch: int, texts: int | None = None) -> Measured:
+        """The whole search, as it is."""
         effort = Effort(self.share, probes, fetch)
         index = replace(self.index, efforts=Efforts((effort,)))
         found10, found100, times = [], [], []
-        for number, text in enumerate(self.texts):
-            began = time.perf_counter()
+        for number, text in enumerate(self.texts[:texts]):
+            began = time.thread_time()
             (rows,) = index.candidates(text[None], CALIBRATED, self.allowed, None)
-            times.append(time.perf_counter() - began)
+            times.append(time.thread_time() - began)
             keys = best_keys(index, rows, text, CALIBRATED)
             found10.append(self._recall(keys[:_TOP], number, _TOP))
             found100.append(self._recall(keys, number, CALIBRATED))
-        return Measured(
-            effort, float(np.mean(found10)), float(np.mean(found100)), float(np.median(times)) * 1e3
-        )
+        milliseconds = float(np.median(times)) * 1e3
+        return Measured(effort, float(np.mean(found10)), float(np.mean(found100)), milliseconds)
+
+    def recalls(self, probes: int) -> NDArray[np.float64]:
+        """``[len(FETCHES)]``: recall@100 by how many hits are fetched."""
+        index, selection = self.index, self.index.selection(self.allowed)
+        found = np.zeros((len(self.texts), len(FETCHES)))
+        for number, text in enumerate(self.texts):
+            rows = index.hits(text, probes, FETCHES[-1], selection).rows
+            scores = index.score_hits(text, rows) if index.held.scores_hits else None
+            for step, fetch in enumerate(FETCHES):
+                keys = index.all_keys[_finalists(rows[:fetch], scores, index.queries)]
+                found[number, step] = self._recall(keys, number, CALIBRATED)
+        recalls: NDArray[np.float64] = found.mean(axis=0)
+        return recalls
 
     def _recall(self, keys: Keys, text: int, count: int) -> float:
         right = self.truth.best(self.number, text, count)
         return 1.0 if not len(right) else float(np.isin(right, keys).mean())
 
 
-def best_keys(index: IvfIndex, rows: np.ndarray, text: Floats, count: int) -> Keys:
+def best_keys(index: IvfIndex, rows: Rows, text: Floats, count: int) -> Keys:
     """The best images among those rows, best first, in fp32."""
     scores = index.tokens_at(rows).astype(np.float32) @ text
     order = np.argsort(-scores, kind="stable")
-    images = rows[order] // index.queries
-    _, first = np.unique(images, return_index=True)
-    keys: Keys = index.keys[images[np.sort(first)[:count]]]
+    keys: Keys = index.keys[first_images(rows[order], index.queries)[:count]]
     return keys
 
 
-def _tries(trial: _Trial, wanted: float) -> Iterator[Measured]:
-    """More cells with many hits until that is enough, then fewer hits while that is enough."""
-    cells = len(trial.index.held.trained.bias)
-    ladder = [probes for probes in PROBES if probes < cells] + [cells]
-    enough = 0
-    for probes in ladder:
-        one = trial.measure(probes, FETCHES[-1])
-        yield one
-        enough += one.recall100 >= wanted + MARGIN / 4
-        if enough:
-            yield from _fewer_hits(trial, probes, wanted)
-        if enough == 2:
-            return
+def _finalists(rows: Rows, scores: Floats | None, queries: int) -> NDArray[np.int64]:
+    if scores is not None:
+        rows = rows[np.argsort(-scores[: len(rows)], kind="stable")]
+    return first_images(rows, queries)[: finalists_for(CALIBRATED)]
 
 
-def _fewer_hits(trial: _Trial, probes: int, wanted: float) -> Iterator[Measured]:
-    for fetch in reversed(FETCHES[:-1]):
-        one = trial.measure(probes, fetch)
-        yield one
-        if one.recall100 < wanted:
-            return
+def shares_of(index: IvfIndex) -> int:
+    """How many selections are large enough to be measured; smaller ones are scanned."""
+    counts = [int(selected(index.keys, share).sum()) for share in SHARES]
+    return 1 + sum(count >= CALIBRATED for count in counts[1:])
+
+
+def _good(trial: Trial, wanted: float) -> list[Measured]:
+    """Efforts that find enough: the fewest cells, and more cells for fewer hits."""
+    ladder = [probes for probes in PROBES if probes < trial.cells] + [trial.cells]
+    low, high = 0, len(ladder) - 1
+    curves = {high: trial.recalls(ladder[high])}
+    while low < high:  # the first that finds enough, by halves: more cells never find less
+        middle = (low + high) // 2
+        curves[middle] = trial.recalls(ladder[middle])
+        low, high = (low, middle) if curves[middle][-1] >= wanted else (middle + 1, high)
+    good: list[Measured] = []
+    for step in dict.fromkeys(min(low + more, len(ladder) - 1) for more in (0, 1, 2)):
+        curve = curves[step] if step in curves else trial.recalls(ladder[step])
+        enough = np.flatnonzero(curve >= wanted)
+        fetch = FETCHES[int(enough[0])] if len(enough) else FETCHES[-1]
+        good.append(trial.measure(ladder[step], fetch))
+    return good
+
+
+def _steps(trial: Trial, effort: Effort) -> list[tuple[int, int]]:
+    probes = sorted({min(trial.cells, max(1, math.ceil(step * effort.probes))) for step in _CURVE_STEPS})
+    return [(one, effort.fetch) for one in probes]

@@ -37,9 +37,12 @@ PREDICTOR_TEXTS: Final = 4096
 POINTS_PER_CELL: Final = 32
 """Tokens of the sample for each cell."""
 SAMPLE_AT_LEAST: Final = 20_000
+SAMPLE_AT_MOST: Final = 80_000
 """Images."""
-CELLS_PER_ROOT: Final = 5
-"""Cells are about this many times the root of the tokens."""
+TOKENS_PER_CELL: Final = 300
+"""Fewer cost more for each cell that is looked at than they save in tokens."""
+MOST_CELLS: Final = 1 << 14
+"""The predictor is read in full for each query: 16 MB."""
 RIDGE: Final = 1.0
 """λ."""
 APART: Final = 0.9
@@ -63,20 +66,21 @@ class Sample:
     per_image: float
 
 
-def divide(texts: SampleTexts | None, images: int) -> Texts:
+def divide(texts: SampleTexts | None, images: int, attempt: int = 0) -> Texts:
     """Held out are some of each origin. `InputError` when there are too few texts to learn from any.
 
-    With general sentences alone tokens that lie apart are kept as well: queries may be unlike them.
+    A second attempt takes four times the texts and keeps tokens that lie apart as well. So does the first
+    with general sentences alone: queries may be unlike them.
     """
     if texts is None or len(texts.vectors) < FEWEST_TEXTS:
         raise InputError(
-            f"An approximate index learns from sample texts, and needs at least {FEWEST_TEXTS} of them: let a "
-            "worker write those of this collection, or choose the flat index."
+            f"An approximate index learns from sample texts, at least {FEWEST_TEXTS} of them: let a worker "
+            "write those of this collection, or choose the flat index."
         )
     held_out = _held_out(texts.origins)
-    most = round(TEXTS_AT_FIRST * math.sqrt(max(1.0, images / IMAGES_AT_FIRST)))
+    most = round(4**attempt * TEXTS_AT_FIRST * math.sqrt(max(1.0, images / IMAGES_AT_FIRST)))
     learned = texts.vectors[~held_out][:most]
-    apart = APART if (texts.origins == GENERAL).all() else NEVER
+    apart = APART if attempt or (texts.origins == GENERAL).all() else NEVER
     return Texts(
         np.ascontiguousarray(learned, np.float32),
         np.ascontiguousarray(texts.vectors[held_out], np.float32),
@@ -113,16 +117,15 @@ def learn(kind: str, images: Images, texts: Texts, seed: int = 0) -> Trained:
 
 
 def cells_for(tokens: float, sampled: int) -> int:
-    """A power of two near a multiple of the root of all tokens, with enough sampled ones for each."""
-    wanted = 2 ** round(math.log2(CELLS_PER_ROOT * math.sqrt(max(1.0, tokens))))
-    enough = 2 ** int(math.log2(max(1.0, sampled / 8)))
-    return max(1, min(wanted, enough))
+    """A power of two that gives each a fair share of all tokens, and enough of the sampled ones."""
+    wanted: int = 2 ** round(math.log2(max(1.0, tokens / TOKENS_PER_CELL)))
+    enough: int = 2 ** int(math.log2(max(1.0, sampled / 8)))
+    return min(wanted, enough, MOST_CELLS)
 
 
 def take_sample(images: Images, texts: Texts, seed: int) -> Sample:
     """As many images as the cells will need."""
-    count = max(SAMPLE_AT_LEAST, round(POINTS_PER_CELL * CELLS_PER_ROOT * math.sqrt(len(images))))
-    chosen = images.sample(count, seed)
+    chosen = images.sample(max(SAMPLE_AT_LEAST, min(SAMPLE_AT_MOST, len(images) // 5)), seed)
     nothing = texts.held_out[:0]
     found = []
     for batch in chosen.batches():

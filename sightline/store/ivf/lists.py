@@ -32,7 +32,7 @@ _BREADTH: Final = 48
 
 
 class ListHits(NamedTuple):
-    """Entries of lists by no order: approximate scores, positions in the part, token numbers; each ``[n]``."""
+    """Entries in no order: approximate scores, positions in the part, token numbers; each ``[n]``."""
 
     scores: Floats
     positions: NDArray[np.int64]

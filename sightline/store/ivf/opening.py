@@ -9,7 +9,7 @@ import numpy as np
 
 from sightline.errors import CorruptionError
 from sightline.store.durable import verify_file
-from sightline.store.ivf.parts import read_part, read_part_keys
+from sightline.store.ivf.parts import read_part, read_pruning
 from sightline.store.ivf.search import Held, IvfIndex
 from sightline.store.ivf.trained import Trained, read_trained
 from sightline.store.records import IVF_RABITQ
@@ -39,5 +39,5 @@ def verified_keys(folder: Path, manifest: Manifest) -> Keys:
         verify_file(folder / one.file, one.sha256)
     found = [np.empty(0, np.int64)]
     for part, hidden in zip(manifest.parts, manifest.hidden, strict=True):
-        found.append(read_part_keys(folder / part.file)[~hidden])
+        found.append(read_pruning(folder / part.file)[0][~hidden])
     return np.concatenate(found)

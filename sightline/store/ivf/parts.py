@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,16 +17,18 @@ from sightline.errors import CorruptionError
 from sightline.store.checksums import checksum
 from sightline.store.durable import FileIdentity
 from sightline.store.ivf.lists import Lists, ListWriter
-from sightline.store.ivf.pruning import IMAGES_AT_ONCE, prune
+from sightline.store.ivf.pruning import IMAGES_AT_ONCE, Pruned, prune
 from sightline.store.ivf.sealed_file import read_sealed, write_sealed
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sightline.store.durable import WrittenFile
     from sightline.store.ivf.images import Batch, Images
     from sightline.store.ivf.lists import Floats
     from sightline.store.ivf.trained import Trained
     from sightline.store.ivf.truth import Truth
-    from sightline.types import Keys
+    from sightline.types import Half, Keys, Mask
 
 FORM: Final = "sightline-ivf-part"
 _VECTORS_AT_ONCE: Final = 1 << 16
@@ -66,29 +68,67 @@ def read_part(path: Path, trained: Trained) -> Part:
     return Part(path, keys.copy(), file.arrays["kept"].copy(), lists, None)
 
 
-def read_part_keys(path: Path) -> Keys:
-    """Of one part, without its lists. Errors as `read_part`."""
-    keys: Keys = read_sealed(path, FORM).arrays["keys"].copy()
-    return keys
+def read_pruning(path: Path) -> tuple[Keys, NDArray[np.uint8]]:
+    """Keys and kept tokens of one part in its order, without its lists. Errors as `read_part`."""
+    arrays = read_sealed(path, FORM).arrays
+    return arrays["keys"].copy(), arrays["kept"].copy()
 
 
-def write_part(folder: Path, images: Images, trained: Trained, truth: Truth | None) -> WrittenFile:
-    """One new part of all these images; ``truth`` learns of them (None: it knows them already)."""
-    encoder = _Encoder(images, trained, truth)
+class Learning(NamedTuple):
+    """What is carried on: the truth learns of images that are not among those ``known`` (sorted) to it.
+
+    ``pruned`` are parts that held some of the images before, with the tokens that were kept.
+    """
+
+    truth: Truth
+    known: Keys
+    pruned: Pruning
+
+
+class Pruning(NamedTuple):
+    """Keys ``[n]``, sorted, and which tokens of each are kept: bits ``[n, ⌈Q/8⌉]``."""
+
+    keys: Keys
+    kept: NDArray[np.uint8]
+
+    @classmethod
+    def of(cls, pieces: Sequence[tuple[Keys, NDArray[np.uint8]]], queries: int) -> Pruning:
+        """Of several parts."""
+        keys = np.concatenate([np.empty(0, np.int64), *(keys for keys, _ in pieces)])
+        width = -(-queries // 8)
+        kept = np.concatenate([np.empty((0, width), np.uint8), *(kept for _, kept in pieces)])
+        order = np.argsort(keys, kind="stable")
+        return cls(keys[order], kept[order])
+
+    def find(self, keys: Keys, queries: int) -> Mask | None:
+        """``[n,Q]``, when all of them are known."""
+        at = np.searchsorted(self.keys, keys)
+        if not len(self.keys) or (self.keys[np.minimum(at, len(self.keys) - 1)] != keys).any():
+            return None
+        return np.unpackbits(self.kept[at], axis=1, count=queries, bitorder="little").astype(np.bool_)
+
+
+def write_part(folder: Path, images: Images, trained: Trained, learning: Learning) -> WrittenFile:
+    """One new part of all these images."""
+    encoder = _Encoder(images, trained, learning)
     for batch in images.batches():
         encoder.add(batch)
     lists = encoder.finish()
     told = {"queries": str(images.queries), "dim": str(images.dim)}
-    sealed = {"keys": images.keys, "kept": np.concatenate(encoder.kept), "sum": _sum(lists)}
+    sealed: dict[str, NDArray[Any]] = {
+        "keys": images.keys,
+        "kept": np.concatenate(encoder.kept),
+        "sum": _sum(lists),
+    }
     return write_sealed(folder, trained.kind, FORM, told, sealed, {"lists": lists})
 
 
 class _Encoder:
     """Prunes images and writes what is kept of them into lists."""
 
-    def __init__(self, images: Images, trained: Trained, truth: Truth | None) -> None:
+    def __init__(self, images: Images, trained: Trained, learning: Learning) -> None:
         self._trained = trained
-        self._truth = truth
+        self._learning = learning
         self._writer = ListWriter(trained.codec, trained.centroids, len(images))
         self._done = 0
         self._vectors: list[Floats] = []
@@ -101,19 +141,28 @@ class _Encoder:
         trained = self._trained
         for start in range(0, len(batch.keys), IMAGES_AT_ONCE):
             some = slice(start, start + IMAGES_AT_ONCE)
-            held_out = trained.held_out if self._truth is not None else trained.held_out[:0]
-            pruned = prune(batch.tokens[some], trained.texts, held_out, trained.apart)
+            pruned = self._pruned(batch.keys[some], batch.tokens[some])
             places = np.argwhere(pruned.kept)
             self._vectors.append(trained.turned(pruned.tokens[pruned.kept]))
-            self._places.append(places + (self._done, 0))
+            self._places.append(places + np.array([self._done, 0]))
             self._waiting += len(places)
             self._done += len(pruned.kept)
             self.kept.append(np.packbits(pruned.kept, axis=1, bitorder="little"))
-            self._scored.append((batch.keys[some], pruned.best))
         if self._waiting >= _VECTORS_AT_ONCE:
             self._store()
         if len(self._scored) * IMAGES_AT_ONCE >= _IMAGES_MEASURED:
             self._measure()
+
+    def _pruned(self, keys: Keys, tokens_NQD: Half) -> Pruned:
+        """And keep the scores of images that the truth does not know."""
+        trained, learning = self._trained, self._learning
+        kept = learning.pruned.find(keys, tokens_NQD.shape[1])
+        new = np.isin(keys, learning.known, invert=True)
+        held_out = trained.held_out if new.any() else trained.held_out[:0]
+        pruned = prune(tokens_NQD, trained.texts, held_out, trained.apart, kept)
+        if new.any():
+            self._scored.append((keys[new], pruned.best[new]))
+        return pruned
 
     def finish(self) -> NDArray[np.uint8]:
         self._store()
@@ -127,9 +176,9 @@ class _Encoder:
         self._vectors, self._places, self._waiting = [], [], 0
 
     def _measure(self) -> None:
-        if self._truth is not None and self._scored:
+        if self._scored:
             keys = np.concatenate([keys for keys, _ in self._scored])
-            self._truth.add(keys, np.concatenate([best for _, best in self._scored]))
+            self._learning.truth.add(keys, np.concatenate([best for _, best in self._scored]))
         self._scored = []
 
 

@@ -29,16 +29,25 @@ class Pruned(NamedTuple):
     best: Floats
 
 
-def prune(tokens_NQD: Half, texts_MD: Floats, held_out_TD: Floats, apart: float = NEVER) -> Pruned:
-    """Keeps at least one token of each image. ``apart``: see `Trained`."""
+def prune(
+    tokens_NQD: Half, texts_MD: Floats, held_out_TD: Floats, apart: float = NEVER, kept: Mask | None = None
+) -> Pruned:
+    """Keeps at least one token of each image, or those ``kept`` ``[n,Q]``. ``apart``: see `Trained`."""
     tokens = tokens_NQD.astype(np.float32)
-    kept = np.zeros(tokens.shape[:2], np.bool_)
-    for start in range(0, len(texts_MD), _TEXTS_AT_ONCE):
-        scores = scores_of(tokens, texts_MD[start : start + _TEXTS_AT_ONCE])
-        kept |= (scores >= scores.max(axis=1, keepdims=True)).any(axis=2)
-    if apart < NEVER:
-        kept = keep_apart(tokens, kept, apart)
+    if kept is None:
+        kept = winning_tokens(tokens, texts_MD)
+        if apart < NEVER:
+            kept = keep_apart(tokens, kept, apart)
     return Pruned(tokens, kept, scores_of(tokens, held_out_TD).max(axis=1))
+
+
+def winning_tokens(tokens_NQD: Floats, texts_MD: Floats) -> Mask:
+    """``[N,Q]``: which tokens are their image's best for at least one text."""
+    kept = np.zeros(tokens_NQD.shape[:2], np.bool_)
+    for start in range(0, len(texts_MD), _TEXTS_AT_ONCE):
+        scores = scores_of(tokens_NQD, texts_MD[start : start + _TEXTS_AT_ONCE])
+        kept |= (scores >= scores.max(axis=1, keepdims=True)).any(axis=2)
+    return kept
 
 
 def scores_of(tokens_NQD: Floats, texts_MD: Floats) -> Floats:

@@ -42,7 +42,7 @@ def write_sealed(
     sealed: Mapping[str, NDArray[Any]],
     unsealed: Mapping[str, NDArray[Any]] | None = None,
 ) -> WrittenFile:
-    """One new file of an index of this kind, durably; ``told`` are strings that a reader finds in its header."""
+    """One new file of an index of this kind, durably; ``told`` is what its header says to a reader."""
     file = new_name(ending_of(kind))
     metadata = {"format": form, "version": VERSION, "file": file, "kind": kind, **told}
     return write_durably(folder, file, _pieces(metadata, sealed, {} if unsealed is None else unsealed))
@@ -85,7 +85,9 @@ def _pieces(
     specs = [_spec(name, array) for name, array in sealed.items()]
     rest = [_spec(name, array) for name, array in unsealed.items()]
     seal = Seal()
-    for piece in (encode_header(metadata, [*specs, _ONE, *rest]), *map(raw, sealed.values())):
+    pieces: list[bytes | memoryview] = [encode_header(metadata, [*specs, _ONE, *rest])]
+    pieces += [raw(array) for array in sealed.values()]
+    for piece in pieces:
         seal.add(piece)
         yield piece
     yield raw(seal.array())

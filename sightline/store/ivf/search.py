@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from sightline.types import Half, Keys, Mask, Vector
 
 SCANNED: Final = 500
-"""Where no more images may be found, or this share of all, they are scanned: that is faster than the lists."""
+"""Where no more images may be found, or no more than this share, they are scanned: it is faster."""
 SCANNED_SHARE: Final = 0.002
 SPARE: Final = 1.4
 """Finalists for each image that is wanted: the order by approximate scores is not the final one."""
@@ -53,14 +53,15 @@ class Held(NamedTuple):
     """Whether codes are so coarse that the tokens which are hit are scored before finalists are chosen."""
 
 
-class _Hits(NamedTuple):
-    """Images by falling score of their best token that was hit, each once; whether there can be more."""
+class Hits(NamedTuple):
+    """Token rows by falling approximate score; whether that is all there is."""
 
-    images: NDArray[np.int64]
+    rows: Rows
     exhausted: bool
 
 
-class _Selection(NamedTuple):
+@dataclass(frozen=True)
+class Selection:
     """The images ``[P]`` that may be found, how many, and the selector of each part (None: all of it)."""
 
     images: Mask | None
@@ -107,7 +108,7 @@ class IvfIndex:
         self, vectors_TD: Vector, wanted: int, allowed: Mask | None, probes: int | None
     ) -> list[Rows]:
         """See the contract."""
-        selection = self._selection(allowed)
+        selection = self.selection(allowed)
         vectors = np.ascontiguousarray(vectors_TD, np.float32)
         return [self._outside(self._search(one, wanted, selection, probes)) for one in vectors]
 
@@ -132,7 +133,7 @@ class IvfIndex:
 
     # --- one vector ------------------------------------------------------------------------------------
 
-    def _search(self, query: Floats, wanted: int, selection: _Selection, probes: int | None) -> Rows:
+    def _search(self, query: Floats, wanted: int, selection: Selection, probes: int | None) -> Rows:
         total, count = len(self.keys), selection.count
         if count == 0 or wanted <= 0:
             return np.empty(0, np.int64)
@@ -145,14 +146,15 @@ class IvfIndex:
             return self._exact_rows(query, everyone, wanted)
         effort = self.efforts.of(count / total, wanted)
         cells, fetch = effort.probes if probes is None else probes, effort.fetch
-        finalists = int(SPARE * wanted) + SPARE_AT_LEAST
         while True:
-            hits = self._hits(query, max(1, cells), fetch, selection)
-            if len(hits.images) >= min(wanted, count) or hits.exhausted:
-                return self._exact_rows(query, hits.images[:finalists], wanted)
+            hits = self.hits(query, max(1, cells), fetch, selection)
+            images = self.images_of(query, hits.rows)
+            if len(images) >= min(wanted, count) or hits.exhausted:
+                return self._exact_rows(query, images[: finalists_for(wanted)], wanted)
             cells, fetch = cells * _LONGER, fetch * _LONGER
 
-    def _hits(self, query: Floats, probes: int, fetch: int, selection: _Selection) -> _Hits:
+    def hits(self, query: Floats, probes: int, fetch: int, selection: Selection) -> Hits:
+        """The best ``fetch`` tokens in the ``probes`` best cells, by approximate score."""
         trained, queries = self.held.trained, self.queries
         cells = trained.best_cells(query, probes)
         turned = trained.turned(query[None])
@@ -163,19 +165,20 @@ class IvfIndex:
             scores.append(found.scores)
             rows.append((found.positions + first) * queries + found.tokens)
             first += len(part.keys)
-        images = self._ranked(query, np.concatenate(scores), np.concatenate(rows), fetch)
-        return _Hits(images, exhausted=not full and len(cells) == len(trained.bias))
+        best = np.argsort(-np.concatenate(scores), kind="stable")[:fetch]
+        return Hits(np.concatenate(rows)[best], exhausted=not full and len(cells) == len(trained.bias))
 
-    def _ranked(self, query: Floats, scores: Floats, rows: Rows, fetch: int) -> NDArray[np.int64]:
-        """The images of the best ``fetch`` hits, best first."""
-        best = np.argsort(-scores, kind="stable")[:fetch]
-        rows = rows[best]
+    def images_of(self, query: Floats, rows: Rows) -> NDArray[np.int64]:
+        """The images of hits, best first: by approximate scores, or by exact ones where codes are coarse."""
         if self.held.scores_hits:
-            tokens = self._stored().rows(self.all_keys[rows // self.queries], rows % self.queries)
-            rows = rows[np.argsort(-(tokens.astype(np.float32) @ query), kind="stable")]
-        images = rows // self.queries
-        _, first = np.unique(images, return_index=True)
-        return images[np.sort(first)]
+            rows = rows[np.argsort(-self.score_hits(query, rows), kind="stable")]
+        return first_images(rows, self.queries)
+
+    def score_hits(self, query: Floats, rows: Rows) -> Floats:
+        """``[n]``: scores of single tokens as segments hold them."""
+        tokens = self._stored().rows(self.all_keys[rows // self.queries], rows % self.queries)
+        scores: Floats = tokens.astype(np.float32) @ query
+        return scores
 
     def _exact_rows(self, query: Floats, images: NDArray[np.int64], wanted: int) -> Rows:
         """Of these images every row that may be the best of one of the ``wanted`` best."""
@@ -194,9 +197,10 @@ class IvfIndex:
 
     # --- positions outside (living images) and inside (all) --------------------------------------------
 
-    def _selection(self, allowed: Mask | None) -> _Selection:
+    def selection(self, allowed: Mask | None) -> Selection:
+        """What is allowed, as the lists take it."""
         if allowed is None and self.living is None:
-            return _Selection(None, len(self.keys), [None] * len(self.held.parts))
+            return Selection(None, len(self.keys), [None] * len(self.held.parts))
         images = allowed
         if self.living is not None:
             images = np.zeros(len(self.all_keys), np.bool_)
@@ -204,7 +208,7 @@ class IvfIndex:
         assert images is not None
         ends = np.cumsum([len(part.keys) for part in self.held.parts])[:-1]
         bits = [token_bits(some, self.queries) for some in np.split(images, ends)]
-        return _Selection(images, int(np.count_nonzero(images)), bits)
+        return Selection(images, int(np.count_nonzero(images)), bits)
 
     def _outside(self, rows: Rows) -> Rows:
         if self.living is None:
@@ -226,3 +230,15 @@ class IvfIndex:
         if self.tokens is None:
             raise UnavailableError("This generation was opened without its segments: it only tells its keys.")
         return self.tokens
+
+
+def finalists_for(wanted: int) -> int:
+    """Images whose tokens are all read when so many are wanted."""
+    return int(SPARE * wanted) + SPARE_AT_LEAST
+
+
+def first_images(rows: Rows, queries: int) -> NDArray[np.int64]:
+    """The images of rows, each once, in the order of their first row."""
+    images = rows // queries
+    _, first = np.unique(images, return_index=True)
+    return images[np.sort(first)]

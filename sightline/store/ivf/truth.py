@@ -76,7 +76,8 @@ class Truth:
         """Up to ``count`` keys of one selection for one text: fewer when no more are known for sure."""
         keys = self.keys[number, text, :count]
         sure = self.scores[number, text, :count] >= self.floor[number, text]
-        return keys[sure & (keys != NOBODY)]
+        known: Keys = keys[sure & (keys != NOBODY)]
+        return known
 
     def _add_to(self, number: int, keys: Keys, scores_TN: Floats) -> None:
         scores = np.concatenate([self.scores[number], scores_TN], axis=1)
