@@ -45,7 +45,7 @@ class Hnswlib:
     """A graph over tokens in fp32, which it holds. Its effort is ef, at least the number of hits."""
 
     name, module, holds_tokens = "hnswlib, fp32", "hnswlib", True
-    efforts: Sequence[int] = (0, 3200, 6400)
+    efforts: Sequence[int] = (0, 3200, 6400, 12_800, 25_600)
 
     def build(self, tokens_RD: Half, folder: Path) -> Hits:
         """See `System`."""
@@ -76,7 +76,7 @@ class Usearch:
     """
 
     module = "usearch"
-    efforts: Sequence[int] = (0, 3200, 6400)
+    efforts: Sequence[int] = (0, 3200, 6400, 12_800, 25_600)
 
     def __init__(self, dtype: str) -> None:
         self.name = f"usearch, {dtype}" + ("" if dtype == "f16" else ", reordered from fp16")
