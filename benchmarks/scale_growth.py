@@ -57,13 +57,15 @@ class Grown:
     seconds: float
 
 
-def measure(size: Size, tokens: Tokens, kind: str, steps: Sequence[int]) -> list[Step]:
+def measure(
+    size: Size, tokens: Tokens, kind: str, steps: Sequence[int], approximate_from: int = APPROXIMATE_FROM
+) -> list[Step]:
     """Step after step; tokens are made as they are needed."""
     found: list[Step] = []
     serving: Built | None = None
     for images in steps:
         collection = fill(size.root, tokens, images, lambda done: progress(tokens.recipe, done, steps[-1]))
-        wanted = kind if images >= APPROXIMATE_FROM else FLAT
+        wanted = kind if images >= approximate_from else FLAT
         grown = grow(collection, images, wanted, tokens.source, serving)
         serving = grown.serving
         found.append(step(collection, grown, size.rounds))
@@ -129,7 +131,7 @@ _CURVES: Final[Sequence[tuple[str, Sequence[tuple[str, Callable[[Step], float]]]
 
 
 def draw(steps: Sequence[Step], path: Path) -> Path:
-    """Four plots over images, all axes logarithmic."""
+    """Four plots over images, all axes logarithmic; a line where the first approximate index is."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10, 7), layout="constrained")
@@ -137,7 +139,8 @@ def draw(steps: Sequence[Step], path: Path) -> Path:
         axes.set(xlabel="images", ylabel=what, xscale="log", yscale="log")
         for name, value in lines:
             axes.plot([one.images for one in steps], [value(one) for one in steps], marker="o", label=name)
-        axes.axvline(APPROXIMATE_FROM, color="grey", linestyle=":", label="exact below")
+        for first in [one.images for one in steps if one.kind != FLAT][:1]:
+            axes.axvline(first, color="grey", linestyle=":", label="approximate from here")
         axes.grid(alpha=0.3)
         axes.legend()
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -174,12 +177,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--scenes", type=int, default=SCENES, help="how many are drawn where there are none")
     parser.add_argument("--recipe", default=RECIPES[0], choices=RECIPES)
     parser.add_argument("--kind", default=KIND)
+    parser.add_argument("--approximate-from", type=int, default=APPROXIMATE_FROM, help="so many images")
     parser.add_argument("--folder", type=Path, default=ROOT, help="where tokens and indexes are kept")
     parser.add_argument("--out", type=Path, default=OUT, help="the folder of the table and the plot")
     given = parser.parse_args(arguments)
     size = Size(given.images, given.scenes, 1, given.photos, given.folder)
     tokens = Tokens(size.source(), given.recipe)
-    found = measure(size, tokens, given.kind, steps_to(given.images))
+    found = measure(size, tokens, given.kind, steps_to(given.images), given.approximate_from)
     write_csv(found, given.out / "scale-growth.csv")
     draw(found, given.out / "scale-growth.png")
     print(markdown(found))

@@ -1,4 +1,4 @@
-"""Scale benchmarks: tokens have the structure that is claimed, truth is exact, a run goes on after its end."""
+"""Scale benchmarks: tokens have the structure that is claimed, truth is exact, runs go on after an end."""
 
 from __future__ import annotations
 
