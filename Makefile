@@ -10,6 +10,9 @@ PORT   ?= 8000
 # How many processes run the tests, each with one thread of its own; 0 runs them in this one.
 JOBS   ?= 2
 DEMO_DATA ?= build/demo
+# `make bench-scale`: how many images, and whose photos; a million of drawn scenes unless told otherwise.
+IMAGES ?=
+PHOTOS ?=
 # `make lock` needs uv: https://docs.astral.sh/uv/
 UV     ?= uv
 TORCH  := torch triton cuda-bindings cuda-pathfinder cuda-toolkit nvidia-cublas nvidia-cuda-cupti nvidia-cuda-nvrtc \
@@ -30,7 +33,7 @@ ifeq ($(PY),$(VENV)/bin/python)
 NEEDS  := $(STAMP)
 endif
 
-.PHONY: setup demo test test-long crash soak fuzz bench bench-quality bench-gpu demo-model lint lock clean
+.PHONY: setup demo test test-long crash soak fuzz bench bench-scale bench-quality bench-gpu demo-model lint lock clean
 
 setup: $(NEEDS)
 
@@ -65,6 +68,10 @@ fuzz: $(NEEDS)
 # At most 30 minutes on 2 cores; docs/benchmarks.md.
 bench: $(NEEDS)
 	$(PY) -m benchmarks.run
+
+# A million images: about an hour on 2 cores and 35 GB of disk, kept in build/scale; goes on when it was interrupted.
+bench-scale: $(NEEDS)
+	$(PY) -m benchmarks.scale_million $(if $(PHOTOS),--photos $(PHOTOS)) $(if $(IMAGES),--images $(IMAGES))
 
 # On a machine with a GPU, at most 8 minutes; writes build/gpu.json and prints a table.
 bench-gpu: $(NEEDS)

@@ -58,12 +58,32 @@ GOALS = (
     Goal("embed_vs_stock", "embed, against stock fp32", 1.8, 3, "×"),
     Goal("blip_vs_stock", "BLIP ITM from cached patches, against stock from pixels", 20, 20, "×"),
     Goal("rerank_memory_mb", "peak memory of reranking 100, beyond the weights", 400, 400, " MB", "at most"),
+    Goal("scale_200k_recall100", "a search among 200,000 images: recall@100", 0.99, 0.99),
+    Goal("scale_200k_recall10", "the same: recall@10", 0.97, 0.97),
+    Goal("scale_200k_hard_recall100", "without redundancy within images: recall@100", 0.99, 0.99),
+    Goal("scale_200k_hard_recall10", "the same: recall@10", 0.97, 0.97),
+    Goal("scale_200k_p50_ms", "a search among 200,000 images: CPU, median", 6, 6, " ms", "at most"),
+    Goal("scale_200k_vs_flat", "the same, against the flat scan", 15, 15, "×"),
+    Goal("scale_filter_ratio", "filters of 1, 10, 50 %, 30 % deleted: time, the worst", 2, 2, "×", "at most"),
+    Goal("scale_filter_recall", "the same: recall@100, the worst", 0.99, 0.99),
 )
+MILLION_GOALS = (
+    Goal("scale_1m_recall100", "a search among 1,000,000 images: recall@100", 0.99, 0.99),
+    Goal("scale_1m_recall10", "the same: recall@10", 0.97, 0.97),
+    Goal("scale_1m_hard_recall100", "without redundancy within images: recall@100", 0.99, 0.99),
+    Goal("scale_1m_hard_recall10", "the same: recall@10", 0.97, 0.97),
+    Goal("scale_1m_p50_ms", "a search among 1,000,000 images: CPU, median", 10, 10, " ms", "at most"),
+    Goal("scale_1m_p95_ms", "the same: CPU, 95 of 100", 25, 25, " ms", "at most"),
+    Goal("scale_1m_rss_gb", "memory beyond the page cache", 3, 3, " GB", "at most"),
+    Goal("scale_1m_first_s", "the first answer of a process after opening", 1, 1, " s", "at most"),
+    Goal("scale_1m_build_s", "building the index", 3600, 3600, " s", "at most"),
+)
+"""Of ``make bench-scale``."""
 
 
-def judge(figures: Mapping[str, float], goals: str) -> list[Verdict]:
+def judge(figures: Mapping[str, float], goals: str, of: Sequence[Goal] = GOALS) -> list[Verdict]:
     """Every goal of a class."""
-    return [Verdict(one, one.bound(goals), figures.get(one.figure)) for one in GOALS]
+    return [Verdict(one, one.bound(goals), figures.get(one.figure)) for one in of]
 
 
 def as_json(verdicts: Sequence[Verdict]) -> dict[str, dict[str, float | str | None]]:
