@@ -130,6 +130,7 @@ class Catalog:
     mark_sent = write_at(leases.mark_sent)
     unsent_tasks = read_at(leases.unsent)
     acquire = write_at(leases.acquire)
+    acquire_next = write_at(leases.acquire_next)
     renew = write_at(leases.renew)
     release = write_at(leases.release)
     survived = write(leases.survived)
