@@ -148,6 +148,7 @@ class Catalog:
     describe_found = read(images.describe_found)
     kept_images = read(images.kept)
     find_live_by_sha = read(locations.live_by_sha)
+    placements_in = read(locations.placements_in)
     locations = read(locations.locations)
     images = read(images.page)
 
