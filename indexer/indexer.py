@@ -38,8 +38,6 @@ if TYPE_CHECKING:
     from sightline.store.records import Job
     from sightline.store.work_records import Progress
 
-PENDING_PAGE = 100
-
 
 class Indexer:
     """Jobs that bring pictures in, and the worker step that embeds them. Thread-safe."""
@@ -283,12 +281,8 @@ class Indexer:
         finished = 0
         while most is None or finished < most:
             self._catalog.expire_leases()
-            outcomes = []
-            for task_id in self._catalog.unsent_tasks(0, PENDING_PAGE):
-                outcomes.append(self.tasks.run(task_id, owner))
-                finished += outcomes[-1] is Outcome.PUBLISHED
-                if finished == most or outcomes[-1] is Outcome.TROUBLED:
-                    return finished
-            if all(outcome is Outcome.NOT_OURS for outcome in outcomes):
-                return finished
+            outcome = self.tasks.run_next(owner)
+            finished += outcome is Outcome.PUBLISHED
+            if outcome in (Outcome.TROUBLED, Outcome.NOT_OURS):
+                break
         return finished

@@ -81,6 +81,8 @@ class TaskRunner:
         self._troubles = Troubles(catalog, settings.retry_pause_seconds)
         self._sampling = sampling
         self._in_hand: dict[int, Lease] = {}
+        self._kinds = tuple(handlers)
+        """The kind that was done last stands last."""
         self.pulse = Pulse()
         """Beats whenever any of its tasks gets on."""
 
@@ -91,18 +93,27 @@ class TaskRunner:
 
     def run(self, task_id: int, owner: str) -> Outcome:
         """Lease the task and do it. Expected trouble is an outcome; nothing is raised but what stops us."""
-        lease = self._catalog.acquire(task_id, owner, self._settings.lease_seconds, self.kinds)
+        return self._done(self._catalog.acquire(task_id, owner, self._settings.lease_seconds, self.kinds))
+
+    def run_next(self, owner: str) -> Outcome:
+        """As `run`, the task whose turn it is; ``NOT_OURS`` when none is ready that this worker can do."""
+        lease = self._catalog.acquire_next(owner, self._settings.lease_seconds, self._kinds)
+        if lease is not None:
+            self._kinds = (*(kind for kind in self._kinds if kind != lease.kind), lease.kind)
+        return self._done(lease)
+
+    def _done(self, lease: Lease | None) -> Outcome:
         if lease is None:
             return Outcome.NOT_OURS
         faultpoint("embed.leased")
         began = time.monotonic()
-        self._in_hand[task_id] = lease
+        self._in_hand[lease.task_id] = lease
         try:
             outcome = self._leased(lease)
         except BaseException as error:
             outcome = self._interrupted(lease, error)
         finally:
-            self._in_hand.pop(task_id, None)
+            self._in_hand.pop(lease.task_id, None)
         if outcome is Outcome.LOST:
             with suppress(Exception):
                 self._catalog.survived(lease)

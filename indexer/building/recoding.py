@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from sightline.blip.patch_formats import PackedPatches, PatchFormat, PatchFormats
+from sightline.blip.patch_formats import PatchFormat, PatchFormats
 from sightline.errors import CorruptionError
 from sightline.faultpoint import faultpoint
 from sightline.indexer.building.damage import Damage
 from sightline.store.durable import FileMissingError, publish_or_remove
-from sightline.store.segments import write_segment
+from sightline.store.segments import recode_segment
 from sightline.types import FP16, INT8, LATENT, PatchLevel
 
 if TYPE_CHECKING:
     from sightline.store.catalog import Catalog
     from sightline.store.records import NewSegment, Segment, Snapshot
-    from sightline.store.segments import SegmentReader
-    from sightline.types import Half
+    from sightline.store.segments import Packing, SegmentReader
+    from sightline.types import Codes, Half
 
 log = logging.getLogger(__name__)
-
-_AT_ONCE = 32
-"""Images that are compressed together: 46 MB of ViT-g patches in fp32."""
 
 
 class Recoding:
@@ -72,26 +69,19 @@ class Recoding:
 
     def _rewritten(self, snapshot: Snapshot, old: Segment, target: PatchFormat) -> NewSegment | None:
         """What is not gone, in the new codec; None when that is nothing."""
-        content = self._segments.head(old.file)
-        rows = np.flatnonzero(~np.isin(content.keys, snapshot.gone))
-        if not len(rows):
+        alive = np.setdiff1d(self._segments.keys(old.file), snapshot.gone)
+        if not len(alive):
             return None
-        parts = [
-            _packed(self._segments.rows(old.file, "patches", rows[start : start + _AT_ONCE]), target)
-            for start in range(0, len(rows), _AT_ONCE)
-        ]
-        packed, keys = PackedPatches.joined(parts), content.keys[rows]
-        return write_segment(
-            self._segments.folder,
-            keys,
-            self._segments.rows(old.file, "tokens", rows),
-            packed.patches,
-            target.codec,
-            packed.scales,
-        )
+        return recode_segment(self._segments, old, alive, target.codec, _packing(target))
 
 
-def _packed(patches: Half, target: PatchFormat) -> PackedPatches:
-    import torch
+def _packing(target: PatchFormat) -> Packing:
+    def pack(patches: Half) -> tuple[Codes, Half]:
+        import torch
 
-    return target.pack(torch.from_numpy(patches))
+        packed = target.pack(torch.from_numpy(patches))
+        assert packed.patches is not None
+        assert packed.scales is not None
+        return cast("Codes", packed.patches), packed.scales
+
+    return pack

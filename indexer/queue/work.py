@@ -58,10 +58,15 @@ class Work:
         return not self._thread.is_alive()
 
     def message(self, task_id: int) -> None:
-        """Do the task that a message names. When this process is to stop, the task is left to others."""
+        """Do one task, now that a message says that there are any: the one whose turn it is, of whatever job.
+
+        As many messages come as there are tasks, so each is done. When nothing is ready, the one that it
+        names may be one whose lease has run out. When this process is to stop, all is left to others.
+        """
         with self._one_at_a_time:
             if not self._stopping():
-                self._tasks.run(task_id, self._owner)
+                if self._tasks.run_next(self._owner) is Outcome.NOT_OURS:
+                    self._tasks.run(task_id, self._owner)
                 self._messages_at = time.monotonic()
 
     def look(self) -> bool:
@@ -80,6 +85,8 @@ class Work:
             self._one_at_a_time.release()
 
     def _take_one(self) -> bool:
+        if self._tasks.run_next(self._owner) is not Outcome.NOT_OURS:
+            return True
         found = self._catalog.takeable_tasks(self._tasks.kinds, SEEN)
         random.shuffle(found)
         if any(self._tasks.run(task_id, self._owner) is not Outcome.NOT_OURS for task_id in found):

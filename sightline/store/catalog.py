@@ -133,6 +133,7 @@ class Catalog:
     mark_sent = write_at(leases.mark_sent)
     unsent_tasks = read_at(leases.unsent)
     acquire = write_at(leases.acquire)
+    acquire_next = write_at(leases.acquire_next)
     renew = write_at(leases.renew)
     release = write_at(leases.release)
     survived = write(leases.survived)
@@ -150,6 +151,7 @@ class Catalog:
     describe_found = read(images.describe_found)
     kept_images = read(images.kept)
     find_live_by_sha = read(locations.live_by_sha)
+    placements_in = read(locations.placements_in)
     locations = read(locations.locations)
     images = read(images.page)
 

@@ -155,6 +155,7 @@ class Task:
     lease_seconds: float | None
     deaths: int
     errors: int
+    turn: int
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ DIGESTED: Final[Mapping[str, Sequence[str]]] = {
     "jobs": ("kind", "state", "sealed", "unchanged", "deleted", "request", "updated_at", "detail",
              "broken", "refreshed", "duplicates"),
     "tasks": ("kind", "state", "owner", "attempt", "lease_expires_at", "lease_seconds", "sent_at",
-              "created_at", "errors", "deaths"),
+              "created_at", "errors", "deaths", "turn"),
     "segments": ("sha256", "count", "codec", "bytes", "created_at", "retired_at"),
     "generations": ("parameters", "sha256", "covered", "images", "file", "created_at"),
     "job_seen": ("image_id", "source_id"),

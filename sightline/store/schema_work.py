@@ -27,6 +27,7 @@ class JobRow(Base):
         Index(None, "collection_id", "created_at"),
         Index(None, "created_at"),
         Index("ix_jobs_registering", "created_at", **when(REGISTERING)),
+        Index(None, "turn"),
     )
 
     id: Mapped[str] = mapped_column(Text, primary_key=True)
@@ -47,6 +48,8 @@ class JobRow(Base):
     """Of the unchanged, those that were met at another address than before."""
     duplicates: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
     """What its sources named once more."""
+    turn: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    """The last that was given to one of its tasks."""
 
 
 class JobSeenRow(Base):
@@ -73,6 +76,7 @@ class TaskRow(Base):
         Index("ix_tasks_leased", "lease_expires_at", **when("state = 'leased'")),
         Index("ix_tasks_ready", "sent_at", **when("state = 'ready'")),
         Index("ix_tasks_other", "job_id", **when(OTHER_KINDS)),
+        Index("ix_tasks_turn", "collection_id", "kind", "turn", "id", **when("state = 'ready'")),
         NEVER_REUSED,
     )
 
@@ -92,6 +96,8 @@ class TaskRow(Base):
     """Leases in a row that ran out without a word from their worker."""
     errors: Mapped[int] = mapped_column(Integer, server_default=text("0"))
     """Attempts that ended in an unexpected error."""
+    turn: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    """When it is to be leased: the lowest first (see `sql.turns`)."""
 
 
 class TaskItemRow(Base):

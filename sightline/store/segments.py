@@ -25,7 +25,13 @@ from sightline.store.checksums import Seal, row_sums
 from sightline.store.durable import write_durably
 from sightline.store.own_files import SEGMENT, new_name
 from sightline.store.records import NewSegment
-from sightline.store.segment_content import FORMAT, VERSION, SegmentContent, check_content, row_names
+from sightline.store.segment_content import (
+    FORMAT,
+    VERSION,
+    SegmentContent,
+    check_content,
+    row_names,
+)
 from sightline.store.segment_reader import Rows, SegmentFile, portions, sliced
 from sightline.store.segment_reader import SegmentReader as SegmentReader
 from sightline.store.tensorfile import TensorSpec, encode_header, raw
@@ -79,6 +85,36 @@ def rewrite_segment(reader: SegmentReader, segments: Sequence[SegmentFile], aliv
                 yield reader.rows(part.file, name, rows)
 
     return _write(reader.folder, head.codec, keys, specs, chunks)
+
+
+Packing = Callable[["Half"], tuple["Codes", "Half"]]
+"""fp16 patches ``[n,P,V]`` as codes ``[n,P,C]`` and scales ``[n,P]``."""
+
+
+def recode_segment(
+    reader: SegmentReader, segment: SegmentFile, alive: Keys, codec: str, pack: Packing
+) -> NewSegment:
+    """As `rewrite_segment`, of one fp16 segment, with its patches packed: a few at a time."""
+    part = _living(reader.head(segment.file), segment.file, alive)
+    if not len(part.rows):
+        raise InputError("None of the images in this segment is alive, so there is nothing to rewrite.")
+    scales: list[Half] = []  # they lie behind all codes, and are small
+
+    def packed() -> Iterator[Codes]:
+        for rows in portions(part.rows):
+            codes, some = pack(reader.rows(part.file, "patches", rows))
+            scales.append(some)
+            yield codes
+
+    def chunks(name: str) -> Iterator[NDArray[Any]]:
+        if name == "tokens":
+            return (reader.rows(part.file, name, rows) for rows in portions(part.rows))
+        return packed() if name == "codes" else iter(scales)
+
+    codes, some = pack(reader.rows(part.file, "patches", part.rows[:1]))
+    made = [TensorSpec("codes", np.int8, codes.shape), TensorSpec("scales", np.float16, some.shape)]
+    specs = [part.head.layout.specs["tokens"], *made]
+    return _write(reader.folder, codec, part.head.keys[part.rows], specs, chunks)
 
 
 class _Part(NamedTuple):

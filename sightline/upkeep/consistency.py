@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -13,11 +13,15 @@ from sightline.store.conditions import Filter
 if TYPE_CHECKING:
     from sightline.store.catalog import Catalog
     from sightline.store.index import Indexes
-    from sightline.store.records import Collection, ImageLocation, Segment, Snapshot
+    from sightline.store.records import Collection, Segment, Snapshot
     from sightline.store.segments import SegmentReader
-    from sightline.types import Keys
+    from sightline.store.sql.locations import Places
+    from sightline.types import Keys, Mask
 
-CHUNK = 10_000
+CHUNK = 2_000
+"""Images whose places are read together."""
+MOST = 500
+"""Segments, too: each is a parameter of the query."""
 
 
 class Formats(Protocol):
@@ -60,15 +64,13 @@ class Consistency:
         return said
 
     def _look(self, snapshot: Snapshot, quick: bool) -> Iterator[str]:
-        live = self._live(snapshot)
-        trashed = self._places(snapshot.trashed)
-        found: list[Keys] = []
-        for segment in snapshot.segments:
-            yield from self._segment(segment, live | trashed, quick, found)
+        live = Tally(self._catalog.filter_keys(snapshot.collection.id, Filter()))
+        trashed = Tally(snapshot.trashed)
+        yield from self._segments_of(snapshot, (live, trashed), quick)
         yield from self._codecs(snapshot)
-        yield from _missing("no published segment", live, _joined(found), snapshot.dead)
-        yield from _missing("no published segment", trashed, _joined(found), snapshot.gone, "deleted")
-        yield from self._index(snapshot, live)
+        yield from _missing("no published segment", live, snapshot.dead)
+        yield from _missing("no published segment", trashed, snapshot.gone, "deleted")
+        yield from self._index(snapshot, Tally(live.keys))
         for features in self._catalog.other_feature_sets(snapshot.collection.id):
             yield from self._features(features.id, quick)
 
@@ -78,26 +80,20 @@ class Consistency:
         if snapshot is None:
             return
         kept = self._catalog.filter_keys(snapshot.collection.id, Filter())
-        places = self._places(np.concatenate([kept, snapshot.trashed]), feature_set_id)
-        found: list[Keys] = []
-        for segment in snapshot.segments:
-            yield from self._segment(segment, places, quick, found)
+        yield from self._segments_of(snapshot, (Tally(kept), Tally(snapshot.trashed)), quick)
         yield from self._codecs(snapshot)
 
-    def _live(self, snapshot: Snapshot) -> dict[int, ImageLocation]:
-        """Every live key with the place where the catalog says its row is."""
-        return self._places(self._catalog.filter_keys(snapshot.collection.id, Filter()))
+    def _segments_of(self, snapshot: Snapshot, kept: Sequence[Tally], quick: bool) -> Iterator[str]:
+        """What is wrong with segments; whose keys they hold is counted in ``kept``.
 
-    def _places(self, keys: Keys, feature_set_id: int | None = None) -> dict[int, ImageLocation]:
-        places: dict[int, ImageLocation] = {}
-        for start in range(0, len(keys), CHUNK):
-            places |= self._catalog.locations(keys[start : start + CHUNK].tolist(), feature_set_id)
-        return places
+        A few at a time: of a million images there are 8 bytes each in memory, and no object.
+        """
+        for some in _portions(snapshot.segments):
+            places = self._catalog.placements_in([segment.id for segment in some])
+            for segment in some:
+                yield from self._segment(segment, places[places[:, 0] == segment.id], kept, quick)
 
-    def _segment(
-        self, segment: Segment, kept: dict[int, ImageLocation], quick: bool, found: list[Keys]
-    ) -> Iterator[str]:
-        """What is wrong with one segment; its keys are added to ``found``."""
+    def _segment(self, segment: Segment, places: Places, kept: Sequence[Tally], quick: bool) -> Iterator[str]:
         try:
             if not quick:
                 self._segments.verify(segment.file, segment.sha256)
@@ -105,14 +101,14 @@ class Consistency:
         except (OSError, NotFoundError, CorruptionError) as error:
             yield str(error)
             return
-        found.append(keys)
-        wrong = [
-            key for row, key in enumerate(keys.tolist())
-            if key in kept and (kept[key].segment_id, kept[key].row) != (segment.id, row)
-        ]  # fmt: skip
-        if wrong:
-            places = f"{len(wrong)} images of segment {segment.file} elsewhere (key {wrong[0]})"
-            yield f"The catalog places {places}."
+        there = places[places[:, 1] < len(keys)]
+        placed = np.full(len(keys), -1, np.int64)
+        placed[there[:, 1]] = there[:, 2]
+        wanted = np.logical_or.reduce([tally.count(keys) for tally in kept])
+        wrong = keys[wanted & (placed != keys)]
+        if len(wrong):
+            elsewhere = f"{len(wrong)} images of segment {segment.file} elsewhere (key {wrong[0]})"
+            yield f"The catalog places {elsewhere}."
 
     def _codecs(self, snapshot: Snapshot) -> Iterator[str]:
         """Whether the patch codec of every segment is there."""
@@ -122,42 +118,71 @@ class Consistency:
             except (OSError, NotFoundError, CorruptionError, ModelMismatchError) as error:
                 yield str(error)
 
-    def _index(self, snapshot: Snapshot, live: dict[int, ImageLocation]) -> Iterator[str]:
+    def _index(self, snapshot: Snapshot, live: Tally) -> Iterator[str]:
         """What a search can find: the generation and the segments outside of it, without the dead."""
+        strangers: list[Keys] = []
         try:
-            parts = [self._segments.keys(segment.file) for segment in snapshot.uncovered]
+            for keys in self._findable(snapshot):
+                alive = keys[~np.isin(keys, snapshot.dead)]
+                strangers.append(alive[~live.count(alive)])
+        except CorruptionError as error:
+            yield str(error)
+            return
+        twice = live.keys[live.times > 1]
+        if len(twice):
+            yield f"{len(twice)} images can be found twice (key {twice[0]})."
+        yield from _missing("neither the index nor an unfolded segment", live, snapshot.dead)
+        phantoms = np.unique(np.concatenate([np.empty(0, np.int64), *strangers]))
+        if len(phantoms):
+            yield f"{len(phantoms)} images that are not live can be found (key {phantoms[0]})."
+
+    def _findable(self, snapshot: Snapshot) -> Iterator[Keys]:
+        """The keys of the generation and of each segment outside of it; `CorruptionError` when one is not
+        there or not what was written."""
+        try:
+            for segment in snapshot.uncovered:
+                yield self._segments.keys(segment.file)
             serving = snapshot.generation
             if serving is not None:
                 report = self._indexes.of(serving.kind).report(serving.file, serving.sha256)
                 if report.problem is not None:
-                    yield report.problem
-                    return
-                parts.append(report.keys)
-        except (OSError, NotFoundError, CorruptionError) as error:
-            yield str(error)
-            return
-        yield from _findable(_joined(parts), live, snapshot.dead)
+                    raise CorruptionError(report.problem)
+                yield report.keys
+        except (OSError, NotFoundError) as error:
+            raise CorruptionError(str(error)) from error
 
 
-def _findable(keys: Keys, live: dict[int, ImageLocation], dead: Keys) -> Iterator[str]:
-    """What is wrong with the keys that generation and tail hold together."""
-    unique, counts = np.unique(keys[~np.isin(keys, dead)], return_counts=True)
-    if (counts > 1).any():
-        yield f"{int((counts > 1).sum())} images can be found twice (key {int(unique[counts > 1][0])})."
-    yield from _missing("neither the index nor an unfolded segment", live, keys, dead)
-    phantoms = unique[~np.isin(unique, np.fromiter(live, np.int64, len(live)))]
-    if len(phantoms):
-        yield f"{len(phantoms)} images that are not live can be found (key {int(phantoms[0])})."
+class Tally:
+    """How often each of these keys (sorted, distinct) was met: ``times`` ``[N]``."""
+
+    def __init__(self, keys: Keys) -> None:
+        self.keys = keys
+        self.times = np.zeros(len(keys), np.uint16)
+
+    def count(self, keys: Keys) -> Mask:
+        """Count these; ``[len(keys)]`` which of them are among ours."""
+        if not len(self.keys):
+            return np.zeros(len(keys), np.bool_)
+        at = np.minimum(np.searchsorted(self.keys, keys), len(self.keys) - 1)
+        ours: Mask = self.keys[at] == keys
+        np.add.at(self.times, at[ours], 1)
+        return ours
 
 
-def _missing(
-    where: str, kept: dict[int, ImageLocation], keys: Keys, dead: Keys, what: str = "live"
-) -> Iterator[str]:
-    wanted = np.fromiter(kept, np.int64, len(kept))
-    missing = wanted[~np.isin(wanted, keys) | np.isin(wanted, dead)]
+def _portions(segments: Sequence[Segment]) -> Iterator[list[Segment]]:
+    """Neighbours with about `CHUNK` images together, and at most `MOST` of them."""
+    some: list[Segment] = []
+    for segment in segments:
+        some.append(segment)
+        if len(some) == MOST or sum(one.count for one in some) >= CHUNK:
+            yield some
+            some = []
+    if some:
+        yield some
+
+
+def _missing(where: str, kept: Tally, dead: Keys, what: str = "live") -> Iterator[str]:
+    """``dead``: those that are not found though they are there."""
+    missing = kept.keys[(kept.times == 0) | np.isin(kept.keys, dead)]
     if len(missing):
-        yield f"{len(missing)} {what} images are in {where} (key {int(missing[0])})."
-
-
-def _joined(parts: list[Keys]) -> Keys:
-    return np.concatenate(parts) if parts else np.empty(0, np.int64)
+        yield f"{len(missing)} {what} images are in {where} (key {missing[0]})."

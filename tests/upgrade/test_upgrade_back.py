@@ -25,6 +25,7 @@ GONE = {
     ("images", "source_id"), ("sources", "*"), ("released_blobs", "*"), ("installation", "*"),
     ("tasks", "lease_seconds"), ("singletons", "seconds"), ("keys", "*"), ("texts", "id"),
     ("images", "changed"), ("metadata_fields", "id"), ("field_values", "field_id"),
+    ("tasks", "turn"), ("jobs", "turn"),
 }  # fmt: skip
 """What an earlier schema has no place for; ids of rows that are made anew are not compared either."""
 

@@ -6,6 +6,7 @@ another may take it is a question of time, and the answer must survive a clock t
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
@@ -28,6 +29,7 @@ from sightline.store.sql.rows import (
     lock_collection,
     task_record,
 )
+from sightline.store.sql.turns import end_of_line, next_ready, served, take_turns
 from sightline.store.work_records import Backlog, Lease
 
 UNKNOWN_SECONDS = 3600.0
@@ -90,6 +92,18 @@ def acquire(
     return replace(lease, images=images)
 
 
+def acquire_next(
+    connection: Connection, now: float, owner: str, seconds: float, kinds: Sequence[TaskKind] = (EMBED,)
+) -> Lease | None:
+    """As `acquire`, the task whose turn it is, of the first kind that has any; None when none is ready."""
+    for kind in kinds:
+        for task_id in next_ready(connection, kind):
+            lease = acquire(connection, now, task_id, owner, seconds, (kind,))
+            if lease is not None:
+                return lease
+    return None
+
+
 def held(lease: Lease, now: float) -> ColumnElement[bool]:
     """The condition under which this lease is still the valid one of its task."""
     return and_(
@@ -109,8 +123,12 @@ def renew(connection: Connection, now: float, lease: Lease, seconds: float) -> b
 
 def release(connection: Connection, now: float, lease: Lease, error: bool = False) -> None:
     """Back to ready, to be sent again; nothing when the lease was lost. ``error``: it went wrong."""
-    told = {"deaths": 0, "errors": TaskRow.errors + int(error)}
+    told = {"deaths": 0, "errors": TaskRow.errors + int(error), "turn": _behind(connection, lease.kind)}
     connection.execute(update(TaskRow).where(held(lease, now)).values(BACK | told))
+
+
+def _behind(connection: Connection, kind: TaskKind) -> ColumnElement[int]:
+    return end_of_line(kind, served(connection, kind))
 
 
 def survived(connection: Connection, lease: Lease) -> None:
@@ -130,30 +148,37 @@ def split(connection: Connection, now: float, lease: Lease) -> int | None:
     whole = task.one_or_none()
     if whole is None:
         return None
-    suspected = BACK | {"deaths": max(0, whole.deaths - 1), "errors": whole.errors}
+    turn = max(take_turns(connection, whole.job_id, whole.kind, 2))
+    suspected = BACK | {"deaths": max(0, whole.deaths - 1), "errors": whole.errors, "turn": turn}
     same = {name: getattr(whole, name) for name in ("job_id", "collection_id", "kind", "created_at")}
     values = {**same, **suspected, "attempt": 0}
     half = connection.scalars(insert(TaskRow).values(values).returning(TaskRow.id)).one()
-    keys = [image.key for image in lease.images[len(lease.images) // 2 :]]
-    if lease.kind == EMBED:
-        for chunk in chunks(keys):
-            pending = (ImageRow.task_id == lease.task_id, ImageRow.state == "pending")
-            moved = update(ImageRow).where(*pending, ImageRow.key.in_(chunk))
-            connection.execute(moved.values(task_id=half))
-    else:
-        move_pending(connection, lease.task_id, half, keys)
+    _move(connection, lease, [image.key for image in lease.images[len(lease.images) // 2 :]], half)
     connection.execute(update(TaskRow).where(TaskRow.id == lease.task_id).values(suspected))
     return half
 
 
+def _move(connection: Connection, lease: Lease, keys: Sequence[int], half: int) -> None:
+    if lease.kind != EMBED:
+        move_pending(connection, lease.task_id, half, keys)
+        return
+    for chunk in chunks(keys):
+        pending = (ImageRow.task_id == lease.task_id, ImageRow.state == "pending")
+        moved = update(ImageRow).where(*pending, ImageRow.key.in_(chunk))
+        connection.execute(moved.values(task_id=half))
+
+
 def expire(connection: Connection, now: float) -> list[int]:
     """Makes tasks ready whose lease has run out; rows that are being changed are left to the next sweep."""
-    query = select(TaskRow.id).where(_ran_out(now)).order_by(TaskRow.lease_expires_at)
-    expired = sorted(connection.scalars(query.with_for_update(skip_locked=True)))
-    back = BACK | {"deaths": TaskRow.deaths + 1}
-    for chunk in chunks(expired):
-        connection.execute(update(TaskRow).where(TaskRow.id.in_(chunk)).values(back))
-    return expired
+    query = select(TaskRow.kind, TaskRow.id).where(_ran_out(now)).order_by(TaskRow.lease_expires_at)
+    expired: dict[TaskKind, list[int]] = defaultdict(list)
+    for kind, task_id in connection.execute(query.with_for_update(skip_locked=True)):
+        expired[kind].append(task_id)
+    for kind, tasks in expired.items():
+        back = BACK | {"deaths": TaskRow.deaths + 1, "turn": _behind(connection, kind)}
+        for chunk in chunks(sorted(tasks)):
+            connection.execute(update(TaskRow).where(TaskRow.id.in_(chunk)).values(back))
+    return sorted(task_id for tasks in expired.values() for task_id in tasks)
 
 
 def mark_sent(connection: Connection, now: float, task_ids: Sequence[int]) -> None:
@@ -180,7 +205,7 @@ def unsent(connection: Connection, now: float, older_than: float, limit: int) ->
 
 
 def takeable(connection: Connection, now: float, kinds: Collection[TaskKind], limit: int) -> list[int]:
-    """Tasks of these kinds that can be leased now: what a worker does without a message.
+    """Tasks of these kinds that can be leased now, those whose lease has run out first.
 
     In the order of the small indexes of such tasks; by their ids SQLite would go through all tasks there are.
     """

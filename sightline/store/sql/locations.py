@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import Connection, bindparam, select, text
 
 from sightline.store.records import ImageLocation
 from sightline.store.schema import REFERRING, FeatureSetRow, ImageRow, PlacementRow, SegmentRow
 from sightline.store.sql.rows import PLACEMENTS, chunks, plain_keys
+
+Places = NDArray[np.int64]
+"""``[n,3]``: segment, row and key."""
 
 _PLACES = select(PlacementRow.key, SegmentRow.id, SegmentRow.file, PLACEMENTS.c.row, SegmentRow.codec).join(
     SegmentRow, SegmentRow.id == PlacementRow.segment_id
@@ -47,6 +52,17 @@ def locations(
         for row in connection.execute(query, {"keys": chunk}).all():
             found[row[0]] = ImageLocation(*row)
     return found
+
+
+def placements_in(connection: Connection, segment_ids: Sequence[int]) -> Places:
+    """What the catalog knows to lie in these segments, live or dead, in any order."""
+    columns = (PlacementRow.segment_id, PLACEMENTS.c.row, PlacementRow.key)
+    found = [np.empty((0, 3), np.int64)]
+    for chunk in chunks(plain_keys(segment_ids)):
+        placed = (PlacementRow.segment_id.in_(chunk), PLACEMENTS.c.row.is_not(None))
+        rows = connection.execute(select(*columns).where(*placed))
+        found.append(np.fromiter(map(tuple, rows), np.dtype((np.int64, 3))))
+    return np.concatenate(found)
 
 
 def live_by_sha(connection: Connection, collection_id: int, shas: Sequence[str]) -> dict[str, ImageLocation]:

@@ -36,12 +36,13 @@ from sightline.store.sql.rows import (
 )
 from sightline.store.sql.seen import Seen, mark_seen
 from sightline.store.sql.sources import source_ids
+from sightline.store.sql.turns import take_turns
 from sightline.store.values import check_registration, plain_json, same_json
 from sightline.store.work_records import Registered, Registration
 
-SELECT_JOBS: Select[Any] = select(JOBS, CollectionRow.name.label("collection")).join(
-    CollectionRow, (CollectionRow.id == JOBS.c.collection_id) & CollectionRow.trashed_at.is_(None)
-)
+SELECT_JOBS: Select[Any] = select(
+    *(column for column in JOBS.c if column.name != "turn"), CollectionRow.name.label("collection")
+).join(CollectionRow, (CollectionRow.id == JOBS.c.collection_id) & CollectionRow.trashed_at.is_(None))
 """Those of collections in the trash wait there with them."""
 
 
@@ -234,7 +235,8 @@ def insert_tasks(
     }
     if not count:
         return []
-    return sorted(connection.scalars(insert(TaskRow).returning(TaskRow.id), [values] * count))
+    rows = [values | {"turn": turn} for turn in take_turns(connection, job.id, kind, count)]
+    return sorted(connection.scalars(insert(TaskRow).returning(TaskRow.id), rows))
 
 
 def _pending_row(
