@@ -132,6 +132,7 @@ class ScaleCollection:
         if known is not None:
             return known
         self._remove_older(kind, images)
+        self._sweep_indexes()
         old = None if serving is None else self.snapshot(serving).generation
         request = BuildRequest(self.segments(images), NONE_DEAD, serving=old, texts=texts)
         began = time.monotonic()
@@ -153,6 +154,12 @@ class ScaleCollection:
         for one in self._built():
             if (one.kind, one.images) == (kind, images) and one.code != code_id() and self._has(one):
                 self.remove(one)
+
+    def _sweep_indexes(self) -> None:
+        """What an interrupted build left."""
+        built = self._built()
+        named = {name for one in built for name in (one.file, *one.parameters.get("files", []))}
+        _sweep(self.folder / "indexes", named)
 
     def _built(self) -> list[Built]:
         return [Built(**json.loads(line)) for line in _lines(self.folder / "built.jsonl")]

@@ -130,6 +130,14 @@ def test_an_index_is_built_once_and_known_by_its_texts(collection: ScaleCollecti
         collection.segments(3 * BLOCK)
 
 
+def test_what_an_interrupted_build_left_goes_with_the_next(source: Source, tmp_path: Path) -> None:
+    collection = fill(tmp_path, Tokens(source, "easy"), BLOCK)
+    (collection.folder / "indexes").mkdir()
+    (collection.folder / "indexes" / "half.generation.safetensors").write_bytes(b"half")
+    built = collection.build(FLAT, BLOCK, source)
+    assert [path.name for path in (collection.folder / "indexes").iterdir()] == [built.file]
+
+
 def test_an_exact_index_finds_all_among_all_and_among_some(
     collection: ScaleCollection, source: Source
 ) -> None:
