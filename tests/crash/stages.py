@@ -11,6 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
+from sightline.store.index import BuildRequest
+from sightline.store.records import IVF_RABITQ
+from sightline.store.sample_texts import CAPTIONS, SampleTexts
 from sightline.store.segments import write_segment
 from tests.crash import later_stages as later
 from tests.crash.life import AT_ONCE, Life
@@ -31,6 +34,18 @@ def embed(life: Life) -> None:
 def fold(life: Life) -> None:
     with life.open() as installation:
         installation.builder.step()
+
+
+def approximate(life: Life) -> None:
+    """An approximate index of all that is embedded, which no row ever names."""
+    with life.open() as installation:
+        snapshot = installation.catalog.snapshot(COLLECTION)
+        dim = snapshot.collection.joint_dim
+        vectors = np.eye(dim, dtype=np.float32)[np.arange(32) % dim]
+        texts = SampleTexts("axes", vectors, np.full(32, CAPTIONS, np.int8))
+        backend = installation.indexes.of(IVF_RABITQ)
+        request = BuildRequest(snapshot.segments, snapshot.gone, texts=texts)
+        backend.remove(backend.build(installation.segments, request).file)
 
 
 def change(life: Life) -> None:
@@ -88,6 +103,7 @@ STAGES: dict[str, Callable[[Life], None]] = {
     "accept": accept,
     "embed": embed,
     "fold": fold,
+    "approximate": approximate,
     "change": change,
     "compact": compact,
     "fit": fit,

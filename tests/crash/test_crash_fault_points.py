@@ -27,6 +27,7 @@ STAGE_OF = {
     "thumbnail.kept": "embed", "segment.written": "embed", "embed.published": "embed",
     "file.aside": "embed", "file.renamed": "fold", "sweep.expired": "fold",
     "fold.built": "compact", "fold.published": "fold",
+    "ivf.trained": "approximate", "ivf.part": "approximate", "ivf.manifest": "approximate",
     "compact.published": "compact", "recode.published": "recode", "codec.kept": "fit", "texts.drawn": "embed",
     "repair.published": "repair",
     "clean.noted": "clean", "clean.aside": "clean", "clean.deleted": "clean", "clean.unlinked": "clean",

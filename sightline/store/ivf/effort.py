@@ -28,8 +28,7 @@ class Efforts:
         """Between two shares that were measured, and beyond the smallest, by the logarithm."""
         probes, fetch = self._at(max(share, 1e-9))
         more = max(1.0, wanted / CALIBRATED)
-        # The best images lie in few cells; ten times as many of them do not lie in ten times as many.
-        return Effort(share, math.ceil(probes * math.sqrt(more)), math.ceil(fetch * more))
+        return Effort(share, math.ceil(probes * more), math.ceil(fetch * more))
 
     def _at(self, share: float) -> tuple[float, float]:
         measured = self.measured

@@ -1,0 +1,351 @@
+"""Approximate indexes in files: recall on texts that nothing learned from, growth, purges, damage."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sightline.errors import CorruptionError, InputError, SightlineError, UnavailableError
+from sightline.retriever.max_sim import Part, search
+from sightline.store.durable import FileMissingError
+from sightline.store.index import BuildRequest, BuiltIndex, CandidateIndex
+from sightline.store.ivf import IvfBackend
+from sightline.store.records import IVF_RABITQ, IVF_SQ8
+from sightline.store.sample_texts import GENERAL, SampleTexts
+from tests.store.ivf_world import IvfWorld, StoredName, exact_best
+
+IMAGES = 20_000
+KINDS = (IVF_RABITQ, IVF_SQ8)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> IvfWorld:
+    return IvfWorld.drawn(tmp_path_factory.mktemp("ivf"), IMAGES, 500, 40, 2500)
+
+
+@pytest.fixture(scope="module")
+def built(world: IvfWorld) -> dict[str, BuiltIndex]:
+    return {kind: world.build(world.backend(kind), world.segments) for kind in KINDS}
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> IvfWorld:
+    """2,400 images in 24 segments."""
+    return IvfWorld.drawn(tmp_path, 2400, 160, 25, 100)
+
+
+def recall(world: IvfWorld, index: CandidateIndex, count: int, allowed: np.ndarray | None = None) -> float:
+    """The part of the exact best that a search finds; ``allowed`` and the index's keys are by key."""
+    living = np.isin(world.keys, index.keys)
+    if allowed is not None:
+        living &= np.isin(world.keys, allowed)
+    mask = None if allowed is None else np.isin(index.keys, allowed)
+    shares = []
+    for vector in world.asked:
+        right = exact_best(world.keys, world.tokens, vector, count, living)
+        found = search(Part(index, mask), [], vector, count).keys
+        shares.append(np.isin(right, found).mean())
+    return float(np.mean(shares))
+
+
+# --- what is found ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_target_is_met_for_texts_that_nothing_learned_from(
+    world: IvfWorld, built: dict[str, BuiltIndex], kind: str
+) -> None:
+    index = world.open(world.backend(kind), built[kind])
+    assert not index.exact
+    assert built[kind].recall >= 0.99
+    assert index.recall == built[kind].recall == built[kind].parameters["recall"]
+    assert recall(world, index, 100) >= 0.99
+    assert recall(world, index, 10) >= 0.97
+
+
+@pytest.mark.parametrize("share", [0.01, 0.1, 0.5])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_filter_loses_no_recall(
+    world: IvfWorld, built: dict[str, BuiltIndex], kind: str, share: float
+) -> None:
+    index = world.open(world.backend(kind), built[kind])
+    rng = np.random.default_rng(3)
+    allowed = rng.choice(world.keys, int(share * IMAGES), replace=False)
+    assert recall(world, index, 100, allowed) >= 0.99
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_score_is_that_of_all_tokens_bit_by_bit(
+    world: IvfWorld, built: dict[str, BuiltIndex], kind: str
+) -> None:
+    backend = world.backend(kind)
+    index = world.open(backend, built[kind])
+    rows = np.argsort(world.keys)
+    for vector in world.asked[:20]:
+        found = search(Part(index), [], vector, 50)
+        for key, score in zip(found.keys.tolist(), found.scores.tolist(), strict=True):
+            tokens = world.tokens[rows[np.searchsorted(world.keys, key, sorter=rows)]]
+            terms = tokens.astype(np.float64) * vector
+            assert score == terms.sum(axis=1).max()
+
+
+@pytest.mark.parametrize("wanted", [1, 10, 400, 3000, IMAGES])
+def test_as_many_as_are_wanted_are_named(world: IvfWorld, built: dict[str, BuiltIndex], wanted: int) -> None:
+    index = world.open(world.backend(IVF_RABITQ), built[IVF_RABITQ])
+    found = search(Part(index), [], world.asked[0], wanted).keys
+    right = exact_best(world.keys, world.tokens, world.asked[0], wanted, np.ones(IMAGES, bool))
+    assert len(found) == wanted
+    assert np.isin(right, found).mean() >= 0.97
+
+
+def test_one_that_was_opened_without_segments_tells_its_keys_and_says_why_it_does_not_search(
+    world: IvfWorld, built: dict[str, BuiltIndex]
+) -> None:
+    one = built[IVF_SQ8]
+    index = world.backend(IVF_SQ8).open(one.file, one.sha256)
+    assert sorted(index.keys.tolist()) == sorted(world.keys.tolist())
+    with pytest.raises(UnavailableError, match="without its segments"):
+        index.candidates(world.asked[:1], 5, None, None)
+
+
+def test_a_tenth_of_the_cells_is_searched_when_that_is_asked(
+    world: IvfWorld, built: dict[str, BuiltIndex]
+) -> None:
+    index = world.open(world.backend(IVF_SQ8), built[IVF_SQ8])
+    right = [
+        set(exact_best(world.keys, world.tokens, vector, 100, np.ones(IMAGES, bool)).tolist())
+        for vector in world.asked
+    ]
+    shares = []
+    for probes in (1, 4096):
+        found = [search(Part(index), [], vector, 100, probes).keys.tolist() for vector in world.asked]
+        shares.append(np.mean([len(best & set(keys)) / 100 for best, keys in zip(right, found, strict=True)]))
+    assert shares[0] < shares[1]
+    assert shares[1] >= 0.99
+
+
+# --- what it learns from --------------------------------------------------------------------------------
+
+
+def test_without_texts_nothing_is_built_and_the_sentence_says_what_to_do(small: IvfWorld) -> None:
+    backend = small.backend(IVF_RABITQ)
+    with pytest.raises(InputError, match="sample texts"):
+        backend.build(small.reader, BuildRequest(small.segments, np.empty(0, np.int64)))
+    assert backend.files.stored() == set()
+
+
+def test_texts_of_another_domain_are_known_by_what_is_measured_with_them(small: IvfWorld) -> None:
+    rng = np.random.default_rng(5)
+    vectors = rng.standard_normal((240, small.tokens.shape[2])).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    texts = SampleTexts("strange", vectors, np.full(240, GENERAL, np.int8))
+    backend = small.backend(IVF_SQ8)
+    built = backend.build(small.reader, BuildRequest(small.segments, np.empty(0, np.int64), texts=texts))
+    assert built.parameters["texts"] == "general"
+    assert built.parameters["tokens_kept_apart"]
+    assert recall(small, small.open(backend, built), 100) >= 0.95, "tokens that lie apart are kept as well"
+
+
+# --- growth ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_growing_by_many_folds_loses_no_key_and_finds_what_a_new_one_finds(
+    small: IvfWorld, kind: str
+) -> None:
+    backend = small.backend(kind)
+    built = small.build(backend, small.segments[:8])
+    rng = np.random.default_rng(1)
+    dead = np.empty(0, np.int64)
+    for end in range(9, 25):
+        old = built
+        dead = np.union1d(dead, rng.choice(small.keys[: end * 100], 15, replace=False))
+        built = small.build(backend, small.segments[:end], dead, StoredName.of(old))
+        backend.remove(old.file)
+        backend.verify(built.file, built.sha256)
+        expected = set(small.keys[: end * 100].tolist()) - set(dead.tolist())
+        index = small.open(backend, built)
+        assert set(index.keys.tolist()) == expected
+        assert len(index.keys) == built.images == len(expected)
+        assert built.parameters["parts"] <= 8
+    named = {built.file, *built.parameters["files"]}
+    assert backend.files.stored() == named, "what nobody names any more is gone"
+    anew = small.build(small.backend(kind, "anew"), small.segments, dead)
+    there = small.open(small.backend(kind, "anew"), anew)
+    assert recall(small, index, 100) >= min(0.99, recall(small, there, 100)) - 0.005
+
+
+def test_a_deletion_of_thirty_percent_loses_no_recall_and_no_part_keeps_more_dead_than_that(
+    small: IvfWorld,
+) -> None:
+    backend = small.backend(IVF_RABITQ)
+    first = small.build(backend, small.segments)
+    dead = np.random.default_rng(2).choice(small.keys, 720, replace=False)
+    index = small.open(backend, first)
+    assert recall(small, index, 100, np.setdiff1d(small.keys, dead)) >= 0.99
+    fewer = small.build(backend, small.segments, dead[:600], StoredName.of(first))
+    assert set(first.parameters["files"]) == set(fewer.parameters["files"]), "nothing is written again"
+    assert (fewer.parameters["hidden"], fewer.images) == (600, 1800)
+    assert recall(small, small.open(backend, fewer), 100) >= 0.99
+    most = np.union1d(dead, small.keys[:400])
+    rewritten = small.build(backend, small.segments, most, StoredName.of(fewer))
+    assert rewritten.parameters["hidden"] == 0
+    assert recall(small, small.open(backend, rewritten), 100) >= 0.99
+
+
+def test_an_image_that_comes_back_is_found_again(small: IvfWorld) -> None:
+    backend = small.backend(IVF_SQ8)
+    first = small.build(backend, small.segments)
+    back = small.keys[50]
+    without = small.build(backend, small.segments, small.keys[40:60], StoredName.of(first))
+    again = small.build(
+        backend, small.segments, np.setdiff1d(small.keys[40:60], [back]), StoredName.of(without)
+    )
+    index = small.open(backend, again)
+    assert (index.keys == back).sum() == 1
+    vector = small.tokens[50, 0].astype(np.float32)
+    found = search(Part(index), [], vector / np.linalg.norm(vector), 5).keys
+    assert back in found
+
+
+def test_a_purge_leaves_a_dead_key_in_no_file(small: IvfWorld) -> None:
+    backend = small.backend(IVF_RABITQ)
+    first = small.build(backend, small.segments[:12])
+    second = small.build(backend, small.segments, serving=StoredName.of(first))
+    dead = np.sort(np.random.default_rng(4).choice(small.keys, 6, replace=False)) + 0
+    strict = small.build(backend, small.segments, dead, StoredName.of(second), strict=True)
+    backend.remove(first.file)
+    backend.remove(second.file)
+    assert backend.files.stored() == {strict.file, *strict.parameters["files"]}
+    for name in backend.files.stored():
+        numbers = np.frombuffer(_padded((small.folder / "generations" / name).read_bytes()), np.int64)
+        if name != strict.parameters["files"][0]:  # what was trained holds no keys at all
+            assert not np.isin(_keys_in(backend, small, name), dead).any()
+        assert len(numbers)
+    assert not np.isin(small.open(backend, strict).keys, dead).any()
+
+
+def _padded(content: bytes) -> bytes:
+    return content + bytes(-len(content) % 8)
+
+
+def _keys_in(backend: IvfBackend, small: IvfWorld, name: str) -> np.ndarray:
+    """All int64 tensors of a file, one after another."""
+    from sightline.store.tensorfile import open_tensors
+
+    arrays = open_tensors(small.folder / "generations" / name).arrays
+    return np.concatenate([a.ravel() for a in arrays.values() if a.dtype == np.int64])
+
+
+def test_erasing_a_key_takes_every_part_and_manifest_that_holds_it(small: IvfWorld) -> None:
+    backend = small.backend(IVF_SQ8)
+    first = small.build(backend, small.segments[:12])
+    second = small.build(backend, small.segments[12:])
+    backend.erase(small.keys[:1])
+    left = backend.files.stored()
+    assert first.file not in left
+    backend.verify(second.file, second.sha256)
+
+
+def test_files_that_another_generation_shares_outlive_the_one_that_is_removed(small: IvfWorld) -> None:
+    backend = small.backend(IVF_RABITQ)
+    first = small.build(backend, small.segments[:20])
+    second = small.build(backend, small.segments, serving=StoredName.of(first))
+    assert set(first.parameters["files"]) & set(second.parameters["files"])
+    backend.remove(first.file)
+    backend.verify(second.file, second.sha256)
+    backend.remove(second.file)
+    assert backend.files.stored() == set()
+
+
+# --- damage ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_damage_anywhere_is_found_by_whoever_verifies_and_never_changes_a_score(
+    small: IvfWorld, kind: str
+) -> None:
+    backend = small.backend(kind)
+    built = small.build(backend, small.segments)
+    rng = np.random.default_rng(6)
+    for name in built.parameters["files"]:
+        path = small.folder / "generations" / name
+        original = path.read_bytes()
+        for position in rng.integers(0, len(original), 12):
+            damaged = bytearray(original)
+            damaged[position] ^= 0x41
+            path.write_bytes(damaged)
+            with pytest.raises(CorruptionError):
+                backend.verify(built.file, built.sha256)
+            assert backend.report(built.file, built.sha256).problem is not None
+            assert_sound_or_refused(small, backend, built)
+        path.write_bytes(original)
+    backend.verify(built.file, built.sha256)
+
+
+def assert_sound_or_refused(small: IvfWorld, backend: IvfBackend, built: BuiltIndex) -> None:
+    """Either it does not open, or every score that it leads to is right."""
+    try:
+        index = small.open(backend, built)
+    except CorruptionError:
+        return
+    positions = np.argsort(small.keys)
+    for vector in small.asked[:3]:
+        found = search(Part(index), [], vector, 20)
+        at = positions[np.searchsorted(small.keys, found.keys, sorter=positions)]
+        terms = small.tokens[at].astype(np.float64) * vector
+        assert np.array_equal(terms.sum(axis=2).max(axis=1), found.scores)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_part_that_is_missing_or_cut_off_is_said_to_be(small: IvfWorld, kind: str) -> None:
+    backend = small.backend(kind)
+    built = small.build(backend, small.segments)
+    for name in built.parameters["files"]:
+        path = small.folder / "generations" / name
+        original = path.read_bytes()
+        path.write_bytes(original[: len(original) // 2])
+        with pytest.raises(SightlineError):
+            small.open(backend, built)
+        path.unlink()
+        for look in (backend.open, backend.verify):
+            with pytest.raises(FileMissingError, match=name):
+                look(built.file, built.sha256)
+        with pytest.raises(FileMissingError, match=name):
+            backend.verify(built.file, built.sha256, quick=True)
+        path.write_bytes(original)
+
+
+def test_what_is_mapped_is_dropped_untouched_when_somebody_wrote_to_it(small: IvfWorld) -> None:
+    backend = small.backend(IVF_SQ8)
+    built = small.build(backend, small.segments)
+    index = small.open(backend, built)
+    assert index.is_intact()
+    path = small.folder / "generations" / built.parameters["files"][1]
+    path.write_bytes(path.read_bytes()[:-4096])
+    assert not index.is_intact()
+
+
+def test_a_serving_generation_that_is_damaged_is_not_grown_but_built_anew(small: IvfWorld) -> None:
+    backend = small.backend(IVF_RABITQ)
+    first = small.build(backend, small.segments[:20])
+    (small.folder / "generations" / first.parameters["files"][1]).unlink()
+    second = small.build(backend, small.segments, serving=StoredName.of(first))
+    backend.verify(second.file, second.sha256)
+    assert not set(first.parameters["files"]) & set(second.parameters["files"])
+    assert len(small.open(backend, second).keys) == 2400
+
+
+def test_images_whose_tokens_are_damaged_are_left_out_and_others_take_their_place(small: IvfWorld) -> None:
+    backend = small.backend(IVF_RABITQ)
+    built = small.build(backend, small.segments)
+    path = small.reader.path(small.segments[3])
+    assert path is not None
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0x20
+    path.write_bytes(content)
+    index = small.open(backend, built)
+    for vector in small.asked:
+        assert len(search(Part(index), [], vector, 100).keys) == 100
