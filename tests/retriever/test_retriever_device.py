@@ -152,7 +152,7 @@ def test_the_kind_of_a_first_generation_is_a_setting_and_an_unknown_one_is_named
     settings = Settings(data=tmp_path, retriever=RetrieverSettings(index="flatt"))
     with (
         open_installation(settings) as services,
-        pytest.raises(InputError, match="one of flat, .*; not 'flatt'"),
+        pytest.raises(InputError, match=r"one of flat, .*; not 'flatt'"),
     ):
         _ = services.indexes
 
