@@ -43,7 +43,7 @@ def list_generations(collection: CollectionName, data: Data = None, json: Json =
         ]
         for one in found
     ]  # fmt: skip
-    print_table(("number", "kind", "images", "MB", "recall@100", "built (UTC)", "sample texts"), rows)
+    print_table(("number", "kind", "images", "MB", "recall@100", "built (UTC)", "learned from"), rows)
     for one in found:
         if one.why:
             answers().print(f"{one.kind}: {one.why}", markup=False, soft_wrap=True)
@@ -55,7 +55,7 @@ def report(
         Path | None, typer.Option(metavar="FILE", help="One query in a line; else sample texts.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="PNG", help="Draw recall against latency there.")
+        Path | None, typer.Option("--out", metavar="PNG", help="Draw recall and latency by probes there.")
     ] = None,
     most_queries: Annotated[int, typer.Option(min=1, help="Queries to measure with, at most.")] = 200,
     data: Data = None,
@@ -98,7 +98,8 @@ def _print(answer: RecallReport) -> None:
     built = "" if answer.built_recall is None else f"; {_percent(answer.built_recall)} when it was built"
     answers().print(
         f"Generation {answer.generation} ({answer.kind}) of {answer.collection}: {answer.images:,} images, "
-        f"{answer.queries} {answer.source}{built}. One exact scan took {answer.scan_ms:,.0f} ms.",
+        f"{answer.queries} {answer.source}{built}. Reading and comparing "
+        f"all tokens of the segments takes {answer.scan_ms:,.0f} ms a query; a flat index is quicker.",
         soft_wrap=True, highlight=False,
     )  # fmt: skip
 

@@ -15,9 +15,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class GenerationLine:
-    """One generation. ``bytes``: of its files on disk. ``recall``: as measured when it was built (None: it is
-    exact). ``texts``: the id of the sample texts that it learned from. ``created_at``: UTC seconds. ``why``:
-    a sentence on why it is of this kind (None: nobody said).
+    """One generation; ``created_at`` is in UTC seconds.
+
+    ``bytes``: of its files on disk. ``recall``: as measured when it was built (None: it is exact). ``texts``:
+    where the sample texts that it learned from came from (None: it learned from none).
+    ``why``: a sentence on why it is of this kind (None: nobody said).
     """
 
     number: int

@@ -1,4 +1,4 @@
-"""A recall report as a PNG: recall against latency, a point for each number of probes."""
+"""A recall report as a PNG: what is found, and how fast, by the number of probes."""
 
 from __future__ import annotations
 
@@ -24,27 +24,26 @@ def recall_png(report: RecallReport) -> bytes:
         raise UnavailableError(
             "A report is drawn by matplotlib, which is not installed; install sightline[train]."
         ) from error
-    figure = Figure(figsize=(7, 4), layout="constrained")
+    figure = Figure(figsize=(8, 3.6), layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.subplots()
+    found, took = figure.subplots(1, 2)
     chosen, rows = report.rows[0], report.rows[1:]
-    times = [row.p50_ms for row in rows]
-    for values, name in (([row.recall100 for row in rows], "@100"), ([row.recall10 for row in rows], "@10")):
-        axes.plot(times, values, marker="o", markersize=4, label=f"recall{name}")
-    for row in rows:
-        axes.annotate(
-            str(row.probes), (row.p50_ms, row.recall100), xytext=(3, -11), textcoords="offset points",
-            fontsize=7,
-        )  # fmt: skip
-    axes.plot([chosen.p50_ms], [chosen.recall100], "*", markersize=13, label="as searches use it (@100)")
-    axes.axvline(report.scan_ms, linestyle="--", linewidth=1, color="grey", label="exact scan")
+    probes = [row.probes for row in rows]
+    for axes, label, lines, used in (
+        (found, "part of the best found", (("@100", "recall100"), ("@10", "recall10")), chosen.recall100),
+        (took, "milliseconds a query", (("median", "p50_ms"), ("95th percentile", "p95_ms")), chosen.p50_ms),
+    ):
+        for name, value in lines:
+            axes.plot(probes, [getattr(row, value) for row in rows], marker="o", markersize=4, label=name)
+        axes.axhline(used, color="grey", linewidth=1, label=f"{lines[0][0]} as searches use it")
+        axes.set(xscale="log" if rows else "linear", xlabel="probes", ylabel=label)
+        axes.grid(alpha=0.25)
+    took.axhline(report.scan_ms, color="grey", linestyle="--", linewidth=1, label="scan of the segments")
+    took.set(yscale="log")
+    for axes in (found, took):
+        axes.legend(fontsize=8)
     title = f"{report.collection}: {report.kind}, {report.images:,} images, {report.queries} {report.source}"
-    axes.set(
-        xscale="log", xlabel="milliseconds a query (median); numbers: probes",
-        ylabel="part of the best found", title=title,
-    )  # fmt: skip
-    axes.legend(fontsize=8, loc="lower right")
-    axes.grid(alpha=0.25)
+    figure.suptitle(title, fontsize=10)
     buffer = BytesIO()
     figure.savefig(buffer, format="png", dpi=110)
     return buffer.getvalue()

@@ -60,7 +60,8 @@ class EffortRow:
 class RecallReport:
     """``built_recall`` is what was measured when it was built (None: it is exact).
 
-    Times are of one query, from its vector to scored images; ``scan_ms`` of one exact scan of all segments.
+    Times are of one query, from its vector to scored images; ``scan_ms`` of reading and
+    comparing all tokens of the segments, which a flat index does more quickly.
     """
 
     collection: str
@@ -129,7 +130,7 @@ class RecallMeasurement:
             raise InputError(
                 f"There are no sample texts of {collection.name} yet: name a file of queries with --queries."
             )
-        if serving.parameters.get("texts") == known.id:
+        if serving.parameters.get("text_set") == known.id:
             return "held-out sample texts", known.vectors[held_out(known.origins)][:most]
         return "sample texts", known.vectors[:most]
 

@@ -61,6 +61,7 @@ ANSWERING = {
     "adopt": ["adopt"],
     "cache report": ["cache", "report", "-c", "here", "--queries", "queries.txt"],
     "cache fit": ["cache", "fit", "-c", "here"],
+    "generations list": ["generations", "list", "-c", "here"],
     "delete": ["delete", "-c", "here", "--id", "blue.png"],
     "trash list": ["trash", "list", "-c", "here"],
     "trash restore": ["trash", "restore", "-c", "here", "blue.png"],
@@ -76,6 +77,8 @@ ANSWERING = {
 SILENT = ("migrate", "ping")
 RUNNING = ("worker", "builder", "serve", "up")
 """Commands that run until SIGTERM."""
+INDEXED = ("generations report",)
+"""Commands that need an index, which a builder makes."""
 SLOW = ("demo", "train", "eval")
 
 
@@ -182,7 +185,7 @@ def answers(port: int) -> bool:
 
 
 def test_every_command_is_tried_here() -> None:
-    tried = {*ANSWERING, *SILENT, *RUNNING, *SLOW}
+    tried = {*ANSWERING, *SILENT, *RUNNING, *INDEXED, *SLOW}
     assert tried == set(commands(typer.main.get_command(app)))
 
 
@@ -227,6 +230,10 @@ def test_no_command_that_goes_on_imports_from_the_working_folder(folder: Folder)
         assert len(found["results"]) == 1
     for name in ("worker", "builder"):
         folder.run("ping", name)
+    listed = ("generations", "list", "-c", "here", "--json")
+    until(lambda: bool(folder.run(*listed)["generations"]), "an index")
+    asked = ("generations", "report", "-c", "here", "--queries", "queries.txt", "--json")
+    assert folder.run(*asked)["rows"][0]["recall100"] == 1
     for process in folder.running:
         process.send_signal(signal.SIGTERM)
     assert [process.wait(timeout=60) for process in folder.running] == [0] * len(RUNNING)

@@ -110,7 +110,7 @@ def test_what_an_index_learned_from_is_not_what_it_is_measured_with(
     token = services.sample_texts.token(collection.id)
     assert token is not None
     assert services.sample_texts.write(collection.fingerprint, collection.id, token, texts)
-    built(services, SampledBackend(tmp_path / "sampled"), texts=texts.id)
+    built(services, SampledBackend(tmp_path / "sampled"), text_set=texts.id)
     report = services.recall_measurement.report("pictures", [], 200, silent)
     assert (report.source, report.queries) == ("held-out sample texts", 20)
     chosen = held_out(origins)

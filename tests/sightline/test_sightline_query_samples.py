@@ -10,6 +10,7 @@ from sightline.indexer.embedding.text_sampling import TextSampling
 from sightline.indexer.heartbeat import Pulse
 from sightline.records import SearchRequest
 from sightline.searching.query_samples import MOST, REMEMBERED, WRITE_SECONDS, QuerySamples, sampled
+from sightline.searching.search import Search
 from sightline.store.sample_texts import QUERIES, SampleTexts
 from sightline.wiring import Installation
 from tests.sightline.conftest import index, save
@@ -40,6 +41,20 @@ def test_searches_are_noted_only_where_that_is_set(services: Installation, tmp_p
     services.search.find(SearchRequest("pictures", "red"))
     services.query_samples.tend(0.0)
     assert kept(services) is None
+
+
+def test_every_search_tells_its_vector(services: Installation, tmp_path: Path) -> None:
+    save(tmp_path / "pictures", "red", "red")
+    index(services, tmp_path / "pictures")
+    heard: list[np.ndarray] = []
+    search = Search(
+        services.catalog, services.models, services.scheduler, services.retriever, services.patches,
+        services.instructing, services.cascades, services.exact_retriever,
+        lambda collection, vector: heard.append(vector),
+    )  # fmt: skip
+    search.find(SearchRequest("pictures", "red"))
+    model = services.models.encoder(services.catalog.collection("pictures"))
+    assert [one.tolist() for one in heard] == model.encode_text(["red"]).tolist()
 
 
 def test_what_was_asked_is_kept_as_vectors_after_a_while(services: Installation, tmp_path: Path) -> None:
