@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from sightline.retriever import Retriever
 from sightline.retriever.records import Retrieved
 from sightline.store.backends import open_indexes
 from sightline.store.filters import parse_filter
+from sightline.store.flat.settling import ENOUGH, THREAD
 from sightline.store.segments import SegmentReader
 from tests.retriever.living_collection import Living, living_collection
 from tests.store.token_world import brute_force, random_vector
@@ -179,7 +181,11 @@ def spoil_while_open(folder: Path, damage: str, memory: int) -> None:
         indexes = open_indexes(living.generations, memory_bytes=memory)
         retriever = Retriever(living.catalog, living.reader, indexes)
         vector = random_vector(living.rng)
-        right = [one.key for one in answer(living, vector, retriever).candidates]
+        for _ in range(ENOUGH):
+            right = [one.key for one in answer(living, vector, retriever).candidates]
+        for thread in threading.enumerate():
+            if thread.name == THREAD:
+                thread.join(60)  # what may be in memory is there now
         (path,) = living.generations.iterdir()
         size = path.stat().st_size
         with path.open("r+b") as handle:

@@ -8,14 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sightline.errors import CorruptionError, SightlineError
+from sightline.errors import CorruptionError, SightlineError, UnavailableError
 from sightline.store.flat.backend import FlatBackend
+from sightline.store.flat.settling import ENOUGH, SettlingIndex
 from sightline.store.index import BuildRequest
 from sightline.store.records import ImageLocation
 from sightline.store.segments import SegmentReader, rewrite_segment, write_segment
 from tests.rot import mutate
 from tests.store.old_formats import write_old_generation, write_old_segment
-from tests.store.token_world import Published, random_tokens, write_segments
+from tests.store.token_world import Published, random_tokens, random_vector, write_segments
 
 LATENT = "latent-0123456789ab"
 IMAGES = 12
@@ -186,10 +187,71 @@ def generation(folder: Path, memory: int) -> tuple[FlatBackend, str, str, np.nda
     return backend, built.file, built.sha256, tokens
 
 
+def settled(backend: FlatBackend, file: str, sha256: str) -> SettlingIndex:
+    """Opened, and asked often enough that it is in memory if it may be."""
+    index = backend.open(file, sha256)
+    assert isinstance(index, SettlingIndex)
+    for _ in range(ENOUGH):
+        index.candidates(random_vector(np.random.default_rng(0))[None], 3, None, None)
+    assert index.settled(60.0)
+    return index
+
+
+def test_the_first_answer_waits_for_no_copy_and_is_that_of_the_copy(tmp_path: Path) -> None:
+    backend, file, sha256, tokens = generation(tmp_path, 1 << 20)
+    index = backend.open(file, sha256)
+    vectors = random_vector(np.random.default_rng(0))[None]
+    (first,) = index.candidates(vectors, 5, None, None)
+    assert index.map is not None, "a process that asks once makes no copy"
+    later = settled(backend, file, sha256)
+    assert later.map is None
+    (again,) = later.candidates(vectors, 5, None, None)
+    assert first.tolist() == again.tolist()
+    assert np.array_equal(index.tokens_at(first), later.tokens_at(again))
+    assert np.array_equal(later.tokens_at(again), tokens.reshape(-1, tokens.shape[2])[again])
+
+
+def test_what_is_damaged_before_it_is_copied_never_answers_from_the_copy(tmp_path: Path) -> None:
+    backend, file, sha256, _ = generation(tmp_path, 1 << 20)
+    index = backend.open(file, sha256)
+    path = tmp_path / "generations" / file
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    assert not index.is_intact(), "it is dropped before the next query"
+    for _ in range(ENOUGH):
+        index.candidates(random_vector(np.random.default_rng(0))[None], 3, None, None)
+    assert isinstance(index, SettlingIndex)
+    assert index.settled(60.0)
+    assert index.map is not None
+    with pytest.raises(CorruptionError):
+        backend.open(file, sha256)
+
+
+def test_an_index_that_faiss_needs_a_copy_of_is_refused_where_there_is_no_room(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Read by a FAISS that cannot view it in place."""
+    _, file, sha256, tokens = generation(tmp_path, 0)
+    folder, size = tmp_path / "generations", tokens.nbytes
+    small = FlatBackend(folder, memory_bytes=size - 1, view=lambda content, rows: None)
+    with pytest.raises(UnavailableError, match=r"^The installed FAISS cannot search .* or allow more\.$"):
+        small.open(file, sha256)
+    large = FlatBackend(folder, memory_bytes=size, view=lambda content, rows: None)
+    for _ in range(2):  # what is dropped gives its room back
+        index = large.open(file, sha256)
+        vectors = random_vector(np.random.default_rng(0))[None]
+        (rows,) = index.candidates(vectors, 60, None, None)
+        scores = tokens.reshape(-1, tokens.shape[2]).astype(np.float64) @ vectors[0]
+        assert scores[rows[0]] == pytest.approx(scores.max(), abs=1e-6)
+        del index
+    assert "FAISS cannot search the index in place" in caplog.text
+
+
 def test_what_is_in_memory_cannot_be_written_to_and_what_is_mapped_says_when_it_was(tmp_path: Path) -> None:
     for memory in (1 << 20, 0):
         backend, file, sha256, tokens = generation(tmp_path / str(memory), memory)
-        index = backend.open(file, sha256)
+        index = settled(backend, file, sha256)
         assert index.is_intact()
         path = tmp_path / str(memory) / "generations" / file
         path.write_bytes(b"\0" * path.stat().st_size)
@@ -202,10 +264,10 @@ def test_generations_take_no_more_memory_than_they_may_and_give_it_back(tmp_path
     backend, file, sha256, _ = generation(tmp_path, 0)
     size = (tmp_path / "generations" / file).stat().st_size
     backend = FlatBackend(tmp_path / "generations", memory_bytes=2 * size + size // 2)
-    opened = [backend.open(file, sha256) for _ in range(3)]
+    opened = [settled(backend, file, sha256) for _ in range(3)]
     assert [one.map is None for one in opened] == [True, True, False]
     del opened[0]
-    assert backend.open(file, sha256).map is None
+    assert settled(backend, file, sha256).map is None
 
 
 def test_another_sound_generation_in_the_place_of_one_is_found(tmp_path: Path) -> None:

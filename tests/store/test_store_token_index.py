@@ -15,6 +15,7 @@ from sightline.retriever.max_sim import Part, TailPart, search
 from sightline.store.durable import FileMissingError
 from sightline.store.flat import FlatBackend
 from sightline.store.flat.faiss_scan import CpuScan, copy_index
+from sightline.store.flat.settling import SettlingIndex
 from sightline.store.flat.token_index import RowHits, TokenIndex, kth_best, row_bitmap
 from sightline.store.index import BuildRequest
 from sightline.types import Mask
@@ -224,8 +225,10 @@ def test_a_generation_is_searched_in_its_file_without_a_copy(tmp_path: Path) -> 
     reader, segments = write_segments(tmp_path, keys, tokens, 50)
     built = FlatBackend(tmp_path).build(reader, BuildRequest(segments, NONE))
     index = FlatBackend(tmp_path).open(built.file, built.sha256)
-    assert isinstance(index.scans[0], CpuScan)
-    assert not index.scans[0].owns_its_codes
+    assert isinstance(index, SettlingIndex)
+    (scan,) = index.searched.scans
+    assert isinstance(scan, CpuScan)
+    assert not scan.owns_its_codes
     (tmp_path / built.file).unlink()  # the map outlives the name
     vector = random_vector(rng)
     check(found([TailPart(index)], vector, 7), brute_force(keys, tokens, vector, 7))

@@ -10,9 +10,16 @@ import numpy as np
 from sightline.errors import InputError, SightlineError
 from sightline.store.durable import FileMissingError, verify_file, write_durably
 from sightline.store.flat.devices import FaissGpu, require, scans_of
-from sightline.store.flat.faiss_scan import CpuScan, copy_index
-from sightline.store.flat.generation_file import SUFFIX, generation_bytes, living_rows, read_generation
+from sightline.store.flat.faiss_scan import CpuScan, copy_index, view_index
+from sightline.store.flat.generation_file import (
+    SUFFIX,
+    generation_bytes,
+    living_rows,
+    read_generation,
+    read_keys,
+)
 from sightline.store.flat.memory import Memory
+from sightline.store.flat.settling import SettlingIndex
 from sightline.store.flat.token_index import TokenIndex
 from sightline.store.index import BuildRequest, BuiltIndex, IndexReport
 from sightline.store.own_files import OwnFiles, new_name
@@ -22,13 +29,13 @@ from sightline.store.traces import erase_files
 
 if TYPE_CHECKING:
     from sightline.store.flat.devices import Gpu
+    from sightline.store.flat.generation_file import GenerationContent, View
     from sightline.store.index import Device, StoredTokens
     from sightline.store.segments import SegmentReader
     from sightline.types import Half, Keys
 
 MEMORY_BYTES: Final = 4 << 30
 """What opened generations may take of memory unless told otherwise."""
-NONE: Final = Memory(0)
 
 
 class FlatBackend:
@@ -44,12 +51,15 @@ class FlatBackend:
         device: Device = "auto",
         gpu: Gpu | None = None,
         memory_bytes: int = MEMORY_BYTES,
+        view: View = view_index,
     ) -> None:
+        """``view`` opens the bytes of a FAISS index in place (see `view_index`)."""
         self._folder = Path(folder)
         self.files = OwnFiles(self._folder, SUFFIX)
         self._device: Device = device
         self._gpu = FaissGpu() if gpu is None else gpu
         self._memory = Memory(memory_bytes)
+        self._view = view
 
     @property
     def exact(self) -> bool:
@@ -74,15 +84,35 @@ class FlatBackend:
         )
         file = new_name(SUFFIX)
         written = write_durably(self._folder, file, generation_bytes(file, keys, shapes.pop(), tokens))
-        read_generation(self._folder / file, written.sha256, NONE)
+        read_keys(self._folder / file, written.sha256)
         return BuiltIndex(*written, tuple(segment.id for segment in segments), len(keys))
 
-    def open(self, file: str, sha256: str, tokens: StoredTokens | None = None) -> TokenIndex:
-        """In memory, or mapped when there is no room. `UnavailableError` when a GPU is asked for in vain."""
+    def open(self, file: str, sha256: str, tokens: StoredTokens | None = None) -> TokenIndex | SettlingIndex:
+        """Verified in full, and mapped; in memory soon after the second query, where there is room.
+
+        With a GPU in memory at once. `UnavailableError` when a GPU is asked for in vain, or when the
+        installed FAISS needs a copy that is larger than opened generations may be.
+        """
         require(self._device, self._gpu)
-        content = read_generation(self._folder / file, sha256, self._memory)
+        path = self._folder / file
+        if self._device != "cpu" and self._gpu.count():
+            return self._opened(read_generation(path, sha256, self._memory, self._view))
+        mapped = self._opened(read_generation(path, sha256, self._memory, self._view, mapped=True))
+        return SettlingIndex(mapped, lambda: self._copied(path, sha256))
+
+    def _opened(self, content: GenerationContent) -> TokenIndex:
         scans = scans_of(content, self._device, self._gpu)
         return TokenIndex(content.keys, content.tokens, scans, map=content.map)
+
+    def _copied(self, path: Path, sha256: str) -> TokenIndex | None:
+        """Whatever keeps it from being read is found, and said, when it is opened the next time."""
+        try:
+            if not self._memory.has_room(path.stat().st_size):
+                return None
+            content = read_generation(path, sha256, self._memory, self._view)
+            return self._opened(content) if content.map is None else None
+        except (OSError, MemoryError, SightlineError):
+            return None
 
     def tail(self, keys: Keys, tokens_NQD: Half) -> TokenIndex:
         """Holds a copy of the tokens. `UnavailableError` as `open`."""
@@ -102,8 +132,7 @@ class FlatBackend:
         path = self._folder / file
         try:
             verify_file(path, sha256)
-            keys = read_generation(path, sha256, NONE).keys.copy()
-            return IndexReport(FLAT, keys, path.stat().st_size)
+            return IndexReport(FLAT, read_keys(path, sha256), path.stat().st_size)
         except (OSError, SightlineError) as error:
             return IndexReport(FLAT, np.empty(0, np.int64), 0, str(error))
 

@@ -8,12 +8,15 @@ A safetensors file: ``keys`` int64 ``[N]``, ``faiss`` uint8 (padding, then what 
 from __future__ import annotations
 
 import hashlib
+import logging
+import weakref
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
-from sightline.errors import CorruptionError
+from sightline.errors import CorruptionError, UnavailableError
 from sightline.store.checksums import Seal
 from sightline.store.durable import FileIdentity
 from sightline.store.flat.faiss_scan import copy_index, index_header, view_index
@@ -27,6 +30,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sightline.types import Half, Keys, Mask
+
+log = logging.getLogger(__name__)
 
 SUFFIX: Final = ".generation.safetensors"
 FORMAT: Final = "sightline-generation"
@@ -46,20 +51,50 @@ class GenerationContent(NamedTuple):
     map: MappedFile | None
 
 
-def read_generation(path: Path, sha256: str, memory: Memory) -> GenerationContent:
+View = Callable[["NDArray[np.uint8]", int], "Any | None"]
+"""An index of so many rows over bytes, in place; None when this FAISS cannot read them so."""
+
+
+def read_generation(
+    path: Path, sha256: str, memory: Memory, view: View = view_index, *, mapped: bool = False
+) -> GenerationContent:
     """Verify the checksum, then open in place: in memory when ``memory`` has room, else in the memory map.
 
-    Raises `FileMissingError` or `CorruptionError`.
+    ``mapped``: in the memory map. Raises `FileMissingError` or `CorruptionError`; `UnavailableError` when
+    FAISS needs a copy for which there is no room.
     """
     identity = FileIdentity.at(path)
-    content, mapped = _content(path, 0 if identity is None else identity.size, memory)
+    size = 0 if identity is None or mapped else identity.size
+    content, is_mapped = _content(path, size, memory)
     _verify(content, sha256)
     keys, tokens = content.arrays["keys"], content.arrays["tokens"]
     buffer = content.from_last_of("faiss", int(content.layout.metadata.get("faiss_bytes", "0")), "tokens")
-    index = view_index(buffer, tokens.shape[0] * tokens.shape[1])
-    if index is None:  # another version of FAISS may write another header: then a copy does
-        index = copy_index(tokens)
-    return GenerationContent(keys, tokens, index, buffer, MappedFile(path, identity) if mapped else None)
+    index = view(buffer, tokens.shape[0] * tokens.shape[1])
+    if index is None:
+        index = _copied(path, tokens, memory)
+    return GenerationContent(keys, tokens, index, buffer, MappedFile(path, identity) if is_mapped else None)
+
+
+def read_keys(path: Path, sha256: str) -> Keys:
+    """Verify the checksum; the keys ``[N]``, which hold no file open. Errors as `read_generation`."""
+    content = open_tensors(path, mapped=True)
+    _verify(content, sha256)
+    return content.arrays["keys"].copy()
+
+
+def _copied(path: Path, tokens: Half, memory: Memory) -> Any:
+    """Another version of FAISS may write another header: then a copy does, where there is room for it."""
+    size = tokens.nbytes
+    if not memory.take(size):
+        raise UnavailableError(
+            f"The installed FAISS cannot search {path.name} in place, and a copy of {size / 1e9:.1f} GB is"
+            " more than SIGHTLINE_RETRIEVER__INDEX_MEMORY_BYTES leaves: install the version of FAISS that"
+            " Sightline asks for, or allow more."
+        )
+    log.warning("FAISS cannot search the index in place: copied", extra={"file": path.name, "bytes": size})
+    index = copy_index(tokens)
+    weakref.finalize(index, memory.give_back, size)
+    return index
 
 
 def _content(path: Path, size: int, memory: Memory) -> tuple[TensorFile, bool]:

@@ -24,6 +24,11 @@ class Memory:
             self._left -= size if fits else 0
             return fits
 
+    def has_room(self, size: int) -> bool:
+        """Whether so many bytes could be taken now."""
+        with self._lock:
+            return 0 < size <= self._left
+
     def give_back(self, size: int) -> None:
         """They are free again."""
         with self._lock:
