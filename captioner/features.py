@@ -22,9 +22,10 @@ from sightline.errors import (
     NotFoundError,
 )
 from sightline.faultpoint import faultpoint
+from sightline.store.codec_verdicts import CodecVerdicts
 from sightline.store.segments import write_segment
 from sightline.store.work_records import FeatureSegment
-from sightline.types import FP16, INT8, NO_PATCHES
+from sightline.types import AUTO_CODEC, FP16, INT8, NO_PATCHES
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -183,9 +184,12 @@ class Features:
         those are a latent, which is fitted to their model."""
         from sightline.blip.patch_formats import PatchFormat
 
-        asked = self._parts.patch_codec
+        asked: str = self._parts.patch_codec
         if not self._writer.features_are_patches:
             return PatchFormat(FP16)
+        if asked == AUTO_CODEC:
+            chosen = CodecVerdicts(self._parts.segments.folder).find(self._collection)
+            asked = FP16 if chosen is None else chosen.codec
         return PatchFormat(asked if asked in (NO_PATCHES, FP16) else INT8)
 
 

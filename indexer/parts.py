@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from sightline.indexer.originals import Originals
     from sightline.store.blobs import BlobStore
     from sightline.store.catalog import Catalog
+    from sightline.store.codec_verdicts import CodecVerdict
     from sightline.store.records import Collection
     from sightline.store.segments import SegmentReader
 
@@ -54,6 +55,12 @@ class Note(Protocol):
     def write(self, counted: Mapping[str, float]) -> None: ...
 
 
+class CodecChoice(Protocol):
+    """Measures what a collection's patches are to be kept in; ``upkeep.codec_choice.CodecChoice`` is one."""
+
+    def choose(self, collection: Collection, beat: Callable[[], None]) -> CodecVerdict: ...
+
+
 class WebPictures(Protocol):
     """Pictures on the web; ``fetching.client.Fetcher`` is one."""
 
@@ -82,6 +89,8 @@ class IndexerParts:
     """What was found out about models on this class of machine; None: nothing is measured or kept."""
     note: Note | None = None
     """What a worker says of itself while it runs; None: it is alone."""
+    codec_choice: CodecChoice | None = None
+    """Chooses where ``patch_codec`` is ``auto``; None: it stays fp16."""
     decoders: int = 1
     """Processes in which ``decoder`` works."""
     send: Send | None = None

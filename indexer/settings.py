@@ -59,17 +59,24 @@ class IndexerSettings:
     """Originals read and decoded at once, at most, while the model works on those before."""
     decode_chunk_bytes: int = 64 << 20
     """… and their size on disk together (one picture alone may exceed it)."""
-    patch_codec: PatchLevel = "fp16"
+    patch_codec: PatchLevel = "auto"
     """How patches are kept in segments: ``fp16``; ``int8``, half of that; ``latent``, a linear latent fitted
-    to the model, an eleventh; or ``none`` to re-encode originals at every rerank.
+    to the model, an eleventh; or ``none`` to re-encode originals at every rerank. ``auto``: ``fp16`` until a
+    collection has ``codec_from`` images, then the smallest that keeps the order of its own pictures.
     """
+    codec_from: int = 20_000
+    """With ``auto``: images of a collection from which on its patches are compressed."""
+    codec_keeps: float = 0.94
+    """With ``auto``: Kendall τ and overlap of the best ten that a latent must keep; int8 0.98."""
     codec_sample: int = 1000
-    """With ``latent``: images that are kept in ``fp16`` before a codec is fitted to them."""
+    """With ``latent`` or ``auto``: images in ``fp16`` that a codec is fitted to."""
     codec_rank: int | None = None
-    """With ``latent``: bytes kept of a patch beside its scale; an eleventh of ``fp16`` when not given."""
+    """With ``latent`` or ``auto``: bytes kept of a patch beside its scale; an eleventh of ``fp16`` when not
+    given.
+    """
     codec_grid: bool | None = None
-    """With ``latent``: code the patches of an image together, which loses less and is slower to read; chosen
-    by what would be lost when not given.
+    """With ``latent`` or ``auto``: code the patches of an image together, which loses less and is slower to
+    read; chosen by what would be lost when not given.
     """
     sample_texts_from: int = 10_000
     """A collection with at least so many images is given sample texts, vectors of its captions and of general

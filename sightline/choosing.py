@@ -10,6 +10,7 @@ from sightline.lazy import once
 if TYPE_CHECKING:
     from sightline.upkeep.cache_report import CacheMeasurement
     from sightline.upkeep.cascade_report import CascadeMeasurement
+    from sightline.upkeep.codec_choice import CodecChoice
     from sightline.upkeep.precision_check import PrecisionCheck
     from sightline.upkeep.precision_watch import PrecisionWatch
     from sightline.upkeep.recall_report import RecallMeasurement
@@ -27,6 +28,17 @@ class Choosing(Answering):
         return CacheMeasurement(
             self.catalog, self.segments, self.formats, self.models, self.reencoding, self.precision_check
         )
+
+    @once
+    def codec_choice(self) -> CodecChoice:
+        """Chooses how a large collection keeps its patches."""
+        from sightline.upkeep.codec_choice import CodecChoice, CodecSizes
+
+        asked = self.settings.indexer
+        sizes = CodecSizes(
+            asked.codec_sample, asked.codec_rank, asked.codec_grid, keeps_latent=asked.codec_keeps
+        )
+        return CodecChoice(self.catalog, self.segments, self.formats, self.models, sizes)
 
     @once
     def precision_check(self) -> PrecisionCheck:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from sightline.store.blobs import BlobStore
     from sightline.store.catalog import Catalog
     from sightline.store.catalog_lock import CatalogLock
+    from sightline.store.codec_verdicts import CodecVerdicts
     from sightline.store.index import Indexes
     from sightline.store.ownership import Place
     from sightline.store.sample_text_files import SampleTextFiles
@@ -168,6 +169,13 @@ class Pillars:
         from sightline.store.sample_text_files import SampleTextFiles
 
         return SampleTextFiles(self.settings.segments_folder)
+
+    @once
+    def codec_verdicts(self) -> CodecVerdicts:
+        """Which of them large collections were given."""
+        from sightline.store.codec_verdicts import CodecVerdicts
+
+        return CodecVerdicts(self.settings.segments_folder)
 
     @once
     def indexes(self) -> Indexes:

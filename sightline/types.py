@@ -22,11 +22,12 @@ Half = NDArray[np.float16]
 Codes = NDArray[np.int8]
 """Compressed patches as they are stored, ``[N, P, C]``."""
 
-PatchLevel = Literal["none", "fp16", "int8", "latent"]
-"""What is stored of patches, from nothing over everything to a fitted latent."""
+PatchLevel = Literal["none", "fp16", "int8", "latent", "auto"]
+"""What is stored of patches, from nothing over everything to a fitted latent; ``auto`` chooses."""
 NO_PATCHES: Final = "none"
 FP16: Final = "fp16"
 INT8: Final = "int8"
+AUTO_CODEC: Final = "auto"
 LATENT: Final = "latent"
 """The level; segments name the fitted codec by its id instead, ``latent-…``."""
 

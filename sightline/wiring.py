@@ -143,6 +143,7 @@ class Installation(Choosing):
             own_folders=self.settings.own_folders,
             fetcher=self.fetcher,
             measured=self.measured,
+            codec_choice=self.codec_choice,
             note=self.worker_note,
             decoders=self.settings.decoding.processes,
             send=None if self.given.inline else self.send,

@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from sightline.blip.patch_formats import PatchFormat, PatchFormats
-from sightline.errors import CorruptionError
+from sightline.errors import CorruptionError, NotFoundError
 from sightline.faultpoint import faultpoint
 from sightline.indexer.building.damage import Damage
+from sightline.store.codec_verdicts import CodecVerdicts
 from sightline.store.durable import FileMissingError, publish_or_remove
 from sightline.store.segments import recode_segment
-from sightline.types import FP16, INT8, LATENT, PatchLevel
+from sightline.types import AUTO_CODEC, FP16, INT8, LATENT, PatchLevel
 
 if TYPE_CHECKING:
     from sightline.store.catalog import Catalog
-    from sightline.store.records import NewSegment, Segment, Snapshot
+    from sightline.store.records import Collection, NewSegment, Segment, Snapshot
     from sightline.store.segments import Packing, SegmentReader
     from sightline.types import Codes, Half
 
@@ -39,7 +40,7 @@ class Recoding:
     def rewrite_one(self, snapshot: Snapshot) -> int:
         """Rewrite the first segment that is still in fp16 though it need not be; how many that were."""
         waiting = [one for one in snapshot.segments if one.codec == FP16]
-        target = self._target(snapshot.collection.fingerprint) if waiting else None
+        target = self._target(snapshot.collection) if waiting else None
         if target is None:
             return 0
         for segment in self._damage.spared(waiting):
@@ -50,10 +51,23 @@ class Recoding:
                     raise
         return 0
 
-    def _target(self, fingerprint: str) -> PatchFormat | None:
+    def _target(self, collection: Collection) -> PatchFormat | None:
+        """None: fp16 stays."""
+        if self._level == AUTO_CODEC:
+            return self._chosen(collection)
         if self._level == INT8:
             return PatchFormat(INT8)
-        return self._formats.newest(fingerprint) if self._level == LATENT else None
+        return self._formats.newest(collection.fingerprint) if self._level == LATENT else None
+
+    def _chosen(self, collection: Collection) -> PatchFormat | None:
+        verdict = CodecVerdicts(self._segments.folder).find(collection)
+        if verdict is None or verdict.codec == FP16:
+            return None
+        try:
+            return self._formats.of(verdict.codec, collection.fingerprint)
+        except (NotFoundError, CorruptionError) as error:
+            log.warning("%s", error)
+            return None
 
     def _replace(self, snapshot: Snapshot, old: Segment, target: PatchFormat) -> bool:
         new = self._rewritten(snapshot, old, target)

@@ -54,7 +54,7 @@ class LeasedBatch:
         self._writers = writers
         self._pictures, self._job_id, self._has_begun = pictures, lease.job_id, False
         self._written: list[Future[None]] = []
-        form = choose_format(parts, lease.collection)
+        form = choose_format(parts, lease.collection, heartbeat)
         self._batch = Batch(lease.images, form, dict(embedded_before(parts, lease, form)))
 
     def finish(self) -> Batch:

@@ -150,9 +150,14 @@ def _announce(services: Installation, collection: Collection, images: int, origi
     from sightline.blip.patch_size import image_bytes
     from sightline.console import remarks
     from sightline.indexer.estimate import Shape, estimate
+    from sightline.types import AUTO_CODEC, FP16, LATENT
 
     settings = services.settings.indexer
-    patches = image_bytes(settings.patch_codec, *services.models.patch_shape(collection))
+    level: str = settings.patch_codec
+    if level == AUTO_CODEC:
+        there = services.catalog.collection_counts_of(collection.id)["live"]
+        level = LATENT if images + there >= settings.codec_from else FP16
+    patches = image_bytes(level, *services.models.patch_shape(collection))
     shape = Shape(collection.num_query_tokens, collection.joint_dim, patches)
     guess = estimate(images, originals, shape, settings.thumbnail_bytes, services.settings.segments_folder)
     if guess.total < BIG_BYTES and guess.fits:

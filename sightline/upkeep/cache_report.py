@@ -6,25 +6,22 @@ images of the collection. Shapes: N sampled images · P patches · V vision widt
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
 from sightline.errors import InputError
-from sightline.reranker.fidelity import Fidelity, FidelityMeter
 from sightline.upkeep.cache_sample import WholePatches, captions_of
 from sightline.upkeep.cascade_report import CascadeReport
+from sightline.upkeep.fidelity_sample import FidelitySample, fidelities
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from sightline.blip.latents import Latents
     from sightline.blip.patch_codec import PatchCodec
     from sightline.blip.patch_formats import PatchFormats
     from sightline.blip.protocols import RetrievalModel
+    from sightline.reranker.fidelity import Fidelity
     from sightline.searching.reencoding import Reencoding
     from sightline.serving.models import Models
     from sightline.serving.verdicts import Verdict
@@ -32,6 +29,7 @@ if TYPE_CHECKING:
     from sightline.store.records import Collection
     from sightline.store.segments import SegmentReader
     from sightline.types import OnProgress
+    from sightline.upkeep.fidelity_sample import Compress
     from sightline.upkeep.precision_check import PrecisionCheck
 
 CANDIDATES = 100
@@ -85,20 +83,10 @@ class CacheReport:
 
 
 @dataclass(frozen=True)
-class _Sample:
-    """``patches [N,P,V]`` fp32 and ``tokens [N,Q,D]`` of the judged images."""
-
-    keys: list[int]
-    patches: Tensor
-    tokens: NDArray[np.float32]
-    queries: list[str]
-
-
-@dataclass(frozen=True)
 class _Level:
     level: str
     bytes_per_image: int
-    compress: Callable[[Tensor], Tensor | Latents]
+    compress: Compress
     codec: PatchCodec | None = None
     existing: bool = False
 
@@ -140,7 +128,7 @@ class CacheMeasurement:
         count = min(request.images, len(keys) // 2)
         sample = self._sampled(collection, whole, keys[:count], request, show)
         levels, fitted_to = self._levels(model, whole, keys[count:], request, show)
-        fidelities = _measured(model, sample, levels, show)
+        found = fidelities(model, sample, [one.compress for one in levels], CANDIDATES, show)
         whole_bytes = 2 * sample.patches.shape[1] * sample.patches.shape[2]
         return CacheReport(
             collection=collection.name,
@@ -149,7 +137,7 @@ class CacheMeasurement:
             candidates=min(CANDIDATES, len(sample.keys)),
             fitted_to=fitted_to,
             queries=len(sample.queries),
-            levels=[_told(one, found, whole_bytes) for one, found in zip(levels, fidelities, strict=True)],
+            levels=[_told(one, kept, whole_bytes) for one, kept in zip(levels, found, strict=True)],
             precision=self._precision.decide(collection, model, show),
         )
 
@@ -178,7 +166,7 @@ class CacheMeasurement:
         keys: Sequence[int],
         request: Request,
         show: OnProgress,
-    ) -> _Sample:
+    ) -> FidelitySample:
         import torch
 
         found: list[int] = []
@@ -195,7 +183,7 @@ class CacheMeasurement:
         queries = queries or captions_of(self._catalog, collection, found)
         if not queries:
             raise InputError(f"The images of {collection.name} have no captions; give a file with --queries.")
-        return _Sample(found, torch.cat(parts), whole.tokens(found), queries[: request.most_queries])
+        return FidelitySample(found, torch.cat(parts), whole.tokens(found), queries[: request.most_queries])
 
     def _levels(
         self,
@@ -250,31 +238,6 @@ def _fitted(
 
     metric = model.patch_metric()
     return [fit(sample, metric, model.fingerprint, rank, grid) for rank in ranks]
-
-
-def _measured(
-    model: RetrievalModel, sample: _Sample, levels: Sequence[_Level], show: OnProgress
-) -> list[Fidelity]:
-    import torch
-
-    meters = [FidelityMeter() for _ in levels]
-    with torch.inference_mode():
-        vectors = model.encode_text(sample.queries).float().cpu().numpy()
-        for number, (query, vector) in enumerate(zip(sample.queries, vectors, strict=True)):
-            itc = (sample.tokens @ vector).max(axis=1)
-            rows = np.argsort(-itc, kind="stable")[:CANDIDATES]
-            patches = sample.patches[torch.from_numpy(rows.copy())]
-            exact = _logits(model, query, patches)
-            for meter, level in zip(meters, levels, strict=True):
-                logits = _logits(model, query, level.compress(patches))
-                meter.add(exact + itc[rows], logits + itc[rows], exact, logits)
-            show("queries", number + 1, len(sample.queries))
-    return [meter.result() for meter in meters]
-
-
-def _logits(model: RetrievalModel, query: str, patches: Tensor | Latents) -> NDArray[np.float32]:
-    logits: NDArray[np.float32] = model.match([query], patches.to(model.device))[:, 1].float().cpu().numpy()
-    return logits
 
 
 def _told(level: _Level, fidelity: Fidelity, whole_bytes: int) -> LevelReport:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from sightline.serving.models import Models
     from sightline.serving.settings import ModelSettings
     from sightline.store.catalog import Catalog
+    from sightline.store.codec_verdicts import CodecVerdicts
     from sightline.store.index import Device
     from sightline.store.records import Collection
     from sightline.types import OnProgress
@@ -92,6 +93,8 @@ class Examined(Protocol):
     def folders(self) -> Folders: ...
     @property
     def stored_bytes(self) -> StoredBytes: ...
+    @property
+    def codec_verdicts(self) -> CodecVerdicts: ...
 
 
 class Doctor:
@@ -121,6 +124,7 @@ class Doctor:
             findings += guarded("folders", lambda: list(self._folders()))
             findings += guarded("models", lambda: list(self._models()))
             findings += guarded("collections", lambda: list(self._collections(quick=quick)))
+            findings += guarded("patches", lambda: list(self._patches()))
             findings += guarded("lost images", lambda: lost_findings(self._parts.catalog))
             findings += guarded("originals", lambda: bytes_findings(self._parts.stored_bytes, depth, show))
         return findings
@@ -178,6 +182,13 @@ class Doctor:
                 yield Finding(f"model {model}", "problem", detail)
             else:
                 yield Finding(f"model {model}", "ok", f"reachable, fingerprint {identity.fingerprint[:12]}")
+
+    def _patches(self) -> Iterator[Finding]:
+        """What was chosen by ``auto``."""
+        for collection in self._parts.catalog.collections(trashed=True):
+            verdict = self._parts.codec_verdicts.find(collection)
+            if verdict is not None:
+                yield Finding(f"patches of {collection.name}", "ok", verdict.sentence)
 
     def _collections(self, *, quick: bool) -> Iterator[Finding]:
         catalog, consistency = self._parts.catalog, self._parts.consistency
