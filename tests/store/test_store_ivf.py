@@ -22,7 +22,7 @@ KINDS = (IVF_RABITQ, IVF_SQ8)
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> IvfWorld:
-    return IvfWorld.drawn(tmp_path_factory.mktemp("ivf"), IMAGES, 900, 60, 2500)
+    return IvfWorld.drawn(tmp_path_factory.mktemp("ivf"), IMAGES, 500, 40, 2500)
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def built(world: IvfWorld) -> dict[str, BuiltIndex]:
 @pytest.fixture
 def small(tmp_path: Path) -> IvfWorld:
     """2,400 images in 24 segments."""
-    return IvfWorld.drawn(tmp_path, 2400, 240, 25, 100)
+    return IvfWorld.drawn(tmp_path, 2400, 160, 25, 100)
 
 
 def recall(world: IvfWorld, index: CandidateIndex, count: int, allowed: np.ndarray | None = None) -> float:

@@ -35,6 +35,7 @@ PROBES: Final = (
 )  # fmt: skip
 FETCHES: Final = (150, 200, 250, 300, 400, 500, 600, 800, 1000, 1250, 1500, 2000, 3000)
 _TOP: Final = 10
+_LADDER_TEXTS: Final = 100
 _CURVE_TEXTS: Final = 64
 _CURVE_STEPS: Final = (1 / 8, 1 / 4, 1 / 2, 1, 2, 4)
 """Of the probes that are chosen, for the report."""
@@ -124,18 +125,21 @@ class Trial:
         milliseconds = float(np.median(times)) * 1e3
         return Measured(effort, float(np.mean(found10)), float(np.mean(found100)), milliseconds)
 
-    def recalls(self, probes: int) -> NDArray[np.float64]:
-        """``[len(FETCHES)]``: recall@100 by how many hits are fetched."""
+    def recalls(self, probes: int, fetches: Sequence[int], texts: int | None = None) -> list[float]:
+        """Recall@100 by how many hits are fetched."""
         index, selection = self.index, self.index.selection(self.allowed)
-        found = np.zeros((len(self.texts), len(FETCHES)))
-        for number, text in enumerate(self.texts):
-            rows = index.hits(text, probes, FETCHES[-1], selection).rows
+        right = np.zeros(len(index.all_keys), np.bool_)
+        found = []
+        for number, text in enumerate(self.texts[:texts]):
+            rows = index.hits(text, probes, max(fetches), selection).rows
             scores = index.score_hits(text, rows) if index.held.scores_hits else None
-            for step, fetch in enumerate(FETCHES):
-                keys = index.all_keys[_finalists(rows[:fetch], scores, index.queries)]
-                found[number, step] = self._recall(keys, number, CALIBRATED)
-        recalls: NDArray[np.float64] = found.mean(axis=0)
-        return recalls
+            best = self.truth.best(self.number, number, CALIBRATED)
+            at = index.order[np.searchsorted(index.all_keys, best, sorter=index.order)]
+            right[at] = True
+            named = [_finalists(rows[:fetch], scores, index.queries) for fetch in fetches]
+            found.append([right[some].sum() / max(1, len(best)) for some in named])
+            right[at] = False
+        return [float(one) for one in np.mean(found, axis=0)]
 
     def _recall(self, keys: Keys, text: int, count: int) -> float:
         right = self.truth.best(self.number, text, count)
@@ -166,18 +170,16 @@ def _good(trial: Trial, wanted: float) -> list[Measured]:
     """Efforts that find enough: the fewest cells, and more cells for fewer hits."""
     ladder = [probes for probes in PROBES if probes < trial.cells] + [trial.cells]
     low, high = 0, len(ladder) - 1
-    curves = {high: trial.recalls(ladder[high])}
     while low < high:  # the first that finds enough, by halves: more cells never find less
         middle = (low + high) // 2
-        curves[middle] = trial.recalls(ladder[middle])
-        low, high = (low, middle) if curves[middle][-1] >= wanted else (middle + 1, high)
+        (recall,) = trial.recalls(ladder[middle], FETCHES[-1:], _LADDER_TEXTS)
+        low, high = (low, middle) if recall >= wanted else (middle + 1, high)
     good: list[Measured] = []
     for step in dict.fromkeys(min(low + more, len(ladder) - 1) for more in (0, 1, 2)):
-        curve = curves[step] if step in curves else trial.recalls(ladder[step])
-        enough = np.flatnonzero(curve >= wanted)
-        fetch = FETCHES[int(enough[0])] if len(enough) else FETCHES[-1]
-        good.append(trial.measure(ladder[step], fetch))
-    return good
+        recalls = trial.recalls(ladder[step], FETCHES)
+        enough = [fetch for fetch, recall in zip(FETCHES, recalls, strict=True) if recall >= wanted]
+        good.append(trial.measure(ladder[step], enough[0] if enough else FETCHES[-1]))
+    return [one for one in good if one.recall100 >= wanted] or [max(good, key=lambda one: one.recall100)]
 
 
 def _steps(trial: Trial, effort: Effort) -> list[tuple[int, int]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
@@ -98,6 +99,11 @@ class IvfIndex:
         living = np.flatnonzero(~hidden) if hidden.any() else None
         keys = all_keys if living is None else all_keys[living]
         return cls(held, efforts, recall, tokens, keys, all_keys, living)
+
+    @cached_property
+    def order(self) -> NDArray[np.int64]:
+        """``[P]``: what sorts `all_keys`."""
+        return np.argsort(self.all_keys, kind="stable")
 
     @property
     def queries(self) -> int:
