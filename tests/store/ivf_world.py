@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import shutil
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +68,11 @@ class IvfWorld:
         reader, segments = write_segments(folder / "segments", keys, tokens, size)
         samples = SampleTexts("samples", mixtures.texts(rng, texts), np.full(texts, CAPTIONS, np.int8))
         return cls(folder, keys, tokens, reader, segments, samples, mixtures.texts(rng, asked))
+
+    def copied(self, folder: Path) -> IvfWorld:
+        """The same files in another folder."""
+        shutil.copytree(self.folder, folder)
+        return replace(self, folder=folder, reader=SegmentReader(folder / "segments"))
 
     def backend(self, kind: str, name: str = "generations") -> IvfBackend:
         return IvfBackend(self.folder / name, kind)

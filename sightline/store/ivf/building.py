@@ -17,9 +17,10 @@ from sightline.store.ivf.effort import Efforts
 from sightline.store.ivf.growing import SharedPart, grow
 from sightline.store.ivf.images import Images
 from sightline.store.ivf.learning import divide, learn
-from sightline.store.ivf.manifest import Manifest, NamedFile, write_manifest
+from sightline.store.ivf.manifest import LearnedFiles, Manifest, NamedFile, write_manifest
 from sightline.store.ivf.opening import open_index
-from sightline.store.ivf.parts import Learning, Pruning, write_part
+from sightline.store.ivf.parts import Learning, write_part
+from sightline.store.ivf.predictor import fit, write_predictor
 from sightline.store.ivf.telling import told_of
 from sightline.store.ivf.trained import write_trained
 from sightline.store.ivf.truth import Truth
@@ -28,6 +29,7 @@ from sightline.store.segment_tokens import SegmentTokens
 if TYPE_CHECKING:
     from sightline.store.index import BuildRequest
     from sightline.store.ivf.growing import Growth
+    from sightline.store.ivf.predictor import CellScores
     from sightline.store.ivf.trained import Trained
     from sightline.store.segments import SegmentReader
 
@@ -83,10 +85,10 @@ class Building:
             file = write_trained(self.folder, trained)
             self.written.append(file.file)
             faultpoint("ivf.trained")
-            truth = Truth.empty(len(texts.held_out))
-            learning = Learning(truth, np.empty(0, np.int64), Pruning.of([], images.queries))
+            learning = Learning.begun(trained, images.queries)
             parts = self._written(images, trained, learning)
-            draft = self._draft(images, NamedFile(*file), parts, truth, Efforts(()))
+            learned = self._learned(NamedFile(*file), trained, learning.cells)
+            draft = self._draft(images, learned, parts, learning.truth, Efforts(()))
             manifest = self._measured(images, draft)
             if manifest.recall >= self.request.recall_target:
                 break
@@ -95,7 +97,8 @@ class Building:
     def _grown(self, images: Images, growth: Growth) -> Manifest:
         new = self._written(growth.fresh, growth.trained, growth.learning) if len(growth.fresh) else []
         parts = [*growth.shared, *new]
-        draft = self._draft(images, growth.named, parts, growth.learning.truth, growth.efforts)
+        learned = self._learned(growth.named, growth.trained, growth.learning.cells)
+        draft = self._draft(images, learned, parts, growth.learning.truth, growth.efforts)
         return self._measured(images, replace(draft, parameters=growth.told))
 
     def _written(self, images: Images, trained: Trained, learning: Learning) -> list[SharedPart]:
@@ -107,11 +110,17 @@ class Building:
             faultpoint("ivf.part")
         return parts
 
+    def _learned(self, file: NamedFile, trained: Trained, cells: CellScores) -> LearnedFiles:
+        """With the predictor, fitted to all tokens."""
+        written = write_predictor(self.folder, self.kind, fit(cells, trained), cells)
+        self.written.append(written.file)
+        return LearnedFiles(file, NamedFile(*written))
+
     def _draft(
-        self, images: Images, trained: NamedFile, parts: list[SharedPart], truth: Truth, efforts: Efforts
+        self, images: Images, learned: LearnedFiles, parts: list[SharedPart], truth: Truth, efforts: Efforts
     ) -> Manifest:
         named, hidden = tuple(part.named for part in parts), tuple(part.hidden for part in parts)
-        return Manifest(self.kind, images.queries, images.dim, trained, named, hidden, efforts, 1.0, truth)
+        return Manifest(self.kind, images.queries, images.dim, learned, named, hidden, efforts, 1.0, truth)
 
     def _measured(self, images: Images, draft: Manifest) -> Manifest:
         tokens = SegmentTokens(self.reader.folder, images.queries, images.dim)

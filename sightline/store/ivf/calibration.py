@@ -108,7 +108,7 @@ class Trial:
     @property
     def cells(self) -> int:
         """L."""
-        return len(self.index.held.trained.bias)
+        return len(self.index.held.trained.centroids)
 
     def measure(self, probes: int, fetch: int, texts: int | None = None) -> Measured:
         """The whole search, as it is."""

@@ -17,6 +17,7 @@ from sightline.errors import CorruptionError
 from sightline.store.durable import FileMissingError
 from sightline.store.ivf.manifest import read_manifest
 from sightline.store.ivf.parts import Learning, Pruning, read_pruning
+from sightline.store.ivf.predictor import read_scores
 from sightline.store.ivf.trained import read_trained
 from sightline.store.ivf.truth import Truth
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from sightline.store.ivf.effort import Efforts
     from sightline.store.ivf.images import Images
     from sightline.store.ivf.manifest import Manifest, NamedFile
+    from sightline.store.ivf.predictor import CellScores
     from sightline.store.ivf.trained import Trained
     from sightline.types import Keys, Mask
 
@@ -72,14 +74,34 @@ def grow(folder: Path, request: BuildRequest, images: Images) -> Growth | None:
         return None
     try:
         manifest = read_manifest(folder / request.serving.file, request.serving.sha256)
-        if manifest.trained is None or (manifest.queries, manifest.dim) != (images.queries, images.dim):
+        if manifest.learned is None or (manifest.queries, manifest.dim) != (images.queries, images.dim):
             return None
-        trained = read_trained(folder / manifest.trained.file)
+        learned = manifest.learned
+        trained = read_trained(folder / learned.trained.file)
+        cells = read_scores(folder / learned.predictor.file, learned.predictor.sha256, trained)
         old = _old_parts(folder, manifest, images.keys)
     except (CorruptionError, FileMissingError):
         return None
     shared = _merged(old, request.strict, images.keys)
-    return _growth(manifest, trained, old, shared, images)
+    held = np.concatenate([np.empty(0, np.int64), *(one.keys[one.alive] for one in shared)])
+    return Growth(
+        trained=trained,
+        named=learned.trained,
+        efforts=manifest.efforts,
+        shared=tuple(SharedPart(one.named, ~one.alive) for one in shared),
+        fresh=images.at(np.flatnonzero(~np.isin(images.keys, held))),
+        learning=_learning(manifest.truth, cells, old, shared, images),
+        told=dict(manifest.parameters),
+    )
+
+
+def _learning(
+    truth: Truth, cells: CellScores, old: list[_Old], shared: list[_Old], images: Images
+) -> Learning:
+    known = np.concatenate([np.empty(0, np.int64), *(one.pruning.keys for one in old)])
+    rewritten = [(one.pruning.keys, one.pruning.kept) for one in old if one not in shared]
+    truth.forget(np.setdiff1d(truth.keys, images.keys))
+    return Learning(truth, np.sort(known), Pruning.of(rewritten, images.queries), cells)
 
 
 def _old_parts(folder: Path, manifest: Manifest, wanted: Keys) -> list[_Old]:
@@ -105,20 +127,3 @@ def _merged(old: list[_Old], strict: bool, wanted: Keys) -> list[_Old]:
             break
         written += int(shared.pop(0).alive.sum())
     return shared
-
-
-def _growth(
-    manifest: Manifest, trained: Trained, old: list[_Old], shared: list[_Old], images: Images
-) -> Growth:
-    assert manifest.trained is not None
-    held = np.concatenate([np.empty(0, np.int64), *(one.keys[one.alive] for one in shared)])
-    known = np.concatenate([np.empty(0, np.int64), *(one.pruning.keys for one in old)])
-    rewritten = [(one.pruning.keys, one.pruning.kept) for one in old if one not in shared]
-    truth = Truth(manifest.truth.keys, manifest.truth.scores, manifest.truth.floor)
-    truth.forget(np.setdiff1d(truth.keys, images.keys))
-    learning = Learning(truth, np.sort(known), Pruning.of(rewritten, images.queries))
-    fresh = images.at(np.flatnonzero(~np.isin(images.keys, held)))
-    parts = tuple(SharedPart(one.named, ~one.alive) for one in shared)
-    return Growth(
-        trained, manifest.trained, manifest.efforts, parts, fresh, learning, dict(manifest.parameters)
-    )

@@ -1,10 +1,4 @@
-"""What is learned before the first part is written: tokens that are kept, cells, predictor, codec.
-
-Texts lie off the images' manifold, so that a text's nearest centroids are not the cells that hold its best
-tokens. A ridge regression from the text to each cell's best score finds them: with text vectors ``X [M,D]``
-and best scores ``B [M,L]`` over a sample of images, ``W = (XᵀX + λI)⁻¹ Xᵀ(B − XCᵀ)`` is added to the
-centroids ``C [L,D]``, so that cells that the sample says nothing of keep their centroid.
-"""
+"""What is learned before the first part is written: which tokens are kept, cells, and the codec."""
 
 from __future__ import annotations
 
@@ -33,7 +27,6 @@ MOST_HELD_OUT: Final = 200
 TEXTS_AT_FIRST: Final = 512
 """Texts that choose tokens in a collection of `IMAGES_AT_FIRST` images; their number grows with its root."""
 IMAGES_AT_FIRST: Final = 12_500
-PREDICTOR_TEXTS: Final = 4096
 POINTS_PER_CELL: Final = 32
 """Tokens of the sample for each cell."""
 SAMPLE_AT_LEAST: Final = 20_000
@@ -43,11 +36,8 @@ TOKENS_PER_CELL: Final = 300
 """Fewer cost more for each cell that is looked at than they save in tokens."""
 MOST_CELLS: Final = 1 << 14
 """The predictor is read in full for each query: 16 MB."""
-RIDGE: Final = 1.0
-"""λ."""
 APART: Final = 0.9
 """Tokens whose cosine with all that are kept is lower are kept too, where texts may not be like queries."""
-_TOKENS_AT_ONCE: Final = 4096
 
 
 class Texts(NamedTuple):
@@ -107,13 +97,8 @@ def learn(kind: str, images: Images, texts: Texts, seed: int = 0) -> Trained:
     cells = cells_for(len(images) * sample.per_image, len(turned))
     points = _some(turned, cells * POINTS_PER_CELL, seed)
     centroids = train_cells(points, cells, seed)
-    nearest = nearest_cells(turned, centroids)
-    predictor, bias = fit_predictor(texts.learned[:PREDICTOR_TEXTS] @ rotation, turned, nearest, centroids)
     codec = train_codec(kind, centroids, points)
-    return Trained(
-        kind, rotation, centroids, predictor @ rotation.T, bias, codec,
-        texts.learned, texts.held_out, texts.apart, len(images),
-    )  # fmt: skip
+    return Trained(kind, rotation, centroids, codec, texts.learned, texts.held_out, texts.apart, len(images))
 
 
 def cells_for(tokens: float, sampled: int) -> int:
@@ -135,48 +120,6 @@ def take_sample(images: Images, texts: Texts, seed: int) -> Sample:
             found.append(pruned.tokens[pruned.kept])
     vectors = np.concatenate(found)
     return Sample(vectors, len(vectors) / len(chosen))
-
-
-def nearest_cells(vectors: Floats, centroids: Floats) -> NDArray[np.int64]:
-    """``[n]``: the cell of each vector."""
-    half = (centroids * centroids).sum(axis=1) / 2
-    found = [
-        (vectors[start : start + _TOKENS_AT_ONCE] @ centroids.T - half).argmax(axis=1)
-        for start in range(0, len(vectors), _TOKENS_AT_ONCE)
-    ]
-    return np.concatenate(found)
-
-
-def fit_predictor(
-    texts: Floats, vectors: Floats, nearest: NDArray[np.int64], centroids: Floats
-) -> tuple[Floats, Floats]:
-    """``[L,D]`` and ``[L]``: see the module. All in the space of the centroids."""
-    best = best_of_cells(texts, vectors, nearest, len(centroids))
-    told = np.isfinite(best[0])
-    best -= texts @ centroids.T
-    best[:, ~told] = 0.0
-    bias = best.mean(axis=0)
-    if told.any():
-        bias[~told] = bias[told].mean()
-    mean = texts.mean(axis=0)
-    centred = (texts - mean).astype(np.float64)
-    gram = centred.T @ centred + RIDGE * np.eye(texts.shape[1])
-    weights = np.linalg.solve(gram, centred.T @ best).T.astype(np.float32)
-    weights[~told] = 0.0
-    bias = bias - weights @ mean
-    return centroids + weights, bias.astype(np.float32)
-
-
-def best_of_cells(texts: Floats, vectors: Floats, nearest: NDArray[np.int64], cells: int) -> Floats:
-    """``[M,L]``: the best score of a text over a cell's tokens, −inf for an empty cell."""
-    best = np.full((len(texts), cells), -np.inf, np.float32)
-    order = np.argsort(nearest, kind="stable")
-    for start in range(0, len(order), _TOKENS_AT_ONCE):
-        some = order[start : start + _TOKENS_AT_ONCE]
-        there, first = np.unique(nearest[some], return_index=True)
-        found = np.maximum.reduceat(texts @ vectors[some].T, first, axis=1)
-        best[:, there] = np.maximum(best[:, there], found)
-    return best
 
 
 def _some(vectors: Floats, count: int, seed: int) -> Floats:

@@ -75,10 +75,24 @@ class ListWriter:
         self._index.quantizer = self._cells
         self._stride = stride_of(images)
 
-    def add(self, vectors: Floats, positions: NDArray[np.int64], tokens: NDArray[np.int64]) -> None:
-        """Entries ``[n,D]``, turned as the centroids are."""
-        if len(vectors):
-            self._index.add_with_ids(vectors, tokens * self._stride + positions)
+    def add(
+        self, vectors: Floats, positions: NDArray[np.int64], tokens: NDArray[np.int64]
+    ) -> NDArray[np.int64]:
+        """Entries ``[n,D]``, turned as the centroids are; the cells ``[n]`` that they went to."""
+        ids, before = tokens * self._stride + positions, self.sizes()
+        self._index.add_with_ids(vectors, ids)
+        grown = self.sizes() - before
+        cells = np.flatnonzero(grown)
+        stored = np.concatenate([self._ids(int(cell), int(before[cell])) for cell in cells])
+        order = np.argsort(stored)
+        found: NDArray[np.int64] = np.repeat(cells, grown[cells])[order]
+        return found[np.searchsorted(stored[order], ids)]
+
+    def _ids(self, cell: int, start: int) -> NDArray[np.int64]:
+        """Of the entries of a list from one on."""
+        lists = self._index.invlists
+        ids: NDArray[np.int64] = load_faiss().rev_swig_ptr(lists.get_ids(cell), lists.list_size(cell))
+        return ids[start:].copy()
 
     def sizes(self) -> NDArray[np.int64]:
         """``[L]``: entries of each list."""

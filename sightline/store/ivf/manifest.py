@@ -36,14 +36,21 @@ class NamedFile(NamedTuple):
     images: int = 0
 
 
+class LearnedFiles(NamedTuple):
+    """What the parts share: the first lives on as a generation grows, the second is fitted again."""
+
+    trained: NamedFile
+    predictor: NamedFile
+
+
 @dataclass(frozen=True)
 class Manifest:
-    """``hidden``: of each part ``[n]``. An empty generation has nothing trained and no parts."""
+    """``hidden``: of each part ``[n]``. An empty generation has no parts, and nothing that was learned."""
 
     kind: str
     queries: int
     dim: int
-    trained: NamedFile | None
+    learned: LearnedFiles | None
     parts: tuple[NamedFile, ...]
     hidden: tuple[Mask, ...]
     efforts: Efforts
@@ -55,13 +62,13 @@ class Manifest:
     @property
     def files(self) -> tuple[NamedFile, ...]:
         """All but the manifest."""
-        return self.parts if self.trained is None else (self.trained, *self.parts)
+        return self.parts if self.learned is None else (*self.learned, *self.parts)
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> WrittenFile:
     """Durably, under a new name."""
     told = {
-        "kind": manifest.kind, "queries": manifest.queries, "dim": manifest.dim, "trained": manifest.trained,
+        "kind": manifest.kind, "queries": manifest.queries, "dim": manifest.dim, "learned": manifest.learned,
         "parts": manifest.parts, "efforts": manifest.efforts.measured, "recall": manifest.recall,
         "parameters": manifest.parameters,
     }  # fmt: skip
@@ -83,13 +90,14 @@ def read_manifest(path: Path, sha256: str | None) -> Manifest:
     try:
         told = json.loads(file.layout.metadata["manifest"])
         parts = tuple(NamedFile(*one) for one in told["parts"])
-        trained = None if told["trained"] is None else NamedFile(*told["trained"])
+        learned = None if told["learned"] is None else [NamedFile(*one) for one in told["learned"]]
         efforts = Efforts(tuple(Effort(*one) for one in told["efforts"]))
         arrays = {name: array.copy() for name, array in file.arrays.items()}
         truth = Truth(arrays["truth_keys"], arrays["truth_scores"], arrays["truth_floor"])
         hidden = tuple(_masks(arrays["hidden"], parts))
         return Manifest(
-            told["kind"], told["queries"], told["dim"], trained, parts, hidden,
+            told["kind"], told["queries"], told["dim"],
+            None if learned is None else LearnedFiles(*learned), parts, hidden,
             efforts, told["recall"], truth, told["parameters"],
         )  # fmt: skip
     except (KeyError, ValueError, TypeError) as error:
@@ -100,7 +108,7 @@ def named_by(path: Path) -> list[str]:
     """Other files that the manifest names; none when it is no manifest, or not readable as one."""
     try:
         told = json.loads(read_told(path, FORM)["manifest"])
-        files = [*told["parts"], *([] if told["trained"] is None else [told["trained"]])]
+        files = [*told["parts"], *(told["learned"] or [])]
         return [str(one[0]) for one in files]
     except (OSError, SightlineError, KeyError, ValueError, TypeError, IndexError):
         return []

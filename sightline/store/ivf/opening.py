@@ -10,6 +10,7 @@ import numpy as np
 from sightline.errors import CorruptionError
 from sightline.store.durable import verify_file
 from sightline.store.ivf.parts import read_part, read_pruning
+from sightline.store.ivf.predictor import read_predictor
 from sightline.store.ivf.search import Held, IvfIndex
 from sightline.store.ivf.trained import Trained, read_trained
 from sightline.store.records import IVF_RABITQ
@@ -22,14 +23,15 @@ if TYPE_CHECKING:
 
 def open_index(folder: Path, manifest: Manifest, tokens: StoredTokens | None) -> tuple[IvfIndex, Trained]:
     """Of a manifest that names parts. `FileMissingError`, `CorruptionError`."""
-    if manifest.trained is None:
-        raise CorruptionError("The manifest of a generation with images names nothing that was trained.")
-    trained = read_trained(folder / manifest.trained.file)
+    if manifest.learned is None:
+        raise CorruptionError("The manifest of a generation with images names nothing that was learned.")
+    trained = read_trained(folder / manifest.learned.trained.file)
+    predictor = read_predictor(folder / manifest.learned.predictor.file)
     parts = tuple(read_part(folder / part.file, trained) for part in manifest.parts)
     for part, named in zip(parts, manifest.parts, strict=True):
         if len(part.keys) != named.images or part.path.stat().st_size != named.bytes:
             raise CorruptionError(f"The file {part.path} is not what its generation names.")
-    held = Held(trained, parts, manifest.hidden, manifest.queries, manifest.kind == IVF_RABITQ)
+    held = Held(trained, predictor, parts, manifest.hidden, manifest.queries, manifest.kind == IVF_RABITQ)
     return IvfIndex.of(held, manifest.efforts, manifest.recall, tokens), trained
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +17,10 @@ from sightline.errors import CorruptionError
 from sightline.store.checksums import checksum
 from sightline.store.durable import FileIdentity
 from sightline.store.ivf.lists import Lists, ListWriter
+from sightline.store.ivf.predictor import CellScores
 from sightline.store.ivf.pruning import IMAGES_AT_ONCE, Pruned, prune
 from sightline.store.ivf.sealed_file import read_sealed, write_sealed
+from sightline.store.ivf.truth import Truth
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +29,6 @@ if TYPE_CHECKING:
     from sightline.store.ivf.images import Batch, Images
     from sightline.store.ivf.lists import Floats
     from sightline.store.ivf.trained import Trained
-    from sightline.store.ivf.truth import Truth
     from sightline.types import Half, Keys, Mask
 
 FORM: Final = "sightline-ivf-part"
@@ -74,18 +75,27 @@ def read_pruning(path: Path) -> tuple[Keys, NDArray[np.uint8]]:
     return arrays["keys"].copy(), arrays["kept"].copy()
 
 
-class Learning(NamedTuple):
+@dataclass(frozen=True)
+class Learning:
     """What is carried on: the truth learns of images that are not among those ``known`` (sorted) to it.
 
-    ``pruned`` are parts that held some of the images before, with the tokens that were kept.
+    ``cells`` learn of all tokens. ``pruned`` says which tokens were kept of images that a part held before.
     """
 
     truth: Truth
     known: Keys
     pruned: Pruning
+    cells: CellScores
+
+    @classmethod
+    def begun(cls, trained: Trained, queries: int) -> Learning:
+        """Nothing is known yet."""
+        truth, nobody = Truth.empty(len(trained.held_out)), np.empty(0, np.int64)
+        return cls(truth, nobody, Pruning.of([], queries), CellScores(trained))
 
 
-class Pruning(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Pruning:
     """Keys ``[n]``, sorted, and which tokens of each are kept: bits ``[n, ⌈Q/8⌉]``."""
 
     keys: Keys
@@ -172,7 +182,8 @@ class _Encoder:
     def _store(self) -> None:
         if self._vectors:
             places = np.concatenate(self._places)
-            self._writer.add(np.concatenate(self._vectors), places[:, 0], places[:, 1])
+            vectors = np.concatenate(self._vectors)
+            self._learning.cells.add(vectors, self._writer.add(vectors, places[:, 0], places[:, 1]))
         self._vectors, self._places, self._waiting = [], [], 0
 
     def _measure(self) -> None:

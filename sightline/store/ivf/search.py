@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from sightline.store.ivf.effort import Efforts
     from sightline.store.ivf.lists import Bytes, Floats
     from sightline.store.ivf.parts import Part
+    from sightline.store.ivf.predictor import Predictor
     from sightline.store.ivf.trained import Trained
     from sightline.types import Half, Keys, Mask, Vector
 
@@ -47,6 +48,7 @@ class Held(NamedTuple):
     """What an opened generation consists of. ``hidden``: of each part ``[n]``, images not to be found."""
 
     trained: Trained
+    predictor: Predictor
     parts: tuple[Part, ...]
     hidden: tuple[Mask, ...]
     queries: int
@@ -121,7 +123,7 @@ class IvfIndex:
     def tokens_at(self, rows: Rows) -> Half:
         """Of finalists of this thread's latest search without reading them again."""
         if not len(rows):
-            return np.empty((0, self.held.trained.predictor.shape[1]), np.float16)
+            return np.empty((0, self.held.trained.centroids.shape[1]), np.float16)
         images, which = np.unique(self._inside(rows // self.queries), return_inverse=True)
         tokens = self._known(images)
         if tokens is None:
@@ -162,7 +164,7 @@ class IvfIndex:
     def hits(self, query: Floats, probes: int, fetch: int, selection: Selection) -> Hits:
         """The best ``fetch`` tokens in the ``probes`` best cells, by approximate score."""
         trained, queries = self.held.trained, self.queries
-        cells = trained.best_cells(query, probes)
+        cells = self.held.predictor.best_cells(query, probes)
         turned = trained.turned(query[None])
         scores, rows, first, full = [], [], 0, False
         for part, bits in zip(self.held.parts, selection.bits, strict=True):
@@ -172,7 +174,7 @@ class IvfIndex:
             rows.append((found.positions + first) * queries + found.tokens)
             first += len(part.keys)
         best = np.argsort(-np.concatenate(scores), kind="stable")[:fetch]
-        return Hits(np.concatenate(rows)[best], exhausted=not full and len(cells) == len(trained.bias))
+        return Hits(np.concatenate(rows)[best], exhausted=not full and len(cells) == len(trained.centroids))
 
     def images_of(self, query: Floats, rows: Rows) -> NDArray[np.int64]:
         """The images of hits, best first: by approximate scores, or by exact ones where codes are coarse."""

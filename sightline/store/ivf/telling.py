@@ -39,7 +39,7 @@ def told_of(
         "texts_learned": len(trained.texts),
         "tokens_kept_apart": trained.apart < NEVER,
         "tokens_per_image": round(kept / max(1, len(index.all_keys)), 2),
-        "cells": len(trained.bias),
+        "cells": len(trained.centroids),
         "trained_on": trained.images,
         "parts": len(index.held.parts),
         "hidden": len(index.all_keys) - len(index.keys),

@@ -1,4 +1,4 @@
-"""What the parts of a generation share: cells, where queries find them, codec, and the texts learned from.
+"""What the parts of a generation share: cells, codec, and the texts that were learned from.
 
 Nothing in it is of a single image but directions: no key, and no token as it was.
 """
@@ -10,7 +10,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sightline.errors import CorruptionError
 from sightline.store.ivf.lists import open_cells
@@ -23,8 +22,10 @@ if TYPE_CHECKING:
     from sightline.store.ivf.lists import Bytes, Floats
 
 FORM: Final = "sightline-ivf-trained"
+PREDICTING: Final = 768
+"""Three times the dimensions of a text: more find no more."""
 _TENSORS: Final = {
-    "rotation": 2, "centroids": 2, "predictor": 2, "bias": 1, "codec": 1, "texts": 2, "held_out": 2,
+    "rotation": 2, "centroids": 2, "codec": 1, "texts": 2, "held_out": 2,
 }  # fmt: skip
 
 
@@ -32,7 +33,6 @@ _TENSORS: Final = {
 class Trained:
     """``rotation`` ``[D,D]`` is applied to tokens and queries first; ``centroids`` ``[L,D]`` are turned so.
 
-    ``predictor`` ``[L,D]`` and ``bias`` ``[L]`` say of a query, as it is, each cell's best score.
     ``codec``: of `lists.train_codec`. ``texts`` ``[M,D]`` decided which tokens are kept; ``held_out``
     ``[T,D]`` did not, and measure. A token whose cosine with every token kept before is below ``apart`` is
     kept as well (2: never).
@@ -41,8 +41,6 @@ class Trained:
     kind: str
     rotation: Floats
     centroids: Floats
-    predictor: Floats
-    bias: Floats
     codec: Bytes
     texts: Floats
     held_out: Floats
@@ -60,12 +58,10 @@ class Trained:
         turned: Floats = vectors @ self.rotation
         return turned
 
-    def best_cells(self, query: Floats, count: int) -> NDArray[np.int64]:
-        """The ``count`` cells that are predicted to hold the best tokens for a query ``[D]``, best first."""
-        predicted = self.predictor @ query + self.bias
-        count = min(count, len(predicted))
-        best = np.argpartition(predicted, len(predicted) - count)[len(predicted) - count :]
-        return best[np.argsort(-predicted[best], kind="stable")].astype(np.int64)
+    @property
+    def predicting(self) -> Floats:
+        """Those of the texts that the predictor is fitted to."""
+        return self.texts[:PREDICTING]
 
 
 def random_rotation(dim: int, seed: int) -> Floats:
@@ -90,6 +86,6 @@ def read_trained(path: Path) -> Trained:
         raise CorruptionError(f"The file {path} is no {FORM} that this version can read.")
     arrays = {name: file.arrays[name].copy() for name in _TENSORS}
     return Trained(
-        told["kind"], arrays["rotation"], arrays["centroids"], arrays["predictor"], arrays["bias"],
+        told["kind"], arrays["rotation"], arrays["centroids"],
         arrays["codec"], arrays["texts"], arrays["held_out"], float(told["apart"]), int(told["images"]),
     )  # fmt: skip
