@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import re
 import threading
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -18,6 +21,13 @@ def anonymous_bytes(status: Path = _STATUS) -> int:
     return 1024 * int(found[1]) if found else 0
 
 
+def _give_back() -> None:
+    """What was freed before would hide what is taken after: glibc keeps it unless it is told."""
+    gc.collect()
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
+
+
 class AnonymousPeak:
     """``bytes``: how far anonymous memory rose above where it was, looked at a few times a second."""
 
@@ -28,6 +38,7 @@ class AnonymousPeak:
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
     def __enter__(self) -> Self:
+        _give_back()
         self._start = anonymous_bytes()
         self._thread.start()
         return self

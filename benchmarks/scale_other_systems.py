@@ -112,7 +112,7 @@ class LanceDB:
 
     name, module, holds_tokens = "LanceDB, IVF_PQ refined", "lancedb", True
     efforts: Sequence[int] = (20, 50, 100, 200, 400)
-    _REFINE: Final = 2
+    _REFINE: Final = 10
     _DIMENSIONS: Final = 8
     """Of a vector that share a code."""
 

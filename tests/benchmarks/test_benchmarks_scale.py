@@ -14,6 +14,7 @@ from benchmarks.scale import Size, add, allowed, figures, label
 from benchmarks.scale_asking import Asked, Plan, ask, recall
 from benchmarks.scale_collection import Built, ScaleCollection, fill
 from benchmarks.scale_growth import Step, draw, grow, markdown, steps_to, write_csv
+from benchmarks.scale_memory import AnonymousPeak
 from benchmarks.scale_million import write
 from benchmarks.scale_others import TARGET, tuned
 from benchmarks.scale_source import Source, photo_folders, photos, scenes
@@ -147,6 +148,15 @@ def test_an_exact_index_finds_all_among_all_and_among_some(
     assert set(asked.recall) == {"all", "0.5", "0.1", "0.01", "without 0.3"}
     assert min(asked.recall.values()) > 0.97
     assert min(asked.filter_ratio, asked.flat_ms, asked.first_s) > 0
+
+
+def test_memory_is_measured_above_what_was_freed_before() -> None:
+    freed = np.ones(40_000_000, np.uint8)
+    del freed
+    with AnonymousPeak() as peak:
+        taken = np.ones(30_000_000, np.uint8)
+        assert taken.sum() == 30_000_000
+    assert not Path("/proc/self/status").exists() or peak.bytes > 25_000_000
 
 
 def test_recall_counts_the_best_that_were_found_among_as_many() -> None:
