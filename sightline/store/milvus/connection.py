@@ -100,7 +100,9 @@ def _failures(server: MilvusServer) -> tuple[type[Exception], ...]:
         import grpc
         import pymilvus
     except ImportError:
-        raise IndexUnavailableError("pymilvus is not installed: pip install 'sightline[milvus]'.") from None
+        raise IndexUnavailableError(
+            "Milvus's client is not installed: pip install 'sightline[milvus]'."
+        ) from None
     # What it logs besides raising it would be said twice, with whole expressions.
     logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
     return pymilvus.MilvusException, grpc.RpcError, OSError

@@ -195,11 +195,11 @@ class TokenRows:
             try:
                 client.create_index(self.name, params, timeout=seconds)
             except refusal() as error:
-                said = str(error)
+                said = str(error).rstrip(".")
                 continue
             return kind
         where = self.connection.server.name
-        raise InputError(f"Milvus at {where} has none of the indexes that are used here: {said}")
+        raise InputError(f"Milvus at {where} has none of the indexes that are used here ({said}).")
 
     def _offered(self, client: Any) -> tuple[str, ...]:
         """Types of index, the best first. milvus-lite takes any name, and then fails to build it."""
