@@ -99,7 +99,7 @@ class OneCollection:
         """Always the same."""
         return self.one
 
-    def filter_keys(self, collection_id: int, filter: Filter) -> Keys:
+    def filtered(self, collection_id: int, filter: Filter, since: int | None = None) -> Filtered:
         """Nothing here asks with a filter: what SQL takes for it is benchmarks/filters.py's."""
         raise NotImplementedError
 

@@ -60,12 +60,17 @@ class IvfWorld:
 
     @classmethod
     def drawn(cls, folder: Path, images: int, texts: int, asked: int, size: int) -> IvfWorld:
-        """Segments of ``size`` images each."""
+        """Segments of ``size`` images each; those that are there already, of the same world, are taken."""
         rng = np.random.default_rng(0)
         mixtures = Mixtures.drawn(rng)
         keys = rng.permutation(np.arange(5, 5 + 3 * images, 3))
         tokens = mixtures.tokens(rng, images)
-        reader, segments = write_segments(folder / "segments", keys, tokens, size)
+        if (folder / "segments").exists():  # another process drew the same
+            files = sorted(path.name for path in (folder / "segments").iterdir())
+            reader = SegmentReader(folder / "segments")
+            segments = [Published(number, file) for number, file in enumerate(files, 1)]
+        else:
+            reader, segments = write_segments(folder / "segments", keys, tokens, size)
         samples = SampleTexts("samples", mixtures.texts(rng, texts), np.full(texts, CAPTIONS, np.int8))
         return cls(folder, keys, tokens, reader, segments, samples, mixtures.texts(rng, asked))
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from sightline.errors import CorruptionError, InputError, SightlineError, UnavailableError
+from sightline.faultpoint import VARIABLE
 from sightline.retriever.max_sim import Part, search
 from sightline.store.durable import FileMissingError
 from sightline.store.index import BuildRequest, BuiltIndex, CandidateIndex
@@ -15,15 +20,17 @@ from sightline.store.ivf import IvfBackend
 from sightline.store.records import IVF_RABITQ, IVF_SQ8
 from sightline.store.sample_texts import GENERAL, SampleTexts
 from sightline.store.tensorfile import open_tensors
+from tests.store.ivf_grower import small_world
 from tests.store.ivf_world import IvfWorld, StoredName, exact_best
 
+ROOT = Path(__file__).parents[2]
 IMAGES = 20_000
 KINDS = (IVF_RABITQ, IVF_SQ8)
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> IvfWorld:
-    return IvfWorld.drawn(tmp_path_factory.mktemp("ivf"), IMAGES, 500, 40, 2500)
+    return IvfWorld.drawn(tmp_path_factory.mktemp("ivf"), IMAGES, 500, 60, 2500)
 
 
 @pytest.fixture(scope="module")
@@ -335,6 +342,24 @@ def test_what_is_mapped_is_dropped_untouched_when_somebody_wrote_to_it(
     path = small.folder / "generations" / built.parameters["files"][2]
     path.write_bytes(path.read_bytes()[:-4096])
     assert not index.is_intact()
+
+
+@pytest.mark.parametrize("point", ["ivf.part", "ivf.manifest", "file.aside:2", "file.renamed:2"])
+def test_a_build_that_is_killed_leaves_what_serves_and_what_it_left_is_known_as_its_own(
+    tmp_path: Path, point: str
+) -> None:
+    world = small_world(tmp_path)
+    backend = world.backend(IVF_SQ8)
+    served = world.build(backend, world.segments[:4])
+    command = [sys.executable, "-m", "tests.store.ivf_grower", str(tmp_path), served.file, served.sha256]
+    done = subprocess.run(command, cwd=ROOT, env={**os.environ, VARIABLE: point}, timeout=120, check=False)
+    assert done.returncode == -signal.SIGKILL, "nobody came by"
+    index = world.open(backend, served)
+    backend.verify(served.file, served.sha256)
+    assert len(search(Part(index), [], world.asked[0], 20).keys) == 20
+    assert backend.files.stored() == {path.name for path in (tmp_path / "generations").iterdir()}
+    grown = world.build(backend, world.segments, serving=StoredName.of(served))
+    assert set(world.open(backend, grown).keys.tolist()) == set(world.keys.tolist())
 
 
 def test_a_serving_generation_that_is_damaged_is_not_grown_but_built_anew(small: IvfWorld) -> None:
