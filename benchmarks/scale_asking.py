@@ -25,6 +25,7 @@ from benchmarks.scale_memory import anonymous_bytes
 from sightline.retriever import Retriever
 from sightline.retriever.max_sim import Part, search
 from sightline.store.conditions import Filter
+from sightline.store.filtered import Filtered
 from sightline.store.index import CandidateIndex, Indexes
 from sightline.store.records import FLAT, Snapshot
 from sightline.store.segment_tokens import SegmentTokens
