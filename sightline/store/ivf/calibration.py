@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import numpy as np
 
 from sightline.store.ivf.effort import CALIBRATED, Effort, Efforts
-from sightline.store.ivf.search import finalists_for, first_images
+from sightline.store.ivf.search import first_images
 from sightline.store.ivf.truth import SHARES, selected
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ class Trial:
             best = self.truth.best(self.number, number, CALIBRATED)
             at = index.order[np.searchsorted(index.all_keys, best, sorter=index.order)]
             right[at] = True
-            named = [_finalists(rows[:fetch], scores, index.queries) for fetch in fetches]
+            named = [_finalists(index, rows[:fetch], scores) for fetch in fetches]
             found.append([right[some].sum() / max(1, len(best)) for some in named])
             right[at] = False
         return [float(one) for one in _sure(np.array(found))]
@@ -166,10 +166,10 @@ def best_keys(index: IvfIndex, rows: Rows, text: Floats, count: int) -> Keys:
     return keys
 
 
-def _finalists(rows: Rows, scores: Floats | None, queries: int) -> NDArray[np.int64]:
+def _finalists(index: IvfIndex, rows: Rows, scores: Floats | None) -> NDArray[np.int64]:
     if scores is not None:
         rows = rows[np.argsort(-scores[: len(rows)], kind="stable")]
-    return first_images(rows, queries)[: finalists_for(CALIBRATED)]
+    return first_images(rows, index.queries)[: index.finalists(CALIBRATED)]
 
 
 def shares_of(index: IvfIndex) -> int:
