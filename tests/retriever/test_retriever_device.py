@@ -150,7 +150,10 @@ def test_an_empty_generation_is_not_copied(tmp_path: Path) -> None:
 def test_the_kind_of_a_first_generation_is_a_setting_and_an_unknown_one_is_named(tmp_path: Path) -> None:
     assert open_indexes(tmp_path, kind="flat").default == "flat"
     settings = Settings(data=tmp_path, retriever=RetrieverSettings(index="flatt"))
-    with open_installation(settings) as services, pytest.raises(InputError, match="one of flat; not 'flatt'"):
+    with (
+        open_installation(settings) as services,
+        pytest.raises(InputError, match="one of flat, ivf-rabitq, ivf-sq8; not 'flatt'"),
+    ):
         _ = services.indexes
 
 
