@@ -32,7 +32,7 @@ POINTS_PER_CELL: Final = 32
 SAMPLE_AT_LEAST: Final = 20_000
 SAMPLE_AT_MOST: Final = 80_000
 """Images."""
-TOKENS_PER_CELL: Final = 300
+TOKENS_PER_CELL: Final = 200
 """Fewer cost more for each cell that is looked at than they save in tokens."""
 MOST_CELLS: Final = 1 << 14
 """The predictor is read in full for each query: 16 MB."""

@@ -37,7 +37,9 @@ SCANNED: Final = 500
 SCANNED_SHARE: Final = 0.002
 SPARE: Final = 1.4
 """Finalists for each image that is wanted: the order by approximate scores is not the final one."""
-SPARE_AT_LEAST: Final = 16
+SPARE_IF_SCORED: Final = 1.15
+"""The same where hits were scored: only an image whose best token was not hit comes too late."""
+SPARE_AT_LEAST: Final = 12
 _SCAN_AT_ONCE: Final = 1024
 _REMEMBERED: Final = 1024
 """Finalists whose tokens a thread keeps until its next search: whoever scores them asks at once."""
@@ -158,8 +160,12 @@ class IvfIndex:
             hits = self.hits(query, max(1, cells), fetch, selection)
             images = self.images_of(query, hits.rows)
             if len(images) >= min(wanted, count) or hits.exhausted:
-                return self._exact_rows(query, images[: finalists_for(wanted)], wanted)
+                return self._exact_rows(query, images[: self.finalists(wanted)], wanted)
             cells, fetch = cells * _LONGER, fetch * _LONGER
+
+    def finalists(self, wanted: int) -> int:
+        """Images whose tokens are all read when so many are wanted."""
+        return int((SPARE_IF_SCORED if self.held.scores_hits else SPARE) * wanted) + SPARE_AT_LEAST
 
     def hits(self, query: Floats, probes: int, fetch: int, selection: Selection) -> Hits:
         """The best ``fetch`` tokens in the ``probes`` best cells, by approximate score."""
@@ -238,11 +244,6 @@ class IvfIndex:
         if self.tokens is None:
             raise UnavailableError("This generation was opened without its segments: it only tells its keys.")
         return self.tokens
-
-
-def finalists_for(wanted: int) -> int:
-    """Images whose tokens are all read when so many are wanted."""
-    return int(SPARE * wanted) + SPARE_AT_LEAST
 
 
 def first_images(rows: Rows, queries: int) -> NDArray[np.int64]:
