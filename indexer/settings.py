@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sightline.store.records import AUTO
@@ -173,6 +173,10 @@ class BuilderSettings:
     """
     verify_seconds: float = 86_400.0
     """How often the checksum of a generation is read again in full."""
+
+    def alone(self) -> BuilderSettings:
+        """As these, where nobody else keeps originals: what was released goes after a time of grace."""
+        return self if self.released_seconds is not None else replace(self, released_seconds=RELEASED_SECONDS)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from sightline.answering import Answering
 from sightline.lazy import once
 
 if TYPE_CHECKING:
+    from sightline.serving.index_kinds import IndexKinds
     from sightline.upkeep.cache_report import CacheMeasurement
     from sightline.upkeep.cascade_report import CascadeMeasurement
     from sightline.upkeep.codec_choice import CodecChoice
@@ -68,3 +69,10 @@ class Choosing(Answering):
 
         self.claim_folders()
         return CascadeMeasurement(self.catalog, self.models, self.retriever, self.patches, self.cascades)
+
+    @once
+    def index_kinds(self) -> IndexKinds:
+        """Which kind of index a collection is to have."""
+        from sightline.serving.index_kinds import IndexKinds
+
+        return IndexKinds(self.catalog, self.indexes)

@@ -23,13 +23,7 @@ from sightline.api.settings import ApiSettings
 from sightline.errors import InputError
 from sightline.fetching.settings import FetchSettings
 from sightline.imaging.limits import Limits
-from sightline.indexer.settings import (
-    RELEASED_SECONDS,
-    BrokerSettings,
-    BuilderSettings,
-    IndexerSettings,
-    IndexSettings,
-)
+from sightline.indexer.settings import BrokerSettings, BuilderSettings, IndexerSettings, IndexSettings
 from sightline.retriever.settings import RetrieverSettings
 from sightline.serving.settings import AnswererSettings, CaptionerSettings, ModelSettings, ServingSettings
 from sightline.store.settings import DatabaseSettings
@@ -173,8 +167,7 @@ class Settings(BaseSettings):
     @property
     def builder_settings(self) -> BuilderSettings:
         """The builder, with the time of grace of what is released filled in where nobody else can need it."""
-        given, own = self.builder.released_seconds, not self.originals
-        return replace(self.builder, released_seconds=RELEASED_SECONDS if given is None and own else given)
+        return self.builder if self.originals else self.builder.alone()
 
     @property
     def index_settings(self) -> IndexSettings:

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from sightline.indexer.queue.work import Work
     from sightline.indexer.resuming import Resumption
     from sightline.serving.collections import Collections
-    from sightline.serving.index_kinds import IndexKinds
     from sightline.serving.models import Models
     from sightline.settings import Settings
     from sightline.store.catalog import Catalog
@@ -112,13 +111,6 @@ class Installation(Choosing):
         from sightline.serving.collections import Collections
 
         return Collections(self.catalog, self.models, self.settings.model)
-
-    @once
-    def index_kinds(self) -> IndexKinds:
-        """Which kind of index a collection is to have."""
-        from sightline.serving.index_kinds import IndexKinds
-
-        return IndexKinds(self.catalog, self.indexes)
 
     @once
     def indexer(self) -> Indexer:

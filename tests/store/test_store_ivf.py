@@ -22,6 +22,7 @@ from sightline.store.sample_texts import GENERAL, SampleTexts
 from sightline.store.tensorfile import open_tensors
 from tests.store.ivf_grower import small_world
 from tests.store.ivf_world import IvfWorld, StoredName, exact_best
+from tests.store.token_world import unit, write_segments
 
 ROOT = Path(__file__).parents[2]
 IMAGES = 20_000
@@ -249,6 +250,30 @@ def test_a_purge_leaves_a_dead_key_in_no_file(small: IvfWorld) -> None:
         numbers = [array.ravel() for array in arrays.values() if array.dtype == np.int64]
         assert not np.isin(np.concatenate(numbers), dead).any(), name
     assert not np.isin(small.open(backend, strict).keys, dead).any()
+
+
+def test_what_may_have_learned_from_a_purged_caption_is_to_be_built_anew(small: IvfWorld) -> None:
+    backend = small.backend(IVF_RABITQ, "purged")
+    first = small.build(backend, small.segments[:12])
+    assert first.parameters["retrain"] is None
+    strict = small.build(backend, small.segments[:12], small.keys[:1], StoredName.of(first), strict=True)
+    assert "purged" in strict.parameters["retrain"]
+    later = small.build(backend, small.segments, small.keys[:1], StoredName.of(strict))
+    assert "purged" in later.parameters["retrain"], "growing on does not make it forget"
+    anew = small.build(backend, small.segments, small.keys[:1])
+    assert anew.parameters["retrain"] is None
+
+
+def test_images_of_one_kind_make_cells_uneven_and_that_is_a_reason_to_learn_anew(small: IvfWorld) -> None:
+    backend = small.backend(IVF_SQ8, "uneven")
+    first = small.build(backend, small.segments)
+    noise = 0.01 * np.random.default_rng(3).standard_normal((3000, *small.tokens.shape[1:]))
+    alike = unit(small.tokens[0].astype(np.float32) + noise).astype(np.float16)
+    keys = np.arange(10**6, 10**6 + len(alike))
+    _, more = write_segments(small.reader.folder, keys, alike, 1000, first_id=len(small.segments) + 1)
+    grown = small.build(backend, [*small.segments, *more], serving=StoredName.of(first))
+    assert grown.parameters["uneven"] > 2 * grown.parameters["uneven_at_first"] >= 2
+    assert grown.parameters["retrain"] is not None
 
 
 def test_erasing_a_key_takes_every_part_and_manifest_that_holds_it(small: IvfWorld) -> None:

@@ -14,7 +14,6 @@ from sightline.store.flat.faiss_scan import CpuScan, copy_index, view_index
 from sightline.store.flat.generation_file import (
     SUFFIX,
     generation_bytes,
-    living_rows,
     read_generation,
     read_keys,
 )
@@ -22,6 +21,7 @@ from sightline.store.flat.memory import Memory
 from sightline.store.flat.settling import SettlingIndex
 from sightline.store.flat.token_index import TokenIndex
 from sightline.store.index import BuildRequest, BuiltIndex, IndexReport
+from sightline.store.living_images import living_rows
 from sightline.store.own_files import OwnFiles, new_name
 from sightline.store.records import FLAT
 from sightline.store.segment_reader import portions

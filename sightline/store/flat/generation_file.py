@@ -25,11 +25,11 @@ from sightline.store.flat.token_index import MappedFile
 from sightline.store.tensorfile import ALIGNMENT, TensorFile, TensorSpec, encode_header, open_tensors, raw
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator
 
     from numpy.typing import NDArray
 
-    from sightline.types import Half, Keys, Mask
+    from sightline.types import Half, Keys
 
 log = logging.getLogger(__name__)
 
@@ -127,15 +127,6 @@ def _verify(file: TensorFile, sha256: str) -> None:
         sound = sound and metadata.get("file") == path.name
     if not sound:
         raise CorruptionError(f"The file {path} is not what was written: its checksum differs.")
-
-
-def living_rows(keys: Sequence[Keys], dead: Keys) -> list[Mask]:
-    """Which rows of each segment go in: not dead, and each key once (the first)."""
-    everything = np.concatenate(list(keys))
-    first = np.zeros(len(everything), np.bool_)
-    first[np.unique(everything, return_index=True)[1]] = True
-    mask = first & ~np.isin(everything, dead)
-    return np.split(mask, np.cumsum([len(part) for part in keys])[:-1])
 
 
 def generation_bytes(

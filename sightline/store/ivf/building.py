@@ -15,7 +15,6 @@ from sightline.store.index import BuiltIndex
 from sightline.store.ivf.calibration import Calibration, calibrate, still_enough
 from sightline.store.ivf.effort import Efforts
 from sightline.store.ivf.growing import SharedPart, grow
-from sightline.store.ivf.images import Images
 from sightline.store.ivf.learning import divide, learn
 from sightline.store.ivf.manifest import LearnedFiles, Manifest, NamedFile, write_manifest
 from sightline.store.ivf.opening import open_index
@@ -24,7 +23,7 @@ from sightline.store.ivf.predictor import fit, write_predictor
 from sightline.store.ivf.telling import told_of
 from sightline.store.ivf.trained import write_trained
 from sightline.store.ivf.truth import Truth
-from sightline.store.segment_tokens import SegmentTokens
+from sightline.store.living_images import Images
 
 if TYPE_CHECKING:
     from sightline.store.index import BuildRequest
@@ -123,9 +122,7 @@ class Building:
         return Manifest(self.kind, images.queries, images.dim, learned, named, hidden, efforts, 1.0, truth)
 
     def _measured(self, images: Images, draft: Manifest) -> Manifest:
-        tokens = SegmentTokens(self.reader.folder, images.queries, images.dim)
-        tokens.cover([], [(file, self.reader.head(file)) for file in images.files])
-        index, trained = open_index(self.folder, draft, tokens)
+        index, trained = open_index(self.folder, draft, images.stored())
         texts, target = trained.held_out, self.request.recall_target
         known = still_enough(index, draft.truth, texts, target) if draft.efforts.measured else None
         found = calibrate(index, draft.truth, texts, target) if known is None else Calibration(known, None)

@@ -24,10 +24,10 @@ from sightline.store.ivf.truth import Truth
 if TYPE_CHECKING:
     from sightline.store.index import BuildRequest
     from sightline.store.ivf.effort import Efforts
-    from sightline.store.ivf.images import Images
     from sightline.store.ivf.manifest import Manifest, NamedFile
     from sightline.store.ivf.predictor import CellScores
     from sightline.store.ivf.trained import Trained
+    from sightline.store.living_images import Images
     from sightline.types import Keys, Mask
 
 MOST_HIDDEN: Final = 0.3

@@ -7,23 +7,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sightline.errors import InputError
 from sightline.store.ivf.lists import train_cells, train_codec
 from sightline.store.ivf.pruning import IMAGES_AT_ONCE, NEVER, prune
 from sightline.store.ivf.trained import Trained, random_rotation
-from sightline.store.sample_texts import GENERAL
+from sightline.store.sample_texts import GENERAL, held_out
 
 if TYPE_CHECKING:
-    from sightline.store.ivf.images import Images
     from sightline.store.ivf.lists import Floats
+    from sightline.store.living_images import Images
     from sightline.store.sample_texts import SampleTexts
-    from sightline.types import Mask
 
 FEWEST_TEXTS: Final = 8
-MOST_HELD_OUT: Final = 200
-"""Texts that only measure."""
 TEXTS_AT_FIRST: Final = 512
 """Texts that choose tokens in a collection of `IMAGES_AT_FIRST` images; their number grows with its root."""
 IMAGES_AT_FIRST: Final = 12_500
@@ -67,25 +63,15 @@ def divide(texts: SampleTexts | None, images: int, attempt: int = 0) -> Texts:
             f"An approximate index learns from sample texts, at least {FEWEST_TEXTS} of them: let a worker "
             "write those of this collection, or choose the flat index."
         )
-    held_out = _held_out(texts.origins)
+    measuring = held_out(texts.origins)
     most = round(4**attempt * TEXTS_AT_FIRST * math.sqrt(max(1.0, images / IMAGES_AT_FIRST)))
-    learned = texts.vectors[~held_out][:most]
+    learned = texts.vectors[~measuring][:most]
     apart = APART if attempt or (texts.origins == GENERAL).all() else NEVER
     return Texts(
         np.ascontiguousarray(learned, np.float32),
-        np.ascontiguousarray(texts.vectors[held_out], np.float32),
+        np.ascontiguousarray(texts.vectors[measuring], np.float32),
         apart,
     )
-
-
-def _held_out(origins: NDArray[np.int8]) -> Mask:
-    """The last ones of each origin, in proportion."""
-    chosen = np.zeros(len(origins), np.bool_)
-    share = min(MOST_HELD_OUT, len(origins) // 4) / len(origins)
-    for origin in np.unique(origins):
-        those = np.flatnonzero(origins == origin)
-        chosen[those[len(those) - max(1, round(share * len(those))) :]] = True
-    return chosen
 
 
 def learn(kind: str, images: Images, texts: Texts, seed: int = 0) -> Trained:

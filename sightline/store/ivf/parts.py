@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sightline.store.durable import WrittenFile
-    from sightline.store.ivf.images import Batch, Images
     from sightline.store.ivf.lists import Floats
     from sightline.store.ivf.trained import Trained
+    from sightline.store.living_images import Batch, Images
     from sightline.types import Half, Keys, Mask
 
 FORM: Final = "sightline-ivf-part"

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 OUTGROWN: Final = 4
 """Cells that were learned for a quarter of the images are too large."""
-_ORIGINS: Final = {CAPTIONS: "captions", QUERIES: "queries", GENERAL: "general"}
+UNEVEN: Final = 2.0
+"""So much more uneven than when they were learned, cells fit other images."""
+GENERAL_ONLY: Final = "general"
+_ORIGINS: Final = {CAPTIONS: "captions", QUERIES: "queries", GENERAL: GENERAL_ONLY}
 
 
 def told_of(
@@ -28,8 +31,14 @@ def told_of(
     best = found.chosen[0]
     texts = request.texts if not before else None
     kept = sum(part.lists.index.ntotal for part in index.held.parts)
+    # Whose captions it learned from, nobody knows: after a purge all of that goes as soon as it can.
+    purged = bool(before.get("purged")) or (request.strict and before.get("texts") != GENERAL_ONLY)
+    uneven = unevenness(index)
     return {
         **before,
+        "purged": purged,
+        "uneven": round(uneven, 3),
+        "uneven_at_first": before.get("uneven_at_first", round(uneven, 3)),
         "recall": best.recall100,
         "recall10": best.recall10,
         "recall_target": request.recall_target,
@@ -43,15 +52,39 @@ def told_of(
         "trained_on": trained.images,
         "parts": len(index.held.parts),
         "hidden": len(index.all_keys) - len(index.keys),
-        "retrain": _reason(request, trained, index, best),
-    }
+        "retrain": _purged(purged) or _outgrown(trained, index) or _poor(request, trained, index, best)
+        or _uneven(uneven, float(before.get("uneven_at_first", uneven))),
+    }  # fmt: skip
 
 
-def _reason(request: BuildRequest, trained: Trained, index: IvfIndex, best: Measured) -> str | None:
+def unevenness(index: IvfIndex) -> float:
+    """How much longer a scan is than of equal cells: ``L Σ n² / (Σ n)²`` over L cells of n tokens."""
+    sizes = np.zeros(index.held.trained.centroids.shape[0])
+    for part in index.held.parts:
+        lists = part.lists.index.invlists
+        sizes += [lists.list_size(cell) for cell in range(len(sizes))]
+    return float(len(sizes) * (sizes**2).sum() / max(1.0, sizes.sum()) ** 2)
+
+
+def _purged(purged: bool) -> str | None:
+    return "It may have learned from captions of pictures that were purged." if purged else None
+
+
+def _uneven(now: float, at_first: float) -> str | None:
+    if now > UNEVEN * at_first:
+        return f"Its cells are {now / at_first:.1f} times as uneven as when they were learned."
+    return None
+
+
+def _outgrown(trained: Trained, index: IvfIndex) -> str | None:
     images = len(index.keys)
     if images >= OUTGROWN * trained.images:
         return f"It was learned from {trained.images} images and holds {images}."
-    if best.recall100 < request.recall_target and images != trained.images:
+    return None
+
+
+def _poor(request: BuildRequest, trained: Trained, index: IvfIndex, best: Measured) -> str | None:
+    if best.recall100 < request.recall_target and len(index.keys) != trained.images:
         return f"It finds {best.recall100:.3f} of the best 100, and {request.recall_target:g} are wanted."
     return None
 

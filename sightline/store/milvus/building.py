@@ -18,7 +18,7 @@ import numpy as np
 
 from sightline.errors import CorruptionError, IndexUnavailableError
 from sightline.store.index import BuiltIndex
-from sightline.store.milvus.images import Images
+from sightline.store.living_images import Images
 from sightline.store.milvus.manifest import (
     SUFFIX,
     Manifest,
@@ -104,7 +104,7 @@ class Building:
         held = np.union1d(base.keys, base.hidden)
         # One that is back (it was in a segment that was lost for a while) has its rows still.
         new, hidden = np.setdiff1d(images.keys, held), np.setdiff1d(held, images.keys)
-        for batch in images.batches(new) if len(new) else ():
+        for batch in images.of(new).batches():
             rows.insert(batch.keys, batch.tokens, named.parts[-1])
         # What serves may still count on what it does not hide itself.
         gone = np.intersect1d(hidden, request.dead if request.strict else base.hidden)

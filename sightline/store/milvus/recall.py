@@ -12,7 +12,7 @@ from sightline.store.milvus.milvus_index import Effort
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from sightline.store.milvus.images import Batch, Images
+    from sightline.store.living_images import Batch, Images
     from sightline.store.milvus.milvus_index import MilvusIndex
     from sightline.store.sample_texts import SampleTexts
     from sightline.types import Keys, Vector

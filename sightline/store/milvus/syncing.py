@@ -9,7 +9,7 @@ import numpy as np
 
 from sightline.errors import SightlineError
 from sightline.store.index import SyncedIndex
-from sightline.store.milvus.images import Images
+from sightline.store.living_images import Images
 from sightline.store.milvus.manifest import read_manifest
 from sightline.store.milvus.token_rows import TokenRows, distinct, require_rows
 
@@ -60,7 +60,7 @@ class Syncing:
     ) -> int:
         """How many of these images no segment holds any more; all others are inserted."""
         images = Images.living(reader, segments, np.empty(0, np.int64))
-        for batch in images.batches(wrong):
+        for batch in images.of(wrong).batches():
             rows.insert(batch.keys, batch.tokens, manifest.named.parts[-1])
         return int((~np.isin(wrong, images.keys)).sum())
 

@@ -1,4 +1,4 @@
-"""The images that go into a part, wherever segments hold them, streamed a few at a time."""
+"""The images that a build is asked for, wherever segments hold them, streamed a few at a time."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline.errors import InputError
-from sightline.store.flat.generation_file import living_rows
+from sightline.store.segment_tokens import SegmentTokens
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from sightline.store.index import CoveredSegment
     from sightline.store.segments import SegmentReader
-    from sightline.types import Half, Keys
+    from sightline.types import Half, Keys, Mask
 
 AT_ONCE: Final = 256
 """Images that are read together: 4 MB of tokens at Q = 32 and D = 256."""
@@ -88,3 +88,18 @@ class Images:
                 some = run[start : start + AT_ONCE]
                 file = self.files[int(self.numbers[some[0]])]
                 yield Batch(self.keys[some], self.reader.rows(file, "tokens", self.rows[some]))
+
+    def stored(self) -> SegmentTokens:
+        """Where an opened index reads their tokens."""
+        tokens = SegmentTokens(self.reader.folder, self.queries, self.dim)
+        tokens.cover([], [(file, self.reader.head(file)) for file in dict.fromkeys(self.files)])
+        return tokens
+
+
+def living_rows(keys: Sequence[Keys], dead: Keys) -> list[Mask]:
+    """Which rows of each segment go in: not dead, and each key once (the first)."""
+    everything = np.concatenate(list(keys))
+    first = np.zeros(len(everything), np.bool_)
+    first[np.unique(everything, return_index=True)[1]] = True
+    mask = first & ~np.isin(everything, dead)
+    return np.split(mask, np.cumsum([len(part) for part in keys])[:-1])
