@@ -19,6 +19,7 @@ from sightline.indexer.building.cleaning import Cleaning
 from sightline.indexer.building.compaction import Compaction
 from sightline.indexer.building.folding import Folding
 from sightline.indexer.building.kinds import Kinds, NoTexts, live_images
+from sightline.indexer.building.long_build import LongBuild
 from sightline.indexer.building.purging import Purging
 from sightline.indexer.building.recoding import Recoding
 from sightline.indexer.building.sweeping import Sweeper
@@ -108,14 +109,19 @@ class Builder:
         self._rests: dict[str, float] = {}
         """Name of a collection that could not be tended → when to try again."""
         self._cleaned_at = -float("inf")
+        self._beside: LongBuild | None = None
+        """Where builds that take long run; None: within the pass."""
 
     def run(self, stop: threading.Event) -> None:
         """Pass after pass until ``stop`` is set; errors are logged and the next pass tries again."""
+        self._beside = LongBuild()
         try:
             while not stop.is_set():
                 if not self._pass():
                     stop.wait(self._settings.interval_seconds)
         finally:
+            self._beside.end()
+            self._beside = None
             self._catalog.release_singleton(BUILDER, self._owner)
 
     def step(self) -> StepReport | None:
@@ -165,6 +171,7 @@ class Builder:
         with heartbeat:
             self._sweep(report)
             self._purge(report)
+            self._collect(report)
             for collection in self._catalog.collections():
                 heartbeat.check()
                 self._tend(collection.name, report, heartbeat)
@@ -197,26 +204,44 @@ class Builder:
 
     def _tend(self, name: str, report: StepReport, heartbeat: Heartbeat) -> None:
         """Fold, rewrite and merge one collection; a problem with it must not keep the others waiting."""
-        if self._monotonic() < self._rests.get(name, -float("inf")):
+        if self._is_built_beside(name) or self._monotonic() < self._rests.get(name, -float("inf")):
             return
         try:
             snapshot = self._snapshot(name)
             if self._folded(snapshot, report):
                 snapshot = self._snapshot(name)
             heartbeat.check()
-            self._compact(snapshot, report)
+            if not self._is_built_beside(name):
+                self._compact(snapshot, report)
         except LeaseLostError:
             raise
         except (SightlineError, OSError) as error:
-            self._snapshots.pop(name, None)
-            if isinstance(error, NotFoundError) and not isinstance(error, FileMissingError):
-                return  # deleted meanwhile
-            sentence = trouble_of(error)
-            if sentence is None:
-                log.exception("a collection could not be tended", extra={"collection": name})
-            else:
-                log.error("A collection cannot be tended now: %s", sentence, extra={"collection": name})
-            self._rests[name] = self._monotonic() + self._settings.rest_seconds
+            self._rest(name, error)
+
+    def _rest(self, name: str, error: SightlineError | OSError) -> None:
+        self._snapshots.pop(name, None)
+        if isinstance(error, NotFoundError) and not isinstance(error, FileMissingError):
+            return  # deleted meanwhile
+        sentence = trouble_of(error)
+        if sentence is None:
+            log.error("a collection could not be tended", exc_info=error, extra={"collection": name})
+        else:
+            log.error("A collection cannot be tended now: %s", sentence, extra={"collection": name})
+        self._rests[name] = self._monotonic() + self._settings.rest_seconds
+
+    def _is_built_beside(self, name: str) -> bool:
+        """Then its segments stay as they are: what is built from them could not be published."""
+        return self._beside is not None and self._beside.of == name
+
+    def _collect(self, report: StepReport) -> None:
+        """What became of the build beside the passes."""
+        if self._beside is None or self._beside.of is None:
+            return
+        name = self._beside.of
+        try:
+            report.folded += bool(self._beside.outcome())
+        except (SightlineError, OSError) as error:
+            self._rest(name, error)
 
     def _snapshot(self, name: str) -> Snapshot:
         known = self._snapshots.get(name)
@@ -248,12 +273,21 @@ class Builder:
         reason = None if usable is None else self._folding.due(usable)
         if usable is None or reason is None:
             return False
-        log.info("folding: %s", reason, extra={"collection": snapshot.collection.name})
+        name = snapshot.collection.name
+        if self._beside is not None and self._folding.takes_long(usable):
+            if self._beside.of is None:
+                log.info("folding beside the passes: %s", reason, extra={"collection": name})
+                self._beside.begin(name, partial(self._folding.fold, usable))
+            return False
+        log.info("folding: %s", reason, extra={"collection": name})
         folded = self._folding.fold(usable)
         report.folded += folded
         return folded
 
     def _clean(self, report: StepReport) -> None:
+        """Not while a build writes files that nobody names yet."""
+        if self._beside is not None and self._beside.of is not None:
+            return
         if self._monotonic() - self._cleaned_at < self._settings.clean_seconds:
             return
         report.removed, report.released = self._cleaning.run()

@@ -94,6 +94,10 @@ class Folding:
             return None
         return replace(snapshot, covered=covered, uncovered=uncovered)
 
+    def takes_long(self, snapshot: Snapshot) -> bool:
+        """Whether building the next one is no matter of seconds: an approximate one learns."""
+        return not self._kinds.is_exact(self._kinds.wish(snapshot).kinds[0])
+
     def fold(self, snapshot: Snapshot, *, anew: bool = False, without: Sequence[int] | None = None) -> bool:
         """Build and publish the next generation over all segments of the snapshot, of the kind that fits.
 

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -15,12 +16,16 @@ import numpy as np
 import pytest
 
 from sightline.store.backends import open_indexes
-from sightline.store.catalog import open_catalog
+from sightline.store.catalog import Catalog, open_catalog
 from sightline.store.conditions import Filter
+from sightline.store.index import BuildRequest, BuiltIndex
+from sightline.store.segments import SegmentReader, write_segment
+from sightline.store.work_records import Registration
 from tests.indexer.growing import SMALL, Growing, delete, note, put, searching
 from tests.indexer.world import until
-from tests.retriever.living_collection import living_collection
-from tests.store.parted_index import texts
+from tests.retriever.living_collection import Living, living_collection
+from tests.store.parted_index import PartedBackend, texts
+from tests.store.token_world import random_tokens
 
 
 def ids(count: int, first: int = 0) -> list[str]:
@@ -69,15 +74,17 @@ def test_the_real_inverted_lists_take_over_grow_and_hide_nothing_new(tmp_path: P
                 growing.age()
             put(growing, client, ids(30, 270))
             growing.settle()
+            assert growing.serving.parameters["grown"]
             doomed = living.keys.pop("a269")
             del living.tokens["a269"]
             client.sure -= {doomed}
             growing.purging().images("pictures", ["a269"])
             note(growing, client)
-            growing.age()
+            growing.age()  # built anew …
+            growing.age()  # … and what served before is gone
         assert growing.serving.kind == "ivf-sq8"
         assert growing.serving.parameters["recall"] >= 0.5
-        assert growing.serving.parameters["grown"]
+        assert not growing.serving.parameters["grown"], "it may have learned from what was purged"
         assert None in client.recalls
         assert len(client.recalls) > 1
         assert growing.stored == living.catalog.generation_files()
@@ -272,3 +279,66 @@ def test_a_builder_killed_while_it_grows_or_switches_loses_nothing(
         growing.age()
     assert growing.stored == growing.living.catalog.generation_files()
     growing.living.check(50)
+
+
+class SlowBackend(PartedBackend):
+    """Builds when it may."""
+
+    began = threading.Event()
+    may_go_on = threading.Event()
+
+    def build(self, reader: SegmentReader, request: BuildRequest) -> BuiltIndex:
+        self.began.set()
+        assert self.may_go_on.wait(60)
+        return super().build(reader, request)
+
+
+def test_a_build_that_takes_long_holds_up_no_other_collection_and_loses_nothing(growing: Growing) -> None:
+    living, catalog = growing.living, growing.living.catalog
+    slow = SlowBackend(living.generations, "ivf-sq8")
+    growing.use({**growing.indexes.backends, "ivf-sq8": slow})
+    living.put(ids(100))
+    stop = threading.Event()
+    thread = threading.Thread(target=growing.another_builder().run, args=(stop,))
+    thread.start()
+    try:
+        assert slow.began.wait(60)
+        other = put_elsewhere(living, "other", 40)
+        until("the other one is folded", lambda: catalog.snapshot("other").generation is not None, 60)
+        living.put(ids(40, 200))  # comes meanwhile, and is found
+        living.check(200)
+        assert catalog.snapshot("pictures").generation is None
+        slow.may_go_on.set()
+        until("what was built serves", lambda: growing_kind(catalog) == "ivf-sq8", 60)
+    finally:
+        slow.may_go_on.set()
+        stop.set()
+        thread.join(60)
+    assert not thread.is_alive()
+    living.check(200)
+    assert catalog.snapshot("other").collection.id == other
+
+
+def growing_kind(catalog: Catalog) -> str | None:
+    generation = catalog.snapshot("pictures").generation
+    return None if generation is None else generation.kind
+
+
+def put_elsewhere(living: Living, name: str, images: int) -> int:
+    """Images in another collection of the same model; its id."""
+    catalog = living.catalog
+    one = catalog.create_collection(
+        name, model="toy", revision=None, fingerprint="f1",
+        num_query_tokens=living.queries, joint_dim=living.dim,
+    )  # fmt: skip
+    job = catalog.create_job(one.id, "index", {})
+    items = [Registration(f"b{n}", f"{n:064x}", f"/b{n}", 1, None, {}) for n in range(images)]
+    (task,) = catalog.register(job.id, items, batch_size=images).task_ids
+    catalog.seal_job(job.id)
+    lease = catalog.acquire(task, "worker", 60)
+    assert lease is not None
+    keys = np.array([image.key for image in lease.images])
+    tokens = random_tokens(living.rng, images, living.queries, living.dim)
+    written = write_segment(living.reader.folder, keys, tokens, None, "none")
+    assert catalog.publish(lease, written, sizes={int(key): (4, 3) for key in keys})
+    return one.id
