@@ -30,6 +30,7 @@ KEYED = [*LOCAL, ("Authorization", "Bearer sesame")]
 CLOSED = {"allowed_hosts": (), "show_details": False, "show_uris": False}
 LOUD = {errors.UnavailableError, errors.StorageError, errors.NoRoomError, errors.CorruptionError,
         errors.CatalogDamagedError, errors.ModelUnavailableError, errors.CheckpointError,
+        errors.IndexUnavailableError,
         errors.SightlineError}  # fmt: skip
 """Errors whose sentences name what belongs to the machine. The others repeat what the caller said."""
 

@@ -12,7 +12,7 @@ import pytest
 
 from sightline.blip.patch_formats import PatchFormats
 from sightline.indexer.building.builder import Builder
-from sightline.indexer.settings import BuilderSettings
+from sightline.indexer.settings import BuilderSettings, IndexSettings
 from sightline.retriever import Retriever
 from sightline.store.backends import open_indexes
 from sightline.store.blobs import BlobStore
@@ -50,8 +50,9 @@ class House:
         formats = PatchFormats(CodecFiles(living.reader.folder))
         settings = BuilderSettings(fold_idle_max_images=0, merge_at_least=10_000, rewrite_dead_fraction=1.0)
         self.builder = Builder(
-            living.catalog, blobs, living.reader, self.indexes, formats, settings, monotonic=lambda: self.now
-        )
+            living.catalog, blobs, living.reader, self.indexes, formats, settings,
+            monotonic=lambda: self.now, index=IndexSettings(MILVUS),
+        )  # fmt: skip
 
     @property
     def serving(self) -> Generation:

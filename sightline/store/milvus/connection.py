@@ -21,6 +21,8 @@ GONE: Final = frozenset({100, 101})
 WORK_SECONDS: Final = 120.0
 """One call of a build or a comparison, at most: batches are inserted, flushed and deleted by them."""
 _LONGEST_REASON: Final = 300
+_CALM: Final = {"grpc.keepalive_time_ms": 60_000, "grpc.keepalive_permit_without_calls": False}
+"""pymilvus pings every ten seconds, and a server that counts on gRPC's own five minutes hangs up."""
 
 
 class LostRowsError(CorruptionError):
@@ -81,7 +83,11 @@ class Connection:
 
                 server = self.server
                 self._client = MilvusClient(
-                    uri=server.uri, token=server.token or "", db_name=server.database, timeout=server.seconds
+                    uri=server.uri,
+                    token=server.token or "",
+                    db_name=server.database,
+                    timeout=server.seconds,
+                    grpc_options=_CALM,
                 )
             return self._client
 

@@ -51,7 +51,9 @@ def follow(connection: Connection, now: float, keys: Sequence[int], known: Known
         ImageRow.meta.label("metadata"),
     )  # fmt: skip
     for chunk in chunks(keys):
-        images: list[Any] = list(connection.execute(query.where(ImageRow.key.in_(chunk))))
+        images: list[Any] = list(
+            connection.execute(query.where(ImageRow.key.in_(chunk)).order_by(ImageRow.key))
+        )
         said = select(TextRow.id, TextRow.key, TextRow.source, TextRow.text).where(TextRow.key.in_(chunk))
         there: list[Any] = list(connection.execute(said.where(TextRow.source != CAPTIONER)))
         by_key = {image.key: image for image in images}
