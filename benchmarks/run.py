@@ -35,7 +35,7 @@ BUDGETS: Final[Mapping[str, float]] = {
     "pipeline": 75.0,
     "serving": 110.0,
     "http_overhead": 80.0,
-    "scale": 330.0,
+    "scale": 430.0,
 }
 """Seconds of each module, in their order; 1,700 in all, so that 30 minutes hold them and their starts."""
 OUT: Final = Path("build/bench.json")

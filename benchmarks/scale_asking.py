@@ -224,23 +224,31 @@ def _by_key(mask: Mask | None, keys: Keys) -> Mask | None:
 
 
 def _ask_flat(asked: Asked, index: CandidateIndex, collection: ScaleCollection, plan: Plan) -> None:
-    """The exact scan of the same images in turns with the index; its answers must be the truth."""
+    """The exact scan of the same images beside the index; its answers must be the truth.
+
+    Either answers all queries before the other's turn comes, as no process does both, and neither leaves the
+    other its caches. The first turns are extra: a flat index is copied into memory beside its first answers.
+    """
     flat = _opened(collection, _there(collection, plan, FLAT))
     sides: Mapping[str, Callable[[Vector], Keys]] = {
         "flat": lambda vector: search(Part(flat), [], vector, WANTED).keys,
         "index": lambda vector: search(Part(index), [], vector, WANTED).keys,
     }
+    vectors = collection.queries[: plan.flat_queries]
+    truth = collection.best(plan.images, WANTED)[: len(vectors)]
     seconds: dict[str, list[float]] = {name: [] for name in sides}
-    truth = collection.best(plan.images, WANTED)
-    for number, vector in enumerate(collection.queries[: plan.flat_queries]):
+    for turn in range(3):
         for name, answer in sides.items():
-            used = time.process_time()
-            keys = answer(vector)
-            seconds[name].append(time.process_time() - used)
-            if name == "flat" and recall([keys], truth[number : number + 1], WANTED) < 0.98:
-                raise RuntimeError(f"The flat scan does not find what query {number} scores best.")
+            found = []
+            for vector in vectors:
+                used = time.process_time()
+                found.append(answer(vector))
+                if turn:
+                    seconds[name].append(time.process_time() - used)
+            if name == "flat" and recall(found, truth, WANTED) < 0.99:
+                raise RuntimeError("The flat scan does not find what scores best.")
     asked.flat_ms, asked.beside_flat_ms = (
-        1e3 * float(np.median(seconds[name][1:])) for name in ("flat", "index")
+        1e3 * float(np.median(seconds[name])) for name in ("flat", "index")
     )
 
 
