@@ -20,6 +20,10 @@ OUTGROWN: Final = 4
 """Cells that were learned for a quarter of the images are too large."""
 UNEVEN: Final = 2.0
 """So much more uneven than when they were learned, cells fit other images."""
+STRAINED: Final = 0.5
+"""Reading so many of its cells, an index is hardly better than a flat one."""
+_GROWN: Final = 1.5
+"""Before it has grown so much, learning anew would find the same."""
 GENERAL_ONLY: Final = "general"
 _ORIGINS: Final = {CAPTIONS: "captions", QUERIES: "queries", GENERAL: GENERAL_ONLY}
 
@@ -53,7 +57,7 @@ def told_of(
         "parts": len(index.held.parts),
         "hidden": len(index.all_keys) - len(index.keys),
         "retrain": _purged(purged) or _outgrown(trained, index) or _poor(request, trained, index, best)
-        or _uneven(uneven, float(before.get("uneven_at_first", uneven))),
+        or _strained(trained, index, best) or _uneven(uneven, float(before.get("uneven_at_first", uneven))),
     }  # fmt: skip
 
 
@@ -86,6 +90,14 @@ def _outgrown(trained: Trained, index: IvfIndex) -> str | None:
 def _poor(request: BuildRequest, trained: Trained, index: IvfIndex, best: Measured) -> str | None:
     if best.recall100 < request.recall_target and len(index.keys) != trained.images:
         return f"It finds {best.recall100:.3f} of the best 100, and {request.recall_target:g} are wanted."
+    return None
+
+
+def _strained(trained: Trained, index: IvfIndex, best: Measured) -> str | None:
+    """Too few texts were learned from for what it holds now: it makes up for that by reading nearly all."""
+    cells, grown = len(trained.centroids), len(index.keys) >= _GROWN * trained.images
+    if grown and best.effort.probes >= STRAINED * cells:
+        return f"It reads {best.effort.probes} of {cells} cells to find enough since it has grown."
     return None
 
 
