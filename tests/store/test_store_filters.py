@@ -329,6 +329,12 @@ def test_equal_filters_are_equal_keys() -> None:
     assert parse_filter(written) == parse_filter(written)
 
 
+@pytest.mark.parametrize(("flag", "number"), [(True, 1), (False, 0), (True, 1.0)])
+def test_a_flag_and_its_number_are_different_keys(flag: bool, number: float) -> None:
+    by_flag, by_number = ({"must_not": [{"field": "a", "equals": value}]} for value in (flag, number))
+    assert parse_filter(by_flag) != parse_filter(by_number)
+
+
 @pytest.mark.parametrize("written", ["yesterday", "2026-11-23", "2026-11-23T22:40:00", ""])
 def test_a_moment_without_its_zone_is_refused(written: str) -> None:
     with pytest.raises(FilterError, match=r"such as 2026-11-23T22:40:00Z"):
