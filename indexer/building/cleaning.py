@@ -18,6 +18,7 @@ from sightline.faultpoint import faultpoint
 from sightline.indexer.building.releasing import Releasing
 from sightline.indexer.settings import BuilderSettings
 from sightline.store.cascade_files import FOLDER, CascadeFiles
+from sightline.store.codec_verdicts import CodecVerdicts
 from sightline.store.own_files import SEGMENT_KIND, OwnFiles, Shelf, is_doubtful
 from sightline.store.ownership import REMEDY, Place, claim_all, places_of, stamp, strange_stamps
 
@@ -48,16 +49,21 @@ class Cleaning:
         self._places = places_of(catalog, segments.folder, indexes)
         self._releasing = Releasing(catalog, blobs, settings, now)
         self._learned = CascadeFiles(segments.folder)
+        self._verdicts = CodecVerdicts(segments.folder)
         self._said: set[str] = set()
 
     def run(self) -> tuple[int, int]:
         """How many files were removed or set aside, and of how many pictures the copies were removed."""
         if not self._may_remove():
             return 0, 0
-        self._learned.forget_others(lambda: {one.id for one in self._catalog.collections(trashed=True)})
+        for learned in (self._learned, self._verdicts):
+            learned.forget_others(self._existing)
         self._remove_begun()
         shelves = [shelf for place in self._places for shelf in place.shelves]
         return sum(self._tended(shelf) for shelf in shelves), self._releasing.run()
+
+    def _existing(self) -> set[int]:
+        return {one.id for one in self._catalog.collections(trashed=True)}
 
     def _remove_begun(self) -> None:
         """What writers of cascades and samples began and did not end."""

@@ -6,18 +6,22 @@ measured again.
 
 from __future__ import annotations
 
+import re
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from sightline.store.codec_files import FOLDER
 from sightline.store.machine_files import MachineFiles
 from sightline.store.segment_content import is_codec
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Container, Mapping
 
     from sightline.store.records import Collection
+
+_NAME: Final = re.compile(r"auto-([0-9]+)\.json")
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,16 @@ class CodecVerdicts:
     def write(self, collection: Collection, verdict: CodecVerdict) -> None:
         """In place of an earlier one; where the disk refuses, it is measured again."""
         self._files(collection).write(_name(collection), asdict(verdict))
+
+    def forget_others(self, existing: Callable[[], Container[int]]) -> None:
+        """Those of collections that do not exist; listed before ``existing`` is asked: new ones stay."""
+        if found := list(self._folder.glob("*/auto-*.json")):
+            known = existing()
+            for path in found:
+                named = _NAME.fullmatch(path.name)
+                if named is not None and int(named[1]) not in known:
+                    with suppress(OSError):
+                        path.unlink()
 
     def _files(self, collection: Collection) -> MachineFiles:
         return MachineFiles(self._folder / collection.fingerprint)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -26,7 +27,12 @@ class In:
 
     field: Field
     values: tuple[Scalar, ...]
+    # True equals 1 in Python, and what a filter fits is kept by the filter.
+    _flags: tuple[bool, ...] = dataclasses.field(init=False, repr=False)
     is_absence: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_flags", tuple(isinstance(value, bool) for value in self.values))
 
     @property
     def instants(self) -> list[str]:

@@ -14,6 +14,7 @@ from sightline.errors import LeaseLostError
 from sightline.indexer.indexer import Indexer
 from sightline.indexer.parts import IndexerParts
 from sightline.store.codec_verdicts import CodecVerdicts
+from sightline.store.records import Collection
 from sightline.upkeep.codec_choice import CodecChoice, CodecSizes
 from tests.indexer.test_indexer_codecs import assert_patches_are_their_own, codecs_of
 from tests.indexer.world import COLLECTION, Knobs, World, problems
@@ -162,3 +163,22 @@ def test_a_damaged_verdict_counts_as_none(world: AutoWorld) -> None:
         assert verdict(world) is None
     grow(world, 4, LARGE + 4)
     assert verdict(world).codec == chosen.codec, "the latent that is there is tried first"
+
+
+def test_the_verdict_on_a_collection_goes_with_it(world: AutoWorld) -> None:
+    grow(world, LARGE)
+    grow(world, 4, LARGE)
+    collection = world.catalog.collection(COLLECTION)
+    beside = world.segments.folder / "codecs" / collection.fingerprint / "auto-notes.json"
+    beside.touch()
+    world.catalog.delete_collection(COLLECTION)
+    assert cleaned(world, collection) is not None  # it may come back
+    world.catalog.empty_collection(world.catalog.trashed_collections()[0].id)
+    assert cleaned(world, collection) is None
+    assert beside.exists()
+
+
+def cleaned(world: World, collection: Collection) -> Any:
+    """What is known of a collection after a builder has cleaned up."""
+    world.builder(patch_codec="auto", clean_seconds=0.0).step()
+    return CodecVerdicts(world.segments.folder).find(collection)

@@ -5,6 +5,7 @@ Every clause is true or false, never NULL, so that NOT means what ``must_not`` s
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from functools import cache
@@ -17,6 +18,7 @@ from sqlalchemy import (
     Numeric,
     Text,
     and_,
+    any_,
     bindparam,
     case,
     cast,
@@ -182,6 +184,14 @@ def _cases_by_lower() -> dict[str, frozenset[str]]:
     return {lower: frozenset(cases) for lower, cases in found.items()}
 
 
+def _one_of(subject: ColumnElement[Any], texts: Sequence[str], dialect: str) -> Truth:
+    """One parameter: forms of names times forms of texts would be more than a database takes."""
+    if dialect == "postgresql":
+        return subject == any_(literal(list(texts), ARRAY(Text)))
+    listed = func.json_each(literal(json.dumps(list(texts), ensure_ascii=False), Text()))
+    return subject.in_(select(listed.table_valued("value").c.value))
+
+
 # metadata in SQLite: json_each gives one row per element of a list, and one for a scalar
 
 
@@ -216,7 +226,7 @@ def _sqlite_equal(clause: In, atom: ColumnElement[Any], kind: ColumnElement[Any]
     integers = [value for value in clause.values if isinstance(value, int) and not isinstance(value, bool)]
     fractions = [_sqlite_value(value) for value in clause.values if isinstance(value, float)]
     equal = or_(atom.in_(integers), atom.in_(fractions))
-    found = or_(and_(text, atom.in_(texts)), and_(number, equal), kind.in_(flags))
+    found = or_(and_(text, _one_of(atom, texts, "sqlite")), and_(number, equal), kind.in_(flags))
     if not (instants := clause.instants):
         return found
     return or_(found, and_(text, sqlite_instant(atom).in_([sqlite_bound(value) for value in instants])))
@@ -263,14 +273,15 @@ def _jsonb_element(clause: In | Range | Contains, element: ColumnElement[Any]) -
 
 
 def _jsonb_equal(clause: In, element: ColumnElement[Any], content: ColumnElement[Any]) -> Truth:
+    text = func.jsonb_typeof(element) == "string"
+    texts = all_forms(value for value in clause.values if isinstance(value, str))
     others = [value for value in clause.values if not isinstance(value, str)]
-    values = [*others, *all_forms(value for value in clause.values if isinstance(value, str))]
-    found = element.in_(bindparam(None, values, type_=JSONB(), expanding=True))
+    equal = element.in_(bindparam(None, others, type_=JSONB(), expanding=True))
+    found = or_(and_(text, _one_of(content, texts, "postgresql")), equal)
     if not (instants := clause.instants):
         return found
     same = postgres_instant(content).in_([postgres_bound(value) for value in instants])
-    a_date = and_(func.jsonb_typeof(element) == "string", is_instant(content))
-    return or_(found, case((a_date, same), else_=false()))
+    return or_(found, case((and_(text, is_instant(content)), same), else_=false()))
 
 
 def _numeric(value: Scalar) -> ColumnElement[Decimal]:
