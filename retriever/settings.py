@@ -56,6 +56,17 @@ class RetrieverSettings:
     """How long a search waits for an answer of Milvus; then every image is compared in its place."""
 
     def __post_init__(self) -> None:
+        # A NaN is no such part either: nothing is ever found to be more than it.
+        if not 0.0 < self.recall_target <= 1.0:
+            raise InputError(
+                f"SIGHTLINE_RETRIEVER__RECALL_TARGET must be more than 0 and at most 1, not "
+                f"{self.recall_target:g}."
+            )
+        if self.approximate_from < 0:
+            raise InputError("SIGHTLINE_RETRIEVER__APPROXIMATE_FROM must not be negative.")
+        self._check_milvus()
+
+    def _check_milvus(self) -> None:
         uri = self.milvus_uri
         if uri and not uri.startswith(MILVUS_URIS) and not uri.endswith(".db"):
             raise InputError(

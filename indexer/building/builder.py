@@ -218,7 +218,7 @@ class Builder:
         except (SightlineError, OSError) as error:
             self._rest(name, error)
 
-    def _rest(self, name: str, error: SightlineError | OSError) -> None:
+    def _rest(self, name: str, error: Exception) -> None:
         self._snapshots.pop(name, None)
         if isinstance(error, NotFoundError) and not isinstance(error, FileMissingError):
             return  # deleted meanwhile
@@ -240,7 +240,7 @@ class Builder:
         name = self._beside.of
         try:
             report.folded += bool(self._beside.outcome())
-        except (SightlineError, OSError) as error:
+        except Exception as error:  # whatever it is: too little memory would end every pass, again and again
             self._rest(name, error)
 
     def _snapshot(self, name: str) -> Snapshot:

@@ -20,7 +20,7 @@ from sightline.indexer.settings import BuilderSettings
 from sightline.store.cascade_files import FOLDER, CascadeFiles
 from sightline.store.codec_verdicts import CodecVerdicts
 from sightline.store.own_files import SEGMENT_KIND, OwnFiles, Shelf, is_doubtful
-from sightline.store.ownership import REMEDY, Place, claim_all, places_of, stamp, strange_stamps
+from sightline.store.ownership import REMEDY, Place, census, claim_all, places_of, stamp, strange_stamps
 
 if TYPE_CHECKING:
     from sightline.store.blobs import BlobStore
@@ -59,8 +59,8 @@ class Cleaning:
         for learned in (self._learned, self._verdicts):
             learned.forget_others(self._existing)
         self._remove_begun()
-        shelves = [shelf for place in self._places for shelf in place.shelves]
-        return sum(self._tended(shelf) for shelf in shelves), self._releasing.run()
+        tended = sum(self._tended(place, shelf) for place in self._places for shelf in place.shelves)
+        return tended, self._releasing.run()
 
     def _existing(self) -> set[int]:
         return {one.id for one in self._catalog.collections(trashed=True)}
@@ -102,31 +102,37 @@ class Cleaning:
         else:
             self._catalog.stamped(text)
 
-    def _tended(self, shelf: Shelf) -> int:
+    def _tended(self, place: Place, shelf: Shelf) -> int:
         """One shelf's trouble holds up no other."""
         try:
-            return self._tend(shelf)
+            return self._tend(place, shelf)
         except (OSError, IndexUnavailableError) as error:
             log.warning("%s", error)
             return 0
 
-    def _tend(self, shelf: Shelf) -> int:
+    def _tend(self, place: Place, shelf: Shelf) -> int:
         """Files are listed before the names are read: what is published meanwhile is named."""
         files, stored = shelf.files, shelf.files.stored()
         named = shelf.named()
         self._put_back(files, files.swept() & named)
         known = named | shelf.released()
         finished = {name for name in stored if files.is_finished(name)}
-        unnamed = len(finished - known)
-        if is_doubtful(len(finished) - unnamed, unnamed):
-            self._say(
-                f"The catalog knows {len(finished) - unnamed} of the {len(finished)} {shelf.kind} files in "
-                f"{files.folder}, so it may not be theirs, and nothing is removed: see `sightline doctor`."
-            )
+        if self._is_doubtful(place):
             return 0
         removed = self._remove_retired(files) if shelf.kind == SEGMENT_KIND else 0
         removed += self._remove_released(shelf) + self._remove_unfinished(shelf, stored - finished)
         return removed + self._sweep(shelf, finished - known)
+
+    def _is_doubtful(self, place: Place) -> bool:
+        """Of all kinds together: the first build of a kind may die before any file of it is named."""
+        named, unnamed = census(place)
+        doubtful = is_doubtful(named, unnamed)
+        if doubtful:
+            self._say(
+                f"The catalog knows {named} of the {named + unnamed} files of ours in {place.folder}, so "
+                "it may not be theirs, and nothing is removed: see `sightline doctor`."
+            )
+        return doubtful
 
     def _remove_retired(self, files: OwnFiles) -> int:
         """Replaced segments: first the file, then the row that names it."""

@@ -39,6 +39,13 @@ class ListHits(NamedTuple):
     tokens: NDArray[np.int64]
 
 
+class WrittenLists(NamedTuple):
+    """The bytes of a part's lists. The first ``head`` of them must be right, or FAISS must not read them."""
+
+    content: Bytes
+    head: int
+
+
 def stride_of(images: int) -> int:
     """What token numbers are multiplied with in a part of so many images: a multiple of 8."""
     return max(8, -(-images // 8) * 8)
@@ -99,9 +106,14 @@ class ListWriter:
         lists = self._index.invlists
         return np.array([lists.list_size(cell) for cell in range(self._index.nlist)], np.int64)
 
-    def finish(self) -> Bytes:
+    def finish(self) -> WrittenLists:
         """All of it, as `Lists` reads it. Not to be used after."""
-        return _bytes_of(self._index)
+        content = _bytes_of(self._index)
+        if not views_its_bytes(self._index):
+            return WrittenLists(content, content.nbytes)
+        # Codes and ids come last: without sizes of lists, which come before, FAISS would find none of them.
+        entries = self._index.ntotal * (self._index.code_size + np.dtype(np.int64).itemsize)
+        return WrittenLists(content, content.nbytes - entries)
 
 
 @dataclass(frozen=True)
@@ -129,8 +141,13 @@ class Lists:
         """Whether a search reads the bytes that it was opened from."""
         return self.buffer is not None
 
-    def search(self, query: Floats, cells: NDArray[np.int64], count: int, bits: Bytes | None) -> ListHits:
-        """The best ``count`` entries in these cells ``[p]`` for a query ``[D]``, or fewer."""
+    def search(
+        self, query: Floats, cells: NDArray[np.int64], count: int, bits: Bytes | None, queries: int
+    ) -> ListHits:
+        """The best ``count`` entries in these cells ``[p]`` for a query ``[D]``, or fewer.
+
+        ``queries``: Q, how many tokens an image has.
+        """
         faiss = load_faiss()
         selector = None if bits is None else faiss.IDSelectorBitmap(bits)
         parameters = faiss.IVFSearchParameters(nprobe=len(cells), sel=selector)
@@ -142,7 +159,7 @@ class Lists:
         )  # fmt: skip
         tokens, positions = np.divmod(ids[0], stride_of(self.images))
         # An id that was never written can come from damaged lists, which are not read in full when opened.
-        sound = (ids[0] >= 0) & (positions < self.images)
+        sound = (ids[0] >= 0) & (positions < self.images) & (tokens < queries)
         return ListHits(scores[0][sound], positions[sound], tokens[sound])
 
 

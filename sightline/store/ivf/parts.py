@@ -1,7 +1,8 @@
 """Parts: the lists of some images, written once and shared by the generations that still hold them.
 
-``keys`` int64 ``[n]``, ``kept`` uint8 ``[n, ⌈Q/8⌉]`` (which tokens are indexed, lowest bit first), ``sum``
-int64 ``[1]`` of ``lists``; behind the seal ``lists`` uint8, as `sightline.store.ivf.lists` writes them.
+``keys`` int64 ``[n]``, ``kept`` uint8 ``[n, ⌈Q/8⌉]`` (which tokens are indexed, lowest bit first), ``head``
+int64 ``[2]``: the checksum of the first bytes of ``lists``, and of how many; behind the seal ``lists`` uint8,
+as `sightline.store.ivf.lists` writes them.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sightline.store.durable import WrittenFile
-    from sightline.store.ivf.lists import Floats
+    from sightline.store.ivf.lists import Floats, WrittenLists
     from sightline.store.ivf.trained import Trained
     from sightline.store.living_images import Batch, Images
     from sightline.types import Half, Keys, Mask
@@ -54,18 +55,18 @@ class Part:
 
 
 def read_part(path: Path, trained: Trained) -> Part:
-    """`FileMissingError`, `CorruptionError`. What is mapped is checked for its form only."""
+    """`FileMissingError`, `CorruptionError`. Of what is mapped the codes and ids are not read."""
     identity = FileIdentity.at(path)
     file = read_sealed(path, FORM)
     shapes = {name: array.ndim for name, array in file.arrays.items()}
-    if shapes != {"keys": 1, "kept": 2, "sum": 1, "seal": 1, "lists": 1}:
+    if shapes != {"keys": 1, "kept": 2, "head": 1, "seal": 1, "lists": 1}:
         raise CorruptionError(f"The file {path} is no {FORM} that this version can read.")
-    keys = file.arrays["keys"]
+    keys, (expected, head) = file.arrays["keys"], file.arrays["head"].tolist()
+    if checksum(file.arrays["lists"][:head]) != expected:
+        raise CorruptionError(f"The file {path} is not what was written: its lists have another checksum.")
     lists = Lists.open(file.arrays["lists"], trained.cells, len(keys))
     if lists.is_mapped:
         return Part(path, keys, file.arrays["kept"], lists, identity)
-    if (file.arrays["sum"] != _sum(file.arrays["lists"])).any():
-        raise CorruptionError(f"The file {path} is not what was written: its lists have another checksum.")
     return Part(path, keys.copy(), file.arrays["kept"].copy(), lists, None)
 
 
@@ -123,12 +124,12 @@ def write_part(folder: Path, images: Images, trained: Trained, learning: Learnin
     encoder = _Encoder(images, trained, learning)
     for batch in images.batches():
         encoder.add(batch)
-    lists = encoder.finish()
+    lists, head = encoder.finish()
     told = {"queries": str(images.queries), "dim": str(images.dim)}
     sealed: dict[str, NDArray[Any]] = {
         "keys": images.keys,
         "kept": np.concatenate(encoder.kept),
-        "sum": _sum(lists),
+        "head": np.array([checksum(lists[:head]), head], np.int64),
     }
     return write_sealed(folder, trained.kind, FORM, told, sealed, {"lists": lists})
 
@@ -174,7 +175,7 @@ class _Encoder:
             self._scored.append((keys[new], pruned.best[new]))
         return pruned
 
-    def finish(self) -> NDArray[np.uint8]:
+    def finish(self) -> WrittenLists:
         self._store()
         self._measure()
         return self._writer.finish()
@@ -191,8 +192,3 @@ class _Encoder:
             keys = np.concatenate([keys for keys, _ in self._scored])
             self._learning.truth.add(keys, np.concatenate([best for _, best in self._scored]))
         self._scored = []
-
-
-def _sum(lists: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """The checksum of the lists, as it is written."""
-    return np.array([checksum(lists)], np.int64)

@@ -174,7 +174,7 @@ class IvfIndex:
         turned = trained.turned(query[None])
         scores, rows, first, full = [], [], 0, False
         for part, bits in zip(self.held.parts, selection.bits, strict=True):
-            found = part.lists.search(turned, cells, fetch, bits)
+            found = part.lists.search(turned, cells, fetch, bits, queries)
             full = full or len(found.scores) >= fetch
             scores.append(found.scores)
             rows.append((found.positions + first) * queries + found.tokens)
