@@ -112,17 +112,21 @@ class Builder:
         self._beside: LongBuild | None = None
         """Where builds that take long run; None: within the pass."""
 
-    def run(self, stop: threading.Event) -> None:
-        """Pass after pass until ``stop`` is set; errors are logged and the next pass tries again."""
+    def run(self, stop: threading.Event, patience: float = 10.0) -> bool:
+        """Pass after pass until ``stop`` is set; errors are logged and the next pass tries again.
+
+        False when a long build goes on in its thread ``patience`` seconds later: the process should end.
+        """
         self._beside = LongBuild()
         try:
             while not stop.is_set():
                 if not self._pass():
                     stop.wait(self._settings.interval_seconds)
         finally:
-            self._beside.end()
+            ended = self._beside.end(patience)
             self._beside = None
             self._catalog.release_singleton(BUILDER, self._owner)
+        return ended
 
     def step(self) -> StepReport | None:
         """One pass under the singleton lease, given back at its end; None when another builder holds it."""

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
+from concurrent.futures import wait as wait_for
+from threading import Thread
 
 
 class LongBuild:
-    """At most one at a time, in a thread of its own. Not thread-safe itself."""
+    """At most one at a time, in a thread of its own. Not thread-safe itself.
+
+    The thread is a daemon, as FAISS cannot be told to stop: a process that ends leaves a build as a kill would,
+    and the next builder begins it again.
+    """
 
     def __init__(self) -> None:
-        self._threads = ThreadPoolExecutor(1, "long-build")
         self._running: tuple[str, Future[bool]] | None = None
 
     @property
@@ -21,7 +26,9 @@ class LongBuild:
     def begin(self, collection: str, build: Callable[[], bool]) -> None:
         """Nothing when another one runs: that collection's turn comes."""
         if self._running is None:
-            self._running = collection, self._threads.submit(build)
+            future: Future[bool] = Future()
+            self._running = collection, future
+            Thread(target=_do, args=(build, future), name="long-build", daemon=True).start()
 
     def outcome(self) -> bool | None:
         """None while it runs; then, once, what it answered, or what it raised."""
@@ -30,6 +37,13 @@ class LongBuild:
         future, self._running = self._running[1], None
         return future.result()
 
-    def end(self) -> None:
-        """Wait for it. Whatever it published is published."""
-        self._threads.shutdown(wait=True)
+    def end(self, seconds: float) -> bool:
+        """Wait so long at most; whether none runs any more. Whatever it published is published."""
+        return self._running is None or bool(wait_for([self._running[1]], seconds).done)
+
+
+def _do(build: Callable[[], bool], future: Future[bool]) -> None:
+    try:
+        future.set_result(build())
+    except BaseException as error:  # it is the asker's
+        future.set_exception(error)

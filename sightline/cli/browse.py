@@ -100,12 +100,15 @@ def delete(
     from sightline.console import answers
     from sightline.errors import InputError
     from sightline.settings import load_settings
+    from sightline.store.conditions import Filter
     from sightline.store.filters import parse_filter, read_filter
     from sightline.wiring import open_installation
 
     if sum((bool(id), filter is not None, all)) != 1:
         raise InputError("Say what to delete: --id ID (several times), --filter JSON, or --all.")
     parsed = None if filter is None else parse_filter(read_filter(filter))
+    if parsed == Filter():
+        raise InputError("An empty filter names every image; --all deletes the whole collection.")
     with open_installation(load_settings(data)) as services:
         if all:
             deleted = _delete_collection(services, collection, purge=purge)

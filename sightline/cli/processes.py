@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import signal
 import threading
 from dataclasses import replace
@@ -13,6 +15,8 @@ from sightline.cli.options import Data
 
 if TYPE_CHECKING:
     from sightline.settings import Settings
+
+log = logging.getLogger(__name__)
 
 Host = Annotated[
     str | None, typer.Option(metavar="ADDRESS", help="Address to listen on (SIGHTLINE_API__HOST).")
@@ -80,7 +84,10 @@ def builder(data: Data = None) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     with open_installation(settings) as services:
-        services.builder.run(stop)
+        if not services.builder.run(stop):
+            log.warning("a long build was dropped; the next builder begins it again")
+            logging.shutdown()
+            os._exit(0)  # FAISS cannot be told to stop, and Python would wait for it
 
 
 def up(host: Host = None, port: Port = None, insecure: Insecure = False, data: Data = None) -> None:

@@ -144,10 +144,9 @@ def _print_hits(response: SearchResponse, candidates: int) -> None:
         f"retrieve {took.retrieve_ms:.0f} ms, rerank {took.rerank_ms:.0f} ms[/]"
     )
     if response.recall is not None:
-        remarks().print(
-            f"[dim]The index is approximate: it finds {floor(1000 * response.recall) / 10} % of the best "
-            "100, as measured when it was built; --exact-index misses nothing.[/]"
-        )
+        found = f"finds {floor(1000 * response.recall) / 10} % of the best 100, as measured when it was built"
+        told = found if response.recall else "was not measured: no texts were there when it was built"
+        remarks().print(f"[dim]The index is approximate: it {told}; --exact-index misses nothing.[/]")
     for sentence in response.degraded:
         remarks().print(f"[yellow]{sentence}[/]")
     if response.truncated:

@@ -46,6 +46,33 @@ def test_one_that_goes_wrong_is_not_begun_again_at_once_and_holds_up_nobody(
         assert growing.serving.kind == "ivf-sq8"
 
 
+def test_who_is_told_to_stop_does_not_wait_and_the_next_begins_it_again(tmp_path: Path) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def hang() -> None:
+        begun.set()
+        go_on.wait(120)
+
+    with living_collection(tmp_path, 1) as living:
+        growing = Growing(living)
+        growing.sq8.before = hang
+        living.put(ids(100))
+        stop = threading.Event()
+        ended: list[bool] = []
+        builder = growing.another_builder(interval_seconds=0.01)
+        thread = threading.Thread(target=lambda: ended.append(builder.run(stop, patience=0.05)))
+        thread.start()
+        assert begun.wait(60)
+        stop.set()
+        thread.join(60)
+        go_on.set()
+        assert ended == [False]
+        growing.sq8.before = lambda: None
+        with running(growing):
+            until("it serves", partial(is_folded, living, "pictures"), 60)
+        living.check(50)
+
+
 def is_folded(living: Living, name: str) -> bool:
     """Whether a generation of it serves."""
     return living.catalog.snapshot(name).generation is not None

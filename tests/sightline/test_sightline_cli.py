@@ -75,6 +75,7 @@ def test_the_life_of_a_collection(sightline: Run, settings: Settings, folder: Pa
     found = sightline("search", "red", "-c", "pictures", "--json").answer
     assert {hit["id"] for hit in found["results"]} == {"a.png", "b.png", "c.png"}
 
+    assert sightline("delete", "-c", "pictures", "--filter", "{}").code == 2, "that would be --all"
     sightline("delete", "-c", "pictures", "--id", "c.png")
     assert sightline("trash", "empty", "-c", "pictures", "--all").code == 2, "there is no terminal to ask on"
     assert sightline("trash", "empty", "-c", "pictures", "--all", "--yes", "--json").answer["images"] == 1

@@ -276,6 +276,16 @@ def test_images_of_one_kind_make_cells_uneven_and_that_is_a_reason_to_learn_anew
     assert grown.parameters["retrain"] is not None
 
 
+def test_reading_most_cells_since_it_has_grown_is_a_reason_to_learn_anew(small: IvfWorld) -> None:
+    backend = small.backend(IVF_SQ8, "strained")
+    first = small.build(backend, small.segments[:2])
+    grown = small.build(backend, small.segments[:6], serving=StoredName.of(first))
+    assert grown.parameters["efforts"][0]["probes"] >= grown.parameters["cells"] / 2, "or it shows nothing"
+    assert "cells" in grown.parameters["retrain"]
+    anew = small.build(backend, small.segments[:6])
+    assert anew.parameters["retrain"] is None
+
+
 def test_erasing_a_key_takes_every_part_and_manifest_that_holds_it(small: IvfWorld) -> None:
     backend = small.backend(IVF_SQ8, "grown")
     first = small.build(backend, small.segments[:12])
