@@ -11,8 +11,8 @@ from threading import Thread
 class LongBuild:
     """At most one at a time, in a thread of its own. Not thread-safe itself.
 
-    The thread is a daemon, as FAISS cannot be told to stop: a process that ends leaves a build as a kill would,
-    and the next builder begins it again.
+    The thread is a daemon, as FAISS cannot be told to stop: a process that ends leaves a build as a kill
+    would, and the next builder begins it again.
     """
 
     def __init__(self) -> None:
