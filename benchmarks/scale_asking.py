@@ -12,6 +12,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -26,6 +27,7 @@ from sightline.retriever import Retriever
 from sightline.retriever.max_sim import Part, search
 from sightline.store.conditions import Filter
 from sightline.store.filtered import Filtered
+from sightline.store.flat.settling import THREAD as COPYING
 from sightline.store.index import CandidateIndex, Indexes
 from sightline.store.records import FLAT, Snapshot
 from sightline.store.segment_tokens import SegmentTokens
@@ -36,6 +38,7 @@ SHARES: Final = (0.5, 0.1, 0.01)
 """Of the images that pass a filter."""
 DELETED: Final = 0.3
 _SEED: Final = 7
+_COPY_S: Final = 300.0
 _THREADS: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -227,7 +230,8 @@ def _ask_flat(asked: Asked, index: CandidateIndex, collection: ScaleCollection, 
     """The exact scan of the same images beside the index; its answers must be the truth.
 
     Either answers all queries before the other's turn comes, as no process does both, and neither leaves the
-    other its caches. The first turns are extra: a flat index is copied into memory beside its first answers.
+    other its caches. The first turns are extra: a flat index is copied into memory beside its first answers,
+    for which all wait.
     """
     flat = _opened(collection, _there(collection, plan, FLAT))
     sides: Mapping[str, Callable[[Vector], Keys]] = {
@@ -247,6 +251,9 @@ def _ask_flat(asked: Asked, index: CandidateIndex, collection: ScaleCollection, 
                     seconds[name].append(time.process_time() - used)
             if name == "flat" and recall(found, truth, WANTED) < 0.99:
                 raise RuntimeError("The flat scan does not find what scores best.")
+        for thread in threading.enumerate():
+            if thread.name == COPYING:
+                thread.join(_COPY_S)
     asked.flat_ms, asked.beside_flat_ms = (
         1e3 * float(np.median(seconds[name])) for name in ("flat", "index")
     )
