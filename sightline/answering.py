@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from sightline.searching.reencoding import Reencoding
     from sightline.searching.remembered import FeatureMemory, FeatureSource
     from sightline.searching.search import Search
+    from sightline.searching.search_parts import SearchParts
     from sightline.serving.models import Models, WriterIdentity
     from sightline.serving.scheduler import Scheduler
     from sightline.serving.served import ServedModels
@@ -179,8 +180,15 @@ class Answering(Keeping):
         """Answers text queries."""
         from sightline.searching.search import Search
 
+        return Search(self.search_parts)
+
+    @once
+    def search_parts(self) -> SearchParts:
+        """What every way of searching is made of."""
+        from sightline.searching.search_parts import SearchParts
+
         most = self.settings.api.max_answer_bytes
-        return Search(
+        return SearchParts(
             self.catalog, self.models, self.scheduler, self.retriever, self.patches, self.instructing,
             self.cascades, self.exact_retriever, self.query_samples.note, most,
         )  # fmt: skip

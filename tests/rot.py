@@ -175,8 +175,7 @@ def rot(folder: Path, codec: str, count: int, seed: int) -> Figures:
     files = sorted(path for one in stored for path in one.rglob("*") if path.is_file())
     with open_installation(settings, inline=True) as here:
         retriever = Retriever(here.catalog, here.segments, here.indexes, lambda: hours[0])
-        parts = (here.catalog, here.models, here.scheduler, retriever, here.patches, here.instructing)
-        search = Search(*parts, here.cascades, here.exact_retriever, here.query_samples.note)
+        search = Search(replace(here.search_parts, retriever=retriever))
         right = answers(search.find)
         for _ in range(count):
             mutation = mutate(files, rng)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -47,11 +48,7 @@ def test_every_search_tells_its_vector(services: Installation, tmp_path: Path) -
     save(tmp_path / "pictures", "red", "red")
     index(services, tmp_path / "pictures")
     heard: list[np.ndarray] = []
-    search = Search(
-        services.catalog, services.models, services.scheduler, services.retriever, services.patches,
-        services.instructing, services.cascades, services.exact_retriever,
-        lambda collection, vector: heard.append(vector),
-    )  # fmt: skip
+    search = Search(replace(services.search_parts, asked=lambda collection, vector: heard.append(vector)))
     search.find(SearchRequest("pictures", "red"))
     model = services.models.encoder(services.catalog.collection("pictures"))
     assert [one.tolist() for one in heard] == model.encode_text(["red"]).tolist()

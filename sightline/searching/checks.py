@@ -1,0 +1,37 @@
+"""What no collection could answer is refused before anything is loaded."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+from sightline.errors import InputError
+from sightline.records import MAX_CANDIDATES, IndexUse, InstructedMatcher, SearchRequest, check_bounds
+from sightline.reranker.judging import checked_effort, checked_precision
+
+
+def check(request: SearchRequest) -> None:
+    """Refuse what no collection could answer."""
+    if not request.text.strip():
+        raise InputError("The text is empty; say what the pictures should show.")
+    check_bounds(request)
+    if request.offset + request.limit > MAX_CANDIDATES:
+        raise InputError(f"The sum offset + limit may be at most {MAX_CANDIDATES:,}.")
+    checked_precision(request.precision)
+    checked_effort(request.effort)
+    if request.index not in get_args(IndexUse):
+        raise InputError(f"The parameter index is one of {', '.join(get_args(IndexUse))}.")
+    if request.matcher is not None:
+        _check_matcher(request, request.matcher)
+    if request.min_probability is not None and (not request.rerank or request.score == "itc"):
+        raise InputError(
+            "The parameter min_probability needs ITM scores: search with rerank and a score other than itc."
+        )
+
+
+def _check_matcher(request: SearchRequest, matcher: InstructedMatcher) -> None:
+    if not request.rerank or request.score == "itc":
+        raise InputError("A matcher puts candidates in order: search with rerank and a score other than itc.")
+    if request.precision != "fast":
+        raise InputError("A matcher computes in one precision only; leave out the parameter precision.")
+    if matcher.instruction is not None and not matcher.instruction.strip():
+        raise InputError("The instruction is empty; ask a question that yes or no answers, or leave it out.")

@@ -1,0 +1,90 @@
+"""The plain question: one text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from sightline.reranker.reranker import Reranker
+from sightline.searching.fusion import fuse
+from sightline.searching.questions import Found
+from sightline.store.filters import parse_filter
+
+if TYPE_CHECKING:
+    from sightline.blip.protocols import RetrievalModel
+    from sightline.records import SearchRequest
+    from sightline.reranker.records import Candidate, Ranked, Watch
+    from sightline.searching.cascades import Knowledge
+    from sightline.searching.instructing import Judging
+    from sightline.searching.search_parts import SearchParts
+    from sightline.searching.stopwatch import Stopwatch
+    from sightline.store.records import Collection
+    from sightline.store.text_records import TextHit
+
+
+class TextQuestion:
+    """Finds candidates by the text's vector and its words, and judges them by ITM, or by an instruction."""
+
+    def __init__(
+        self,
+        parts: SearchParts,
+        request: SearchRequest,
+        collection: Collection,
+        model: RetrievalModel,
+        judging: Judging | None,
+    ) -> None:
+        self._parts = parts
+        self._request = request
+        self._collection = collection
+        self._model = model
+        self._judging = judging
+        self._source = parts.patches.of(collection, model)
+
+    @cached_property
+    def truncated(self) -> bool:
+        """Whether the text is longer than the model reads."""
+        return self._model.is_truncated(self._request.text)
+
+    def retrieve(self, wanted: int, judged: int, clock: Stopwatch) -> Found:
+        """By the text's vector; words of captions bring candidates, too, unless they are not wanted."""
+        request = self._request
+        condition = None if request.filter is None else parse_filter(request.filter)
+        vector = self._model.encode_text([request.text])[0].float().cpu().numpy()
+        self._parts.asked(self._collection, vector)
+        clock.lap("encode")
+        said: list[TextHit] = []
+        if request.rerank and request.texts:
+            said = self._parts.catalog.search_texts(self._collection.id, request.text, judged, condition)
+        keys = [hit.key for hit in said]
+        retriever = self._parts.exact if request.index == "exact" else self._parts.retriever
+        found = retriever.retrieve(request.collection, vector, wanted, condition, keys)
+        clock.lap("retrieve")
+        return Found(found, fuse(found, said, judged))
+
+    def knowledge(self, head: Sequence[Candidate]) -> Knowledge:
+        """What searches have learned of this collection."""
+        return self._parts.cascades.knowledge(self._request, self._collection, self._model, head)
+
+    def judge(
+        self,
+        candidates: Sequence[Candidate],
+        known: Knowledge,
+        left_ms: float | None = None,
+        watch: Watch | None = None,
+    ) -> list[Ranked]:
+        """By ITM, or by yes and no where there is an instruction."""
+        request, judging = self._request, self._judging
+        if judging is None:
+            reranker, score = Reranker(self._model, self._source, self._model), request.score
+        else:
+            reranker, score = Reranker(judging.matcher, judging.source), "itm"
+        return reranker.rerank(
+            request.text, candidates, len(candidates), score, left_ms, request.precision,
+            request.offset + request.limit, watch=watch, effort=known.effort, cascade=known.cascade,
+            record=known.record,
+        )  # fmt: skip
+
+    def degraded(self) -> tuple[str, ...]:
+        """Patches that are lost or damaged."""
+        return self._source.degraded()
