@@ -47,7 +47,8 @@ class Ranked:
 
     ``itm_logit`` and ``match_probability`` are None where ITM did not score it (no time left, or
     ``score="itc"``, or left out by a cascade); then ``score`` is the ITC score, and not comparable with those
-    above it. ``layers``: how many of the matcher's layers it went through.
+    above it. ``layers``: how many of the matcher's layers it went through. ``clauses``: the match probability
+    of every clause of a compound query, in the order of `Query.clauses`.
     """
 
     key: int
@@ -57,6 +58,7 @@ class Ranked:
     itm_logit: float | None
     match_probability: float | None
     layers: int = 0
+    clauses: tuple[float, ...] = ()
 
 
 Watch = Callable[[Sequence[Ranked]], None]

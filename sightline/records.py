@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 from annotated_types import Ge, Gt, Le
 
 from sightline.errors import InputError
+from sightline.queries import ClauseMatch, Query
 
 if TYPE_CHECKING:
     from sightline.types import RGB
@@ -64,8 +65,9 @@ class InstructedMatcher:
 
 @dataclass(frozen=True)
 class SearchRequest:
-    """One text query against one collection.
+    """One query against one collection: exactly one of ``text`` and ``query`` says what is looked for.
 
+    A ``text`` is one sentence and is never parsed (``sightline.typed_queries`` reads what people type).
     ``offset + limit`` may exceed ``candidates``: the rest follow in ITC order with ``itm_logit=None``.
     ``filter`` is the raw JSON object (sightline.store.filters.parse_filter gives it meaning, or FilterError).
     ``min_probability`` needs ``rerank`` (InputError otherwise), applies before ``offset``, and then only
@@ -73,7 +75,7 @@ class SearchRequest:
     """
 
     collection: str
-    text: Annotated[str, Doc("What the pictures should show.")]
+    text: Annotated[str, Doc("What the pictures should show.")] = ""
     limit: Annotated[int, Ge(1), Doc("How many hits.")] = 10
     offset: Annotated[int, Ge(0), Le(MAX_CANDIDATES), Doc("Hits to pass over.")] = 0
     candidates: Annotated[int, Ge(1), Le(MAX_CANDIDATES), Doc("How many candidates ITM scores.")] = 100
@@ -102,6 +104,14 @@ class SearchRequest:
     index: Annotated[
         IndexUse, Doc("exact: compare every image where the index is approximate, which takes long.")
     ] = "auto"
+    query: Annotated[
+        Query | None, Doc("What pictures should show and what not, in clauses; in place of text.")
+    ] = None
+
+    @property
+    def texts_asked(self) -> tuple[str, ...]:
+        """Every text that pictures are compared with."""
+        return (self.text,) if self.query is None else self.query.texts
 
 
 def parameters(record: type) -> dict[str, tuple[Any, tuple[Any, ...]]]:
@@ -139,6 +149,10 @@ class SearchHit:
     ``candidates``). With a ``matcher`` they are None, ``score`` is the log-odds of yes against no, and
     ``instruction_probability`` that of yes. ``width`` and ``height`` are pixels of the upright picture.
     ``matched_text``: the text whose words brought it (None where none did).
+
+    Of a compound ``query``: ``score`` is the log-odds of ``match_probability``, by which the order goes; ``itc``
+    the compound ITC score (docs/scoring.md), ``itm_logit`` that of the first clause, and ``clauses`` how likely
+    the picture shows each of them (empty where ITM did not score, and of a ``text``).
     """
 
     id: str
@@ -158,6 +172,7 @@ class SearchHit:
     found_by: FoundBy = "picture"
     matched_text: str | None = None
     instruction_probability: float | None = None
+    clauses: tuple[ClauseMatch, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,16 @@ from __future__ import annotations
 from typing import get_args
 
 from sightline.errors import InputError
+from sightline.queries import Query, check_query
 from sightline.records import MAX_CANDIDATES, IndexUse, InstructedMatcher, SearchRequest, check_bounds
 from sightline.reranker.judging import checked_effort, checked_precision
 
 
 def check(request: SearchRequest) -> None:
     """Refuse what no collection could answer."""
-    if not request.text.strip():
+    if request.query is not None:
+        _check_query(request, request.query)
+    elif not request.text.strip():
         raise InputError("The text is empty; say what the pictures should show.")
     check_bounds(request)
     if request.offset + request.limit > MAX_CANDIDATES:
@@ -26,6 +29,14 @@ def check(request: SearchRequest) -> None:
         raise InputError(
             "The parameter min_probability needs ITM scores: search with rerank and a score other than itc."
         )
+
+
+def _check_query(request: SearchRequest, query: Query) -> None:
+    if request.text:
+        raise InputError("A search has a text or a query, not both; put the text among the query's clauses.")
+    check_query(query)
+    if request.matcher is not None:
+        raise InputError("A matcher judges one text; search with text in place of query, or without matcher.")
 
 
 def _check_matcher(request: SearchRequest, matcher: InstructedMatcher) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from sightline.records import Effort, SearchHit, SearchRequest, SearchResponse
 from sightline.reranker.ordering import unscored
 from sightline.searching.checks import check
+from sightline.searching.compound_question import CompoundQuestion, matches
 from sightline.searching.stopwatch import Stopwatch
 from sightline.searching.telling import SearchWatch, Telling, is_probable
 from sightline.searching.text_question import TextQuestion
@@ -49,6 +50,8 @@ class Search:
     def _question(self, admitted: Admission, request: SearchRequest, collection: Collection) -> Question:
         parts = self._parts
         model = admitted.share(parts.models.encoder(collection), request.deadline_ms)
+        if request.query is not None:
+            return CompoundQuestion(parts, request, request.query, collection, model)
         judging = None
         if request.matcher is not None:
             judging = parts.instructing.of(admitted, collection, request.matcher, request.text)
@@ -109,6 +112,7 @@ class Search:
                 caption=image.caption, metadata=image.metadata, key=one.key, sha256=image.sha256,
                 width=image.width or 0, height=image.height or 0,
                 found_by=fused.found_by(one.key), matched_text=fused.said.get(one.key),
+                clauses=matches(request.query, one),
             )
             for place, one in enumerate(page, 1)
             if (image := images.get(one.key)) is not None
