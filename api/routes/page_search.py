@@ -22,6 +22,7 @@ from sightline.api.streaming import Event, EventStream
 from sightline.records import SearchHit, SearchRequest, SearchResponse
 from sightline.searching.telling import SearchWatch
 from sightline.store.filters import parse_filter, read_filter
+from sightline.typed_queries import parse
 
 MOST_SHOWN = 200
 Viewing = Callable[[SearchResponse], View]
@@ -58,10 +59,10 @@ def searched(here: Everything, base: View, follow: Following | None) -> View:
     """What a search of the page finds."""
     viewing = partial(_view, here, base)
     watch = None if follow is None else follow(viewing)
-    return viewing(run_search(here.parts, here.metrics, _request(base), watch))
+    return viewing(run_search(here.parts, here.metrics, _request(base, here.settings.max_candidates), watch))
 
 
-def _request(base: View) -> SearchRequest:
+def _request(base: View, most_scored: int) -> SearchRequest:
     """FilterError for a filter on what is not shown, or that cannot be read."""
     query, collection = base.query, base.collection
     assert collection is not None
@@ -69,14 +70,19 @@ def _request(base: View) -> SearchRequest:
     if condition is not None:
         refuse_hidden_fields(condition)
         parse_filter(condition)  # what is wrong with it is told whether the model is there or not
-    return SearchRequest(
+    asked = parse(query.text)
+    request = SearchRequest(
         collection=collection.name,
-        text=query.text,
         limit=max(query.candidates, query.k),
         candidates=query.candidates,
         filter=condition,
         effort=query.effort or None,
     )
+    if isinstance(asked, str):
+        return replace(request, text=asked)
+    # Each clause is scored for itself, and no search scores more than this server lets one score.
+    most = max(1, most_scored // max(1, len(asked.clauses)))
+    return replace(request, query=asked, candidates=min(query.candidates, most))
 
 
 def _view(here: Everything, base: View, response: SearchResponse) -> View:

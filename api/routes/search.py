@@ -67,7 +67,7 @@ async def search(
     name: Name, body: SearchBody, here: EverythingHere, request: Request, stream: Stream = False
 ) -> Response:
     """Find pictures by a sentence: ITC retrieves the candidates, ITM puts them in order."""
-    check_candidates(body.candidates, here.settings)
+    check_candidates(body.candidates, here.settings, 1 if body.query is None else body.query.clauses)
 
     def answer(watch: SearchWatch | None = None) -> SearchAnswer:
         asked = body.to_request(name, matcher_of(here.parts, name, body))
@@ -132,10 +132,12 @@ def matcher_of(parts: ApiParts, name: str, body: SearchBody) -> InstructedMatche
     return InstructedMatcher(body.matcher.instruction, named.model, named.revision)
 
 
-def check_candidates(candidates: int, settings: ApiSettings) -> None:
-    """422 beyond what this installation scores for one search."""
-    if candidates > settings.max_candidates:
-        raise invalid("/candidates", f"This server scores at most {settings.max_candidates:,} candidates.")
+def check_candidates(candidates: int, settings: ApiSettings, clauses: int = 1) -> None:
+    """422 beyond what this installation scores for one search: each clause is scored for itself."""
+    if candidates * clauses > settings.max_candidates:
+        each = "" if clauses == 1 else f" of a search with {clauses} clauses"
+        most = settings.max_candidates // clauses
+        raise invalid("/candidates", f"This server scores at most {most:,} candidates{each}.")
 
 
 def run_search(

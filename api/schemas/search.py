@@ -9,7 +9,9 @@ from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from sightline.api.discretion import refuse_hidden_fields, shown_uri
 from sightline.api.schemas.common import Answer, Request, Text, body_of, storable_json, storable_text
+from sightline.api.schemas.query import QueryBody
 from sightline.api.urls import file_url, thumbnail_url
+from sightline.queries import Role
 from sightline.records import (
     MAX_CANDIDATES,
     Effort,
@@ -23,7 +25,7 @@ from sightline.records import (
 SearchFields = body_of(
     SearchRequest,
     "SearchFields",
-    without={"collection", "matcher"},
+    without={"collection", "matcher", "query"},
     stricter={
         "text": (AfterValidator(storable_text), Field(min_length=1, max_length=10_000, pattern=r"\S")),
         "limit": (Le(1000),),
@@ -45,12 +47,13 @@ class MatcherBody(Request):
 
 
 class SearchBody(SearchFields):  # type: ignore[misc, valid-type]  # mypy knows no class that is made by a call
-    """One sentence to find pictures by."""
+    """One sentence to find pictures by, or a query of several clauses."""
 
     model_config = ConfigDict(
         json_schema_extra={
             "examples": [
                 {"text": "a red car and a blue house", "limit": 10},
+                {"query": {"all": ["a red car"], "none": ["a house"]}},
                 {
                     "text": "two boats at night",
                     "limit": 20,
@@ -66,8 +69,16 @@ class SearchBody(SearchFields):  # type: ignore[misc, valid-type]  # mypy knows 
         None, description="A model that answers yes or no, to order the candidates by: see docs/asking.md."
     )
 
+    query: QueryBody | None = Field(
+        None, description="What pictures should show and what not, in clauses; in place of text."
+    )
+
     @model_validator(mode="after")
     def _fits(self) -> Self:
+        if not self.text and self.query is None:
+            raise ValueError("Say what to find, in text or in query.")
+        if self.text and self.query is not None:
+            raise ValueError("A search has a text or a query, not both.")
         if self.min_probability is not None and not self.rerank:
             raise ValueError(
                 "The parameter min_probability needs rerank: without ITM there is no match probability."
@@ -82,7 +93,16 @@ class SearchBody(SearchFields):  # type: ignore[misc, valid-type]  # mypy knows 
         Raises FilterError: a filter on what is not shown.
         """
         refuse_hidden_fields(self.filter)
-        return SearchRequest(collection, **(dict(self) | {"matcher": matcher}))
+        query = None if self.query is None else self.query.to_query()
+        return SearchRequest(collection, **(dict(self) | {"matcher": matcher, "query": query}))
+
+
+class ClauseAnswer(Answer):
+    """How likely a picture shows what one clause says, whatever its role."""
+
+    text: str
+    role: Role
+    match_probability: float
 
 
 class HitAnswer(Answer):
@@ -107,6 +127,7 @@ class HitAnswer(Answer):
     instruction_probability: float | None = Field(
         None, description="Of yes against no, where a matcher ordered; the score is then its log-odds."
     )
+    clauses: list[ClauseAnswer] = Field([], description="Of a query: each clause by itself, as far as ITM scored.")
 
 
 Milliseconds = Annotated[float, AfterValidator(lambda value: round(value, 3))]

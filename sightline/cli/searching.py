@@ -22,7 +22,12 @@ def register(app: typer.Typer) -> None:
 
 
 def search(
-    text: Annotated[str, typer.Argument(metavar="TEXT", help="What the pictures should show.")],
+    text: Annotated[
+        str,
+        typer.Argument(
+            metavar="TEXT", help="What the pictures should show: red car -house, or night + \"a red car\"."
+        ),
+    ],
     collection: CollectionName,
     limit: Annotated[int, typer.Option("-k", "--limit", min=1, help="How many hits.")] = 10,
     offset: Annotated[int, typer.Option(min=0, help="Hits to pass over.")] = 0,
@@ -58,6 +63,9 @@ def search(
         str | None,
         typer.Option(metavar="ID_OR_DIR", help="Who answers it; else the installation's answerer."),
     ] = None,
+    literal: Annotated[
+        bool, typer.Option("--literal", help="Signs mean nothing: the whole TEXT is one sentence.")
+    ] = False,
     data: Data = None,
     json: Json = False,
 ) -> None:
@@ -67,12 +75,15 @@ def search(
     from sightline.records import InstructedMatcher
     from sightline.settings import load_settings
     from sightline.store.filters import read_filter
+    from sightline.typed_queries import parse
     from sightline.wiring import open_installation
 
     if instruction_model is not None and instruction is None:
         raise InputError("The option --instruction-model needs --instruction.")
+    asked = text if literal else parse(text)
+    said, query = (asked, None) if isinstance(asked, str) else ("", asked)
     request = SearchRequest(
-        collection=collection, text=text, limit=limit, offset=offset, candidates=candidates, rerank=rerank,
+        collection=collection, text=said, query=query, limit=limit, offset=offset, candidates=candidates, rerank=rerank,
         score=score, filter=None if filter is None else read_filter(filter), min_probability=min_probability,
         precision=precision, deadline_ms=deadline_ms, effort=effort, texts=texts,
         index="exact" if exact_index else "auto",
