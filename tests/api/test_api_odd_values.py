@@ -56,7 +56,9 @@ BODIES = {
         '{"text":"a","filter":{"field":"metadata.a","range":{"gte":%s}}}',
         '{"text":"a","filter":{"field":"id","contains":%s}}',
         '{"text":"a","filter":{"field":"width","equals":%s}}',
-        '{"text":"a","filter":{"field":"created_at","range":{"lt":%s}}}',
+        '{"text":"a","filter":{"field":"created_at","range":{"lt":%s}}}', '{"query":%s}', '{"query":{"all":%s}}',
+        '{"query":{"all":[%s]}}', '{"query":{"all":["a"],"none":[{"text":%s}]}}',
+        '{"query":{"any":[{"text":"a","weight":%s}]}}',
     ),
     "POST /v1/rerank": (
         '{"query":%s,"documents":[' + STORED + "]}", '{"query":"a","documents":%s}',
