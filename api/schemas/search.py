@@ -8,7 +8,15 @@ from annotated_types import Le
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from sightline.api.discretion import refuse_hidden_fields, shown_uri
-from sightline.api.schemas.common import Answer, Request, Text, body_of, storable_json, storable_text
+from sightline.api.schemas.common import (
+    MAX_CURSOR,
+    Answer,
+    Request,
+    Text,
+    body_of,
+    storable_json,
+    storable_text,
+)
 from sightline.api.urls import file_url, thumbnail_url
 from sightline.records import (
     MAX_CANDIDATES,
@@ -18,6 +26,7 @@ from sightline.records import (
     SearchHit,
     SearchRequest,
     SearchResponse,
+    TotalIs,
 )
 
 SearchFields = body_of(
@@ -29,6 +38,8 @@ SearchFields = body_of(
         "limit": (Le(1000),),
         "filter": (AfterValidator(storable_json),),
         "deadline_ms": (Le(3_600_000),),
+        "sort": (AfterValidator(storable_text), Field(max_length=1_000)),
+        "cursor": (Field(max_length=MAX_CURSOR),),
     },
 )
 
@@ -166,6 +177,9 @@ class SearchAnswer(Answer):
                     "reached": [{"layers": 12, "of": 12, "candidates": 100}],
                     "approximate": False,
                     "recall": None,
+                    "total": None,
+                    "total_is": None,
+                    "next_cursor": None,
                 }
             ]
         }
@@ -190,6 +204,11 @@ class SearchAnswer(Answer):
     recall: float | None = Field(
         description="What part of the best 100 the index finds, as measured; null where it misses nothing."
     )
+    total: int | None = Field(description="Hits on all pages, where they were counted (sort, exact).")
+    total_is: TotalIs | None = Field(
+        description="exact: all images were judged; at_least: the count stopped where none was to come."
+    )
+    next_cursor: str | None = Field(description="Ask for the next page with it; null on the last one.")
 
 
 class PlaceAnswer(Answer):

@@ -7,6 +7,7 @@ from typing import get_args
 from sightline.errors import InputError
 from sightline.records import MAX_CANDIDATES, IndexUse, InstructedMatcher, SearchRequest, check_bounds
 from sightline.reranker.judging import checked_effort, checked_precision
+from sightline.searching.count_checks import check_counted
 
 
 def check(request: SearchRequest) -> None:
@@ -26,6 +27,7 @@ def check(request: SearchRequest) -> None:
         raise InputError(
             "The parameter min_probability needs ITM scores: search with rerank and a score other than itc."
         )
+    check_counted(request)
 
 
 def _check_matcher(request: SearchRequest, matcher: InstructedMatcher) -> None:
