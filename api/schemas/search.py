@@ -38,7 +38,7 @@ SearchFields = body_of(
         "limit": (Le(1000),),
         "filter": (AfterValidator(storable_json),),
         "deadline_ms": (Le(3_600_000),),
-        "sort": (AfterValidator(storable_text), Field(max_length=1_000)),
+        "sort": (Field(max_length=1_000),),
         "cursor": (Field(max_length=MAX_CURSOR),),
     },
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+
 from sqlalchemy import ColumnElement, Connection, select
 
 from sightline.store.field_values import FieldKind
