@@ -27,6 +27,7 @@ from torch import Tensor
 from benchmarks.asking_quality import ASKING_GOALS, asking_figures
 from benchmarks.capfilt_quality import CAPFILT_GOALS, capfilt_figures
 from benchmarks.compound_quality import COMPOUND_GOALS, compound_figures
+from benchmarks.counting_quality import COUNTING_GOALS, counting_figures
 from demo.world.benchmark import HOWS, absent, held_out, swap_groups, texts
 from demo.world.draw import draw
 from demo.world.scene import Scene
@@ -53,6 +54,7 @@ GOALS = {
     **ASKING_GOALS,
     **CAPFILT_GOALS,
     **COMPOUND_GOALS,
+    **COUNTING_GOALS,
 }
 Figures = dict[str, float]
 T = TypeVar("T")
@@ -195,7 +197,7 @@ def main() -> None:
     given = parser.parse_args()
     began = time.monotonic()
     model = load(given.model, device="cpu")
-    parts: list[Callable[[Blip2], Figures]] = [swaps, retrieval]
+    parts: list[Callable[[Blip2], Figures]] = [swaps, retrieval, counting_figures]
     figures = {name: value for part in parts for name, value in part(model).items()}
     if given.model == DEMO:  # the model that answers is another one of that name
         figures |= asking_figures(DEMO) | capfilt_figures() | compound_figures()

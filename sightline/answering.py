@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from sightline.retriever.retriever import Retriever
     from sightline.searching.asking import Asking
     from sightline.searching.cascades import Cascades
+    from sightline.searching.counted_search import Counts
     from sightline.searching.documents import Documents
     from sightline.searching.instructing import Instructing
     from sightline.searching.patches import PatchCache
@@ -190,7 +191,7 @@ class Answering(Keeping):
         most = self.settings.api.max_answer_bytes
         return SearchParts(
             self.catalog, self.models, self.scheduler, self.retriever, self.patches, self.instructing,
-            self.cascades, self.exact_retriever, self.query_samples.note, most,
+            self.cascades, self.exact_retriever, self.query_samples.note, self.counts, most,
         )  # fmt: skip
 
     @once
@@ -207,6 +208,17 @@ class Answering(Keeping):
         from sightline.store.cascade_files import CascadeFiles
 
         return Cascades(self.catalog, CascadeFiles(self.settings.segments_folder))
+
+    @once
+    def counts(self) -> Counts:
+        """What counting searches remember and learn; they learn in the server only."""
+        from sightline.searching.count_memory import CountMemory
+        from sightline.searching.count_samples import CountSamples
+        from sightline.searching.counted_search import Counts
+        from sightline.store.cascade_files import CascadeFiles
+
+        samples = CountSamples(CascadeFiles(self.settings.segments_folder))
+        return Counts(samples, CountMemory(), self.settings.serving.max_judged)
 
     @once
     def documents(self) -> Documents:

@@ -35,6 +35,9 @@ Effort = Literal["full", "auto", "quick"]
 """``full``: ITM scores every candidate. ``auto``: as few as keep at least 0.98 of the best hits, by what was
 learned on the collection; ``quick``: fewer still. Where nothing was learned, every search is ``full``."""
 
+TotalIs = Literal["exact", "at_least"]
+"""``exact``: all images that pass the filter were judged; ``at_least``: some were not."""
+
 IndexUse = Literal["auto", "exact"]
 """``auto``: the collection's index names the candidates. ``exact``: none is missed; where the index is
 approximate, every image is compared in its place."""
@@ -104,6 +107,13 @@ class SearchRequest:
     index: Annotated[
         IndexUse, Doc("exact: compare every image where the index is approximate, which takes long.")
     ] = "auto"
+    sort: Annotated[
+        str | None, Doc("With min_probability: all hits, by relevance, [-]created_at or [-]metadata.FIELD.")
+    ] = None
+    exact: Annotated[bool, Doc("With min_probability: ITM judges all images, and the total is exact.")] = (
+        False
+    )
+    cursor: Annotated[str | None, Doc("With min_probability: where the page before ended.")] = None
     query: Annotated[
         Query | None, Doc("What pictures should show and what not, in clauses; in place of text.")
     ] = None
@@ -203,7 +213,8 @@ class SearchResponse:
     ``full`` where nothing was learned. ``reached``: how far candidates went through ITM's layers, the fewest
     first; those with all layers are the scored ones. ``approximate``: the index may have missed images; it
     finds the part ``recall`` of the best 100, as measured when it was built (None: nothing is missed). The
-    scores of what it found are exact."""
+    scores of what it found are exact. ``total``: how many hits there are on all pages, where they were
+    counted; ``next_cursor``: None on the last page."""
 
     results: tuple[SearchHit, ...]
     truncated: bool
@@ -216,6 +227,9 @@ class SearchResponse:
     reached: tuple[Reached, ...] = ()
     approximate: bool = False
     recall: float | None = None
+    total: int | None = None
+    total_is: TotalIs | None = None
+    next_cursor: str | None = None
 
 
 @dataclass(frozen=True)

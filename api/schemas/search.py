@@ -8,7 +8,15 @@ from annotated_types import Le
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from sightline.api.discretion import refuse_hidden_fields, shown_uri
-from sightline.api.schemas.common import Answer, Request, Text, body_of, storable_json, storable_text
+from sightline.api.schemas.common import (
+    MAX_CURSOR,
+    Answer,
+    Request,
+    Text,
+    body_of,
+    storable_json,
+    storable_text,
+)
 from sightline.api.schemas.query import QueryBody
 from sightline.api.urls import file_url, thumbnail_url
 from sightline.queries import Role
@@ -20,6 +28,7 @@ from sightline.records import (
     SearchHit,
     SearchRequest,
     SearchResponse,
+    TotalIs,
 )
 
 SearchFields = body_of(
@@ -31,6 +40,8 @@ SearchFields = body_of(
         "limit": (Le(1000),),
         "filter": (AfterValidator(storable_json),),
         "deadline_ms": (Le(3_600_000),),
+        "sort": (Field(max_length=1_000),),
+        "cursor": (Field(max_length=MAX_CURSOR),),
     },
 )
 
@@ -127,7 +138,9 @@ class HitAnswer(Answer):
     instruction_probability: float | None = Field(
         None, description="Of yes against no, where a matcher ordered; the score is then its log-odds."
     )
-    clauses: list[ClauseAnswer] = Field([], description="Of a query: each clause by itself, as far as ITM scored.")
+    clauses: list[ClauseAnswer] = Field(
+        [], description="Of a query: each clause by itself, as far as ITM scored."
+    )
 
 
 Milliseconds = Annotated[float, AfterValidator(lambda value: round(value, 3))]
@@ -187,6 +200,9 @@ class SearchAnswer(Answer):
                     "reached": [{"layers": 12, "of": 12, "candidates": 100}],
                     "approximate": False,
                     "recall": None,
+                    "total": None,
+                    "total_is": None,
+                    "next_cursor": None,
                 }
             ]
         }
@@ -211,6 +227,11 @@ class SearchAnswer(Answer):
     recall: float | None = Field(
         description="What part of the best 100 the index finds, as measured; null where it misses nothing."
     )
+    total: int | None = Field(description="Hits on all pages, where they were counted (sort, exact).")
+    total_is: TotalIs | None = Field(
+        description="exact: all images were judged; at_least: the count stopped where none was to come."
+    )
+    next_cursor: str | None = Field(description="Ask for the next page with it; null on the last one.")
 
 
 class PlaceAnswer(Answer):

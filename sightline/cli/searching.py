@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from sightline.cli.counting import Cursor, Exact, Sort, remark_total
 from sightline.cli.options import CollectionName, Data, Filter, Json, Revision
 from sightline.records import Effort, Precision, ScoreName, SearchRequest, SearchResponse
 
@@ -25,7 +26,7 @@ def search(
     text: Annotated[
         str,
         typer.Argument(
-            metavar="TEXT", help="What the pictures should show: red car -house, or night + \"a red car\"."
+            metavar="TEXT", help='What the pictures should show: red car -house, or night + "a red car".'
         ),
     ],
     collection: CollectionName,
@@ -66,6 +67,9 @@ def search(
     literal: Annotated[
         bool, typer.Option("--literal", help="Signs mean nothing: the whole TEXT is one sentence.")
     ] = False,
+    sort: Sort = None,
+    exact: Exact = False,
+    cursor: Cursor = None,
     data: Data = None,
     json: Json = False,
 ) -> None:
@@ -83,10 +87,11 @@ def search(
     asked = text if literal else parse(text)
     said, query = (asked, None) if isinstance(asked, str) else ("", asked)
     request = SearchRequest(
-        collection=collection, text=said, query=query, limit=limit, offset=offset, candidates=candidates, rerank=rerank,
+        collection=collection, text=said, query=query, limit=limit, offset=offset, candidates=candidates,
+        rerank=rerank,
         score=score, filter=None if filter is None else read_filter(filter), min_probability=min_probability,
         precision=precision, deadline_ms=deadline_ms, effort=effort, texts=texts,
-        index="exact" if exact_index else "auto",
+        index="exact" if exact_index else "auto", sort=sort, exact=exact, cursor=cursor,
         matcher=None if instruction is None else InstructedMatcher(instruction, instruction_model),
     )  # fmt: skip
     with open_installation(load_settings(data)) as services:
@@ -158,6 +163,7 @@ def _print_hits(response: SearchResponse, candidates: int) -> None:
         found = f"finds {floor(1000 * response.recall) / 10} % of the best 100, as measured when it was built"
         told = found if response.recall else "was not measured: no texts were there when it was built"
         remarks().print(f"[dim]The index is approximate: it {told}; --exact-index misses nothing.[/]")
+    remark_total(response)
     for sentence in response.degraded:
         remarks().print(f"[yellow]{sentence}[/]")
     if response.truncated:
@@ -166,6 +172,8 @@ def _print_hits(response: SearchResponse, candidates: int) -> None:
 
 def _judged(response: SearchResponse, candidates: int) -> str:
     """What ITM did, and the effort where that is not all that it could."""
+    if response.total is not None:
+        return f"ITM scored {response.scored}"
     if not candidates:
         return "ITC alone"
     said = f"ITM scored {response.scored} of {candidates} candidates"

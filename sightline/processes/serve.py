@@ -59,6 +59,7 @@ def serve_on(listener: socket.socket, services: Installation) -> None:
     services.warm_up.start()
     services.precision_watch.start()
     services.cascades.start()
+    services.counts.samples.start()
     if services.settings.retriever.keep_queries:
         services.query_samples.start()
     services.resumption.start()

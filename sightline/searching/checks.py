@@ -8,6 +8,7 @@ from sightline.errors import InputError
 from sightline.queries import Query, check_query
 from sightline.records import MAX_CANDIDATES, IndexUse, InstructedMatcher, SearchRequest, check_bounds
 from sightline.reranker.judging import checked_effort, checked_precision
+from sightline.searching.count_checks import check_counted
 
 
 def check(request: SearchRequest) -> None:
@@ -29,6 +30,7 @@ def check(request: SearchRequest) -> None:
         raise InputError(
             "The parameter min_probability needs ITM scores: search with rerank and a score other than itc."
         )
+    check_counted(request)
 
 
 def _check_query(request: SearchRequest, query: Query) -> None:
@@ -36,7 +38,9 @@ def _check_query(request: SearchRequest, query: Query) -> None:
         raise InputError("A search has a text or a query, not both; put the text among the query's clauses.")
     check_query(query)
     if request.matcher is not None:
-        raise InputError("A matcher judges one text, not the clauses of a query; leave out the one or the others.")
+        raise InputError(
+            "A matcher judges one text, not the clauses of a query; leave out the one or the others."
+        )
 
 
 def _check_matcher(request: SearchRequest, matcher: InstructedMatcher) -> None:

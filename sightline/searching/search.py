@@ -10,6 +10,8 @@ from sightline.records import Effort, SearchHit, SearchRequest, SearchResponse
 from sightline.reranker.ordering import unscored
 from sightline.searching.checks import check
 from sightline.searching.compound_question import CompoundQuestion, matches
+from sightline.searching.count_checks import as_counted, is_counted
+from sightline.searching.counted_search import CountedSearch
 from sightline.searching.stopwatch import Stopwatch
 from sightline.searching.telling import SearchWatch, Telling, is_probable
 from sightline.searching.text_question import TextQuestion
@@ -43,9 +45,20 @@ class Search:
         check(request)
         with self._parts.scheduler.admit() as admitted:
             collection = self._parts.catalog.collection(request.collection)
+            if is_counted(request):
+                return self._count(admitted, request, collection, watch)
             question = self._question(admitted, request, collection)
             # The clock starts here: loading the model, once in a process, is nobody's query time.
             return self._answer(request, collection, question, Stopwatch(), watch)
+
+    def _count(
+        self, admitted: Admission, request: SearchRequest, collection: Collection, watch: SearchWatch | None
+    ) -> SearchResponse:
+        parts, asked = self._parts, as_counted(request)
+        counted = CountedSearch(
+            parts.catalog, parts.counts, request, collection, partial(self._describe, collection)
+        )
+        return counted.answer(partial(self._question, admitted, asked, collection), watch)
 
     def _question(self, admitted: Admission, request: SearchRequest, collection: Collection) -> Question:
         parts = self._parts

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sightline.retriever.retriever import Retriever
     from sightline.searching.cascades import Cascades
+    from sightline.searching.counted_search import Counts
     from sightline.searching.instructing import Instructing
     from sightline.searching.patches import PatchCache
     from sightline.serving.models import Models
@@ -33,5 +34,7 @@ class SearchParts:
     """A retriever that misses nothing, for who asks for that."""
     asked: Callable[[Collection, Vector], None]
     """Is told the vector of each text that is searched for."""
+    counts: Counts
+    """What counting searches remember and learn, and how far they go."""
     most_bytes: int | None = None
     """Captions, metadata and texts that one answer repeats; None for any number."""

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from sightline.searching.stopwatch import Stopwatch
     from sightline.store.records import Collection
     from sightline.store.text_records import TextHit
+    from sightline.types import Vector
 
 
 class TextQuestion:
@@ -46,12 +47,17 @@ class TextQuestion:
         """Whether the text is longer than the model reads."""
         return self._model.is_truncated(self._request.text)
 
+    @cached_property
+    def _vector(self) -> Vector:
+        vector = self._model.encode_text([self._request.text])[0].float().cpu().numpy()
+        self._parts.asked(self._collection, vector)
+        return vector
+
     def retrieve(self, wanted: int, judged: int, clock: Stopwatch) -> Found:
         """By the text's vector; words of captions bring candidates, too, unless they are not wanted."""
         request = self._request
         condition = None if request.filter is None else parse_filter(request.filter)
-        vector = self._model.encode_text([request.text])[0].float().cpu().numpy()
-        self._parts.asked(self._collection, vector)
+        vector = self._vector
         clock.lap("encode")
         said: list[TextHit] = []
         if request.rerank and request.texts:

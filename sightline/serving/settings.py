@@ -76,3 +76,7 @@ class ServingSettings:
     """
     text_batch: int = 32
     """Texts of different requests that are encoded together, at most."""
+    max_judged: int = 10_000
+    """Images that ITM judges for one answer that counts (``sort``, ``exact``), at most; beyond them the total
+    is a lower bound.
+    """

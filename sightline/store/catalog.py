@@ -36,6 +36,7 @@ from sightline.store.sql import (
     registration,
     releasing,
     singletons,
+    sorting,
     sources,
     text_sampling,
     text_search,
@@ -150,6 +151,7 @@ class Catalog:
     describe = read(images.describe)
     describe_found = read(images.describe_found)
     kept_images = read(images.kept)
+    sort_values = read(sorting.sort_values)
     find_live_by_sha = read(locations.live_by_sha)
     placements_in = read(locations.placements_in)
     locations = read(locations.locations)

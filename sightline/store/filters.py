@@ -121,7 +121,7 @@ def _condition(obj: Mapping[Any, Any]) -> Condition | Filter:
             f"The condition on {_shown(obj['field'])} needs exactly one of {', '.join(_OPERATORS)}; "
             f"it has {', '.join(map(_shown, operators[:5])) or 'none'}."
         )
-    operator, field = operators[0], _field(obj["field"])
+    operator, field = operators[0], field_named(obj["field"])
     value = obj[operator]
     if operator == "equals":
         return _one_of(field, (_scalar(field, value),))
@@ -132,7 +132,8 @@ def _condition(obj: Mapping[Any, Any]) -> Condition | Filter:
     return _exists(field, value) if operator == "exists" else _contains(field, value)
 
 
-def _field(name: object) -> Field:
+def field_named(name: object) -> Field:
+    """The field of this name; FilterError when none can be called so."""
     if not isinstance(name, str) or not name:
         _refuse(f"A field is named by a text, not {_name(name)}.")
     if len(name) > MAX_TEXT:

@@ -45,7 +45,7 @@ def test_an_answer_has_every_field(library: TestClient) -> None:
     answer = search(library, text="green", limit=1)
     assert set(answer) == {
         "results", "truncated", "timings", "generation", "images", "scored", "degraded", "effort", "reached",
-        "approximate", "recall",
+        "approximate", "recall", "total", "total_is", "next_cursor",
     }  # fmt: skip
     assert set(answer["timings"]) == {"encode_ms", "retrieve_ms", "rerank_ms", "total_ms"}
     (hit,) = answer["results"]

@@ -220,7 +220,11 @@ def test_words_of_each_positive_clause_bring_candidates(services: Installation, 
     for number, colour in enumerate(("red", "blue", "green", "white", "black", "yellow")):
         save(tmp_path / "in", f"{number}-{colour}", colour)
     index(services, tmp_path / "in")
-    for name, caption in (("3-white.png", "Jaspersen's kite"), ("2-green.png", "Zoë"), ("5-yellow.png", "Bo")):
+    for name, caption in (
+        ("3-white.png", "Jaspersen's kite"),
+        ("2-green.png", "Zoë"),
+        ("5-yellow.png", "Bo"),
+    ):
         services.catalog.update_image("pictures", name, caption=caption, metadata={})
     query = Query(all=(Clause("red Jaspersen"),), any=(Clause("red Zoe"),), none=(Clause("Bo"),))
     found = find(services, query, candidates=4, limit=4).results

@@ -1,0 +1,73 @@
+"""What was counted a moment ago, for the next page of the same count. In memory only."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from sightline.searching.counting import Counted
+
+MOST_HITS: Final = 200_000
+"""Of all counts that are remembered together: about 40 MB."""
+SECONDS: Final = 600.0
+"""How long one is remembered."""
+
+
+class Asked(NamedTuple):
+    """What was counted: of which collection, at which of its versions, and a hash of the query."""
+
+    collection_id: int
+    version: int
+    fingerprint: str
+    query: str
+
+
+class CountMemory:
+    """The counts of a process that were asked for last. Thread-safe."""
+
+    def __init__(
+        self,
+        most_hits: int = MOST_HITS,
+        seconds: float = SECONDS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._most = most_hits
+        self._seconds = seconds
+        self._clock = clock
+        self._kept: OrderedDict[Asked, tuple[float, Counted]] = OrderedDict()
+        self._hits = 0
+        self._lock = threading.Lock()
+
+    def get(self, asked: Asked) -> Counted | None:
+        """What was found then; None: it is not remembered."""
+        with self._lock:
+            known = self._kept.get(asked)
+            if known is None:
+                return None
+            if self._clock() - known[0] > self._seconds:
+                self._drop(asked)
+                return None
+            self._kept.move_to_end(asked)
+            return known[1]
+
+    def put(self, asked: Asked, counted: Counted) -> None:
+        """Remember it in place of what was known; those that were not asked for longest are forgotten."""
+        with self._lock:
+            self._drop(asked)
+            self._kept[asked] = self._clock(), counted
+            self._hits += _size(counted)
+            while self._hits > self._most:
+                self._drop(next(iter(self._kept)))
+
+    def _drop(self, asked: Asked) -> None:
+        known = self._kept.pop(asked, None)
+        if known is not None:
+            self._hits -= _size(known[1])
+
+
+def _size(counted: Counted) -> int:
+    return 1 + len(counted.hits)
