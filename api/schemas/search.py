@@ -9,6 +9,7 @@ from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from sightline.api.discretion import refuse_hidden_fields, shown_uri
 from sightline.api.schemas.common import Answer, Request, Text, body_of, storable_json, storable_text
+from sightline.api.schemas.explanation import ExplanationAnswer
 from sightline.api.urls import file_url, thumbnail_url
 from sightline.records import (
     MAX_CANDIDATES,
@@ -106,6 +107,9 @@ class HitAnswer(Answer):
     matched_text: str | None = Field(description="The text whose words brought it.")
     instruction_probability: float | None = Field(
         None, description="Of yes against no, where a matcher ordered; the score is then its log-odds."
+    )
+    explanation: ExplanationAnswer | None = Field(
+        None, description="Where explain was asked for: why it is a hit; null without an ITM score."
     )
 
 

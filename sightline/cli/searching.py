@@ -58,6 +58,9 @@ def search(
         str | None,
         typer.Option(metavar="ID_OR_DIR", help="Who answers it; else the installation's answerer."),
     ] = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Say why each hit is one; with -k of at most 20.")
+    ] = False,
     data: Data = None,
     json: Json = False,
 ) -> None:
@@ -75,7 +78,7 @@ def search(
         collection=collection, text=text, limit=limit, offset=offset, candidates=candidates, rerank=rerank,
         score=score, filter=None if filter is None else read_filter(filter), min_probability=min_probability,
         precision=precision, deadline_ms=deadline_ms, effort=effort, texts=texts,
-        index="exact" if exact_index else "auto",
+        index="exact" if exact_index else "auto", explain=explain,
         matcher=None if instruction is None else InstructedMatcher(instruction, instruction_model),
     )  # fmt: skip
     with open_installation(load_settings(data)) as services:
@@ -123,6 +126,7 @@ def _print_hits(response: SearchResponse, candidates: int) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    from sightline.cli.explaining import print_reasons
     from sightline.console import answers, remarks
 
     by_words = any(hit.found_by == "text" for hit in response.results)
@@ -138,6 +142,7 @@ def _print_hits(response: SearchResponse, candidates: int) -> None:
         )
     console = answers()
     console.print(table if response.results else "Nothing found.")
+    print_reasons(response.results)
     took = response.timings
     remarks().print(
         f"[dim]{response.images} images · {_judged(response, candidates)} · encode {took.encode_ms:.0f} ms, "
