@@ -36,6 +36,7 @@ PAGES = 8
 """Pages without a query that one client may wait for at once: browsers use six connections."""
 FREE = frozenset({"/livez", "/readyz", "/favicon.ico"})
 MODEL = re.compile(r"/v1/(rerank|captions|collections/[^/]+/(search|ask))")
+EXPLANATION = re.compile(r"/v1/collections/[^/]+/images/.+/explanation")
 
 
 class Throttle:
@@ -126,7 +127,7 @@ def kind_of(scope: Scope) -> str:
 def needs_model(scope: Scope) -> bool:
     """Whether this request may wait for a model.
 
-    A search, a rerank, a question, captions, or the page with a query.
+    A search, a rerank, a question, captions, an explanation, or the page with a query.
     """
     path = path_of(scope)
     if path == "/":
@@ -135,7 +136,8 @@ def needs_model(scope: Scope) -> bool:
             "latin-1"
         )  # as bytes it would have to be ASCII
         return access.scope is not None and "q" in parse_qs(query)
-    return scope["method"] == "POST" and MODEL.fullmatch(path) is not None
+    wanted = MODEL if scope["method"] == "POST" else EXPLANATION
+    return wanted.fullmatch(path) is not None
 
 
 def _first(callers: dict[str, str]) -> str:

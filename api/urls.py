@@ -1,8 +1,8 @@
 """Addresses of images: how an image id, which may hold slashes, becomes one path segment and comes back.
 
 Clients write ``/images/holiday%2Fdog.jpg`` (always right) or ``/images/holiday/dog.jpg`` (right unless the id
-itself ends in ``/file`` or ``/thumbnail``). ASGI servers decode ``%2F`` before routing, so the path is put
-together again from the raw one: see ``canonical_path``.
+itself ends in ``/file``, ``/thumbnail`` or ``/explanation``). ASGI servers decode ``%2F`` before routing, so
+the path is put together again from the raw one: see ``canonical_path``.
 
 Clients take ``.`` and ``..`` out of an address, percent-encoded too: no image gets such an id any more, and
 one that has it from before is addressed as ``%252E``, ``%252E%252E``.
@@ -19,7 +19,7 @@ from sightline.store.values import DOTS, DOTS_IN_ADDRESSES
 
 UPLOADS = re.compile(r"/v1/collections/[^/]+/images")
 EVENTS = re.compile(r"/v1/jobs/[^/]+/events")
-ASPECTS = ("file", "thumbnail")
+ASPECTS = ("file", "thumbnail", "explanation")
 
 
 def path_of(scope: Mapping[str, Any]) -> str:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 from annotated_types import Ge, Gt, Le
 
 from sightline.errors import InputError
+from sightline.explanations import Explanation
 from sightline.queries import ClauseMatch, Query
 
 if TYPE_CHECKING:
@@ -107,6 +108,9 @@ class SearchRequest:
     index: Annotated[
         IndexUse, Doc("exact: compare every image where the index is approximate, which takes long.")
     ] = "auto"
+    explain: Annotated[
+        bool, Doc("Why each hit is one: what each word contributed, and where; needs rerank and limit ≤ 20.")
+    ] = False
     sort: Annotated[
         str | None, Doc("With min_probability: all hits, by relevance, [-]created_at or [-]metadata.FIELD.")
     ] = None
@@ -158,11 +162,12 @@ class SearchHit:
     ``itm_logit`` and ``match_probability`` are None where ITM did not score (no rerank, or beyond
     ``candidates``). With a ``matcher`` they are None, ``score`` is the log-odds of yes against no, and
     ``instruction_probability`` that of yes. ``width`` and ``height`` are pixels of the upright picture.
-    ``matched_text``: the text whose words brought it (None where none did).
+    ``matched_text``: the text whose words brought it (None where none did). ``explanation``: where it was
+    asked for; None where ITM did not score, or the time was up.
 
-    Of a compound ``query``: ``score`` is the log-odds of ``match_probability``, by which the order goes; ``itc``
-    the compound ITC score (docs/scoring.md), ``itm_logit`` that of the first clause, and ``clauses`` how likely
-    the picture shows each of them (empty where ITM did not score, and of a ``text``).
+    Of a compound ``query``: ``score`` is the log-odds of ``match_probability``, by which the order goes;
+    ``itc`` the compound ITC score (docs/scoring.md), ``itm_logit`` that of the first clause, and ``clauses``
+    how likely the picture shows each of them (empty where ITM did not score, and of a ``text``).
     """
 
     id: str
@@ -182,6 +187,7 @@ class SearchHit:
     found_by: FoundBy = "picture"
     matched_text: str | None = None
     instruction_probability: float | None = None
+    explanation: Explanation | None = None
     clauses: tuple[ClauseMatch, ...] = ()
 
 

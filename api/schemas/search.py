@@ -17,6 +17,7 @@ from sightline.api.schemas.common import (
     storable_json,
     storable_text,
 )
+from sightline.api.schemas.explanation import ExplanationAnswer
 from sightline.api.schemas.query import QueryBody
 from sightline.api.urls import file_url, thumbnail_url
 from sightline.queries import Role
@@ -140,6 +141,9 @@ class HitAnswer(Answer):
     )
     clauses: list[ClauseAnswer] = Field(
         [], description="Of a query: each clause by itself, as far as ITM scored."
+    )
+    explanation: ExplanationAnswer | None = Field(
+        None, description="Where explain was asked for: why it is a hit; null without an ITM score."
     )
 
 

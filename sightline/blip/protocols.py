@@ -6,7 +6,8 @@ see a picture first.
     Vision             pictures → pixels → patches
     ├── Encoder        patches → query tokens, texts → vectors     BLIP, BLIP-2, the toy
     ├── Matcher        a text and patches → two logits             BLIP, BLIP-2, InstructBLIP, the toys
-    │   └── StagedMatcher  the same, with stops between the layers  BLIP, BLIP-2, the toy
+    │   ├── StagedMatcher  the same, with stops between the layers  BLIP, BLIP-2, the toy
+    │   └── Explainer      where in a picture a match came from     BLIP, BLIP-2, the toy
     └── Writer         patches → features, which is what is kept of an image to write about it
         ├── Captioner  features → captions                         BLIP, BLIP-2, InstructBLIP, the toy
         └── Answerer   features and questions → answers            BLIP, BLIP-2, InstructBLIP, the toy
@@ -27,9 +28,11 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from sightline.blip.heat_maps import HeatMaps
     from sightline.blip.latents import Latents
     from sightline.blip.pair_states import PairStates
     from sightline.blip.sampling import Answer, Caption, Sampling, SamplingName
+    from sightline.blip.text_words import TextWord
     from sightline.records import Precision
     from sightline.types import RGB
 
@@ -145,6 +148,19 @@ class StagedMatcher(Matcher, Protocol):
 
 
 @runtime_checkable
+class Explainer(Matcher, Protocol):
+    """Can say where a match came from."""
+
+    def words(self, text: str) -> tuple[TextWord, ...]:
+        """The words of a text that it looks at, in order."""
+        ...
+
+    def heat_maps(self, text: str, patches: Tensor | Latents) -> HeatMaps:
+        """Of one text and the patches of K images, K ≥ 1, in float32 whatever it was loaded to match in."""
+        ...
+
+
+@runtime_checkable
 class Writer(Vision, Protocol):
     """Puts images into words, from features: all that it needs of an image.
 
@@ -233,6 +249,15 @@ def judging(model: Vision, name: str) -> Matcher:
     if not isinstance(model, Matcher):
         raise CheckpointError(
             f"The model {name} cannot judge whether a text fits an image; name one that can, such as demo."
+        )
+    return model
+
+
+def explaining(model: Vision, name: str) -> Explainer:
+    """The model itself, known to explain. Raises CheckpointError: it does not."""
+    if not isinstance(model, Explainer):
+        raise CheckpointError(
+            f"The model {name} cannot say why an image matches; take a BLIP or BLIP-2, such as demo."
         )
     return model
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from sightline.blip.config import VisionConfig
 from sightline.blip.fingerprints import fingerprint as fingerprint_of
+from sightline.blip.heat_maps import HeatMaps, heat_maps
 from sightline.blip.image_encoder import ImageEncoder
 from sightline.blip.latents import Latents
 from sightline.blip.match_precision import PairScorers
@@ -22,6 +23,7 @@ from sightline.blip.pair_states import PairStates
 from sightline.blip.patch_metric import cross_attention_metric
 from sightline.blip.precision import best_device, int8_may_pay, vision_dtype
 from sightline.blip.scored import ScoredNetwork
+from sightline.blip.text_words import TextWord, text_words
 from sightline.blip.tokenizer import load_tokenizer
 from sightline.blip.weights import fill, list_tensors
 from sightline.errors import InputError
@@ -210,6 +212,17 @@ class RetrievalCheckpoint(SeeingCheckpoint, Generic[N]):
     def decide(self, states: PairStates) -> Tensor:
         """ITM logits ``[K,2]`` fp32 of pairs that went through all layers."""
         return self.scorers.fast.logits(states)
+
+    # -- Explainer
+
+    def words(self, text: str) -> tuple[TextWord, ...]:
+        """The words that are looked at."""
+        return text_words(text, self.tokenizer.spans(text))
+
+    def heat_maps(self, text: str, patches: Tensor | Latents) -> HeatMaps:
+        """Where the match of one text and K images came from, in float32 (blip/heat_maps.py)."""
+        ids, _ = self.tokenizer.batch(_not_empty([text]), self.device)
+        return heat_maps(self.network, ids, self.words(text), patches.to(self.device))
 
     def patch_metric(self) -> Tensor:
         """Parts ``[2,V,V]`` fp64: how cross-attention weighs errors of patches (blip/patch_codec.py)."""

@@ -96,6 +96,13 @@ class TextTokenizer:
         kept = max(limit - around, 0)
         return text if len(offsets) <= kept else text[: offsets[kept - 1][1] if kept else 0]
 
+    def spans(self, text: str) -> list[tuple[int, int]]:
+        """Where each token that `ids` keeps stands in the text, without [CLS] and [SEP]."""
+        self._encode(text)
+        around = len(self._plain.encode("").ids)
+        offsets: list[tuple[int, int]] = self._plain.encode(text, add_special_tokens=False).offsets
+        return offsets[: self.limit - around]
+
     def _encode(self, text: str) -> list[int]:
         try:
             text.encode()

@@ -44,8 +44,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from sightline.blip.heat_maps import HeatMaps
 from sightline.blip.latents import Latents
 from sightline.blip.pair_states import PairStates
+from sightline.blip.text_words import TextWord
+from sightline.blip.toy_heat import Demand, toy_heat_maps
 from sightline.errors import InputError
 
 if TYPE_CHECKING:
@@ -66,9 +69,6 @@ COLOURS: dict[str, tuple[float, float, float]] = {
 PLACES: dict[str, tuple[int, int]] = {"left": (-1, 0), "right": (1, 0), "top": (0, 1), "bottom": (0, -1)}
 # Patches 1 to 4 in order: top left, top right, bottom left, bottom right.
 QUADRANTS: tuple[tuple[int, int], ...] = ((-1, 1), (1, 1), (-1, -1), (1, -1))
-
-Demand = tuple[tuple[float, float, float], tuple[int, ...]]
-"""A colour, and the patch rows (1 to 4) of which one must show it."""
 
 
 class ToyMatcher:
@@ -114,7 +114,8 @@ class ToyMatcher:
 
 
 class ToyEncoder(ToyMatcher):
-    """The same, and an Encoder and a StagedMatcher of two layers: the first sees colours without places."""
+    """The same, and an Encoder, an Explainer and a StagedMatcher of two layers: the first sees colours
+    without places."""
 
     num_query_tokens: int = 4
     joint_dim: int = 8
@@ -148,6 +149,18 @@ class ToyEncoder(ToyMatcher):
     def decide(self, states: PairStates) -> Tensor:
         """Logits ``[K,2]``: those of `match`."""
         return states.pooled()[:, :2]
+
+    def words(self, text: str) -> tuple[TextWord, ...]:
+        """Runs of letters and digits, as far as they are looked at."""
+        spans = [one.span() for one in re.finditer(r"\w+", text)][: self.text_limit]
+        return tuple(TextWord(start, end, (at + 1,)) for at, (start, end) in enumerate(spans))
+
+    def heat_maps(self, text: str, patches: Tensor | Latents) -> HeatMaps:
+        """Where its demands are met, as sightline/blip/toy_heat.py says."""
+        whole = patches.patches() if isinstance(patches, Latents) else patches
+        said = words(text)[: self.text_limit]
+        colours_K53, logits_K2 = whole[:, :, :3].to(torch.float32), self.match([text], whole)
+        return toy_heat_maps(self.words(text), demanding(said), demands(said), colours_K53, logits_K2)
 
     def encode_image(self, patches: Tensor) -> Tensor:
         """``[B,5,6]`` to four unit tokens ``[B,4,8]``."""
@@ -186,6 +199,18 @@ def demands(text: Sequence[str]) -> list[Demand]:
                 break
             rows = tuple(row for row in rows if _lies(QUADRANTS[row - 1], PLACES[place]))
         found.append((COLOURS[word], rows or (1, 2, 3, 4)))  # "left right" is nowhere, so anywhere
+    return found
+
+
+def demanding(text: Sequence[str]) -> list[Demand | None]:
+    """For each word the demand that it makes or narrows; None where it does neither."""
+    left, found, current = iter(demands(text)), list[Demand | None](), None
+    for word in text:
+        if word in COLOURS:
+            current = next(left)
+        elif word not in PLACES:
+            current = None
+        found.append(current)
     return found
 
 

@@ -70,6 +70,9 @@ def search(
     sort: Sort = None,
     exact: Exact = False,
     cursor: Cursor = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Say why each hit is one; with -k of at most 20.")
+    ] = False,
     data: Data = None,
     json: Json = False,
 ) -> None:
@@ -91,7 +94,7 @@ def search(
         rerank=rerank,
         score=score, filter=None if filter is None else read_filter(filter), min_probability=min_probability,
         precision=precision, deadline_ms=deadline_ms, effort=effort, texts=texts,
-        index="exact" if exact_index else "auto", sort=sort, exact=exact, cursor=cursor,
+        index="exact" if exact_index else "auto", sort=sort, exact=exact, cursor=cursor, explain=explain,
         matcher=None if instruction is None else InstructedMatcher(instruction, instruction_model),
     )  # fmt: skip
     with open_installation(load_settings(data)) as services:
@@ -139,6 +142,7 @@ def _print_hits(response: SearchResponse, candidates: int) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    from sightline.cli.explaining import print_reasons
     from sightline.console import answers, remarks
 
     by_words = any(hit.found_by == "text" for hit in response.results)
@@ -154,6 +158,7 @@ def _print_hits(response: SearchResponse, candidates: int) -> None:
         )
     console = answers()
     console.print(table if response.results else "Nothing found.")
+    print_reasons(response.results)
     took = response.timings
     remarks().print(
         f"[dim]{response.images} images · {_judged(response, candidates)} · encode {took.encode_ms:.0f} ms, "

@@ -9,6 +9,7 @@ from sightline.queries import Query, check_query
 from sightline.records import MAX_CANDIDATES, IndexUse, InstructedMatcher, SearchRequest, check_bounds
 from sightline.reranker.judging import checked_effort, checked_precision
 from sightline.searching.count_checks import check_counted
+from sightline.searching.explaining import check_explained
 
 
 def check(request: SearchRequest) -> None:
@@ -24,6 +25,7 @@ def check(request: SearchRequest) -> None:
     checked_effort(request.effort)
     if request.index not in get_args(IndexUse):
         raise InputError(f"The parameter index is one of {', '.join(get_args(IndexUse))}.")
+    check_explained(request)
     if request.matcher is not None:
         _check_matcher(request, request.matcher)
     if request.min_probability is not None and (not request.rerank or request.score == "itc"):

@@ -12,7 +12,7 @@ puts them in order. What must not be shown has no part in it: a cosine does not 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
@@ -30,6 +30,7 @@ from sightline.store.filters import parse_filter
 
 if TYPE_CHECKING:
     from sightline.blip.protocols import RetrievalModel
+    from sightline.explanations import Explanation
     from sightline.records import SearchRequest
     from sightline.reranker.records import Candidate as ToJudge
     from sightline.reranker.records import Ranked, Watch
@@ -102,6 +103,10 @@ class CompoundQuestion:
         again = 2 * (request.offset + request.limit) if request.precision == "exact" else 0
         pace = Pace(BATCH, left_ms, time.monotonic)
         return CompoundOrdering(self._model, self._source, self._query, pace).of(candidates, again, watch)
+
+    def explain(self, keys: Sequence[int]) -> Mapping[int, Explanation]:
+        """None: an explanation is of one text, and `check` has refused the search that asked for it."""
+        return {}
 
     def degraded(self) -> tuple[str, ...]:
         """Patches that are lost or damaged."""

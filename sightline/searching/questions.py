@@ -6,11 +6,12 @@ knows this contract, so that every kind of question can be answered in every way
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from sightline.explanations import Explanation
     from sightline.reranker.records import Candidate, Ranked, Watch
     from sightline.retriever.records import Retrieved
     from sightline.searching.cascades import Knowledge
@@ -51,6 +52,10 @@ class Question(Protocol):
         watch: Watch | None = None,
     ) -> list[Ranked]:
         """All ``candidates``, the best first; what ITM did not score in ``left_ms`` stands below the rest."""
+        ...
+
+    def explain(self, keys: Sequence[int]) -> Mapping[int, Explanation]:
+        """Why the images of these keys match, by key, where that was asked for and can be told in time."""
         ...
 
     def degraded(self) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from sightline.searching.checks import check
 from sightline.searching.compound_question import CompoundQuestion, matches
 from sightline.searching.count_checks import as_counted, is_counted
 from sightline.searching.counted_search import CountedSearch
+from sightline.searching.explaining import ExplainedImage, Reasons, explain_image, explained
 from sightline.searching.stopwatch import Stopwatch
 from sightline.searching.telling import SearchWatch, Telling, is_probable
 from sightline.searching.text_question import TextQuestion
@@ -60,16 +61,32 @@ class Search:
         )
         return counted.answer(partial(self._question, admitted, asked, collection), watch)
 
+    def explain(self, collection: str, image_id: str, text: str) -> ExplainedImage:
+        """Why one stored image matches a text, or how little.
+
+        Raises:
+            InputError: no text.
+            NotFoundError: no such collection or image.
+            UnavailableError: the image is not indexed yet, or the model gives no numbers.
+            ImageRejected: it has neither patches nor a readable original.
+            CheckpointError: the collection's model cannot explain.
+            ModelUnavailableError, ModelMismatchError: the collection's model cannot be had.
+            OverloadedError: too many requests wait already.
+        """
+        return explain_image(self._parts, collection, image_id, text)
+
     def _question(self, admitted: Admission, request: SearchRequest, collection: Collection) -> Question:
         parts = self._parts
-        model = admitted.share(parts.models.encoder(collection), request.deadline_ms)
+        bare = parts.models.encoder(collection)
+        model = admitted.share(bare, request.deadline_ms)
         if request.query is not None:
             return CompoundQuestion(parts, request, request.query, collection, model)
         judging = None
         if request.matcher is not None:
             judging = parts.instructing.of(admitted, collection, request.matcher, request.text)
             admitted.until(request.deadline_ms)
-        return TextQuestion(parts, request, collection, model, judging)
+        reasons = Reasons(parts.patches, collection, bare, model, admitted) if request.explain else None
+        return TextQuestion(parts, request, collection, model, judging, reasons)
 
     def _answer(
         self,
@@ -94,8 +111,9 @@ class Search:
         clock.lap("rerank")
         ranked = [one for one in order if is_probable(one, request.min_probability)]
         page = ranked[request.offset : request.offset + request.limit]
+        why = question.explain([one.key for one in page if one.itm_logit is not None])
         return SearchResponse(
-            results=tuple(self._describe(collection, request, fused, page)),
+            results=explained(self._describe(collection, request, fused, page), why),
             truncated=question.truncated,
             timings=clock.timings(),
             generation=found.generation,

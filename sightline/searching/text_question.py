@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -13,9 +13,11 @@ from sightline.store.filters import parse_filter
 
 if TYPE_CHECKING:
     from sightline.blip.protocols import RetrievalModel
+    from sightline.explanations import Explanation
     from sightline.records import SearchRequest
     from sightline.reranker.records import Candidate, Ranked, Watch
     from sightline.searching.cascades import Knowledge
+    from sightline.searching.explaining import Reasons
     from sightline.searching.instructing import Judging
     from sightline.searching.search_parts import SearchParts
     from sightline.searching.stopwatch import Stopwatch
@@ -34,12 +36,14 @@ class TextQuestion:
         collection: Collection,
         model: RetrievalModel,
         judging: Judging | None,
+        reasons: Reasons | None = None,
     ) -> None:
         self._parts = parts
         self._request = request
         self._collection = collection
         self._model = model
         self._judging = judging
+        self._reasons = reasons
         self._source = parts.patches.of(collection, model)
 
     @cached_property
@@ -90,6 +94,12 @@ class TextQuestion:
             request.offset + request.limit, watch=watch, effort=known.effort, cascade=known.cascade,
             record=known.record,
         )  # fmt: skip
+
+    def explain(self, keys: Sequence[int]) -> Mapping[int, Explanation]:
+        """Why the images of these keys match, where that was asked for."""
+        if self._reasons is None:
+            return {}
+        return self._reasons.of(self._request.text, keys, self._source)
 
     def degraded(self) -> tuple[str, ...]:
         """Patches that are lost or damaged."""

@@ -73,6 +73,7 @@ ROWS = (
     Row("DELETE", IMAGE, "write", "in", 404, "/v1/collections/pictures/images/nothing"),
     Row("GET", f"{IMAGE}/file", "read", "in", 200),
     Row("GET", f"{IMAGE}/thumbnail", "read", "in", 200),
+    Row("GET", f"{IMAGE}/explanation", "read", "in", 200, f"{IMAGE}/explanation?text=red"),
     Row("POST", "/v1/collections/{name}/jobs", "write", "in", 422, send={"json": {"sources": []}}),
     Row("GET", "/v1/jobs", "read", "any", 200),
     Row("GET", "/v1/jobs/{job_id}", "read", "in", 200),

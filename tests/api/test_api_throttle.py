@@ -71,6 +71,8 @@ def test_an_address_that_asks_too_often_is_told_when_to_go_on() -> None:
     for path in ("/v1/rerank", SEARCH):
         assert ask(app, "POST", path, [], client=ONE).status == 429
     assert ask(app, "GET", "/", [], client=ONE).status == 200
+    assert ask(app, "GET", f"{IMAGES}/a%2Fb/explanation", [], client=ONE).status == 429
+    assert ask(app, "GET", THUMBNAIL, [], client=ONE).status == 200
     for query in ("q=red", "q=%C3%A9t%C3%A9", "q=%FF", "a=1&q=\xe9"):
         assert ask(app, "GET", f"/?{query}", [], client=ONE).status == 429
 
