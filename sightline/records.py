@@ -64,8 +64,11 @@ class InstructedMatcher:
 
 @dataclass(frozen=True)
 class SearchRequest:
-    """One text query against one collection.
+    """One query against one collection: a text, a picture, or both.
 
+    ``image``: what the pictures should be like. Alone it is compared with every image, and nothing is judged
+    by ITM; beside a ``text`` a hit's score is its similarity times its match probability. A stored image,
+    of any collection of the same model, is no answer to itself. ``text`` may be empty only beside it.
     ``offset + limit`` may exceed ``candidates``: the rest follow in ITC order with ``itm_logit=None``.
     ``filter`` is the raw JSON object (sightline.store.filters.parse_filter gives it meaning, or FilterError).
     ``min_probability`` needs ``rerank`` (InputError otherwise), applies before ``offset``, and then only
@@ -73,7 +76,7 @@ class SearchRequest:
     """
 
     collection: str
-    text: Annotated[str, Doc("What the pictures should show.")]
+    text: Annotated[str, Doc("What the pictures should show.")] = ""
     limit: Annotated[int, Ge(1), Doc("How many hits.")] = 10
     offset: Annotated[int, Ge(0), Le(MAX_CANDIDATES), Doc("Hits to pass over.")] = 0
     candidates: Annotated[int, Ge(1), Le(MAX_CANDIDATES), Doc("How many candidates ITM scores.")] = 100
@@ -102,6 +105,9 @@ class SearchRequest:
     index: Annotated[
         IndexUse, Doc("exact: compare every image where the index is approximate, which takes long.")
     ] = "auto"
+    image: Annotated[RerankDocument | None, Doc("A picture to find others like it; text may go with it.")] = (
+        None
+    )
 
 
 def parameters(record: type) -> dict[str, tuple[Any, tuple[Any, ...]]]:
@@ -138,7 +144,10 @@ class SearchHit:
     ``itm_logit`` and ``match_probability`` are None where ITM did not score (no rerank, or beyond
     ``candidates``). With a ``matcher`` they are None, ``score`` is the log-odds of yes against no, and
     ``instruction_probability`` that of yes. ``width`` and ``height`` are pixels of the upright picture.
-    ``matched_text``: the text whose words brought it (None where none did).
+    ``matched_text``: the text whose words brought it (None where none did). ``similarity``: to the query
+    picture (None without one), the mean over its tokens of the best token of the image, within fp16's
+    rounding of [-1, 1]. With a picture alone ``itc`` and ``score`` are the same number; with a text ``itc``
+    is the text's, and ``itc_rank`` the place before ITM, by both.
     """
 
     id: str
@@ -158,6 +167,7 @@ class SearchHit:
     found_by: FoundBy = "picture"
     matched_text: str | None = None
     instruction_probability: float | None = None
+    similarity: float | None = None
 
 
 @dataclass(frozen=True)
@@ -187,8 +197,8 @@ class SearchResponse:
     are lost or damaged, one sentence each; empty: it is the whole answer. ``effort``: what was done, which is
     ``full`` where nothing was learned. ``reached``: how far candidates went through ITM's layers, the fewest
     first; those with all layers are the scored ones. ``approximate``: the index may have missed images; it
-    finds the part ``recall`` of the best 100, as measured when it was built (None: nothing is missed). The
-    scores of what it found are exact."""
+    finds the part ``recall`` of the best 100, as measured when it was built (None: nothing is missed, or
+    nobody measured it, as with pictures). The scores of what it found are exact."""
 
     results: tuple[SearchHit, ...]
     truncated: bool

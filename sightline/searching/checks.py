@@ -11,7 +11,9 @@ from sightline.reranker.judging import checked_effort, checked_precision
 
 def check(request: SearchRequest) -> None:
     """Refuse what no collection could answer."""
-    if not request.text.strip():
+    if request.image is not None and not has_text(request):
+        _check_alone(request)
+    elif not has_text(request):
         raise InputError("The text is empty; say what the pictures should show.")
     check_bounds(request)
     if request.offset + request.limit > MAX_CANDIDATES:
@@ -26,6 +28,21 @@ def check(request: SearchRequest) -> None:
         raise InputError(
             "The parameter min_probability needs ITM scores: search with rerank and a score other than itc."
         )
+
+
+def has_text(request: SearchRequest) -> bool:
+    """Whether something is asked for in words."""
+    return bool(request.text.strip())
+
+
+def _check_alone(request: SearchRequest) -> None:
+    """A picture without a text: ITM judges pictures by texts, and there is none."""
+    if request.min_probability is not None:
+        raise InputError(
+            "The parameter min_probability is about a text: give one beside the picture, or leave it out."
+        )
+    if request.matcher is not None:
+        raise InputError("A matcher judges by a text: give one beside the picture, or leave the matcher out.")
 
 
 def _check_matcher(request: SearchRequest, matcher: InstructedMatcher) -> None:

@@ -6,13 +6,14 @@ Reciprocal rank fusion (Cormack, Clarke and Büttcher, SIGIR 2009): a candidate 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from sightline.records import FoundBy
     from sightline.retriever.records import Candidate, Retrieved
+    from sightline.searching.questions import Found
     from sightline.store.text_records import TextHit
 
 K: Final = 60
@@ -22,7 +23,8 @@ K: Final = 60
 @dataclass(frozen=True)
 class Fused:
     """``head``: what ITM judges, ``rest``: what ITC found besides, in its order; ``said``: key → its text,
-    of those that words brought; ``unfound``: keys that ITC had not found among as many as it was asked for.
+    of those that words brought; ``unfound``: keys that ITC had not found among as many as it was asked for;
+    ``similarity``: key → how like the query picture it is, where there is one.
 
     An unfound candidate has its exact ITC score, and a rank below all that ITC found.
     """
@@ -31,6 +33,7 @@ class Fused:
     rest: Sequence[Candidate]
     said: dict[int, str] = field(default_factory=dict)
     unfound: frozenset[int] = frozenset()
+    similarity: Mapping[int, float] = field(default_factory=dict)
 
     def found_by(self, key: int) -> FoundBy:
         """Who brought an image."""
@@ -54,3 +57,24 @@ def fuse(found: Retrieved, texts: Sequence[TextHit], most: int) -> Fused:
     chosen = set(best)
     rest = [one for one in found.candidates if one.key not in chosen]
     return Fused([alive[key] for key in best], rest, said, frozenset(one.key for one in others))
+
+
+def fuse_similar(text: Found, like: Sequence[Candidate], similarity: Mapping[int, float], most: int) -> Fused:
+    """What a text found and what is ``like`` a picture (best first), as one order; its best ``most`` are the
+    head. Ties by similarity.
+
+    Only who has both scores, an ITC score with the text and a ``similarity``, is a candidate. Ranks are those
+    of the order of both; ``unfound`` are then those that words alone brought.
+    """
+    fused = text.fused
+    by_text = [*fused.head, *fused.rest]
+    scored = {one.key: one for one in [*text.retrieved.candidates, *text.retrieved.others, *by_text]}
+    worth: dict[int, float] = {}
+    for ranked in (by_text, like):
+        for rank, one in enumerate(ranked, 1):
+            if one.key in scored and one.key in similarity:
+                worth[one.key] = worth.get(one.key, 0.0) + 1.0 / (K + rank)
+    best = sorted(worth, key=lambda key: (-worth[key], -similarity[key], key))
+    order = [replace(scored[key], itc_rank=rank) for rank, key in enumerate(best, 1)]
+    by_words = (fused.unfound & fused.said.keys()) - {one.key for one in like}
+    return Fused(order[:most], order[most:], fused.said, frozenset(by_words), similarity)

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 from sightline.records import Effort, SearchHit, SearchRequest, SearchResponse
 from sightline.reranker.ordering import unscored
-from sightline.searching.checks import check
+from sightline.searching.checks import check, has_text
+from sightline.searching.picture_question import PictureQuestion, beside_picture
+from sightline.searching.query_pictures import QueryPicture
 from sightline.searching.stopwatch import Stopwatch
 from sightline.searching.telling import SearchWatch, Telling, is_probable
 from sightline.searching.text_question import TextQuestion
@@ -35,7 +37,10 @@ class Search:
         What ``watch`` raises ends the search. Raises:
             InputError: a request that contradicts itself, or whose answer would be too large.
             FilterError: a filter that cannot be understood.
-            NotFoundError: no such collection.
+            NotFoundError: no such collection, or stored query picture.
+            ImageRejected: the query picture cannot be decoded.
+            ConflictError: a stored query picture was indexed with another model.
+            UnavailableError: a stored query picture is not indexed yet, or its tokens cannot be read.
             ModelUnavailableError, ModelMismatchError: the collection's model cannot be had.
             OverloadedError: too many requests wait already.
         """
@@ -47,13 +52,22 @@ class Search:
             return self._answer(request, collection, question, Stopwatch(), watch)
 
     def _question(self, admitted: Admission, request: SearchRequest, collection: Collection) -> Question:
-        parts = self._parts
+        parts, picture = self._parts, None
+        if request.image is not None:
+            picture = QueryPicture(parts, collection, request.image)
+            if not picture.needs_model and not has_text(request):
+                return PictureQuestion(parts, request, picture, None, None)
         model = admitted.share(parts.models.encoder(collection), request.deadline_ms)
+        if picture is not None and not has_text(request):
+            return PictureQuestion(parts, request, picture, model, None)
         judging = None
         if request.matcher is not None:
             judging = parts.instructing.of(admitted, collection, request.matcher, request.text)
             admitted.until(request.deadline_ms)
-        return TextQuestion(parts, request, collection, model, judging)
+        if picture is None:
+            return TextQuestion(parts, request, collection, model, judging)
+        text = TextQuestion(parts, beside_picture(request), collection, model, judging)
+        return PictureQuestion(parts, request, picture, model, text)
 
     def _answer(
         self,
@@ -109,6 +123,7 @@ class Search:
                 caption=image.caption, metadata=image.metadata, key=one.key, sha256=image.sha256,
                 width=image.width or 0, height=image.height or 0,
                 found_by=fused.found_by(one.key), matched_text=fused.said.get(one.key),
+                similarity=fused.similarity.get(one.key),
             )
             for place, one in enumerate(page, 1)
             if (image := images.get(one.key)) is not None

@@ -21,9 +21,9 @@ class Stopwatch:
         self._laps = {"encode": 0.0, "retrieve": 0.0, "rerank": 0.0}
 
     def lap(self, name: str) -> None:
-        """The time since the last lap belongs to this step."""
+        """The time since the last lap belongs to this step, too."""
         now = time.perf_counter()
-        self._laps[name] = (now - self._last) * 1000
+        self._laps[name] += (now - self._last) * 1000
         self._last = now
 
     def elapsed_ms(self) -> float:
