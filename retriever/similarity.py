@@ -46,7 +46,7 @@ class QueryTokens:
         self.exact_TD = tokens_TD.astype(np.float64)
         self.rough_DT = np.ascontiguousarray(tokens_TD.astype(np.float32).T)
         dim = tokens_TD.shape[1]
-        # The bound on fp32 sums of D products of vectors of length 1, and some for fp16's idea of that length.
+        # The bound on fp32 sums of D products of vectors of length 1, and some for fp16's idea of length.
         self.rounding: float = (dim + 16) * 2.0**-24 * 1.01
 
 

@@ -19,7 +19,7 @@ from sightline.api.pushing import Pushed
 from sightline.api.routes.search import run_search
 from sightline.api.search_events import Reader, SearchEvents
 from sightline.api.streaming import Event, EventStream
-from sightline.records import SearchHit, SearchRequest, SearchResponse
+from sightline.records import PendingImage, SearchHit, SearchRequest, SearchResponse, StoredImage
 from sightline.searching.telling import SearchWatch
 from sightline.store.filters import parse_filter, read_filter
 
@@ -54,14 +54,16 @@ async def streamed(
     return made[0]
 
 
-def searched(here: Everything, base: View, follow: Following | None) -> View:
-    """What a search of the page finds."""
-    viewing = partial(_view, here, base)
+def searched(
+    here: Everything, base: View, follow: Following | None, given: PendingImage | None = None
+) -> View:
+    """What a search of the page finds. ``given``: a picture that came with it, of which no address tells."""
+    viewing = partial(_view, here, base, lasting=given is None)
     watch = None if follow is None else follow(viewing)
-    return viewing(run_search(here.parts, here.metrics, _request(base), watch))
+    return viewing(run_search(here.parts, here.metrics, _request(base, given), watch))
 
 
-def _request(base: View) -> SearchRequest:
+def _request(base: View, given: PendingImage | None) -> SearchRequest:
     """FilterError for a filter on what is not shown, or that cannot be read."""
     query, collection = base.query, base.collection
     assert collection is not None
@@ -69,9 +71,11 @@ def _request(base: View) -> SearchRequest:
     if condition is not None:
         refuse_hidden_fields(condition)
         parse_filter(condition)  # what is wrong with it is told whether the model is there or not
+    stored = StoredImage(collection.name, query.like) if query.like else None
     return SearchRequest(
         collection=collection.name,
         text=query.text,
+        image=given or stored,
         limit=max(query.candidates, query.k),
         candidates=query.candidates,
         filter=condition,
@@ -79,7 +83,7 @@ def _request(base: View) -> SearchRequest:
     )
 
 
-def _view(here: Everything, base: View, response: SearchResponse) -> View:
+def _view(here: Everything, base: View, response: SearchResponse, *, lasting: bool) -> View:
     query, root = base.query, here.root
     assert base.collection is not None
     tiles = tiles_of(response, query, base.collection.name, root)
@@ -90,7 +94,9 @@ def _view(here: Everything, base: View, response: SearchResponse) -> View:
         state, title = "none", "Nothing to search"
     elif best is not None and best < here.settings.low_probability:
         state, title = "low", "Nothing here matches"
-    more = query.url(root, k=min(query.k * 2, MOST_SHOWN)) if _has_more(response, query) else None
+    more = None
+    if lasting and _has_more(response, query):
+        more = query.url(root, k=min(query.k * 2, MOST_SHOWN))
     return replace(
         base, state=state, title=title, tiles=tiles, response=response, best=best, next_url=more,
         total=response.images,
@@ -122,7 +128,8 @@ class PageShape:
     def candidates(self, response: SearchResponse) -> str:
         """``{html}``."""
         view = self._viewing(response)
-        self._view = replace(view, ordering=min(view.query.candidates, response.images), next_url=None)
+        ordering = min(view.query.candidates, response.images) if view.query.text else 0
+        self._view = replace(view, ordering=ordering, next_url=None)
         self._told.update(tile.id for tile in view.tiles)
         return json.dumps({"html": self._render(self._view)})
 

@@ -9,12 +9,14 @@ from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from sightline.api.discretion import refuse_hidden_fields, shown_uri
 from sightline.api.schemas.common import Answer, Request, Text, body_of, storable_json, storable_text
+from sightline.api.schemas.query_pictures import QueryPicture
 from sightline.api.urls import file_url, thumbnail_url
 from sightline.records import (
     MAX_CANDIDATES,
     Effort,
     FoundBy,
     InstructedMatcher,
+    RerankDocument,
     SearchHit,
     SearchRequest,
     SearchResponse,
@@ -23,7 +25,7 @@ from sightline.records import (
 SearchFields = body_of(
     SearchRequest,
     "SearchFields",
-    without={"collection", "matcher"},
+    without={"collection", "matcher", "image"},
     stricter={
         "text": (AfterValidator(storable_text), Field(min_length=1, max_length=10_000, pattern=r"\S")),
         "limit": (Le(1000),),
@@ -44,23 +46,8 @@ class MatcherBody(Request):
     )
 
 
-class SearchBody(SearchFields):  # type: ignore[misc, valid-type]  # mypy knows no class that is made by a call
-    """One sentence to find pictures by."""
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {"text": "a red car and a blue house", "limit": 10},
-                {
-                    "text": "two boats at night",
-                    "limit": 20,
-                    "candidates": 200,
-                    "min_probability": 0.5,
-                    "filter": {"must": [{"field": "metadata.year", "range": {"gte": 2025}}]},
-                },
-            ]
-        }
-    )
+class SearchOptions(SearchFields):  # type: ignore[misc, valid-type]  # mypy knows no class that is made by a call
+    """All that a search is told beside its picture."""
 
     matcher: MatcherBody | None = Field(
         None, description="A model that answers yes or no, to order the candidates by: see docs/asking.md."
@@ -76,13 +63,49 @@ class SearchBody(SearchFields):  # type: ignore[misc, valid-type]  # mypy knows 
             raise ValueError(f"The sum offset + limit may be at most {MAX_CANDIDATES:,}.")
         return self
 
-    def to_request(self, collection: str, matcher: InstructedMatcher | None = None) -> SearchRequest:
-        """The same for one collection, with a matcher that is served.
+    def to_request(
+        self,
+        collection: str,
+        matcher: InstructedMatcher | None = None,
+        image: RerankDocument | None = None,
+    ) -> SearchRequest:
+        """The same for one collection, with a matcher that is served and the picture that is asked with.
 
         Raises FilterError: a filter on what is not shown.
         """
         refuse_hidden_fields(self.filter)
-        return SearchRequest(collection, **(dict(self) | {"matcher": matcher}))
+        return SearchRequest(collection, **(dict(self) | {"matcher": matcher, "image": image}))
+
+
+class SearchBody(SearchOptions):
+    """One sentence to find pictures by, a picture, or both."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"text": "a red car and a blue house", "limit": 10},
+                {"image": {"id": "0042.webp"}, "text": "like this, but at night"},
+                {
+                    "text": "two boats at night",
+                    "limit": 20,
+                    "candidates": 200,
+                    "min_probability": 0.5,
+                    "filter": {"must": [{"field": "metadata.year", "range": {"gte": 2025}}]},
+                },
+            ]
+        }
+    )
+
+    image: QueryPicture | None = Field(
+        None,
+        description="A picture to find others like it: a data URI, or {id} of an image that is stored here.",
+    )
+
+    @model_validator(mode="after")
+    def _asks(self) -> Self:
+        if not self.text and self.image is None:
+            raise ValueError("Say in text what the pictures should show, or give an image to find others.")
+        return self
 
 
 class HitAnswer(Answer):
@@ -106,6 +129,10 @@ class HitAnswer(Answer):
     matched_text: str | None = Field(description="The text whose words brought it.")
     instruction_probability: float | None = Field(
         None, description="Of yes against no, where a matcher ordered; the score is then its log-odds."
+    )
+    similarity: float | None = Field(
+        None,
+        description="To the query picture: the mean over its tokens of the best token; null without one.",
     )
 
 

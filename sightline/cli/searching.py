@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from math import floor
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from sightline.cli.options import CollectionName, Data, Filter, Json, Revision
+from sightline.cli.similar import QueryFile, query_file
 from sightline.records import Effort, Precision, ScoreName, SearchRequest, SearchResponse
 
 Score = Annotated[ScoreName, typer.Option("--score", help="What orders the judged candidates.")]
@@ -22,8 +23,9 @@ def register(app: typer.Typer) -> None:
 
 
 def search(
-    text: Annotated[str, typer.Argument(metavar="TEXT", help="What the pictures should show.")],
     collection: CollectionName,
+    text: Annotated[str, typer.Argument(metavar="[TEXT]", help="What the pictures should show.")] = "",
+    image: QueryFile = None,
     limit: Annotated[int, typer.Option("-k", "--limit", min=1, help="How many hits.")] = 10,
     offset: Annotated[int, typer.Option(min=0, help="Hits to pass over.")] = 0,
     candidates: Annotated[int, typer.Option(min=1, help="How many candidates ITM judges.")] = 100,
@@ -79,11 +81,13 @@ def search(
         matcher=None if instruction is None else InstructedMatcher(instruction, instruction_model),
     )  # fmt: skip
     with open_installation(load_settings(data)) as services:
-        response = services.search.find(request)
+        asked = None if image is None else query_file(services, image)
+        response = services.search.find(replace(request, image=asked))
     if json:
         print_json(response)
     else:
-        _print_hits(response, min(candidates, response.images) if rerank and score != "itc" else 0)
+        judged = rerank and score != "itc" and text.strip()
+        _print_hits(response, min(candidates, response.images) if judged else 0)
 
 
 def rerank(
@@ -126,16 +130,18 @@ def _print_hits(response: SearchResponse, candidates: int) -> None:
     from sightline.console import answers, remarks
 
     by_words = any(hit.found_by == "text" for hit in response.results)
-    names = ["rank", "id", "match", "ITC", "moved", *(["found by"] if by_words else []), "caption"]
+    like = any(hit.similarity is not None for hit in response.results)
+    names = ["rank", "id", "match", *(["like it"] if like else []), "ITC", "moved"]
+    names += [*(["found by"] if by_words else []), "caption"]
     table = Table(*names, box=None, pad_edge=False, header_style="bold")
     for hit in response.results:
         match = "–" if hit.match_probability is None else f"{hit.match_probability:.3f}"
         judged = hit.itm_logit is not None and hit.itc_rank is not None
         moved = _moved(hit.itc_rank - hit.rank) if judged and hit.itc_rank is not None else ""
         by = [] if not by_words else [hit.found_by]
-        table.add_row(
-            str(hit.rank), Text(hit.id), match, f"{hit.itc:.3f}", moved, *by, Text(hit.caption or "")
-        )
+        similar = [] if hit.similarity is None else [f"{hit.similarity:.3f}"]
+        scores = [match, *similar, f"{hit.itc:.3f}", moved]
+        table.add_row(str(hit.rank), Text(hit.id), *scores, *by, Text(hit.caption or ""))
     console = answers()
     console.print(table if response.results else "Nothing found.")
     took = response.timings

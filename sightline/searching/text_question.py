@@ -46,9 +46,7 @@ class TextQuestion:
         """Whether the text is longer than the model reads."""
         return self._model.is_truncated(self._request.text)
 
-    def retrieve(
-        self, wanted: int, judged: int, clock: Stopwatch, besides: Sequence[int] = ()
-    ) -> Found:
+    def retrieve(self, wanted: int, judged: int, clock: Stopwatch, besides: Sequence[int] = ()) -> Found:
         """By the text's vector; words of captions bring candidates, too, unless they are not wanted.
 
         ``besides``: keys whose ITC scores are wanted, too.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,8 @@ from sightline.records import (
 from sightline.store.index import BuildRequest
 from sightline.store.records import Generation
 from sightline.types import RGB
-from sightline.wiring import Installation
-from tests.sightline.conftest import index, picture, save
+from sightline.wiring import Installation, open_installation
+from tests.sightline.conftest import index, picture, save, toy_settings
 
 PICTURES: dict[str, tuple[str, ...]] = {
     "red": ("red",),
@@ -37,19 +38,33 @@ PICTURES: dict[str, tuple[str, ...]] = {
 }
 
 
-@pytest.fixture
-def coloured(services: Installation, tmp_path: Path) -> Installation:
+def fill(services: Installation, folder: Path) -> Installation:
     for name, quarters in PICTURES.items():
-        save(tmp_path / "pictures", name, *quarters)
-    index(services, tmp_path / "pictures")
+        save(folder, name, *quarters)
+    index(services, folder)
     return services
+
+
+@pytest.fixture
+def changing(services: Installation, tmp_path: Path) -> Installation:
+    """A collection of this test's own."""
+    return fill(services, tmp_path / "pictures")
+
+
+@pytest.fixture(scope="module")
+def coloured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """One for all tests that only read."""
+    folder = tmp_path_factory.mktemp("similar")
+    with open_installation(toy_settings(folder / "data"), inline=True) as services:
+        yield fill(services, folder / "pictures")
 
 
 def tokens_of(*quarters: str) -> np.ndarray:
     """fp64 ``[4,8]``, from the formula in sightline/blip/toy.py, rounded as segments hold them."""
     rows = []
     for place, (x, y) in enumerate(((-1, 1), (1, 1), (-1, -1), (1, -1))):
-        r, g, b = np.floor(np.round(np.array(COLOURS[quarters[place % len(quarters)]]) * 255) * 256 / 255 + 0.5) / 256
+        seen = np.round(np.array(COLOURS[quarters[place % len(quarters)]]) * 255)
+        r, g, b = np.floor(seen * 256 / 255 + 0.5) / 256
         row = np.array([r, g, b, 1 - r, 1 - g, 1 - b, x / 4, y / 4])
         rows.append(row / np.linalg.norm(row))
     return np.array(rows, np.float32).astype(np.float16).astype(np.float64)
@@ -79,7 +94,12 @@ def test_a_picture_alone_is_answered_by_similarity_without_itm(coloured: Install
     assert [one.score for one in response.results] == sorted(expected.values(), reverse=True)
     assert sorted(ids(response)[:2]) == ["copy", "red"]
     assert response.results[0].score == pytest.approx(1, abs=1e-3)
-    assert (response.scored, response.images, response.truncated, response.approximate) == (0, 7, False, False)
+    assert (response.scored, response.images, response.truncated, response.approximate) == (
+        0,
+        7,
+        False,
+        False,
+    )
     for hit in response.results:
         assert hit.score == hit.itc == hit.similarity
         assert (hit.itm_logit, hit.match_probability, hit.itc_rank) == (None, None, hit.rank)
@@ -106,28 +126,28 @@ def test_a_stored_picture_without_a_text_needs_no_model(coloured: Installation) 
     assert ids(response)[0] == "copy"
 
 
-def test_pages_filters_and_tombstones(coloured: Installation, tmp_path: Path) -> None:
-    whole = ids(find(coloured, image=stored("half"), limit=100))
-    assert ids(find(coloured, image=stored("half"), limit=2, offset=3)) == whole[3:5]
+def test_pages_filters_and_tombstones(changing: Installation, tmp_path: Path) -> None:
+    whole = ids(find(changing, image=stored("half"), limit=100))
+    assert ids(find(changing, image=stored("half"), limit=2, offset=3)) == whole[3:5]
     condition = {"should": [{"field": "id", "equals": f"{name}.png"} for name in ("white", "red", "half")]}
-    some = find(coloured, image=stored("half"), filter=condition)
+    some = find(changing, image=stored("half"), filter=condition)
     assert (ids(some), some.images) == ([name for name in whole if name in ("white", "red")], 2)
-    coloured.catalog.delete_images(coloured.catalog.collection("pictures").id, ids=["red.png"])
-    assert ids(find(coloured, image=stored("half"), limit=100)) == [name for name in whole if name != "red"]
+    changing.catalog.delete_images(changing.catalog.collection("pictures").id, ids=["red.png"])
+    assert ids(find(changing, image=stored("half"), limit=100)) == [name for name in whole if name != "red"]
 
 
-def test_a_folded_collection_answers_the_same(coloured: Installation, tmp_path: Path) -> None:
-    before = find(coloured, image=stored("purple"), limit=100)
-    snapshot = coloured.catalog.snapshot("pictures")
-    built = coloured.indexes.of().build(coloured.segments, BuildRequest(snapshot.segments, snapshot.gone))
+def test_a_folded_collection_answers_the_same(changing: Installation, tmp_path: Path) -> None:
+    before = find(changing, image=stored("purple"), limit=100)
+    snapshot = changing.catalog.snapshot("pictures")
+    built = changing.indexes.of().build(changing.segments, BuildRequest(snapshot.segments, snapshot.gone))
     generation = Generation(
         snapshot.collection.feature_set_id, 1, built.file, built.sha256, built.covered, built.images, 0.0,
         kind="flat",
     )  # fmt: skip
-    assert coloured.catalog.publish_generation(snapshot.collection.id, 0, generation)
+    assert changing.catalog.publish_generation(snapshot.collection.id, 0, generation)
     save(tmp_path / "more", "late", "purple", "red")
-    coloured.indexer.wait(coloured.indexer.index([str(tmp_path / "more")], "pictures").id, timeout=60)
-    after = find(coloured, image=stored("purple"), limit=100)
+    changing.indexer.wait(changing.indexer.index([str(tmp_path / "more")], "pictures").id, timeout=60)
+    after = find(changing, image=stored("purple"), limit=100)
     assert after.generation == 1
     assert "late" in ids(after)
     kept = [(hit.id, hit.score) for hit in after.results if hit.id != "late.png"]
@@ -159,7 +179,7 @@ def test_with_a_text_both_count_and_itm_decides_the_texts_part(coloured: Install
 
 
 def test_candidates_come_from_both_lists(coloured: Installation) -> None:
-    """One place for each: the best by the text, which is nothing like the picture, and the other way round."""
+    """One place for each: the best by the text, which is unlike the picture, and the other way round."""
     response = find(coloured, image=stored("white"), text="blue", candidates=2, limit=2)
     best_text = find(coloured, text="blue", limit=1, rerank=False)
     best_like = find(coloured, image=stored("white"), limit=1)
@@ -206,9 +226,9 @@ def test_a_deadline_leaves_the_rest_in_the_order_of_both(coloured: Installation)
     assert ids(response) == ids(before)
 
 
-def test_words_of_captions_bring_candidates_beside_a_picture_too(coloured: Installation) -> None:
-    coloured.catalog.update_image("pictures", "white.png", caption="a lighthouse at dawn")
-    response = find(coloured, image=stored("red"), text="lighthouse", candidates=3, limit=3)
+def test_words_of_captions_bring_candidates_beside_a_picture_too(changing: Installation) -> None:
+    changing.catalog.update_image("pictures", "white.png", caption="a lighthouse at dawn")
+    response = find(changing, image=stored("red"), text="lighthouse", candidates=3, limit=3)
     brought = [hit for hit in response.results if hit.id == "white.png"]
     assert [hit.matched_text for hit in brought] == ["a lighthouse at dawn"]
 
@@ -229,38 +249,38 @@ def test_what_a_picture_alone_cannot_be_asked_is_refused(
 
 
 def test_a_stored_picture_that_is_not_there_or_not_ready_is_told(
-    coloured: Installation, tmp_path: Path
+    changing: Installation, tmp_path: Path
 ) -> None:
     with pytest.raises(NotFoundError, match=r"none\.png"):
-        find(coloured, image=stored("none"))
+        find(changing, image=stored("none"))
     with pytest.raises(NotFoundError, match="elsewhere"):
-        find(coloured, image=stored("red", "elsewhere"))
+        find(changing, image=stored("red", "elsewhere"))
     save(tmp_path / "late", "late", "red")
-    coloured.indexer.index([str(tmp_path / "late")], "pictures")
+    changing.indexer.index([str(tmp_path / "late")], "pictures")
     with pytest.raises(UnavailableError, match=r"late\.png of pictures is not indexed yet"):
-        find(coloured, image=stored("late"))
+        find(changing, image=stored("late"))
 
 
 def test_a_picture_of_another_collection_is_asked_with_where_the_model_is_the_same(
-    coloured: Installation, tmp_path: Path
+    changing: Installation, tmp_path: Path
 ) -> None:
     save(tmp_path / "others", "red", "red")
-    index(coloured, tmp_path / "others", "others")
-    response = find(coloured, image=stored("red", "others"), limit=100)
+    index(changing, tmp_path / "others", "others")
+    response = find(changing, image=stored("red", "others"), limit=100)
     assert response.images == 7  # it is none of these itself
     assert sorted(ids(response)[:2]) == ["copy", "red"]
-    coloured.catalog.create_collection(
+    changing.catalog.create_collection(
         "foreign", model="another", revision=None, fingerprint="f2", num_query_tokens=4, joint_dim=8
     )
     with pytest.raises(ConflictError, match=r"red\.png of others was indexed with toy, and foreign with"):
-        coloured.search.find(SearchRequest("foreign", image=stored("red", "others")))
+        changing.search.find(SearchRequest("foreign", image=stored("red", "others")))
 
 
-def test_damaged_tokens_of_the_query_picture_are_told_not_guessed(coloured: Installation) -> None:
-    snapshot = coloured.catalog.snapshot("pictures")
-    key = coloured.catalog.image("pictures", "red.png").key
+def test_damaged_tokens_of_the_query_picture_are_told_not_guessed(changing: Installation) -> None:
+    snapshot = changing.catalog.snapshot("pictures")
+    key = changing.catalog.image("pictures", "red.png").key
     for segment in snapshot.segments:
-        head = coloured.segments.head(segment.file)
+        head = changing.segments.head(segment.file)
         rows = np.flatnonzero(head.keys == key)
         if len(rows):
             spec, start = head.layout.specs["tokens"], head.layout.starts["tokens"]
@@ -268,10 +288,10 @@ def test_damaged_tokens_of_the_query_picture_are_told_not_guessed(coloured: Inst
             with open(head.layout.path, "r+b") as file:
                 file.seek(start + int(rows[0]) * size)
                 file.write(b"\x01" * size)
-    coloured.segments.forget(segment.file)
+    changing.segments.forget(segment.file)
     with pytest.raises(UnavailableError, match=r"tokens of image red\.png cannot be read"):
-        find(coloured, image=stored("red"))
-    others = find(coloured, image=stored("copy"), limit=100)
+        find(changing, image=stored("red"))
+    others = find(changing, image=stored("copy"), limit=100)
     assert "red" not in ids(others)
     assert others.degraded
 
