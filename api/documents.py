@@ -56,8 +56,10 @@ class RequestPictures:
         self._cpu_seconds = settings.document_seconds
         self._patience = settings.document_wait_seconds
 
-    def rgb(self, index: int, pointer: str, fetch: Callable[[], bytes]) -> RGB:
-        """Decode the document at ``index``, [H,W,3]; ``fetch`` gives its bytes, which stand at ``pointer``.
+    def rgb(self, index: int | None, pointer: str, fetch: Callable[[], bytes]) -> RGB:
+        """Decode the document at ``index`` (None: the one picture that is asked with), [H,W,3].
+
+        ``fetch`` gives its bytes, which stand at ``pointer``.
 
         Raises:
             Problem: 422 when it is no picture or all together take too long, 413 when they are too large.
@@ -77,7 +79,7 @@ class RequestPictures:
         finally:
             self._patience -= self._clock() - began
 
-    def _decode(self, index: int, pointer: str, data: bytes) -> RGB:
+    def _decode(self, index: int | None, pointer: str, data: bytes) -> RGB:
         if self._pixels <= 0:
             raise self._too_large()
         try:
@@ -90,12 +92,13 @@ class RequestPictures:
             raise self._too_slow(pointer)
         return decoded.rgb
 
-    def _refused(self, index: int, pointer: str, error: ImageRejected) -> Problem:
+    def _refused(self, index: int | None, pointer: str, error: ImageRejected) -> Problem:
         if error.reason == "too_many_pixels" and "SIGHTLINE_IMAGING__MAX_PIXELS" in error.detail:
             return self._too_large()
         if error.reason == "timeout" and "SIGHTLINE_IMAGING__SECONDS" not in error.detail:
             return self._too_slow(pointer)
-        return invalid(pointer, f"Document {index} is no usable picture: {error.detail}")
+        what = "The query picture" if index is None else f"Document {index}"
+        return invalid(pointer, f"{what} is no usable picture: {error.detail}")
 
     def _too_large(self) -> Problem:
         limit = self._settings.max_document_pixels

@@ -19,7 +19,7 @@ from sightline.api.labels import method_label, printable
 from sightline.api.metrics import Metrics
 from sightline.api.problems import Problem, UploadTooLarge, from_error, respond
 from sightline.api.settings import ApiSettings
-from sightline.api.urls import canonical_path, is_upload, path_of
+from sightline.api.urls import canonical_path, is_search, is_upload, path_of
 from sightline.errors import StoppingError
 from sightline.store.patience import having
 from sightline.store.storage import storage_error
@@ -164,7 +164,7 @@ class BodyLimit:
             detail = f"One upload may bring at most {limit:,} bytes; send these files in several requests."
             return limit + FORM_OVERHEAD, detail
         path, limit = path_of(scope), self._settings.max_json_bytes
-        if path in WITH_PICTURES:
+        if path in WITH_PICTURES or is_search(scope) or (path == "/" and scope["method"] == "POST"):
             limit = self._settings.max_body_bytes
         elif path in OF_STRANGERS:
             limit = min(limit, FORM_BYTES)

@@ -24,6 +24,8 @@ class PageQuery:
     """The address of the page. What makes no sense in it becomes the default: a person may have typed it."""
 
     text: str = ""
+    like: str = ""
+    """The id of an image of the collection: others like it are looked for."""
     collection: str | None = None
     k: int = 24
     candidates: int = 100
@@ -32,12 +34,18 @@ class PageQuery:
     filter: str = ""
     cursor: str | None = None
 
+    @property
+    def asks(self) -> bool:
+        """Whether its address says what is searched for."""
+        return bool(self.text or self.like)
+
     def url(self, root: str = "", **changes: Any) -> str:
         """This query's address, with changes."""
         query = replace(self, **changes)
         plain = PageQuery()
-        names = {"text": "q", "collection": "collection", "filter": "filter", "order": "order",
-                 "effort": "effort", "cursor": "cursor", "k": "k", "candidates": "candidates"}  # fmt: skip
+        names = {"text": "q", "like": "like", "collection": "collection", "filter": "filter",
+                 "order": "order", "effort": "effort", "cursor": "cursor", "k": "k",
+                 "candidates": "candidates"}  # fmt: skip
         values = {
             name: getattr(query, attribute)
             for attribute, name in names.items()
@@ -50,6 +58,7 @@ def read_query(params: Mapping[str, str], settings: ApiSettings) -> PageQuery:
     """From query parameters."""
     return PageQuery(
         text=" ".join(params.get("q", "").split())[:2000],
+        like=params.get("like", "")[:MAX_ID_BYTES],
         collection=params.get("collection", "")[:MAX_ID_BYTES] or None,
         k=_number(params.get("k"), 24, 200),
         candidates=_number(params.get("candidates"), 100, settings.max_candidates),

@@ -38,6 +38,8 @@ class Tile:
     itm_logit: float | None = None
     probability: float | None = None
     score: float | None = None
+    similarity: float | None = None
+    """To the picture that is asked with."""
     shown: bool = True
 
     @property
@@ -59,7 +61,8 @@ class Tile:
         if self.rank is None:
             return name
         if self.probability is None:
-            return f"Rank {self.rank}, not judged by ITM: {name}"
+            how = "not judged by ITM" if self.similarity is None else f"similarity {self.similarity:.2f}"
+            return f"Rank {self.rank}, {how}: {name}"
         how = "found by its words" if self.moved is None else moved_words(self.moved)
         return f"Rank {self.rank}, match {percent(self.probability)}, {how}: {name}"
 
@@ -69,7 +72,16 @@ class Tile:
         names = ("id", "caption", "uri", "width", "height", "file", "thumbnail", "rank", "itc_rank", "itc")
         values = {
             name: getattr(self, name)
-            for name in (*names, "itm_logit", "probability", "score", "moved", "found_by", "matched_text")
+            for name in (
+                *names,
+                "itm_logit",
+                "probability",
+                "score",
+                "similarity",
+                "moved",
+                "found_by",
+                "matched_text",
+            )
         }
         return json.dumps(values | {"metadata": dict(self.metadata)}, ensure_ascii=False, default=str)
 
@@ -158,6 +170,7 @@ def tile_of_hit(hit: SearchHit, collection: str, root: str, shown: bool) -> Tile
         itm_logit=hit.itm_logit,
         probability=hit.match_probability,
         score=hit.score,
+        similarity=hit.similarity,
         shown=shown,
         found_by=hit.found_by,
         matched_text=hit.matched_text,
@@ -183,6 +196,12 @@ def tiles_of(response: SearchResponse, query: PageQuery, collection: str, root: 
 
 
 def chips_of(query: PageQuery, root: str) -> list[Chip]:
+    """What is asked beside the text: the picture that others are to be like, and the filter."""
+    like = [Chip(f"like {query.like}", query.url(root, like="", cursor=None))] if query.like else []
+    return like + _filter_chips(query, root)
+
+
+def _filter_chips(query: PageQuery, root: str) -> list[Chip]:
     """The filter in words: one chip for each plain equality, or one for all that is more than that."""
     if not query.filter:
         return []

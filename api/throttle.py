@@ -35,7 +35,7 @@ for followers of jobs.
 PAGES = 8
 """Pages without a query that one client may wait for at once: browsers use six connections."""
 FREE = frozenset({"/livez", "/readyz", "/favicon.ico"})
-MODEL = re.compile(r"/v1/(rerank|captions|collections/[^/]+/(search|ask))")
+MODEL = re.compile(r"/v1/(rerank|captions|collections/[^/]+/(search(/image)?|ask))")
 EXPLANATION = re.compile(r"/v1/collections/[^/]+/images/.+/explanation")
 
 
@@ -127,7 +127,7 @@ def kind_of(scope: Scope) -> str:
 def needs_model(scope: Scope) -> bool:
     """Whether this request may wait for a model.
 
-    A search, a rerank, a question, captions, an explanation, or the page with a query.
+    A search, a rerank, a question, captions, an explanation, or the page with a query or a picture.
     """
     path = path_of(scope)
     if path == "/":
@@ -135,7 +135,8 @@ def needs_model(scope: Scope) -> bool:
         query = scope.get("query_string", b"")[:100_000].decode(
             "latin-1"
         )  # as bytes it would have to be ASCII
-        return access.scope is not None and "q" in parse_qs(query)
+        asks = scope["method"] == "POST" or not {"q", "like"}.isdisjoint(parse_qs(query))
+        return access.scope is not None and asks
     wanted = MODEL if scope["method"] == "POST" else EXPLANATION
     return wanted.fullmatch(path) is not None
 

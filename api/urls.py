@@ -19,6 +19,7 @@ from sightline.store.values import DOTS, DOTS_IN_ADDRESSES
 
 UPLOADS = re.compile(r"/v1/collections/[^/]+/images")
 EVENTS = re.compile(r"/v1/jobs/[^/]+/events")
+SEARCHES = re.compile(r"/v1/collections/[^/]+/search(/image)?")
 ASPECTS = ("file", "thumbnail", "explanation")
 
 
@@ -30,6 +31,11 @@ def path_of(scope: Mapping[str, Any]) -> str:
 def is_upload(scope: Mapping[str, Any]) -> bool:
     """Whether an HTTP request brings pictures to keep."""
     return scope["method"] == "POST" and UPLOADS.fullmatch(path_of(scope)) is not None
+
+
+def is_search(scope: Mapping[str, Any]) -> bool:
+    """Whether an HTTP request searches, with a picture maybe."""
+    return scope["method"] == "POST" and SEARCHES.fullmatch(path_of(scope)) is not None
 
 
 def is_following(scope: Mapping[str, Any]) -> bool:

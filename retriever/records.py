@@ -22,8 +22,9 @@ class Retrieved:
 
     ``generation`` is the number of the token index that answered (0: everything was scanned), ``images`` how
     many live images could have been found (after the filter). ``degraded``: what this answer had to do
-    without, one sentence each. ``recall``: the part of the best 100 that the index finds, as measured when it
-    was built; None when nothing can have been missed.
+    without, one sentence each. ``approximate``: an image that belongs among the candidates may be missing;
+    scores are always exact. ``recall``: the part of the best 100 that the index finds, as measured when it
+    was built; None when nothing can have been missed, or for a query of a kind that nobody measured.
     """
 
     candidates: list[Candidate]
@@ -32,8 +33,4 @@ class Retrieved:
     degraded: tuple[str, ...] = ()
     others: Sequence[Candidate] = ()
     recall: float | None = None
-
-    @property
-    def approximate(self) -> bool:
-        """Whether an image that belongs among the candidates may be missing; scores are always exact."""
-        return self.recall is not None
+    approximate: bool = False

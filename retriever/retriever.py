@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final, Protocol
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 import numpy as np
 
-from sightline.errors import CorruptionError, IndexUnavailableError, InputError, NotFoundError
+from sightline.errors import InputError, NotFoundError
 from sightline.retriever.filtered_keys import FilterCache, FilteredKeys
 from sightline.retriever.max_sim import NO_HITS, ImageHits, score_all, search
 from sightline.retriever.opened import OpenedSnapshot, SnapshotOpener
-from sightline.retriever.positions import in_sorted
 from sightline.retriever.records import Candidate, Retrieved
-from sightline.retriever.tails import TAIL_BYTES, Losses, Tails
+from sightline.retriever.seen import Answer, BrokenIndexError, Seen
+from sightline.retriever.tails import TAIL_BYTES, Tails
 from sightline.store.durable import FileMissingError
 
 if TYPE_CHECKING:
@@ -28,6 +27,8 @@ if TYPE_CHECKING:
     from sightline.store.records import Snapshot
     from sightline.store.segments import SegmentReader
     from sightline.types import Vector
+
+Found = TypeVar("Found")
 
 _TRIES: Final = 4
 """How often a query starts again because its filter was read from a newer version than its snapshot."""
@@ -89,17 +90,33 @@ class Retriever:
         collection, `InputError` for a vector of another model or fewer than one candidate,
         `UnavailableError` when a GPU is asked for and cannot be had.
         """
-        if candidates < 1:
-            raise InputError(f"At least one candidate must be asked for, not {candidates}.")
+        _check_count(candidates)
+
+        def look(seen: Seen) -> tuple[ImageHits, ImageHits]:
+            return _search(seen, text_vector, candidates, besides)
+
+        answer = self.answer(collection, filter, look)
+        hits, others = answer.value
+        recall = answer.opened.recall()
+        return Retrieved(
+            candidates_of(hits), answer.generation, hits.searched, answer.degraded, candidates_of(others),
+            recall, recall is not None,
+        )  # fmt: skip
+
+    def answer(self, collection: str, filter: Filter | None, look: Callable[[Seen], Found]) -> Answer[Found]:
+        """What ``look`` finds in one consistent state of a collection; it may be called several times.
+
+        What is lost or damaged is left out, and told. `NotFoundError` without such a collection,
+        `UnavailableError` when a GPU is asked for and cannot be had.
+        """
         for left in reversed(range(_TRIES)):
-            opened, fitting, hits, others, lost = self._consistent(
-                collection, text_vector, candidates, filter, besides
-            )
+            seen, found = self._consistent(collection, filter, look)
             # The filter is read after the snapshot: an image replaced in between would be in neither.
-            if fitting is None or not left or fitting.version == opened.version:
+            if seen.fitting is None or not left or seen.fitting.version == seen.opened.version:
                 break
-        self._degraded[collection] = opened.version, lost.sentences()
-        return _retrieved(hits, others, opened, lost.sentences())
+        degraded = (seen.opened.losses() | seen.lost).sentences()
+        self._degraded[collection] = seen.opened.version, degraded
+        return Answer(found, seen.opened, degraded)
 
     def degraded(self, snapshot: Snapshot) -> tuple[str, ...]:
         """What answers have to do without: as the latest found, else by the names of files. Opens nothing."""
@@ -108,49 +125,26 @@ class Retriever:
         return known or self._opener.missing(snapshot)
 
     def _consistent(
-        self, collection: str, vector: Vector, candidates: int, filter: Filter | None, besides: Sequence[int]
-    ) -> tuple[OpenedSnapshot, FilteredKeys | None, ImageHits, ImageHits, Losses]:
-        """One search over one snapshot, whose segments the builder may merge and remove meanwhile.
+        self, collection: str, filter: Filter | None, look: Callable[[Seen], Found]
+    ) -> tuple[Seen, Found]:
+        """One look at one snapshot, whose segments the builder may merge and remove meanwhile.
 
         It starts again as long as other files are missing each time: then it is the builder that goes on.
         """
         missing, misses = "", 0
         while True:
-            tolerant, lost = misses == _MISSES, Losses()
+            tolerant = misses == _MISSES
             try:
                 opened = self._open(collection, tolerant)
                 fitting = None if filter is None else self._fitting(opened, filter)
-                hits, others = self._search(opened, vector, candidates, fitting, besides, lost, tolerant)
-                return opened, fitting, hits, others, opened.losses() | lost
+                seen = Seen(opened, fitting, self._tails, tolerant)
+                return seen, look(seen)
             except FileMissingError as error:
                 missing, misses = str(error), misses + 1 if str(error) == missing else 1
                 self._forget(collection)  # the catalog knows better by now
-            except _BrokenIndex as broken:
+            except BrokenIndexError as broken:
                 self._opener.give_up(broken.opened, broken.error)
                 self._forget(collection)  # the next one scans every segment
-
-    def _search(
-        self,
-        opened: OpenedSnapshot,
-        vector: Vector,
-        candidates: int,
-        fitting: FilteredKeys | None,
-        besides: Sequence[int],
-        lost: Losses,
-        tolerant: bool,
-    ) -> tuple[ImageHits, ImageHits]:
-        checked = _checked(vector, opened.joint_dim)
-        wanted = None if fitting is None else fitting.keys
-        tails = self._tails.parts(opened.segments, wanted, lost, tolerant=tolerant)
-        with _searching(opened):
-            hits = search(opened.generation_part(fitting), tails, checked, candidates)
-        also = np.setdiff1d(np.array(besides, np.int64), hits.keys)
-        also = also if wanted is None else also[in_sorted(also, wanted)]
-        if not len(also):
-            return hits, NO_HITS
-        parts = self._tails.parts(opened.segments, also, lost, tolerant=tolerant)
-        with _searching(opened):
-            return hits, score_all(opened.generation_part_of(also), parts, checked)
 
     def _fitting(self, opened: OpenedSnapshot, filter: Filter) -> FilteredKeys:
         return self._filters.get(opened.collection_id, filter, opened.version)
@@ -191,24 +185,22 @@ class Retriever:
         self._opened.pop(collection, None)
 
 
-class _BrokenIndex(Exception):
-    """The generation of an opened snapshot failed while it was searched."""
+def _search(
+    seen: Seen, vector: Vector, candidates: int, besides: Sequence[int]
+) -> tuple[ImageHits, ImageHits]:
+    checked = _checked(vector, seen.opened.joint_dim)
+    with seen.searching():
+        hits = search(seen.generation(), seen.tails(), checked, candidates)
+    also = seen.fitting_of(np.setdiff1d(np.array(besides, np.int64), hits.keys))
+    if not len(also):
+        return hits, NO_HITS
+    with seen.searching():
+        return hits, score_all(seen.generation_of(also), seen.tails_of(also), checked)
 
-    def __init__(self, opened: OpenedSnapshot, error: Exception) -> None:
-        super().__init__(str(error))
-        self.opened = opened
-        self.error = error
 
-
-@contextmanager
-def _searching(opened: OpenedSnapshot) -> Iterator[None]:
-    """What fails in here is the generation: scans of segments say themselves what they lack."""
-    try:
-        yield
-    except (OSError, CorruptionError, IndexUnavailableError) as error:
-        if opened.generation is None:
-            raise
-        raise _BrokenIndex(opened, error) from error
+def _check_count(candidates: int) -> None:
+    if candidates < 1:
+        raise InputError(f"At least one candidate must be asked for, not {candidates}.")
 
 
 def _checked(vector: NDArray[np.float32], dim: int) -> Vector:
@@ -221,13 +213,7 @@ def _checked(vector: NDArray[np.float32], dim: int) -> Vector:
     return checked
 
 
-def _retrieved(
-    hits: ImageHits, others: ImageHits, opened: OpenedSnapshot, degraded: tuple[str, ...]
-) -> Retrieved:
-    number = 0 if opened.generation is None else opened.generation.number
-    return Retrieved(_candidates(hits), number, hits.searched, degraded, _candidates(others), opened.recall())
-
-
-def _candidates(hits: ImageHits) -> list[Candidate]:
+def candidates_of(hits: ImageHits) -> list[Candidate]:
+    """Ranked from 1."""
     pairs = zip(hits.keys.tolist(), hits.scores.tolist(), strict=True)
     return [Candidate(key, itc, rank) for rank, (key, itc) in enumerate(pairs, start=1)]

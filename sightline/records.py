@@ -9,19 +9,17 @@ Nothing here may import NumPy or more: the command line reads these names for it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
+from typing import Annotated, Any, Literal, get_type_hints
 
 from annotated_types import Ge, Gt, Le
 
 from sightline.errors import InputError
 from sightline.explanations import Explanation
 from sightline.queries import ClauseMatch, Query
-
-if TYPE_CHECKING:
-    from sightline.types import RGB
+from sightline.rerank_records import RerankDocument
 
 ScoreName = Literal["itm+itc", "itm", "itc"]
 """What orders reranked candidates: match logit + ITC cosine (as LAVIS), the logit alone, the cosine alone."""
@@ -69,9 +67,12 @@ class InstructedMatcher:
 
 @dataclass(frozen=True)
 class SearchRequest:
-    """One query against one collection: exactly one of ``text`` and ``query`` says what is looked for.
+    """One query against one collection: a ``text`` or a ``query``, a picture, or a picture and one of these.
 
     A ``text`` is one sentence and is never parsed (``sightline.typed_queries`` reads what people type).
+    ``image``: what the pictures should be like. Alone it is compared with every image, and nothing is judged
+    by ITM; beside words a hit's score is its similarity times its match probability. A stored image, of any
+    collection of the same model, is no answer to itself.
     ``offset + limit`` may exceed ``candidates``: the rest follow in ITC order with ``itm_logit=None``.
     ``filter`` is the raw JSON object (sightline.store.filters.parse_filter gives it meaning, or FilterError).
     ``min_probability`` needs ``rerank`` (InputError otherwise), applies before ``offset``, and then only
@@ -108,6 +109,9 @@ class SearchRequest:
     index: Annotated[
         IndexUse, Doc("exact: compare every image where the index is approximate, which takes long.")
     ] = "auto"
+    image: Annotated[RerankDocument | None, Doc("A picture to find others like it; text may go with it.")] = (
+        None
+    )
     explain: Annotated[
         bool, Doc("Why each hit is one: what each word contributed, and where; needs rerank and limit ≤ 20.")
     ] = False
@@ -168,6 +172,10 @@ class SearchHit:
     Of a compound ``query``: ``score`` is the log-odds of ``match_probability``, by which the order goes;
     ``itc`` the compound ITC score (docs/scoring.md), ``itm_logit`` that of the first clause, and ``clauses``
     how likely the picture shows each of them (empty where ITM did not score, and of a ``text``).
+
+    ``similarity``: to the query picture (None without one), the mean over its tokens of the best token of the
+    image, within fp16's rounding of [-1, 1]. With a picture alone ``itc`` and ``score`` are the same number;
+    with words ``itc`` is theirs, and ``itc_rank`` the place before ITM, by both.
     """
 
     id: str
@@ -189,6 +197,7 @@ class SearchHit:
     instruction_probability: float | None = None
     explanation: Explanation | None = None
     clauses: tuple[ClauseMatch, ...] = ()
+    similarity: float | None = None
 
 
 @dataclass(frozen=True)
@@ -218,9 +227,9 @@ class SearchResponse:
     are lost or damaged, one sentence each; empty: it is the whole answer. ``effort``: what was done, which is
     ``full`` where nothing was learned. ``reached``: how far candidates went through ITM's layers, the fewest
     first; those with all layers are the scored ones. ``approximate``: the index may have missed images; it
-    finds the part ``recall`` of the best 100, as measured when it was built (None: nothing is missed). The
-    scores of what it found are exact. ``total``: how many hits there are on all pages, where they were
-    counted; ``next_cursor``: None on the last page."""
+    finds the part ``recall`` of the best 100, as measured when it was built (None: nothing is missed, or
+    nobody measured it, as with pictures). The scores of what it found are exact. ``total``: how many hits
+    there are on all pages, where they were counted; ``next_cursor``: None on the last page."""
 
     results: tuple[SearchHit, ...]
     truncated: bool
@@ -236,65 +245,3 @@ class SearchResponse:
     total: int | None = None
     total_is: TotalIs | None = None
     next_cursor: str | None = None
-
-
-@dataclass(frozen=True)
-class InlineImage:
-    """A picture that came with the request, already decoded: ``rgb`` is [H,W,3] uint8, upright."""
-
-    rgb: RGB
-
-
-@dataclass(frozen=True)
-class PendingImage:
-    """A picture that came with the request and is decoded once that is let in.
-
-    ``decode`` gives [H,W,3] uint8, upright; what it raises ends the request.
-    """
-
-    decode: Callable[[], RGB]
-
-
-@dataclass(frozen=True)
-class StoredImage:
-    """A picture of a collection, by its image id (NotFoundError when there is none)."""
-
-    collection: str
-    id: str
-
-
-RerankDocument = InlineImage | PendingImage | StoredImage
-
-
-@dataclass(frozen=True)
-class RerankRequest:
-    """Score every document against ``query`` by ITM. ``model`` None: the default of the installation; a name
-    that is not served raises InputError. Stored images must belong to collections of one model
-    (ConflictError otherwise)."""
-
-    query: str
-    documents: tuple[RerankDocument, ...]
-    top_n: int | None = None
-    model: str | None = None
-
-
-@dataclass(frozen=True)
-class RerankResult:
-    """``index`` points into the request's documents."""
-
-    index: int
-    match_probability: float
-    itm_logit: float
-
-
-@dataclass(frozen=True)
-class RerankResponse:
-    """Results by falling match probability (ties: by index), at most ``top_n``; ``model`` scored them.
-
-    ``degraded``: as of a search.
-    """
-
-    model: str
-    results: tuple[RerankResult, ...] = ()
-    truncated: bool = False
-    degraded: tuple[str, ...] = ()

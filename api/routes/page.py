@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import unquote
 
-from fastapi import APIRouter, Form, Request, Response
+from fastapi import APIRouter, File, Form, Request, Response, UploadFile
 from starlette.responses import HTMLResponse, RedirectResponse
 from starlette.templating import Jinja2Templates
 
@@ -23,6 +23,7 @@ from sightline.api.page_query import CANDIDATES, EFFORTS, SIZES, PageQuery, read
 from sightline.api.page_view import State, View, chips_of, duration, percent, tile_of_image
 from sightline.api.parts import ApiParts
 from sightline.api.problems import Problem, from_error, note
+from sightline.api.query_pictures import given_picture, read_picture
 from sightline.api.routes.page_search import Following, follow, searched, streamed
 from sightline.api.search_events import Reader
 from sightline.api.sending import FileThreads
@@ -30,9 +31,11 @@ from sightline.api.sessions import COOKIE, session_of
 from sightline.api.throttle import needs_model
 from sightline.api.writers import answers_here
 from sightline.errors import FilterError, NotFoundError, SightlineError
+from sightline.rerank_records import PendingImage
 from sightline.store.access import proof_of
 from sightline.store.filters import parse_filter, read_filter
 from sightline.store.records import Collection, Image
+from sightline.store.values import MAX_ID_BYTES
 
 router = APIRouter(include_in_schema=False, route_class=ScopedRoute)
 templates = Jinja2Templates(directory=Path(__file__).parent.parent / "templates")
@@ -62,6 +65,40 @@ async def page(request: Request, here: EverythingHere) -> Response:
         return await here.threads.run(request.receive, lambda: _page(request, here))
     threads: FileThreads = request.app.state.page_threads
     return await threads.run(lambda: _page(request, here))
+
+
+@router.post("/", response_class=HTMLResponse, openapi_extra=needs("read"))
+async def page_of_picture(
+    request: Request,
+    here: EverythingHere,
+    image: Annotated[list[UploadFile], File()],
+    q: Annotated[str, Form(max_length=10_000)] = "",
+    collection: Annotated[str, Form(max_length=MAX_ID_BYTES)] = "",
+    filter: Annotated[str, Form(max_length=20_000)] = "",
+    k: Annotated[str, Form(max_length=10)] = "",
+    candidates: Annotated[str, Form(max_length=10)] = "",
+) -> Response:
+    """The page, or its part as `page` has it, for a picture that is dropped on it: others like that one.
+
+    The fields beside ``image`` are those of the page's address. No address leads here again.
+    """
+    told = {"q": q, "collection": collection, "filter": filter, "k": k, "candidates": candidates}
+    query = read_query({name: value for name, value in told.items() if value}, here.settings)
+    with request.app.state.bodies.holding() as held:
+        given = given_picture(await read_picture(image, held), here.pictures.of_request())
+        work = partial(_page_of, request, here, query, given)
+        if _part(request) == "events":
+            return await streamed(request, here.threads, work)
+        return await here.threads.run(request.receive, lambda: work(None))
+
+
+def _page_of(
+    request: Request, here: Everything, query: PageQuery, given: PendingImage, reader: Reader | None
+) -> Response:
+    part = _part(request) in ("results", "events")
+    following = _following(request, here, reader)
+    status, view = look(here, query, picker=not part, following=following, given=given)
+    return render(request, "results.html" if part else "page.html", _context(request, here, view), status)
 
 
 def _part(request: Request) -> str | None:
@@ -159,11 +196,15 @@ async def favicon(root: Root) -> Response:
 
 
 def look(
-    here: Everything, query: PageQuery, picker: bool = True, following: Following | None = None
+    here: Everything,
+    query: PageQuery,
+    picker: bool = True,
+    following: Following | None = None,
+    given: PendingImage | None = None,
 ) -> tuple[int, View]:
     """Status and view; whatever goes wrong becomes a view. ``picker``: with the list of collections.
 
-    ``following``: who is told of a search before its end.
+    ``following``: who is told of a search before its end. ``given``: a picture that came with the request.
     """
     parts, settings, root = here.parts, here.settings, here.root
     listed: Sequence[tuple[str, int]] = ()
@@ -174,11 +215,13 @@ def look(
         if collection is None:
             return 200, View("void", query, title="No pictures yet")
         base = View("home", query, collection, listed, chips=chips_of(query, root))
-        if query.text:
-            return 200, searched(here, base, following)
+        if query.asks or given is not None:
+            return 200, searched(here, base, following, given)
         return 200, _browsed(parts, base, root, settings.max_answer_bytes)
     except SightlineError as error:
         return _failed(error, query, listed, root)
+    except Problem as problem:  # of a picture that came with the request
+        return _refused(problem, View("error", query, collections=listed, chips=chips_of(query, root)))
     except Exception:
         log.exception("The page could not be made.")
         detail = "Something went wrong on the server; its log has the details."
@@ -233,6 +276,10 @@ def _choose(here: Everything, query: PageQuery, listed: Sequence[tuple[str, int]
         return parts.catalog.collection(settings.page_collection)
     filled = [name for name, images in listed if images] or names
     return parts.catalog.collection(filled[0]) if filled else None
+
+
+def _refused(problem: Problem, base: View) -> tuple[int, View]:
+    return problem.status, replace(base, title="That cannot be searched for", detail=problem.detail)
 
 
 def _failed(

@@ -20,6 +20,7 @@ from sightline.api.routes.search import run_search
 from sightline.api.search_events import Reader, SearchEvents
 from sightline.api.streaming import Event, EventStream
 from sightline.records import SearchHit, SearchRequest, SearchResponse
+from sightline.rerank_records import PendingImage, StoredImage
 from sightline.searching.telling import SearchWatch
 from sightline.store.filters import parse_filter, read_filter
 from sightline.typed_queries import parse
@@ -55,14 +56,17 @@ async def streamed(
     return made[0]
 
 
-def searched(here: Everything, base: View, follow: Following | None) -> View:
-    """What a search of the page finds."""
-    viewing = partial(_view, here, base)
+def searched(
+    here: Everything, base: View, follow: Following | None, given: PendingImage | None = None
+) -> View:
+    """What a search of the page finds. ``given``: a picture that came with it, of which no address tells."""
+    viewing = partial(_view, here, base, lasting=given is None)
     watch = None if follow is None else follow(viewing)
-    return viewing(run_search(here.parts, here.metrics, _request(base, here.settings.max_candidates), watch))
+    asked = _request(base, given, here.settings.max_candidates)
+    return viewing(run_search(here.parts, here.metrics, asked, watch))
 
 
-def _request(base: View, most_scored: int) -> SearchRequest:
+def _request(base: View, given: PendingImage | None, most_scored: int) -> SearchRequest:
     """FilterError for a filter on what is not shown, or that cannot be read."""
     query, collection = base.query, base.collection
     assert collection is not None
@@ -70,9 +74,11 @@ def _request(base: View, most_scored: int) -> SearchRequest:
     if condition is not None:
         refuse_hidden_fields(condition)
         parse_filter(condition)  # what is wrong with it is told whether the model is there or not
-    asked = parse(query.text)
+    asked = parse(query.text) if query.text else ""
+    stored = StoredImage(collection.name, query.like) if query.like else None
     request = SearchRequest(
         collection=collection.name,
+        image=given or stored,
         limit=max(query.candidates, query.k),
         candidates=query.candidates,
         filter=condition,
@@ -85,7 +91,7 @@ def _request(base: View, most_scored: int) -> SearchRequest:
     return replace(request, query=asked, candidates=min(query.candidates, most))
 
 
-def _view(here: Everything, base: View, response: SearchResponse) -> View:
+def _view(here: Everything, base: View, response: SearchResponse, *, lasting: bool) -> View:
     query, root = base.query, here.root
     assert base.collection is not None
     tiles = tiles_of(response, query, base.collection.name, root)
@@ -96,7 +102,9 @@ def _view(here: Everything, base: View, response: SearchResponse) -> View:
         state, title = "none", "Nothing to search"
     elif best is not None and best < here.settings.low_probability:
         state, title = "low", "Nothing here matches"
-    more = query.url(root, k=min(query.k * 2, MOST_SHOWN)) if _has_more(response, query) else None
+    more = None
+    if lasting and _has_more(response, query):
+        more = query.url(root, k=min(query.k * 2, MOST_SHOWN))
     return replace(
         base, state=state, title=title, tiles=tiles, response=response, best=best, next_url=more,
         total=response.images,
@@ -128,7 +136,8 @@ class PageShape:
     def candidates(self, response: SearchResponse) -> str:
         """``{html}``."""
         view = self._viewing(response)
-        self._view = replace(view, ordering=min(view.query.candidates, response.images), next_url=None)
+        ordering = min(view.query.candidates, response.images) if view.query.text else 0
+        self._view = replace(view, ordering=ordering, next_url=None)
         self._told.update(tile.id for tile in view.tiles)
         return json.dumps({"html": self._render(self._view)})
 

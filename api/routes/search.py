@@ -2,38 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, File, Form, Query, Request, Response, UploadFile
+from pydantic import ValidationError
 
 from sightline.api.access import Access, ScopedRoute, needs
-from sightline.api.dependencies import EverythingHere, Name, problems
+from sightline.api.dependencies import Everything, EverythingHere, Name, problems
 from sightline.api.discretion import shown_name
 from sightline.api.documents import RequestPictures
 from sightline.api.metrics import Metrics
 from sightline.api.parts import ApiParts
-from sightline.api.problems import invalid
+from sightline.api.problems import invalid, place_of
 from sightline.api.pushing import Pushed
+from sightline.api.query_pictures import check_picture, given_picture, query_picture, read_picture
 from sightline.api.schemas.common import Answer
 from sightline.api.schemas.rerank import RerankAnswer, RerankBody, RerankedAnswer, StoredDocument
-from sightline.api.schemas.search import SearchAnswer, SearchBody, search_answer
+from sightline.api.schemas.search import SearchAnswer, search_answer
+from sightline.api.schemas.search_body import SearchBody, SearchOptions
 from sightline.api.search_events import JsonShape, SearchEvents
 from sightline.api.settings import ApiSettings
 from sightline.api.streaming import Event, EventStream
 from sightline.api.web_documents import decoded, fetch_documents
 from sightline.api.writers import served_answerer
-from sightline.records import (
-    InstructedMatcher,
-    PendingImage,
-    RerankDocument,
-    RerankRequest,
-    SearchRequest,
-    SearchResponse,
-    StoredImage,
-)
+from sightline.errors import NotJsonError
+from sightline.records import InstructedMatcher, SearchRequest, SearchResponse
+from sightline.rerank_records import PendingImage, RerankDocument, RerankRequest, StoredImage
 from sightline.searching.telling import SearchWatch
+from sightline.store.json_text import read_json
 
 router = APIRouter(prefix="/v1", tags=["search"], route_class=ScopedRoute)
 EVENT = {
@@ -52,6 +50,7 @@ AS_EVENTS: dict[int | str, dict[str, Any]] = {
         "content": {"text/event-stream": {"schema": EVENT}},
     }
 }
+OPTIONS = 'JSON with the other fields of a search: {"text": "at night", "limit": 20}.'
 Stream = Annotated[
     bool, Query(description="Server-sent events: ITC's answer at once, then ITM's order as it comes.")
 ]
@@ -66,12 +65,51 @@ Stream = Annotated[
 async def search(
     name: Name, body: SearchBody, here: EverythingHere, request: Request, stream: Stream = False
 ) -> Response:
-    """Find pictures by a sentence: ITC retrieves the candidates, ITM puts them in order."""
+    """Find pictures by words (ITC retrieves, ITM puts in order), by a picture, or by both."""
     check_candidates(body.candidates, here.settings, 1 if body.query is None else body.query.clauses)
+    check_picture(body.image, here.access)
+    pictures = here.pictures.of_request()
+
+    def asked() -> SearchRequest:
+        image = query_picture(body.image, name, pictures, here.parts.fetcher)
+        return body.to_request(name, matcher_of(here.parts, name, body), image)
+
+    return await answered(request, here, name, asked, stream)
+
+
+@router.post(
+    "/collections/{name}/search/image",
+    responses=AS_EVENTS | problems(404, 413, 422, 503),
+    response_model=SearchAnswer,
+    openapi_extra=needs("read"),
+)
+async def search_by_upload(
+    name: Name,
+    here: EverythingHere,
+    request: Request,
+    image: Annotated[list[UploadFile], File(description="The one picture that is asked with.")],
+    search: Annotated[str, Form(description=OPTIONS)] = "{}",
+    stream: Stream = False,
+) -> Response:
+    """Find pictures like one that is uploaded, with words beside it or without. It is not kept."""
+    options = read_options(search)
+    check_candidates(options.candidates, here.settings, 1 if options.query is None else options.query.clauses)
+    with request.app.state.bodies.holding() as held:
+        given = given_picture(await read_picture(image, held), here.pictures.of_request())
+
+        def asked() -> SearchRequest:
+            return options.to_request(name, matcher_of(here.parts, name, options), given)
+
+        return await answered(request, here, name, asked, stream)
+
+
+async def answered(
+    request: Request, here: Everything, name: str, asked: Callable[[], SearchRequest], stream: bool
+) -> Response:
+    """The answer as JSON, or as events. ``asked`` is called in the thread that searches."""
 
     def answer(watch: SearchWatch | None = None) -> SearchAnswer:
-        asked = body.to_request(name, matcher_of(here.parts, name, body))
-        return search_answer(run_search(here.parts, here.metrics, asked, watch), name, here.root)
+        return search_answer(run_search(here.parts, here.metrics, asked(), watch), name, here.root)
 
     if not stream:
         return await here.threads.run(request.receive, lambda: as_json(answer()))
@@ -124,7 +162,19 @@ def run_rerank(parts: ApiParts, pictures: RequestPictures, body: RerankBody, req
     return RerankAnswer.of(response, id=request_id, model=shown_name(response.model), results=results)
 
 
-def matcher_of(parts: ApiParts, name: str, body: SearchBody) -> InstructedMatcher | None:
+def read_options(text: str) -> SearchOptions:
+    """What stands beside an uploaded picture. Raises Problem: it is no JSON, or does not fit."""
+    try:
+        options: SearchOptions = SearchOptions.model_validate(read_json(text))
+        return options
+    except NotJsonError as error:
+        raise invalid("/search", f"The field search is not valid JSON: {error}") from error
+    except ValidationError as error:
+        place, detail = place_of(error.errors(include_url=False, include_input=False)[0])
+        raise invalid(f"/search{place}", f"{place or 'search'}: {detail}") from error
+
+
+def matcher_of(parts: ApiParts, name: str, body: SearchOptions) -> InstructedMatcher | None:
     """Who orders the candidates instead of ITM, by a model that is served here."""
     if body.matcher is None:
         return None

@@ -106,6 +106,8 @@ function settle(appended = false) {
   showFilterError(status?.dataset.filterError ?? "");
   form.elements.order.disabled = address.get("order") !== "itc";
   form.elements.order.value = address.get("order") ?? "itm";
+  form.elements.like.disabled = !address.get("like");
+  form.elements.like.value = address.get("like") ?? "";
   form.style.setProperty("--best", status?.dataset.best || 0);
   fadeImagesIn();
   if (!appended) say($(".note", results)?.innerText || $(".facts", results)?.innerText || "");

@@ -29,6 +29,7 @@ from sightline.cli import (
     learning,
     processes,
     searching,
+    similar,
     texts,
     trash,
 )
@@ -38,7 +39,7 @@ from sightline.errors import SightlineError
 from sightline.store.patience import having
 from sightline.store.storage import storage_error
 
-QUICK = frozenset({"search", "rerank", "ask", "collections", "jobs", "keys", "ping"})
+QUICK = frozenset({"search", "similar", "rerank", "ask", "collections", "jobs", "keys", "ping"})
 """Commands whose answer somebody waits for: no longer for a database that hangs than over HTTP."""
 
 app = typer.Typer(
@@ -53,6 +54,7 @@ MODULES = (
     demo,
     indexing,
     searching,
+    similar,
     asking,
     captions,
     texts,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from math import floor
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,6 +11,7 @@ import typer
 
 from sightline.cli.counting import Cursor, Exact, Sort, remark_total
 from sightline.cli.options import CollectionName, Data, Filter, Json, Revision
+from sightline.cli.similar import QueryFile, query_file
 from sightline.records import Effort, Precision, ScoreName, SearchRequest, SearchResponse
 
 Score = Annotated[ScoreName, typer.Option("--score", help="What orders the judged candidates.")]
@@ -23,13 +24,14 @@ def register(app: typer.Typer) -> None:
 
 
 def search(
+    collection: CollectionName,
     text: Annotated[
         str,
         typer.Argument(
-            metavar="TEXT", help='What the pictures should show: red car -house, or night + "a red car".'
+            metavar="[TEXT]", help='What the pictures should show: red car -house, or night + "a red car".'
         ),
-    ],
-    collection: CollectionName,
+    ] = "",
+    image: QueryFile = None,
     limit: Annotated[int, typer.Option("-k", "--limit", min=1, help="How many hits.")] = 10,
     offset: Annotated[int, typer.Option(min=0, help="Hits to pass over.")] = 0,
     candidates: Annotated[int, typer.Option(min=1, help="How many candidates ITM judges.")] = 100,
@@ -87,22 +89,24 @@ def search(
 
     if instruction_model is not None and instruction is None:
         raise InputError("The option --instruction-model needs --instruction.")
-    asked = text if literal else parse(text)
+    asked = text if literal or not text.strip() else parse(text)
     said, query = (asked, None) if isinstance(asked, str) else ("", asked)
     request = SearchRequest(
         collection=collection, text=said, query=query, limit=limit, offset=offset, candidates=candidates,
-        rerank=rerank,
-        score=score, filter=None if filter is None else read_filter(filter), min_probability=min_probability,
+        rerank=rerank, score=score, filter=None if filter is None else read_filter(filter),
+        min_probability=min_probability,
         precision=precision, deadline_ms=deadline_ms, effort=effort, texts=texts,
         index="exact" if exact_index else "auto", sort=sort, exact=exact, cursor=cursor, explain=explain,
         matcher=None if instruction is None else InstructedMatcher(instruction, instruction_model),
     )  # fmt: skip
     with open_installation(load_settings(data)) as services:
-        response = services.search.find(request)
+        picture = None if image is None else query_file(services, image)
+        response = services.search.find(replace(request, image=picture))
     if json:
         print_json(response)
     else:
-        _print_hits(response, min(candidates, response.images) if rerank and score != "itc" else 0)
+        judged = rerank and score != "itc" and text.strip()
+        _print_hits(response, min(candidates, response.images) if judged else 0)
 
 
 def rerank(
@@ -146,16 +150,18 @@ def _print_hits(response: SearchResponse, candidates: int) -> None:
     from sightline.console import answers, remarks
 
     by_words = any(hit.found_by == "text" for hit in response.results)
-    names = ["rank", "id", "match", "ITC", "moved", *(["found by"] if by_words else []), "caption"]
+    like = any(hit.similarity is not None for hit in response.results)
+    names = ["rank", "id", "match", *(["like it"] if like else []), "ITC", "moved"]
+    names += [*(["found by"] if by_words else []), "caption"]
     table = Table(*names, box=None, pad_edge=False, header_style="bold")
     for hit in response.results:
         match = "–" if hit.match_probability is None else f"{hit.match_probability:.3f}"
         judged = hit.itm_logit is not None and hit.itc_rank is not None
         moved = _moved(hit.itc_rank - hit.rank) if judged and hit.itc_rank is not None else ""
         by = [] if not by_words else [hit.found_by]
-        table.add_row(
-            str(hit.rank), Text(hit.id), match, f"{hit.itc:.3f}", moved, *by, Text(hit.caption or "")
-        )
+        similar = [] if hit.similarity is None else [f"{hit.similarity:.3f}"]
+        scores = [match, *similar, f"{hit.itc:.3f}", moved]
+        table.add_row(str(hit.rank), Text(hit.id), *scores, *by, Text(hit.caption or ""))
     console = answers()
     console.print(table if response.results else "Nothing found.")
     print_reasons(response.results)

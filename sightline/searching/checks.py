@@ -16,7 +16,9 @@ def check(request: SearchRequest) -> None:
     """Refuse what no collection could answer."""
     if request.query is not None:
         _check_query(request, request.query)
-    elif not request.text.strip():
+    elif request.image is not None and not has_words(request):
+        _check_alone(request)
+    elif not has_words(request):
         raise InputError("The text is empty; say what the pictures should show.")
     check_bounds(request)
     if request.offset + request.limit > MAX_CANDIDATES:
@@ -43,6 +45,21 @@ def _check_query(request: SearchRequest, query: Query) -> None:
         raise InputError(
             "A matcher judges one text, not the clauses of a query; leave out the one or the others."
         )
+
+
+def has_words(request: SearchRequest) -> bool:
+    """Whether something is asked for in words."""
+    return request.query is not None or bool(request.text.strip())
+
+
+def _check_alone(request: SearchRequest) -> None:
+    """A picture without a text: ITM judges pictures by texts, and there is none."""
+    if request.min_probability is not None:
+        raise InputError(
+            "The parameter min_probability is about a text: give one beside the picture, or leave it out."
+        )
+    if request.matcher is not None:
+        raise InputError("A matcher judges by a text: give one beside the picture, or leave the matcher out.")
 
 
 def _check_matcher(request: SearchRequest, matcher: InstructedMatcher) -> None:

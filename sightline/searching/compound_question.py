@@ -4,7 +4,7 @@ Candidates come from the text vectors of all that is looked for, and from the ve
 read as one sentence: a picture that shows them all may be among the first of none. Each candidate has its
 exact cosine c with every positive clause, and the compound ITC score
 
-    (sum over all of w · c  +  W · max over any of c) / (sum over all of w  +  W),  W = the largest weight of any
+    (sum over all of w · c + W · max over any of c) / (sum over all of w + W),  W = the largest weight of any
 
 puts them in order. What must not be shown has no part in it: a cosine does not say that something is missing.
 """
@@ -72,14 +72,17 @@ class CompoundQuestion:
         """Whether any clause is longer than the model reads."""
         return any(self._model.is_truncated(text) for text in self._query.texts)
 
-    def retrieve(self, wanted: int, judged: int, clock: Stopwatch) -> Found:
-        """By all vectors; words of captions bring candidates for each positive clause."""
+    def retrieve(self, wanted: int, judged: int, clock: Stopwatch, besides: Sequence[int] = ()) -> Found:
+        """By all vectors; words of captions bring candidates for each positive clause.
+
+        ``besides``: keys whose compound ITC scores are wanted, too.
+        """
         request = self._request
         condition = None if request.filter is None else parse_filter(request.filter)
         vectors = self._vectors()
         clock.lap("encode")
         said = self._said(judged, condition) if request.rerank and request.texts else []
-        found = self._retrieved(vectors, wanted, condition, [hit.key for hit in said])
+        found = self._retrieved(vectors, wanted, condition, [*(hit.key for hit in said), *besides])
         clock.lap("retrieve")
         return Found(found, fuse(found, said, judged))
 

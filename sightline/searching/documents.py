@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from sightline.errors import ConflictError, InputError, UnavailableError
-from sightline.records import (
+from sightline.errors import ConflictError, InputError
+from sightline.rerank_records import (
     PendingImage,
     RerankDocument,
     RerankRequest,
@@ -16,6 +16,7 @@ from sightline.records import (
 )
 from sightline.reranker.judging import match_scores
 from sightline.reranker.records import PatchGroup
+from sightline.searching.query_pictures import live_key
 from sightline.searching.reencoding import ENCODE_AT_ONCE
 
 if TYPE_CHECKING:
@@ -141,21 +142,12 @@ class Documents:
             yield PatchGroup(inline, model.encode_patches(torch.cat(pixels)))
         for name, source in sources.items():
             stored = [
-                (row, self._key(one))
+                (row, live_key(self._catalog, one))
                 for row, one in enumerate(documents)
                 if isinstance(one, StoredImage) and one.collection == name
             ]
             for group in source.patches([key for _, key in stored]) if stored else ():
                 yield PatchGroup([stored[row][0] for row in group.rows], group.patches)
-
-    def _key(self, document: StoredImage) -> int:
-        """The key of a stored image that is ready to be scored."""
-        image = self._catalog.image(document.collection, document.id)
-        if image.state != "live":
-            raise UnavailableError(
-                f"Image {document.id} of {document.collection} is not indexed yet ({image.state})."
-            )
-        return image.key
 
 
 def _rgb(document: RerankDocument) -> RGB:

@@ -6,7 +6,7 @@ Reciprocal rank fusion (Cormack, Clarke and Büttcher, SIGIR 2009): a candidate 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
@@ -22,7 +22,8 @@ K: Final = 60
 @dataclass(frozen=True)
 class Fused:
     """``head``: what ITM judges, ``rest``: what ITC found besides, in its order; ``said``: key → its text,
-    of those that words brought; ``unfound``: keys that ITC had not found among as many as it was asked for.
+    of those that words brought; ``unfound``: keys that ITC had not found among as many as it was asked for;
+    ``similarity``: key → how like the query picture it is, where there is one.
 
     An unfound candidate has its exact ITC score, and a rank below all that ITC found.
     """
@@ -31,6 +32,7 @@ class Fused:
     rest: Sequence[Candidate]
     said: dict[int, str] = field(default_factory=dict)
     unfound: frozenset[int] = frozenset()
+    similarity: Mapping[int, float] = field(default_factory=dict)
 
     def found_by(self, key: int) -> FoundBy:
         """Who brought an image."""

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 from sightline.records import Effort, SearchHit, SearchRequest, SearchResponse
 from sightline.reranker.ordering import unscored
 from sightline.searching.checks import check
-from sightline.searching.compound_question import CompoundQuestion, matches
+from sightline.searching.compound_question import matches
 from sightline.searching.count_checks import as_counted, is_counted
 from sightline.searching.counted_search import CountedSearch
-from sightline.searching.explaining import ExplainedImage, Reasons, explain_image, explained
+from sightline.searching.explaining import ExplainedImage, explain_image, explained
 from sightline.searching.stopwatch import Stopwatch
 from sightline.searching.telling import SearchWatch, Telling, is_probable
-from sightline.searching.text_question import TextQuestion
+from sightline.searching.understanding import question_of
 
 if TYPE_CHECKING:
     from sightline.reranker.records import Ranked
@@ -39,7 +39,10 @@ class Search:
         What ``watch`` raises ends the search. Raises:
             InputError: a request that contradicts itself, or whose answer would be too large.
             FilterError: a filter that cannot be understood.
-            NotFoundError: no such collection.
+            NotFoundError: no such collection, or stored query picture.
+            ImageRejected: the query picture cannot be decoded.
+            ConflictError: a stored query picture was indexed with another model.
+            UnavailableError: a stored query picture is not indexed yet, or its tokens cannot be read.
             ModelUnavailableError, ModelMismatchError: the collection's model cannot be had.
             OverloadedError: too many requests wait already.
         """
@@ -48,7 +51,7 @@ class Search:
             collection = self._parts.catalog.collection(request.collection)
             if is_counted(request):
                 return self._count(admitted, request, collection, watch)
-            question = self._question(admitted, request, collection)
+            question = question_of(self._parts, admitted, request, collection)
             # The clock starts here: loading the model, once in a process, is nobody's query time.
             return self._answer(request, collection, question, Stopwatch(), watch)
 
@@ -59,7 +62,7 @@ class Search:
         counted = CountedSearch(
             parts.catalog, parts.counts, request, collection, partial(self._describe, collection)
         )
-        return counted.answer(partial(self._question, admitted, asked, collection), watch)
+        return counted.answer(partial(question_of, parts, admitted, asked, collection), watch)
 
     def explain(self, collection: str, image_id: str, text: str) -> ExplainedImage:
         """Why one stored image matches a text, or how little.
@@ -74,19 +77,6 @@ class Search:
             OverloadedError: too many requests wait already.
         """
         return explain_image(self._parts, collection, image_id, text)
-
-    def _question(self, admitted: Admission, request: SearchRequest, collection: Collection) -> Question:
-        parts = self._parts
-        bare = parts.models.encoder(collection)
-        model = admitted.share(bare, request.deadline_ms)
-        if request.query is not None:
-            return CompoundQuestion(parts, request, request.query, collection, model)
-        judging = None
-        if request.matcher is not None:
-            judging = parts.instructing.of(admitted, collection, request.matcher, request.text)
-            admitted.until(request.deadline_ms)
-        reasons = Reasons(parts.patches, collection, bare, model, admitted) if request.explain else None
-        return TextQuestion(parts, request, collection, model, judging, reasons)
 
     def _answer(
         self,
@@ -144,6 +134,7 @@ class Search:
                 width=image.width or 0, height=image.height or 0,
                 found_by=fused.found_by(one.key), matched_text=fused.said.get(one.key),
                 clauses=matches(request.query, one),
+                similarity=fused.similarity.get(one.key),
             )
             for place, one in enumerate(page, 1)
             if (image := images.get(one.key)) is not None

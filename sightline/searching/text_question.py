@@ -57,8 +57,11 @@ class TextQuestion:
         self._parts.asked(self._collection, vector)
         return vector
 
-    def retrieve(self, wanted: int, judged: int, clock: Stopwatch) -> Found:
-        """By the text's vector; words of captions bring candidates, too, unless they are not wanted."""
+    def retrieve(self, wanted: int, judged: int, clock: Stopwatch, besides: Sequence[int] = ()) -> Found:
+        """By the text's vector; words of captions bring candidates, too, unless they are not wanted.
+
+        ``besides``: keys whose ITC scores are wanted, too.
+        """
         request = self._request
         condition = None if request.filter is None else parse_filter(request.filter)
         vector = self._vector
@@ -66,7 +69,7 @@ class TextQuestion:
         said: list[TextHit] = []
         if request.rerank and request.texts:
             said = self._parts.catalog.search_texts(self._collection.id, request.text, judged, condition)
-        keys = [hit.key for hit in said]
+        keys = [*besides, *(hit.key for hit in said)]
         retriever = self._parts.exact if request.index == "exact" else self._parts.retriever
         found = retriever.retrieve(request.collection, vector, wanted, condition, keys)
         clock.lap("retrieve")

@@ -258,7 +258,8 @@ def test_the_examples_are_accepted(client: TestClient) -> None:
     from sightline.api.schemas.images import ImageAnswer, ImageChange
     from sightline.api.schemas.jobs import JobAnswer, NewJob
     from sightline.api.schemas.rerank import RerankAnswer
-    from sightline.api.schemas.search import SearchAnswer, SearchBody
+    from sightline.api.schemas.search import SearchAnswer
+    from sightline.api.schemas.search_body import SearchBody
 
     for model in (
         NewCollection,

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from sightline.api.schemas.search import SearchBody
+from sightline.api.schemas.search_body import SearchBody
 from sightline.records import SearchRequest
 from tests.api.installation import SHADES, MakeClient, problem
 
@@ -52,7 +52,7 @@ def test_an_answer_has_every_field(library: TestClient) -> None:
     assert set(hit) == {
         "id", "uri", "rank", "score", "itc", "itc_rank", "itm_logit", "match_probability", "caption",
         "metadata", "width", "height", "thumbnail_url", "file_url", "found_by", "matched_text",
-        "instruction_probability", "clauses", "explanation",
+        "instruction_probability", "clauses", "explanation", "similarity",
     }  # fmt: skip
     assert (hit["found_by"], hit["matched_text"]) == ("both", "all green")
     assert (hit["id"], hit["rank"], hit["caption"], hit["metadata"]) == (

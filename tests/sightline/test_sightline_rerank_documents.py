@@ -15,7 +15,8 @@ from sightline.blip.latents import Latents
 from sightline.blip.protocols import RetrievalModel
 from sightline.blip.toy import ToyEncoder
 from sightline.errors import ConflictError, InputError, NotFoundError, UnavailableError
-from sightline.records import InlineImage, Precision, RerankRequest, StoredImage
+from sightline.records import Precision
+from sightline.rerank_records import InlineImage, RerankRequest, StoredImage
 from sightline.serving.models import Identity, ModelProvider
 from sightline.settings import Settings
 from sightline.store.records import Collection

@@ -14,6 +14,9 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from sightline.store.flat.token_index import MappedFile, TokenIndex
     from sightline.store.index import Rows
     from sightline.types import Half, Keys, Mask, Vector
@@ -77,6 +80,10 @@ class SettlingIndex:
     def tokens_at(self, rows: Rows) -> Half:
         """See `CandidateIndex`."""
         return self._searched.tokens_at(rows)
+
+    def images_at(self, images: slice | NDArray[np.intp]) -> Half:
+        """See `sightline.store.index.HoldsTokens`."""
+        return self._searched.images_at(images)
 
     def is_intact(self) -> bool:
         """See `CandidateIndex`."""

@@ -101,6 +101,10 @@ class TokenIndex:
         """fp16 ``[len(rows), D]``."""
         return self.tokens[rows // self.queries, rows % self.queries]
 
+    def images_at(self, images: slice | NDArray[np.intp]) -> Half:
+        """See `sightline.store.index.HoldsTokens`."""
+        return self.tokens[images]
+
     def best_rows(self, vector_D: Vector, wanted: Wanted, allowed: Mask | None) -> Rows:
         """Every token row that could be the best of a wanted image, best first, and few others."""
         queries = self.queries

@@ -1,0 +1,96 @@
+"""``sightline similar``: pictures of a collection that are like one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sightline.cli.options import CollectionName, Data, Filter, Json
+
+if TYPE_CHECKING:
+    from sightline.records import SearchResponse
+    from sightline.rerank_records import PendingImage, RerankDocument
+    from sightline.wiring import Installation
+
+QueryFile = Annotated[
+    Path | None,
+    typer.Option("--image", metavar="FILE", help="A picture: others like it, TEXT telling the rest."),
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(similar)
+
+
+def similar(
+    collection: CollectionName,
+    image: Annotated[Path | None, typer.Argument(metavar="[IMAGE]", help="A picture file.")] = None,
+    id: Annotated[
+        str | None, typer.Option("--id", metavar="ID", help="An image of the collection, in its place.")
+    ] = None,
+    limit: Annotated[int, typer.Option("-k", "--limit", min=1, help="How many hits.")] = 10,
+    offset: Annotated[int, typer.Option(min=0, help="Hits to pass over.")] = 0,
+    filter: Filter = None,
+    exact_index: Annotated[
+        bool,
+        typer.Option("--exact-index", help="Compare every image where the index is approximate; slow."),
+    ] = False,
+    data: Data = None,
+    json: Json = False,
+) -> None:
+    """Find pictures like one, by its query tokens; `search --image` adds words."""
+    from sightline.cli.output import print_json
+    from sightline.errors import InputError
+    from sightline.records import SearchRequest
+    from sightline.rerank_records import StoredImage
+    from sightline.settings import load_settings
+    from sightline.store.filters import read_filter
+    from sightline.wiring import open_installation
+
+    if (image is None) == (id is None):
+        raise InputError("Name one picture: a file, or with --id an image of the collection.")
+    with open_installation(load_settings(data)) as services:
+        asked: RerankDocument
+        asked = StoredImage(collection, id) if id is not None else query_file(services, image or Path())
+        request = SearchRequest(
+            collection, image=asked, limit=limit, offset=offset,
+            filter=None if filter is None else read_filter(filter),
+            index="exact" if exact_index else "auto",
+        )  # fmt: skip
+        response = services.search.find(request)
+    if json:
+        print_json(response)
+    else:
+        _print(response)
+
+
+def query_file(services: Installation, path: Path) -> PendingImage:
+    """A picture file as a query: read and decoded when the search is let in."""
+    from sightline.cli.pictures import read_pictures
+    from sightline.rerank_records import PendingImage
+
+    return PendingImage(lambda: next(read_pictures([path], services.settings.imaging)))
+
+
+def _print(response: SearchResponse) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    from sightline.console import answers, remarks
+
+    table = Table("rank", "id", "similarity", "caption", box=None, pad_edge=False, header_style="bold")
+    for hit in response.results:
+        table.add_row(str(hit.rank), Text(hit.id), f"{hit.score:.3f}", Text(hit.caption or ""))
+    answers().print(table if response.results else "Nothing found.")
+    took = response.timings
+    remarks().print(
+        f"[dim]{response.images} images · encode {took.encode_ms:.0f} ms, "
+        f"retrieve {took.retrieve_ms:.0f} ms[/]"
+    )
+    if response.approximate:
+        remarks().print("[dim]The index is approximate and may miss images; --exact-index misses nothing.[/]")
+    for sentence in response.degraded:
+        remarks().print(f"[yellow]{sentence}[/]")

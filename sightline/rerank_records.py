@@ -1,0 +1,72 @@
+"""Pictures that come with a request or are stored, and what a reranking of them asks and answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sightline.types import RGB
+
+
+@dataclass(frozen=True)
+class InlineImage:
+    """A picture that came with the request, already decoded: ``rgb`` is [H,W,3] uint8, upright."""
+
+    rgb: RGB
+
+
+@dataclass(frozen=True)
+class PendingImage:
+    """A picture that came with the request and is decoded once that is let in.
+
+    ``decode`` gives [H,W,3] uint8, upright; what it raises ends the request.
+    """
+
+    decode: Callable[[], RGB]
+
+
+@dataclass(frozen=True)
+class StoredImage:
+    """A picture of a collection, by its image id (NotFoundError when there is none)."""
+
+    collection: str
+    id: str
+
+
+RerankDocument = InlineImage | PendingImage | StoredImage
+
+
+@dataclass(frozen=True)
+class RerankRequest:
+    """Score every document against ``query`` by ITM. ``model`` None: the default of the installation; a name
+    that is not served raises InputError. Stored images must belong to collections of one model
+    (ConflictError otherwise)."""
+
+    query: str
+    documents: tuple[RerankDocument, ...]
+    top_n: int | None = None
+    model: str | None = None
+
+
+@dataclass(frozen=True)
+class RerankResult:
+    """``index`` points into the request's documents."""
+
+    index: int
+    match_probability: float
+    itm_logit: float
+
+
+@dataclass(frozen=True)
+class RerankResponse:
+    """Results by falling match probability (ties: by index), at most ``top_n``; ``model`` scored them.
+
+    ``degraded``: as of a search.
+    """
+
+    model: str
+    results: tuple[RerankResult, ...] = ()
+    truncated: bool = False
+    degraded: tuple[str, ...] = ()
