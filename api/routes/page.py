@@ -67,7 +67,7 @@ async def page(request: Request, here: EverythingHere) -> Response:
     return await threads.run(lambda: _page(request, here))
 
 
-@router.post("/", response_class=HTMLResponse, openapi_extra=needs("read"))
+@router.post("/like", response_class=HTMLResponse, openapi_extra=needs("read"))
 async def page_of_picture(
     request: Request,
     here: EverythingHere,

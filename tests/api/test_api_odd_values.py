@@ -58,6 +58,10 @@ BODIES = {
         '{"text":"a","filter":{"field":"width","equals":%s}}',
         '{"text":"a","filter":{"field":"created_at","range":{"lt":%s}}}',
     ),
+    f"POST {PICTURES}/search?stream=0": (
+        '{"image":%s}', '{"image":{"id":%s}}', '{"image":{"id":"red","collection":%s}}',
+        '{"text":%s,"image":{"id":"red"}}',
+    ),
     "POST /v1/rerank": (
         '{"query":%s,"documents":[' + STORED + "]}", '{"query":"a","documents":%s}',
         '{"query":"a","documents":[%s]}', '{"query":"a","documents":[{"image":%s}]}',

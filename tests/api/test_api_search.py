@@ -52,7 +52,7 @@ def test_an_answer_has_every_field(library: TestClient) -> None:
     assert set(hit) == {
         "id", "uri", "rank", "score", "itc", "itc_rank", "itm_logit", "match_probability", "caption",
         "metadata", "width", "height", "thumbnail_url", "file_url", "found_by", "matched_text",
-        "instruction_probability",
+        "instruction_probability", "similarity",
     }  # fmt: skip
     assert (hit["found_by"], hit["matched_text"]) == ("both", "all green")
     assert (hit["id"], hit["rank"], hit["caption"], hit["metadata"]) == (
@@ -116,7 +116,7 @@ def test_long_texts_are_cut_and_the_answer_says_so(library: TestClient) -> None:
     [
         ({"text": ""}, "#/text"),
         ({"text": " \n"}, "#/text"),
-        ({}, "#/text"),
+        ({}, "#"),
         ({"text": "a", "limit": 0}, "#/limit"),
         ({"text": "a", "limit": 1.5}, "#/limit"),
         ({"text": "a", "limit": 10**30}, "#/limit"),
