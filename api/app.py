@@ -34,6 +34,7 @@ from sightline.api.routes import (
     jobs,
     keys,
     page,
+    page_picture,
     search,
     text_page,
     texts,
@@ -105,6 +106,7 @@ def create_app(parts: ApiParts) -> FastAPI:
     errors.install(app)
     for module in (
         page,
+        page_picture,
         text_page,
         search,
         asking,

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from sightline.records import FoundBy
     from sightline.retriever.records import Candidate, Retrieved
-    from sightline.searching.questions import Found
     from sightline.store.text_records import TextHit
 
 K: Final = 60
@@ -59,16 +58,18 @@ def fuse(found: Retrieved, texts: Sequence[TextHit], most: int) -> Fused:
     return Fused([alive[key] for key in best], rest, said, frozenset(one.key for one in others))
 
 
-def fuse_similar(text: Found, like: Sequence[Candidate], similarity: Mapping[int, float], most: int) -> Fused:
-    """What a text found and what is ``like`` a picture (best first), as one order; its best ``most`` are the
-    head. Ties by similarity.
+def fuse_similar(
+    fused: Fused, found: Retrieved, like: Sequence[Candidate], similarity: Mapping[int, float], most: int
+) -> Fused:
+    """What a text ``found``, ``fused`` with words, and what is ``like`` a picture (best first), as one order.
+
+    Its best ``most`` are the head. Ties by similarity.
 
     Only who has both scores, an ITC score with the text and a ``similarity``, is a candidate. Ranks are those
     of the order of both; ``unfound`` are then those that words alone brought.
     """
-    fused = text.fused
     by_text = [*fused.head, *fused.rest]
-    scored = {one.key: one for one in [*text.retrieved.candidates, *text.retrieved.others, *by_text]}
+    scored = {one.key: one for one in [*found.candidates, *found.others]}
     worth: dict[int, float] = {}
     for ranked in (by_text, like):
         for rank, one in enumerate(ranked, 1):

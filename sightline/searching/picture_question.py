@@ -73,7 +73,8 @@ class PictureQuestion:
             degraded=tuple(dict.fromkeys(found.retrieved.degraded + like.degraded)),
             recall=None,
         )
-        return Found(retrieved, fuse_similar(found, like.candidates, self._similarity, judged))
+        fused = fuse_similar(found.fused, found.retrieved, like.candidates, self._similarity, judged)
+        return Found(retrieved, fused)
 
     def knowledge(self, head: Sequence[Candidate]) -> Knowledge:
         """All of them are judged (`beside_picture`), and texts alone have nothing to learn from that."""
