@@ -35,6 +35,7 @@ from sightline.api.routes import (
     jobs,
     keys,
     page,
+    page_picture,
     search,
     text_page,
     texts,
@@ -106,6 +107,7 @@ def create_app(parts: ApiParts) -> FastAPI:
     errors.install(app)
     for module in (
         page,
+        page_picture,
         text_page,
         search,
         asking,

@@ -27,8 +27,8 @@ from sightline.store.storage import storage_error
 log = logging.getLogger("sightline.http")
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 FORM_OVERHEAD = 1 << 20
-WITH_PICTURES = frozenset({"/v1/rerank", "/v1/captions"})
-"""Addresses whose JSON carries pictures."""
+WITH_PICTURES = frozenset({"/v1/rerank", "/v1/captions", "/like"})
+"""Addresses whose bodies carry pictures that are not kept."""
 OF_STRANGERS = frozenset({"/session", "/session/end"})
 """Addresses whose bodies are read without a key."""
 QUIET = frozenset({"/livez", "/readyz", "/metrics"})
@@ -164,7 +164,7 @@ class BodyLimit:
             detail = f"One upload may bring at most {limit:,} bytes; send these files in several requests."
             return limit + FORM_OVERHEAD, detail
         path, limit = path_of(scope), self._settings.max_json_bytes
-        if path in WITH_PICTURES or is_search(scope) or (path == "/" and scope["method"] == "POST"):
+        if path in WITH_PICTURES or is_search(scope):
             limit = self._settings.max_body_bytes
         elif path in OF_STRANGERS:
             limit = min(limit, FORM_BYTES)

@@ -35,7 +35,7 @@ for followers of jobs.
 PAGES = 8
 """Pages without a query that one client may wait for at once: browsers use six connections."""
 FREE = frozenset({"/livez", "/readyz", "/favicon.ico"})
-MODEL = re.compile(r"/v1/(rerank|captions|collections/[^/]+/(search(/image)?|ask))")
+MODEL = re.compile(r"/like|/v1/(rerank|captions|collections/[^/]+/(search(/image)?|ask))")
 EXPLANATION = re.compile(r"/v1/collections/[^/]+/images/.+/explanation")
 
 
@@ -135,8 +135,7 @@ def needs_model(scope: Scope) -> bool:
         query = scope.get("query_string", b"")[:100_000].decode(
             "latin-1"
         )  # as bytes it would have to be ASCII
-        asks = scope["method"] == "POST" or not {"q", "like"}.isdisjoint(parse_qs(query))
-        return access.scope is not None and asks
+        return access.scope is not None and not {"q", "like"}.isdisjoint(parse_qs(query))
     wanted = MODEL if scope["method"] == "POST" else EXPLANATION
     return wanted.fullmatch(path) is not None
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import unquote
 
-from fastapi import APIRouter, File, Form, Request, Response, UploadFile
+from fastapi import APIRouter, Form, Request, Response
 from starlette.responses import HTMLResponse, RedirectResponse
 from starlette.templating import Jinja2Templates
 
@@ -23,7 +23,6 @@ from sightline.api.page_query import CANDIDATES, EFFORTS, SIZES, PageQuery, read
 from sightline.api.page_view import State, View, chips_of, duration, percent, tile_of_image
 from sightline.api.parts import ApiParts
 from sightline.api.problems import Problem, from_error, note
-from sightline.api.query_pictures import given_picture, read_picture
 from sightline.api.routes.page_search import Following, follow, searched, streamed
 from sightline.api.search_events import Reader
 from sightline.api.sending import FileThreads
@@ -35,7 +34,6 @@ from sightline.rerank_records import PendingImage
 from sightline.store.access import proof_of
 from sightline.store.filters import parse_filter, read_filter
 from sightline.store.records import Collection, Image
-from sightline.store.values import MAX_ID_BYTES
 
 router = APIRouter(include_in_schema=False, route_class=ScopedRoute)
 templates = Jinja2Templates(directory=Path(__file__).parent.parent / "templates")
@@ -60,48 +58,15 @@ async def page(request: Request, here: EverythingHere) -> Response:
     come as events while ITM orders it (``X-Sightline-Part: events``).
     """
     if needs_model(request.scope):
-        if _part(request) == "events":
+        if part_of(request) == "events":
             return await streamed(request, here.threads, partial(_page, request, here))
         return await here.threads.run(request.receive, lambda: _page(request, here))
     threads: FileThreads = request.app.state.page_threads
     return await threads.run(lambda: _page(request, here))
 
 
-@router.post("/", response_class=HTMLResponse, openapi_extra=needs("read"))
-async def page_of_picture(
-    request: Request,
-    here: EverythingHere,
-    image: Annotated[list[UploadFile], File()],
-    q: Annotated[str, Form(max_length=10_000)] = "",
-    collection: Annotated[str, Form(max_length=MAX_ID_BYTES)] = "",
-    filter: Annotated[str, Form(max_length=20_000)] = "",
-    k: Annotated[str, Form(max_length=10)] = "",
-    candidates: Annotated[str, Form(max_length=10)] = "",
-) -> Response:
-    """The page, or its part as `page` has it, for a picture that is dropped on it: others like that one.
-
-    The fields beside ``image`` are those of the page's address. No address leads here again.
-    """
-    told = {"q": q, "collection": collection, "filter": filter, "k": k, "candidates": candidates}
-    query = read_query({name: value for name, value in told.items() if value}, here.settings)
-    with request.app.state.bodies.holding() as held:
-        given = given_picture(await read_picture(image, held), here.pictures.of_request())
-        work = partial(_page_of, request, here, query, given)
-        if _part(request) == "events":
-            return await streamed(request, here.threads, work)
-        return await here.threads.run(request.receive, lambda: work(None))
-
-
-def _page_of(
-    request: Request, here: Everything, query: PageQuery, given: PendingImage, reader: Reader | None
-) -> Response:
-    part = _part(request) in ("results", "events")
-    following = _following(request, here, reader)
-    status, view = look(here, query, picker=not part, following=following, given=given)
-    return render(request, "results.html" if part else "page.html", _context(request, here, view), status)
-
-
-def _part(request: Request) -> str | None:
+def part_of(request: Request) -> str | None:
+    """What of the page our script asks for; None: all of it."""
     return request.headers.get("x-sightline-part")
 
 
@@ -111,23 +76,24 @@ def _page(request: Request, here: Everything, reader: Reader | None = None) -> R
     if not access.may("read") and (refused is None or refused.status != 503):
         return locked(request, root, refused, wrong=False)
     query = read_query(request.query_params, settings)
-    part = _part(request) in ("results", "events")
+    part = part_of(request) in ("results", "events")
     if refused is not None:
         view = View("error", query, title="Not available now", detail=refused.detail)
         status = refused.status
     else:
-        status, view = look(here, query, picker=not part, following=_following(request, here, reader))
-    return render(request, "results.html" if part else "page.html", _context(request, here, view), status)
+        status, view = look(here, query, picker=not part, following=following_of(request, here, reader))
+    return render(request, "results.html" if part else "page.html", context_of(request, here, view), status)
 
 
-def _following(request: Request, here: Everything, reader: Reader | None) -> Following | None:
+def following_of(request: Request, here: Everything, reader: Reader | None) -> Following | None:
+    """Who is told of a search before its end, where somebody reads that."""
     if reader is None:
         return None
     template = templates.get_template("results.html")
-    return follow(reader, lambda view: template.render(_context(request, here, view)), templates, here.root)
+    return follow(reader, lambda view: template.render(context_of(request, here, view)), templates, here.root)
 
 
-def _context(request: Request, here: Everything, view: View) -> dict[str, Any]:
+def context_of(request: Request, here: Everything, view: View) -> dict[str, Any]:
     """All that the templates know."""
     access = here.access
     return {

@@ -56,3 +56,26 @@ def fuse(found: Retrieved, texts: Sequence[TextHit], most: int) -> Fused:
     chosen = set(best)
     rest = [one for one in found.candidates if one.key not in chosen]
     return Fused([alive[key] for key in best], rest, said, frozenset(one.key for one in others))
+
+
+def fuse_similar(
+    fused: Fused, found: Retrieved, like: Sequence[Candidate], similarity: Mapping[int, float], most: int
+) -> Fused:
+    """What a text ``found``, ``fused`` with words, and what is ``like`` a picture (best first), as one order.
+
+    Its best ``most`` are the head. Ties by similarity.
+
+    Only who has both scores, an ITC score with the text and a ``similarity``, is a candidate. Ranks are those
+    of the order of both; ``unfound`` are then those that words alone brought.
+    """
+    by_text = [*fused.head, *fused.rest]
+    scored = {one.key: one for one in [*found.candidates, *found.others]}
+    worth: dict[int, float] = {}
+    for ranked in (by_text, like):
+        for rank, one in enumerate(ranked, 1):
+            if one.key in scored and one.key in similarity:
+                worth[one.key] = worth.get(one.key, 0.0) + 1.0 / (K + rank)
+    best = sorted(worth, key=lambda key: (-worth[key], -similarity[key], key))
+    order = [replace(scored[key], itc_rank=rank) for rank, key in enumerate(best, 1)]
+    by_words = (fused.unfound & fused.said.keys()) - {one.key for one in like}
+    return Fused(order[:most], order[most:], fused.said, frozenset(by_words), similarity)

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 
 from sightline.retriever.similar import SimilarImages
 from sightline.searching.cascades import Knowledge
-from sightline.searching.fusion import Fused
+from sightline.searching.fusion import Fused, fuse_similar
 from sightline.searching.questions import Found
-from sightline.searching.similar_fusion import fuse_similar
 from sightline.store.filters import parse_filter
 
 if TYPE_CHECKING:
@@ -76,7 +75,8 @@ class PictureQuestion:
             degraded=tuple(dict.fromkeys(found.retrieved.degraded + like.degraded)),
             recall=None,
         )
-        return Found(retrieved, fuse_similar(found, like.candidates, self._similarity, judged))
+        fused = fuse_similar(found.fused, found.retrieved, like.candidates, self._similarity, judged)
+        return Found(retrieved, fused)
 
     def knowledge(self, head: Sequence[Candidate]) -> Knowledge:
         """All of them are judged (`beside_picture`), and texts alone have nothing to learn from that."""

@@ -174,8 +174,10 @@ def gone_soon() -> bool:
 
 
 def test_plain_json_and_json_with_pictures_have_limits_of_their_own(filled: TestClient) -> None:
-    long = b'{"text":"' + b"x" * MIB + b'"}'
-    assert "1,048,576 bytes" in problem(filled.post(SEARCH, content=long, headers=JSON), 413)["detail"]
+    long, ask = b'{"question":"' + b"x" * MIB + b'"}', "/v1/collections/pictures/ask"
+    assert "1,048,576 bytes" in problem(filled.post(ask, content=long, headers=JSON), 413)["detail"]
+    said = problem(filled.post(SEARCH, content=b'{"text":"' + b"x" * MIB + b'"}', headers=JSON), 422)
+    assert {error["pointer"] for error in said["errors"]} == {"#/text"}
     said = problem(filled.post("/v1/rerank", content=b'{"query":"' + b"x" * MIB + b'"}', headers=JSON), 422)
     assert {error["pointer"] for error in said["errors"]} == {"#/query", "#/documents"}
     items = json.dumps([{"caption": "x" * MIB}])

@@ -61,6 +61,10 @@ BODIES = {
         '{"query":{"all":[%s]}}', '{"query":{"all":["a"],"none":[{"text":%s}]}}',
         '{"query":{"any":[{"text":"a","weight":%s}]}}',
     ),
+    f"POST {PICTURES}/search?stream=0": (
+        '{"image":%s}', '{"image":{"id":%s}}', '{"image":{"id":"red","collection":%s}}',
+        '{"text":%s,"image":{"id":"red"}}',
+    ),
     "POST /v1/rerank": (
         '{"query":%s,"documents":[' + STORED + "]}", '{"query":"a","documents":%s}',
         '{"query":"a","documents":[%s]}', '{"query":"a","documents":[{"image":%s}]}',

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
+from sightline.store.issuing import issue
+from sightline.wiring import Installation
 from tests.api.installation import MakeClient, png, problem, upload
 
 SEARCH = "/v1/collections/pictures/search"
@@ -113,7 +115,7 @@ def test_a_picture_has_the_limits_of_those_of_a_rerank(make_client: MakeClient) 
     assert "SIGHTLINE_API__MAX_DOCUMENT_PIXELS" in too_large["detail"]
     assert "10,000 bytes" in problem(client.post(SEARCH, json={"image": "x" * 20_000}), 413)["detail"]
     problem(uploaded(client, b"x" * 20_000), 413)
-    problem(uploaded(client, b"x" * 20_000, "/"), 413)
+    problem(uploaded(client, b"x" * 20_000, "/like"), 413)
     # Longer than plain JSON may be, and let in for its picture: refused for what it is.
     assert problem(client.post(SEARCH, json={"image": "data:," + "x" * 5_000}), 422)
 
@@ -140,18 +142,31 @@ def test_a_picture_that_is_dropped_on_the_page_is_asked_with(library: TestClient
     part = {"X-Sightline-Part": "results"}
     for headers in ({}, part):
         answer = library.post(
-            "/", files={"image": ("a.png", png("green"))}, data={"collection": "pictures"}, headers=headers
+            "/like",
+            files={"image": ("a.png", png("green"))},
+            data={"collection": "pictures"},
+            headers=headers,
         )
         assert answer.status_code == 200
         assert ("<!doctype html>" in answer.text) == (not headers)
         assert "6 compared" in answer.text
         assert answer.text.index("images/green/") < answer.text.index("images/red/")
-    both = uploaded(library, png("green"), "/", collection="pictures", q="red")
+    both = uploaded(library, png("green"), "/like", collection="pictures", q="red")
     assert "6 judged of 6" in both.text
-    wrong = uploaded(library, b"no picture", "/", collection="pictures")
+    wrong = uploaded(library, b"no picture", "/like", collection="pictures")
     assert (wrong.status_code, "no usable picture" in wrong.text) == (422, True)
     events = library.post(
-        "/", files={"image": ("a.png", png("green"))}, data={"collection": "pictures", "q": "red"},
+        "/like", files={"image": ("a.png", png("green"))}, data={"collection": "pictures", "q": "red"},
         headers={"X-Sightline-Part": "events"},
     )  # fmt: skip
     assert events.headers["content-type"].startswith("text/event-stream")
+
+
+def test_a_key_asks_with_pictures_of_its_collections_only(filled: TestClient, services: Installation) -> None:
+    filled.post("/v1/collections", json={"name": "other"})
+    _, secret = issue(services.catalog, "reader", "read", ["other"])
+    headers = {"Authorization": f"Bearer {secret}"}
+    for there, collection in (("red", "pictures"), ("red", "nowhere")):
+        body = {"image": {"id": there, "collection": collection}}
+        answer = filled.post("/v1/collections/other/search", json=body, headers=headers)
+        assert problem(answer, 404)["detail"] == f"There is no collection '{collection}'."

@@ -18,7 +18,7 @@ from sightline.store.index import BuildRequest
 from sightline.store.records import Generation
 from sightline.types import RGB
 from sightline.wiring import Installation, open_installation
-from tests.sightline.conftest import index, picture, save, toy_settings
+from tests.sightline.conftest import Run, index, picture, save, toy_settings
 
 PICTURES: dict[str, tuple[str, ...]] = {
     "red": ("red",),
@@ -310,3 +310,29 @@ def test_the_toys_tokens_are_those_of_the_paper() -> None:
     pixels: list[RGB] = [picture("red", "blue", "green", "white")]
     tokens = model.encode_image(model.encode_patches(model.preprocess(pixels)))[0].numpy()
     assert np.array_equal(tokens.astype(np.float16), tokens_of("red", "blue", "green", "white"))
+
+
+def test_the_commands_ask_with_files_and_ids(changing: Installation, tmp_path: Path, sightline: Run) -> None:
+    file = str(save(tmp_path / "asked", "like", "red"))
+    by_file = sightline("similar", file, "-c", "pictures", "-k", "3", "--json")
+    assert (by_file.code, len(by_file.answer["results"])) == (0, 3)
+    assert {by_file.answer["results"][n]["id"] for n in (0, 1)} == {"red.png", "copy.png"}
+    by_id = sightline("similar", "--id", "red.png", "-c", "pictures", "--json")
+    assert by_id.answer["results"][0]["id"] == "copy.png"
+    table = sightline("similar", "--id", "red.png", "-c", "pictures")
+    assert "similarity" in table.stdout
+    assert "copy.png" in table.stdout
+    both = sightline("search", "green top", "--image", file, "-c", "pictures", "--json")
+    assert both.answer["results"][0]["id"] == "green top.png"
+    assert both.answer["scored"] == len(PICTURES)
+    shown = sightline("search", "green top", "--image", file, "-c", "pictures")
+    assert "like it" in shown.stdout
+    alone = sightline("search", "--image", file, "-c", "pictures", "--json")
+    assert [one["id"] for one in alone.answer["results"]][:3] == [
+        one["id"] for one in by_file.answer["results"]
+    ]
+    for wrong in (("similar", "-c", "pictures"), ("similar", file, "--id", "red.png", "-c", "pictures"),
+                  ("search", "-c", "pictures"), ("similar", str(tmp_path), "-c", "pictures")):  # fmt: skip
+        ended = sightline(*wrong)
+        assert (ended.code, ended.stdout) == (2, "")
+    assert sightline("similar", "--id", "none", "-c", "pictures").code == 3
