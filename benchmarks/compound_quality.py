@@ -76,9 +76,7 @@ def queries(seed: int) -> list[Without]:
         other = rng.choice([one for one in KINDS if one != kind])
         colour = rng.choice(COLOURS) if number % 2 else None
         found.append(
-            Without(
-                Sentence((Phrase(1, rng.choice(COLOURS), kind),)), Sentence((Phrase(1, colour, other),))
-            )
+            Without(Sentence((Phrase(1, rng.choice(COLOURS), kind),)), Sentence((Phrase(1, colour, other),)))
         )
     return found
 

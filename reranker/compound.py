@@ -155,9 +155,7 @@ class CompoundOrdering:
                 }
             odds_CK = np.stack([_odds(logits[text]) for text in self._query.texts])
             first = logits[self._query.positive[0].text][:, 1].double().tolist()
-            judged.update(
-                {key: Judged(first[row], odds_CK[:, row]) for row, key in enumerate(found)}
-            )
+            judged.update({key: Judged(first[row], odds_CK[:, row]) for row, key in enumerate(found)})
         return judged
 
     def _ranked(self, candidates: Sequence[Candidate], judged: Mapping[int, Judged]) -> list[Ranked]:

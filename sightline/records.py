@@ -150,9 +150,9 @@ class SearchHit:
     ``instruction_probability`` that of yes. ``width`` and ``height`` are pixels of the upright picture.
     ``matched_text``: the text whose words brought it (None where none did).
 
-    Of a compound ``query``: ``score`` is the log-odds of ``match_probability``, by which the order goes; ``itc``
-    the compound ITC score (docs/scoring.md), ``itm_logit`` that of the first clause, and ``clauses`` how likely
-    the picture shows each of them (empty where ITM did not score, and of a ``text``).
+    Of a ``query``: ``score`` is the log-odds of ``match_probability``, by which the order goes; ``itc`` the
+    compound ITC score (docs/scoring.md), ``itm_logit`` that of the first clause, and ``clauses`` how likely the
+    picture shows each (empty where ITM did not score, and of a ``text``).
     """
 
     id: str

@@ -127,7 +127,9 @@ class HitAnswer(Answer):
     instruction_probability: float | None = Field(
         None, description="Of yes against no, where a matcher ordered; the score is then its log-odds."
     )
-    clauses: list[ClauseAnswer] = Field([], description="Of a query: each clause by itself, as far as ITM scored.")
+    clauses: list[ClauseAnswer] = Field(
+        [], description="Of a query: each clause by itself, as far as ITM scored."
+    )
 
 
 Milliseconds = Annotated[float, AfterValidator(lambda value: round(value, 3))]

@@ -36,7 +36,9 @@ def _check_query(request: SearchRequest, query: Query) -> None:
         raise InputError("A search has a text or a query, not both; put the text among the query's clauses.")
     check_query(query)
     if request.matcher is not None:
-        raise InputError("A matcher judges one text, not the clauses of a query; leave out the one or the others.")
+        raise InputError(
+            "A matcher judges one text, not several clauses; leave out the matcher or the query."
+        )
 
 
 def _check_matcher(request: SearchRequest, matcher: InstructedMatcher) -> None:

@@ -78,9 +78,7 @@ def test_a_text_over_http_is_never_parsed(library: TestClient) -> None:
         ({"must": ["red"]}, "#/query/must"),
     ],
 )
-def test_queries_that_make_no_sense_are_refused_in_place(
-    library: TestClient, query: Any, where: str
-) -> None:
+def test_queries_that_make_no_sense_are_refused_in_place(library: TestClient, query: Any, where: str) -> None:
     errors = problem(library.post(SEARCH, json={"query": query}), 422)["errors"]
     assert where in {error["pointer"] for error in errors}
 
@@ -111,7 +109,9 @@ def test_a_streamed_search_ends_with_the_answer_that_it_is_without(library: Test
 def test_the_box_of_the_page_reads_signs(library: TestClient) -> None:
     answer = library.get("/?q=red+-blue")
     assert state(answer.text) == "results"
-    assert Tiles(answer.text).shown() == [hit["id"] for hit in search(library, {"all": ["red"], "none": ["blue"]})]
+    assert Tiles(answer.text).shown() == [
+        hit["id"] for hit in search(library, {"all": ["red"], "none": ["blue"]})
+    ]
     plain = library.post(SEARCH, json={"text": "red blue", "limit": 6}).json()["results"]
     assert Tiles(library.get("/?q=red+blue").text).shown() == [hit["id"] for hit in plain]
 

@@ -32,7 +32,7 @@ def said(typed: str) -> tuple[list[str], list[str]] | str:
         ('"a b" "c d" -e', (["a b c d"], ["e"])),
         ("“a b” −night –„c d“ －e", (["a b"], ["night", "c d", "e"])),
         ('-"say \\"no\\"" x', (["x"], ['say "no"'])),
-        ('a + -b + c', (["a", "c"], ["b"])),
+        ("a + -b + c", (["a", "c"], ["b"])),
         ("-house", ([], ["house"])),
         ("a -日本", (["a"], ["日本"])),
         ('"-x y" -z', (["-x y"], ["z"])),
