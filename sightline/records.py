@@ -151,8 +151,8 @@ class SearchHit:
     ``matched_text``: the text whose words brought it (None where none did).
 
     Of a ``query``: ``score`` is the log-odds of ``match_probability``, by which the order goes; ``itc`` the
-    compound ITC score (docs/scoring.md), ``itm_logit`` that of the first clause, and ``clauses`` how likely the
-    picture shows each (empty where ITM did not score, and of a ``text``).
+    compound ITC score (docs/scoring.md), ``itm_logit`` that of the first clause, and ``clauses`` how likely
+    the picture shows each (empty where ITM did not score, and of a ``text``).
     """
 
     id: str

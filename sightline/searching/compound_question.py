@@ -6,7 +6,8 @@ exact cosine c with every positive clause, and the compound ITC score
 
     (sum over all of w · c  +  W · max over any of c) / (sum over all of w  +  W)
 
-with W, the largest weight in any, puts them in order. What must not be shown has no part in it: a cosine does not say that something is missing.
+with W, the largest weight in any, puts them in order. What must not be shown has no part in it: a cosine does
+not say that something is missing.
 """
 
 from __future__ import annotations
