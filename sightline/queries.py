@@ -88,9 +88,7 @@ def _check_clause(role: Role, clause: Clause) -> None:
     if not clause.text.strip():
         raise InputError(f"A clause of {role} is empty; say what it stands for, or leave it out.")
     if len(clause.text) > MAX_CLAUSE_TEXT:
-        raise InputError(
-            f"A clause of {role} is too long: it may have at most {MAX_CLAUSE_TEXT:,} characters."
-        )
+        raise InputError(f"A clause of {role} may have at most {MAX_CLAUSE_TEXT:,} characters.")
     # NaN fails the comparison as well.
     if not (math.isfinite(clause.weight) and 0 < clause.weight <= 1):
         raise InputError(

@@ -169,9 +169,9 @@ class SearchHit:
     ``matched_text``: the text whose words brought it (None where none did). ``explanation``: where it was
     asked for; None where ITM did not score, or the time was up.
 
-    Of a compound ``query``: ``score`` is the log-odds of ``match_probability``, by which the order goes;
-    ``itc`` the compound ITC score (docs/scoring.md), ``itm_logit`` that of the first clause, and ``clauses``
-    how likely the picture shows each of them (empty where ITM did not score, and of a ``text``).
+    Of a ``query``: ``score`` is the log-odds of ``match_probability``, by which the order goes; ``itc`` the
+    compound ITC score (docs/scoring.md), ``itm_logit`` that of the first clause, and ``clauses`` how likely
+    the picture shows each (empty where ITM did not score, and of a ``text``).
 
     ``similarity``: to the query picture (None without one), the mean over its tokens of the best token of the
     image, within fp16's rounding of [-1, 1]. With a picture alone ``itc`` and ``score`` are the same number;

@@ -30,7 +30,7 @@ _PART: Final = re.compile(
     rf"(?P<minus>(?<!\S)[{_MINUS}](?=\w|{_PHRASE}))?"
     rf"(?:(?P<phrase>{_PHRASE})|(?P<plus>[{_PLUS}](?=\s|$|\w|{_PHRASE}))|(?P<word>\S+))"
 )
-"""A phrase, a ``+`` or the rest of a word; each matches in one way only, so that none takes long."""
+"""A phrase, a ``+`` or the rest of a word; each alternative fits in one way only: none takes long."""
 _WORD: Final = re.compile(r"\S")
 _QUOTED: Final = re.compile(rf"\\([{_QUOTES}\\])")
 _LITERAL: Final = re.compile(rf"\\(?=[{_MINUS}{_PLUS}{_QUOTES}\\])")

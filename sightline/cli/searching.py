@@ -94,9 +94,9 @@ def search(
     request = SearchRequest(
         collection=collection, text=said, query=query, limit=limit, offset=offset, candidates=candidates,
         rerank=rerank, score=score, filter=None if filter is None else read_filter(filter),
-        min_probability=min_probability,
-        precision=precision, deadline_ms=deadline_ms, effort=effort, texts=texts,
-        index="exact" if exact_index else "auto", sort=sort, exact=exact, cursor=cursor, explain=explain,
+        min_probability=min_probability, precision=precision, deadline_ms=deadline_ms, effort=effort,
+        texts=texts, index="exact" if exact_index else "auto", sort=sort, exact=exact, cursor=cursor,
+        explain=explain,
         matcher=None if instruction is None else InstructedMatcher(instruction, instruction_model),
     )  # fmt: skip
     with open_installation(load_settings(data)) as services:

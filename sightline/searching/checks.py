@@ -43,7 +43,7 @@ def _check_query(request: SearchRequest, query: Query) -> None:
     check_query(query)
     if request.matcher is not None:
         raise InputError(
-            "A matcher judges one text, not the clauses of a query; leave out the one or the others."
+            "A matcher judges one text, not several clauses; leave out the matcher or the query."
         )
 
 

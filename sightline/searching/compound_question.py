@@ -4,9 +4,10 @@ Candidates come from the text vectors of all that is looked for, and from the ve
 read as one sentence: a picture that shows them all may be among the first of none. Each candidate has its
 exact cosine c with every positive clause, and the compound ITC score
 
-    (sum over all of w · c + W · max over any of c) / (sum over all of w + W),  W = the largest weight of any
+    (sum over all of w · c  +  W · max over any of c) / (sum over all of w  +  W)
 
-puts them in order. What must not be shown has no part in it: a cosine does not say that something is missing.
+with W, the largest weight in any, puts them in order. What must not be shown has no part in it: a cosine does
+not say that something is missing.
 """
 
 from __future__ import annotations

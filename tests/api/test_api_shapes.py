@@ -175,6 +175,7 @@ def test_a_search(library: TestClient, body: dict[str, Any], judged: bool) -> No
         )
     numbers = {"itm_logit": 4.0, "match_probability": GREEN_PROBABILITY}
     words: dict[str, Any] = {"found_by": "both", "matched_text": "all green", "instruction_probability": None}
+    words["clauses"] = []
     if not judged:
         numbers = {"itm_logit": None, "match_probability": None}
         words |= {"found_by": "picture", "matched_text": None}

@@ -247,7 +247,7 @@ def test_any_clause_that_is_too_long_is_told(filled: Installation) -> None:
         (Query(none=(RED,)), "only what the pictures should not show"),
         (Query(all=(Clause(" "),)), "A clause of all is empty"),
         (Query(all=(RED,), none=(Clause(""),)), "A clause of none is empty"),
-        (Query(all=(Clause("x" * 2001),)), "too long"),
+        (Query(all=(Clause("x" * 2001),)), "at most 2,000 characters"),
         (Query(all=(RED,) * (MAX_CLAUSES + 1)), f"at most {MAX_CLAUSES} clauses"),
         *((Query(all=(Clause("red", weight),)), "weight") for weight in (0, -1, 1.5, math.inf, math.nan)),
     ],
