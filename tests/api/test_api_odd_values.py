@@ -57,6 +57,7 @@ BODIES = {
         '{"text":"a","filter":{"field":"id","contains":%s}}',
         '{"text":"a","filter":{"field":"width","equals":%s}}',
         '{"text":"a","filter":{"field":"created_at","range":{"lt":%s}}}',
+        '{"text":"a","min_probability":0.5,"sort":%s}', '{"text":"a","min_probability":0.5,"cursor":%s}',
     ),
     "POST /v1/rerank": (
         '{"query":%s,"documents":[' + STORED + "]}", '{"query":"a","documents":%s}',
