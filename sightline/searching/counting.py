@@ -179,7 +179,7 @@ class Outward:
         complete = whole and len(scored) == len(self._order) == found.images
         learns = not self._late and len(scored) == self._depth and (complete or self._plan.deeper)
         return Counted(
-            tuple(hits), len(scored), self._depth, complete, self._late,
+            tuple(hits), len(scored), len(scored) if self._late else self._depth, complete, self._late,
             replace(found, candidates=[], others=()),
             found.degraded + self._question.degraded(), self._question.truncated,
             self._learned(scored) if learns else None,

@@ -57,6 +57,7 @@ BODIES = {
         '{"text":"a","filter":{"field":"id","contains":%s}}',
         '{"text":"a","filter":{"field":"width","equals":%s}}',
         '{"text":"a","filter":{"field":"created_at","range":{"lt":%s}}}',
+        '{"text":"a","min_probability":0.5,"sort":%s}', '{"text":"a","min_probability":0.5,"cursor":%s}',
         '{"query":%s}', '{"query":{"all":%s}}',
         '{"query":{"all":[%s]}}', '{"query":{"all":["a"],"none":[{"text":%s}]}}',
         '{"query":{"any":[{"text":"a","weight":%s}]}}',
