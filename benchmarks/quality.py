@@ -28,6 +28,7 @@ from benchmarks.asking_quality import ASKING_GOALS, asking_figures
 from benchmarks.capfilt_quality import CAPFILT_GOALS, capfilt_figures
 from benchmarks.compound_quality import COMPOUND_GOALS, compound_figures
 from benchmarks.counting_quality import COUNTING_GOALS, counting_figures
+from benchmarks.why_quality import WHY_GOALS, why_figures
 from demo.world.benchmark import HOWS, absent, held_out, swap_groups, texts
 from demo.world.draw import draw
 from demo.world.scene import Scene
@@ -55,6 +56,7 @@ GOALS = {
     **CAPFILT_GOALS,
     **COMPOUND_GOALS,
     **COUNTING_GOALS,
+    **WHY_GOALS,
 }
 Figures = dict[str, float]
 T = TypeVar("T")
@@ -197,7 +199,7 @@ def main() -> None:
     given = parser.parse_args()
     began = time.monotonic()
     model = load(given.model, device="cpu")
-    parts: list[Callable[[Blip2], Figures]] = [swaps, retrieval, counting_figures]
+    parts: list[Callable[[Blip2], Figures]] = [swaps, retrieval, counting_figures, why_figures]
     figures = {name: value for part in parts for name, value in part(model).items()}
     if given.model == DEMO:  # the model that answers is another one of that name
         figures |= asking_figures(DEMO) | capfilt_figures() | compound_figures()

@@ -36,7 +36,8 @@ def _line(one: ExplainedWord, width: int) -> str:
     if one.probability_without is None or one.drop is None:
         said = "nothing is left without it"
     else:
-        said = f"{one.probability_without:.3f} without it ({-one.drop:+.3f})"
+        changed = round(-one.drop, 3) + 0.0  # no "-0.000"
+        said = f"{one.probability_without:.3f} without it ({changed:+.3f})"
     return f"    {one.word:<{width}}  {said}, seen {place_of(one.heat)}"
 
 
