@@ -138,7 +138,8 @@ class SearchHit:
     ``itm_logit`` and ``match_probability`` are None where ITM did not score (no rerank, or beyond
     ``candidates``). With a ``matcher`` they are None, ``score`` is the log-odds of yes against no, and
     ``instruction_probability`` that of yes. ``width`` and ``height`` are pixels of the upright picture.
-    ``matched_text``: the text whose words brought it (None where none did).
+    ``matched_text``: the text whose words brought it (None where none did). ``match_probability`` is
+    calibrated (docs/scoring.md), ``match_probability_raw`` the softmax itself.
     """
 
     id: str
@@ -158,6 +159,7 @@ class SearchHit:
     found_by: FoundBy = "picture"
     matched_text: str | None = None
     instruction_probability: float | None = None
+    match_probability_raw: float | None = None
 
 
 @dataclass(frozen=True)
@@ -188,7 +190,9 @@ class SearchResponse:
     ``full`` where nothing was learned. ``reached``: how far candidates went through ITM's layers, the fewest
     first; those with all layers are the scored ones. ``approximate``: the index may have missed images; it
     finds the part ``recall`` of the best 100, as measured when it was built (None: nothing is missed). The
-    scores of what it found are exact."""
+    scores of what it found are exact. ``unknown_words``: those of the text that the model does not know, as
+    they were written; when it knows none, nothing is ranked. ``notes``: what is to be said of the answer and
+    of the model, one sentence each."""
 
     results: tuple[SearchHit, ...]
     truncated: bool
@@ -201,6 +205,8 @@ class SearchResponse:
     reached: tuple[Reached, ...] = ()
     approximate: bool = False
     recall: float | None = None
+    unknown_words: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -250,16 +256,19 @@ class RerankResult:
     index: int
     match_probability: float
     itm_logit: float
+    match_probability_raw: float
 
 
 @dataclass(frozen=True)
 class RerankResponse:
     """Results by falling match probability (ties: by index), at most ``top_n``; ``model`` scored them.
 
-    ``degraded``: as of a search.
+    ``degraded``, ``unknown_words``, ``notes``: as of a search; no results where the model knows no word.
     """
 
     model: str
     results: tuple[RerankResult, ...] = ()
     truncated: bool = False
     degraded: tuple[str, ...] = ()
+    unknown_words: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()

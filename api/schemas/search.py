@@ -95,7 +95,8 @@ class HitAnswer(Answer):
     itc: float = Field(description="Cosine: the best of the image's query tokens against the text vector.")
     itc_rank: int | None = Field(description="Null where words of a text alone brought it.")
     itm_logit: float | None
-    match_probability: float | None
+    match_probability: float | None = Field(description="Calibrated: see docs/scoring.md.")
+    match_probability_raw: float | None = Field(description="The model's own softmax.")
     caption: str | None
     metadata: dict[str, Any]
     width: int
@@ -145,7 +146,8 @@ class SearchAnswer(Answer):
                             "itc": 0.412,
                             "itc_rank": 8,
                             "itm_logit": 4.969,
-                            "match_probability": 0.993,
+                            "match_probability": 0.971,
+                            "match_probability_raw": 0.993,
                             "caption": "a red car left of a blue house",
                             "metadata": {"setting": "city"},
                             "width": 384,
@@ -166,6 +168,8 @@ class SearchAnswer(Answer):
                     "reached": [{"layers": 12, "of": 12, "candidates": 100}],
                     "approximate": False,
                     "recall": None,
+                    "unknown_words": [],
+                    "notes": [],
                 }
             ]
         }
@@ -190,6 +194,10 @@ class SearchAnswer(Answer):
     recall: float | None = Field(
         description="What part of the best 100 the index finds, as measured; null where it misses nothing."
     )
+    unknown_words: list[str] = Field(
+        description="Words of the text that the model does not know; where it knows none, nothing is ranked."
+    )
+    notes: list[str] = Field(description="What is to be said of the answer and of the model.")
 
 
 class PlaceAnswer(Answer):
@@ -200,6 +208,7 @@ class PlaceAnswer(Answer):
     score: float
     itm_logit: float | None
     match_probability: float | None
+    match_probability_raw: float | None
     instruction_probability: float | None
 
 

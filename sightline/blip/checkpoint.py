@@ -22,7 +22,7 @@ DEMO_FOLDER = Path(__file__).parents[1] / "data" / "demo-model"
 DEMO_ASKING_FOLDER = Path(__file__).parents[1] / "data" / "demo-asking"
 TOY = "toy"
 """The name of the formulas of sightline/blip/toy.py and toy_words.py, which have no files."""
-FILES = ["*.json", "*.safetensors", "vocab.txt", "*/vocab.txt", "merges.txt"]
+FILES = ["*.json", "*.safetensors", "note.txt", "vocab.txt", "*/vocab.txt", "merges.txt"]
 _INDEX = "model.safetensors.index.json"
 _SHARD = re.compile(r"[^/\\\0]+\.safetensors")
 """A plain name: nothing in an index leads out of the folder."""

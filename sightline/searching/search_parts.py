@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sightline.retriever.retriever import Retriever
+    from sightline.searching.calibrations import Calibrations
     from sightline.searching.cascades import Cascades
     from sightline.searching.instructing import Instructing
     from sightline.searching.patches import PatchCache
@@ -33,5 +34,6 @@ class SearchParts:
     """A retriever that misses nothing, for who asks for that."""
     asked: Callable[[Collection, Vector], None]
     """Is told the vector of each text that is searched for."""
+    calibrations: Calibrations
     most_bytes: int | None = None
     """Captions, metadata and texts that one answer repeats; None for any number."""

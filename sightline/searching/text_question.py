@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 from sightline.reranker.reranker import Reranker
 from sightline.searching.fusion import fuse
 from sightline.searching.questions import Found
+from sightline.searching.reading import Reading, reading_of
 from sightline.store.filters import parse_filter
 
 if TYPE_CHECKING:
+    from sightline.blip.calibration import Calibration
     from sightline.blip.protocols import RetrievalModel
     from sightline.records import SearchRequest
     from sightline.reranker.records import Candidate, Ranked, Watch
@@ -40,11 +42,17 @@ class TextQuestion:
         self._model = model
         self._judging = judging
         self._source = parts.patches.of(collection, model)
+        self._itc: Sequence[float] = ()
 
     @cached_property
     def truncated(self) -> bool:
         """Whether the text is longer than the model reads."""
         return self._model.is_truncated(self._request.text)
+
+    @cached_property
+    def reading(self) -> Reading:
+        """Which words of the text the model does not know."""
+        return reading_of(self._model, [self._request.text])
 
     def retrieve(self, wanted: int, judged: int, clock: Stopwatch) -> Found:
         """By the text's vector; words of captions bring candidates, too, unless they are not wanted."""
@@ -60,6 +68,7 @@ class TextQuestion:
         retriever = self._parts.exact if request.index == "exact" else self._parts.retriever
         found = retriever.retrieve(request.collection, vector, wanted, condition, keys)
         clock.lap("retrieve")
+        self._itc = [one.itc for one in found.candidates]
         return Found(found, fuse(found, said, judged))
 
     def knowledge(self, head: Sequence[Candidate]) -> Knowledge:
@@ -76,7 +85,9 @@ class TextQuestion:
         """By ITM, or by yes and no where there is an instruction."""
         request, judging = self._request, self._judging
         if judging is None:
-            reranker, score = Reranker(self._model, self._source, self._model), request.score
+            calibration = self._calibration
+            reranker = Reranker(self._model, self._source, self._model, calibration=calibration)
+            score = request.score
         else:
             reranker, score = Reranker(judging.matcher, judging.source), "itm"
         return reranker.rerank(
@@ -84,6 +95,12 @@ class TextQuestion:
             request.offset + request.limit, watch=watch, effort=known.effort, cascade=known.cascade,
             record=known.record,
         )  # fmt: skip
+
+    @cached_property
+    def _calibration(self) -> Calibration:
+        """Of all pairs of the text, whichever candidates are judged together."""
+        chosen = self._parts.calibrations.of(self._collection, self._model)
+        return chosen.for_query(unknown=bool(self.reading.unknown), itc=self._itc)
 
     def degraded(self) -> tuple[str, ...]:
         """Patches that are lost or damaged."""
