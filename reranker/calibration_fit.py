@@ -55,8 +55,8 @@ def split(pairs: Pairs, seed: int = 0) -> tuple[Pairs, Pairs]:
     return pairs.where(chosen), pairs.where(~chosen)
 
 
-def fit(pairs: Pairs, spread: Spread | None = None) -> Calibration:
-    """Temperature and bias by maximum likelihood or, from many labels, isotonic knots.
+def fit(pairs: Pairs, spread: Spread | None = None, isotonic_from: int | None = ISOTONIC_FROM) -> Calibration:
+    """Temperature and bias by maximum likelihood or, from many labels, isotonic knots (None: never).
 
     With a ``spread`` (its weight does not count) its weight is fitted too, by ``pairs.apart``.
 
@@ -69,7 +69,7 @@ def fit(pairs: Pairs, spread: Spread | None = None) -> Calibration:
             f"There are {right} right and {wrong} wrong pairs to fit with; give at least "
             f"{LEAST_OF_EACH} of each."
         )
-    if spread is None and min(right, wrong) >= ISOTONIC_FROM:
+    if spread is None and isotonic_from is not None and min(right, wrong) >= isotonic_from:
         return Calibration("isotonic", knots=_knots(pairs))
     return _platt(pairs, spread)
 
@@ -112,7 +112,12 @@ def _loss(features_NF: Floats, truth: Bools, weights: Floats) -> float:
 
 
 def _knots(pairs: Pairs) -> tuple[tuple[float, float], ...]:
-    """Pool adjacent violators (Ayer et al. 1955); a knot in the middle of each pool."""
+    """Pool adjacent violators (Ayer et al. 1955); a knot in the middle of each pool.
+
+    No pool is surer than the number of pairs allows (the rule of succession), so that none says 0 or 1.
+    """
+    right = int(pairs.truth.sum())
+    least, most = 1 / (len(pairs.truth) - right + 2), 1 - 1 / (right + 2)
     order = np.argsort(pairs.differences, kind="stable")
     pools: list[tuple[float, float, int]] = []  # sum of differences, of truths, count
     for difference, truth in zip(pairs.differences[order].tolist(), pairs.truth[order].tolist(), strict=True):
@@ -121,7 +126,7 @@ def _knots(pairs: Pairs) -> tuple[tuple[float, float], ...]:
             before = pools.pop()
             pool = (before[0] + pool[0], before[1] + pool[1], before[2] + pool[2])
         pools.append(pool)
-    return tuple((place / count, right / count) for place, right, count in pools)
+    return tuple((place / count, min(max(sure / count, least), most)) for place, sure, count in pools)
 
 
 @dataclass(frozen=True)

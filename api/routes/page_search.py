@@ -20,6 +20,7 @@ from sightline.api.routes.search import run_search
 from sightline.api.search_events import Reader, SearchEvents
 from sightline.api.streaming import Event, EventStream
 from sightline.records import SearchHit, SearchRequest, SearchResponse
+from sightline.searching.reading import listed
 from sightline.searching.telling import SearchWatch
 from sightline.store.filters import parse_filter, read_filter
 
@@ -86,7 +87,9 @@ def _view(here: Everything, base: View, response: SearchResponse) -> View:
     best = max((tile.probability for tile in tiles if tile.probability is not None), default=None)
     state: State = "results"
     title = ""
-    if not tiles:
+    if not tiles and response.unknown_words and response.images:
+        state, title = "unknown", f"I do not know: {listed(response.unknown_words)}"
+    elif not tiles:
         state, title = "none", "Nothing to search"
     elif best is not None and best < here.settings.low_probability:
         state, title = "low", "Nothing here matches"

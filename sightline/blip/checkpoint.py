@@ -66,7 +66,7 @@ def resolve(
     if model.startswith((".", "/", "~")) or model.count("/") != 1:
         raise ModelUnavailableError(
             f"There is no model folder {model}; give a folder, a hub id such as Salesforce/blip2-itm-vit-g, "
-            "or --model demo for the model that ships with Sightline."
+            "or, to try Sightline with drawn pictures, --model demo, which knows no photos."
         )
     return _from_hub(model, revision, cache_dir)
 
@@ -88,7 +88,7 @@ def unreachable(model: str, cache: Path, error: Exception) -> ModelUnavailableEr
     return ModelUnavailableError(
         f"The model {model} is neither in the cache folder {cache} nor reachable on the hub "
         f"({type(error).__name__}); connect to the internet, copy its files into a folder and give that "
-        "folder, or use --model demo."
+        "folder. To try Sightline with its own drawn pictures, use --model demo; it knows no photos."
     )
 
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from sightline.blip.calibration import PLAIN, Calibration, parse
+from sightline.blip.checkpoint import DEMO, DEMO_FOLDER, TOY
 from sightline.blip.checkpoint_files import read_json
 from sightline.blip.headers import shown
 from sightline.errors import CheckpointError
@@ -74,6 +75,16 @@ def _bounds(path: Path, raw: Any) -> tuple[float | None, float | None]:
 
 def _unusable(path: Path, clause: str) -> CheckpointError:
     return CheckpointError(f"The file {path} {clause}; fit it again, or remove it to do without.")
+
+
+def note_on_disk(model: str) -> str | None:
+    """The note of a model by name, where its folder lies here: nothing is looked up on the hub.
+
+    Raises:
+        CheckpointError: the note cannot be read.
+    """
+    folder = DEMO_FOLDER if model == DEMO else Path(model).expanduser()
+    return read_note(folder) if model != TOY and folder.is_dir() else None
 
 
 def read_note(folder: Path) -> str | None:

@@ -85,7 +85,7 @@ class UnlikeNonsense:
         """``encode_text``: texts to unit vectors ``[T,D]``."""
         self._encode = encode_text
         self._most = most
-        self._likeness = lru_cache(_REMEMBERED)(self._computed)
+        self.likeness = lru_cache(_REMEMBERED)(self._computed)
 
     @cached_property
     def _nonsense(self) -> Tensor:
@@ -99,7 +99,7 @@ class UnlikeNonsense:
 
     def __call__(self, word: str, ids: Sequence[int]) -> bool:
         """By the cosine, whatever its pieces are."""
-        return self._likeness(word.lower()) <= self._most
+        return self.likeness(word.lower()) <= self._most
 
 
 class KnownWords:

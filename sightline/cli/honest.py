@@ -17,3 +17,12 @@ def remarks_on(response: SearchResponse) -> list[str]:
         words = listed(response.unknown_words)
         said.insert(0, f"The model does not know: {words}. What matches can match the rest of the text only.")
     return said
+
+
+def say_note(model: str) -> None:
+    """What is to be said of a model, on stderr; nothing where it asks for nothing or is not on this disk."""
+    from sightline.blip.checkpoint_words import note_on_disk
+    from sightline.console import remarks
+
+    if (note := note_on_disk(model)) is not None:
+        remarks().print(note, style="yellow", markup=False, highlight=False, soft_wrap=True)
