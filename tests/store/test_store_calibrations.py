@@ -48,7 +48,7 @@ def test_a_collection_that_is_purged_takes_its_calibrations_with_it(world: World
     catalog.add_calibration(here.id, here.fingerprint, "platt", PLATT, {})
     catalog.delete_collection(here.name)
     assert catalog.newest_calibration(here.id, here.fingerprint) is not None, "the trash keeps it"
-    catalog.begin_collection_purge(here.name)
+    catalog.begin_collection_purge(here.id)
     assert catalog.newest_calibration(here.id, here.fingerprint) is None
     with pytest.raises(NotFoundError):
         catalog.add_calibration(here.id, here.fingerprint, "platt", PLATT, {})
