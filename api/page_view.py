@@ -15,7 +15,7 @@ from sightline.records import FoundBy, SearchHit, SearchResponse
 from sightline.store.filters import read_filter
 from sightline.store.records import Collection, Image
 
-State = Literal["home", "results", "low", "none", "bare", "void", "error"]
+State = Literal["home", "results", "low", "unknown", "none", "bare", "void", "error"]
 
 
 @dataclass(frozen=True)
@@ -135,6 +135,8 @@ class View:
     filter_error: str | None = None
     total: int = 0
     pending: int = 0
+    note: str | None = None
+    """What is to be said of the collection's model."""
     ordering: int = 0
     """How many candidates ITM is about to put in order; the tiles are in ITC's until then."""
 

@@ -28,6 +28,7 @@ from benchmarks.asking_quality import ASKING_GOALS, asking_figures
 from benchmarks.capfilt_quality import CAPFILT_GOALS, capfilt_figures
 from benchmarks.compound_quality import COMPOUND_GOALS, compound_figures
 from benchmarks.counting_quality import COUNTING_GOALS, counting_figures
+from benchmarks.honest_quality import HONEST_GOALS, honest_figures
 from benchmarks.why_quality import WHY_GOALS, why_figures
 from demo.world.benchmark import HOWS, absent, held_out, swap_groups, texts
 from demo.world.draw import draw
@@ -57,6 +58,7 @@ GOALS = {
     **COMPOUND_GOALS,
     **COUNTING_GOALS,
     **WHY_GOALS,
+    **HONEST_GOALS,
 }
 Figures = dict[str, float]
 T = TypeVar("T")
@@ -118,7 +120,7 @@ def absent_figures(model: Blip2, patches: Tensor, tokens: Tensor) -> Figures:
     words = texts([*missing, *present], SEED + 1)
     itc = itc_scores(model, tokens, words)
     best = [
-        max(found for _, found in match_scores(rerank(model, patches, words[row], itc[row])[1]))
+        max(found.raw for found in match_scores(rerank(model, patches, words[row], itc[row])[1]))
         for row in progress(range(len(words)), "absent things")
     ]
     return {"absent_auroc": auroc(np.array(best[len(missing) :]), np.array(best[: len(missing)]))}
@@ -202,7 +204,7 @@ def main() -> None:
     parts: list[Callable[[Blip2], Figures]] = [swaps, retrieval, counting_figures, why_figures]
     figures = {name: value for part in parts for name, value in part(model).items()}
     if given.model == DEMO:  # the model that answers is another one of that name
-        figures |= asking_figures(DEMO) | capfilt_figures() | compound_figures()
+        figures |= asking_figures(DEMO) | capfilt_figures() | compound_figures() | honest_figures(model)
     show(figures)
     given.out.parent.mkdir(parents=True, exist_ok=True)
     given.out.write_text(

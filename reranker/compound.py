@@ -1,7 +1,8 @@
 """Candidates judged against every clause of a compound query, and the one probability that follows.
 
-ITM judges each clause by itself; d = match logit − the other logit is its log-odds, and p = 1 / (1 + exp(−d))
-its match probability. A clause of weight w that a picture surely misses costs the share w of the match:
+ITM judges each clause by itself; p is its match probability, calibrated as that of a text is
+(sightline/blip/calibration.py; the raw one follows from the softmaxes in the same way). A
+clause of weight w that a picture surely misses costs the share w of the match:
 
     all    product of 1 − w · (1 − p)
     none   product of 1 − w · p
@@ -22,6 +23,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from sightline.blip.calibration import Calibration
 from sightline.blip.protocols import StagedMatcher
 from sightline.errors import DeadlineError
 from sightline.queries import Query
@@ -42,10 +44,11 @@ _LEAST: Final = -700.0
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Judged:
-    """One candidate: the first clause's match logit, and the log-odds ``[C]`` of every clause."""
+    """One candidate: the first clause's match logit, and of every clause ``[C]`` the difference of its two
+    logits, which are the log-odds of the softmax."""
 
     itm_logit: float
-    odds: Floats
+    differences: Floats
 
 
 def log_probability(query: Query, odds_CK: Floats) -> Floats:
@@ -94,7 +97,16 @@ def _log_complement(log_p: Floats) -> Floats:
 class CompoundOrdering:
     """For one call, in one thread. Patches of a batch are read once, whatever the number of clauses."""
 
-    def __init__(self, matcher: Matcher, source: PatchSource, query: Query, pace: Pace) -> None:
+    def __init__(
+        self,
+        matcher: Matcher,
+        source: PatchSource,
+        query: Query,
+        pace: Pace,
+        calibrations: Sequence[Calibration],
+    ) -> None:
+        """``calibrations``: of every clause, in the order of ``query.clauses``."""
+        self._calibrations = calibrations
         self._matcher = matcher
         self._source = source
         self._query = query
@@ -153,9 +165,9 @@ class CompoundOrdering:
                     text: self._matcher.match([text], here, precision)
                     for text in dict.fromkeys(self._query.texts)
                 }
-            odds_CK = np.stack([_odds(logits[text]) for text in self._query.texts])
+            differences_CK = np.stack([_differences(logits[text]) for text in self._query.texts])
             first = logits[self._query.positive[0].text][:, 1].double().tolist()
-            judged.update({key: Judged(first[row], odds_CK[:, row]) for row, key in enumerate(found)})
+            judged.update({key: Judged(first[row], differences_CK[:, row]) for row, key in enumerate(found)})
         return judged
 
     def _ranked(self, candidates: Sequence[Candidate], judged: Mapping[int, Judged]) -> list[Ranked]:
@@ -163,13 +175,15 @@ class CompoundOrdering:
         seen = [one for one in candidates if one.key in judged]
         if not seen:
             return []
-        odds_CK = np.stack([judged[one.key].odds for one in seen], axis=1)
+        raw_CK = np.stack([judged[one.key].differences for one in seen], axis=1)
+        odds_CK = self._calibrated(raw_CK)
         log_p = log_probability(self._query, odds_CK)
+        raw = np.exp(log_probability(self._query, raw_CK))
         each_CK = np.exp(-np.logaddexp(0.0, -odds_CK))
         found = [
             Ranked(
                 one.key, score, one.itc, one.itc_rank, judged[one.key].itm_logit, probability, self._layers,
-                tuple(each_CK[:, row].tolist()),
+                float(raw[row]), tuple(each_CK[:, row].tolist()),
             )
             for row, (one, score, probability) in enumerate(
                 zip(seen, log_odds(log_p).tolist(), np.exp(log_p).tolist(), strict=True)
@@ -177,10 +191,19 @@ class CompoundOrdering:
         ]  # fmt: skip
         return sorted(found, key=lambda one: (-one.score, one.itc_rank, one.key))
 
+    def _calibrated(self, differences_CK: Floats) -> Floats:
+        """Log-odds ``[C,K]`` of every clause, as its calibration has them."""
+        return np.array(
+            [
+                [calibration.log_odds(difference) for difference in row]
+                for calibration, row in zip(self._calibrations, differences_CK.tolist(), strict=True)
+            ]
+        )
 
-def _odds(logits_K2: Tensor) -> Floats:
-    """Log-odds ``[K]`` of a match; `UnavailableError` when a logit is not finite."""
+
+def _differences(logits_K2: Tensor) -> Floats:
+    """``[K]``: match logit − the other one; `UnavailableError` when a logit is not finite."""
     match_scores(logits_K2)
     wide = logits_K2.double()
-    odds: Floats = (wide[:, 1] - wide[:, 0]).cpu().numpy()
-    return odds
+    differences: Floats = (wide[:, 1] - wide[:, 0]).cpu().numpy()
+    return differences

@@ -1,7 +1,8 @@
 """Why images match a text: what the model looked at, and what each word was good for.
 
 A word's contribution is what the match probability loses when the text is judged without it. Both
-probabilities are made by `match_scores`, as those of a search are, from logits in float32.
+probabilities are made by `match_scores`, as those of a search are, from logits in float32, and are calibrated
+alike: by what is known of the whole text.
 Shapes: K images · Q query tokens · D joint dim.
 """
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
+from sightline.blip.calibration import PLAIN, Calibration
 from sightline.blip.text_words import TextWord, without
 from sightline.explanations import MAX_WORDS, ExplainedWord, Explanation, Heat
 from sightline.reranker.judging import checked_text, match_scores
@@ -44,7 +46,12 @@ class TextEncoder(Protocol):
 
 
 def explain(
-    explainer: Explaining, encoder: TextEncoder, text: str, patches: Tensor | Latents, tokens_KQD: Tensor
+    explainer: Explaining,
+    encoder: TextEncoder,
+    text: str,
+    patches: Tensor | Latents,
+    tokens_KQD: Tensor,
+    calibration: Calibration = PLAIN,
 ) -> list[Explanation]:
     """One explanation for each of K ≥ 1 images, in their order.
 
@@ -54,15 +61,18 @@ def explain(
         text: what the pictures should show; its first `MAX_WORDS` words are explained.
         patches: ``[K,P,V]``, or as the cache keeps them.
         tokens_KQD: the images' query tokens, unit rows.
+        calibration: of match probabilities, for this text.
 
     Raises:
         InputError: the text is empty.
         UnavailableError: the model gives no numbers.
     """
     maps = explainer.heat_maps(checked_text(text), patches)
-    scores = match_scores(maps.logits)
+    scores = match_scores(maps.logits, calibration)
     words = maps.words[:MAX_WORDS]
-    lacking = [_probabilities(explainer, without(text, word.start, word.end), patches) for word in words]
+    lacking = [
+        _probabilities(explainer, without(text, word.start, word.end), patches, calibration) for word in words
+    ]
     vector_D = encoder.encode_text([text])[0].double().cpu()
     itc_KQ = tokens_KQD.double().cpu() @ vector_D
     return [
@@ -70,23 +80,26 @@ def explain(
             query_token=int(itc_KQ[row].argmax()),
             itc=float(itc_KQ[row].max()),
             no_match_logit=float(maps.logits[row, 0]),
-            match_logit=logit,
-            match_probability=probability,
+            match_logit=scored.logit,
+            match_probability=scored.probability,
             words=tuple(
-                _word(text, word, probability, left[row], heat_of(maps.by_word[row, at]))
+                _word(text, word, scored.probability, left[row], heat_of(maps.by_word[row, at]))
                 for at, (word, left) in enumerate(zip(words, lacking, strict=True))
             ),
             heat=heat_of(maps.whole[row]),
         )
-        for row, (logit, probability) in enumerate(scores)
+        for row, scored in enumerate(scores)
     ]
 
 
-def _probabilities(explainer: Explaining, text: str, patches: Tensor | Latents) -> Sequence[float | None]:
+def _probabilities(
+    explainer: Explaining, text: str, patches: Tensor | Latents, calibration: Calibration
+) -> Sequence[float | None]:
     """Match probabilities of K images; None for a text that has no word."""
     if not explainer.words(text):
         return [None] * len(patches)
-    return [found for _, found in match_scores(explainer.match([text], patches, "exact"))]
+    scored = match_scores(explainer.match([text], patches, "exact"), calibration)
+    return [one.probability for one in scored]
 
 
 def _word(text: str, word: TextWord, probability: float, left: float | None, heat: Heat) -> ExplainedWord:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Final, get_args
+from typing import TYPE_CHECKING, Final, NamedTuple, get_args
 
+from sightline.blip.calibration import PLAIN, Calibration
 from sightline.errors import (
     CorruptionError,
     DeadlineError,
@@ -29,8 +30,15 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-Scored = tuple[float, float]
-"""(match logit, match probability)."""
+
+class Scored(NamedTuple):
+    """What ITM says of a pair."""
+
+    logit: float
+    probability: float
+    """Calibrated."""
+    raw: float
+    """The softmax itself."""
 
 
 class Judge:
@@ -43,9 +51,11 @@ class Judge:
         text: str,
         pace: Pace,
         recorder: Recorder | None = None,
+        calibration: Calibration = PLAIN,
     ) -> None:
         """``recorder``: scores in place of the matcher, but in float32."""
         self._recorder = recorder
+        self._calibration = calibration
         self._matcher = matcher
         self._source = source
         self._text = text
@@ -81,7 +91,7 @@ class Judge:
         for found, patches in gathered(self._source, keys):
             with torch.inference_mode():
                 logits = self._match(found, patches.to(self._matcher.device), precision)
-                scored.update(zip(found, match_scores(logits), strict=True))
+                scored.update(zip(found, match_scores(logits, self._calibration), strict=True))
         return scored
 
     def _match(self, keys: Sequence[int], patches: Tensor | Latents, precision: Precision) -> Tensor:
@@ -180,14 +190,20 @@ def ranking_score(score: ScoreName, itm_logit: float, itc: float) -> float:
     return itm_logit + itc if score == "itm+itc" else itm_logit
 
 
-def match_scores(logits: Tensor) -> list[tuple[float, float]]:
-    """(match logit, match probability) of each pair, from logits ``[K,2]`` averaged over the query tokens.
+def match_scores(logits: Tensor, calibration: Calibration = PLAIN) -> list[Scored]:
+    """What each pair scores, from logits ``[K,2]`` averaged over the query tokens.
 
-    The probability is the softmax over the two, taken once. `UnavailableError` when a logit is not finite,
-    because an order made from it would mean nothing.
+    The raw probability is the softmax over the two, taken once; the other what a calibration makes of it.
+    `UnavailableError` when a logit is not finite, because an order made from it would mean nothing.
     """
     wide = logits.double()
     if not bool(wide.isfinite().all()):
         raise UnavailableError("The model gave a match logit that is no number: load it in float32.")
-    probabilities = wide.softmax(dim=1)[:, 1]
-    return list(zip(wide[:, 1].tolist(), probabilities.tolist(), strict=True))
+    raw = wide.softmax(dim=1)[:, 1].tolist()
+    if calibration == PLAIN:
+        return [Scored(logit, found, found) for logit, found in zip(wide[:, 1].tolist(), raw, strict=True)]
+    differences = (wide[:, 1] - wide[:, 0]).tolist()
+    return [
+        Scored(logit, calibration.probability(difference), plain)
+        for logit, difference, plain in zip(wide[:, 1].tolist(), differences, raw, strict=True)
+    ]

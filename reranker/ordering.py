@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from sightline.blip.calibration import PLAIN, Calibration
 from sightline.blip.protocols import StagedMatcher
 from sightline.errors import InputError
 from sightline.reranker.judging import Judge, Pace, Scored, ranking_score
@@ -33,6 +34,7 @@ class Asked:
     course: Course | None
     watch: Watch | None
     record: Record | None
+    calibration: Calibration = PLAIN
 
 
 def course_of(
@@ -75,7 +77,7 @@ class Ordering:
             scored, reached = self._full(asked)
         best = ranked(asked.score, asked.candidates, scored, reached)
         if asked.again and not self._matcher.matches_exactly:
-            judge = Judge(self._matcher, self._source, asked.text, self._pace)
+            judge = Judge(self._matcher, self._source, asked.text, self._pace, calibration=asked.calibration)
             again = judge.score([one.key for one in best[: asked.again]], "exact")
             head = ranked(asked.score, asked.candidates, again, reached)
             best = head + [one for one in best if one.key not in again]
@@ -87,7 +89,7 @@ class Ordering:
         staged = self._matcher if isinstance(self._matcher, StagedMatcher) else None
         layers = 0 if staged is None else staged.match_layers
         recorder = None if staged is None or asked.record is None else Recorder(staged, asked.text)
-        judge = Judge(self._matcher, self._source, asked.text, self._pace, recorder)
+        judge = Judge(self._matcher, self._source, asked.text, self._pace, recorder, asked.calibration)
 
         def told(scored: dict[int, Scored]) -> None:
             if asked.watch is not None:
@@ -102,7 +104,9 @@ class Ordering:
     def _staged(
         self, matcher: StagedMatcher, asked: Asked, course: Course
     ) -> tuple[dict[int, Scored], Mapping[int, int]]:
-        judge = StagedJudge(matcher, self._source, asked.text, course, asked.score, self._batch_size)
+        judge = StagedJudge(
+            matcher, self._source, asked.text, course, asked.score, self._batch_size, asked.calibration
+        )
 
         def told(scored: dict[int, Scored]) -> None:
             if asked.watch is not None:
@@ -124,11 +128,13 @@ def ranked(
     found = [
         Ranked(
             one.key,
-            ranking_score(score, scored[one.key][0], one.itc),
+            ranking_score(score, scored[one.key].logit, one.itc),
             one.itc,
             one.itc_rank,
-            *scored[one.key],
+            scored[one.key].logit,
+            scored[one.key].probability,
             layers[one.key],
+            scored[one.key].raw,
         )
         for one in candidates
         if one.key in scored

@@ -45,7 +45,8 @@ class PatchSource(Protocol):
 class Ranked:
     """One candidate in its new place.
 
-    ``itm_logit`` and ``match_probability`` are None where ITM did not score it (no time left, or
+    ``match_probability`` is calibrated, ``match_probability_raw`` the softmax itself.
+    ``itm_logit`` and the two are None where ITM did not score it (no time left, or
     ``score="itc"``, or left out by a cascade); then ``score`` is the ITC score, and not comparable with those
     above it. ``layers``: how many of the matcher's layers it went through. ``clauses``: the match probability
     of every clause of a compound query, in the order of `Query.clauses`.
@@ -58,6 +59,7 @@ class Ranked:
     itm_logit: float | None
     match_probability: float | None
     layers: int = 0
+    match_probability_raw: float | None = None
     clauses: tuple[float, ...] = ()
 
 
@@ -69,7 +71,8 @@ Watch = Callable[[Sequence[Ranked]], None]
 class RankedImage:
     """One of the images that were passed in: ``index`` is its position there.
 
-    ``itc`` is None where the reranker has no encoder.
+    ``itc`` is None where the reranker has no encoder. ``match_probability`` is calibrated,
+    ``match_probability_raw`` the softmax itself.
     """
 
     index: int
@@ -77,3 +80,4 @@ class RankedImage:
     itm_logit: float
     match_probability: float
     itc: float | None
+    match_probability_raw: float

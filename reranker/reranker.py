@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sightline.blip.calibrated import calibration_of, words_read
 from sightline.errors import ImageRejected, InputError
 from sightline.reranker.inputs import ImageInput, checked_count, checked_images, identity, read_rgb
 from sightline.reranker.judging import (
     Pace,
+    Scored,
     checked_effort,
     checked_precision,
     checked_score,
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from sightline.blip.calibration import Calibration
     from sightline.blip.protocols import Encoder, Matcher
     from sightline.imaging import Limits
     from sightline.records import Effort, Precision, ScoreName
@@ -52,7 +55,11 @@ class Reranker:
         batch_size: int = _BATCH,
         limits: Limits | None = None,
         clock: Callable[[], float] = time.monotonic,
+        calibration: Calibration | None = None,
     ) -> None:
+        """``calibration``: of match probabilities; None: what the matcher's checkpoint says. It changes no
+        order.
+        """
         batch_size = checked_count("batch_size", batch_size, 1)
         if encoder is not None and encoder.fingerprint != matcher.fingerprint:
             raise InputError("The encoder and the matcher are of different checkpoints; give one for both.")
@@ -62,6 +69,7 @@ class Reranker:
         self._batch_size = batch_size
         self._limits = limits
         self._clock = clock
+        self._calibration = calibration
 
     @classmethod
     def from_pretrained(
@@ -98,15 +106,16 @@ class Reranker:
         import torch
 
         ranked: list[RankedImage] = []
+        calibration = self._calibration_for(text)
         with torch.inference_mode():
             vector = None if self._encoder is None else self._encoder.encode_text([text])[0]
             for indices in _batches(range(len(listed)), self._batch_size):
                 patches = self._encode([(index, listed[index]) for index in indices])
                 itcs = self._itc_scores(patches, vector)
-                scored = match_scores(self._matcher.match([text], patches))
+                scored = match_scores(self._matcher.match([text], patches), calibration)
                 ranked += [
-                    _ranked_image(index, name, logit, probability, itc)
-                    for index, itc, (logit, probability) in zip(indices, itcs, scored, strict=True)
+                    _ranked_image(index, name, one, itc)
+                    for index, itc, one in zip(indices, itcs, scored, strict=True)
                 ]
         return sorted(ranked, key=lambda image: (-image.score, image.index))[:top_k]
 
@@ -124,10 +133,11 @@ class Reranker:
         probabilities = np.empty(len(listed), np.float32)
         with torch.inference_mode():
             for text, positions in _by_text(listed).items():
+                calibration = self._calibration_for(text)
                 for batch in _batches(positions, self._batch_size):
                     patches = self._encode_once([(p, listed[p][1]) for p in batch], kept)
-                    scored = match_scores(self._matcher.match([text], patches))
-                    probabilities[batch] = [probability for _, probability in scored]
+                    scored = match_scores(self._matcher.match([text], patches), calibration)
+                    probabilities[batch] = [one.probability for one in scored]
                     _release([identity(listed[p][1]) for p in batch], uses, kept)
         return probabilities
 
@@ -176,8 +186,14 @@ class Reranker:
         course = course if deadline_ms is None else None
         pace = Pace(self._batch_size, deadline_ms, self._clock)
         record = None if deadline_ms is not None else record
-        asked = Asked(text, ordered, name, again, course, watch, record)
+        calibration = self._calibration_for(text, [one.itc for one in ordered])
+        asked = Asked(text, ordered, name, again, course, watch, record, calibration)
         return Ordering(self._matcher, self._patch_source, self._batch_size, pace).of(asked)[:k]
+
+    def _calibration_for(self, text: str, itc: Sequence[float] = ()) -> Calibration:
+        """For the pairs of one text: with words that the matcher does not know, they match less likely."""
+        chosen = calibration_of(self._matcher) if self._calibration is None else self._calibration
+        return chosen.for_query(unknown=bool(words_read(self._matcher, text).unknown), itc=itc)
 
     def _possible_score(self, score: ScoreName | None) -> ScoreName:
         if score is None:
@@ -250,8 +266,7 @@ def _release(used: Sequence[Hashable], uses: Counter[Hashable], kept: dict[Hasha
             del kept[image]
 
 
-def _ranked_image(
-    index: int, score: ScoreName, logit: float, probability: float, itc: float | None
-) -> RankedImage:
+def _ranked_image(index: int, score: ScoreName, scored: Scored, itc: float | None) -> RankedImage:
+    logit = scored.logit
     total = logit if itc is None else ranking_score(score, logit, itc)  # without ITC it is ITM alone
-    return RankedImage(index, total, logit, probability, itc)
+    return RankedImage(index, total, logit, scored.probability, itc, scored.raw)

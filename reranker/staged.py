@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sightline.blip.calibration import PLAIN, Calibration
 from sightline.errors import DeadlineError
 from sightline.reranker.cascade import Waiting
 from sightline.reranker.judging import Scored, gathered, match_scores, ranking_score
@@ -53,6 +54,7 @@ class StagedJudge:
         course: Course,
         score: ScoreName,
         batch_size: int,
+        calibration: Calibration = PLAIN,
     ) -> None:
         self._matcher = matcher
         self._source = source
@@ -60,6 +62,7 @@ class StagedJudge:
         self._course = course
         self._score = score
         self._batch_size = batch_size
+        self._calibration = calibration
 
     def score(self, candidates: Sequence[Candidate], watch: Told) -> list[Pair]:
         """All pairs whose patches could be had, as far as they came; ``watch`` is told of those that were
@@ -135,8 +138,9 @@ class StagedJudge:
     def _note(self, pairs: Sequence[Pair], states: PairStates, stage: int) -> None:
         """What is known of the pairs now."""
         if stage == len(self._course.stages):
-            for pair, scored in zip(pairs, match_scores(self._matcher.decide(states)), strict=True):
-                pair.scored, pair.predicted = scored, scored[0]
+            judged = match_scores(self._matcher.decide(states), self._calibration)
+            for pair, scored in zip(pairs, judged, strict=True):
+                pair.scored, pair.predicted = scored, scored.logit
         else:
             itcs = np.array([pair.itc for pair in pairs])
             pooled = states.pooled().double().cpu().numpy()

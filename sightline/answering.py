@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from sightline.captioner.parts import CaptionerParts
     from sightline.retriever.retriever import Retriever
     from sightline.searching.asking import Asking
+    from sightline.searching.calibrations import Calibrations
     from sightline.searching.cascades import Cascades
     from sightline.searching.counted_search import Counts
     from sightline.searching.documents import Documents
@@ -191,7 +192,8 @@ class Answering(Keeping):
         most = self.settings.api.max_answer_bytes
         return SearchParts(
             self.catalog, self.models, self.scheduler, self.retriever, self.patches, self.instructing,
-            self.cascades, self.exact_retriever, self.query_samples.note, self.counts, most,
+            self.cascades, self.exact_retriever, self.query_samples.note, self.counts, self.calibrations,
+            most,
         )  # fmt: skip
 
     @once
@@ -221,11 +223,20 @@ class Answering(Keeping):
         return Counts(samples, CountMemory(), self.settings.serving.max_judged)
 
     @once
+    def calibrations(self) -> Calibrations:
+        """Which calibration the match probabilities of a collection have."""
+        from sightline.searching.calibrations import Calibrations
+
+        return Calibrations(self.catalog)
+
+    @once
     def documents(self) -> Documents:
         """Reranks documents."""
         from sightline.searching.documents import Documents
 
-        return Documents(self.catalog, self.models, self.scheduler, self.patches, self.served)
+        return Documents(
+            self.catalog, self.models, self.scheduler, self.patches, self.served, self.calibrations
+        )
 
     @once
     def asking(self) -> Asking:

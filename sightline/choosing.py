@@ -10,6 +10,7 @@ from sightline.lazy import once
 if TYPE_CHECKING:
     from sightline.serving.index_kinds import IndexKinds
     from sightline.upkeep.cache_report import CacheMeasurement
+    from sightline.upkeep.calibrating import Calibrating
     from sightline.upkeep.cascade_report import CascadeMeasurement
     from sightline.upkeep.codec_choice import CodecChoice
     from sightline.upkeep.precision_check import PrecisionCheck
@@ -69,6 +70,13 @@ class Choosing(Answering):
 
         self.claim_folders()
         return CascadeMeasurement(self.catalog, self.models, self.retriever, self.patches, self.cascades)
+
+    @once
+    def calibrating(self) -> Calibrating:
+        """Fits the match probabilities of collections."""
+        from sightline.upkeep.calibrating import Calibrating
+
+        return Calibrating(self.catalog, self.models, self.retriever, self.patches, self.calibrations)
 
     @once
     def index_kinds(self) -> IndexKinds:

@@ -166,7 +166,8 @@ class SearchHit:
     ``itm_logit`` and ``match_probability`` are None where ITM did not score (no rerank, or beyond
     ``candidates``). With a ``matcher`` they are None, ``score`` is the log-odds of yes against no, and
     ``instruction_probability`` that of yes. ``width`` and ``height`` are pixels of the upright picture.
-    ``matched_text``: the text whose words brought it (None where none did). ``explanation``: where it was
+    ``matched_text``: the text whose words brought it (None where none did). ``match_probability`` is
+    calibrated (docs/scoring.md), ``match_probability_raw`` the softmax itself. ``explanation``: where it was
     asked for; None where ITM did not score, or the time was up.
 
     Of a ``query``: ``score`` is the log-odds of ``match_probability``, by which the order goes; ``itc`` the
@@ -195,6 +196,7 @@ class SearchHit:
     found_by: FoundBy = "picture"
     matched_text: str | None = None
     instruction_probability: float | None = None
+    match_probability_raw: float | None = None
     explanation: Explanation | None = None
     clauses: tuple[ClauseMatch, ...] = ()
     similarity: float | None = None
@@ -229,7 +231,10 @@ class SearchResponse:
     first; those with all layers are the scored ones. ``approximate``: the index may have missed images; it
     finds the part ``recall`` of the best 100, as measured when it was built (None: nothing is missed, or
     nobody measured it, as with pictures). The scores of what it found are exact. ``total``: how many hits
-    there are on all pages, where they were counted; ``next_cursor``: None on the last page."""
+    there are on all pages, where they were counted; ``next_cursor``: None on the last page.
+    ``unknown_words``: those of the question that the model does not know, as they were written; when it knows
+    none, nothing is ranked. ``notes``: what is to be said of the answer and of the model, one sentence
+    each."""
 
     results: tuple[SearchHit, ...]
     truncated: bool
@@ -245,3 +250,5 @@ class SearchResponse:
     total: int | None = None
     total_is: TotalIs | None = None
     next_cursor: str | None = None
+    unknown_words: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()

@@ -57,16 +57,19 @@ class RerankResult:
     index: int
     match_probability: float
     itm_logit: float
+    match_probability_raw: float
 
 
 @dataclass(frozen=True)
 class RerankResponse:
     """Results by falling match probability (ties: by index), at most ``top_n``; ``model`` scored them.
 
-    ``degraded``: as of a search.
+    ``degraded``, ``unknown_words``, ``notes``: as of a search; no results where the model knows no word.
     """
 
     model: str
     results: tuple[RerankResult, ...] = ()
     truncated: bool = False
     degraded: tuple[str, ...] = ()
+    unknown_words: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()

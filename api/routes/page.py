@@ -29,8 +29,10 @@ from sightline.api.sending import FileThreads
 from sightline.api.sessions import COOKIE, session_of
 from sightline.api.throttle import needs_model
 from sightline.api.writers import answers_here
+from sightline.blip.checkpoint_words import note_on_disk
 from sightline.errors import FilterError, NotFoundError, SightlineError
 from sightline.rerank_records import PendingImage
+from sightline.searching.reading import listed as words_listed
 from sightline.store.access import proof_of
 from sightline.store.filters import parse_filter, read_filter
 from sightline.store.records import Collection, Image
@@ -40,6 +42,7 @@ templates = Jinja2Templates(directory=Path(__file__).parent.parent / "templates"
 templates.env.filters["percent"] = percent
 templates.env.filters["duration"] = duration
 templates.env.filters["shown_name"] = shown_name
+templates.env.filters["words"] = words_listed
 templates.env.trim_blocks = templates.env.lstrip_blocks = True
 log = logging.getLogger("sightline.http")
 IMAGES_AT_ONCE = 60
@@ -180,7 +183,8 @@ def look(
         collection = _choose(here, query, listed)
         if collection is None:
             return 200, View("void", query, title="No pictures yet")
-        base = View("home", query, collection, listed, chips=chips_of(query, root))
+        said = note_on_disk(collection.model)
+        base = View("home", query, collection, listed, chips=chips_of(query, root), note=said)
         if query.asks or given is not None:
             return 200, searched(here, base, following, given)
         return 200, _browsed(parts, base, root, settings.max_answer_bytes)

@@ -21,6 +21,7 @@ from sightline.api.search_events import Reader, SearchEvents
 from sightline.api.streaming import Event, EventStream
 from sightline.records import SearchHit, SearchRequest, SearchResponse
 from sightline.rerank_records import PendingImage, StoredImage
+from sightline.searching.reading import listed
 from sightline.searching.telling import SearchWatch
 from sightline.store.filters import parse_filter, read_filter
 from sightline.typed_queries import parse
@@ -98,7 +99,9 @@ def _view(here: Everything, base: View, response: SearchResponse, *, lasting: bo
     best = max((tile.probability for tile in tiles if tile.probability is not None), default=None)
     state: State = "results"
     title = ""
-    if not tiles:
+    if not tiles and response.unknown_words and response.images:
+        state, title = "unknown", f"I do not know: {listed(response.unknown_words)}"
+    elif not tiles:
         state, title = "none", "Nothing to search"
     elif best is not None and best < here.settings.low_probability:
         state, title = "low", "Nothing here matches"

@@ -156,8 +156,9 @@ class RerankedAnswer(Answer):
     """One document, by its position in the request."""
 
     index: int
-    relevance_score: float = Field(description="The match probability.")
+    relevance_score: float = Field(description="The match probability, calibrated: see docs/scoring.md.")
     itm_logit: float
+    match_probability_raw: float = Field(description="The model's own softmax.")
     document: dict[str, Any] | None = None
 
 
@@ -171,11 +172,23 @@ class RerankAnswer(Answer):
                     "id": "5f1c…",
                     "model": "Salesforce/blip2-itm-vit-g",
                     "results": [
-                        {"index": 1, "relevance_score": 0.993, "itm_logit": 4.969},
-                        {"index": 0, "relevance_score": 0.021, "itm_logit": -3.842},
+                        {
+                            "index": 1,
+                            "relevance_score": 0.971,
+                            "itm_logit": 4.969,
+                            "match_probability_raw": 0.993,
+                        },
+                        {
+                            "index": 0,
+                            "relevance_score": 0.012,
+                            "itm_logit": -3.842,
+                            "match_probability_raw": 0.021,
+                        },
                     ],
                     "truncated": False,
                     "degraded": [],
+                    "unknown_words": [],
+                    "notes": [],
                 }
             ]
         }
@@ -186,3 +199,7 @@ class RerankAnswer(Answer):
     results: list[RerankedAnswer]
     truncated: bool
     degraded: list[str]
+    unknown_words: list[str] = Field(
+        description="Words of the query that the model does not know; where it knows none, nothing is ranked."
+    )
+    notes: list[str] = Field(description="What is to be said of the answer and of the model.")

@@ -40,7 +40,8 @@ class HitAnswer(Answer):
     itc: float = Field(description="Cosine: the best of the image's query tokens against the text vector.")
     itc_rank: int | None = Field(description="Null where words of a text alone brought it.")
     itm_logit: float | None
-    match_probability: float | None
+    match_probability: float | None = Field(description="Calibrated: see docs/scoring.md.")
+    match_probability_raw: float | None = Field(description="The model's own softmax.")
     caption: str | None
     metadata: dict[str, Any]
     width: int
@@ -100,7 +101,8 @@ class SearchAnswer(Answer):
                             "itc": 0.412,
                             "itc_rank": 8,
                             "itm_logit": 4.969,
-                            "match_probability": 0.993,
+                            "match_probability": 0.971,
+                            "match_probability_raw": 0.993,
                             "caption": "a red car left of a blue house",
                             "metadata": {"setting": "city"},
                             "width": 384,
@@ -124,6 +126,8 @@ class SearchAnswer(Answer):
                     "total": None,
                     "total_is": None,
                     "next_cursor": None,
+                    "unknown_words": [],
+                    "notes": [],
                 }
             ]
         }
@@ -153,6 +157,10 @@ class SearchAnswer(Answer):
         description="exact: all images were judged; at_least: the count stopped where none was to come."
     )
     next_cursor: str | None = Field(description="Ask for the next page with it; null on the last one.")
+    unknown_words: list[str] = Field(
+        description="Words of the text that the model does not know; where it knows none, nothing is ranked."
+    )
+    notes: list[str] = Field(description="What is to be said of the answer and of the model.")
 
 
 class PlaceAnswer(Answer):
@@ -163,6 +171,7 @@ class PlaceAnswer(Answer):
     score: float
     itm_logit: float | None
     match_probability: float | None
+    match_probability_raw: float | None
     instruction_probability: float | None
 
 

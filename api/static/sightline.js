@@ -512,7 +512,8 @@ function traySay(title, files) {
     return image;
   }));
   const errors = make("ul", {});
-  tray.replaceChildren(make("header", {}, heading, shut), bar, text, thumbs, errors);
+  const note = $(".status")?.dataset.note;
+  tray.replaceChildren(make("header", {}, heading, shut), bar, text, ...(note ? [make("p", { class: "model-note" }, note)] : []), thumbs, errors);
   tray.hidden = false;
   const fill = (part) => bar.firstChild.style.setProperty("--p", part);
   fill(0.02);

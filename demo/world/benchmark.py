@@ -135,13 +135,15 @@ def swap_groups(seed: int, n: int = 500) -> dict[How, list[Triple]]:
     return groups
 
 
-def absent(seed: int, n: int = 500, n_families: int = 125) -> tuple[list[Sentence], list[Sentence]]:
-    """`n` sentences that no picture of `held_out(seed, n_families)` satisfies, and `n` that some does.
+def absent(
+    seed: int, n: int = 500, n_families: int = 125, split: str = "test"
+) -> tuple[list[Sentence], list[Sentence]]:
+    """`n` sentences that no picture of `held_out(seed, n_families, split)` satisfies, and `n` that some does.
 
     The absent ones are present ones with one phrase changed to a reserved kind and colour; each kind and each
     colour occurs elsewhere in the pictures. No list holds a sentence twice.
     """
-    scenes, _, _ = held_out(seed, n_families)
+    scenes, _, _ = held_out(seed, n_families, split)
     rng = Random(f"absent {seed}")
     pairs = sorted(reserved(seed))
     missing: dict[Sentence, None] = {}

@@ -22,7 +22,7 @@ DEMO_FOLDER = Path(__file__).parents[1] / "data" / "demo-model"
 DEMO_ASKING_FOLDER = Path(__file__).parents[1] / "data" / "demo-asking"
 TOY = "toy"
 """The name of the formulas of sightline/blip/toy.py and toy_words.py, which have no files."""
-FILES = ["*.json", "*.safetensors", "vocab.txt", "*/vocab.txt", "merges.txt"]
+FILES = ["*.json", "*.safetensors", "note.txt", "vocab.txt", "*/vocab.txt", "merges.txt"]
 _INDEX = "model.safetensors.index.json"
 _SHARD = re.compile(r"[^/\\\0]+\.safetensors")
 """A plain name: nothing in an index leads out of the folder."""
@@ -66,7 +66,7 @@ def resolve(
     if model.startswith((".", "/", "~")) or model.count("/") != 1:
         raise ModelUnavailableError(
             f"There is no model folder {model}; give a folder, a hub id such as Salesforce/blip2-itm-vit-g, "
-            "or --model demo for the model that ships with Sightline."
+            "or, to try Sightline with drawn pictures, --model demo, which knows no photos."
         )
     return _from_hub(model, revision, cache_dir)
 
@@ -88,7 +88,7 @@ def unreachable(model: str, cache: Path, error: Exception) -> ModelUnavailableEr
     return ModelUnavailableError(
         f"The model {model} is neither in the cache folder {cache} nor reachable on the hub "
         f"({type(error).__name__}); connect to the internet, copy its files into a folder and give that "
-        "folder, or use --model demo."
+        "folder. To try Sightline with its own drawn pictures, use --model demo; it knows no photos."
     )
 
 

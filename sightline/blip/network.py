@@ -103,3 +103,8 @@ class Blip2Network(ScoredNetwork):
     def vocabulary(self) -> int:
         """Rows of the word embedding."""
         return self.config.qformer_config.vocab_size
+
+    @property
+    def word_embedding(self) -> nn.Embedding:
+        """``[vocabulary,H]``."""
+        return self.embeddings.word_embeddings

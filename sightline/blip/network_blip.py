@@ -171,3 +171,9 @@ class BlipNetwork(ScoredNetwork):
     def vocabulary(self) -> int:
         """Rows of the word embedding."""
         return self.config.text_config.vocab_size
+
+    @property
+    def word_embedding(self) -> nn.Embedding:
+        """``[vocabulary,H]``."""
+        embedding: nn.Embedding = self.text_encoder.embeddings.word_embeddings
+        return embedding

@@ -13,10 +13,12 @@ from typing import Generic, Self, TypeVar
 import torch
 from torch import Tensor
 
+from sightline.blip.checkpoint_words import Believable, read_calibration, read_note
 from sightline.blip.config import VisionConfig
 from sightline.blip.fingerprints import fingerprint as fingerprint_of
 from sightline.blip.heat_maps import HeatMaps, heat_maps
 from sightline.blip.image_encoder import ImageEncoder
+from sightline.blip.known_words import KnownWords, Learned, LongRows, UnlikeNonsense, WordsRead
 from sightline.blip.latents import Latents
 from sightline.blip.match_precision import PairScorers
 from sightline.blip.pair_states import PairStates
@@ -126,6 +128,12 @@ class RetrievalCheckpoint(SeeingCheckpoint, Generic[N]):
         """D."""
         fill(network, self.tensors, dtype=torch.float32, device=self.device)
         self.scorers = PairScorers(network, match_dtype)
+        believable = read_calibration(folder)
+        self.calibration = believable.calibration
+        """Of its match probabilities, as the checkpoint's own file has it."""
+        self.note = read_note(folder)
+        """What is to be said to whoever uses it; None: nothing."""
+        self._known = KnownWords(self.tokenizer, self._learned(believable))
 
     @property
     def text_limit(self) -> int:
@@ -135,6 +143,19 @@ class RetrievalCheckpoint(SeeingCheckpoint, Generic[N]):
     def is_truncated(self, text: str) -> bool:
         """Whether the end of ``text`` is beyond the limit and not looked at."""
         return self.tokenizer.length(text) > self.tokenizer.limit
+
+    def _learned(self, believable: Believable) -> Learned | None:
+        """The sign of words that the model never learned, where its checkpoint has one."""
+        if believable.least_norm is not None:
+            rows = self.network.word_embedding.weight
+            return LongRows(rows.norm(dim=1).tolist(), believable.least_norm)
+        if believable.most_like_nonsense is not None:
+            return UnlikeNonsense(self.encode_text, believable.most_like_nonsense)
+        return None
+
+    def words_read(self, text: str) -> WordsRead:
+        """Which words of ``text`` the model knows."""
+        return self._known.read(text)
 
     # -- Encoder
 

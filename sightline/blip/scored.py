@@ -55,6 +55,11 @@ class ScoredNetwork(nn.Module, ABC):
     def vocabulary(self) -> int:
         """Rows of the word embedding."""
 
+    @property
+    @abstractmethod
+    def word_embedding(self) -> nn.Embedding:
+        """``[vocabulary,H]``, whose rows show which words were learned."""
+
     @abstractmethod
     def image_tokens(self, patches_BPV: Tensor) -> Tensor:
         """Image tokens for ITC, unit rows: ``[B,Q,D]``."""

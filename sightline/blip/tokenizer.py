@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Container, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -32,6 +33,15 @@ _STRUCTURE: Final = re.compile(r"\[.+\]|<.+>", re.DOTALL)
 """Words of a vocabulary that nobody means as words: ``[unused1]``, ``<image>``."""
 
 
+@dataclass(frozen=True)
+class Word:
+    """One word of a text, ``text[start:end]``, and the ids of its pieces."""
+
+    start: int
+    end: int
+    ids: list[int]
+
+
 class TextTokenizer:
     """WordPiece with [CLS] and [SEP] around the text, and none of the special tokens inside."""
 
@@ -52,6 +62,8 @@ class TextTokenizer:
         """Id that starts a caption; None in tokenizers without it, or where the embedding has no such row."""
         self._plain, largest = _without_structure(tokenizer)
         self._check_rows(largest)
+        self.unknown = int(self._plain.get_vocab()[self._plain.model.unk_token])
+        """Id of what stands for a word that there are no pieces for."""
 
     def _id(self, name: str) -> int:
         found = self._free.token_to_id(name)
@@ -102,6 +114,22 @@ class TextTokenizer:
         around = len(self._plain.encode("").ids)
         offsets: list[tuple[int, int]] = self._plain.encode(text, add_special_tokens=False).offsets
         return offsets[: self.limit - around]
+
+    def words(self, text: str) -> list[Word]:
+        """The words of a text, whole, as the tokenizer parts it: at spaces, and around punctuation.
+
+        Raises:
+            InputError: the text is no valid Unicode.
+        """
+        self._encode(text)
+        encoded = self._plain.encode(text, add_special_tokens=False)
+        found: dict[int, Word] = {}
+        numbers = [-1 if number is None else number for number in encoded.word_ids]
+        for index, number, (start, end) in zip(encoded.ids, numbers, encoded.offsets, strict=True):
+            before = found.get(number)
+            ids = [index] if before is None else [*before.ids, index]
+            found[number] = Word(start if before is None else before.start, end, ids)
+        return list(found.values())
 
     def _encode(self, text: str) -> list[int]:
         try:

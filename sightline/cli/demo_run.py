@@ -30,6 +30,7 @@ def run(settings: Settings, *, once: bool, as_json: bool = False) -> None:
     """Index, search, print; then serve the page until Ctrl-C unless ``once``. Leaves no process behind."""
     from sightline.cli.demo_table import show
     from sightline.cli.demo_words import plain_words, say, show_words
+    from sightline.cli.honest import say_note
     from sightline.cli.output import print_json
     from sightline.console import answers
     from sightline.processes.supervisor import Supervisor
@@ -49,6 +50,7 @@ def run(settings: Settings, *, once: bool, as_json: bool = False) -> None:
         else:
             show(outcomes, summary(outcomes))
             show_words(said, answers())
+        say_note(DEMO)
         if not once:
             _serve(settings, supervisor)
 

@@ -61,6 +61,7 @@ def index(
     json: Json = False,
 ) -> None:
     """Index pictures. The same bytes again cost nothing; new bytes under the same id replace the old ones."""
+    from sightline.cli.honest import say_note
     from sightline.cli.jobs import EmbeddedWorker, report, wait
     from sightline.cli.output import OK, PARTLY_FAILED, print_json
     from sightline.cli.pruning import confirmation, show_preview
@@ -84,6 +85,7 @@ def index(
             services.claim_folders()
             bound = services.collections.create(collection, model, revision)
             _announce(services, bound, *listed)
+            say_note(bound.model)
             job = services.indexer.index(
                 source,
                 collection,

@@ -147,6 +147,7 @@ def _print_hits(response: SearchResponse, candidates: int) -> None:
     from rich.text import Text
 
     from sightline.cli.explaining import print_reasons
+    from sightline.cli.honest import remarks_on
     from sightline.console import answers, remarks
 
     by_words = any(hit.found_by == "text" for hit in response.results)
@@ -177,6 +178,8 @@ def _print_hits(response: SearchResponse, candidates: int) -> None:
     remark_total(response)
     for sentence in response.degraded:
         remarks().print(f"[yellow]{sentence}[/]")
+    for sentence in remarks_on(response):
+        remarks().print(sentence, style="yellow", markup=False, highlight=False)
     if response.truncated:
         remarks().print("[yellow]The text is longer than the model reads; its end was cut.[/]")
 

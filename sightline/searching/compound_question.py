@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
@@ -27,9 +28,11 @@ from sightline.retriever.records import Candidate, Retrieved
 from sightline.searching.cascades import Knowledge
 from sightline.searching.fusion import K, fuse
 from sightline.searching.questions import Found
+from sightline.searching.reading import Reading, reading_of
 from sightline.store.filters import parse_filter
 
 if TYPE_CHECKING:
+    from sightline.blip.calibration import Calibration
     from sightline.blip.protocols import RetrievalModel
     from sightline.explanations import Explanation
     from sightline.records import SearchRequest
@@ -73,6 +76,14 @@ class CompoundQuestion:
         """Whether any clause is longer than the model reads."""
         return any(self._model.is_truncated(text) for text in self._query.texts)
 
+    @cached_property
+    def reading(self) -> Reading:
+        """Which words of the clauses the model does not know; where it knows none of what is looked for,
+        nothing is ranked."""
+        every = reading_of(self._model, self._query.texts)
+        positive = reading_of(self._model, [one.text for one in self._query.positive])
+        return replace(every, nothing_known=positive.nothing_known, notes=positive.notes)
+
     def retrieve(self, wanted: int, judged: int, clock: Stopwatch, besides: Sequence[int] = ()) -> Found:
         """By all vectors; words of captions bring candidates for each positive clause.
 
@@ -106,7 +117,15 @@ class CompoundQuestion:
             return [unscored(one) for one in sorted(candidates, key=lambda one: (one.itc_rank, one.key))]
         again = 2 * (request.offset + request.limit) if request.precision == "exact" else 0
         pace = Pace(BATCH, left_ms, time.monotonic)
-        return CompoundOrdering(self._model, self._source, self._query, pace).of(candidates, again, watch)
+        ordering = CompoundOrdering(self._model, self._source, self._query, pace, self._calibrations)
+        return ordering.of(candidates, again, watch)
+
+    @cached_property
+    def _calibrations(self) -> list[Calibration]:
+        """Of every clause: a word that is not known makes its own clause unlikely, and no other."""
+        chosen = self._parts.calibrations.of(self._collection, self._model)
+        read = [reading_of(self._model, [text]) for text in self._query.texts]
+        return [chosen.for_query(unknown=bool(one.unknown)) for one in read]
 
     def explain(self, keys: Sequence[int]) -> Mapping[int, Explanation]:
         """None: an explanation is of one text, and `check` has refused the search that asked for it."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from sightline.blip.calibrated import calibration_of
 from sightline.errors import ConflictError, InputError
 from sightline.rerank_records import (
     PendingImage,
@@ -17,12 +18,14 @@ from sightline.rerank_records import (
 from sightline.reranker.judging import match_scores
 from sightline.reranker.records import PatchGroup
 from sightline.searching.query_pictures import live_key
+from sightline.searching.reading import reading_of
 from sightline.searching.reencoding import ENCODE_AT_ONCE
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from sightline.blip.protocols import RetrievalModel
+    from sightline.searching.calibrations import Calibrations
     from sightline.searching.patches import CollectionPatches, PatchCache
     from sightline.serving.models import Models
     from sightline.serving.scheduler import Scheduler
@@ -42,12 +45,14 @@ class Documents:
         scheduler: Scheduler,
         patches: PatchCache,
         served: ServedModels,
+        calibrations: Calibrations,
     ) -> None:
         self._catalog = catalog
         self._models = models
         self._scheduler = scheduler
         self._patches = patches
         self._served = served
+        self._calibrations = calibrations
 
     def rerank(self, request: RerankRequest) -> RerankResponse:
         """Order documents by falling match probability.
@@ -69,14 +74,34 @@ class Documents:
             name, bare = self._model(request.model, list(collections.values()))
             model = admitted.share(bare)
             sources = {one.name: self._patches.of(one, model) for one in collections.values()}
-            scored = match_scores(self._logits(request, model, sources))
-        results = [
-            RerankResult(index, probability, logit) for index, (logit, probability) in enumerate(scored)
-        ]
-        results.sort(key=lambda one: (-one.match_probability, one.index))
-        degraded = tuple(sentence for source in sources.values() for sentence in source.degraded())
+            reading = reading_of(model, [request.query])
+            results: list[RerankResult] = []
+            if not reading.nothing_known:
+                logits = self._logits(request, model, sources)
+                results = self._results(request.documents, logits, collections, model, bool(reading.unknown))
+            degraded = tuple(sentence for source in sources.values() for sentence in source.degraded())
+            truncated = model.is_truncated(request.query)
         best = tuple(results[: request.top_n])
-        return RerankResponse(name, best, model.is_truncated(request.query), degraded)
+        return RerankResponse(name, best, truncated, degraded, reading.unknown, reading.notes)
+
+    def _results(
+        self,
+        documents: Sequence[RerankDocument],
+        logits: Tensor,
+        collections: Mapping[str, Collection],
+        model: RetrievalModel,
+        unknown: bool,
+    ) -> list[RerankResult]:
+        """Best first. A stored picture's probability is calibrated as searches of its collection have it; the
+        order is that of the softmax, which a calibration must not change."""
+        own = {name: self._calibrations.of(one, model) for name, one in collections.items()}
+        default = calibration_of(model)
+        results = []
+        for index, document in enumerate(documents):
+            chosen = own[document.collection] if isinstance(document, StoredImage) else default
+            (scored,) = match_scores(logits[index : index + 1], chosen.for_query(unknown=unknown))
+            results.append(RerankResult(index, scored.probability, scored.logit, scored.raw))
+        return sorted(results, key=lambda one: (-one.match_probability_raw, one.index))
 
     def _collections(self, documents: Sequence[RerankDocument]) -> dict[str, Collection]:
         names = sorted({one.collection for one in documents if isinstance(one, StoredImage)})

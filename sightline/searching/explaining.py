@@ -18,11 +18,13 @@ from sightline.explanations import MAX_EXPLAINED
 from sightline.reranker.explaining import explain
 from sightline.reranker.judging import gathered
 from sightline.searching.count_checks import is_counted
+from sightline.searching.reading import reading_of
 from sightline.serving.explaining import SharedExplainer
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from sightline.blip.calibration import Calibration
     from sightline.blip.latents import Latents
     from sightline.blip.protocols import RetrievalModel
     from sightline.explanations import Explanation
@@ -68,20 +70,25 @@ class Reasons:
         self._model = shared
         self._cache = cache
 
-    def of(self, text: str, keys: Sequence[int], source: CollectionPatches) -> dict[int, Explanation]:
+    def of(
+        self, text: str, keys: Sequence[int], source: CollectionPatches, calibration: Calibration
+    ) -> dict[int, Explanation]:
         """By key; without those whose patches cannot be had, or whose turn did not come in time."""
         found: dict[int, Explanation] = {}
         try:
             for start in range(0, len(keys), TOGETHER):
                 for some, patches in gathered(source, keys[start : start + TOGETHER]):
-                    found.update(zip(some, self._explain(text, some, patches), strict=True))
+                    explanations = self._explain(text, some, patches, calibration)
+                    found.update(zip(some, explanations, strict=True))
         except DeadlineError:
             pass  # others use the model as well; what is explained by now is told
         return found
 
-    def _explain(self, text: str, keys: Sequence[int], patches: Tensor | Latents) -> list[Explanation]:
+    def _explain(
+        self, text: str, keys: Sequence[int], patches: Tensor | Latents, calibration: Calibration
+    ) -> list[Explanation]:
         tokens_KQD = self._tokens(keys, patches)
-        return explain(self._explainer, self._model, text, patches, tokens_KQD)
+        return explain(self._explainer, self._model, text, patches, tokens_KQD, calibration)
 
     def _tokens(self, keys: Sequence[int], patches: Tensor | Latents) -> Tensor:
         """Tokens ``[K,Q,D]``: those stored, which gave the hits their ITC, else made from the patches."""
@@ -144,7 +151,10 @@ def explain_image(parts: SearchParts, collection_name: str, image_id: str, text:
         shared = admitted.share(bare)
         source = parts.patches.of(collection, shared)
         source.patches([image.key])  # raises where they cannot be had
-        found = Reasons(parts.patches, collection, bare, shared, admitted).of(text, [image.key], source)
+        unknown = bool(reading_of(shared, [text]).unknown)
+        calibration = parts.calibrations.of(collection, shared).for_query(unknown=unknown)
+        reasons = Reasons(parts.patches, collection, bare, shared, admitted)
+        found = reasons.of(text, [image.key], source, calibration)
         if image.key not in found:
             raise UnavailableError(f"The patches of image {image_id} are being replaced; ask again.")
         return ExplainedImage(image, found[image.key], shared.is_truncated(text), source.degraded())

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from sightline.retriever.similar import SimilarImages
 from sightline.searching.cascades import Knowledge
 from sightline.searching.fusion import Fused, fuse_similar
 from sightline.searching.questions import Found
+from sightline.searching.reading import Reading, reading_of
 from sightline.store.filters import parse_filter
 
 if TYPE_CHECKING:
@@ -51,6 +53,13 @@ class PictureQuestion:
     def truncated(self) -> bool:
         """Whether the text beside it is longer than the model reads."""
         return self._text is not None and self._text.truncated
+
+    @cached_property
+    def reading(self) -> Reading:
+        """Of the words beside it. Without any, what is to be said of the model that sees the picture."""
+        if self._text is not None:
+            return self._text.reading
+        return Reading() if self._model is None else reading_of(self._model, ())
 
     def retrieve(self, wanted: int, judged: int, clock: Stopwatch) -> Found:
         """By similarity; a text brings candidates as it does alone, and both lists are fused."""

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from sightline.retriever.records import Retrieved
     from sightline.searching.cascades import Knowledge
     from sightline.searching.fusion import Fused
+    from sightline.searching.reading import Reading
     from sightline.searching.stopwatch import Stopwatch
 
 
@@ -33,6 +34,11 @@ class Question(Protocol):
     @property
     def truncated(self) -> bool:
         """Whether a text of it is longer than the model reads."""
+        ...
+
+    @property
+    def reading(self) -> Reading:
+        """What the model makes of its words (`sightline.searching.reading.reading_of` its texts)."""
         ...
 
     def retrieve(self, wanted: int, judged: int, clock: Stopwatch) -> Found:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sightline.reranker.records import Ranked
     from sightline.retriever.records import Retrieved
     from sightline.searching.fusion import Fused
-    from sightline.searching.questions import Question
+    from sightline.searching.questions import Found, Question
     from sightline.searching.search_parts import SearchParts
     from sightline.serving.scheduler import Admission
     from sightline.store.records import Collection
@@ -89,11 +89,13 @@ class Search:
         wanted = max(request.candidates, request.offset + request.limit)
         both = question.retrieve(wanted, request.candidates if request.rerank else 0, clock)
         found, fused = both.retrieved, both.fused
+        if question.reading.nothing_known:
+            return self._unranked(request, collection, question, both, clock)
         known = question.knowledge(fused.head)
         told = None
         if watch is not None:
             telling = Telling(watch, request, fused, partial(self._describe, collection, request, fused))
-            watch.candidates(_before_itm(telling, found, question.truncated, known.effort, clock))
+            watch.candidates(_before_itm(telling, found, question, known.effort, clock))
             told = telling.order
         left = None if request.deadline_ms is None else request.deadline_ms - clock.elapsed_ms()
         judged = question.judge(fused.head, known, left, told) if fused.head else []
@@ -114,6 +116,37 @@ class Search:
             reached=known.reached(order[: len(fused.head)]),
             approximate=found.approximate,
             recall=found.recall,
+            unknown_words=question.reading.unknown,
+            notes=question.reading.notes,
+        )
+
+    def _unranked(
+        self,
+        request: SearchRequest,
+        collection: Collection,
+        question: Question,
+        both: Found,
+        clock: Stopwatch,
+    ) -> SearchResponse:
+        """The model knows no word of the question: what it would put in order means nothing. Images whose
+        texts have the words are hits all the same, as the words have them, and ITM scores none."""
+        found, fused = both.retrieved, both.fused
+        here = {one.key: one for one in fused.head}
+        said = [unscored(here[key]) for key in fused.said if key in here]
+        ranked = [one for one in said if is_probable(one, request.min_probability)]
+        page = ranked[request.offset : request.offset + request.limit]
+        return SearchResponse(
+            results=tuple(self._describe(collection, request, fused, page)),
+            truncated=question.truncated,
+            timings=clock.timings(),
+            generation=found.generation,
+            images=found.images,
+            scored=0,
+            degraded=found.degraded + question.degraded(),
+            approximate=found.approximate,
+            recall=found.recall,
+            unknown_words=question.reading.unknown,
+            notes=question.reading.notes,
         )
 
     def _describe(
@@ -131,6 +164,7 @@ class Search:
                 match_probability=one.match_probability if by_itm else None,
                 instruction_probability=None if by_itm else one.match_probability,
                 caption=image.caption, metadata=image.metadata, key=one.key, sha256=image.sha256,
+                match_probability_raw=one.match_probability_raw if by_itm else None,
                 width=image.width or 0, height=image.height or 0,
                 found_by=fused.found_by(one.key), matched_text=fused.said.get(one.key),
                 clauses=matches(request.query, one),
@@ -142,12 +176,12 @@ class Search:
 
 
 def _before_itm(
-    telling: Telling, found: Retrieved, truncated: bool, effort: Effort, clock: Stopwatch
+    telling: Telling, found: Retrieved, question: Question, effort: Effort, clock: Stopwatch
 ) -> SearchResponse:
     """What the answer is as long as ITM has scored nothing."""
     return SearchResponse(
         results=tuple(telling.by_itc()),
-        truncated=truncated,
+        truncated=question.truncated,
         timings=clock.timings(),
         generation=found.generation,
         images=found.images,
@@ -156,4 +190,6 @@ def _before_itm(
         effort=effort,
         approximate=found.approximate,
         recall=found.recall,
+        unknown_words=question.reading.unknown,
+        notes=question.reading.notes,
     )

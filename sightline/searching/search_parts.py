@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sightline.retriever.retriever import Retriever
+    from sightline.searching.calibrations import Calibrations
     from sightline.searching.cascades import Cascades
     from sightline.searching.counted_search import Counts
     from sightline.searching.instructing import Instructing
@@ -36,5 +37,6 @@ class SearchParts:
     """Is told the vector of each text that is searched for."""
     counts: Counts
     """What counting searches remember and learn, and how far they go."""
+    calibrations: Calibrations
     most_bytes: int | None = None
     """Captions, metadata and texts that one answer repeats; None for any number."""

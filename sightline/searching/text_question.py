@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 from sightline.reranker.reranker import Reranker
 from sightline.searching.fusion import fuse
 from sightline.searching.questions import Found
+from sightline.searching.reading import Reading, reading_of
 from sightline.store.filters import parse_filter
 
 if TYPE_CHECKING:
+    from sightline.blip.calibration import Calibration
     from sightline.blip.protocols import RetrievalModel
     from sightline.explanations import Explanation
     from sightline.records import SearchRequest
@@ -45,11 +47,17 @@ class TextQuestion:
         self._judging = judging
         self._reasons = reasons
         self._source = parts.patches.of(collection, model)
+        self._itc: Sequence[float] = ()
 
     @cached_property
     def truncated(self) -> bool:
         """Whether the text is longer than the model reads."""
         return self._model.is_truncated(self._request.text)
+
+    @cached_property
+    def reading(self) -> Reading:
+        """Which words of the text the model does not know."""
+        return reading_of(self._model, [self._request.text])
 
     @cached_property
     def _vector(self) -> Vector:
@@ -73,6 +81,7 @@ class TextQuestion:
         retriever = self._parts.exact if request.index == "exact" else self._parts.retriever
         found = retriever.retrieve(request.collection, vector, wanted, condition, keys)
         clock.lap("retrieve")
+        self._itc = [one.itc for one in found.candidates]
         return Found(found, fuse(found, said, judged))
 
     def knowledge(self, head: Sequence[Candidate]) -> Knowledge:
@@ -89,7 +98,9 @@ class TextQuestion:
         """By ITM, or by yes and no where there is an instruction."""
         request, judging = self._request, self._judging
         if judging is None:
-            reranker, score = Reranker(self._model, self._source, self._model), request.score
+            calibration = self._calibration
+            reranker = Reranker(self._model, self._source, self._model, calibration=calibration)
+            score = request.score
         else:
             reranker, score = Reranker(judging.matcher, judging.source), "itm"
         return reranker.rerank(
@@ -102,7 +113,13 @@ class TextQuestion:
         """Why the images of these keys match, where that was asked for."""
         if self._reasons is None:
             return {}
-        return self._reasons.of(self._request.text, keys, self._source)
+        return self._reasons.of(self._request.text, keys, self._source, self._calibration)
+
+    @cached_property
+    def _calibration(self) -> Calibration:
+        """Of all pairs of the text, whichever candidates are judged together."""
+        chosen = self._parts.calibrations.of(self._collection, self._model)
+        return chosen.for_query(unknown=bool(self.reading.unknown), itc=self._itc)
 
     def degraded(self) -> tuple[str, ...]:
         """Patches that are lost or damaged."""

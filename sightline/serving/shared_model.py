@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from sightline.blip.calibrated import calibration_of, note_of, words_read
+
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from sightline.blip.calibration import Calibration
+    from sightline.blip.known_words import WordsRead
     from sightline.blip.latents import Latents
     from sightline.blip.pair_states import PairStates
     from sightline.blip.protocols import RetrievalModel, StagedMatcher
@@ -77,6 +81,20 @@ class SharedModel:
     def is_truncated(self, text: str) -> bool:
         """Whether the end of ``text`` is not looked at; needs no turn."""
         return self._model.is_truncated(text)
+
+    @property
+    def calibration(self) -> Calibration:
+        """That of the model's checkpoint."""
+        return calibration_of(self._model)
+
+    @property
+    def note(self) -> str | None:
+        """What is to be said of the model."""
+        return note_of(self._model)
+
+    def words_read(self, text: str) -> WordsRead:
+        """Which words the model knows; needs no turn."""
+        return words_read(self._model, text)
 
     def preprocess(self, images: Sequence[RGB]) -> Tensor:
         """Pixels ``[B,3,S,S]``, in the request's own thread."""

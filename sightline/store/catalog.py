@@ -10,6 +10,7 @@ from sightline.store.migrate import migrate as bring_to_head
 from sightline.store.sql import (
     backups,
     builder,
+    calibrations,
     collections,
     failure_lines,
     failures,
@@ -104,6 +105,10 @@ class Catalog:
     serving_generations = read(collections.serving_generations)
     delete_collection = write_at(trash.delete_collection)
     collections = read(collections.every)
+
+    newest_calibration = read(calibrations.newest)
+    calibration_history = read(calibrations.history)
+    add_calibration = write_at(calibrations.add)
 
     create_job = write_at(jobs.create)
     register = write_at(registration.register)

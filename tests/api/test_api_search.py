@@ -46,11 +46,13 @@ def test_an_answer_has_every_field(library: TestClient) -> None:
     assert set(answer) == {
         "results", "truncated", "timings", "generation", "images", "scored", "degraded", "effort", "reached",
         "approximate", "recall", "total", "total_is", "next_cursor",
+        "unknown_words", "notes",
     }  # fmt: skip
     assert set(answer["timings"]) == {"encode_ms", "retrieve_ms", "rerank_ms", "total_ms"}
     (hit,) = answer["results"]
     assert set(hit) == {
-        "id", "uri", "rank", "score", "itc", "itc_rank", "itm_logit", "match_probability", "caption",
+        "id", "uri", "rank", "score", "itc", "itc_rank", "itm_logit", "match_probability",
+        "match_probability_raw", "caption",
         "metadata", "width", "height", "thumbnail_url", "file_url", "found_by", "matched_text",
         "instruction_probability", "clauses", "explanation", "similarity",
     }  # fmt: skip

@@ -60,6 +60,7 @@ ANSWERING = {
     "jobs": ["jobs"],
     "doctor": ["doctor"],
     "adopt": ["adopt"],
+    "calibrate": ["calibrate", "-c", "here", "--reset"],
     "cache report": ["cache", "report", "-c", "here", "--queries", "queries.txt"],
     "generations sync": ["generations", "sync", "-c", "here"],
     "cache fit": ["cache", "fit", "-c", "here"],

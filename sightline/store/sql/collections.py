@@ -16,6 +16,7 @@ from sightline.store.schema import (
     SegmentRow,
     SourceRow,
 )
+from sightline.store.schema_calibrations import CalibrationRow
 from sightline.store.schema_fields import MetadataFieldRow
 from sightline.store.schema_texts import TextRow
 from sightline.store.schema_work import JobRow, JobSeenRow, TaskItemRow, TaskRow
@@ -175,7 +176,9 @@ def remove(connection: Connection, now: float, collection_id: int) -> None:
     release(connection, now, [ImageRow.collection_id == collection_id])
     release_sets(connection, now, _feature_sets(collection_id))
     _remove_children(connection, collection_id)
-    for table in (TextRow, MetadataFieldRow, ImageRow, SourceRow, TaskRow, JobRow, FeatureSetRow):
+    for table in (
+        CalibrationRow, TextRow, MetadataFieldRow, ImageRow, SourceRow, TaskRow, JobRow, FeatureSetRow,
+    ):  # fmt: skip
         connection.execute(delete(table).where(table.collection_id == collection_id))
     connection.execute(delete(CollectionRow).where(CollectionRow.id == collection_id))
 
