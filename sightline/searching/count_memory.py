@@ -18,11 +18,13 @@ SECONDS: Final = 600.0
 
 
 class Asked(NamedTuple):
-    """What was counted: of which collection, at which of its versions, and a hash of the query."""
+    """What was counted: of which collection, at which of its versions, by which version of its calibration,
+    and a hash of the query."""
 
     collection_id: int
     version: int
     fingerprint: str
+    calibration: int
     query: str
 
 

@@ -58,9 +58,8 @@ class CountSamples:
         """Learn from the counts of this process from now on."""
         self._learns = True
 
-    def law(self, collection: Collection, least: float) -> Law | None:
+    def law(self, of: Learned, least: float) -> Law | None:
         """When counts for a match probability of ``least`` stop here; None where that is not known yet."""
-        of = _of(collection)
         names = self._files.samples(of)[:MOST_QUERIES]
         if len(names) < LEAST_QUERIES:
             return None
@@ -75,20 +74,19 @@ class CountSamples:
                 del self._laws[next(iter(self._laws))]
         return found
 
-    def goes_deeper(self, collection: Collection) -> bool:
+    def goes_deeper(self, of: Learned) -> bool:
         """Whether this count is to go on after it could stop, to be learned from."""
         if not self._learns:
             return False
-        of = _of(collection)
         with self._lock:
             count = self._counts[of] = self._counts.get(of, 0) + 1
         return count % ONE_IN == 0 or len(self._files.samples(of)) < ENOUGH
 
-    def token(self, collection: Collection) -> str | None:
+    def token(self, of: Learned) -> str | None:
         """What a count must be begun under to be learned from; None: it is not learned from."""
-        return self._files.token(collection.id) if self._learns else None
+        return self._files.token(of.collection_id) if self._learns else None
 
-    def note(self, collection: Collection, token: str, query: str, judged: Judged) -> None:
+    def note(self, of: Learned, token: str, query: str, judged: Judged) -> None:
         """Keep what a count saw. ``query`` tells queries apart: of each the last count stays."""
         content = save(
             {
@@ -97,7 +95,7 @@ class CountSamples:
             }
         )
         try:
-            self._files.add_sample(_of(collection), token, marked(f"{token}\0{query}"), content, MOST_QUERIES)
+            self._files.add_sample(of, token, marked(f"{token}\0{query}"), content, MOST_QUERIES)
         except (SightlineError, OSError) as error:
             log.warning("What a count could teach is not kept: %s", error)
 
@@ -112,8 +110,9 @@ class CountSamples:
         return found
 
 
-def _of(collection: Collection) -> Learned:
-    return Learned(collection.id, collection.fingerprint, _KIND)
+def learned_of(collection: Collection, calibration: int) -> Learned:
+    """What counts of a collection learn goes for the version of the calibration that they were made with."""
+    return Learned(collection.id, collection.fingerprint, f"{_KIND}-{calibration}" if calibration else _KIND)
 
 
 def _judged(content: bytes) -> Judged:

@@ -11,6 +11,7 @@ from sightline.reranker.ordering import unscored
 from sightline.searching.count_checks import sort_of
 from sightline.searching.count_cursors import cursor_after, read_cursor, set_query
 from sightline.searching.count_memory import Asked
+from sightline.searching.count_samples import learned_of
 from sightline.searching.counting import Counted, Outward, Plan
 from sightline.searching.fusion import Fused
 from sightline.searching.stopwatch import Stopwatch
@@ -59,6 +60,9 @@ class CountedSearch:
         self._collection = collection
         self._describe = describe
         self._cursor = read_cursor(request)
+        stored = catalog.newest_calibration(collection.id, collection.fingerprint)
+        self._calibration = 0 if stored is None else stored.version
+        self._learned = learned_of(collection, self._calibration)
         self._clock = Stopwatch()
 
     def answer(self, question: Callable[[], Question], watch: SearchWatch | None) -> SearchResponse:
@@ -97,11 +101,13 @@ class CountedSearch:
             total=len(counted.hits),
             total_is="exact" if counted.complete else "at_least",
             next_cursor=next_cursor,
+            unknown_words=counted.reading.unknown,
+            notes=counted.reading.notes,
         )
 
     def _asked(self) -> Asked:
         known = self._collection
-        return Asked(known.id, known.version, known.fingerprint, set_query(self._request))
+        return Asked(known.id, known.version, known.fingerprint, self._calibration, set_query(self._request))
 
     def _remembered(self) -> Counted | None:
         """What a search counted before; a new one does not begin with what another had no time to finish."""
@@ -116,15 +122,15 @@ class CountedSearch:
 
     def _count(self, question: Question, watch: SearchWatch | None) -> Counted:
         samples, by_itm = self._counts.samples, self._request.matcher is None
-        token = samples.token(self._collection) if by_itm else None
+        token = samples.token(self._learned) if by_itm else None
         self._clock.restart()  # loading the model, once in a process, is nobody's query time
         outward = Outward(question, self._plan(token), self._clock)
         found = outward.begin()
         if watch is not None:
-            self._tell(watch, question.truncated, found, outward.order)
+            self._tell(watch, question, found, outward.order)
         counted = outward.count(found)
         if counted.seen is not None and token is not None:
-            samples.note(self._collection, token, set_query(self._request), counted.seen)
+            samples.note(self._learned, token, set_query(self._request), counted.seen)
         counted = replace(counted, seen=None)
         self._counts.memory.put(self._asked(), counted)
         return counted
@@ -138,19 +144,19 @@ class CountedSearch:
             least=self._least,
             most=self._counts.most,
             exact=request.exact,
-            law=samples.law(self._collection, self._least) if plain else None,
+            law=samples.law(self._learned, self._least) if plain else None,
             depth=None if request.exact else depth,
-            deeper=learns and samples.goes_deeper(self._collection),
+            deeper=learns and samples.goes_deeper(self._learned),
             deadline_ms=request.deadline_ms,
         )
 
     def _tell(
-        self, watch: SearchWatch, truncated: bool, found: Retrieved, order: Sequence[Candidate]
+        self, watch: SearchWatch, question: Question, found: Retrieved, order: Sequence[Candidate]
     ) -> None:
         """What ITC says, before ITM begins: as of any search."""
         first = [unscored(one) for one in order[: self._request.limit]]
         hits = self._describe(replace(self._request, offset=0), _NO_WORDS, first)
-        told = Counted((), 0, 0, False, False, found, found.degraded, truncated)
+        told = Counted((), 0, 0, False, False, found, found.degraded, question.truncated, question.reading)
         watch.candidates(replace(self._response(told, hits, None), total=None, total_is=None))
 
     def _in_order(self, counted: Counted) -> list[int]:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from sightline.reranker.records import Candidate, Ranked
     from sightline.retriever.records import Retrieved
     from sightline.searching.questions import Question
+    from sightline.searching.reading import Reading
     from sightline.searching.stopwatch import Stopwatch
 
 WINDOW: Final = 1_024
@@ -54,7 +55,7 @@ class Counted:
     """``hits``: by falling score, ties by key. ``scored``: how many were judged, the best ``depth`` by ITC.
 
     ``complete``: everything that passes the filter was judged. ``late``: the time was up. ``retrieved`` says
-    what was searched; its candidates are not in it any more. ``truncated``: as of the question. ``seen``:
+    what was searched; its candidates are not in it any more. ``truncated``, ``reading``: as of the question. ``seen``:
     what can be learned from; None: nothing.
     """
 
@@ -66,6 +67,7 @@ class Counted:
     retrieved: Retrieved
     degraded: tuple[str, ...]
     truncated: bool
+    reading: Reading
     seen: Judged | None = None
 
 
@@ -100,7 +102,13 @@ class Outward:
         return found
 
     def count(self, found: Retrieved) -> Counted:
-        """Judge from the first window on, and retrieve further ones as they are needed."""
+        """Judge from the first window on, and retrieve further ones as they are needed.
+
+        Where the model knows no word of the question nothing is judged: whatever it counted means nothing.
+        """
+        if self._question.reading.nothing_known:
+            self._order = ()
+            return self._counted(found)
         while not self._goes_through(found.images) and self._can_grow:
             found = self._retrieve(min(_GROWTH * self._window, self._widest))
         return self._counted(found)
@@ -181,7 +189,7 @@ class Outward:
         return Counted(
             tuple(hits), len(scored), len(scored) if self._late else self._depth, complete, self._late,
             replace(found, candidates=[], others=()),
-            found.degraded + self._question.degraded(), self._question.truncated,
+            found.degraded + self._question.degraded(), self._question.truncated, self._question.reading,
             self._learned(scored) if learns else None,
         )  # fmt: skip
 

@@ -19,7 +19,7 @@ from sightline.searching.count_law import (
     is_deep,
     learn,
 )
-from sightline.searching.count_samples import CountSamples
+from sightline.searching.count_samples import CountSamples, learned_of
 from sightline.store.cascade_files import CascadeFiles
 from sightline.store.records import Collection
 
@@ -100,24 +100,24 @@ def test_depths_grow_in_whole_batches_and_end_at_the_end() -> None:
 
 
 def test_samples_are_kept_by_servers_only_read_by_all_and_gone_after_a_purge(tmp_path: Path) -> None:
-    collection = Collection(7, "pictures", "toy", None, "f" * 8, 4, 8, 0, 0.0, 1, None)
+    of = learned_of(Collection(7, "pictures", "toy", None, "f" * 8, 4, 8, 0, 0.0, 1, None), 2)
     files = CascadeFiles(tmp_path)
     server, reader = CountSamples(files), CountSamples(CascadeFiles(tmp_path))
-    assert (server.token(collection), server.goes_deeper(collection)) == (None, False)
+    assert (server.token(of), server.goes_deeper(of)) == (None, False)
     server.start()
-    token = server.token(collection)
+    token = server.token(of)
     assert token is not None
-    assert server.goes_deeper(collection)
+    assert server.goes_deeper(of)
     chance = np.random.default_rng(4)
     for number in range(LEAST_QUERIES):
-        assert reader.law(collection, LEAST) is None
-        server.note(collection, token, f"query {number}", drawn(chance))
-    law = reader.law(collection, LEAST)
+        assert reader.law(of, LEAST) is None
+        server.note(of, token, f"query {number}", drawn(chance))
+    law = reader.law(of, LEAST)
     assert law is not None
-    assert reader.law(collection, LEAST) is law
+    assert reader.law(of, LEAST) is law
     broken = next(tmp_path.rglob("*.sample.safetensors"))
     broken.write_bytes(b"nothing of the kind")
-    assert CountSamples(files).law(collection, LEAST) is None, "one of them cannot be read"
-    files.forget_samples(collection.id)
-    server.note(collection, token, "begun before the purge", drawn(chance))
+    assert CountSamples(files).law(of, LEAST) is None, "one of them cannot be read"
+    files.forget_samples(of.collection_id)
+    server.note(of, token, "begun before the purge", drawn(chance))
     assert not list(tmp_path.rglob("*.sample.safetensors"))
