@@ -88,10 +88,12 @@ def _softened(log_p: Floats, weight: float) -> Floats:
 
 
 def _log_complement(log_p: Floats) -> Floats:
-    """log(1 − p), at least ``_LEAST``."""
+    """log(1 − p), at least ``_LEAST``: each form where it is exact (Mächler 2012, log1mexp)."""
+    below = np.minimum(log_p, 0.0)
     with np.errstate(divide="ignore"):
-        found: Floats = np.maximum(np.log(-np.expm1(np.minimum(log_p, 0.0))), _LEAST)
-    return found
+        found = np.where(below > -np.log(2), np.log(-np.expm1(below)), np.log1p(-np.exp(below)))
+    complement: Floats = np.maximum(found, _LEAST)
+    return complement
 
 
 class CompoundOrdering:
