@@ -55,8 +55,8 @@ class Counted:
     """``hits``: by falling score, ties by key. ``scored``: how many were judged, the best ``depth`` by ITC.
 
     ``complete``: everything that passes the filter was judged. ``late``: the time was up. ``retrieved`` says
-    what was searched; its candidates are not in it any more. ``truncated``, ``reading``: as of the question. ``seen``:
-    what can be learned from; None: nothing.
+    what was searched; its candidates are not in it any more. ``truncated``, ``reading``: as of the question.
+    ``seen``: what can be learned from; None: nothing.
     """
 
     hits: tuple[Ranked, ...]

@@ -16,6 +16,7 @@ from sightline.searching.count_law import Law, learn
 from sightline.searching.counting import SMALL, WINDOW, Counted, Outward, Plan
 from sightline.searching.fusion import Fused
 from sightline.searching.questions import Found
+from sightline.searching.reading import Reading
 from sightline.searching.stopwatch import Stopwatch
 from tests.sightline.test_sightline_count_law import LEAST, drawn
 
@@ -24,6 +25,7 @@ class DrawnQuestion:
     """A collection whose scores are drawn. ``named``: how many an approximate index knows of."""
 
     truncated = False
+    reading = Reading()
 
     def __init__(self, seed: int, images: int, named: int | None = None, lost: frozenset[int] = frozenset()):
         query = drawn(np.random.default_rng(seed), images)
