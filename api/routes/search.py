@@ -166,12 +166,12 @@ def read_options(text: str) -> SearchOptions:
     """What stands beside an uploaded picture. Raises Problem: it is no JSON, or does not fit."""
     try:
         options: SearchOptions = SearchOptions.model_validate(read_json(text))
-        return options
-    except NotJsonError as error:
-        raise invalid("/search", f"The field search is not valid JSON: {error}") from error
+    except NotJsonError as wrong:
+        raise invalid("/search", f"The field search is not valid JSON: {wrong}") from wrong
     except ValidationError as error:
         place, detail = place_of(error.errors(include_url=False, include_input=False)[0])
-        raise invalid(f"/search{place}", f"{place or 'search'}: {detail}") from error
+        raise invalid(f"/search{place}", f"{place or 'search'}: {detail.removesuffix('.')}.") from error
+    return options
 
 
 def matcher_of(parts: ApiParts, name: str, body: SearchOptions) -> InstructedMatcher | None:

@@ -163,7 +163,7 @@ def test_a_picture_that_is_dropped_on_the_page_is_asked_with(library: TestClient
 
 
 def test_a_key_asks_with_pictures_of_its_collections_only(filled: TestClient, services: Installation) -> None:
-    filled.post("/v1/collections", json={"name": "other"})
+    services.collections.create("other")
     _, secret = issue(services.catalog, "reader", "read", ["other"])
     headers = {"Authorization": f"Bearer {secret}"}
     for there, collection in (("red", "pictures"), ("red", "nowhere")):

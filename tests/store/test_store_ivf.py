@@ -420,3 +420,24 @@ def test_images_whose_tokens_are_damaged_are_left_out_and_others_take_their_plac
     index = small.open(backend, built)
     for vector in small.asked:
         assert len(search(Part(index), [], vector, 100).keys) == 100
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_pictures_tokens_find_images_like_it(
+    kind: str, born: tuple[IvfWorld, dict[str, BuiltIndex]]
+) -> None:
+    """The lists hold tokens that win for texts; whom they name for a picture is scored exactly."""
+    from sightline.retriever.max_sim import Part
+    from sightline.retriever.similarity import QueryTokens, similar
+
+    world, index = born[0], born[0].open(born[0].backend(kind), born[1][kind])
+    shares = []
+    for row in (3, 700, 1500, 2300):
+        query = world.tokens[row].astype(np.float64)
+        scores = (world.tokens.astype(np.float64) @ query.T).max(axis=1).mean(axis=1)
+        found = similar(Part(index), [], QueryTokens(world.tokens[row]), 50, exclude=int(world.keys[row]))
+        exact = dict(zip(world.keys.tolist(), scores.tolist(), strict=True))
+        assert found.scores == pytest.approx([exact[key] for key in found.keys.tolist()], abs=1e-12)
+        scores[row] = -1
+        shares.append(np.isin(world.keys[np.argsort(-scores)[:50]], found.keys).mean())
+    assert np.mean(shares) >= 0.9
