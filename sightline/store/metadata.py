@@ -4,8 +4,24 @@ from __future__ import annotations
 
 from typing import Final
 
-from sightline.store import schema, schema_access, schema_fields, schema_texts, schema_upkeep, schema_work
+from sightline.store import (
+    schema,
+    schema_access,
+    schema_fields,
+    schema_saved,
+    schema_texts,
+    schema_upkeep,
+    schema_work,
+)
 from sightline.store.schema_base import Base
 
-MODULES: Final = (schema, schema_work, schema_upkeep, schema_access, schema_texts, schema_fields)
+MODULES: Final = (
+    schema,
+    schema_work,
+    schema_upkeep,
+    schema_access,
+    schema_texts,
+    schema_fields,
+    schema_saved,
+)
 METADATA: Final = Base.metadata
