@@ -15,7 +15,7 @@ from sightline.fetching.budget import Budget
 from sightline.fetching.client import FAILURES, host_header
 from sightline.fetching.network import PinnedBackend, Resolve, judged, lookup, system_resolver
 from sightline.fetching.settings import FetchSettings
-from sightline.fetching.targets import Target, TargetRules, shown
+from sightline.fetching.targets import Target, TargetRules
 
 AGENT: Final = b"Sightline (saved searches)"
 ANSWER_BYTES: Final = 64 << 10
@@ -81,9 +81,8 @@ class Poster:
         """The host's addresses, resolved once and judged. Raises OSError."""
         if target.literal is not None:
             return judged([str(target.literal)], self._policy)
-        return judged(
-            lookup(self._resolve, target.host, target.port, budget.seconds(self._seconds)), self._policy
-        )
+        seconds = budget.seconds(self._seconds)
+        return judged(lookup(self._resolve, target.host, target.port, seconds), self._policy)
 
     def _ask(
         self,
@@ -111,8 +110,3 @@ class Poster:
             connection.stream("POST", url, headers=sent, content=body) as response,
         ):
             return response.status
-
-
-def shown_webhook(url: str) -> str:
-    """A webhook for messages and listings: without its query, which may hold a secret."""
-    return shown(url)

@@ -26,7 +26,6 @@ from sightline.store.saved_records import (
     BEGINNING,
     MemberPage,
     NewSavedSearch,
-    Position,
     SavedMember,
     SavedSearch,
     WebhookState,
@@ -216,7 +215,7 @@ def living(collection_id: Any) -> ColumnElement[bool]:
     return and_(ImageRow.collection_id == collection_id, is_in("live"))
 
 
-MEMBERS: Final[Select[Any]] = (
+MEMBERS: Final = (
     select(
         SavedMemberRow.id,
         SavedMemberRow.key,
@@ -273,10 +272,5 @@ _SELECTED: Final[Select[Any]] = select(
 
 
 def _record(row: Row[Any]) -> SavedSearch:
-    told = tuple(row)[11:]
-    return SavedSearch(*tuple(row)[:11], webhook=None if told[0] is None else WebhookState(*told))
-
-
-def position(row: Row[Any]) -> Position:
-    """Of a row with both columns."""
-    return row.judged_version, row.judged_key
+    told = row[11:]
+    return SavedSearch(*row[:11], None if told[0] is None else WebhookState(*told))

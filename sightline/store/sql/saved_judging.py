@@ -14,11 +14,19 @@ from typing import Final
 
 from sqlalchemy import ColumnElement, Connection, and_, func, insert, or_, select, update
 
+from sightline.store.records import Collection
 from sightline.store.saved_records import AskedSearch, Position, SavedWork, Verdicts
 from sightline.store.schema import ImageRow
 from sightline.store.schema_saved import SavedDeliveryRow, SavedMemberRow, SavedSearchRow
-from sightline.store.sql.rows import LIVING, chunks, is_in, lock_collection
-from sightline.store.sql.saved import ANEW, behind, forget_members, living
+from sightline.store.sql.rows import (
+    COLLECTIONS,
+    SELECT_COLLECTIONS,
+    chunks,
+    collection_record,
+    is_in,
+    lock_collection,
+)
+from sightline.store.sql.saved import ANEW, forget_members, living
 
 _ASKED: Final = select(
     SavedSearchRow.id,
@@ -31,16 +39,17 @@ _ASKED: Final = select(
 )
 
 
-def holders(connection: Connection) -> list[int]:
+def holders(connection: Connection) -> list[Collection]:
     """The collections that have saved searches and are not in the trash."""
-    query = select(SavedSearchRow.collection_id).where(SavedSearchRow.collection_id.in_(LIVING))
-    return sorted(connection.scalars(query.distinct()))
+    here = COLLECTIONS.c.id.in_(select(SavedSearchRow.collection_id))
+    found = SELECT_COLLECTIONS.where(here, COLLECTIONS.c.trashed_at.is_(None)).order_by(COLLECTIONS.c.id)
+    return [collection_record(row) for row in connection.execute(found).all()]
 
 
 def asked(connection: Connection, collection_id: int) -> list[AskedSearch]:
     """The saved searches of a collection, as whoever judges knows them."""
     mine = _ASKED.where(SavedSearchRow.collection_id == collection_id).order_by(SavedSearchRow.id)
-    return [AskedSearch(*tuple(row)[:5], (row[5], row[6])) for row in connection.execute(mine)]
+    return [AskedSearch(*row[:5], position=(row[5], row[6])) for row in connection.execute(mine)]
 
 
 def begin(connection: Connection, collection_id: int, judged_by: str) -> list[AskedSearch]:
