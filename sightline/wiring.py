@@ -255,6 +255,7 @@ class Installation(Saving):
             writer_names=self.writer_names,
             captioning=self.captioning,
             capfilt=self.capfilt,
+            saved_searches=self.saved_searches,
             list_written=self.job_listing.list,
             model_status=self.warm_up.status,
             degraded=self.retriever.degraded,
