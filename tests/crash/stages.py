@@ -110,6 +110,7 @@ STAGES: dict[str, Callable[[Life], None]] = {
     "recode": recode,
     "repair": repair,
     "clean": clean,
+    "watch": later.watch,
     "trash": later.trash,
     "purge": later.purge,
     "index": later.index,
@@ -137,11 +138,13 @@ AGAIN: dict[str, Callable[[Life], None]] = {
     "index": later.index,
     "move": later.move,
     "resume": later.take_up,
+    "watch": later.watch_on,
     "backup": later.backup,
     "restore": later.restore,
 }
 """What the owner, or the next server, does after a restart; all else the worker and the builder do."""
 AFTER: dict[str, Callable[[Life], list[str]]] = {
+    "watch": later.not_watched,
     "purge": later.left,
     "caption": later.not_captioned,
     "filter": later.not_filtered,

@@ -11,6 +11,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -55,6 +56,11 @@ ANSWERING = {
     "texts report": ["texts", "report", "-c", "here"],
     "texts export": ["texts", "export", "-c", "here", "../texts.jsonl"],
     "collections": ["collections"],
+    "saved add": ["saved", "add", "reds", "red", "-c", "here"],
+    "saved change": ["saved", "change", "reds", "-c", "here", "--min-probability", "0.9"],
+    "saved list": ["saved", "list", "-c", "here"],
+    "saved members": ["saved", "members", "reds", "-c", "here"],
+    "saved remove": ["saved", "remove", "reds", "-c", "here"],
     "generations set": ["generations", "set", "-c", "here", "exact"],
     "jobs": ["jobs"],
     "doctor": ["doctor"],
@@ -80,6 +86,8 @@ RUNNING = ("worker", "builder", "serve", "up")
 """Commands that run until SIGTERM."""
 INDEXED = ("generations report",)
 """Commands that need an index, which a builder makes."""
+FOLLOWING = ("saved follow",)
+"""Commands that print lines until SIGTERM."""
 SLOW = ("demo", "train", "eval")
 
 
@@ -118,6 +126,21 @@ class Folder:
         assert done.returncode == 0, f"{arguments}: {done.stderr}{done.stdout}"
         assert self.executed() == [], arguments
         return json.loads(done.stdout) if "--json" in arguments else None
+
+    def first_line(self, *arguments: str) -> Any:
+        """What a command that goes on prints first; it is ended then."""
+        command = [str(SCRIPT), *arguments]
+        with subprocess.Popen(
+            command, cwd=self.pictures, env=self.environment(), stdout=subprocess.PIPE
+        ) as process:
+            ends = threading.Timer(120, process.kill)
+            ends.start()
+            try:
+                assert process.stdout is not None
+                return json.loads(process.stdout.readline())
+            finally:
+                ends.cancel()
+                process.terminate()
 
     def start(self, name: str, port: int, data: str = "data") -> subprocess.Popen[bytes]:
         """A command that goes on; its words go to a file."""
@@ -186,7 +209,7 @@ def answers(port: int) -> bool:
 
 
 def test_every_command_is_tried_here() -> None:
-    tried = {*ANSWERING, *SILENT, *RUNNING, *INDEXED, *SLOW}
+    tried = {*ANSWERING, *SILENT, *RUNNING, *INDEXED, *FOLLOWING, *SLOW}
     assert tried == set(commands(typer.main.get_command(app)))
 
 
@@ -235,6 +258,8 @@ def test_no_command_that_goes_on_imports_from_the_working_folder(folder: Folder)
     until(lambda: bool(folder.run(*listed)["generations"]), "an index")
     asked = ("generations", "report", "-c", "here", "--queries", "queries.txt", "--json")
     assert folder.run(*asked)["rows"][0]["recall100"] == 1
+    folder.run("saved", "add", "reds", "red", "-c", "here", "--json")
+    assert folder.first_line("saved", "follow", "reds", "-c", "here", "--after", "0")["image_id"] == "red.png"
     for process in folder.running:
         process.send_signal(signal.SIGTERM)
     assert [process.wait(timeout=60) for process in folder.running] == [0] * len(RUNNING)

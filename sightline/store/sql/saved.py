@@ -194,7 +194,8 @@ def _after(cursor: str | None) -> int:
 def members_after(connection: Connection, search_id: int, after: int, limit: int) -> list[SavedMember]:
     """The next that joined; none of a search that is gone."""
     query = MEMBERS.where(SavedMemberRow.search_id == search_id, SavedMemberRow.id > after)
-    return [SavedMember(*row) for row in connection.execute(query.order_by(SavedMemberRow.id).limit(limit))]
+    rows: list[Any] = list(connection.execute(query.order_by(SavedMemberRow.id).limit(limit)))
+    return [SavedMember(*row) for row in rows]
 
 
 def last_member(connection: Connection, search_id: int) -> int | None:
@@ -272,5 +273,6 @@ _SELECTED: Final[Select[Any]] = select(
 
 
 def _record(row: Row[Any]) -> SavedSearch:
-    told = row[11:]
-    return SavedSearch(*row[:11], None if told[0] is None else WebhookState(*told))
+    found: tuple[Any, ...] = tuple(row)
+    told = found[11:]
+    return SavedSearch(*found[:11], None if told[0] is None else WebhookState(*told))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, and_, func, insert, or_, select, update
 
@@ -49,7 +49,8 @@ def holders(connection: Connection) -> list[Collection]:
 def asked(connection: Connection, collection_id: int) -> list[AskedSearch]:
     """The saved searches of a collection, as whoever judges knows them."""
     mine = _ASKED.where(SavedSearchRow.collection_id == collection_id).order_by(SavedSearchRow.id)
-    return [AskedSearch(*row[:5], position=(row[5], row[6])) for row in connection.execute(mine)]
+    rows: list[Any] = [tuple(row) for row in connection.execute(mine)]
+    return [AskedSearch(*row[:5], (row[5], row[6])) for row in rows]
 
 
 def begin(connection: Connection, collection_id: int, judged_by: str) -> list[AskedSearch]:
