@@ -125,8 +125,7 @@ def members(
         [one["image_id"], f"{one['match_probability']:.3f}", one["joined_at"]]
         for one in map(_member, page.items)
     ]
-    rows = [(one.image_id, f"{one.probability:.3f}", _when(one)) for one in page.items]
-    print_table(("image", "match", "joined"), [list(row) for row in rows])
+    print_table(("image", "match", "joined"), [_cells(one) for one in page.items])
     if page.next_cursor is not None:
         remarks().print(f"There are more: --cursor {page.next_cursor}")
 
@@ -218,6 +217,10 @@ def _member(member: SavedMember) -> dict[str, Any]:
         "match_probability": member.probability,
         "joined_at": _when(member),
     }
+
+
+def _cells(member: SavedMember) -> list[str]:
+    return [member.image_id, f"{member.probability:.3f}", _when(member)]
 
 
 def _when(member: SavedMember) -> str:

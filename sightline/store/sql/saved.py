@@ -275,4 +275,5 @@ _SELECTED: Final[Select[Any]] = select(
 def _record(row: Row[Any]) -> SavedSearch:
     found: tuple[Any, ...] = tuple(row)
     told = found[11:]
-    return SavedSearch(*found[:11], None if told[0] is None else WebhookState(*told))
+    webhook = None if told[0] is None else WebhookState(*told)
+    return SavedSearch(*[*found[:11], webhook])

@@ -50,7 +50,7 @@ def asked(connection: Connection, collection_id: int) -> list[AskedSearch]:
     """The saved searches of a collection, as whoever judges knows them."""
     mine = _ASKED.where(SavedSearchRow.collection_id == collection_id).order_by(SavedSearchRow.id)
     rows: list[Any] = [tuple(row) for row in connection.execute(mine)]
-    return [AskedSearch(*row[:5], (row[5], row[6])) for row in rows]
+    return [AskedSearch(*[*row[:5], (row[5], row[6])]) for row in rows]
 
 
 def begin(connection: Connection, collection_id: int, judged_by: str) -> list[AskedSearch]:
