@@ -121,10 +121,6 @@ def members(
         items = [_member(one) for one in page.items]
         print_json({"collection": collection, "members": items, "next_cursor": page.next_cursor})
         return
-    rows = [
-        [one["image_id"], f"{one['match_probability']:.3f}", one["joined_at"]]
-        for one in map(_member, page.items)
-    ]
     print_table(("image", "match", "joined"), [_cells(one) for one in page.items])
     if page.next_cursor is not None:
         remarks().print(f"There are more: --cursor {page.next_cursor}")

@@ -99,13 +99,14 @@ def members(home: Installation, name: str) -> dict[str, float]:
     """Image id → probability; every page of it."""
     found: dict[str, float] = {}
     cursor: str | None = None
-    while True:
+    for _ in range(len(NAMES)):
         page = home.saved_searches.members("pictures", name, cursor, limit=2)
         assert not found.keys() & {one.image_id for one in page.items}, "twice"
         found |= {one.image_id: one.probability for one in page.items}
         cursor = page.next_cursor
         if cursor is None:
             return found
+    raise AssertionError("pages without an end")
 
 
 def anew(home: Installation, text: str, least: float) -> dict[str, float]:
