@@ -11,7 +11,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -26,7 +25,7 @@ from PIL import Image
 from sightline.blip.random_weights import write_random_checkpoint
 from sightline.blip.toy import COLOURS
 from sightline.cli.main import app
-from tests.children import kill
+from tests.children import kill, read_line
 from tests.services import free_port
 from tests.sightline.http import finished, request, upload
 
@@ -130,17 +129,12 @@ class Folder:
     def first_line(self, *arguments: str) -> Any:
         """What a command that goes on prints first; it is ended then."""
         command = [str(SCRIPT), *arguments]
-        with subprocess.Popen(
-            command, cwd=self.pictures, env=self.environment(), stdout=subprocess.PIPE
-        ) as process:
-            ends = threading.Timer(120, process.kill)
-            ends.start()
+        environment = self.environment()
+        with subprocess.Popen(command, cwd=self.pictures, env=environment, stdout=subprocess.PIPE) as process:
             try:
-                assert process.stdout is not None
-                return json.loads(process.stdout.readline())
+                return json.loads(read_line(process, 120))
             finally:
-                ends.cancel()
-                process.terminate()
+                kill(process)
 
     def start(self, name: str, port: int, data: str = "data") -> subprocess.Popen[bytes]:
         """A command that goes on; its words go to a file."""
