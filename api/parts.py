@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sightline.indexer.originals import Originals
     from sightline.searching.asking import Asking
     from sightline.searching.documents import Documents
+    from sightline.searching.saved_searches import SavedSearches
     from sightline.searching.search import Search
     from sightline.serving.collections import Collections
     from sightline.serving.index_kinds import IndexKinds
@@ -64,6 +65,7 @@ class ApiParts:
     """Which model writes where a request names none."""
     captioning: Captioning
     capfilt: CapFilt
+    saved_searches: SavedSearches
     list_written: Callable[[str], object]
     """Lists the images of a job of the captioner's kinds, by its id."""
     model_status: Callable[[], ModelStatus]

@@ -50,6 +50,10 @@ POINTS: Final = frozenset(
         "captions.written",
         "features.written",
         "captions.finished",
+        # Saved searches: verdicts that nobody kept yet, kept ones, and a receiver that was told.
+        "saved.judged",
+        "saved.kept",
+        "webhook.sent",
         # The builder.
         "sweep.expired",
         "fold.built",

@@ -25,6 +25,7 @@ from sightline.fetching.settings import FetchSettings
 from sightline.imaging.limits import Limits
 from sightline.indexer.settings import BrokerSettings, BuilderSettings, IndexerSettings, IndexSettings
 from sightline.retriever.settings import RetrieverSettings
+from sightline.searching.settings import SavedSettings
 from sightline.serving.settings import AnswererSettings, CaptionerSettings, ModelSettings, ServingSettings
 from sightline.store.settings import DatabaseSettings
 
@@ -103,6 +104,7 @@ class Settings(BaseSettings):
     broker: BrokerSettings = Field(default_factory=BrokerSettings)
     api: ApiSettings = Field(default_factory=ApiSettings)
     serving: ServingSettings = Field(default_factory=ServingSettings)
+    saved: SavedSettings = Field(default_factory=SavedSettings)
     up: UpSettings = Field(default_factory=UpSettings)
     log: LogSettings = Field(default_factory=LogSettings)
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from sightline.choosing import Choosing
 from sightline.lazy import is_made, once
 from sightline.pillars import Given
+from sightline.saving import Saving
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -65,7 +65,7 @@ def open_installation(
     return Installation(settings, given)
 
 
-class Installation(Choosing):
+class Installation(Saving):
     """What the API, the worker, the builder and the command line take their parts from. Thread-safe."""
 
     def __enter__(self) -> Installation:
@@ -255,6 +255,7 @@ class Installation(Choosing):
             writer_names=self.writer_names,
             captioning=self.captioning,
             capfilt=self.capfilt,
+            saved_searches=self.saved_searches,
             list_written=self.job_listing.list,
             model_status=self.warm_up.status,
             degraded=self.retriever.degraded,

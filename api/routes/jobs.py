@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from functools import partial
 from typing import Annotated
 
@@ -12,16 +12,15 @@ import anyio
 from fastapi import APIRouter, Query, Request, Response
 from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.concurrency import run_in_threadpool
-from starlette.types import Receive, Scope, Send
 
 from sightline.api.access import Access, ScopedRoute, hidden, needs
 from sightline.api.dependencies import AccessHere, JobId, Name, PartsHere, Root, SettingsHere, problems
 from sightline.api.discretion import Shown, shown
+from sightline.api.followers import FollowerStream
 from sightline.api.following import Following, Seen
 from sightline.api.labels import printable
 from sightline.api.parts import ApiParts
-from sightline.api.problems import Problem, respond
-from sightline.api.room import Room
+from sightline.api.problems import Problem
 from sightline.api.schemas.jobs import ErrorList, JobAnswer, JobList, NewJob, error_list, job_answer
 from sightline.api.urls import job_url
 from sightline.captioner.plans import CAPFILT, CAPTION
@@ -32,9 +31,6 @@ from sightline.store.records import ENDED, Job
 from sightline.store.values import MAX_ID_BYTES
 
 router = APIRouter(prefix="/v1", tags=["jobs"], route_class=ScopedRoute)
-KEEP_ALIVE_SECONDS = 15
-STOP_SECONDS = 2
-"""How long the stream of a server that stops may take to end by itself."""
 log = logging.getLogger("sightline.http")
 
 
@@ -135,7 +131,7 @@ async def follow_job(
         async for seen in following.follow(job_id, (root, sees), look, stops):
             yield ServerSentEvent(seen.text, event="done" if seen.ended else "progress")
 
-    return _Stream(request.app.state.followers, events(), stops)
+    return FollowerStream(request.app.state.followers, events(), stops)
 
 
 @router.post("/jobs/{job_id}/cancel", responses=problems(404, 409), openapi_extra=needs("write"))
@@ -189,31 +185,6 @@ def _look(parts: ApiParts, root: str, sees: Shown, job_id: str) -> Seen | None:
         return None
     counted = answer.model_dump_json(exclude={"updated_at"})
     return Seen(answer.model_dump_json(), counted, answer.state in ENDED)
-
-
-class _Stream(EventSourceResponse):
-    """The stream of one follower, who has a place while it lasts."""
-
-    def __init__(self, room: Room, events: AsyncIterator[ServerSentEvent], stops: anyio.Event) -> None:
-        super().__init__(
-            events,
-            ping=KEEP_ALIVE_SECONDS,
-            headers={"Cache-Control": "no-store"},
-            shutdown_event=stops,
-            shutdown_grace_period=STOP_SECONDS,
-        )
-        self._room = room
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """503 when there are too many followers: known beforehand, so a short line of the log says it."""
-        with ExitStack() as stack:
-            try:
-                stack.enter_context(self._room.place())
-            except Problem as problem:
-                log.warning("%s", problem.detail, extra={"code": problem.code})
-                await respond(problem, scope["path"], scope.get("request_id"))(scope, receive, send)
-                return
-            await super().__call__(scope, receive, send)
 
 
 def register(parts: ApiParts, job_id: str) -> None:

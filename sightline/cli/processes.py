@@ -83,7 +83,7 @@ def builder(data: Data = None) -> None:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    with open_installation(settings) as services:
+    with open_installation(settings) as services, services.saved_watch.running(stop):
         if not services.builder.run(stop):
             log.warning("a long build was dropped; the next builder begins it again")
             logging.shutdown()

@@ -43,13 +43,14 @@ HEADERS: Final = (
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _BUSY: Final = frozenset({429, 503})
 _MEDIA: Final = re.compile(r"[a-z]+/[a-z0-9.+-]{1,60}")
-_FAILURES: Final = (
+FAILURES: Final = (
     OSError,
     ValueError,
     httpcore.NetworkError,
     httpcore.ProtocolError,
     httpcore.TimeoutException,
 )
+"""What ends a conversation with a host, whatever it was."""
 log = logging.getLogger(__name__)
 
 
@@ -154,7 +155,7 @@ class Fetcher:
         try:
             with slots.of(target.host, budget):
                 return self._ask(target, self._addresses(target, budget), budget)
-        except _FAILURES as error:
+        except FAILURES as error:
             # The sentence is the same whatever it was; only the operator's log says more.
             log.info("%s was not fetched: %s: %s", target.shown, type(error).__name__, error)
         detail = f"{shown(url)} cannot be fetched: its host gives no picture, or may not be asked."
@@ -174,7 +175,7 @@ class Fetcher:
         host = target.host.encode()
         origin = httpcore.Origin(target.scheme.encode(), host, target.port)
         url = httpcore.URL(scheme=origin.scheme, host=host, port=target.port, target=target.path)
-        headers = [(b"Host", _host_header(target)), *HEADERS]
+        headers = [(b"Host", host_header(target)), *HEADERS]
         with (
             httpcore.HTTPConnection(origin, ssl_context=self._tls, network_backend=backend) as connection,
             connection.stream("GET", url, headers=headers) as response,
@@ -223,7 +224,8 @@ class Fetcher:
             raise ImageRejected("not_an_image", f"{target.shown} brings {what}, not a picture.")
 
 
-def _host_header(target: Target) -> bytes:
+def host_header(target: Target) -> bytes:
+    """What is said of the host: with its port where that is not the scheme's."""
     host = f"[{target.host}]" if ":" in target.host else target.host
     usual = {"http": 80, "https": 443}[target.scheme]
     return (host if target.port == usual else f"{host}:{target.port}").encode()

@@ -36,6 +36,9 @@ from sightline.store.sql import (
     queries,
     registration,
     releasing,
+    saved,
+    saved_judging,
+    saved_telling,
     singletons,
     sorting,
     sources,
@@ -189,6 +192,25 @@ class Catalog:
     search_texts = read(text_search.search)
     sampling_state = read_at(text_sampling.sampling_state)
     draw_texts = read(text_sampling.draw_texts)
+
+    create_saved = write_at(saved.create)
+    saved_searches = read(saved.every)
+    saved_search = read(saved.find)
+    change_saved = write(saved.change)
+    remove_saved = write(saved.remove)
+    saved_members = read(saved.members)
+    saved_members_after = read(saved.members_after)
+    last_saved_member = read(saved.last_member)
+    saved_holders = read(saved_judging.holders)
+    saved_asked = read(saved_judging.asked)
+    begin_saved = write(saved_judging.begin)
+    saved_work = read(saved_judging.work)
+    saved_unjudged = read(saved_judging.unjudged)
+    keep_saved = write_at(saved_judging.keep)
+    note_saved_trouble = write(saved_judging.note_trouble)
+    take_saved_call = write_at(saved_telling.take)
+    saved_call_told = write_at(saved_telling.told)
+    saved_call_failed = write_at(saved_telling.not_told)
 
     feature_set = read(features.find)
     ensure_feature_set = write_at(features.ensure)

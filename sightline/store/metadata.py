@@ -9,6 +9,7 @@ from sightline.store import (
     schema_access,
     schema_calibrations,
     schema_fields,
+    schema_saved,
     schema_texts,
     schema_upkeep,
     schema_work,
@@ -23,5 +24,6 @@ MODULES: Final = (
     schema_texts,
     schema_fields,
     schema_calibrations,
+    schema_saved,
 )
 METADATA: Final = Base.metadata

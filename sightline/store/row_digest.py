@@ -43,6 +43,11 @@ DIGESTED: Final[Mapping[str, Sequence[str]]] = {
     "texts": ("model", "text", "words", "log_probability", "match_probability", "judge", "verdict",
               "overruled", "job_id", "created_at"),
     "calibrations": ("kind", "parameters", "report", "created_at"),
+    "saved_searches": ("question", "min_probability", "round", "judged_by", "judged_version", "judged_key",
+                       "trouble", "webhook", "secret", "due_at", "failures", "webhook_trouble", "delivered",
+                       "delivered_at", "created_at"),
+    "saved_members": ("probability", "joined_at"),
+    "saved_deliveries": ("token", "attempts"),
 }  # fmt: skip
 """Table → the columns that no other index holds. Migrations make these indexes, the models do not know them.
 A placement is compared with its segment instead.

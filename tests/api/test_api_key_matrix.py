@@ -26,6 +26,7 @@ from tests.api.installation import png
 
 Kind = Literal["open", "any", "in", "all"]
 IMAGE = "/v1/collections/{name}/images/{image_id}"
+SAVED = "/v1/collections/{name}/saved-searches"
 JSON = {"text": "red"}
 ASKED = {"question": "how many red?", "image_ids": ["red"]}
 GIVEN = {"documents": [{"image": f"data:image/png;base64,{b64encode(png('red')).decode()}"}]}
@@ -93,6 +94,14 @@ ROWS = (
     Row("GET", "/v1/collections/{name}/trash", "read", "in", 200),
     Row("POST", "/v1/collections/{name}/trash/restore", "write", "in", 200, send={"json": {"ids": ["no"]}}),
     Row("DELETE", "/v1/collections/{name}/trash", "admin", "in", 200, "/v1/collections/pictures/trash?id=no"),
+    Row("GET", SAVED, "read", "in", 200),
+    Row("POST", SAVED, "write", "in", 422, send={"json": {"name": "red", "text": "red"}}),
+    Row("GET", f"{SAVED}/{{search}}", "read", "in", 200, f"{SAVED}/red"),
+    Row("PUT", f"{SAVED}/{{search}}", "write", "in", 200, f"{SAVED}/red",
+        send={"json": {"text": "red", "min_probability": 0.5}}),
+    Row("DELETE", f"{SAVED}/{{search}}", "write", "in", 404, f"{SAVED}/nothing"),
+    Row("GET", f"{SAVED}/{{search}}/members", "read", "in", 200, f"{SAVED}/red/members"),
+    Row("GET", f"{SAVED}/{{search}}/events", "read", "in", 404, f"{SAVED}/nothing/events"),
     Row("POST", "/v1/collections/{name}/captions", "write", "in", 202, send={"json": {"ids": ["none"]}}),
     Row("POST", "/v1/collections/{name}/capfilt", "write", "in", 202, send={"json": {"ids": ["none"]}}),
     Row("GET", "/v1/collections/{name}/capfilt", "read", "in", 200),
@@ -167,6 +176,7 @@ def fill_trash(services: Installation) -> None:
         services.catalog.delete_collection("pictures")
     first = services.catalog.trashed_collections()[-1]
     assert services.catalog.restore_collection(first.id).name == "pictures"
+    services.saved_searches.save("pictures", "red", {"text": "red"}, 0.5)
     services.collections.create("other")
 
 

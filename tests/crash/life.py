@@ -17,6 +17,7 @@ import numpy as np
 
 from sightline.indexer.settings import BuilderSettings, IndexerSettings
 from sightline.indexer.uploads import Upload
+from sightline.searching.settings import SavedSettings
 from sightline.serving.settings import ModelSettings
 from sightline.settings import Settings
 from sightline.types import PatchLevel
@@ -58,7 +59,9 @@ class Life:
     def settings(self, codec: PatchLevel = "fp16", builder: BuilderSettings = BUILDER) -> Settings:
         indexer = replace(INDEXER, patch_codec=codec, codec_sample=2, codec_rank=2)
         model = ModelSettings(name="toy")
-        return Settings(data=self.folder / "data", model=model, indexer=indexer, builder=builder)
+        saved = SavedSettings(batch=4, webhooks=True, webhook_pause_seconds=0.0)
+        data = self.folder / "data"
+        return Settings(data=data, model=model, indexer=indexer, builder=builder, saved=saved)
 
     @contextmanager
     def open(self, codec: PatchLevel = "fp16", builder: BuilderSettings = BUILDER) -> Iterator[Installation]:

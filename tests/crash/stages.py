@@ -16,6 +16,7 @@ from sightline.store.records import IVF_RABITQ
 from sightline.store.sample_texts import CAPTIONS, SampleTexts
 from sightline.store.segments import write_segment
 from tests.crash import later_stages as later
+from tests.crash import saved_stages as saved
 from tests.crash.life import AT_ONCE, Life
 from tests.indexer.world import COLLECTION
 
@@ -110,6 +111,7 @@ STAGES: dict[str, Callable[[Life], None]] = {
     "recode": recode,
     "repair": repair,
     "clean": clean,
+    "watch": saved.watch,
     "trash": later.trash,
     "purge": later.purge,
     "index": later.index,
@@ -137,11 +139,13 @@ AGAIN: dict[str, Callable[[Life], None]] = {
     "index": later.index,
     "move": later.move,
     "resume": later.take_up,
+    "watch": saved.watch_on,
     "backup": later.backup,
     "restore": later.restore,
 }
 """What the owner, or the next server, does after a restart; all else the worker and the builder do."""
 AFTER: dict[str, Callable[[Life], list[str]]] = {
+    "watch": saved.not_watched,
     "purge": later.left,
     "caption": later.not_captioned,
     "filter": later.not_filtered,

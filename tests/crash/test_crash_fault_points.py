@@ -39,6 +39,7 @@ STAGE_OF = {
     "task.split": "split", "listing.resumed": "resume",
     "captions.begun": "caption", "captions.listed": "filter", "captions.written": "filter",
     "features.written": "caption", "captions.finished": "caption",
+    "saved.judged": "watch", "saved.kept": "watch", "webhook.sent": "watch",
     "backup.exported": "backup", "backup.copied": "backup", "backup.pointed": "backup",
     "restore.begun": "restore", "restore.filed": "restore", "restore.placed": "restore",
 }  # fmt: skip

@@ -25,7 +25,7 @@ from PIL import Image
 from sightline.blip.random_weights import write_random_checkpoint
 from sightline.blip.toy import COLOURS
 from sightline.cli.main import app
-from tests.children import kill
+from tests.children import kill, read_line
 from tests.services import free_port
 from tests.sightline.http import finished, request, upload
 
@@ -56,6 +56,11 @@ ANSWERING = {
     "texts report": ["texts", "report", "-c", "here"],
     "texts export": ["texts", "export", "-c", "here", "../texts.jsonl"],
     "collections": ["collections"],
+    "saved add": ["saved", "add", "reds", "red", "-c", "here"],
+    "saved change": ["saved", "change", "reds", "-c", "here", "--min-probability", "0.9"],
+    "saved list": ["saved", "list", "-c", "here"],
+    "saved members": ["saved", "members", "reds", "-c", "here"],
+    "saved remove": ["saved", "remove", "reds", "-c", "here"],
     "generations set": ["generations", "set", "-c", "here", "exact"],
     "jobs": ["jobs"],
     "doctor": ["doctor"],
@@ -82,6 +87,8 @@ RUNNING = ("worker", "builder", "serve", "up")
 """Commands that run until SIGTERM."""
 INDEXED = ("generations report",)
 """Commands that need an index, which a builder makes."""
+FOLLOWING = ("saved follow",)
+"""Commands that print lines until SIGTERM."""
 SLOW = ("demo", "train", "eval")
 
 
@@ -120,6 +127,16 @@ class Folder:
         assert done.returncode == 0, f"{arguments}: {done.stderr}{done.stdout}"
         assert self.executed() == [], arguments
         return json.loads(done.stdout) if "--json" in arguments else None
+
+    def first_line(self, *arguments: str) -> Any:
+        """What a command that goes on prints first; it is ended then."""
+        command = [str(SCRIPT), *arguments]
+        environment = self.environment()
+        with subprocess.Popen(command, cwd=self.pictures, env=environment, stdout=subprocess.PIPE) as process:
+            try:
+                return json.loads(read_line(process, 120))
+            finally:
+                kill(process)
 
     def start(self, name: str, port: int, data: str = "data") -> subprocess.Popen[bytes]:
         """A command that goes on; its words go to a file."""
@@ -188,7 +205,7 @@ def answers(port: int) -> bool:
 
 
 def test_every_command_is_tried_here() -> None:
-    tried = {*ANSWERING, *SILENT, *RUNNING, *INDEXED, *SLOW}
+    tried = {*ANSWERING, *SILENT, *RUNNING, *INDEXED, *FOLLOWING, *SLOW}
     assert tried == set(commands(typer.main.get_command(app)))
 
 
@@ -237,6 +254,8 @@ def test_no_command_that_goes_on_imports_from_the_working_folder(folder: Folder)
     until(lambda: bool(folder.run(*listed)["generations"]), "an index")
     asked = ("generations", "report", "-c", "here", "--queries", "queries.txt", "--json")
     assert folder.run(*asked)["rows"][0]["recall100"] == 1
+    folder.run("saved", "add", "reds", "red", "-c", "here", "--json")
+    assert folder.first_line("saved", "follow", "reds", "-c", "here", "--after", "0")["image_id"] == "red.png"
     for process in folder.running:
         process.send_signal(signal.SIGTERM)
     assert [process.wait(timeout=60) for process in folder.running] == [0] * len(RUNNING)

@@ -31,6 +31,7 @@ from sightline.store.sql.rows import (
     collection_named,
     collection_record,
 )
+from sightline.store.sql.saved import remove_all
 from sightline.store.values import check_collection_name, check_text
 
 IMAGE_STATES = ("live", "pending", "failed", "trashed", "buried")
@@ -176,6 +177,7 @@ def remove(connection: Connection, now: float, collection_id: int) -> None:
     release(connection, now, [ImageRow.collection_id == collection_id])
     release_sets(connection, now, _feature_sets(collection_id))
     _remove_children(connection, collection_id)
+    remove_all(connection, collection_id)
     for table in (
         CalibrationRow, TextRow, MetadataFieldRow, ImageRow, SourceRow, TaskRow, JobRow, FeatureSetRow,
     ):  # fmt: skip

@@ -35,6 +35,7 @@ from sightline.store.schema import (
     SegmentRow,
     SourceRow,
 )
+from sightline.store.schema_saved import SavedMemberRow
 from sightline.store.schema_texts import TextRow
 from sightline.store.schema_upkeep import PurgeRow, ReleasedBlobRow
 from sightline.store.schema_work import JobRow, JobSeenRow, TaskItemRow, TaskRow
@@ -54,6 +55,7 @@ from sightline.store.sql.rows import (
     require_collection,
     segment_record,
 )
+from sightline.store.sql.saved import forget_members
 from sightline.store.trash_records import Purge
 
 EMPTY: dict[str, Any] = {
@@ -204,6 +206,7 @@ def _end(connection: Connection, now: float, keys: Sequence[int]) -> None:
     these = ImageRow.key.in_(keys)
     connection.execute(delete(TextRow).where(TextRow.key.in_(keys)))
     forget_values(connection, keys)
+    forget_members(connection, SavedMemberRow.key.in_(keys))
     found = update(ImageRow).where(these, ImageRow.state.in_(("live", "trashed")))
     connection.execute(found.values(state="buried", buried_at=now, trashed_at=None))
     others = update(ImageRow).where(these, ImageRow.state.in_(("pending", "failed")))

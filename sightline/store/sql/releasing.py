@@ -15,10 +15,12 @@ from sqlalchemy import ColumnElement, Connection, bindparam, delete, exists, lit
 from sqlalchemy.dialects import postgresql, sqlite
 
 from sightline.store.schema import REFERRING, TRASHED, ImageRow, PlacementRow
+from sightline.store.schema_saved import SavedMemberRow
 from sightline.store.schema_texts import TextRow
 from sightline.store.schema_upkeep import ReleasedBlobRow
 from sightline.store.sql.fields import forgetting
 from sightline.store.sql.rows import IMAGES, RELEASED_BLOBS, chunks, update_many
+from sightline.store.sql.saved import forget_members
 
 Where = Sequence[ColumnElement[bool]]
 """Conditions on ``images``."""
@@ -74,6 +76,7 @@ def _forget_said(connection: Connection, where: Where) -> None:
     keys = select(ImageRow.key).where(*where)
     connection.execute(delete(TextRow).where(TextRow.key.in_(keys)))
     connection.execute(forgetting(keys))
+    forget_members(connection, SavedMemberRow.key.in_(keys))
 
 
 def release(connection: Connection, now: float, where: Where) -> None:
