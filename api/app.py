@@ -9,13 +9,14 @@ from typing import Any
 
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
-from starlette.staticfiles import StaticFiles
 
 from sightline.api import problems as errors
 from sightline.api.access import check_declared
+from sightline.api.assets import Assets
 from sightline.api.auth import Gatekeeper, Guard
 from sightline.api.bodies import Bodies
 from sightline.api.bounded_checks import BoundedChecks
+from sightline.api.compression import Compression
 from sightline.api.dependencies import PROBLEM_SCHEMA, ModelThreads, problems
 from sightline.api.documents import DocumentDecoding
 from sightline.api.following import Following
@@ -102,6 +103,7 @@ def create_app(parts: ApiParts) -> FastAPI:
     app.state.checks = BoundedChecks[health.Found]()
     app.state.lacking = Lacking(parts.catalog, parts.degraded)
     app.state.metrics = Metrics(parts.catalog, parts.queue_figures, app.state.lacking, parts.worker_counts)
+    app.state.assets = Assets(HERE / "static")
     errors.install(app)
     for module in (
         page,
@@ -118,7 +120,7 @@ def create_app(parts: ApiParts) -> FastAPI:
         health,
     ):
         app.include_router(module.router)
-    app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
+    app.mount("/static", app.state.assets, name="static")
     check_declared(app.routes)
     _surround(app, settings, parts.max_waiting)
     _describe(app)
@@ -142,6 +144,7 @@ def _surround(app: FastAPI, settings: ApiSettings, waiting: int) -> None:
             expose_headers=["Location", "X-Request-ID", "ETag", "Retry-After", "Content-Range"],
         )
     app.add_middleware(Origins, settings=settings, is_controlled=app.state.gatekeeper.is_controlled)
+    app.add_middleware(Compression)
     app.add_middleware(RequestScope, metrics=app.state.metrics)
 
 

@@ -15,6 +15,7 @@ from starlette.responses import HTMLResponse, RedirectResponse
 from starlette.templating import Jinja2Templates
 
 from sightline.api.access import Access, ScopedRoute, needs
+from sightline.api.assets import Assets
 from sightline.api.audit import note_session
 from sightline.api.auth import Gatekeeper
 from sightline.api.dependencies import Everything, EverythingHere, Root, SettingsHere
@@ -266,7 +267,9 @@ def _failed(
 def render(request: Request, template: str, context: dict[str, Any], status: int) -> Response:
     """A page of ours, with what keeps others' scripts out of it."""
     theme = unquote(request.cookies.get("theme", ""))
-    context = context | {"theme": theme if theme in THEMES else ""}
+    assets: Assets = request.app.state.assets
+    own = assets.context(str(request.scope.get("root_path", "")))
+    context = context | own | {"theme": theme if theme in THEMES else ""}
     answer = templates.TemplateResponse(request, template, context, status)
     answer.headers["Content-Security-Policy"] = POLICY
     answer.headers["Cache-Control"] = "no-store"
