@@ -1,9 +1,9 @@
 """gzip for answers of text, where that is safe and breaks nothing.
 
 Left as they are: events (they would wait for one another), pictures and other bytes, ranges (they are of
-the bytes as they lie), HEAD, and what is small. Against BREACH, which reads a secret from the sizes of answers
-that hold it beside what the attacker chose: a request that another site's page makes gets no compressed answer
-(the session cookie does not act for it either, see api.origins), nor does what makes or lists keys.
+the bytes as they lie), HEAD, and what is small. Against BREACH, which reads a secret off the sizes of answers
+that hold it and what the attacker chose: what another site's page asks for is not compressed (the session
+cookie does not act for it either, see api.origins), nor is what makes or lists keys.
 """
 
 from __future__ import annotations

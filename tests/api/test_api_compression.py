@@ -100,15 +100,15 @@ def test_sizes_tell_other_sites_nothing(library: TestClient, site: str, packs: b
     assert ("content-encoding" in answer.headers) == packs
 
 
-def test_keys_are_never_compressed(library: TestClient) -> None:
+def test_keys_are_never_compressed(client: TestClient) -> None:
     body = json.dumps({"name": "k" * 60, "scope": "admin"}).encode()
-    made = asked(library, "POST", "/v1/keys", GZIP, body=body)
+    made = asked(client, "POST", "/v1/keys", GZIP, body=body)
     assert made.status == 201
     bearer = ("Authorization", f"Bearer {made.json['key']}")
     for number in range(12):
         body = json.dumps({"name": f"{'k' * 50}{number}"}).encode()
-        assert "content-encoding" not in asked(library, "POST", "/v1/keys", GZIP, bearer, body=body).headers
-    listed = asked(library, "GET", "/v1/keys", GZIP, bearer)
+        assert "content-encoding" not in asked(client, "POST", "/v1/keys", GZIP, bearer, body=body).headers
+    listed = asked(client, "GET", "/v1/keys", GZIP, bearer)
     assert len(listed.body) > 1000
     assert "content-encoding" not in listed.headers
 
