@@ -30,6 +30,7 @@ from sightline.api.routes import (
     asking,
     captions,
     collections,
+    first_collection,
     health,
     images,
     jobs,
@@ -107,6 +108,7 @@ def create_app(parts: ApiParts) -> FastAPI:
     errors.install(app)
     for module in (
         page,
+        first_collection,
         text_page,
         search,
         asking,

@@ -59,7 +59,7 @@ class Tile:
         if self.rank is None:
             return name
         if self.probability is None:
-            return f"Rank {self.rank}, not judged by ITM: {name}"
+            return f"Rank {self.rank}, not judged: {name}"
         how = "found by its words" if self.moved is None else moved_words(self.moved)
         return f"Rank {self.rank}, match {percent(self.probability)}, {how}: {name}"
 
@@ -93,7 +93,7 @@ def moved_words(moved: int) -> str:
     """The arrow in words."""
     if moved == 0:
         return "not moved"
-    return f"{'raised' if moved > 0 else 'lowered'} {abs(moved)} by ITM"
+    return f"{'raised' if moved > 0 else 'lowered'} {abs(moved)}"
 
 
 @dataclass(frozen=True)
@@ -123,6 +123,12 @@ class View:
     filter_error: str | None = None
     total: int = 0
     pending: int = 0
+    offered: Sequence[tuple[str, str]] = ()
+    """Models that a first collection can have at once, as they are asked for and as they are shown; ``""`` is
+    the one that is set.
+    """
+    wanted_name: str = "pictures"
+    """What a first collection is to be called."""
     ordering: int = 0
     """How many candidates ITM is about to put in order; the tiles are in ITC's until then."""
 

@@ -81,17 +81,19 @@ def _page(request: Request, here: Everything, reader: Reader | None = None) -> R
         status = refused.status
     else:
         status, view = look(here, query, picker=not part, following=_following(request, here, reader))
-    return render(request, "results.html" if part else "page.html", _context(request, here, view), status)
+    return render(request, "results.html" if part else "page.html", page_context(request, here, view), status)
 
 
 def _following(request: Request, here: Everything, reader: Reader | None) -> Following | None:
     if reader is None:
         return None
     template = templates.get_template("results.html")
-    return follow(reader, lambda view: template.render(_context(request, here, view)), templates, here.root)
+    return follow(
+        reader, lambda view: template.render(page_context(request, here, view)), templates, here.root
+    )
 
 
-def _context(request: Request, here: Everything, view: View) -> dict[str, Any]:
+def page_context(request: Request, here: Everything, view: View) -> dict[str, Any]:
     """All that the templates know."""
     access = here.access
     return {
@@ -173,7 +175,7 @@ def look(
             listed = _collections(parts, here.access)
         collection = _choose(here, query, listed)
         if collection is None:
-            return 200, View("void", query, title="No pictures yet")
+            return 200, empty_view(here, query)
         base = View("home", query, collection, listed, chips=chips_of(query, root))
         if query.text:
             return 200, searched(here, base, following)
@@ -184,6 +186,15 @@ def look(
         log.exception("The page could not be made.")
         detail = "Something went wrong on the server; its log has the details."
         return 500, View("error", query, collections=listed, title="That did not work", detail=detail)
+
+
+def empty_view(here: Everything, query: PageQuery, wanted_name: str = "pictures", detail: str = "") -> View:
+    """Of an installation without collections: with what is needed to make one, for who may."""
+    may_create = here.access.may("write") and here.access.collections is None
+    offered = here.parts.served.here() if may_create else {}
+    shown = [("" if is_default else model, shown_name(model)) for model, is_default in offered.items()]
+    title = "No pictures yet"
+    return View("void", query, title=title, offered=shown, wanted_name=wanted_name, detail=detail)
 
 
 def _browsed(parts: ApiParts, base: View, root: str, most_bytes: int) -> View:

@@ -4,8 +4,9 @@ import { $, form, root } from "./dom.js";
 import { show } from "./searching.js";
 import { traySay } from "./tray.js";
 
+const first = () => $("#first")?.elements;  // the form for a first collection
 const BATCH_FILES = 50, BATCH_BYTES = 48 << 20;
-export const collectionName = () => form.elements.collection.value || "pictures";
+export const collectionName = () => form.elements.collection.value || first()?.name.value.trim() || "pictures";
 
 function batches(files) {
   const found = [];
@@ -70,7 +71,8 @@ async function count(name) {
 }
 
 async function newCollection(name) {
-  await call("/v1/collections", { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ name }) });
+  const wanted = { name, model: first()?.model.value || undefined };
+  await call("/v1/collections", { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(wanted) });
   form.elements.collection.replaceChildren(new Option(name, name, true, true));
 }
 

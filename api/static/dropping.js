@@ -1,7 +1,7 @@
 // Pictures come by drop, paste or choice.
 
 import { add, collectionName } from "./adding.js";
-import { $ } from "./dom.js";
+import { $, results } from "./dom.js";
 
 const drop = $("#drop");  // not there for a key that may not write
 
@@ -50,4 +50,5 @@ addEventListener("paste", (event) => {
   if (drop && files.length) { event.preventDefault(); add(files); }
 });
 $("#add")?.addEventListener("click", () => $("#files").click());
+results.addEventListener("click", (event) => { if (event.target.closest("[data-choose]")) $("#files").click(); });
 $("#files")?.addEventListener("change", (event) => { add([...event.target.files]); event.target.value = ""; });

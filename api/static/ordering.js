@@ -1,5 +1,6 @@
 // The two orders: ITC's pictures moved into ITM's order as that is made, and one changed for the other without another search.
 
+import { addressWith } from "./address.js";
 import { $, $$, form, partOf, results, say } from "./dom.js";
 import { hitOf, moving } from "./tiles.js";
 
@@ -21,9 +22,10 @@ export function reorder(order) {
   const address = new URL(location.href);
   if (order === "itc") address.searchParams.set("order", "itc"); else address.searchParams.delete("order");
   history.replaceState(null, "", address);
+  results.dataset.address = addressWith(null);
   form.elements.order.disabled = order !== "itc";
   form.elements.order.value = order;
-  say(order === "itc" ? "In the order of ITC alone." : "In the order that ITM made.");
+  say(order === "itc" ? "Most similar first." : "Best match first.");
 }
 
 const byId = (root) => new Map($$(".tile", root).map((tile) => [hitOf(tile).id, tile]));

@@ -1,5 +1,6 @@
 // Searching without reloading: what is asked comes into the page, and its address into the browser's.
 
+import { addressWith } from "./address.js";
 import { fillForm, showFilterError } from "./asked.js";
 import { $, form, make, partOf, results, say } from "./dom.js";
 import { events, follows } from "./events.js";
@@ -30,6 +31,7 @@ export async function show(url, { push = true, append = false, top = true } = {}
     settle(append);
   } catch (error) {
     if (error.name === "AbortError") return;
+    results.dataset.address = "";
     const again = make("a", { href: url }, "Try again");
     results.replaceChildren(make("div", { class: "note alone error", role: "alert" },
       make("h1", {}, "The server does not answer."), make("p", {}, "It may be starting, or the network is away. ", again)));
@@ -63,12 +65,12 @@ async function followed(answer, arrived) {
       return;
     }
   }
-  unordered("The connection was lost before ITM was done.");
+  unordered("The connection was lost before the order was made.");
 }
 
 /** ITC's pictures stay, and why there is no more than these is said. */
 function unordered(why) {
-  const again = make("a", { href: location.href, "data-go": "" }, "Try again");
+  const again = make("a", { href: addressWith(null), "data-go": "" }, "Try again");
   $(".facts", results).replaceChildren(make("span", { class: "warn" }, `Not put in order. ${why} `, again));
   say(`Not put in order. ${why}`);
 }
@@ -80,6 +82,7 @@ function settle(appended = false) {
   showFilterError(status?.dataset.filterError ?? "");
   form.elements.order.disabled = address.get("order") !== "itc";
   form.elements.order.value = address.get("order") ?? "itm";
+  results.dataset.address = addressWith(null);
   form.style.setProperty("--best", status?.dataset.best || 0);
   fadeImagesIn();
   if (!appended) say($(".note", results)?.innerText || $(".facts", results)?.innerText || "");

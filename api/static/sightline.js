@@ -1,10 +1,11 @@
 // The page works without this. With it: no reloads, the two orders side by side, a lightbox, and pictures dropped in.
 
+import { addressWith } from "./address.js";
 import { addressOfForm, checkFilter, fillForm } from "./asked.js";
-import { $, box, field, filter, form, results } from "./dom.js";
+import { $, field, filter, form, results } from "./dom.js";
 import "./dropping.js";
 import "./keyboard.js";
-import { open } from "./lightbox.js";
+import { hide, open, restore } from "./lightbox.js";
 import { reorder } from "./ordering.js";
 import { go, moreOf, show } from "./searching.js";
 import "./theme.js";
@@ -22,7 +23,14 @@ filter.addEventListener("input", () => { if (filter.hasAttribute("aria-invalid")
 filter.addEventListener("keydown", (event) => {
   if (event.key === "Enter" && (event.metaKey || event.ctrlKey)) form.requestSubmit();
 });
-addEventListener("popstate", () => { box.close(); fillForm(); show(location.href, { push: false }); });
+addEventListener("popstate", async () => {
+  if (results.dataset.address !== addressWith(null)) {
+    hide();
+    fillForm();
+    await show(location.href, { push: false });
+  }
+  restore();
+});
 
 results.addEventListener("click", (event) => {
   const link = event.target.closest("a");
@@ -35,4 +43,6 @@ results.addEventListener("click", (event) => {
 
 if ($("#add")) $("#add").hidden = false;
 fadeImagesIn();
+results.dataset.address = addressWith(null);
+restore();
 document.documentElement.dataset.ready = "true";
