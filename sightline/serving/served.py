@@ -55,8 +55,8 @@ class ServedModels:
         return None
 
     def here(self) -> dict[str, bool]:
-        """The default model and the shipped one, and whether each is the default: those whose files lie on this
-        machine, so that a collection can have them at once. No hub is asked.
+        """The default model and the shipped one, and whether each is the default: those whose files lie on
+        this machine, so that a collection can have them at once. No hub is asked.
         """
         from sightline.blip.checkpoint import is_here
 
