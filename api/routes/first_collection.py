@@ -19,7 +19,8 @@ from sightline.errors import SightlineError
 
 router = APIRouter(include_in_schema=False, route_class=ScopedRoute)
 NAMES = (
-    "A collection's name has letters, digits, '.', '_' and '-', begins with a letter or digit, and is short."
+    "A collection's name has up to 63 letters, digits, dots, hyphens and underscores, "
+    "and begins with a letter or a digit."
 )
 
 
