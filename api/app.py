@@ -9,13 +9,14 @@ from typing import Any
 
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
-from starlette.staticfiles import StaticFiles
 
 from sightline.api import problems as errors
 from sightline.api.access import check_declared
+from sightline.api.assets import Assets
 from sightline.api.auth import Gatekeeper, Guard
 from sightline.api.bodies import Bodies
 from sightline.api.bounded_checks import BoundedChecks
+from sightline.api.compression import Compression
 from sightline.api.dependencies import PROBLEM_SCHEMA, ModelThreads, problems
 from sightline.api.documents import DocumentDecoding
 from sightline.api.following import Following
@@ -30,6 +31,7 @@ from sightline.api.routes import (
     captions,
     collections,
     explanation,
+    first_collection,
     health,
     images,
     jobs,
@@ -105,9 +107,11 @@ def create_app(parts: ApiParts) -> FastAPI:
     app.state.checks = BoundedChecks[health.Found]()
     app.state.lacking = Lacking(parts.catalog, parts.degraded)
     app.state.metrics = Metrics(parts.catalog, parts.queue_figures, app.state.lacking, parts.worker_counts)
+    app.state.assets = Assets(HERE / "static")
     errors.install(app)
     for module in (
         page,
+        first_collection,
         page_picture,
         text_page,
         search,
@@ -124,7 +128,7 @@ def create_app(parts: ApiParts) -> FastAPI:
         health,
     ):
         app.include_router(module.router)
-    app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
+    app.mount("/static", app.state.assets, name="static")
     check_declared(app.routes)
     _surround(app, settings, parts.max_waiting)
     _describe(app)
@@ -148,6 +152,7 @@ def _surround(app: FastAPI, settings: ApiSettings, waiting: int) -> None:
             expose_headers=["Location", "X-Request-ID", "ETag", "Retry-After", "Content-Range"],
         )
     app.add_middleware(Origins, settings=settings, is_controlled=app.state.gatekeeper.is_controlled)
+    app.add_middleware(Compression)
     app.add_middleware(RequestScope, metrics=app.state.metrics)
 
 

@@ -61,7 +61,7 @@ class Tile:
         if self.rank is None:
             return name
         if self.probability is None:
-            how = "not judged by ITM" if self.similarity is None else f"similarity {self.similarity:.2f}"
+            how = "not judged" if self.similarity is None else f"similarity {self.similarity:.2f}"
             return f"Rank {self.rank}, {how}: {name}"
         how = "found by its words" if self.moved is None else moved_words(self.moved)
         return f"Rank {self.rank}, match {percent(self.probability)}, {how}: {name}"
@@ -105,7 +105,7 @@ def moved_words(moved: int) -> str:
     """The arrow in words."""
     if moved == 0:
         return "not moved"
-    return f"{'raised' if moved > 0 else 'lowered'} {abs(moved)} by ITM"
+    return f"{'raised' if moved > 0 else 'lowered'} {abs(moved)}"
 
 
 @dataclass(frozen=True)
@@ -137,6 +137,12 @@ class View:
     pending: int = 0
     note: str | None = None
     """What is to be said of the collection's model."""
+    offered: Sequence[tuple[str, str]] = ()
+    """Models that a first collection can have at once, as they are asked for and as they are shown; ``""`` is
+    the one that is set.
+    """
+    wanted_name: str = "pictures"
+    """What a first collection is to be called."""
     ordering: int = 0
     """How many candidates ITM is about to put in order; the tiles are in ITC's until then."""
 

@@ -15,6 +15,7 @@ from starlette.responses import HTMLResponse, RedirectResponse
 from starlette.templating import Jinja2Templates
 
 from sightline.api.access import Access, ScopedRoute, needs
+from sightline.api.assets import Assets
 from sightline.api.audit import note_session
 from sightline.api.auth import Gatekeeper
 from sightline.api.dependencies import Everything, EverythingHere, Root, SettingsHere
@@ -85,7 +86,7 @@ def _page(request: Request, here: Everything, reader: Reader | None = None) -> R
         status = refused.status
     else:
         status, view = look(here, query, picker=not part, following=following_of(request, here, reader))
-    return render(request, "results.html" if part else "page.html", context_of(request, here, view), status)
+    return render(request, "results.html" if part else "page.html", page_context(request, here, view), status)
 
 
 def following_of(request: Request, here: Everything, reader: Reader | None) -> Following | None:
@@ -93,10 +94,12 @@ def following_of(request: Request, here: Everything, reader: Reader | None) -> F
     if reader is None:
         return None
     template = templates.get_template("results.html")
-    return follow(reader, lambda view: template.render(context_of(request, here, view)), templates, here.root)
+    return follow(
+        reader, lambda view: template.render(page_context(request, here, view)), templates, here.root
+    )
 
 
-def context_of(request: Request, here: Everything, view: View) -> dict[str, Any]:
+def page_context(request: Request, here: Everything, view: View) -> dict[str, Any]:
     """All that the templates know."""
     access = here.access
     return {
@@ -182,7 +185,7 @@ def look(
             listed = _collections(parts, here.access)
         collection = _choose(here, query, listed)
         if collection is None:
-            return 200, View("void", query, title="No pictures yet")
+            return 200, empty_view(here, query)
         said = note_on_disk(collection.model)
         base = View("home", query, collection, listed, chips=chips_of(query, root), note=said)
         if query.asks or given is not None:
@@ -196,6 +199,15 @@ def look(
         log.exception("The page could not be made.")
         detail = "Something went wrong on the server; its log has the details."
         return 500, View("error", query, collections=listed, title="That did not work", detail=detail)
+
+
+def empty_view(here: Everything, query: PageQuery, wanted_name: str = "pictures", detail: str = "") -> View:
+    """Of an installation without collections: with what is needed to make one, for who may."""
+    may_create = here.access.may("write") and here.access.collections is None
+    offered = here.parts.served.here() if may_create else {}
+    shown = [("" if is_default else model, shown_name(model)) for model, is_default in offered.items()]
+    title = "No pictures yet"
+    return View("void", query, title=title, offered=shown, wanted_name=wanted_name, detail=detail)
 
 
 def _browsed(parts: ApiParts, base: View, root: str, most_bytes: int) -> View:
@@ -283,7 +295,9 @@ def _failed(
 def render(request: Request, template: str, context: dict[str, Any], status: int) -> Response:
     """A page of ours, with what keeps others' scripts out of it."""
     theme = unquote(request.cookies.get("theme", ""))
-    context = context | {"theme": theme if theme in THEMES else ""}
+    assets: Assets = request.app.state.assets
+    own = assets.context(str(request.scope.get("root_path", "")))
+    context = context | own | {"theme": theme if theme in THEMES else ""}
     answer = templates.TemplateResponse(request, template, context, status)
     answer.headers["Content-Security-Policy"] = POLICY
     answer.headers["Cache-Control"] = "no-store"

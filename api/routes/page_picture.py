@@ -12,7 +12,7 @@ from sightline.api.access import ScopedRoute, needs
 from sightline.api.dependencies import Everything, EverythingHere
 from sightline.api.page_query import PageQuery, read_query
 from sightline.api.query_pictures import given_picture, read_picture
-from sightline.api.routes.page import context_of, following_of, look, part_of, render
+from sightline.api.routes.page import following_of, look, page_context, part_of, render
 from sightline.api.routes.page_search import streamed
 from sightline.api.search_events import Reader
 from sightline.rerank_records import PendingImage
@@ -52,4 +52,4 @@ def _page_of(
     part = part_of(request) in ("results", "events")
     following = following_of(request, here, reader)
     status, view = look(here, query, picker=not part, following=following, given=given)
-    return render(request, "results.html" if part else "page.html", context_of(request, here, view), status)
+    return render(request, "results.html" if part else "page.html", page_context(request, here, view), status)

@@ -1,11 +1,13 @@
 // In the lightbox: ask about this picture. What was answered stays with the picture until the page goes.
+import { make, percent, root } from "./dom.js";
+
 const told = new Map();
 
-/** A field and the answers to it, for one picture; `kit` has what the page's script lends. */
-export function questions(hit, collection, { make, percent, root }) {
+/** A field and the answers to it, for one picture. */
+export function questions(hit, collection) {
   const asked = told.get(hit.file) ?? [];
   told.set(hit.file, asked);
-  const answers = make("ol", { class: "answers", "aria-live": "polite" }, ...asked.map((one) => line(one, { make, percent })));
+  const answers = make("ol", { class: "answers", "aria-live": "polite" }, ...asked.map((one) => line(one)));
   const field = make("input", {
     type: "text", name: "question", maxlength: 2000, autocomplete: "off", enterkeyhint: "send",
     placeholder: "Ask about this picture", "aria-label": "Ask about this picture",
@@ -18,9 +20,9 @@ export function questions(hit, collection, { make, percent, root }) {
     field.value = "";
     const one = { question, answer: null, probability: null, wrong: null };
     asked.push(one);
-    const place = answers.appendChild(line(one, { make, percent }));
+    const place = answers.appendChild(line(one));
     Object.assign(one, await answer(`${root}/v1/collections/${encodeURIComponent(collection)}/ask`, question, hit.id));
-    place.replaceWith(line(one, { make, percent }));
+    place.replaceWith(line(one));
   });
   return make("section", { class: "asking", "aria-label": "Questions about this picture" }, form, answers);
 }
@@ -41,7 +43,7 @@ async function answer(url, question, id) {
   }
 }
 
-function line({ question, answer, probability, wrong }, { make, percent }) {
+function line({ question, answer, probability, wrong }) {
   const said = wrong ? make("p", { class: "wrong" }, wrong)
     : answer === null ? make("p", { class: "waiting" }, "…")
     : make("p", { class: "said" }, answer || "(no words)", make("small", { title: "Probability of this answer" }, percent(probability)));

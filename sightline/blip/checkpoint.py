@@ -71,6 +71,25 @@ def resolve(
     return _from_hub(model, revision, cache_dir)
 
 
+def is_here(model: str, revision: str | None = None, cache_dir: Path | None = None) -> bool:
+    """Whether a checkpoint's files lie on this machine, as `resolve` would find them; asks no hub."""
+    if model == TOY:
+        return True
+    if model == DEMO:
+        return DEMO_FOLDER.is_dir()
+    if Path(model).expanduser().is_dir():
+        return True
+    if model.startswith((".", "/", "~")) or model.count("/") != 1:
+        return False
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        return isinstance(try_to_load_from_cache(model, "config.json", cache_dir, revision), str)
+    except HFValidationError:
+        return False
+
+
 def _from_hub(model: str, revision: str | None, cache_dir: Path | None) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.constants import HF_HUB_CACHE

@@ -54,6 +54,19 @@ class ServedModels:
                 return served
         return None
 
+    def here(self) -> dict[str, bool]:
+        """The default model and the shipped one, and whether each is the default: those whose files lie on
+        this machine, so that a collection can have them at once. No hub is asked.
+        """
+        from sightline.blip.checkpoint import is_here
+
+        default, found = self._default, {}
+        if is_here(default.name, default.revision, default.cache_dir):
+            found[default.name] = True
+        if default.name != ALWAYS_SERVED and is_here(ALWAYS_SERVED):
+            found[ALWAYS_SERVED] = False
+        return found
+
     def _all(self) -> Iterator[ServedModel]:
         yield ServedModel(self._default.name, self._default.revision)
         yield ServedModel(ALWAYS_SERVED, None)

@@ -63,6 +63,7 @@ ROWS = (
     Row("DELETE", "/v1/keys/{key}", "admin", "all", 404, "/v1/keys/nobody"),
     Row("GET", "/v1/collections", "read", "any", 200),
     Row("POST", "/v1/collections", "write", "all", 200, send={"json": {"name": "pictures"}}),
+    Row("POST", "/collection", "write", "all", 303, send={"data": {"name": "pictures"}}),
     Row("GET", "/v1/collections/{name}", "read", "in", 200),
     Row("PATCH", "/v1/collections/{name}", "write", "in", 200, send={"json": {"index": "exact"}}),
     Row("DELETE", "/v1/collections/{name}", "write", "in", 204),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from threading import Thread
@@ -83,17 +84,40 @@ def browser_decoder() -> Iterator[IsolatedDecoder]:
         yield decoder
 
 
+@contextmanager
+def serving(settings: Settings, decoder: IsolatedDecoder) -> Iterator[str]:
+    """The address of a server of these settings, which works at once on what is sent to it."""
+    worker = Worker()
+    services = worker.services = open_installation(settings, send=worker, decoder=decoder)
+    with running(create_app(services.api_parts)) as url:
+        yield url
+    services.catalog.close()
+
+
 @pytest.fixture
 def site(tmp_path: Path, gallery: Path, browser_decoder: IsolatedDecoder) -> Iterator[str]:
     """The address of a server of this test's own."""
     shutil.copytree(gallery, tmp_path / "data")
-    worker = Worker()
-    services = worker.services = open_installation(
-        settings_for(tmp_path / "data"), send=worker, decoder=browser_decoder
-    )
-    with running(create_app(services.api_parts)) as url:
+    with serving(settings_for(tmp_path / "data"), browser_decoder) as url:
         yield url
-    services.catalog.close()
+
+
+@pytest.fixture(scope="module")
+def looked_at(
+    tmp_path_factory: pytest.TempPathFactory, gallery: Path, browser_decoder: IsolatedDecoder
+) -> Iterator[str]:
+    """The address of a server for tests that change nothing."""
+    folder = tmp_path_factory.mktemp("looked") / "data"
+    shutil.copytree(gallery, folder)
+    with serving(settings_for(folder), browser_decoder) as url:
+        yield url
+
+
+@pytest.fixture
+def empty(tmp_path: Path, browser_decoder: IsolatedDecoder) -> Iterator[str]:
+    """The address of a server without any collection."""
+    with serving(settings_for(tmp_path / "empty"), browser_decoder) as url:
+        yield url
 
 
 @pytest.fixture

@@ -132,7 +132,9 @@ def test_the_lightbox_shows_all_scores_and_keeps_the_focus(page: Page) -> None:
     expect(box).to_be_visible()
     for words in ("match", "ITM logit", "ITC cosine", "Ranking score", "red-blue", "colours", "1 of 16"):
         expect(box.locator("aside")).to_contain_text(words)
-    expect(box.locator(".path")).to_have_attribute("aria-label", re.compile(r"ITC rank \d+, ITM rank 1"))
+    expect(box.locator(".path")).to_have_attribute(
+        "aria-label", re.compile(r"Place \d+ by similarity, 1 by match")
+    )
     for _ in range(12):
         page.keyboard.press("Tab")
         inside = "() => document.activeElement === document.body || !!document.activeElement.closest('#box')"
