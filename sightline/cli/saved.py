@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
@@ -143,6 +144,7 @@ def follow(
     with open_installation(settings) as services:
         for member in _joining(services, collection, name, after, settings.saved.interval_seconds):
             print_line(_member(member))
+            sys.stdout.flush()  # whoever reads a pipe waits for it
 
 
 def remove(name: Name, collection: CollectionName, data: Data = None, json: Json = False) -> None:

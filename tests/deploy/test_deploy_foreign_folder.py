@@ -255,7 +255,8 @@ def test_no_command_that_goes_on_imports_from_the_working_folder(folder: Folder)
     asked = ("generations", "report", "-c", "here", "--queries", "queries.txt", "--json")
     assert folder.run(*asked)["rows"][0]["recall100"] == 1
     folder.run("saved", "add", "reds", "red", "-c", "here", "--json")
-    assert folder.first_line("saved", "follow", "reds", "-c", "here", "--after", "0")["image_id"] == "red.png"
+    joined = folder.first_line("saved", "follow", "reds", "-c", "here", "--after", "0")
+    assert joined["image_id"] == found["results"][0]["id"]
     for process in folder.running:
         process.send_signal(signal.SIGTERM)
     assert [process.wait(timeout=60) for process in folder.running] == [0] * len(RUNNING)
