@@ -11,6 +11,7 @@ from sightline.store.sql import (
     backups,
     builder,
     collections,
+    duplicates,
     failure_lines,
     failures,
     features,
@@ -171,6 +172,13 @@ class Catalog:
     drop_generation = write_at(purging.drop_generation)
     scrub_purged = write(purging.scrub)
     forget_purges = write(purging.forget)
+
+    unhashed_images = read(duplicates.unhashed)
+    picture_hashes = read(duplicates.hashes)
+    note_hashes = write(duplicates.note)
+    duplicate_stamp = read(duplicates.stamp)
+    alike = read(duplicates.alike)
+    contents_of = read(duplicates.contents_of)
 
     texts_of = read(texts.of_images)
     text_page = read(texts.page)

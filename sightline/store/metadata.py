@@ -4,8 +4,17 @@ from __future__ import annotations
 
 from typing import Final
 
-from sightline.store import schema, schema_access, schema_fields, schema_texts, schema_upkeep, schema_work
+from sightline.store import (
+    schema,
+    schema_access,
+    schema_duplicates,
+    schema_fields,
+    schema_texts,
+    schema_upkeep,
+    schema_work,
+)
 from sightline.store.schema_base import Base
 
-MODULES: Final = (schema, schema_work, schema_upkeep, schema_access, schema_texts, schema_fields)
+MODULES: Final = (schema, schema_work, schema_upkeep, schema_access, schema_texts, schema_fields,
+                  schema_duplicates)  # fmt: skip
 METADATA: Final = Base.metadata

@@ -42,6 +42,7 @@ DIGESTED: Final[Mapping[str, Sequence[str]]] = {
              "last_used_at"),
     "texts": ("model", "text", "words", "log_probability", "match_probability", "judge", "verdict",
               "overruled", "job_id", "created_at"),
+    "picture_hashes": ("hash",),
 }  # fmt: skip
 """Table → the columns that no other index holds. Migrations make these indexes, the models do not know them.
 A placement is compared with its segment instead.
