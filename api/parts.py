@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sightline.indexer.originals import Originals
     from sightline.searching.asking import Asking
     from sightline.searching.documents import Documents
+    from sightline.searching.duplicates import Duplicates
     from sightline.searching.search import Search
     from sightline.serving.collections import Collections
     from sightline.serving.index_kinds import IndexKinds
@@ -57,6 +58,7 @@ class ApiParts:
     index_kinds: IndexKinds
     served: ServedModels
     search: Search
+    duplicates: Duplicates
     documents: Documents
     asking: Asking
     describing: Describing

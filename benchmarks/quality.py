@@ -26,6 +26,7 @@ from torch import Tensor
 
 from benchmarks.asking_quality import ASKING_GOALS, asking_figures
 from benchmarks.capfilt_quality import CAPFILT_GOALS, capfilt_figures
+from benchmarks.dups_quality import DUPS_GOALS, dup_figures, photo_folder
 from demo.world.benchmark import HOWS, absent, held_out, swap_groups, texts
 from demo.world.draw import draw
 from demo.world.scene import Scene
@@ -51,6 +52,7 @@ GOALS = {
     "absent_auroc": (0.95, 1.0),
     **ASKING_GOALS,
     **CAPFILT_GOALS,
+    **DUPS_GOALS,
 }
 Figures = dict[str, float]
 T = TypeVar("T")
@@ -196,7 +198,7 @@ def main() -> None:
     parts: list[Callable[[Blip2], Figures]] = [swaps, retrieval]
     figures = {name: value for part in parts for name, value in part(model).items()}
     if given.model == DEMO:  # the model that answers is another one of that name
-        figures |= asking_figures(DEMO) | capfilt_figures()
+        figures |= asking_figures(DEMO) | capfilt_figures() | dup_figures(photo_folder())
     show(figures)
     given.out.parent.mkdir(parents=True, exist_ok=True)
     given.out.write_text(

@@ -102,6 +102,9 @@ class SearchRequest:
     index: Annotated[
         IndexUse, Doc("exact: compare every image where the index is approximate, which takes long.")
     ] = "auto"
+    collapse: Annotated[
+        bool, Doc("One hit for each group of near duplicates; limit and offset count groups.")
+    ] = False
 
 
 def parameters(record: type) -> dict[str, tuple[Any, tuple[Any, ...]]]:
@@ -138,7 +141,8 @@ class SearchHit:
     ``itm_logit`` and ``match_probability`` are None where ITM did not score (no rerank, or beyond
     ``candidates``). With a ``matcher`` they are None, ``score`` is the log-odds of yes against no, and
     ``instruction_probability`` that of yes. ``width`` and ``height`` are pixels of the upright picture.
-    ``matched_text``: the text whose words brought it (None where none did).
+    ``matched_text``: the text whose words brought it (None where none did). ``duplicates``: ids of candidates
+    that are the same picture, which it stands for (None without ``collapse``).
     """
 
     id: str
@@ -158,6 +162,7 @@ class SearchHit:
     found_by: FoundBy = "picture"
     matched_text: str | None = None
     instruction_probability: float | None = None
+    duplicates: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)

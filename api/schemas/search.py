@@ -107,6 +107,9 @@ class HitAnswer(Answer):
     instruction_probability: float | None = Field(
         None, description="Of yes against no, where a matcher ordered; the score is then its log-odds."
     )
+    duplicates: list[str] | None = Field(
+        None, description="Ids of candidates that are the same picture; null without collapse."
+    )
 
 
 Milliseconds = Annotated[float, AfterValidator(lambda value: round(value, 3))]

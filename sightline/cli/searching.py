@@ -50,6 +50,9 @@ def search(
         bool,
         typer.Option("--exact-index", help="Compare every image where the index is approximate; slow."),
     ] = False,
+    collapse: Annotated[
+        bool, typer.Option("--collapse", help="Show one of each group of near duplicates.")
+    ] = False,
     instruction: Annotated[
         str | None,
         typer.Option(help="Order by yes or no: a question about a picture, in place of the model's ITM."),
@@ -75,7 +78,7 @@ def search(
         collection=collection, text=text, limit=limit, offset=offset, candidates=candidates, rerank=rerank,
         score=score, filter=None if filter is None else read_filter(filter), min_probability=min_probability,
         precision=precision, deadline_ms=deadline_ms, effort=effort, texts=texts,
-        index="exact" if exact_index else "auto",
+        index="exact" if exact_index else "auto", collapse=collapse,
         matcher=None if instruction is None else InstructedMatcher(instruction, instruction_model),
     )  # fmt: skip
     with open_installation(load_settings(data)) as services:
@@ -133,8 +136,9 @@ def _print_hits(response: SearchResponse, candidates: int) -> None:
         judged = hit.itm_logit is not None and hit.itc_rank is not None
         moved = _moved(hit.itc_rank - hit.rank) if judged and hit.itc_rank is not None else ""
         by = [] if not by_words else [hit.found_by]
+        more = f"  (+{len(hit.duplicates)} the same)" if hit.duplicates else ""
         table.add_row(
-            str(hit.rank), Text(hit.id), match, f"{hit.itc:.3f}", moved, *by, Text(hit.caption or "")
+            str(hit.rank), Text(hit.id + more), match, f"{hit.itc:.3f}", moved, *by, Text(hit.caption or "")
         )
     console = answers()
     console.print(table if response.results else "Nothing found.")

@@ -34,6 +34,8 @@ LEAST_COVER: Final = 0.90
 """A crop keeps more than this part of the width and of the height."""
 MOST_OUTSIDE: Final = 0.02
 """One picture lies inside of the other but for one percent of its width: what a pan never does."""
+MOST_COLOUR: Final = 30.0
+"""Of 255: a blue car in place of a red one is another picture; a faded or tinted copy of it is none."""
 _CONTRAST: Final = 0.03
 """Structure that is weaker than this part of the picture's variance counts as flat."""
 WEIGHTS: Final = (-1.429, -1.607, -5.720, -2.165, 2.867, -37.575)
@@ -47,6 +49,8 @@ class Sketch:
     """Small grey images of one picture, coarse to fine, and its aspect ratio."""
 
     levels: tuple[Grey, ...]
+    colours: tuple[Grey, Grey]
+    """Blue and red difference, as small as the coarsest level."""
     aspect: float
 
 
@@ -57,7 +61,7 @@ class Likeness:
     ``cover``: the smaller part of width or height that one keeps of the other. ``outside``: how far neither
     lies inside of the other. ``turn``: the larger of the map's two off-diagonal numbers. ``motion``: root mean
     square of what places moved by themselves, ``most_motion`` what a tenth of them exceeds. ``wrong``: one minus the structural similarity of the worst
-    percent of places. Lengths in halves of a picture.
+    percent of places. ``colour``: see `_colour`. Lengths in halves of a picture.
     """
 
     correlation: float
@@ -67,6 +71,7 @@ class Likeness:
     motion: float
     most_motion: float
     wrong: float
+    colour: float
 
     def features(self) -> NDArray[np.float64]:
         """What the log odds are linear in ``[5]``."""
@@ -75,16 +80,19 @@ class Likeness:
 
     def log_odds(self) -> float:
         """That both are the same picture, by what was learned; minus infinity where geometry excludes it."""
-        if self.cover < LEAST_COVER or self.outside > MOST_OUTSIDE:
+        if self.cover < LEAST_COVER or self.outside > MOST_OUTSIDE or self.colour > MOST_COLOUR:
             return -np.inf
         return float(self.features() @ WEIGHTS[:-1] + WEIGHTS[-1])
 
 
-def sketch(grey: Image.Image) -> Sketch:
-    """What is compared of a grey picture (mode ``L``). It is never enlarged."""
+def sketch(picture: Image.Image) -> Sketch:
+    """What is compared of an RGB picture. It is never enlarged."""
+    grey, blue, red = picture.convert("YCbCr").split()
     longest = max(grey.size)
     sides = sorted({min(side, longest) for side in SIDES})
-    return Sketch(tuple(_smoothed(_at_side(grey, side)) for side in sides), grey.width / grey.height)
+    levels = tuple(_smoothed(_at_side(grey, side)) for side in sides)
+    colours = (_smoothed(_at_side(blue, sides[0])), _smoothed(_at_side(red, sides[0])))
+    return Sketch(levels, colours, grey.width / grey.height)
 
 
 def is_same(first: Sketch, second: Sketch) -> bool:
@@ -104,7 +112,22 @@ def likeness(first: Sketch, second: Sketch) -> Likeness | None:
         if correlation < _HOPELESS:
             return None
     one, other, _ = pairs[-1]
-    return Likeness(correlation, *_geometry(place), *_local(one, other, place))
+    colour = _colour(first.colours, second.colours, place)
+    return Likeness(correlation, *_geometry(place), *_local(one, other, place), colour)
+
+
+def _colour(one: tuple[Grey, Grey], other: tuple[Grey, Grey], place: NDArray[np.float64]) -> float:
+    """The largest difference of colours, of 255, that no saturation and no tint of the whole picture explains."""
+    shape = one[0].shape
+    looks = [at_map(part, place, shape) for part in other]
+    inside = looks[0][1]
+    mine = np.stack([part[inside] for part in one])
+    theirs = np.stack([part[inside] for part, _ in looks])
+    mine, theirs = mine - mine.mean(axis=1, keepdims=True), theirs - theirs.mean(axis=1, keepdims=True)
+    if (mine**2).sum() < (theirs**2).sum():
+        mine, theirs = theirs, mine
+    saturation = (mine * theirs).sum() / max(float((mine**2).sum()), 1e-6)
+    return float(np.sqrt(((theirs - saturation * mine) ** 2).sum(axis=0)).max())
 
 
 def _geometry(place: NDArray[np.float64]) -> tuple[float, float, float]:

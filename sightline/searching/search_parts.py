@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sightline.retriever.retriever import Retriever
     from sightline.searching.cascades import Cascades
+    from sightline.searching.collapsing import Collapsing
     from sightline.searching.instructing import Instructing
     from sightline.searching.patches import PatchCache
     from sightline.serving.models import Models
@@ -31,6 +32,7 @@ class SearchParts:
     cascades: Cascades
     exact: Retriever
     """A retriever that misses nothing, for who asks for that."""
+    collapsing: Collapsing
     asked: Callable[[Collection, Vector], None]
     """Is told the vector of each text that is searched for."""
     most_bytes: int | None = None

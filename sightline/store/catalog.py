@@ -174,11 +174,12 @@ class Catalog:
     forget_purges = write(purging.forget)
 
     unhashed_images = read(duplicates.unhashed)
+    count_unhashed = read(duplicates.count_unhashed)
     picture_hashes = read(duplicates.hashes)
     note_hashes = write(duplicates.note)
     duplicate_stamp = read(duplicates.stamp)
     alike = read(duplicates.alike)
-    contents_of = read(duplicates.contents_of)
+    names_of = read(duplicates.names_of)
 
     texts_of = read(texts.of_images)
     text_page = read(texts.page)

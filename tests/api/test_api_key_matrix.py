@@ -66,6 +66,7 @@ ROWS = (
     Row("DELETE", "/v1/collections/{name}", "write", "in", 204),
     Row("POST", "/v1/collections/{name}/search", "read", "in", 200, send={"json": JSON}),
     Row("GET", "/v1/collections/{name}/images", "read", "in", 200),
+    Row("GET", "/v1/collections/{name}/duplicates", "read", "in", 200),
     Row("POST", "/v1/collections/{name}/images", "write", "in", 202,
         send={"files": [("files", ("red", png("red")))], "data": {"items": '[{"id": "red"}]'}}),
     Row("GET", IMAGE, "read", "in", 200),

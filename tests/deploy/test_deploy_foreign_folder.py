@@ -44,6 +44,7 @@ PICTURES = ("red", "green", "blue", "white")
 ANSWERING = {
     "index": ["index", ".", "-c", "here", "--model", "toy"],
     "search": ["search", "red", "-c", "here"],
+    "duplicates": ["duplicates", "-c", "here"],
     "rerank": ["rerank", "red", "blue.png", "red.png", "--model", "toy"],
     "ask": ["ask", "how many red?", "red.png", "--task", "counting"],
     "caption": ["caption", "red.png"],

@@ -27,13 +27,19 @@ _IS_WANTED = cast("ColumnElement[bool]", text(f"images.{REFERRING}"))
 
 def unhashed(connection: Connection, collection_id: int, after: int, limit: int) -> list[tuple[int, str]]:
     """Key and SHA-256 of live images that were not looked at yet, by key, from the one behind ``after`` on."""
-    query = (
-        select(ImageRow.key, ImageRow.sha256)
-        .outerjoin(PictureHashRow, PictureHashRow.key == ImageRow.key)
-        .where(ImageRow.collection_id == collection_id, is_in("live"), ImageRow.key > after)
-        .where(PictureHashRow.key.is_(None))
-    )
+    query = _unhashed(select(ImageRow.key, ImageRow.sha256), collection_id).where(ImageRow.key > after)
     return [(key, sha) for key, sha in connection.execute(query.order_by(ImageRow.key).limit(limit))]
+
+
+def count_unhashed(connection: Connection, collection_id: int) -> int:
+    """How many live images were not looked at yet."""
+    return int(connection.scalar(_unhashed(select(func.count(ImageRow.key)), collection_id)) or 0)
+
+
+def _unhashed(query: Select[Any], collection_id: int) -> Select[Any]:
+    known = query.outerjoin(PictureHashRow, PictureHashRow.key == ImageRow.key)
+    here = (ImageRow.collection_id == collection_id, is_in("live"))
+    return known.where(*here, PictureHashRow.key.is_(None))
 
 
 def hashes(connection: Connection, collection_id: int) -> list[HashedImage]:
@@ -101,12 +107,13 @@ _PAIRS: Select[Any] = select(SamePictureRow.first, SamePictureRow.second).order_
 )
 
 
-def contents_of(connection: Connection, keys: Sequence[int]) -> dict[int, str]:
-    """SHA-256 by key."""
-    found: dict[int, str] = {}
+def names_of(connection: Connection, keys: Sequence[int]) -> dict[int, tuple[str, str]]:
+    """Key → SHA-256 and image id."""
+    found: dict[int, tuple[str, str]] = {}
+    columns = (ImageRow.key, ImageRow.sha256, ImageRow.image_id)
     for chunk in chunks(plain_keys(keys)):
-        rows = connection.execute(select(ImageRow.key, ImageRow.sha256).where(ImageRow.key.in_(chunk)))
-        found.update({key: sha for key, sha in rows})
+        rows = connection.execute(select(*columns).where(ImageRow.key.in_(chunk)))
+        found.update({key: (sha256, image_id) for key, sha256, image_id in rows})
     return found
 
 
