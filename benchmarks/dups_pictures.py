@@ -1,11 +1,12 @@
 """Copies of a picture, and burst neighbours of it: what looks the same, and what only looks alike.
 
 A *copy* shows the same pixels: encoded again, resized, cropped by up to 8 % of width and height, in other
-colours, or several of these. A *burst neighbour* is another exposure of the same moment, as a camera takes a
-few a second: it is moved by 3 to 10 %, turned by 2 to 6°, or zoomed by 1.1 to 1.3, something passes in front of
-it, or nothing of that. In each neighbour every region has moved a little by itself (parallax, leaves, people: a smooth field
-of displacements with a peak of 0.7 to 2 % of the width), noise and exposure are new, and what comes in at the
-borders is other content. Without these a neighbour would be a crop, and no procedure could tell them apart.
+colours, or several of these. A *burst neighbour* is another exposure of the same moment, as a camera takes
+a few a second: it is moved by 3 to 10 %, turned by 2 to 6°, zoomed by 1.1 to 1.3, something passes in front
+of it, or nothing of that. In each neighbour every region has moved a little by itself (parallax, leaves,
+people: a smooth field of displacements with a peak of 0.7 to 2 % of the width), noise and exposure are new,
+and what comes in at the borders is other content. Without these a neighbour would be a crop, and no
+procedure could tell them apart.
 """
 
 from __future__ import annotations
@@ -103,13 +104,20 @@ def _field(shape: tuple[int, int], random: Random, noise: np.random.Generator) -
     """Displacements in pixels ``[2,H,W]``: smooth, with a peak of 0.7 to 2 % of the width."""
     coarse = noise.normal(0, 1, (2, 5, 5)).astype(np.float32)
     size = (shape[1], shape[0])
-    smooth = np.stack([np.asarray(Image.fromarray(one).resize(size, Image.Resampling.BICUBIC)) for one in coarse])
+    smooth = np.stack(
+        [np.asarray(Image.fromarray(one).resize(size, Image.Resampling.BICUBIC)) for one in coarse]
+    )
     peak = random.uniform(0.007, 0.02) * shape[1]
     return smooth * (peak / np.sqrt((smooth**2).sum(axis=0)).max())
 
 
 def warped(
-    rgb: NDArray[np.float32], degrees: float, zoom: float, right: float, down: float, field: NDArray[np.float32]
+    rgb: NDArray[np.float32],
+    degrees: float,
+    zoom: float,
+    right: float,
+    down: float,
+    field: NDArray[np.float32],
 ) -> NDArray[np.float32]:
     """What the camera sees elsewhere ``[H,W,3]``; beyond the borders the scene goes on as in a mirror."""
     height, width = rgb.shape[:2]
@@ -127,7 +135,9 @@ def _mirrored(place: NDArray[np.float32], length: int) -> NDArray[np.float32]:
     return np.minimum(folded, period - folded)
 
 
-def _bilinear(rgb: NDArray[np.float32], x: NDArray[np.float32], y: NDArray[np.float32]) -> NDArray[np.float32]:
+def _bilinear(
+    rgb: NDArray[np.float32], x: NDArray[np.float32], y: NDArray[np.float32]
+) -> NDArray[np.float32]:
     left, top = np.floor(x).astype(int), np.floor(y).astype(int)
     right, bottom = np.minimum(left + 1, rgb.shape[1] - 1), np.minimum(top + 1, rgb.shape[0] - 1)
     across, down = (x - left)[..., None], (y - top)[..., None]

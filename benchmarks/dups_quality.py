@@ -1,10 +1,10 @@
 """How well near duplicates are told from pictures that only look alike: copies against burst neighbours.
 
-``python -m benchmarks.dups_quality --photos DIR`` (or SIGHTLINE_PHOTOS) takes photos; without them the pictures
-of the demo world, which have large even faces and are therefore harder, and says so. The whole way is measured:
-hashes propose, the comparison decides, groups are made. `benchmarks.dups_pictures` says what a copy is and what
-a burst neighbour is; pairs of copies (and originals) of one picture that share a group are right, others wrong.
-``--fit`` prints the weights that the comparison would have by these pictures.
+``python -m benchmarks.dups_quality --photos DIR`` (or SIGHTLINE_PHOTOS) takes photos, else pictures of the
+demo world; ``dup_photos`` says which. The whole way is measured: hashes propose, the comparison decides,
+groups are made. `benchmarks.dups_pictures` says what a copy and what a burst neighbour is. Pairs of copies
+(and originals) of one picture that share a group are right, other pairs are wrong. ``--fit`` prints the
+weights that the comparison would have by these pictures.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from sightline.store.duplicate_records import Alike, Member
 
 DUPS_GOALS = {"dup_precision": (0.99, 1.0), "dup_recall": (0.95, 1.0)}
 SEED = 7
-PICTURES = 60
+PICTURES = 24
 SIDE = 384
 
 
@@ -56,7 +56,9 @@ def photos(folder: Path | None, count: int, seed: int = SEED) -> list[Image.Imag
     if folder is None:
         scenes = Random(seed).sample(held_out(1)[0], count)
         return [Image.fromarray(np.asarray(draw(scene, SIDE, supersample=2))) for scene in scenes]
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg", ".png", ".webp"))
+    paths = sorted(
+        path for path in folder.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg", ".png", ".webp")
+    )
     return [Image.open(path).convert("RGB") for path in Random(seed).sample(paths, min(count, len(paths)))]
 
 
@@ -92,11 +94,13 @@ def proposed(given: Sequence[Shown]) -> list[tuple[int, int]]:
 
 
 def dup_figures(folder: Path | None, count: int = PICTURES, seed: int = SEED) -> dict[str, float]:
-    """Precision and recall of pairs that share a group; what the hashes alone propose; 1 where photos were used."""
+    """Precision and recall of pairs in groups, the same of what hashes propose; 1 where photos were used."""
     given = shown(photos(folder, count, seed), seed)
     sketches = [same_picture.sketch(read_thumbnail(one.thumbnail)) for one in given]
     candidates = proposed(given)
-    pairs = [(one, other) for one, other in candidates if same_picture.is_same(sketches[one], sketches[other])]
+    pairs = [
+        (one, other) for one, other in candidates if same_picture.is_same(sketches[one], sketches[other])
+    ]
     members = [
         Member(row, str(row), str(row), *one.size, len(one.thumbnail)) for row, one in enumerate(given)
     ]

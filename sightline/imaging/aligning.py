@@ -83,9 +83,7 @@ Corners = tuple["NDArray[np.intp]", "Grey", "Grey"]
 """Upper left pixel in the flattened picture, and how far to the right and down from it; ``[H,W]`` each."""
 
 
-def _corners(
-    seen: tuple[int, ...], place: Map, shape: tuple[int, ...]
-) -> tuple[Corners, NDArray[np.bool_]]:
+def _corners(seen: tuple[int, ...], place: Map, shape: tuple[int, ...]) -> tuple[Corners, NDArray[np.bool_]]:
     across, along = _places(shape)
     height, width = seen
     x = (place[0, 0] * across + place[0, 1] * along + place[0, 2] + 1) * (width / 2) - 0.5

@@ -61,8 +61,8 @@ def _cosines() -> NDArray[np.float32]:
 def _lowest() -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Rows and columns of the 128 lowest frequencies but the constant one.
 
-    Neighbours stand in different bytes: `sightline.searching.hash_neighbours` looks pairs of bytes up whole, and
-    coarse waves, which seldom change, should be everywhere.
+    Neighbours stand in different bytes: `sightline.searching.hash_neighbours` looks pairs of bytes up whole,
+    and coarse waves, which seldom change, should be everywhere.
     """
     places = [(row, column) for row in range(_FREQUENCIES) for column in range(_FREQUENCIES) if row + column]
     places.sort(key=lambda place: (place[0] ** 2 + place[1] ** 2, place))

@@ -1,11 +1,11 @@
-"""Whether two pictures are the same picture: one made of the other by encoding, resizing, cropping, colouring.
+"""Whether two pictures are the same picture: made of each other by encoding, resizing, cropping, colouring.
 
 Small grey images are laid over each other by the affine map that maximises their enhanced correlation
 (Evangelidis and Psarakis 2008, "Parametric image alignment using enhanced correlation coefficient
 maximization"; forward additive Gauss-Newton, coarse to fine), which brightness and contrast do not move. A
 copy then fits everywhere: the map neither turns nor shears, one picture lies inside of the other, nothing has
-moved by itself, and structure agrees in every place. Two exposures of one moment do not fit so, for the camera
-moves, or what it sees. How far off is still the same was learned (`WEIGHTS`).
+moved by itself, and structure agrees in every place. Two exposures of one moment do not fit so, for the
+camera moves, or what it sees. How far off is still the same was learned (`WEIGHTS`).
 
 A map ``[2,3]`` leads from places in the first picture to places in the second; each spans -1 to 1 both ways.
 """
@@ -59,9 +59,10 @@ class Likeness:
     """How two pictures lie on each other.
 
     ``cover``: the smaller part of width or height that one keeps of the other. ``outside``: how far neither
-    lies inside of the other. ``turn``: the larger of the map's two off-diagonal numbers. ``motion``: root mean
-    square of what places moved by themselves, ``most_motion`` what a tenth of them exceeds. ``wrong``: one minus the structural similarity of the worst
-    percent of places. ``colour``: see `_colour`. Lengths in halves of a picture.
+    lies inside of the other. ``turn``: the larger of the map's two off-diagonal numbers. ``motion``: root
+    mean square of what places moved by themselves, ``most_motion`` what a tenth of them exceeds. ``wrong``:
+    one minus the structural similarity of the worst percent of places. ``colour``: see `_colour`. Lengths in
+    halves of a picture.
     """
 
     correlation: float
@@ -102,22 +103,22 @@ def is_same(first: Sketch, second: Sketch) -> bool:
 
 
 def likeness(first: Sketch, second: Sketch) -> Likeness | None:
-    """None: they do not even roughly look alike, or one has hardly any structure."""
+    """None: they do not even roughly lie on each other, or one has hardly any structure."""
     if not LEAST_COVER**1.5 < first.aspect / second.aspect < LEAST_COVER**-1.5:
         return None
     place, correlation = np.eye(2, 3), 0.0
-    pairs = list(zip(first.levels, second.levels, ROUNDS, strict=False))
-    for one, other, rounds in pairs:
+    one, other = first.levels[0], second.levels[0]
+    for mine, theirs, rounds in zip(first.levels, second.levels, ROUNDS, strict=False):
+        one, other = _equally_small(mine, theirs)
         place, correlation = align(one, other, place, rounds)
-        if correlation < _HOPELESS:
+        if correlation < _HOPELESS or _is_elsewhere(place):
             return None
-    one, other, _ = pairs[-1]
     colour = _colour(first.colours, second.colours, place)
     return Likeness(correlation, *_geometry(place), *_local(one, other, place), colour)
 
 
 def _colour(one: tuple[Grey, Grey], other: tuple[Grey, Grey], place: NDArray[np.float64]) -> float:
-    """The largest difference of colours, of 255, that no saturation and no tint of the whole picture explains."""
+    """The largest difference of colours, of 255, that no saturation and no tint of the whole explains."""
     shape = one[0].shape
     looks = [at_map(part, place, shape) for part in other]
     inside = looks[0][1]
@@ -130,6 +131,12 @@ def _colour(one: tuple[Grey, Grey], other: tuple[Grey, Grey], place: NDArray[np.
     return float(np.sqrt(((theirs - saturation * mine) ** 2).sum(axis=0)).max())
 
 
+def _is_elsewhere(place: NDArray[np.float64]) -> bool:
+    """Whether a finer level could not mend where the pictures lie: twice as far off as is ever the same."""
+    cover, outside, turn = _geometry(place)
+    return cover < LEAST_COVER - 0.04 or outside > 0.06 or turn > 0.06
+
+
 def _geometry(place: NDArray[np.float64]) -> tuple[float, float, float]:
     """Cover, outside and turn of a map."""
     scale, low = np.diag(place[:, :2]), place[:, 2] - np.diag(place[:, :2])
@@ -140,7 +147,7 @@ def _geometry(place: NDArray[np.float64]) -> tuple[float, float, float]:
 
 
 def _local(one: Grey, other: Grey, place: NDArray[np.float64]) -> tuple[float, float, float]:
-    """Motion, most motion and wrong: what is left where the pictures lie over each other, contrast made equal."""
+    """Motion, most motion and wrong: what is left where the pictures overlap, contrast made equal."""
     seen, inside = at_map(other, place, one.shape)
     mine, theirs = one[inside], seen[inside]
     variance = float(mine.var())
@@ -168,8 +175,10 @@ def _wrong(one: Grey, other: Grey, covered: Grey, variance: float) -> float:
 
 
 def _motion(one: Grey, other: Grey, covered: Grey, variance: float) -> tuple[float, float]:
-    """Root mean square and upper tenth of the optical flow (Lucas and Kanade 1981) of windows, weighted by how
-    much structure they have."""
+    """Root mean square and upper tenth of windows' optical flow (Lucas and Kanade 1981).
+
+    Weighted by how much structure each has.
+    """
     radius = max(3, round(max(one.shape) / 10))
     down, right = (part * covered for part in np.gradient(other))
     left_over = (one - other) * covered
@@ -186,9 +195,19 @@ def _motion(one: Grey, other: Grey, covered: Grey, variance: float) -> tuple[flo
     return float(np.sqrt(mean)), float(most)
 
 
+def _equally_small(one: Grey, other: Grey) -> tuple[Grey, Grey]:
+    """The larger one is made small: else it would show what the other cannot."""
+    side = min(max(one.shape), max(other.shape))
+    return _no_larger(one, side), _no_larger(other, side)
+
+
+def _no_larger(image: Grey, side: int) -> Grey:
+    return image if max(image.shape) <= side else _at_side(Image.fromarray(image), side)
+
+
 def _at_side(grey: Image.Image, side: int) -> Grey:
     width, height = (max(8, round(length * side / max(grey.size))) for length in grey.size)
-    return np.asarray(grey.resize((width, height), Image.Resampling.BOX), np.float32)
+    return np.asarray(grey.resize((width, height), Image.Resampling.BICUBIC), np.float32)
 
 
 def _smoothed(image: Grey) -> Grey:

@@ -65,15 +65,13 @@ class Collapsing:
         self._duplicates = duplicates
 
     def of(self, collection: Collection, fused: Fused) -> Folding:
-        """The folding of a search's candidates, by what was compared; what is new is compared for a moment."""
+        """The folding of a search's candidates; what is new is compared for a moment."""
         degraded = self._duplicates.catch_up(collection)
         group_of_content = self._duplicates.group_of(collection)
         candidates: Sequence[Candidate] = [*fused.head, *fused.rest]
         named = self._catalog.names_of([one.key for one in candidates]) if group_of_content else {}
         group_of = {
-            key: group_of_content[sha256]
-            for key, (sha256, _) in named.items()
-            if sha256 in group_of_content
+            key: group_of_content[sha256] for key, (sha256, _) in named.items() if sha256 in group_of_content
         }
         members: dict[int, list[int]] = {}
         for key in sorted(group_of):

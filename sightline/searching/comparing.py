@@ -1,8 +1,8 @@
-"""Looks at pictures that nobody has looked at yet: their hashes, their neighbours, and whether they are the same.
+"""Looks at pictures that are new: their hashes, their neighbours, and whether they are the same picture.
 
 Of each content the thumbnail is decoded, never the original. A chunk of images is hashed, held against all
-that were looked at before and against itself, and what was found is written with the hashes in one transaction,
-so that a run that is killed goes on where it was.
+that were looked at before and against itself, and what was found is written with the hashes in one
+transaction, so that a run that is killed goes on where it was.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 NEAREST: Final = 8
 LARGEST: Final = 8
-"""Candidates of one picture that are looked at: the nearest, and the largest, of which one stands for its group."""
+"""Candidates of one picture that are looked at: the nearest, and the largest."""
 CHUNK: Final = 500
 MOST_CHUNK: Final = 20_000
 SKETCHES: Final = 2_000
@@ -151,7 +151,7 @@ class Comparing:
 def _candidates(
     fresh: Sequence[HashedImage], known: Sequence[HashedImage]
 ) -> Iterator[tuple[int, list[int]]]:
-    """For each fresh image rows of known ones with other bytes: the nearest and the largest of its neighbours."""
+    """For each fresh image rows of known ones with other bytes: its nearest and largest neighbours."""
     rows, others, apart = neighbours(_hashes(fresh), _hashes(known))
     starts = np.searchsorted(rows, np.arange(len(fresh) + 1))
     for row in range(len(fresh)):

@@ -1,8 +1,8 @@
 """Groups of near duplicates, from pairs.
 
-A group is one picture and all that match it: the one that matches most, which is the original of several crops,
-where that is there, for two crops need not match each other. Chains do not make groups: that the first matches
-the second and the second the third says nothing of the first and the third.
+A group is one picture and all that match it: the one that matches most, which is the original of several
+crops, where that is there, for two crops need not match each other. Chains do not make groups: that the first
+matches the second and the second the third says nothing of the first and the third.
 """
 
 from __future__ import annotations

@@ -50,7 +50,7 @@ class _Known:
 
 
 class Duplicates:
-    """Thread-safe. What was compared is kept in SQL; the groups of a collection are made of it when asked for."""
+    """Thread-safe. What was compared is kept in SQL; groups are made of it when asked for."""
 
     def __init__(self, catalog: Catalog, blobs: BlobStore) -> None:
         self._catalog = catalog
@@ -66,7 +66,7 @@ class Duplicates:
         seconds: float | None = None,
         progress: Callable[[int], None] = lambda images: None,
     ) -> DuplicatePage:
-        """Compare what is new, for at most so many seconds (None: all of it), and a page of groups (None: all).
+        """Compare what is new, for so many seconds (None: all of it), and a page of groups (None: all).
 
         ``progress`` is told how many images were looked at. Raises NotFoundError, InputError for a cursor
         that this did not give, or a limit outside of 1 to 1,000.
@@ -128,7 +128,9 @@ class Duplicates:
         name, owner = f"duplicates {collection.id}", str(uuid.uuid4())
         if not self._catalog.acquire_singleton(name, owner, LEASE_SECONDS):
             return ("Another process compares the pictures of this collection now; ask again in a while.",)
-        run = Comparing(self._catalog, self._blobs, collection.id, CHUNK if seconds is None else HURRIED_CHUNK)
+        run = Comparing(
+            self._catalog, self._blobs, collection.id, CHUNK if seconds is None else HURRIED_CHUNK
+        )
         lease = _Lease(lambda: self._catalog.renew_singleton(name, owner, LEASE_SECONDS))
 
         def on() -> bool:
@@ -146,7 +148,6 @@ class Duplicates:
             f"{unseen:,} pictures could not be compared, for their thumbnails are lost or damaged: "
             "`sightline doctor --repair` makes them again.",
         )
-
 
     def _is_small(self, collection: Collection) -> bool:
         """Whether the hashes of all are read at once, while somebody waits."""

@@ -1,9 +1,9 @@
-"""Pictures whose perceptual hashes are near each other, among a million: candidates for being the same picture.
+"""Pictures whose perceptual hashes are near each other, among a million: candidates for the same picture.
 
-Multi-index hashing (Norouzi, Punjani and Fleet 2012): two hashes of 128 bits that differ in few of them agree
-in at least one of eight pieces of 16 bits, mostly, and surely when they differ in at most seven. Nobody is compared
-with everybody: who agrees in a piece is compared bit by bit. The whole of one picture is held against the
-views of the other, both ways. F fresh images · N images · V views · 16 bytes a hash.
+Multi-index hashing (Norouzi, Punjani and Fleet 2012): two hashes of 128 bits that differ in few of them
+agree in at least one of eight pieces of 16 bits, mostly, and surely when they differ in at most seven.
+Nobody is compared with everybody: who agrees in a piece is compared bit by bit. The whole of one picture is
+held against the views of the other, both ways. F fresh images · N images · V views · 16 bytes a hash.
 """
 
 from __future__ import annotations

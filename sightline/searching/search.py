@@ -96,7 +96,12 @@ class Search:
         )
 
     def _folded(
-        self, request: SearchRequest, collection: Collection, question: Question, both: Found, clock: Stopwatch
+        self,
+        request: SearchRequest,
+        collection: Collection,
+        question: Question,
+        both: Found,
+        clock: Stopwatch,
     ) -> tuple[Found, Folding]:
         """Candidates enough for as many groups as are wanted, where hits are to be collapsed."""
         if not request.collapse:

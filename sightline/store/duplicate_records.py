@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class HashedImage:
-    """An image that was looked at: its area in pixels, and its views' hashes (`sightline.imaging.picture_hash`)."""
+    """An image that was looked at: area in pixels, hashes of `sightline.imaging.picture_hash`."""
 
     key: int
     sha256: str

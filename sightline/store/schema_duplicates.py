@@ -9,7 +9,7 @@ from sightline.store.schema_base import NEVER_REUSED, WITHOUT_ROWID, Base, Id
 
 
 class PictureHashRow(Base):
-    """The perceptual hash of one version of an image, which was compared with all of its collection by then."""
+    """The perceptual hash of a version of an image, which was compared with all of its collection."""
 
     __tablename__ = "picture_hashes"
     __table_args__ = WITHOUT_ROWID

@@ -26,7 +26,7 @@ _IS_WANTED = cast("ColumnElement[bool]", text(f"images.{REFERRING}"))
 
 
 def unhashed(connection: Connection, collection_id: int, after: int, limit: int) -> list[tuple[int, str]]:
-    """Key and SHA-256 of live images that were not looked at yet, by key, from the one behind ``after`` on."""
+    """Key and SHA-256 of live images that were not looked at yet, by key, behind ``after``."""
     query = _unhashed(select(ImageRow.key, ImageRow.sha256), collection_id).where(ImageRow.key > after)
     return [(key, sha) for key, sha in connection.execute(query.order_by(ImageRow.key).limit(limit))]
 
@@ -56,7 +56,7 @@ def hashes(connection: Connection, collection_id: int) -> list[HashedImage]:
 def note(
     connection: Connection, found: Sequence[tuple[int, bytes]], pairs: Sequence[tuple[str, str]]
 ) -> None:
-    """These images were compared with all others that were looked at, and these contents are the same picture.
+    """These images were compared with all that were looked at; these contents are the same picture.
 
     What was purged or buried meanwhile leaves nothing.
     """
@@ -75,7 +75,9 @@ def note(
 def _wanted(connection: Connection, shas: Sequence[str]) -> set[str]:
     found: set[str] = set()
     for chunk in chunks(shas):
-        found.update(connection.scalars(select(IMAGES.c.sha256).where(IMAGES.c.sha256.in_(chunk), _IS_WANTED)))
+        found.update(
+            connection.scalars(select(IMAGES.c.sha256).where(IMAGES.c.sha256.in_(chunk), _IS_WANTED))
+        )
     return found
 
 
@@ -90,7 +92,14 @@ def alike(connection: Connection, collection_id: int) -> Alike:
     first, second = (select(ImageRow.sha256).where(*here) for _ in range(2))
     both = (SamePictureRow.first.in_(first), SamePictureRow.second.in_(second))
     pairs = [(one, other) for one, other in connection.execute(_PAIRS.where(*both))]
-    columns = (ImageRow.key, ImageRow.image_id, ImageRow.sha256, ImageRow.width, ImageRow.height, ImageRow.bytes)
+    columns = (
+        ImageRow.key,
+        ImageRow.image_id,
+        ImageRow.sha256,
+        ImageRow.width,
+        ImageRow.height,
+        ImageRow.bytes,
+    )
     repeated = select(ImageRow.sha256).where(*here).group_by(ImageRow.sha256).having(func.count() > 1)
     members = {
         row.key: Member(*row)
@@ -119,6 +128,8 @@ def names_of(connection: Connection, keys: Sequence[int]) -> dict[int, tuple[str
 
 def forget_pairs(connection: Connection, shas: Select[Any]) -> None:
     """What was found of contents that no image has any more."""
-    unwanted = shas.where(~select(literal(1)).where(IMAGES.c.sha256 == shas.selected_columns[0], _IS_WANTED).exists())
+    unwanted = shas.where(
+        ~select(literal(1)).where(IMAGES.c.sha256 == shas.selected_columns[0], _IS_WANTED).exists()
+    )
     for column in (SamePictureRow.first, SamePictureRow.second):
         connection.execute(delete(SamePictureRow).where(column.in_(unwanted)))
