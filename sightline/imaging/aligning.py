@@ -69,7 +69,8 @@ def box_mean(picture: Grey, radius: int) -> Grey:
     padded = np.pad(picture, ((radius + 1, radius), (radius + 1, radius)), mode="edge")
     sums = padded.astype(np.float64).cumsum(0).cumsum(1)
     total = sums[side:, side:] - sums[:-side, side:] - sums[side:, :-side] + sums[:-side, :-side]
-    return (total / side**2).astype(np.float32)
+    mean: Grey = (total / side**2).astype(np.float32)
+    return mean
 
 
 def _places(shape: tuple[int, ...]) -> tuple[Grey, Grey]:

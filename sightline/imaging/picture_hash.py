@@ -55,7 +55,8 @@ def _view(grey: Image.Image, left: float, top: float, size: float) -> NDArray[np
 def _cosines() -> NDArray[np.float32]:
     """The rows of the DCT-II ``[13,32]``."""
     frequency, place = np.arange(_FREQUENCIES)[:, None], np.arange(_SIDE) + 0.5
-    return np.cos(np.pi * frequency * place / _SIDE).astype(np.float32)
+    rows: NDArray[np.float32] = np.cos(np.pi * frequency * place / _SIDE).astype(np.float32)
+    return rows
 
 
 def _lowest() -> tuple[NDArray[np.intp], NDArray[np.intp]]:

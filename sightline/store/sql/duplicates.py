@@ -111,7 +111,7 @@ def alike(connection: Connection, collection_id: int) -> Alike:
     return Alike([members[key] for key in sorted(members)], pairs)
 
 
-_PAIRS: Select[Any] = select(SamePictureRow.first, SamePictureRow.second).order_by(
+_PAIRS = select(SamePictureRow.first, SamePictureRow.second).order_by(
     SamePictureRow.first, SamePictureRow.second
 )
 
