@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sightline.indexer.originals import Originals
     from sightline.searching.asking import Asking
     from sightline.searching.documents import Documents
+    from sightline.searching.duplicates import Duplicates
     from sightline.searching.saved_searches import SavedSearches
     from sightline.searching.search import Search
     from sightline.serving.collections import Collections
@@ -58,6 +59,7 @@ class ApiParts:
     index_kinds: IndexKinds
     served: ServedModels
     search: Search
+    duplicates: Duplicates
     documents: Documents
     asking: Asking
     describing: Describing

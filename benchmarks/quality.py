@@ -28,6 +28,7 @@ from benchmarks.asking_quality import ASKING_GOALS, asking_figures
 from benchmarks.capfilt_quality import CAPFILT_GOALS, capfilt_figures
 from benchmarks.compound_quality import COMPOUND_GOALS, compound_figures
 from benchmarks.counting_quality import COUNTING_GOALS, counting_figures
+from benchmarks.dups_quality import DUPS_GOALS, dup_figures, photo_folder
 from benchmarks.honest_quality import HONEST_GOALS, honest_figures
 from benchmarks.why_quality import WHY_GOALS, why_figures
 from demo.world.benchmark import HOWS, absent, held_out, swap_groups, texts
@@ -59,6 +60,7 @@ GOALS = {
     **COUNTING_GOALS,
     **WHY_GOALS,
     **HONEST_GOALS,
+    **DUPS_GOALS,
 }
 Figures = dict[str, float]
 T = TypeVar("T")
@@ -205,6 +207,7 @@ def main() -> None:
     figures = {name: value for part in parts for name, value in part(model).items()}
     if given.model == DEMO:  # the model that answers is another one of that name
         figures |= asking_figures(DEMO) | capfilt_figures() | compound_figures() | honest_figures(model)
+        figures |= dup_figures(photo_folder())
     show(figures)
     given.out.parent.mkdir(parents=True, exist_ok=True)
     given.out.write_text(

@@ -22,8 +22,10 @@ if TYPE_CHECKING:
     from sightline.searching.asking import Asking
     from sightline.searching.calibrations import Calibrations
     from sightline.searching.cascades import Cascades
+    from sightline.searching.collapsing import Collapsing
     from sightline.searching.counted_search import Counts
     from sightline.searching.documents import Documents
+    from sightline.searching.duplicates import Duplicates
     from sightline.searching.instructing import Instructing
     from sightline.searching.patches import PatchCache
     from sightline.searching.query_samples import QuerySamples
@@ -193,8 +195,22 @@ class Answering(Keeping):
         return SearchParts(
             self.catalog, self.models, self.scheduler, self.retriever, self.patches, self.instructing,
             self.cascades, self.exact_retriever, self.query_samples.note, self.counts, self.calibrations,
-            most,
+            self.collapsing, most,
         )  # fmt: skip
+
+    @once
+    def duplicates(self) -> Duplicates:
+        """Near duplicates of collections."""
+        from sightline.searching.duplicates import Duplicates
+
+        return Duplicates(self.catalog, self.blobs)
+
+    @once
+    def collapsing(self) -> Collapsing:
+        """One hit for each group of near duplicates."""
+        from sightline.searching.collapsing import Collapsing
+
+        return Collapsing(self.catalog, self.duplicates)
 
     @once
     def query_samples(self) -> QuerySamples:

@@ -109,6 +109,9 @@ class SearchRequest:
     index: Annotated[
         IndexUse, Doc("exact: compare every image where the index is approximate, which takes long.")
     ] = "auto"
+    collapse: Annotated[
+        bool, Doc("One hit for each group of near duplicates; limit and offset count groups.")
+    ] = False
     image: Annotated[RerankDocument | None, Doc("A picture to find others like it; text may go with it.")] = (
         None
     )
@@ -168,7 +171,8 @@ class SearchHit:
     ``instruction_probability`` that of yes. ``width`` and ``height`` are pixels of the upright picture.
     ``matched_text``: the text whose words brought it (None where none did). ``match_probability`` is
     calibrated (docs/scoring.md), ``match_probability_raw`` the softmax itself. ``explanation``: where it was
-    asked for; None where ITM did not score, or the time was up.
+    asked for; None where ITM did not score, or the time was up. ``duplicates``: ids of candidates that are
+    the same picture, which it stands for (None without ``collapse``).
 
     Of a ``query``: ``score`` is the log-odds of ``match_probability``, by which the order goes; ``itc`` the
     compound ITC score (docs/scoring.md), ``itm_logit`` that of the first clause, and ``clauses`` how likely
@@ -200,6 +204,7 @@ class SearchHit:
     explanation: Explanation | None = None
     clauses: tuple[ClauseMatch, ...] = ()
     similarity: float | None = None
+    duplicates: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)

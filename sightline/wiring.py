@@ -249,6 +249,7 @@ class Installation(Saving):
             index_kinds=self.index_kinds,
             served=self.served,
             search=self.search,
+            duplicates=self.duplicates,
             documents=self.documents,
             asking=self.asking,
             describing=self.describing,

@@ -63,6 +63,9 @@ class HitAnswer(Answer):
     explanation: ExplanationAnswer | None = Field(
         None, description="Where explain was asked for: why it is a hit; null without an ITM score."
     )
+    duplicates: list[str] | None = Field(
+        None, description="Ids of candidates that are the same picture; null without collapse."
+    )
 
 
 Milliseconds = Annotated[float, AfterValidator(lambda value: round(value, 3))]

@@ -58,6 +58,9 @@ def search(
         bool,
         typer.Option("--exact-index", help="Compare every image where the index is approximate; slow."),
     ] = False,
+    collapse: Annotated[
+        bool, typer.Option("--collapse", help="Show one of each group of near duplicates.")
+    ] = False,
     instruction: Annotated[
         str | None,
         typer.Option(help="Order by yes or no: a question about a picture, in place of the model's ITM."),
@@ -96,7 +99,7 @@ def search(
         rerank=rerank, score=score, filter=None if filter is None else read_filter(filter),
         min_probability=min_probability, precision=precision, deadline_ms=deadline_ms, effort=effort,
         texts=texts, index="exact" if exact_index else "auto", sort=sort, exact=exact, cursor=cursor,
-        explain=explain,
+        explain=explain, collapse=collapse,
         matcher=None if instruction is None else InstructedMatcher(instruction, instruction_model),
     )  # fmt: skip
     with open_installation(load_settings(data)) as services:
@@ -162,7 +165,8 @@ def _print_hits(response: SearchResponse, candidates: int) -> None:
         by = [] if not by_words else [hit.found_by]
         similar = [] if hit.similarity is None else [f"{hit.similarity:.3f}"]
         scores = [match, *similar, f"{hit.itc:.3f}", moved]
-        table.add_row(str(hit.rank), Text(hit.id), *scores, *by, Text(hit.caption or ""))
+        more = f"  (+{len(hit.duplicates)} the same)" if hit.duplicates else ""
+        table.add_row(str(hit.rank), Text(hit.id + more), *scores, *by, Text(hit.caption or ""))
     console = answers()
     console.print(table if response.results else "Nothing found.")
     print_reasons(response.results)

@@ -43,5 +43,7 @@ def check_counted(request: SearchRequest) -> None:
         raise InputError(
             "All pictures that match are judged in one precision; leave out the parameter precision."
         )
+    if request.collapse:
+        raise InputError("The parameter collapse goes with the best hits; leave out sort, exact and cursor.")
     if request.cursor is not None and request.offset:
         raise InputError("A page begins at a cursor or at an offset; give one of the two.")

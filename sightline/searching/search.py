@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from sightline.records import Effort, SearchHit, SearchRequest, SearchResponse
+from sightline.records import MAX_CANDIDATES, Effort, SearchHit, SearchRequest, SearchResponse
 from sightline.reranker.ordering import unscored
 from sightline.searching.checks import check
+from sightline.searching.collapsing import NOTHING_FOLDED, Folding
 from sightline.searching.compound_question import matches
 from sightline.searching.count_checks import as_counted, is_counted
 from sightline.searching.counted_search import CountedSearch
@@ -88,30 +89,32 @@ class Search:
     ) -> SearchResponse:
         wanted = max(request.candidates, request.offset + request.limit)
         both = question.retrieve(wanted, request.candidates if request.rerank else 0, clock)
-        found, fused = both.retrieved, both.fused
         if question.reading.nothing_known:
             return self._unranked(request, collection, question, both, clock)
+        both, folding = self._folded(request, collection, question, both, clock)
+        found, fused = both.retrieved, both.fused
         known = question.knowledge(fused.head)
         told = None
         if watch is not None:
-            telling = Telling(watch, request, fused, partial(self._describe, collection, request, fused))
+            describe = partial(self._describe, collection, request, fused, folding=folding)
+            telling = Telling(watch, request, fused, describe, folding)
             watch.candidates(_before_itm(telling, found, question, known.effort, clock))
             told = telling.order
         left = None if request.deadline_ms is None else request.deadline_ms - clock.elapsed_ms()
         judged = question.judge(fused.head, known, left, told) if fused.head else []
         order = judged + [unscored(one) for one in fused.rest]
         clock.lap("rerank")
-        ranked = [one for one in order if is_probable(one, request.min_probability)]
+        ranked = folding.fold([one for one in order if is_probable(one, request.min_probability)])
         page = ranked[request.offset : request.offset + request.limit]
         why = question.explain([one.key for one in page if one.itm_logit is not None])
         return SearchResponse(
-            results=explained(self._describe(collection, request, fused, page), why),
+            results=explained(self._describe(collection, request, fused, page, folding), why),
             truncated=question.truncated,
             timings=clock.timings(),
             generation=found.generation,
             images=found.images,
             scored=sum(one.itm_logit is not None for one in order),
-            degraded=found.degraded + question.degraded(),
+            degraded=found.degraded + question.degraded() + folding.degraded,
             effort=known.effort,
             reached=known.reached(order[: len(fused.head)]),
             approximate=found.approximate,
@@ -149,8 +152,34 @@ class Search:
             notes=question.reading.notes,
         )
 
+    def _folded(
+        self,
+        request: SearchRequest,
+        collection: Collection,
+        question: Question,
+        both: Found,
+        clock: Stopwatch,
+    ) -> tuple[Found, Folding]:
+        """Candidates enough for as many groups as are wanted, where hits are to be collapsed."""
+        if not request.collapse:
+            return both, NOTHING_FOLDED
+        wanted = max(request.candidates, request.offset + request.limit)
+        while True:
+            folding = self._parts.collapsing.of(collection, both.fused)
+            groups = len(folding.fold([*both.fused.head, *both.fused.rest]))
+            enough = groups >= request.offset + request.limit or wanted >= both.retrieved.images
+            if enough or wanted >= MAX_CANDIDATES or request.min_probability is not None:
+                return both, folding
+            wanted = min(4 * wanted, MAX_CANDIDATES)
+            both = question.retrieve(wanted, request.candidates if request.rerank else 0, clock)
+
     def _describe(
-        self, collection: Collection, request: SearchRequest, fused: Fused, page: Sequence[Ranked]
+        self,
+        collection: Collection,
+        request: SearchRequest,
+        fused: Fused,
+        page: Sequence[Ranked],
+        folding: Folding = NOTHING_FOLDED,
     ) -> list[SearchHit]:
         """Hits as the catalog knows them, in the version that was found; what was purged is left out."""
         keys = [one.key for one in page]
@@ -169,6 +198,7 @@ class Search:
                 found_by=fused.found_by(one.key), matched_text=fused.said.get(one.key),
                 clauses=matches(request.query, one),
                 similarity=fused.similarity.get(one.key),
+                duplicates=folding.others(one.key) if request.collapse else None,
             )
             for place, one in enumerate(page, 1)
             if (image := images.get(one.key)) is not None

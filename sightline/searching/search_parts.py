@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from sightline.retriever.retriever import Retriever
     from sightline.searching.calibrations import Calibrations
     from sightline.searching.cascades import Cascades
+    from sightline.searching.collapsing import Collapsing
     from sightline.searching.counted_search import Counts
     from sightline.searching.instructing import Instructing
     from sightline.searching.patches import PatchCache
@@ -38,5 +39,6 @@ class SearchParts:
     counts: Counts
     """What counting searches remember and learn, and how far they go."""
     calibrations: Calibrations
+    collapsing: Collapsing
     most_bytes: int | None = None
     """Captions, metadata and texts that one answer repeats; None for any number."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from sightline.reranker.ordering import unscored
+from sightline.searching.collapsing import NOTHING_FOLDED, Folding
 
 if TYPE_CHECKING:
     from sightline.records import SearchHit, SearchRequest, SearchResponse
@@ -41,6 +42,7 @@ class Telling:
         request: SearchRequest,
         fused: Fused,
         describe: Callable[[Sequence[Ranked]], list[SearchHit]],
+        folding: Folding = NOTHING_FOLDED,
     ) -> None:
         head = sorted(fused.head, key=lambda one: (one.itc_rank, one.key))
         self._by_itc = [unscored(one) for one in [*head, *fused.rest]]
@@ -48,6 +50,7 @@ class Telling:
         self._watch = watch
         self._request = request
         self._describe = describe
+        self._folding = folding
 
     def by_itc(self) -> list[SearchHit]:
         """The hits as ITC alone orders them."""
@@ -65,7 +68,7 @@ class Telling:
 
     def _page(self, ranked: Sequence[Ranked]) -> Sequence[Ranked]:
         start = self._request.offset
-        return ranked[start : start + self._request.limit]
+        return self._folding.fold(ranked)[start : start + self._request.limit]
 
 
 def is_probable(one: Ranked, least: float | None) -> bool:

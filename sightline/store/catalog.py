@@ -12,6 +12,7 @@ from sightline.store.sql import (
     builder,
     calibrations,
     collections,
+    duplicates,
     failure_lines,
     failures,
     features,
@@ -181,6 +182,14 @@ class Catalog:
     drop_generation = write_at(purging.drop_generation)
     scrub_purged = write(purging.scrub)
     forget_purges = write(purging.forget)
+
+    unhashed_images = read(duplicates.unhashed)
+    count_unhashed = read(duplicates.count_unhashed)
+    picture_hashes = read(duplicates.hashes)
+    note_hashes = write(duplicates.note)
+    duplicate_stamp = read(duplicates.stamp)
+    alike = read(duplicates.alike)
+    names_of = read(duplicates.names_of)
 
     texts_of = read(texts.of_images)
     text_page = read(texts.page)

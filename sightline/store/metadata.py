@@ -8,6 +8,7 @@ from sightline.store import (
     schema,
     schema_access,
     schema_calibrations,
+    schema_duplicates,
     schema_fields,
     schema_saved,
     schema_texts,
@@ -24,6 +25,7 @@ MODULES: Final = (
     schema_texts,
     schema_fields,
     schema_calibrations,
+    schema_duplicates,
     schema_saved,
 )
 METADATA: Final = Base.metadata

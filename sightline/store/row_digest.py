@@ -48,6 +48,7 @@ DIGESTED: Final[Mapping[str, Sequence[str]]] = {
                        "delivered_at", "created_at"),
     "saved_members": ("probability", "joined_at"),
     "saved_deliveries": ("token", "attempts"),
+    "picture_hashes": ("hash",),
 }  # fmt: skip
 """Table → the columns that no other index holds. Migrations make these indexes, the models do not know them.
 A placement is compared with its segment instead.

@@ -71,6 +71,7 @@ ROWS = (
     Row("POST", "/v1/collections/{name}/search/image", "read", "in", 200,
         send={"files": [("image", ("red", png("red")))]}),
     Row("GET", "/v1/collections/{name}/images", "read", "in", 200),
+    Row("GET", "/v1/collections/{name}/duplicates", "read", "in", 200),
     Row("POST", "/v1/collections/{name}/images", "write", "in", 202,
         send={"files": [("files", ("red", png("red")))], "data": {"items": '[{"id": "red"}]'}}),
     Row("GET", IMAGE, "read", "in", 200),

@@ -45,6 +45,7 @@ ANSWERING = {
     "index": ["index", ".", "-c", "here", "--model", "toy"],
     "search": ["search", "red", "-c", "here"],
     "similar": ["similar", "red.png", "-c", "here"],
+    "duplicates": ["duplicates", "-c", "here"],
     "rerank": ["rerank", "red", "blue.png", "red.png", "--model", "toy"],
     "ask": ["ask", "how many red?", "red.png", "--task", "counting"],
     "caption": ["caption", "red.png"],

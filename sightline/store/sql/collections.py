@@ -17,6 +17,7 @@ from sightline.store.schema import (
     SourceRow,
 )
 from sightline.store.schema_calibrations import CalibrationRow
+from sightline.store.schema_duplicates import PictureHashRow
 from sightline.store.schema_fields import MetadataFieldRow
 from sightline.store.schema_texts import TextRow
 from sightline.store.schema_work import JobRow, JobSeenRow, TaskItemRow, TaskRow
@@ -194,6 +195,7 @@ def _remove_children(connection: Connection, collection_id: int) -> None:
     connection.execute(delete(TaskItemRow).where(TaskItemRow.task_id.in_(tasks)))
     connection.execute(delete(PlacementRow).where(PlacementRow.key.in_(keys)))
     connection.execute(forgetting(keys))
+    connection.execute(delete(PictureHashRow).where(PictureHashRow.key.in_(keys)))
     for table in (GenerationRow, SegmentRow):
         connection.execute(delete(table).where(table.feature_set_id.in_(_feature_sets(collection_id))))
 

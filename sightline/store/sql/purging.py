@@ -35,11 +35,13 @@ from sightline.store.schema import (
     SegmentRow,
     SourceRow,
 )
+from sightline.store.schema_duplicates import PictureHashRow
 from sightline.store.schema_saved import SavedMemberRow
 from sightline.store.schema_texts import TextRow
 from sightline.store.schema_upkeep import PurgeRow, ReleasedBlobRow
 from sightline.store.schema_work import JobRow, JobSeenRow, TaskItemRow, TaskRow
 from sightline.store.sql.collections import remove
+from sightline.store.sql.duplicates import forget_pairs
 from sightline.store.sql.fields import forget_unused_fields, forget_values
 from sightline.store.sql.filtering import filter_keys
 from sightline.store.sql.loose import release_generations
@@ -207,6 +209,7 @@ def _end(connection: Connection, now: float, keys: Sequence[int]) -> None:
     connection.execute(delete(TextRow).where(TextRow.key.in_(keys)))
     forget_values(connection, keys)
     forget_members(connection, SavedMemberRow.key.in_(keys))
+    connection.execute(delete(PictureHashRow).where(PictureHashRow.key.in_(keys)))
     found = update(ImageRow).where(these, ImageRow.state.in_(("live", "trashed")))
     connection.execute(found.values(state="buried", buried_at=now, trashed_at=None))
     others = update(ImageRow).where(these, ImageRow.state.in_(("pending", "failed")))
@@ -285,6 +288,7 @@ def scrub(connection: Connection, keys: Sequence[int]) -> None:
         gone = (ImageRow.key.in_(chunk), ImageRow.state.in_(("buried", "discarded")))
         connection.execute(update(ImageRow).where(*gone).values(image_id=nameless))
         shas = select(PURGES.c.sha256).where(PURGES.c.key.in_(chunk))
+        forget_pairs(connection, shas)
         connection.execute(delete(ReleasedBlobRow).where(ReleasedBlobRow.sha256.in_(shas)))
 
 

@@ -15,6 +15,7 @@ from sqlalchemy import ColumnElement, Connection, bindparam, delete, exists, lit
 from sqlalchemy.dialects import postgresql, sqlite
 
 from sightline.store.schema import REFERRING, TRASHED, ImageRow, PlacementRow
+from sightline.store.schema_duplicates import PictureHashRow
 from sightline.store.schema_saved import SavedMemberRow
 from sightline.store.schema_texts import TextRow
 from sightline.store.schema_upkeep import ReleasedBlobRow
@@ -72,11 +73,12 @@ def discard(connection: Connection, now: float, where: Where) -> list[str]:
 
 
 def _forget_said(connection: Connection, where: Where) -> None:
-    """Nothing is said any more of what nobody can have back: no text, and no value that filters find."""
+    """Nothing is said any more of what nobody can have back: no text, no value that filters find, no hash."""
     keys = select(ImageRow.key).where(*where)
     connection.execute(delete(TextRow).where(TextRow.key.in_(keys)))
     connection.execute(forgetting(keys))
     forget_members(connection, SavedMemberRow.key.in_(keys))
+    connection.execute(delete(PictureHashRow).where(PictureHashRow.key.in_(keys)))
 
 
 def release(connection: Connection, now: float, where: Where) -> None:

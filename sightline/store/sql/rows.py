@@ -37,6 +37,7 @@ from sightline.store.schema import (
     SegmentRow,
     SourceRow,
 )
+from sightline.store.schema_duplicates import PictureHashRow, SamePictureRow
 from sightline.store.schema_fields import FieldValueRow, MetadataFieldRow
 from sightline.store.schema_texts import TextRow
 from sightline.store.schema_upkeep import LooseFileRow, PurgeRow, ReleasedBlobRow, SingletonRow
@@ -55,9 +56,11 @@ IMAGES = cast("Table", ImageRow.__table__)
 JOBS = cast("Table", JobRow.__table__)
 LOOSE_FILES = cast("Table", LooseFileRow.__table__)
 METADATA_FIELDS = cast("Table", MetadataFieldRow.__table__)
+PICTURE_HASHES = cast("Table", PictureHashRow.__table__)
 PLACEMENTS = cast("Table", PlacementRow.__table__)
 PURGES = cast("Table", PurgeRow.__table__)
 RELEASED_BLOBS = cast("Table", ReleasedBlobRow.__table__)
+SAME_PICTURES = cast("Table", SamePictureRow.__table__)
 SEGMENTS = cast("Table", SegmentRow.__table__)
 SINGLETONS = cast("Table", SingletonRow.__table__)
 SOURCES = cast("Table", SourceRow.__table__)

@@ -9,7 +9,7 @@ from sightline.store.migrations.columns import ID, JSON, column, flag, foreign, 
 from sightline.store.row_digest import statements
 
 revision = "0011"
-down_revision = "0009"
+down_revision = "0010"
 branch_labels = None
 depends_on = None
 

@@ -1,0 +1,92 @@
+"""``sightline duplicates``: which images are the same picture. It deletes nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sightline.cli.options import CollectionName, Data, Json
+
+if TYPE_CHECKING:
+    from sightline.searching.duplicates import DuplicatePage
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(duplicates)
+
+
+def duplicates(
+    collection: CollectionName,
+    limit: Annotated[
+        int | None, typer.Option("-k", "--limit", min=1, max=1000, help="How many groups; else all.")
+    ] = None,
+    cursor: Annotated[
+        str | None, typer.Option(metavar="CURSOR", help="Go on where an answer with --limit ended.")
+    ] = None,
+    data: Data = None,
+    json: Json = False,
+) -> None:
+    """Find images with the same bytes, or the same picture in different files; deletes nothing."""
+    from sightline.cli.output import print_json, progress
+    from sightline.settings import load_settings
+    from sightline.wiring import open_installation
+
+    with open_installation(load_settings(data)) as services:
+        waiting = services.catalog.count_unhashed(services.catalog.collection(collection).id)
+        with progress() as show:
+            page = services.duplicates.find(
+                collection, cursor, limit, progress=lambda done: show("comparing", done, waiting)
+            )
+    if json:
+        print_json({"collection": collection, **_plain(page)})
+    else:
+        _print(page)
+
+
+def _plain(page: DuplicatePage) -> dict[str, Any]:
+    """As over HTTP, without addresses."""
+    groups = [
+        {
+            "kind": group.kind,
+            "images": [
+                {
+                    "id": one.id, "width": one.width, "height": one.height, "bytes": one.bytes,
+                    "sha256": one.sha256, "largest": one is group.largest,
+                }
+                for one in group.images
+            ],
+        }
+        for group in page.groups
+    ]  # fmt: skip
+    return {
+        "groups": groups,
+        "total": page.total,
+        "next_cursor": page.next_cursor,
+        "waiting": page.waiting,
+        "degraded": list(page.degraded),
+    }
+
+
+def _print(page: DuplicatePage) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    from sightline.console import answers, remarks
+
+    table = Table("group", "kind", "id", "size", "bytes", "", box=None, pad_edge=False, header_style="bold")
+    for number, group in enumerate(page.groups, 1):
+        for place, one in enumerate(group.images):
+            head = (str(number), group.kind) if place == 0 else ("", "")
+            size = f"{one.width} × {one.height}"
+            table.add_row(*head, Text(one.id), size, f"{one.bytes:,}", "largest" if place == 0 else "")
+    answers().print(table if page.groups else "No duplicates found.")
+    if page.next_cursor is not None:
+        remarks().print(
+            f"{len(page.groups)} of {page.total:,} groups; --cursor {page.next_cursor} goes on.", markup=False
+        )
+    for sentence in page.degraded:
+        remarks().print(f"[yellow]{sentence}[/]")
+    if page.waiting and not page.degraded:
+        remarks().print(f"[yellow]{page.waiting:,} images were not compared yet.[/]")
