@@ -38,7 +38,7 @@ async def create(
 
 def _create(request: Request, here: Everything, name: str, model: str) -> Response:
     try:
-        answer, _ = make_collection(NewCollection(name=name, model=model or None), here.parts)
+        answer, _ = make_collection(NewCollection(name=name, model=model or None, revision=None), here.parts)
     except ValidationError:
         problem = Problem(422, NAMES)
     except Problem as found:
