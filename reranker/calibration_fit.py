@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.blip.calibration import Calibration, Spread
+from sightline.blip.calibration import Calibration
 from sightline.errors import InputError
 
 Floats = NDArray[np.float64]
@@ -38,13 +38,10 @@ class Pairs:
     """``[N]``: whether the picture shows the text."""
     queries: NDArray[np.int64]
     """``[N]``: which query each belongs to; all pairs of one are in one part of a split."""
-    apart: Floats | None = None
-    """``[N]``: how far the best ITC score of its query lies above the mean of the first ones, where known."""
 
     def where(self, chosen: Bools) -> Pairs:
         """Some of them."""
-        apart = None if self.apart is None else self.apart[chosen]
-        return Pairs(self.differences[chosen], self.truth[chosen], self.queries[chosen], apart)
+        return Pairs(self.differences[chosen], self.truth[chosen], self.queries[chosen])
 
 
 def split(pairs: Pairs, seed: int = 0) -> tuple[Pairs, Pairs]:
@@ -55,10 +52,8 @@ def split(pairs: Pairs, seed: int = 0) -> tuple[Pairs, Pairs]:
     return pairs.where(chosen), pairs.where(~chosen)
 
 
-def fit(pairs: Pairs, spread: Spread | None = None, isotonic_from: int | None = ISOTONIC_FROM) -> Calibration:
+def fit(pairs: Pairs, isotonic_from: int | None = ISOTONIC_FROM) -> Calibration:
     """Temperature and bias by maximum likelihood or, from many labels, isotonic knots (None: never).
-
-    With a ``spread`` (its weight does not count) its weight is fitted too, by ``pairs.apart``.
 
     Raises:
         InputError: too few right or wrong pairs, or the logits say nothing of the truth.
@@ -69,24 +64,19 @@ def fit(pairs: Pairs, spread: Spread | None = None, isotonic_from: int | None = 
             f"There are {right} right and {wrong} wrong pairs to fit with; give at least "
             f"{LEAST_OF_EACH} of each."
         )
-    if spread is None and isotonic_from is not None and min(right, wrong) >= isotonic_from:
+    if isotonic_from is not None and min(right, wrong) >= isotonic_from:
         return Calibration("isotonic", knots=_knots(pairs))
-    return _platt(pairs, spread)
+    return _platt(pairs)
 
 
-def _platt(pairs: Pairs, spread: Spread | None) -> Calibration:
-    features = [pairs.differences, np.ones(len(pairs.truth))]
-    if spread is not None and pairs.apart is not None:
-        features.append(np.minimum(0.0, pairs.apart - spread.usual))
-    found = _logistic(np.stack(features, axis=1), pairs.truth)
+def _platt(pairs: Pairs) -> Calibration:
+    features_NF = np.stack([pairs.differences, np.ones(len(pairs.truth))], axis=1)
+    found = _logistic(features_NF, pairs.truth)
     if found[0] <= 0:
         raise InputError(
             "The model's logits are no higher for right pairs than for wrong ones; look at the labels."
         )
-    if spread is not None:
-        weight = float(found[2]) if len(found) > 2 else 0.0
-        spread = Spread(spread.first, spread.usual, weight) if weight > 0 else None
-    return Calibration("platt", 1 / float(found[0]), float(found[1]), spread=spread)
+    return Calibration("platt", 1 / float(found[0]), float(found[1]))
 
 
 def _logistic(features_NF: Floats, truth: Bools) -> Floats:
@@ -156,14 +146,5 @@ def calibration_error(probabilities: Floats, truth: Bools, count: int = BINS) ->
 
 
 def probabilities(calibration: Calibration, pairs: Pairs) -> Floats:
-    """``[N]`` of each pair, by what is known of it."""
-    spread = calibration.spread
-    offsets = np.zeros(len(pairs.truth))
-    if spread is not None and pairs.apart is not None:
-        offsets = np.minimum(0.0, spread.weight * (pairs.apart - spread.usual))
-    return np.array(
-        [
-            calibration.shifted(float(offset)).probability(float(difference))
-            for difference, offset in zip(pairs.differences, offsets, strict=True)
-        ]
-    )
+    """``[N]`` of each pair."""
+    return np.array([calibration.probability(float(difference)) for difference in pairs.differences])

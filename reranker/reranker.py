@@ -57,8 +57,8 @@ class Reranker:
         clock: Callable[[], float] = time.monotonic,
         calibration: Calibration | None = None,
     ) -> None:
-        """``calibration``: of match probabilities; None: what the matcher's checkpoint says. It changes no
-        order.
+        """``calibration``: of match probabilities, which changes no order; None: what the matcher's
+        checkpoint says.
         """
         batch_size = checked_count("batch_size", batch_size, 1)
         if encoder is not None and encoder.fingerprint != matcher.fingerprint:
@@ -186,14 +186,14 @@ class Reranker:
         course = course if deadline_ms is None else None
         pace = Pace(self._batch_size, deadline_ms, self._clock)
         record = None if deadline_ms is not None else record
-        calibration = self._calibration_for(text, [one.itc for one in ordered])
+        calibration = self._calibration_for(text)
         asked = Asked(text, ordered, name, again, course, watch, record, calibration)
         return Ordering(self._matcher, self._patch_source, self._batch_size, pace).of(asked)[:k]
 
-    def _calibration_for(self, text: str, itc: Sequence[float] = ()) -> Calibration:
+    def _calibration_for(self, text: str) -> Calibration:
         """For the pairs of one text: with words that the matcher does not know, they match less likely."""
         chosen = calibration_of(self._matcher) if self._calibration is None else self._calibration
-        return chosen.for_query(unknown=bool(words_read(self._matcher, text).unknown), itc=itc)
+        return chosen.for_query(unknown=bool(words_read(self._matcher, text).unknown))
 
     def _possible_score(self, score: ScoreName | None) -> ScoreName:
         if score is None:

@@ -8,9 +8,10 @@ from pydantic import ConfigDict, Field
 
 from sightline.api.discretion import shown
 from sightline.api.schemas.common import Answer, Moment, Request, Text
+from sightline.api.schemas.query import QueryBody
 from sightline.fetching.targets import MAX_URL
 from sightline.fetching.targets import shown as shown_url
-from sightline.searching.saved_searches import MAX_TEXT
+from sightline.searching.saved_questions import MAX_TEXT, to_json
 from sightline.store.records import UNSET, Unset
 from sightline.store.saved_records import MemberPage, SavedMember, SavedSearch
 from sightline.store.values import COLLECTION_NAME
@@ -32,14 +33,16 @@ class ChangedSavedSearch(Request):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"text": "a red car", "min_probability": 0.7}]})
 
-    text: SavedText
+    text: SavedText | None = None
+    query: QueryBody | None = Field(None, description="In place of text: what pictures should show and not.")
     min_probability: Least
     webhook: Webhook | None = Field(None, description="Left out: as it is; null: nobody is told any more.")
 
     @property
     def question(self) -> dict[str, Any]:
         """What of this body says what is looked for."""
-        return {"text": self.text}
+        given: dict[str, Any] = {} if self.text is None else {"text": self.text}
+        return given if self.query is None else given | {"query": to_json(self.query.to_query())}
 
     @property
     def told(self) -> str | Unset | None:
@@ -54,6 +57,11 @@ class NewSavedSearch(ChangedSavedSearch):
         json_schema_extra={
             "examples": [
                 {"name": "red-cars", "text": "a red car", "min_probability": 0.7},
+                {
+                    "name": "cars-outside",
+                    "query": {"all": ["a red car"], "none": ["a house"]},
+                    "min_probability": 0.6,
+                },
                 {
                     "name": "boats",
                     "text": "two boats at night",
@@ -83,7 +91,8 @@ class SavedSearchAnswer(Answer):
 
     collection: str
     name: str
-    text: str
+    text: str | None = Field(description="Null where it is a query of clauses.")
+    query: dict[str, Any] | None = Field(description="Its clauses; null where it is a text.")
     min_probability: float
     created_at: Moment
     members: int
@@ -144,7 +153,8 @@ def member_list(page: MemberPage) -> MemberList:
 def _made(search: SavedSearch) -> dict[str, Any]:
     webhook = search.webhook
     return {
-        "text": search.question["text"],
+        "text": search.question.get("text"),
+        "query": search.question.get("query"),
         "trouble": _shown_trouble(search.trouble),
         "webhook": None if webhook is None else WebhookAnswer.of(webhook, url=shown_url(webhook.url)),
     }

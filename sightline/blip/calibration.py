@@ -7,9 +7,9 @@ showed it. A `Calibration` is a few numbers fitted on pairs whose truth is known
     platt     p = 1 / (1 + exp(−(d / temperature + bias)))          (Platt 1999; Guo et al. 2017)
     isotonic  p by linear interpolation between knots (d, p), constant beyond the first and the last
 
-What is known of a query besides its pairs adds to the log-odds of all of them: ``unknown`` where the text has
-words that the model does not know, and a `Spread` by how alike the candidates' ITC scores are. Neither
-changes who stands above whom.
+Where a text has words that the model does not know, ``unknown`` is added to the log-odds of all its pairs. A
+probability depends on the pair alone, never on who else is there: it is the same in every search, with every
+filter, and for a picture that comes later.
 """
 
 from __future__ import annotations
@@ -29,28 +29,6 @@ _MOST_KNOTS: Final = 1000
 
 
 @dataclass(frozen=True)
-class Spread:
-    """How far apart the ITC scores of a query's candidates are, against what is usual.
-
-    A model that understands a text finds few of its pictures near and most of them far; one that does not
-    finds all about as near. The sign is ``most`` of the scores minus their mean over the first ``first``
-    candidates in ITC order: where it is below ``usual``, ``weight`` times what is missing is taken from the
-    log-odds. With fewer candidates than ``first`` nothing is said.
-    """
-
-    first: int
-    usual: float
-    weight: float
-
-    def offset(self, itc: Sequence[float]) -> float:
-        """What is added to log-odds, 0 or less, by ITC scores in any order."""
-        best = sorted(itc, reverse=True)[: self.first]
-        if len(best) < self.first:
-            return 0.0
-        return min(0.0, self.weight * (best[0] - sum(best) / len(best) - self.usual))
-
-
-@dataclass(frozen=True)
 class Calibration:
     """See the module. The default is the plain softmax."""
 
@@ -60,16 +38,12 @@ class Calibration:
     knots: tuple[tuple[float, float], ...] = ()
     """(d, p), both rising."""
     unknown: float = 0.0
-    spread: Spread | None = None
     offset: float = 0.0
     """What was found for one query: belongs to no checkpoint and no collection."""
 
-    def for_query(self, *, unknown: bool = False, itc: Sequence[float] = ()) -> Calibration:
-        """For the pairs of one text: whether it has ``unknown`` words, and its candidates' ITC scores."""
-        offset = self.unknown if unknown else 0.0
-        if self.spread is not None:
-            offset += self.spread.offset(itc)
-        return self.shifted(offset)
+    def for_query(self, *, unknown: bool) -> Calibration:
+        """For the pairs of one text: whether it has words that the model does not know."""
+        return self.shifted(self.unknown if unknown else 0.0)
 
     def shifted(self, offset: float) -> Calibration:
         """The same with so much added to all log-odds."""
@@ -119,7 +93,7 @@ def _between(knots: Sequence[tuple[float, float]], difference: float) -> float:
 
 def parse(raw: Mapping[str, object]) -> Calibration:
     """A calibration from what `Calibration.to_json` gave. Raises ValueError: a clause on what is wrong."""
-    known = {"kind", "temperature", "bias", "knots", "unknown", "spread"}
+    known = {"kind", "temperature", "bias", "knots", "unknown"}
     if strange := sorted(raw.keys() - known):
         raise ValueError(f"has {strange[0]!r}, which a calibration does not have")
     kind = raw.get("kind")
@@ -136,7 +110,7 @@ def parse(raw: Mapping[str, object]) -> Calibration:
         raise ValueError("makes texts with unknown words likelier: unknown is above 0")
     return Calibration(
         kind,
-        temperature, _number(raw, "bias", 0.0), knots, unknown, _spread(raw.get("spread")),
+        temperature, _number(raw, "bias", 0.0), knots, unknown,
     )  # fmt: skip
 
 
@@ -162,17 +136,3 @@ def _knots(raw: object) -> tuple[tuple[float, float], ...]:
     if any(right[0] <= left[0] or right[1] < left[1] for left, right in pairwise(found)):
         raise ValueError("has knots that do not rise")
     return tuple(found)
-
-
-def _spread(raw: object) -> Spread | None:
-    if raw is None:
-        return None
-    if not isinstance(raw, dict) or set(raw) != {"first", "usual", "weight"}:
-        raise ValueError("has a spread without the numbers first, usual and weight")
-    first = raw["first"]
-    if type(first) is not int or not 2 <= first <= _MOST:
-        raise ValueError("has a spread over fewer than 2 candidates")
-    weight = _number(raw, "weight", 0.0)
-    if weight < 0:
-        raise ValueError("makes texts likelier by their spread: its weight is below 0")
-    return Spread(first, _number(raw, "usual", 0.0), weight)

@@ -83,8 +83,23 @@ def note_on_disk(model: str) -> str | None:
     Raises:
         CheckpointError: the note cannot be read.
     """
+    folder = _folder_here(model)
+    return None if folder is None else read_note(folder)
+
+
+def calibration_on_disk(model: str) -> Calibration:
+    """That of a model by name, where its folder lies here; the plain softmax where it does not.
+
+    Raises:
+        CheckpointError: the file cannot be used.
+    """
+    folder = _folder_here(model)
+    return PLAIN if folder is None else read_calibration(folder).calibration
+
+
+def _folder_here(model: str) -> Path | None:
     folder = DEMO_FOLDER if model == DEMO else Path(model).expanduser()
-    return read_note(folder) if model != TOY and folder.is_dir() else None
+    return folder if model != TOY and folder.is_dir() else None
 
 
 def read_note(folder: Path) -> str | None:

@@ -35,8 +35,8 @@ _JOINED: Final = frozenset("\u200d\ufe0e\ufe0f")
 
 @dataclass(frozen=True)
 class WordsRead:
-    """``unknown``: as they were written, each once, in order. ``known``: how many say something and are not
-    among them."""
+    """``unknown``: as they were written, each once, in order. ``known``: how many others there are that say
+    something of a picture."""
 
     unknown: tuple[str, ...] = ()
     known: int = 0

@@ -114,8 +114,8 @@ class ToyMatcher:
 
 
 class ToyEncoder(ToyMatcher):
-    """The same, and an Encoder, an Explainer and a StagedMatcher of two layers: the first sees colours
-    without places."""
+    """The same, and an Encoder, an Explainer and a StagedMatcher of two layers, of which the first sees
+    colours and no places yet."""
 
     num_query_tokens: int = 4
     joint_dim: int = 8

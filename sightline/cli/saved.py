@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -34,6 +34,11 @@ def register(app: typer.Typer) -> None:
     app.add_typer(group, name="saved")
 
 
+Literal = Annotated[
+    bool, typer.Option("--literal", help="Signs mean nothing: the whole TEXT is one sentence.")
+]
+
+
 def add(
     name: Name,
     text: Annotated[str, typer.Argument(metavar="TEXT", help="What the pictures should show.")],
@@ -44,6 +49,7 @@ def add(
     webhook: Annotated[
         str | None, typer.Option(metavar="URL", help="Is told of each member (SIGHTLINE_SAVED__WEBHOOKS).")
     ] = None,
+    literal: Literal = False,
     data: Data = None,
     json: Json = False,
 ) -> None:
@@ -52,7 +58,8 @@ def add(
     from sightline.wiring import open_installation
 
     with open_installation(load_settings(data)) as services:
-        saved = services.saved_searches.save(collection, name, {"text": text}, min_probability, webhook)
+        asked = _question(text, literal=literal)
+        saved = services.saved_searches.save(collection, name, asked, min_probability, webhook)
     _tell(saved, json=json)
 
 
@@ -67,6 +74,7 @@ def change(
         str | None,
         typer.Option(metavar="URL", help="Is told from now on, what was given up too; '': nobody."),
     ] = None,
+    literal: Literal = False,
     data: Data = None,
     json: Json = False,
 ) -> None:
@@ -77,7 +85,7 @@ def change(
 
     with open_installation(load_settings(data)) as services:
         own, old = services.saved_searches, services.saved_searches.one(collection, name)
-        question = dict(old.question) if text is None else {"text": text}
+        question = dict(old.question) if text is None else _question(text, literal=literal)
         least = old.min_probability if min_probability is None else min_probability
         told = UNSET if webhook is None else webhook or None
         saved = own.change(collection, name, question, least, told)
@@ -201,11 +209,30 @@ def _shown(search: SavedSearch) -> dict[str, Any]:
     return told
 
 
+def _question(text: str, *, literal: bool) -> dict[str, Any]:
+    """As a search on the command line reads what is typed."""
+    from sightline.searching.saved_questions import to_json
+    from sightline.typed_queries import parse
+
+    asked = text if literal or not text.strip() else parse(text)
+    return {"text": asked} if isinstance(asked, str) else {"query": to_json(asked)}
+
+
+def _said(question: Mapping[str, Any]) -> str:
+    """A question in a line."""
+    if "text" in question:
+        return str(question["text"])
+    words = {"all": "", "any": "any of ", "none": "no "}
+    return ", ".join(
+        f"{word}{one['text']}" for role, word in words.items() for one in question["query"].get(role, [])
+    )
+
+
 def _row(one: SavedSearch) -> list[str]:
     told = "" if one.webhook is None else f"{one.webhook.waiting} wait, {one.webhook.failed} given up"
     trouble = one.trouble or (None if one.webhook is None else one.webhook.trouble) or ""
     least = f"{one.min_probability:g}"
-    return [one.name, str(one.question["text"]), least, str(one.members), str(one.pending), told, trouble]
+    return [one.name, _said(one.question), least, str(one.members), str(one.pending), told, trouble]
 
 
 def _member(member: SavedMember) -> dict[str, Any]:

@@ -78,8 +78,8 @@ class CompoundQuestion:
 
     @cached_property
     def reading(self) -> Reading:
-        """Which words of the clauses the model does not know; where it knows none of what is looked for,
-        nothing is ranked."""
+        """Which words of the clauses the model does not know. Where it knows none of those of what is looked
+        for, nothing is ranked, whatever it knows of the others."""
         every = reading_of(self._model, self._query.texts)
         positive = reading_of(self._model, [one.text for one in self._query.positive])
         return replace(every, nothing_known=positive.nothing_known, notes=positive.notes)

@@ -7,7 +7,7 @@ judged beside it nor on the machine, but for the last of about six digits (docs/
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
@@ -15,7 +15,9 @@ from sightline.blip.arithmetics import SeveralArithmetics
 from sightline.faultpoint import faultpoint
 from sightline.records import SearchRequest
 from sightline.searching.cascades import Knowledge
+from sightline.searching.compound_question import CompoundQuestion
 from sightline.searching.patches import CollectionPatches, PatchCache
+from sightline.searching.saved_questions import query_from
 from sightline.searching.text_question import TextQuestion
 from sightline.store.saved_records import SavedWork, Verdicts
 
@@ -30,13 +32,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 EXACT: Final = "float32"
-Calibration = Callable[["Collection"], str]
-"""Names what turns a collection's logits into probabilities: equal names, equal numbers."""
-
-
-def uncalibrated(collection: Collection) -> str:
-    """The softmax over the two logits, for every collection."""
-    return "raw"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +46,10 @@ class _Asked:
 class SavedJudging:
     """Judges for one installation; in one thread at a time."""
 
-    def __init__(self, parts: SearchParts, batch: int, calibration: Calibration = uncalibrated) -> None:
+    def __init__(self, parts: SearchParts, batch: int) -> None:
         """``batch``: pictures whose patches are in memory together."""
         self._parts = parts
         self._batch = batch
-        self._calibration = calibration
 
     def step(self, collection: Collection) -> int:
         """Judges the next pictures of a collection; how many (0: all is judged).
@@ -65,8 +59,10 @@ class SavedJudging:
             UnavailableError: the model gives no numbers, or the catalog does not answer.
         """
         catalog = self._parts.catalog
-        judge = f"{collection.fingerprint} {self._calibration(collection)}"
-        if any(one.judged_by != judge for one in catalog.saved_asked(collection.id)):
+        if not (asked := catalog.saved_asked(collection.id)):
+            return 0
+        judge = f"{collection.fingerprint} {self._parts.calibrations.name_of(collection)}"
+        if any(one.judged_by != judge for one in asked):
             catalog.begin_saved(collection.id, judge)
         work = catalog.saved_work(collection.id, self._batch)
         if work.items:
@@ -112,18 +108,27 @@ def question_of(
     parts: SearchParts, search: AskedSearch, collection: Collection, model: RetrievalModel
 ) -> Question:
     """What a saved search asks, as the search with that body does."""
+    query = search.question.get("query")
     request = SearchRequest(
         collection.name,
-        search.question["text"],
+        search.question.get("text", ""),
         min_probability=search.min_probability,
         score="itm",
         precision="exact",
+        query=None if query is None else query_from(query),
     )
+    if request.query is not None:
+        return CompoundQuestion(parts, request, request.query, collection, model)
     return TextQuestion(parts, request, collection, model, None)
 
 
 def judged(question: Question, keys: Sequence[int]) -> dict[int, float | None]:
-    """Key → match probability, None where neither patches nor original can be had."""
+    """Key → match probability, None where neither patches nor original can be had.
+
+    Where the model knows no word of the question nobody matches, as in a search.
+    """
+    if question.reading.nothing_known:
+        return dict.fromkeys(keys, 0.0)
     candidates = [_Asked(key, rank) for rank, key in enumerate(keys, 1)]
     ranked = question.judge(candidates, Knowledge("full")) if candidates else []
     return {one.key: one.match_probability for one in ranked}

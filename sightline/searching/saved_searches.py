@@ -5,9 +5,10 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from sightline.errors import InputError
+from sightline.searching.saved_questions import checked_question
 from sightline.store.records import UNSET, Unset
 from sightline.store.saved_records import NewSavedSearch
 from sightline.store.values import check_text
@@ -15,11 +16,6 @@ from sightline.store.values import check_text
 if TYPE_CHECKING:
     from sightline.store.catalog import Catalog
     from sightline.store.saved_records import MemberPage, SavedSearch
-
-MAX_TEXT: Final = 10_000
-"""Characters of a text, as of any search over HTTP."""
-QUESTION_FIELDS: Final = ("text",)
-"""What of a search's body a saved question may have."""
 
 CheckUrl = Callable[[str], None]
 """Raises InputError for a URL that may not be called."""
@@ -31,20 +27,6 @@ class Saved:
 
     search: SavedSearch
     secret: str | None = None
-
-
-def checked_question(question: Mapping[str, Any]) -> dict[str, Any]:
-    """The question itself. Raises InputError for one that nobody could answer."""
-    unknown = sorted(set(question) - set(QUESTION_FIELDS))
-    if unknown:
-        raise InputError(f"A saved search cannot have the field {unknown[0]!r:.100}; give it a text.")
-    text = question.get("text")
-    check_text("The text", text)
-    if not isinstance(text, str) or not text.strip():
-        raise InputError("The text is empty; say what the pictures should show.")
-    if len(text) > MAX_TEXT:
-        raise InputError(f"The text may have {MAX_TEXT:,} characters at most.")
-    return {"text": text}
 
 
 class SavedSearches:
@@ -66,7 +48,8 @@ class SavedSearches:
     ) -> Saved:
         """Ask this of every picture of a collection: of those that are there, and of all that come.
 
-        ``question`` is what of a search's body says what is looked for: ``{"text": …}``. Members are pictures
+        ``question`` is what of a search's body says what is looked for: ``{"text": …}`` or
+        ``{"query": {…}}``. Members are pictures
         with at least this match probability, as a search gives it in float32. Answers at once; the builder's
         process judges.
 

@@ -47,7 +47,6 @@ class TextQuestion:
         self._judging = judging
         self._reasons = reasons
         self._source = parts.patches.of(collection, model)
-        self._itc: Sequence[float] = ()
 
     @cached_property
     def truncated(self) -> bool:
@@ -81,7 +80,6 @@ class TextQuestion:
         retriever = self._parts.exact if request.index == "exact" else self._parts.retriever
         found = retriever.retrieve(request.collection, vector, wanted, condition, keys)
         clock.lap("retrieve")
-        self._itc = [one.itc for one in found.candidates]
         return Found(found, fuse(found, said, judged))
 
     def knowledge(self, head: Sequence[Candidate]) -> Knowledge:
@@ -119,7 +117,7 @@ class TextQuestion:
     def _calibration(self) -> Calibration:
         """Of all pairs of the text, whichever candidates are judged together."""
         chosen = self._parts.calibrations.of(self._collection, self._model)
-        return chosen.for_query(unknown=bool(self.reading.unknown), itc=self._itc)
+        return chosen.for_query(unknown=bool(self.reading.unknown))
 
     def degraded(self) -> tuple[str, ...]:
         """Patches that are lost or damaged."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from sightline.blip.calibrated import calibration_of, words_read
-from sightline.blip.calibration import PLAIN, Calibration, Spread
+from sightline.blip.calibration import PLAIN, Calibration
 from sightline.errors import InputError, NotFoundError
 from sightline.reranker.calibration_fit import (
     Bin,
@@ -38,10 +38,6 @@ if TYPE_CHECKING:
     from sightline.types import OnProgress
     from sightline.upkeep.calibration_labels import Label
 
-FIRST: Final = 30
-"""Candidates whose ITC scores say how far apart they are; a collection with fewer pictures does without."""
-USUAL: Final = 0.05
-"""Share of the queries with a right picture whose candidates are less far apart than what counts as usual."""
 CAPTIONS: Final = 300
 """Captions that are asked, drawn from the first `LOOKED_AT` pictures."""
 LOOKED_AT: Final = 3000
@@ -122,7 +118,7 @@ class Calibrating:
             questions, how = self._of_labels(name, labels)
         pairs = self._pairs(collection, model, questions, on_progress)
         fitting, held_out = split(pairs)
-        found = replace(fit(fitting, _spread(fitting)), unknown=calibration_of(model).unknown)
+        found = replace(fit(fitting), unknown=calibration_of(model).unknown)
         before = self._calibrations.of(collection, model)
         return self._kept(collection, found, before, fitting, held_out, how)
 
@@ -223,14 +219,9 @@ class Calibrating:
             words = ("".join(rng.choices(ascii_lowercase, k=rng.randint(3, 10))) for _ in range(2))
             text = " ".join(words)
             if not words_read(model, text).nothing_known:
-                near = self._near(collection, model, text)[: OTHERS + 1]
-                yield _Question(text, dict.fromkeys((key for key, _ in near), False))
-
-    def _near(self, collection: Collection, model: RetrievalModel, text: str) -> list[tuple[int, float]]:
-        """Key and ITC of the best candidates."""
-        vector = model.encode_text([text])[0].float().cpu().numpy()
-        found = self._retriever.retrieve(collection.name, vector, FIRST)
-        return [(one.key, one.itc) for one in found.candidates]
+                vector = model.encode_text([text])[0].float().cpu().numpy()
+                near = self._retriever.retrieve(collection.name, vector, OTHERS + 1).candidates
+                yield _Question(text, dict.fromkeys((one.key for one in near), False))
 
     def _pairs(
         self,
@@ -243,17 +234,13 @@ class Calibrating:
         differences: list[float] = []
         truths: list[bool] = []
         queries: list[int] = []
-        apart: list[float] = []
         for number, question in enumerate(questions):
-            itc = [score for _, score in self._near(collection, model, question.text)]
-            far = max(itc) - sum(itc) / len(itc) if len(itc) == FIRST else np.inf
             for key, difference in _judged(model, source, question):
                 differences.append(difference)
                 truths.append(question.truth[key])
                 queries.append(number)
-                apart.append(far)
             on_progress("calibrate", number + 1, len(questions))
-        return Pairs(np.array(differences), np.array(truths, bool), np.array(queries), np.array(apart))
+        return Pairs(np.array(differences), np.array(truths, bool), np.array(queries))
 
 
 def _judged(
@@ -265,14 +252,3 @@ def _judged(
         for found, patches in gathered(source, keys[start : start + _JUDGED_AT_ONCE]):
             logits_K2 = model.match([question.text], patches.to(model.device)).double()
             yield from zip(found, (logits_K2[:, 1] - logits_K2[:, 0]).tolist(), strict=True)
-
-
-def _spread(pairs: Pairs) -> Spread | None:
-    """What is usual among queries with a right picture; None where there are too few candidates, or where
-    all queries have one, so that nothing shows what is unusual."""
-    assert pairs.apart is not None
-    right = np.isin(pairs.queries, pairs.queries[pairs.truth])
-    far = pairs.apart[right]
-    if right.all() or not np.isfinite(pairs.apart).all() or not len(far):
-        return None
-    return Spread(FIRST, round(float(np.quantile(far, USUAL)), 6), 0.0)

@@ -75,7 +75,7 @@ def test_as_events(library: TestClient) -> None:
 @pytest.mark.parametrize(
     ("body", "status", "said"),
     [
-        ({}, 422, "Say in text"),
+        ({}, 422, "Say what to find"),
         ({"image": "red.png"}, 422, "Pictures of this address"),
         ({"image": "data:image/png;base64,AAAA"}, 422, "The query picture is no usable picture"),
         ({"image": "data:image/png;base64,?"}, 422, "valid base64"),

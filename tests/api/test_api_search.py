@@ -54,7 +54,7 @@ def test_an_answer_has_every_field(library: TestClient) -> None:
         "id", "uri", "rank", "score", "itc", "itc_rank", "itm_logit", "match_probability",
         "match_probability_raw", "caption",
         "metadata", "width", "height", "thumbnail_url", "file_url", "found_by", "matched_text",
-        "instruction_probability", "clauses", "explanation", "similarity",
+        "instruction_probability", "clauses", "explanation", "similarity", "duplicates",
     }  # fmt: skip
     assert (hit["found_by"], hit["matched_text"]) == ("both", "all green")
     assert (hit["id"], hit["rank"], hit["caption"], hit["metadata"]) == (

@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sightline.blip.calibration import PLAIN, Calibration, Spread, parse
+from sightline.blip.calibration import PLAIN, Calibration, parse
 from sightline.blip.checkpoint import DEMO_FOLDER
 from sightline.blip.checkpoint_words import CALIBRATION, NOTE, note_on_disk, read_calibration, read_note
 from sightline.blip.fingerprints import fingerprint
 from sightline.errors import CheckpointError
 
-PLATT = Calibration("platt", 1.25, -0.6, unknown=-5.0, spread=Spread(3, 0.2, 10.0))
+PLATT = Calibration("platt", 1.25, -0.6, unknown=-5.0)
 KNOTS = Calibration("isotonic", knots=((-2.0, 0.1), (0.0, 0.3), (4.0, 0.9)))
 
 
@@ -46,12 +46,19 @@ def test_what_is_known_of_a_query_adds_to_the_log_odds_of_all_its_pairs(calibrat
     assert gaps == pytest.approx([3.0] * 3)
 
 
-def test_unknown_words_and_candidates_that_are_all_alike_make_a_match_less_likely() -> None:
-    # best 0.5, mean of the first three 0.45: 0.05 apart where 0.2 is usual, ten times what is missing
-    assert PLATT.for_query(itc=[0.4, 0.45, 0.5, 0.1]).offset == pytest.approx(-1.5)
-    assert PLATT.for_query(unknown=True, itc=[0.4, 0.45, 0.5]).offset == pytest.approx(-6.5)
-    assert PLATT.for_query(itc=[0.9, 0.1, 0.1]).offset == 0
-    assert PLATT.for_query(itc=[0.4, 0.4]).offset == 0, "too few candidates say nothing"
+def test_unknown_words_make_a_match_less_likely() -> None:
+    assert PLATT.for_query(unknown=True).offset == -5.0
+    assert PLATT.for_query(unknown=False) == PLATT
+    assert PLATT.for_query(unknown=True).probability(2.0) == pytest.approx(logistic(2.0 / 1.25 - 0.6 - 5.0))
+
+
+@pytest.mark.parametrize("calibration", [PLAIN, PLATT, KNOTS])
+def test_log_odds_are_those_of_the_probability_and_go_on_where_it_saturates(calibration: Calibration) -> None:
+    for difference in (-3.0, 0.1, 2.0):
+        p = calibration.probability(difference)
+        assert calibration.log_odds(difference) == pytest.approx(math.log(p / (1 - p)))
+    if calibration.kind != "isotonic":
+        assert calibration.log_odds(80.0) > calibration.log_odds(70.0)
 
 
 @pytest.mark.parametrize("calibration", [PLAIN, PLATT, KNOTS])
@@ -74,9 +81,7 @@ BROKEN = {
     "half a knot": {"kind": "isotonic", "knots": [[0], [1, 0.5]]},
     "knots of another kind": {"kind": "platt", "knots": [[0, 0.4]]},
     "likelier where unknown": {"kind": "platt", "unknown": 1},
-    "a spread of one": {"kind": "platt", "spread": {"first": 1, "usual": 0.1, "weight": 1}},
-    "likelier by spread": {"kind": "platt", "spread": {"first": 9, "usual": 0.1, "weight": -1}},
-    "half a spread": {"kind": "platt", "spread": {"first": 9}},
+    "a part of another version": {"kind": "platt", "spread": {"first": 9}},
 }
 
 

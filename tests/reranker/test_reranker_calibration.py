@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from sightline.blip.calibration import Calibration, Spread
+from sightline.blip.calibration import Calibration
 from sightline.blip.known_words import WordsRead
 from sightline.blip.toy import ToyEncoder
 from sightline.errors import InputError
@@ -97,23 +97,6 @@ def test_what_cannot_be_learned_from_is_refused(wrong: str) -> None:
         few = few.where(np.arange(500) < 9)
     with pytest.raises(InputError, match="give at least 10" if wrong == "too few" else "look at the labels"):
         fit(few)
-
-
-def test_a_spread_is_fitted_where_senseless_queries_have_one() -> None:
-    usual = pairs(2000)
-    senseless = Pairs(np.full(500, 2.0), np.zeros(500, bool), 1000 + np.arange(500))
-    both = Pairs(
-        np.concatenate([usual.differences, senseless.differences]),
-        np.concatenate([usual.truth, senseless.truth]),
-        np.concatenate([usual.queries, senseless.queries]),
-        np.concatenate([np.full(2000, 0.3), np.full(500, 0.01)]),
-    )
-    found = fit(both, Spread(30, 0.2, 0.0))
-    assert found.spread is not None
-    assert found.spread.weight > 0
-    alike, apart = [0.5] * 30, [0.9] + [0.1] * 29
-    assert found.for_query(itc=alike).probability(2.0) < 0.02
-    assert found.for_query(itc=apart).probability(2.0) > 0.5
 
 
 def test_the_calibration_error_is_that_of_its_definition() -> None:

@@ -14,10 +14,12 @@ import pytest
 from PIL import Image
 from torch import Tensor
 
+from sightline.blip.calibration import Calibration
 from sightline.blip.latents import Latents
 from sightline.blip.toy import ToyEncoder
 from sightline.errors import ConflictError, InputError, NotFoundError
 from sightline.indexer.uploads import Upload
+from sightline.queries import Clause, Query
 from sightline.records import Precision, SearchRequest
 from sightline.searching.saved_judging import SavedJudging
 from sightline.searching.settings import SavedSettings
@@ -286,10 +288,46 @@ def test_another_calibration_judges_everything_again_and_nobody_joins_twice(home
     home.saved_watch.step()
     search = home.saved_searches.one("pictures", "red")
     first = home.catalog.saved_members_after(search.id, 0, 10)
-    calibrated = SavedJudging(home.search_parts, 10, lambda collection: "version 2")
-    assert calibrated.step(home.catalog.collection("pictures")) == 3
-    assert home.catalog.saved_members_after(search.id, 0, 10) == first
+    collection = home.catalog.collection("pictures")
+    numbers = Calibration("platt", 1.0, 0.25).to_json()
+    home.catalog.add_calibration(collection.id, collection.fingerprint, "platt", numbers, {})
+    assert home.saved_judging.step(collection) == 3
+    after = home.catalog.saved_members_after(search.id, 0, 10)
+    assert [(one.id, one.key) for one in after] == [(one.id, one.key) for one in first]
+    assert all(new.probability > old.probability for new, old in zip(after, first, strict=True))
     assert home.saved_searches.one("pictures", "red").judged_by != search.judged_by
+
+
+def test_members_of_clauses_are_those_of_the_search_with_these_clauses(home: Installation) -> None:
+    query = Query(all=(Clause("red"),), none=(Clause("blue"),))
+    home.saved_searches.save("pictures", "red-not-blue", {"query": {"all": ["red"], "none": ["blue"]}}, 0.5)
+    add(home, "a", "red")
+    add(home, "b", "blue")
+    add(home, "c", "green")
+    home.saved_watch.step()
+    request = SearchRequest("pictures", query=query, min_probability=0.5, exact=True, limit=100)
+    assert (
+        set(members(home, "red-not-blue")) == {hit.id for hit in home.search.find(request).results} == {"a"}
+    )
+
+
+@pytest.mark.parametrize(
+    ("question", "said"),
+    [
+        ({}, "a text or a query"),
+        ({"text": "red", "query": {"all": ["red"]}}, "one of the two"),
+        ({"query": {"none": ["red"]}}, "what they should show"),
+        ({"query": {"all": "red"}}, "a list"),
+        ({"query": {"all": [{"text": "red", "weight": "much"}]}}, "text with a weight"),
+        ({"query": {"every": ["red"]}}, "all, any and none"),
+        ({"query": {"all": ["re\0d"]}}, "clause"),
+    ],
+)
+def test_a_question_that_cannot_be_asked_is_refused(
+    home: Installation, question: dict[str, object], said: str
+) -> None:
+    with pytest.raises(InputError, match=said):
+        home.saved_searches.save("pictures", "odd", question, 0.5)
 
 
 def test_what_cannot_be_judged_is_told_and_joins_once_it_can(home: Installation, tmp_path: Path) -> None:
