@@ -57,9 +57,7 @@ class Reranker:
         clock: Callable[[], float] = time.monotonic,
         calibration: Calibration | None = None,
     ) -> None:
-        """``calibration``: of match probabilities, which changes no order; None: what the matcher's
-        checkpoint says.
-        """
+        """``calibration``: of match probabilities; None: what the matcher's checkpoint says."""
         batch_size = checked_count("batch_size", batch_size, 1)
         if encoder is not None and encoder.fingerprint != matcher.fingerprint:
             raise InputError("The encoder and the matcher are of different checkpoints; give one for both.")
