@@ -57,7 +57,7 @@ class Reranker:
         clock: Callable[[], float] = time.monotonic,
         calibration: Calibration | None = None,
     ) -> None:
-        """``calibration``: of match probabilities; None: what the matcher's checkpoint says."""
+        """``calibration``: of match probabilities, taken as it is; None: that of the matcher's checkpoint."""
         batch_size = checked_count("batch_size", batch_size, 1)
         if encoder is not None and encoder.fingerprint != matcher.fingerprint:
             raise InputError("The encoder and the matcher are of different checkpoints; give one for both.")
@@ -190,8 +190,9 @@ class Reranker:
 
     def _calibration_for(self, text: str) -> Calibration:
         """For the pairs of one text: with words that the matcher does not know, they match less likely."""
-        chosen = calibration_of(self._matcher) if self._calibration is None else self._calibration
-        return chosen.for_query(unknown=bool(words_read(self._matcher, text).unknown))
+        if self._calibration is not None:
+            return self._calibration
+        return calibration_of(self._matcher).for_query(unknown=bool(words_read(self._matcher, text).unknown))
 
     def _possible_score(self, score: ScoreName | None) -> ScoreName:
         if score is None:

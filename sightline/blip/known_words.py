@@ -35,8 +35,7 @@ _JOINED: Final = frozenset("\u200d\ufe0e\ufe0f")
 
 @dataclass(frozen=True)
 class WordsRead:
-    """``unknown``: as they were written, each once, in order. ``known``: how many others there are that say
-    something of a picture."""
+    """``unknown``: as they were written, each once, in order. ``known``: how many others say something."""
 
     unknown: tuple[str, ...] = ()
     known: int = 0

@@ -173,11 +173,15 @@ def test_a_search(library: TestClient, body: dict[str, Any], judged: bool) -> No
         assert one == {"layers": one["of"], "of": one["of"], "candidates": 6}, (
             "a full search goes all the way"
         )
-    numbers = {"itm_logit": 4.0, "match_probability": GREEN_PROBABILITY}
+    numbers = {
+        "itm_logit": 4.0,
+        "match_probability": GREEN_PROBABILITY,
+        "match_probability_raw": GREEN_PROBABILITY,
+    }
     words: dict[str, Any] = {"found_by": "both", "matched_text": "all green", "instruction_probability": None}
     words["clauses"] = []
     if not judged:
-        numbers = {"itm_logit": None, "match_probability": None}
+        numbers = {"itm_logit": None, "match_probability": None, "match_probability_raw": None}
         words |= {"found_by": "picture", "matched_text": None}
     assert answer == {
         "results": [
@@ -189,7 +193,7 @@ def test_a_search(library: TestClient, body: dict[str, Any], judged: bool) -> No
             }
         ],
         "truncated": False, "generation": 0, "images": 6, "scored": 6 if judged else 0, "degraded": [],
-        "effort": "full", "approximate": False, "recall": None,
+        "effort": "full", "approximate": False, "recall": None, "unknown_words": [], "notes": [],
         "timings": dict.fromkeys(("encode_ms", "retrieve_ms", "rerank_ms", "total_ms"), MILLISECONDS),
     }  # fmt: skip
 
@@ -199,9 +203,13 @@ def test_a_rerank(library: TestClient) -> None:
     uri = f"data:image/png;base64,{base64.b64encode(png('green')).decode()}"
     body = {"query": "green", "documents": [{"image": uri}, stored], "return_documents": True}
     answer = library.post("/v1/rerank", json=body, headers={"X-Request-ID": "mine"}).json()
-    good = {"relevance_score": GREEN_PROBABILITY, "itm_logit": 4.0}
+    good = {
+        "relevance_score": GREEN_PROBABILITY,
+        "itm_logit": 4.0,
+        "match_probability_raw": GREEN_PROBABILITY,
+    }
     assert answer == {
-        "id": "mine", "model": "toy", "truncated": False, "degraded": [],
+        "id": "mine", "model": "toy", "truncated": False, "degraded": [], "unknown_words": [], "notes": [],
         "results": [{"index": 0, "document": None} | good, {"index": 1, "document": stored} | good],
     }  # fmt: skip
 
