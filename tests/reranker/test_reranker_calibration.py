@@ -156,18 +156,3 @@ def test_an_unknown_word_makes_every_match_less_likely() -> None:
     }
     for known, unknown in zip(ranked["red"], ranked["red perro"], strict=True):
         assert np.log(known / (1 - known)) - np.log(unknown / (1 - unknown)) == pytest.approx(3)
-
-
-def test_candidates_that_are_judged_apart_have_one_calibration() -> None:
-    """Whoever judges outward, a few at a time, knows better than a few candidates how far apart all are."""
-    images, saying = pictures(4), SayingToy()
-    own = Calibration("platt", 2.0, -1.0, spread=Spread(2, 0.5, 9.0)).for_query(itc=[0.9, 0.1, 0.1, 0.1])
-    reranker = Reranker(saying, Stored(images), saying, calibration=own)
-    candidates = [Found(key, itc, key + 1) for key, itc in enumerate((0.9, 0.1, 0.1, 0.1))]
-    together = reranker.rerank("red perro", candidates, 4)
-    apart = [
-        one for half in (candidates[:2], candidates[2:]) for one in reranker.rerank("red perro", half, 2)
-    ]
-    assert {one.key: one.match_probability for one in apart} == pytest.approx(
-        {one.key: one.match_probability for one in together}
-    )
