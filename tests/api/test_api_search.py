@@ -52,7 +52,7 @@ def test_an_answer_has_every_field(library: TestClient) -> None:
     assert set(hit) == {
         "id", "uri", "rank", "score", "itc", "itc_rank", "itm_logit", "match_probability", "caption",
         "metadata", "width", "height", "thumbnail_url", "file_url", "found_by", "matched_text",
-        "instruction_probability",
+        "instruction_probability", "duplicates",
     }  # fmt: skip
     assert (hit["found_by"], hit["matched_text"]) == ("both", "all green")
     assert (hit["id"], hit["rank"], hit["caption"], hit["metadata"]) == (
