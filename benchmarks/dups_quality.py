@@ -2,9 +2,9 @@
 
 ``python -m benchmarks.dups_quality --photos DIR`` (or SIGHTLINE_PHOTOS) takes photos, else pictures of the
 demo world; ``dup_photos`` says which. The whole way is measured: hashes propose, the comparison decides,
-groups are made. `benchmarks.dups_pictures` says what a copy and what a burst neighbour is. Pairs of copies
-(and originals) of one picture that share a group are right, other pairs are wrong. ``--fit`` prints the
-weights that the comparison would have by these pictures.
+groups are made. `benchmarks.dups_pictures` says what a copy and what a burst neighbour is. Pairs that share
+a group are right when both are copies (or the original) of one picture; a copy is found when it shares a
+group with its original. ``--fit`` prints the weights that the comparison would have by these pictures.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def proposed(given: Sequence[Shown]) -> list[tuple[int, int]]:
 
 
 def dup_figures(folder: Path | None, count: int = PICTURES, seed: int = SEED) -> dict[str, float]:
-    """Precision and recall of pairs in groups, the same of what hashes propose; 1 where photos were used."""
+    """Precision of pairs in groups, recall of copies, the same of what hashes propose; photos or not."""
     given = shown(photos(folder, count, seed), seed)
     sketches = [same_picture.sketch(read_thumbnail(one.thumbnail)) for one in given]
     candidates = proposed(given)
@@ -113,10 +113,12 @@ def dup_figures(folder: Path | None, count: int = PICTURES, seed: int = SEED) ->
         for pair in combinations(range(len(given)), 2)
         if given[pair[0]].picture == given[pair[1]].picture
     }
+    copies = {pair for pair in true if given[pair[0]].how == "original"}
     return {
         "dup_precision": len(found & true) / max(len(found), 1),
-        "dup_recall": len(found & true) / len(true),
-        "dup_proposed": len(true & set(candidates)) / len(true),
+        "dup_recall": len(found & copies) / len(copies),
+        "dup_pair_recall": len(found & true) / len(true),
+        "dup_proposed": len(copies & set(candidates)) / len(copies),
         "dup_hash_precision": len(true & set(candidates)) / max(len(candidates), 1),
         "dup_photos": float(folder is not None),
     }

@@ -30,8 +30,8 @@ SIDES: Final = (24, 64, 128)
 ROUNDS: Final = (8, 5, 5)
 _HOPELESS: Final = 0.6
 """Below this correlation the finer levels are not tried."""
-_EXCLUDED: Final = -3.0
-"""Log odds below which the other way round is not tried."""
+CERTAIN: Final = 6.0
+"""Log odds of one look that need no second one."""
 LEAST_COVER: Final = 0.90
 """A crop keeps more than this part of the width and of the height."""
 MOST_OUTSIDE: Final = 0.02
@@ -100,14 +100,14 @@ def sketch(picture: Image.Image) -> Sketch:
 
 
 def is_same(first: Sketch, second: Sketch) -> bool:
-    """Whether one was made of the other: looked at from both, where the first look does not exclude it."""
-    odds = 0.0
-    for one, other in ((first, second), (second, first)):
-        found = likeness(one, other)
-        if found is None or found.log_odds() < _EXCLUDED:
-            return False
-        odds += found.log_odds() / 2
-    return odds > THRESHOLD
+    """Whether one was made of the other: looked at from both, for the one look may get lost."""
+    odds = [_log_odds(first, second), _log_odds(second, first)]
+    return sum(odds) / 2 > THRESHOLD or max(odds) > CERTAIN
+
+
+def _log_odds(one: Sketch, other: Sketch) -> float:
+    found = likeness(one, other)
+    return -np.inf if found is None else found.log_odds()
 
 
 def likeness(first: Sketch, second: Sketch) -> Likeness | None:

@@ -22,24 +22,25 @@ from sightline.store.sql.rows import (
 )
 
 _IS_KEPT = ImageRow.state.in_(("live", "trashed"))
+_LOOKED_AT = (PictureHashRow, PictureHashRow.key == ImageRow.key)
 _IS_WANTED = cast("ColumnElement[bool]", text(f"images.{REFERRING}"))
 
 
 def unhashed(connection: Connection, collection_id: int, after: int, limit: int) -> list[tuple[int, str]]:
     """Key and SHA-256 of live images that were not looked at yet, by key, behind ``after``."""
-    query = _unhashed(select(ImageRow.key, ImageRow.sha256), collection_id).where(ImageRow.key > after)
-    return [(key, sha) for key, sha in connection.execute(query.order_by(ImageRow.key).limit(limit))]
+    query = select(ImageRow.key, ImageRow.sha256).outerjoin(*_LOOKED_AT).where(ImageRow.key > after)
+    rows = query.where(*_unhashed(collection_id)).order_by(ImageRow.key).limit(limit)
+    return [(key, sha256) for key, sha256 in connection.execute(rows)]
 
 
 def count_unhashed(connection: Connection, collection_id: int) -> int:
     """How many live images were not looked at yet."""
-    return int(connection.scalar(_unhashed(select(func.count(ImageRow.key)), collection_id)) or 0)
+    query = select(func.count(ImageRow.key)).outerjoin(*_LOOKED_AT).where(*_unhashed(collection_id))
+    return int(connection.scalar(query) or 0)
 
 
-def _unhashed(query: Select[*tuple[Any, ...]], collection_id: int) -> Select[*tuple[Any, ...]]:
-    known = query.outerjoin(PictureHashRow, PictureHashRow.key == ImageRow.key)
-    here = (ImageRow.collection_id == collection_id, is_in("live"))
-    return known.where(*here, PictureHashRow.key.is_(None))
+def _unhashed(collection_id: int) -> list[ColumnElement[bool]]:
+    return [ImageRow.collection_id == collection_id, is_in("live"), PictureHashRow.key.is_(None)]
 
 
 def hashes(connection: Connection, collection_id: int) -> list[HashedImage]:
