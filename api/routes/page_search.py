@@ -133,7 +133,8 @@ def _view(here: Everything, base: View, response: SearchResponse, *, lasting: bo
     assert base.collection is not None
     tiles = tiles_of(response, query, base.collection.name, root)
     best = max((tile.probability for tile in tiles if tile.probability is not None), default=None)
-    state, title = _state(response, query, best, here.settings.low_probability, bool(tiles))
+    low = here.settings.low_probability
+    state, title = _state(response, query, best, low, bool(tiles), base.typing)
     more = None
     if lasting and response.next_cursor is not None:
         more = query.url(root, cursor=response.next_cursor)
@@ -148,10 +149,10 @@ def _view(here: Everything, base: View, response: SearchResponse, *, lasting: bo
 
 
 def _state(
-    response: SearchResponse, query: PageQuery, best: float | None, low: float, found: bool
+    response: SearchResponse, query: PageQuery, best: float | None, low: float, found: bool, typing: bool
 ) -> tuple[State, str]:
     """Which state the page is in, and what that is in words."""
-    if not found and response.unknown_words and response.images:
+    if response.unknown_words and response.images and not (found and (response.scored or typing)):
         return "unknown", f"I do not know: {listed(response.unknown_words)}"
     if not found:
         return "none", "Nothing to search"

@@ -4,8 +4,8 @@ import { addressOfForm } from "./asked.js";
 import { box, field, form } from "./dom.js";
 import { ownNow, show } from "./searching.js";
 
-const PAUSE = 150, REST = 600, SHORTEST = 2;
-let pause = 0, rest = 0;
+const PAUSE = 150, LONGEST = 450, REST = 600, SHORTEST = 2;
+let pause = 0, rest = 0, since = 0;  // since when something new waits for a pause, or for LONGEST
 let looking = false, more = false;  // one search at a time; what is typed meanwhile is the next
 let asked = "", notBefore = 0;
 
@@ -14,11 +14,15 @@ export function stopTyping() {
   clearTimeout(pause);
   clearTimeout(rest);
   more = false;
+  since = 0;
   asked = field.value.trim();
 }
 
+/** Says only what is not wanted, so far. */
+const WITHOUT = /^([-−–‐‑﹣－]("[^"]*"?|\S*)\s*)+$/;
+
 /** Whether nobody would want this text searched for yet. */
-const tooEarly = (text) => text.length < SHORTEST || text === asked || box.open || ownNow() !== null || Date.now() < notBefore;
+const tooEarly = (text) => text.length < SHORTEST || WITHOUT.test(text) || text === asked || box.open || ownNow() !== null || Date.now() < notBefore;
 
 async function ask(typing) {
   const text = field.value.trim();
@@ -29,6 +33,7 @@ async function ask(typing) {
 }
 
 async function similar() {
+  since = 0;
   if (looking) { more = true; return; }
   looking = true;
   try { await ask(true); } finally { looking = false; }
@@ -40,8 +45,9 @@ field.addEventListener("input", (event) => {
   clearTimeout(pause);
   clearTimeout(rest);
   more = false;
-  pause = setTimeout(similar, PAUSE);
-  rest = setTimeout(() => { clearTimeout(pause); more = false; ask(false); }, REST);
+  since ||= Date.now();
+  pause = setTimeout(similar, Math.max(0, Math.min(PAUSE, since + LONGEST - Date.now())));
+  rest = setTimeout(() => { clearTimeout(pause); more = false; since = 0; ask(false); }, REST);
 });
 field.addEventListener("compositionend", () => field.dispatchEvent(new Event("input")));
 form.addEventListener("submit", stopTyping);
