@@ -144,7 +144,7 @@ def _view(here: Everything, base: View, response: SearchResponse, *, lasting: bo
     dates = tuple(name for name in SORTS if taken or not name.endswith(TAKEN))
     return replace(
         base, state=state, title=title, tiles=tiles, response=response, best=best, next_url=more,
-        total=response.images, dates=dates if query.text else (),
+        total=response.images, dates=dates if query.text and lasting else (),
     )  # fmt: skip
 
 

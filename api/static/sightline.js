@@ -2,7 +2,7 @@
 
 import { here } from "./address.js";
 import { addressOfForm, checkFilter, fillForm } from "./asked.js";
-import { $, $$, field, filter, form, results } from "./dom.js";
+import { $, field, filter, form, results } from "./dom.js";
 import "./dropping.js";
 import "./keyboard.js";
 import { hide, open, restore } from "./lightbox.js";
@@ -49,6 +49,5 @@ if ($("#add")) $("#add").hidden = false;
 fadeImagesIn();
 results.dataset.address = here();
 followThreshold(() => show(addressOfForm(), { top: false }));
-addEventListener("click", (event) => { for (const menu of $$("details.menu[open], details.keep[open]")) if (!menu.contains(event.target)) menu.open = false; });
 restore();
 document.documentElement.dataset.ready = "true";

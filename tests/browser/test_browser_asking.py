@@ -28,7 +28,8 @@ BRING = """([event, data, y]) => {
         return;
     }
     const steps = event === "drop" ? ["dragenter", "dragover", "drop"] : ["dragenter", "dragover"];
-    for (const step of steps) document.body.dispatchEvent(new DragEvent(step, { ...given, dataTransfer: files }));
+    const drag = { ...given, dataTransfer: files };
+    for (const step of steps) document.body.dispatchEvent(new DragEvent(step, drag));
 }"""
 
 
