@@ -16,6 +16,8 @@ from playwright.sync_api import Browser, Page, sync_playwright
 HERE = Path(__file__).parent
 QUERY = "a red car and a blue house"
 ABSENT = "a purple train"
+COUNTED = "a red car"
+LIKE = "picture-160"
 WIDE, PHONE = (1440, 900), (390, 844)
 
 
@@ -56,6 +58,18 @@ def take(browser: Browser, url: str, collection: str, out: Path) -> None:
     page.screenshot(path=out / "home.png")
     show(page, url, collection, q=ABSENT)
     page.screenshot(path=out / "nothing-matches.png")
+    show(page, url, collection, q=COUNTED, min="0.5")
+    page.screenshot(path=out / "threshold.png")
+    show(page, url, collection, like=LIKE)
+    page.locator("#grid .tile").nth(1).hover()
+    page.wait_for_timeout(400)
+    page.screenshot(path=out / "like-this.png")
+    show(page, url, collection, q=QUERY)
+    page.click("#grid .tile >> nth=0")
+    page.click("#box .ask-why")
+    page.get_by_role("button", name="house, without").click()
+    page.wait_for_timeout(900)
+    page.screenshot(path=out / "why.png")
     page = open_page(browser, PHONE, "dark")
     show(page, url, collection, q=QUERY)
     page.screenshot(path=out / "phone.png")

@@ -19,11 +19,14 @@ from sightline.api.assets import Assets
 from sightline.api.audit import note_session
 from sightline.api.auth import Gatekeeper
 from sightline.api.dependencies import Everything, EverythingHere, Root, SettingsHere
-from sightline.api.discretion import refuse_hidden_fields, shown_name
-from sightline.api.page_query import CANDIDATES, EFFORTS, SIZES, PageQuery, read_query
-from sightline.api.page_view import State, View, chips_of, duration, percent, tile_of_image
+from sightline.api.discretion import shown_name
+from sightline.api.page_chips import chips_of
+from sightline.api.page_query import CANDIDATES, EFFORTS, SIZES, SORTS, PageQuery, read_query
+from sightline.api.page_tiles import percent
+from sightline.api.page_view import View, duration
 from sightline.api.parts import ApiParts
 from sightline.api.problems import Problem, from_error, note
+from sightline.api.routes.page_browse import browsed, members
 from sightline.api.routes.page_search import Following, follow, searched, streamed
 from sightline.api.search_events import Reader
 from sightline.api.sending import FileThreads
@@ -35,8 +38,7 @@ from sightline.errors import FilterError, NotFoundError, SightlineError
 from sightline.rerank_records import PendingImage
 from sightline.searching.reading import listed as words_listed
 from sightline.store.access import proof_of
-from sightline.store.filters import parse_filter, read_filter
-from sightline.store.records import Collection, Image
+from sightline.store.records import Collection
 
 router = APIRouter(include_in_schema=False, route_class=ScopedRoute)
 templates = Jinja2Templates(directory=Path(__file__).parent.parent / "templates")
@@ -46,20 +48,21 @@ templates.env.filters["shown_name"] = shown_name
 templates.env.filters["words"] = words_listed
 templates.env.trim_blocks = templates.env.lstrip_blocks = True
 log = logging.getLogger("sightline.http")
-IMAGES_AT_ONCE = 60
-EXAMPLE_LENGTH = 44
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; style-src-attr 'unsafe-inline'; "
     "img-src 'self' blob: data:; font-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; "
     "frame-ancestors 'none'"
 )
 THEMES = ("light", "dark")
+PARTS = ("results", "events", "typing")
+"""What our script asks for in place of the whole page: the part that changes, at once, as it is made, or what
+is most similar while somebody types."""
 
 
 @router.get("/", response_class=HTMLResponse, openapi_extra=needs("open"))
 async def page(request: Request, here: EverythingHere) -> Response:
     """The page, or only what changes in it when our script asks (``X-Sightline-Part: results``), which may
-    come as events while ITM orders it (``X-Sightline-Part: events``).
+    come as events while ITM orders it (``events``), or without ITM while somebody types (``typing``).
     """
     if needs_model(request.scope):
         if part_of(request) == "events":
@@ -80,12 +83,13 @@ def _page(request: Request, here: Everything, reader: Reader | None = None) -> R
     if not access.may("read") and (refused is None or refused.status != 503):
         return locked(request, root, refused, wrong=False)
     query = read_query(request.query_params, settings)
-    part = part_of(request) in ("results", "events")
+    part = part_of(request) in PARTS
     if refused is not None:
         view = View("error", query, title="Not available now", detail=refused.detail)
         status = refused.status
     else:
-        status, view = look(here, query, picker=not part, following=following_of(request, here, reader))
+        following, typing = following_of(request, here, reader), part_of(request) == "typing"
+        status, view = look(here, query, picker=not part, following=following, typing=typing)
     return render(request, "results.html" if part else "page.html", page_context(request, here, view), status)
 
 
@@ -108,6 +112,7 @@ def page_context(request: Request, here: Everything, view: View) -> dict[str, An
         "root": here.root,
         "sizes": SIZES,
         "efforts": EFFORTS,
+        "sorts": SORTS,
         "writes": access.may("write"),
         "signed_in": access.controlled and COOKIE in request.cookies,
         "asks": view.collection is not None and answers_here(here.parts, view.collection),
@@ -173,10 +178,12 @@ def look(
     picker: bool = True,
     following: Following | None = None,
     given: PendingImage | None = None,
+    typing: bool = False,
 ) -> tuple[int, View]:
     """Status and view; whatever goes wrong becomes a view. ``picker``: with the list of collections.
 
     ``following``: who is told of a search before its end. ``given``: a picture that came with the request.
+    ``typing``: what the text may be the beginning of is searched for by ITC alone.
     """
     parts, settings, root = here.parts, here.settings, here.root
     listed: Sequence[tuple[str, int]] = ()
@@ -187,10 +194,12 @@ def look(
         if collection is None:
             return 200, empty_view(here, query)
         said = note_on_disk(collection.model)
-        base = View("home", query, collection, listed, chips=chips_of(query, root), note=said)
+        chips = chips_of(query, root, collection.name)
+        base = View("home", query, collection, listed, chips=chips, note=said)
         if query.asks or given is not None:
-            return 200, searched(here, base, following, given)
-        return 200, _browsed(parts, base, root, settings.max_answer_bytes)
+            return 200, searched(here, base, following, given, typing)
+        shown = members if query.saved else browsed
+        return 200, shown(parts, base, root, settings.max_answer_bytes)
     except SightlineError as error:
         return _failed(error, query, listed, root)
     except Problem as problem:  # of a picture that came with the request
@@ -208,38 +217,6 @@ def empty_view(here: Everything, query: PageQuery, wanted_name: str = "pictures"
     shown = [("" if is_default else model, shown_name(model)) for model, is_default in offered.items()]
     title = "No pictures yet"
     return View("void", query, title=title, offered=shown, wanted_name=wanted_name, detail=detail)
-
-
-def _browsed(parts: ApiParts, base: View, root: str, most_bytes: int) -> View:
-    """The collection itself, page by page; one ends early with ``most_bytes`` of metadata."""
-    assert base.collection is not None
-    name = base.collection.name
-    condition = read_filter(base.query.filter) if base.query.filter else None
-    refuse_hidden_fields(condition)
-    wanted = None if condition is None else parse_filter(condition)
-    page = parts.catalog.images(name, base.query.cursor, IMAGES_AT_ONCE, wanted, most_bytes=most_bytes)
-    counts = parts.catalog.collection_counts(name)
-    tiles = [tile_of_image(image, name, root) for image in page.items]
-    more = base.query.url(root, cursor=page.next_cursor) if page.next_cursor else None
-    state: State = "home"
-    title = ""
-    if not tiles and base.query.filter:
-        state, title = "none", "No picture passes this filter"
-    elif not tiles:
-        state = "bare"
-    examples = _examples(page.items)
-    return replace(
-        base, state=state, title=title, tiles=tiles, next_url=more, examples=examples,
-        total=counts["live"], pending=counts["pending"],
-    )  # fmt: skip
-
-
-def _examples(images: Sequence[Image]) -> list[str]:
-    """A few captions as things to try, spread over the page."""
-    first = (image.caption.partition("\n")[0] for image in images if image.caption)
-    captions = [caption.rstrip(".") for caption in first if len(caption) <= EXAMPLE_LENGTH]
-    step = max(len(captions) // 4, 1)
-    return list(dict.fromkeys(captions[step // 2 :: step]))[:4]
 
 
 def _collections(parts: ApiParts, access: Access) -> list[tuple[str, int]]:
@@ -277,6 +254,8 @@ def _failed(
     wrong_filter = isinstance(error, FilterError)
     if wrong_filter:
         title = "The filter cannot be read"
+    elif problem.status == 404 and (query.saved or query.like):
+        title = "That is not here"
     if isinstance(error, NotFoundError):
         query = PageQuery(text=query.text, collection=query.collection)
     note(error, problem)

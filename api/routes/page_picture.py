@@ -12,7 +12,7 @@ from sightline.api.access import ScopedRoute, needs
 from sightline.api.dependencies import Everything, EverythingHere
 from sightline.api.page_query import PageQuery, read_query
 from sightline.api.query_pictures import given_picture, read_picture
-from sightline.api.routes.page import following_of, look, page_context, part_of, render
+from sightline.api.routes.page import PARTS, following_of, look, page_context, part_of, render
 from sightline.api.routes.page_search import streamed
 from sightline.api.search_events import Reader
 from sightline.rerank_records import PendingImage
@@ -49,7 +49,7 @@ async def page_of_picture(
 def _page_of(
     request: Request, here: Everything, query: PageQuery, given: PendingImage, reader: Reader | None
 ) -> Response:
-    part = part_of(request) in ("results", "events")
+    part = part_of(request) in PARTS
     following = following_of(request, here, reader)
     status, view = look(here, query, picker=not part, following=following, given=given)
     return render(request, "results.html" if part else "page.html", page_context(request, here, view), status)

@@ -12,8 +12,10 @@ from starlette.templating import Jinja2Templates
 
 from sightline.api.dependencies import Everything, ModelThreads
 from sightline.api.discretion import refuse_hidden_fields
-from sightline.api.page_query import PageQuery
-from sightline.api.page_view import State, View, percent, tile_of_hit, tiles_of
+from sightline.api.page_chips import chip_of_given
+from sightline.api.page_query import SORTS, PageQuery
+from sightline.api.page_tiles import percent, tile_of_hit, tiles_of
+from sightline.api.page_view import State, View
 from sightline.api.problems import Problem
 from sightline.api.pushing import Pushed
 from sightline.api.routes.search import run_search
@@ -21,12 +23,15 @@ from sightline.api.search_events import Reader, SearchEvents
 from sightline.api.streaming import Event, EventStream
 from sightline.records import SearchHit, SearchRequest, SearchResponse
 from sightline.rerank_records import PendingImage, StoredImage
+from sightline.searching.count_checks import RELEVANCE
 from sightline.searching.reading import listed
 from sightline.searching.telling import SearchWatch
 from sightline.store.filters import parse_filter, read_filter
 from sightline.typed_queries import parse
 
 MOST_SHOWN = 200
+TAKEN = "taken_at"
+"""The field of the metadata that says when a picture was taken."""
 Viewing = Callable[[SearchResponse], View]
 Following = Callable[[Viewing], SearchWatch]
 """Makes what is told of a search, from how its answers are viewed."""
@@ -58,13 +63,39 @@ async def streamed(
 
 
 def searched(
-    here: Everything, base: View, follow: Following | None, given: PendingImage | None = None
+    here: Everything,
+    base: View,
+    follow: Following | None,
+    given: PendingImage | None = None,
+    typing: bool = False,
 ) -> View:
-    """What a search of the page finds. ``given``: a picture that came with it, of which no address tells."""
-    viewing = partial(_view, here, base, lasting=given is None)
-    watch = None if follow is None else follow(viewing)
-    asked = _request(base, given, here.settings.max_candidates)
-    return viewing(run_search(here.parts, here.metrics, asked, watch))
+    """What a search of the page finds. ``given``: a picture that came with it, of which no address tells.
+
+    ``typing``: the text may not be whole yet, and ITM looks at nothing.
+    """
+    base = _with_words(base, given, here.root)
+    viewing = partial(_view, here, replace(base, typing=typing), lasting=given is None)
+    watch = None if follow is None or typing else follow(viewing)
+    request = _request(base, given, here.settings.max_candidates)
+    if typing:
+        k = base.query.k
+        request = replace(
+            request, rerank=False, limit=k, candidates=k, effort=None, min_probability=None, sort=None
+        )
+    return viewing(run_search(here.parts, here.metrics, request, watch))
+
+
+def _with_words(base: View, given: PendingImage | None, root: str) -> View:
+    """How its text was read, in what the page shows."""
+    query = base.query
+    asked = parse(query.text) if query.text else ""
+    chips = base.chips if given is None else [chip_of_given(query, root), *base.chips]
+    if isinstance(asked, str):
+        keeps = asked if query.counts and not (query.filter or query.like or given) else ""
+        return replace(base, chips=chips, texts=(asked,) if asked else (), keeps=keeps)
+    texts = tuple(one.text for one in asked.positive)
+    clauses = tuple((role, one.text) for role, one in asked.clauses)
+    return replace(base, chips=chips, texts=texts, clauses=clauses)
 
 
 def _request(base: View, given: PendingImage | None, most_scored: int) -> SearchRequest:
@@ -85,6 +116,11 @@ def _request(base: View, given: PendingImage | None, most_scored: int) -> Search
         filter=condition,
         effort=query.effort or None,
     )
+    if query.counts:
+        sort = query.sort or RELEVANCE
+        request = replace(
+            request, min_probability=query.minimum, sort=sort, cursor=query.cursor, limit=query.k
+        )
     if isinstance(asked, str):
         return replace(request, text=asked)
     # Each clause is scored for itself, and no search scores more than this server lets one score.
@@ -97,21 +133,32 @@ def _view(here: Everything, base: View, response: SearchResponse, *, lasting: bo
     assert base.collection is not None
     tiles = tiles_of(response, query, base.collection.name, root)
     best = max((tile.probability for tile in tiles if tile.probability is not None), default=None)
-    state: State = "results"
-    title = ""
-    if not tiles and response.unknown_words and response.images:
-        state, title = "unknown", f"I do not know: {listed(response.unknown_words)}"
-    elif not tiles:
-        state, title = "none", "Nothing to search"
-    elif best is not None and best < here.settings.low_probability:
-        state, title = "low", "Nothing here matches"
+    low = here.settings.low_probability
+    state, title = _state(response, query, best, low, bool(tiles), base.typing)
     more = None
-    if lasting and _has_more(response, query):
+    if lasting and response.next_cursor is not None:
+        more = query.url(root, cursor=response.next_cursor)
+    elif lasting and not base.typing and not query.counts and _has_more(response, query):
         more = query.url(root, k=min(query.k * 2, MOST_SHOWN))
+    taken = query.sort.endswith(TAKEN) or any(TAKEN in tile.metadata for tile in tiles)
+    dates = tuple(name for name in SORTS if taken or not name.endswith(TAKEN))
     return replace(
         base, state=state, title=title, tiles=tiles, response=response, best=best, next_url=more,
-        total=response.images,
+        total=response.images, dates=dates if query.text and lasting else (),
     )  # fmt: skip
+
+
+def _state(
+    response: SearchResponse, query: PageQuery, best: float | None, low: float, found: bool, typing: bool
+) -> tuple[State, str]:
+    """Which state the page is in, and what that is in words."""
+    if response.unknown_words and response.images and not (found and (response.scored or typing)):
+        return "unknown", f"I do not know: {listed(response.unknown_words)}"
+    if not found:
+        return "none", "Nothing to search"
+    if best is not None and best < low and not query.counts:
+        return "low", "Nothing here matches"
+    return "results", ""
 
 
 def _has_more(response: SearchResponse, query: PageQuery) -> bool:
@@ -139,7 +186,8 @@ class PageShape:
     def candidates(self, response: SearchResponse) -> str:
         """``{html}``."""
         view = self._viewing(response)
-        ordering = min(view.query.candidates, response.images) if view.query.text else 0
+        most = response.images if view.query.counts else view.query.candidates
+        ordering = min(most, response.images) if view.query.text else 0
         self._view = replace(view, ordering=ordering, next_url=None)
         self._told.update(tile.id for tile in view.tiles)
         return json.dumps({"html": self._render(self._view)})
@@ -152,7 +200,14 @@ class PageShape:
         shown = hits[: view.query.k]
         card = self._templates.get_template("tile.html").module.card  # type: ignore[attr-defined]
         new = [
-            card(tile_of_hit(hit, view.collection.name, self._root, shown=True), "itm", True, True)
+            card(
+                tile_of_hit(hit, view.collection.name, self._root, shown=True),
+                "itm",
+                True,
+                True,
+                view.query,
+                self._root,
+            )
             for hit in shown
             if hit.id not in self._told
         ]

@@ -1,12 +1,20 @@
 // What is asked for: the form, written into an address and read from one.
 
-import { $, field, filter, form, root } from "./dom.js";
+import { $, field, filter, form, results, root } from "./dom.js";
 
 export function addressOfForm() {
-  const values = new FormData(form), defaults = { k: "24", candidates: "100", order: "itm", effort: "" };
+  const values = new FormData(form), defaults = { k: "24", candidates: "100", order: "itm", effort: "", min: "0" };
   const kept = [...values].map(([name, value]) => [name, String(value).trim()]);
   const query = new URLSearchParams(kept.filter(([name, value]) => value && value !== defaults[name]));
   return `${root}/${query.size ? `?${query}` : ""}`;
+}
+
+/** Others like a picture of the collection, under the same filter. */
+export function addressLike(id) {
+  const address = new URL(addressOfForm(), location.href);
+  for (const name of ["q", "min", "sort", "saved", "order"]) address.searchParams.delete(name);
+  address.searchParams.set("like", id);
+  return address.href;
 }
 
 export function fillForm() {
@@ -19,6 +27,12 @@ export function fillForm() {
     select.value = value;
   }
   if (address.get("collection")) form.elements.collection.value = address.get("collection");
+}
+
+/** What the box invites to, beside a picture or without one. */
+export function placeholder() {
+  const beside = $(".chips img", results);
+  field.placeholder = beside ? "What else it should show" : "Describe a picture";
 }
 
 export function checkFilter() {

@@ -1,9 +1,11 @@
-// Pictures come by drop, paste or choice.
+// Pictures come by drop, paste or choice: on the search box they ask, anywhere else they are added.
 
 import { add, collectionName } from "./adding.js";
-import { $, results } from "./dom.js";
+import { $, field, form, results } from "./dom.js";
+import { askWith } from "./searching.js";
 
-const drop = $("#drop");  // not there for a key that may not write
+const drop = $("#drop"), adds = $(".adding", drop);  // adding is not there for a key that may not write
+const asks = () => Boolean($(".status").dataset.collection);
 
 /** Files of a drop, folders walked; ``path`` keeps where in a folder a file was. */
 async function filesOf(transfer) {
@@ -29,26 +31,41 @@ async function filesOf(transfer) {
 }
 
 let depth = 0;
-const hasFiles = (event) => drop && event.dataTransfer?.types.includes("Files");
+const hasFiles = (event) => (adds || asks()) && event.dataTransfer?.types.includes("Files");
+const onBox = (event) => asks() && event.clientY < form.getBoundingClientRect().bottom;
+function leave() { depth = 0; drop.hidden = true; }
+
 addEventListener("dragenter", (event) => {
   if (!hasFiles(event)) return;
   depth += 1;
-  $("b", drop).textContent = collectionName();
+  if (adds) $("b", adds).textContent = collectionName();
+  $(".asking", drop).hidden = !asks();
+  drop.style.setProperty("--head", asks() ? `${form.getBoundingClientRect().bottom}px` : "0px");
   drop.hidden = false;
 });
-addEventListener("dragleave", (event) => { if (hasFiles(event) && --depth <= 0) { depth = 0; drop.hidden = true; } });
-addEventListener("dragover", (event) => { if (hasFiles(event)) event.preventDefault(); });
+addEventListener("dragleave", (event) => { if (hasFiles(event) && --depth <= 0) leave(); });
+addEventListener("dragover", (event) => {
+  if (!hasFiles(event)) return;
+  event.preventDefault();
+  drop.dataset.over = onBox(event) ? "asking" : "adding";
+  if (!adds && !onBox(event)) event.dataTransfer.dropEffect = "none";
+});
 addEventListener("drop", async (event) => {
   if (!hasFiles(event)) return;
   event.preventDefault();
-  depth = 0;
-  drop.hidden = true;
-  add(await filesOf(event.dataTransfer));
+  leave();
+  const asking = onBox(event), files = await filesOf(event.dataTransfer);
+  if (asking) { if (files.length) askWith(files[0]); } else if (adds) add(files);
 });
 addEventListener("paste", (event) => {
-  const files = [...(event.clipboardData?.files ?? [])];
-  if (drop && files.length) { event.preventDefault(); add(files); }
+  const files = [...(event.clipboardData?.files ?? [])], asking = event.target === field && asks();
+  if (!files.length || !(asking || adds)) return;
+  event.preventDefault();
+  if (asking) askWith(files[0]); else add(files);
 });
 $("#add")?.addEventListener("click", () => $("#files").click());
 results.addEventListener("click", (event) => { if (event.target.closest("[data-choose]")) $("#files").click(); });
 $("#files")?.addEventListener("change", (event) => { add([...event.target.files]); event.target.value = ""; });
+$("#ask-file").addEventListener("click", () => $("#ask-files").click());
+$("#ask-files").addEventListener("change", (event) => { askWith(event.target.files[0]); event.target.value = ""; });
+$("#ask-file").hidden = !asks();

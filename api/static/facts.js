@@ -2,6 +2,7 @@
 
 import { questions } from "./asking.js";
 import { $, make, number, percent } from "./dom.js";
+import { reasons } from "./why.js";
 
 /** Of a picture that is not there. */
 export function unknown(sentence, close) {
@@ -9,13 +10,16 @@ export function unknown(sentence, close) {
   return [make("p", { class: "saying", role: "alert" }, sentence), make("p", { class: "deeds" }, back)];
 }
 
-export function facts(hit, at, count, { narrow, searchFor }) {
+export function facts(hit, at, count, { narrow, searchFor, like }) {
   const parts = [make("p", { class: "place" }, make("b", {}, at < 0 ? "Not among those shown" : `${at + 1} of ${count}`))];
   if (hit.probability !== null) {
     const meter = make("span", { class: "meter", "aria-hidden": "true" }, make("i"));
     meter.firstChild.style.setProperty("--p", hit.probability);
     parts.push(make("div", {}, make("p", { class: "big" }, percent(hit.probability), make("small", {}, "match")), meter));
   }
+  if (hit.clauses?.length) parts.push(clauses(hit.clauses));
+  const why = reasons(hit);
+  if (why) parts.push(why);
   if (hit.caption) parts.push(make("p", { class: "saying" }, hit.caption));
   const { asks, collection } = $(".status").dataset;
   if (asks) parts.push(questions(hit, collection));
@@ -24,10 +28,18 @@ export function facts(hit, at, count, { narrow, searchFor }) {
   if (entries.length) parts.push(list(entries.map(([name, value]) => [name, valueOf(name, value, narrow)])));
   parts.push(list([["Id", hit.id], ["Size", `${hit.width} × ${hit.height}`], ...(hit.uri.startsWith("blob:") || hit.uri === hit.id ? [] : [["From", hit.uri]])]));
   if (hit.rank !== null) parts.push(scores(hit));
-  const deeds = [make("a", { href: hit.file, target: "_blank", rel: "noopener" }, "Open the original")];
+  const deeds = [make("button", { type: "button", onclick: () => like(hit.id) }, "More like this"), make("a", { href: hit.file, target: "_blank", rel: "noopener" }, "Open the original")];
   if (hit.caption) deeds.push(make("button", { type: "button", onclick: () => searchFor(hit.caption) }, "Search for its caption"));
   parts.push(make("p", { class: "deeds" }, ...deeds));
   return parts;
+}
+
+/** How likely the picture shows each clause of what was asked for. */
+function clauses(found) {
+  return list(found.map(({ role, text, match_probability: p }) => [
+    make("span", { class: `clause ${role}` }, make("small", {}, role === "none" ? "without " : "with "), text),
+    role === "none" ? `${percent(p)} shown` : percent(p),
+  ]));
 }
 
 /** The models' own figures, for who asks for them. */

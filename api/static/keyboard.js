@@ -1,6 +1,6 @@
-// Keyboard: arrows walk over the grid, / asks, o switches the order, Escape and a click elsewhere close Tune.
+// Keyboard: arrows walk over the grid, / asks, o switches the order, Escape and a click elsewhere close what is unfolded.
 
-import { $, box, field } from "./dom.js";
+import { $, $$, box, field } from "./dom.js";
 import { reorder } from "./ordering.js";
 import { shownTiles } from "./tiles.js";
 
@@ -22,7 +22,8 @@ function neighbour(tile, key) {
 addEventListener("keydown", (event) => {
   if (event.defaultPrevented || event.metaKey || event.ctrlKey || event.altKey) return;
   const typing = event.target.closest?.("input, textarea, select");
-  if (event.key === "Escape" && $("#tune").open) { $("#tune").open = false; $("#tune summary").focus(); return; }
+  const menu = event.key === "Escape" && !box.open && $("#tune[open], #saved[open], #keep[open]");
+  if (menu) { menu.open = false; $("summary", menu).focus(); return; }
   if (typing === field && event.key === "ArrowDown") {
     const first = shownTiles()[0];
     if (first) { event.preventDefault(); $("a", first).focus(); }
@@ -39,4 +40,6 @@ addEventListener("keydown", (event) => {
     else if (event.key === "ArrowUp") field.focus();
   }
 });
-addEventListener("click", (event) => { if ($("#tune").open && !event.target.closest("#tune")) $("#tune").open = false; });
+addEventListener("click", (event) => {
+  for (const menu of $$("#tune[open], #saved[open], #keep[open]")) if (event.target.isConnected && !menu.contains(event.target)) menu.open = false;
+});

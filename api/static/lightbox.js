@@ -1,13 +1,14 @@
 // The lightbox: one picture large, what is known of it, and its neighbours. It has an address of its own, so that
 // Back closes it, and whoever is sent the address sees the picture.
 import { addressWith, imageInAddress } from "./address.js";
-import { addressOfForm } from "./asked.js";
+import { addressLike, addressOfForm } from "./asked.js";
 import { $, box, field, filter, make, results, say } from "./dom.js";
 import { facts, unknown } from "./facts.js";
 import { recordOf } from "./record.js";
-import { show } from "./searching.js";
+import { go, show } from "./searching.js";
 import { hitOf, shownTiles } from "./tiles.js";
 
+const AGAIN = { question: ".question input", why: ".ask-why" };  // where the focus goes when the picture is another
 let current = null;  // the hit that is shown
 let quiet = false;   // whether it closes for another reason than that the person closed it
 
@@ -17,7 +18,7 @@ const tileOf = (id) => shownTiles().find((tile) => hitOf(tile).id === id);
 export function open(tile, direction = 0) {
   const hit = hitOf(tile);
   if (box.open) history.replaceState(history.state, "", addressWith(hit.id));
-  else history.pushState({ box: true }, "", addressWith(hit.id));
+  else history.pushState({ ...history.state, box: true }, "", addressWith(hit.id));
   present(hit, direction);
 }
 
@@ -44,7 +45,7 @@ function present(hit, direction = 0) {
   const was = document.activeElement?.closest("#box aside") ? document.activeElement.name : null;
   tell();
   if (!box.open) box.showModal();
-  if (was !== null) ($(was === "question" ? ".question input" : ".shut", box) ?? $(".shut", box)).focus();  // what had it is gone
+  if (was !== null) ($(AGAIN[was] ?? ".shut", box) ?? $(".shut", box)).focus();  // what had it is gone
   $("aside", box).scrollTop = 0;
   for (const near of [tiles[at + 1], tiles[at - 1]]) if (near && at >= 0) new Image().src = hitOf(near).file;
 }
@@ -53,7 +54,7 @@ function present(hit, direction = 0) {
 function tell() {
   const tiles = shownTiles(), tile = tileOf(current.id), at = tiles.indexOf(tile);
   if (tile) current = hitOf(tile);
-  $("aside", box).replaceChildren(...facts(current, at, tiles.length, { narrow, searchFor }));
+  $("aside", box).replaceChildren(...facts(current, at, tiles.length, { narrow, searchFor, like }));
   $(".back", box).disabled = at <= 0;
   $(".on", box).disabled = at < 0 || at >= tiles.length - 1;
 }
@@ -61,6 +62,7 @@ function tell() {
 /** In place of a picture: why there is none. */
 function excuse(sentence) {
   current = null;
+  $(".stage canvas", box)?.remove();
   $(".stage img", box).replaceWith(make("img", { alt: "", hidden: "" }));
   $("aside", box).replaceChildren(...unknown(sentence, () => box.close()));
   for (const turn of [$(".back", box), $(".on", box)]) turn.disabled = true;
@@ -95,6 +97,11 @@ function searchFor(text) {
   show(addressOfForm());
 }
 
+function like(id) {
+  hide();
+  go(addressLike(id));
+}
+
 results.addEventListener("renewed", () => { if (box.open && current) tell(); });
 box.addEventListener("keydown", (event) => {
   const direction = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
@@ -109,7 +116,7 @@ box.addEventListener("close", () => {
   const tile = current && tileOf(current.id), byPerson = !quiet;
   quiet = false;
   if (byPerson && history.state?.box) history.back();
-  else if (byPerson) history.replaceState(null, "", addressWith(null));
+  else if (byPerson) history.replaceState({ ...history.state, box: false }, "", addressWith(null));
   if (tile) $("a", tile).focus({ preventScroll: false });
 });
 let touch = null;

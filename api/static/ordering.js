@@ -1,6 +1,6 @@
 // The two orders: ITC's pictures moved into ITM's order as that is made, and one changed for the other without another search.
 
-import { addressWith } from "./address.js";
+import { here } from "./address.js";
 import { $, $$, form, partOf, results, say } from "./dom.js";
 import { hitOf, moving } from "./tiles.js";
 
@@ -21,8 +21,8 @@ export function reorder(order) {
   $$(".order a[aria-current]").forEach((link) => link.setAttribute("aria-current", "true"));
   const address = new URL(location.href);
   if (order === "itc") address.searchParams.set("order", "itc"); else address.searchParams.delete("order");
-  history.replaceState(null, "", address);
-  results.dataset.address = addressWith(null);
+  history.replaceState(history.state, "", address);
+  results.dataset.address = here();
   form.elements.order.disabled = order !== "itc";
   form.elements.order.value = order;
   say(order === "itc" ? "Most similar first." : "Best match first.");
@@ -64,6 +64,7 @@ export function take(fresh) {
   const parts = [...fresh.childNodes], at = parts.indexOf(next);
   moving(() => {
     const tiles = $$(".tile", next).map((tile) => renewed(known.get(hitOf(tile).id), tile));
+    grid.className = next.className;
     for (const tile of known.values()) if (!tiles.includes(tile)) tile.remove();
     for (const { name, value } of next.attributes) grid.setAttribute(name, value);
     place(grid, tiles);
@@ -74,10 +75,13 @@ export function take(fresh) {
 }
 
 function renewed(tile, fresh) {
-  if (!tile) return fresh;
+  if (!tile || !$(".meter", tile) !== !$(".meter", fresh)) { tile?.remove(); return fresh; }
+  tile.classList.remove("below");
   tile.dataset.hit = fresh.dataset.hit;
   tile.hidden = fresh.hidden;
   $("a", tile).setAttribute("aria-label", $("a", fresh).getAttribute("aria-label"));
+  $(".like", tile).href = $(".like", fresh).href;
+  if (!$(".meter", tile)) return tile;
   $(".meter i", tile).style.setProperty("--p", $(".meter i", fresh).style.getPropertyValue("--p"));
   $(".meta", tile).replaceChildren(...$(".meta", fresh).childNodes);
   return tile;

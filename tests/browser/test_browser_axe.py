@@ -66,6 +66,36 @@ def add_a_broken_picture(page: Page) -> None:
     expect(page.locator("#tray li")).to_have_count(1)
 
 
+def ask_why(page: Page) -> None:
+    page.click(f"{SHOWN} >> nth=0")
+    page.click("#box .ask-why")
+    expect(page.locator("#box .words button").first).to_be_visible()
+
+
+def open_saved(page: Page) -> None:
+    page.click("#saved summary")
+    expect(page.locator("#saved .panel p, #saved .panel li").first).to_be_visible()
+
+
+def open_keep(page: Page) -> None:
+    page.click("#keep summary")
+
+
+def type_on(page: Page) -> None:
+    with page.expect_response(lambda answer: answer.request.headers.get("x-sightline-part") == "typing"):
+        page.locator("#q").press_sequentially("red blue")
+    expect(page.locator(".status")).to_have_attribute("data-state", "results")
+
+
+def drag(page: Page) -> None:
+    page.evaluate(
+        "() => { const files = new DataTransfer();"
+        "files.items.add(new File(['x'], 'a.png', { type: 'image/png' }));"
+        "dispatchEvent(new DragEvent('dragenter', { dataTransfer: files, bubbles: true })); }"
+    )
+    expect(page.locator("#drop")).to_be_visible()
+
+
 def nothing(page: Page) -> None:
     """As it comes."""
 
@@ -78,6 +108,15 @@ VIEWS: dict[str, tuple[str, Callable[[Page], None]]] = {
     "nothing found": (f"&q=red&filter={FILTER}", nothing),
     "a wrong filter": ("&q=red&filter=%7B", nothing),
     "tune": ("&q=red", open_tune),
+    "why": ("&q=red+blue", ask_why),
+    "clauses": ("&q=red+-blue", open_picture),
+    "threshold": ("&q=red&min=0.5", open_keep),
+    "by date": ("&q=red&sort=-created_at", nothing),
+    "none reach it": ("&q=an+elephant&min=0.99", nothing),
+    "like this": ("&like=red.png", nothing),
+    "while typing": ("", type_on),
+    "saved searches": ("", open_saved),
+    "dragging": ("", drag),
     "lightbox": ("&q=red+blue", open_picture),
     "a picture that is not there": ("&image=nowhere", nothing),
     "tray": ("", add_a_broken_picture),

@@ -24,7 +24,7 @@ def test_a_reader_signs_in_searches_adds_nothing_and_signs_out(context: BrowserC
     page.fill("#key", reader)
     page.click(".go")
     page.wait_for_selector("html[data-ready]")
-    assert page.locator("#add, #drop, #files").count() == 0
+    assert page.locator("#add, #drop .adding, #files, #keep, #saved[data-writes]").count() == 0
     expect(page.locator("#grid img").first).to_have_js_property("complete", True)
     page.fill("#q", "red")
     page.press("#q", "Enter")

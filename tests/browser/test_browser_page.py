@@ -19,9 +19,10 @@ BRING = """([event, name, data]) => {
     const bytes = Uint8Array.from(atob(data), (char) => char.charCodeAt(0));
     const files = new DataTransfer();
     files.items.add(new File([bytes], event + ".png", { type: "image/png" }));
+    const at = { clientX: 300, clientY: 500 };  // below the search box
     const kind = event === "drop" ? DragEvent : ClipboardEvent;
     if (event === "drop") dispatchEvent(new DragEvent("dragenter", { dataTransfer: files, bubbles: true }));
-    document.body.dispatchEvent(new kind(event, { [name]: files, bubbles: true, cancelable: true }));
+    document.body.dispatchEvent(new kind(event, { ...at, [name]: files, bubbles: true, cancelable: true }));
 }"""
 
 
