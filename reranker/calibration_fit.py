@@ -61,8 +61,8 @@ def fit(pairs: Pairs, isotonic_from: int | None = ISOTONIC_FROM) -> Calibration:
     right, wrong = int(pairs.truth.sum()), int((~pairs.truth).sum())
     if min(right, wrong) < LEAST_OF_EACH:
         raise InputError(
-            f"There are {right} right and {wrong} wrong pairs to fit with; give at least "
-            f"{LEAST_OF_EACH} of each."
+            f"There are {right} right and {wrong} wrong pairs in the half of the queries that is fitted by; "
+            f"it takes at least {LEAST_OF_EACH} of each: give more."
         )
     if isotonic_from is not None and min(right, wrong) >= isotonic_from:
         return Calibration("isotonic", knots=_knots(pairs))

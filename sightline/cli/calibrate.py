@@ -34,6 +34,7 @@ def calibrate(
     json: Json = False,
 ) -> None:
     """Fit the match probabilities of a collection to labels, or its captions; say how well they fit."""
+    from sightline.cli.drawings import check_drawing
     from sightline.cli.output import print_json, progress
     from sightline.console import answers
     from sightline.errors import InputError
@@ -43,6 +44,7 @@ def calibrate(
 
     if reset and (labels is not None or plot is not None):
         raise InputError("The option --reset fits nothing; leave out --labels and --plot.")
+    check_drawing(plot)
     told = None if labels is None else read_labels(labels)
     with open_installation(load_settings(data)) as services:
         if reset:
@@ -65,12 +67,10 @@ def calibrate(
 
 
 def _draw(report: CalibrationReport, plot: Path) -> None:
-    from sightline.store.storage import writing
+    from sightline.cli.drawings import write_drawing
     from sightline.upkeep.calibration_plot import reliability_png
 
-    drawn = reliability_png(report)
-    with writing(plot):
-        plot.write_bytes(drawn)
+    write_drawing(plot, reliability_png(report))
 
 
 def _print(report: CalibrationReport) -> None:

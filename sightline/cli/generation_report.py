@@ -62,21 +62,20 @@ def report(
     json: Json = False,
 ) -> None:
     """Measure what the index of a collection finds, and how fast, for each number of probes."""
+    from sightline.cli.drawings import check_drawing, write_drawing
     from sightline.cli.output import print_json, progress
     from sightline.cli.query_file import queries_in
     from sightline.settings import load_settings
     from sightline.wiring import open_installation
 
+    check_drawing(out)
     texts = [] if queries is None else queries_in(queries)
     with open_installation(load_settings(data)) as services, progress() as show:
         answer = services.recall_measurement.report(collection, texts, most_queries, show)
     if out is not None:
-        from sightline.store.storage import writing
         from sightline.upkeep.recall_plot import recall_png
 
-        drawn = recall_png(answer)
-        with writing(out):
-            out.write_bytes(drawn)
+        write_drawing(out, recall_png(answer))
     if json:
         print_json(answer)
     else:

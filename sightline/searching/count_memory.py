@@ -19,13 +19,14 @@ SECONDS: Final = 600.0
 
 class Asked(NamedTuple):
     """What was counted: of which collection, at which of its versions, by which version of its calibration,
-    and a hash of the query."""
+    a hash of the query, and the key of the stored picture that was asked with."""
 
     collection_id: int
     version: int
     fingerprint: str
     calibration: int
     query: str
+    picture: int | None = None
 
 
 class CountMemory:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sightline.errors import ConflictError, UnavailableError
-from sightline.rerank_records import PendingImage, StoredImage
+from sightline.rerank_records import InlineImage, PendingImage, StoredImage
 from sightline.retriever.similar import SimilarImages
 
 if TYPE_CHECKING:
@@ -30,6 +30,12 @@ def live_key(catalog: Catalog, image: StoredImage) -> int:
     if found.state != "live":
         raise UnavailableError(f"Image {image.id} of {image.collection} is not indexed yet ({found.state}).")
     return found.key
+
+
+def decoded(image: RerankDocument) -> RerankDocument:
+    """The picture itself in place of a promise of it: promises of one picture are never equal, and a later
+    one may have the name of an earlier. What decoding raises ends the request."""
+    return InlineImage(image.decode()) if isinstance(image, PendingImage) else image
 
 
 class QueryPicture:

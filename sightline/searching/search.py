@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from sightline.searching.compound_question import matches
 from sightline.searching.count_checks import as_counted, is_counted
 from sightline.searching.counted_search import CountedSearch
 from sightline.searching.explaining import ExplainedImage, explain_image, explained
+from sightline.searching.query_pictures import decoded
 from sightline.searching.stopwatch import Stopwatch
 from sightline.searching.telling import SearchWatch, Telling, is_probable
 from sightline.searching.understanding import question_of
@@ -59,6 +61,7 @@ class Search:
     def _count(
         self, admitted: Admission, request: SearchRequest, collection: Collection, watch: SearchWatch | None
     ) -> SearchResponse:
+        request = replace(request, image=None if request.image is None else decoded(request.image))
         parts, asked = self._parts, as_counted(request)
         counted = CountedSearch(
             parts.catalog, parts.counts, request, collection, partial(self._describe, collection)

@@ -62,6 +62,26 @@ def test_with_a_text_beside_it(library: TestClient) -> None:
     assert told.json()["scored"] == 6
 
 
+def test_a_count_goes_on_with_the_same_picture_however_it_is_sent(library: TestClient) -> None:
+    asked = {"text": "blue", "min_probability": 0, "sort": "relevance", "limit": 4}
+    by_id = search(library, image={"id": "half"}, **asked)
+    assert (by_id["total"], by_id["next_cursor"] is not None) == (5, True)
+    whole = {one: search(library, image=uri(one), **asked | {"limit": 10}) for one in ("red", "green")}
+    assert places(whole["red"]) != places(whole["green"])
+    for _ in range(3):
+        for color, every in whole.items():
+            first = search(library, image=uri(color), **asked)
+            cursor = first["next_cursor"]
+            second = search(library, image=uri(color), cursor=cursor, **asked)
+            assert places(first) + places(second) == places(every)
+            body = json.dumps(asked | {"cursor": cursor})
+            sent = uploaded(library, png(color), search=body)
+            assert sent.status_code == 200, sent.text
+            assert places(sent.json()) == places(second)
+    another = problem(library.post(SEARCH, json=asked | {"image": uri("blue"), "cursor": cursor}), 422)
+    assert "another search" in another["detail"]
+
+
 def test_as_events(library: TestClient) -> None:
     for answer in (
         library.post(f"{SEARCH}?stream=1", json={"image": uri("red"), "text": "blue"}),

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from sightline.errors import InputError, NotFoundError
-from sightline.records import RerankRequest, SearchRequest, StoredImage
+from sightline.records import SearchRequest
+from sightline.rerank_records import RerankRequest, StoredImage
 from sightline.upkeep.calibration_labels import Label, read_labels
 from sightline.wiring import Installation, open_installation
 from tests.sightline.conftest import Run, index, save, toy_settings
@@ -165,3 +166,15 @@ def test_the_command_fits_draws_and_goes_back(sightline: Run, pictures: Path, tm
     assert (
         sightline("calibrate", "-c", "here", "--reset", "--labels", str(tmp_path / "labels.jsonl")).code == 2
     )
+
+
+@pytest.mark.parametrize("command", [("calibrate", "--plot"), ("generations", "report", "--out")])
+@pytest.mark.parametrize(("place", "told"), [("nowhere/it.png", "There is no folder"), (".", "is a folder")])
+def test_a_drawing_that_could_not_be_written_is_refused_before_the_work(
+    sightline: Run, tmp_path: Path, command: tuple[str, ...], place: str, told: str
+) -> None:
+    """The collection does not exist: whoever begins the work says that."""
+    *name, option = command
+    ended = sightline(*name, "--collection", "none", option, str(tmp_path / place))
+    assert (ended.code, ended.stdout) == (2, "")
+    assert told in ended.stderr

@@ -12,7 +12,8 @@ from sightline.blip.calibration import Calibration
 from sightline.blip.known_words import WordsRead
 from sightline.blip.protocols import RetrievalModel
 from sightline.blip.toy import COLOURS, PLACES, ToyEncoder, words
-from sightline.records import RerankRequest, SearchHit, SearchRequest, SearchResponse, StoredImage
+from sightline.records import SearchHit, SearchRequest, SearchResponse
+from sightline.rerank_records import RerankRequest, StoredImage
 from sightline.serving.models import ModelProvider
 from sightline.wiring import Installation, open_installation
 from tests.sightline.conftest import Run, save, toy_settings
