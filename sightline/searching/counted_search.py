@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from sightline.records import SearchHit, SearchRequest, SearchResponse
+from sightline.rerank_records import StoredImage
 from sightline.reranker.ordering import unscored
 from sightline.searching.count_checks import sort_of
 from sightline.searching.count_cursors import cursor_after, read_cursor, set_query
@@ -14,6 +15,7 @@ from sightline.searching.count_memory import Asked
 from sightline.searching.count_samples import learned_of
 from sightline.searching.counting import Counted, Outward, Plan
 from sightline.searching.fusion import Fused
+from sightline.searching.query_pictures import live_key
 from sightline.searching.stopwatch import Stopwatch
 from sightline.store.sorting import in_order
 
@@ -63,6 +65,9 @@ class CountedSearch:
         stored = catalog.newest_calibration(collection.id, collection.fingerprint)
         self._calibration = 0 if stored is None else stored.version
         self._learned = learned_of(collection, self._calibration)
+        # Looked up though the count may be remembered: what is gone is not answered for.
+        image = request.image
+        self._picture = live_key(catalog, image) if isinstance(image, StoredImage) else None
         self._clock = Stopwatch()
 
     def answer(self, question: Callable[[], Question], watch: SearchWatch | None) -> SearchResponse:
@@ -107,7 +112,8 @@ class CountedSearch:
 
     def _asked(self) -> Asked:
         known = self._collection
-        return Asked(known.id, known.version, known.fingerprint, self._calibration, set_query(self._request))
+        query = set_query(self._request)
+        return Asked(known.id, known.version, known.fingerprint, self._calibration, query, self._picture)
 
     def _remembered(self) -> Counted | None:
         """What a search counted before; a new one does not begin with what another had no time to finish."""
