@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -46,13 +47,15 @@ def query_picture(
     if isinstance(picture, StoredPicture):
         return StoredImage(picture.collection or collection, picture.id)
     if not is_web(picture):
-        return PendingImage(partial(pictures.rgb, None, POINTER, lambda: data_of(picture, POINTER)))
+        decode = partial(pictures.rgb, None, POINTER, lambda: data_of(picture, POINTER))
+        return PendingImage(decode, hashlib.sha256(picture.encode()).hexdigest())
     return given_picture(_fetched(picture, fetcher), pictures)
 
 
 def given_picture(data: bytes, pictures: RequestPictures) -> PendingImage:
-    """The bytes of a picture file."""
-    return PendingImage(partial(pictures.rgb, None, POINTER, lambda: data))
+    """The bytes of a picture file: for a thread, since all of them are hashed."""
+    decode = partial(pictures.rgb, None, POINTER, lambda: data)
+    return PendingImage(decode, hashlib.sha256(data).hexdigest())
 
 
 async def read_picture(files: list[UploadFile], held: Held) -> bytes:

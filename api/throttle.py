@@ -30,7 +30,7 @@ CHEAP = 10
 """How many requests that need no model count as one that does."""
 SHARE = 4
 """One client has a quarter of the places in front of the model, unless a setting says otherwise, and of those
-for followers of jobs.
+for followers of jobs and saved searches.
 """
 PAGES = 8
 """Pages without a query that one client may wait for at once: browsers use six connections."""

@@ -18,7 +18,7 @@ from urllib.parse import quote, unquote
 from sightline.store.values import DOTS, DOTS_IN_ADDRESSES
 
 UPLOADS = re.compile(r"/v1/collections/[^/]+/images")
-EVENTS = re.compile(r"/v1/jobs/[^/]+/events")
+EVENTS = re.compile(r"/v1/(jobs|collections/[^/]+/saved-searches)/[^/]+/events")
 SEARCHES = re.compile(r"/v1/collections/[^/]+/search(/image)?")
 ASPECTS = ("file", "thumbnail", "explanation")
 
@@ -39,7 +39,7 @@ def is_search(scope: Mapping[str, Any]) -> bool:
 
 
 def is_following(scope: Mapping[str, Any]) -> bool:
-    """Whether an HTTP request follows a job."""
+    """Whether an HTTP request follows a job, or who joins a saved search."""
     return scope["method"] == "GET" and EVENTS.fullmatch(path_of(scope)) is not None
 
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from sightline.retriever.max_sim import NO_HITS, ImageHits, Part, TailPart
 from sightline.retriever.positions import both
 from sightline.store.halves import widen
-from sightline.store.index import HoldsTokens
+from sightline.store.held_tokens import HoldsTokens
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 if TYPE_CHECKING:
     from sightline.types import RGB
@@ -21,10 +22,12 @@ class InlineImage:
 class PendingImage:
     """A picture that came with the request and is decoded once that is let in.
 
-    ``decode`` gives [H,W,3] uint8, upright; what it raises ends the request.
+    ``decode`` gives [H,W,3] uint8, upright; what it raises ends the request. ``content`` is the same for the
+    same picture, a hash of its bytes; where none is given no two pictures are taken for the same.
     """
 
-    decode: Callable[[], RGB]
+    decode: Callable[[], RGB] = field(compare=False)
+    content: str = field(default_factory=lambda: uuid4().hex)
 
 
 @dataclass(frozen=True)

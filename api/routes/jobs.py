@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Annotated
@@ -127,11 +127,11 @@ async def follow_job(
     sees = shown.get()
     look = partial(_look, parts, root, sees)
 
-    async def events() -> AsyncIterator[ServerSentEvent]:
+    async def events() -> AsyncGenerator[ServerSentEvent]:
         async for seen in following.follow(job_id, (root, sees), look, stops):
             yield ServerSentEvent(seen.text, event="done" if seen.ended else "progress")
 
-    return FollowerStream(request.app.state.followers, events(), stops)
+    return FollowerStream(request, events(), stops)
 
 
 @router.post("/jobs/{job_id}/cancel", responses=problems(404, 409), openapi_extra=needs("write"))

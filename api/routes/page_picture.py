@@ -15,7 +15,6 @@ from sightline.api.query_pictures import given_picture, read_picture
 from sightline.api.routes.page import PARTS, following_of, look, page_context, part_of, render
 from sightline.api.routes.page_search import streamed
 from sightline.api.search_events import Reader
-from sightline.rerank_records import PendingImage
 from sightline.store.values import MAX_ID_BYTES
 
 router = APIRouter(include_in_schema=False, route_class=ScopedRoute)
@@ -39,16 +38,16 @@ async def page_of_picture(
     told = {"q": q, "collection": collection, "filter": filter, "k": k, "candidates": candidates}
     query = read_query({name: value for name, value in told.items() if value}, here.settings)
     with request.app.state.bodies.holding() as held:
-        given = given_picture(await read_picture(image, held), here.pictures.of_request())
-        work = partial(_page_of, request, here, query, given)
+        work = partial(_page_of, request, here, query, await read_picture(image, held))
         if part_of(request) == "events":
             return await streamed(request, here.threads, work)
         return await here.threads.run(request.receive, lambda: work(None))
 
 
 def _page_of(
-    request: Request, here: Everything, query: PageQuery, given: PendingImage, reader: Reader | None
+    request: Request, here: Everything, query: PageQuery, picture: bytes, reader: Reader | None
 ) -> Response:
+    given = given_picture(picture, here.pictures.of_request())
     part = part_of(request) in PARTS
     following = following_of(request, here, reader)
     status, view = look(here, query, picker=not part, following=following, given=given)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from functools import partial
 from typing import Annotated
 
@@ -110,7 +110,7 @@ async def follow_saved(
     stops = anyio.Event()
     following: Following = request.app.state.following
 
-    async def events() -> AsyncIterator[ServerSentEvent]:
+    async def events() -> AsyncGenerator[ServerSentEvent]:
         last = None if given is None else int(given)
         look = partial(_look, parts, saved.id)
         async for seen in following.follow(f"saved {saved.id}", None, look, stops):
@@ -122,7 +122,7 @@ async def follow_saved(
                     told = MemberAnswer.of_member(member).model_dump_json()
                     yield ServerSentEvent(told, event="joined", id=str(member.id))
 
-    return FollowerStream(request.app.state.followers, events(), stops)
+    return FollowerStream(request, events(), stops)
 
 
 def _look(parts: ApiParts, search_id: int, _: str) -> Seen | None:

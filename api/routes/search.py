@@ -95,9 +95,10 @@ async def search_by_upload(
     options = read_options(search)
     check_candidates(options.candidates, here.settings, 1 if options.query is None else options.query.clauses)
     with request.app.state.bodies.holding() as held:
-        given = given_picture(await read_picture(image, held), here.pictures.of_request())
+        data, pictures = await read_picture(image, held), here.pictures.of_request()
 
         def asked() -> SearchRequest:
+            given = given_picture(data, pictures)
             return options.to_request(name, matcher_of(here.parts, name, options), given)
 
         return await answered(request, here, name, asked, stream)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +13,7 @@ from sightline.cli.options import CollectionName, Data, Filter, Json
 if TYPE_CHECKING:
     from sightline.records import SearchResponse
     from sightline.rerank_records import PendingImage, RerankDocument
+    from sightline.types import RGB
     from sightline.wiring import Installation
 
 QueryFile = Annotated[
@@ -72,7 +74,13 @@ def query_file(services: Installation, path: Path) -> PendingImage:
     from sightline.cli.pictures import read_pictures
     from sightline.rerank_records import PendingImage
 
-    return PendingImage(lambda: next(read_pictures([path], services.settings.imaging)))
+    def decode() -> RGB:
+        return next(read_pictures([path], services.settings.imaging))
+
+    if not path.is_file():  # said when it is read
+        return PendingImage(decode)
+    with path.open("rb") as file:
+        return PendingImage(decode, hashlib.file_digest(file, "sha256").hexdigest())
 
 
 def _print(response: SearchResponse) -> None:

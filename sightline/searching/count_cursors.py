@@ -103,8 +103,9 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(one) for one in value]
     if dataclasses.is_dataclass(value):
-        fields = {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
-        return [type(value).__name__, fields]
+        # What does not count when two are compared has no form that lasts, as a function has none.
+        told = [field.name for field in dataclasses.fields(value) if field.compare]
+        return [type(value).__name__, {name: _plain(getattr(value, name)) for name in told}]
     if isinstance(value, bytes):
         return hashlib.sha256(value).hexdigest()
     if hasattr(value, "tobytes"):  # an array

@@ -13,20 +13,22 @@ if TYPE_CHECKING:
 
 MOST_HITS: Final = 200_000
 """Of all counts that are remembered together: about 40 MB."""
+EACH: Final = 20
+"""So many hits a count takes beside its own."""
 SECONDS: Final = 600.0
 """How long one is remembered."""
 
 
 class Asked(NamedTuple):
     """What was counted: of which collection, at which of its versions, by which version of its calibration,
-    a hash of the query, and the key of the stored picture that was asked with."""
+    a hash of the query, and the key of the stored picture in it, whose name may come to mean another one."""
 
     collection_id: int
     version: int
     fingerprint: str
     calibration: int
     query: str
-    picture: int | None = None
+    picture: int | None
 
 
 class CountMemory:
@@ -45,6 +47,10 @@ class CountMemory:
         self._hits = 0
         self._lock = threading.Lock()
 
+    def __len__(self) -> int:
+        with self._lock:
+            return len(self._kept)
+
     def get(self, asked: Asked) -> Counted | None:
         """What was found then; None: it is not remembered."""
         with self._lock:
@@ -61,7 +67,10 @@ class CountMemory:
         """Remember it in place of what was known; those that were not asked for longest are forgotten."""
         with self._lock:
             self._drop(asked)
-            self._kept[asked] = self._clock(), counted
+            now = self._clock()
+            for old in [one for one, known in self._kept.items() if now - known[0] > self._seconds]:
+                self._drop(old)
+            self._kept[asked] = now, counted
             self._hits += _size(counted)
             while self._hits > self._most:
                 self._drop(next(iter(self._kept)))
@@ -73,4 +82,4 @@ class CountMemory:
 
 
 def _size(counted: Counted) -> int:
-    return 1 + len(counted.hits)
+    return EACH + len(counted.hits)

@@ -65,6 +65,9 @@ class CountedSearch:
         stored = catalog.newest_calibration(collection.id, collection.fingerprint)
         self._calibration = 0 if stored is None else stored.version
         self._learned = learned_of(collection, self._calibration)
+        # Looked up though the count may be remembered: what is gone is not answered for.
+        image = request.image
+        self._picture = live_key(catalog, image) if isinstance(image, StoredImage) else None
         self._clock = Stopwatch()
 
     def answer(self, question: Callable[[], Question], watch: SearchWatch | None) -> SearchResponse:
@@ -108,11 +111,9 @@ class CountedSearch:
         )
 
     def _asked(self) -> Asked:
-        known, image = self._collection, self._request.image
-        # The collection's version tells nothing of a picture of another one.
-        picture = live_key(self._catalog, image) if isinstance(image, StoredImage) else None
+        known = self._collection
         query = set_query(self._request)
-        return Asked(known.id, known.version, known.fingerprint, self._calibration, query, picture)
+        return Asked(known.id, known.version, known.fingerprint, self._calibration, query, self._picture)
 
     def _remembered(self) -> Counted | None:
         """What a search counted before; a new one does not begin with what another had no time to finish."""

@@ -24,15 +24,19 @@ RADIUS: Final = 22
 PIECES: Final = 8
 MOST_IN_PIECE: Final = 256
 """So many of those that agree in a piece are compared: a thousand white pages would be a million pairs."""
+MOST_NEAR: Final = 256
+"""So many neighbours of one picture are told, the nearest."""
 _AT_ONCE: Final = 1 << 22
 """Pairs in memory together."""
+_FRESH_AT_ONCE: Final = 32
 _IMAGES_AT_ONCE: Final = 50_000
 
 
 class HashTable:
-    """Hashes of one view each ``[N,16]``, found by pieces."""
+    """Hashes of one view each ``[N,16]``, found by pieces, ``most`` of those that agree in one."""
 
-    def __init__(self, hashes_NB: Hashes) -> None:
+    def __init__(self, hashes_NB: Hashes, most: int = MOST_IN_PIECE) -> None:
+        self._most = most
         self._words = _words(hashes_NB)
         pieces = _pieces(hashes_NB)
         self._order = [np.argsort(column, kind="stable") for column in pieces.T]
@@ -48,7 +52,7 @@ class HashTable:
         for column, (order, values) in enumerate(zip(self._order, self._sorted, strict=True)):
             wanted = pieces[:, column]
             start = np.searchsorted(values, wanted, "left")
-            counts = np.minimum(np.searchsorted(values, wanted, "right") - start, MOST_IN_PIECE)
+            counts = np.minimum(np.searchsorted(values, wanted, "right") - start, self._most)
             for mine, place in _expanded(start, counts):
                 theirs = order[place]
                 apart = np.bitwise_count(words[mine] ^ self._words[theirs]).sum(axis=1, dtype=np.int64)
@@ -61,21 +65,40 @@ class HashTable:
 def neighbours(fresh_FVB: Hashes, all_NVB: Hashes) -> tuple[Rows, Rows, Rows]:
     """Pairs (row of fresh, row of all) once each in order, and the least distance of their views.
 
-    A fresh image that is among all is its own neighbour.
+    Of one fresh image `MOST_NEAR`, the nearest. One that is among all is its own neighbour. A few fresh ones
+    at a time, and what is found of them is made less at once: of a thousand white pages each is near all.
     """
-    views, wholes = fresh_FVB.shape[1], HashTable(fresh_FVB[:, 0])
-    one, other, apart = HashTable(all_NVB[:, 0]).near(fresh_FVB.reshape(-1, fresh_FVB.shape[2]))
-    found = [np.stack([one // views, other, apart])]
-    for start in range(0, len(all_NVB), _IMAGES_AT_ONCE):
-        part = all_NVB[start : start + _IMAGES_AT_ONCE]
-        there, here, back = wholes.near(part.reshape(-1, part.shape[2]))
-        found.append(np.stack([here, there // views + start, back]))
-    rows, others, distances = np.concatenate(found, axis=1)
-    order = np.lexsort((distances, others, rows))
-    rows, others, distances = rows[order], others[order], distances[order]
-    first = np.ones(len(rows), np.bool_)
-    first[1:] = (rows[1:] != rows[:-1]) | (others[1:] != others[:-1])
-    return rows[first], others[first], distances[first]
+    views, size = fresh_FVB.shape[1:]
+    starts = range(0, len(fresh_FVB), _FRESH_AT_ONCE)
+    kept = {start: np.empty((3, 0), np.int64) for start in starts}
+    for first in range(0, len(all_NVB), _IMAGES_AT_ONCE):
+        part = all_NVB[first : first + _IMAGES_AT_ONCE]
+        wholes, looks = HashTable(part[:, 0]), HashTable(part.reshape(-1, size), MOST_IN_PIECE * views)
+        for start in starts:
+            fresh = fresh_FVB[start : start + _FRESH_AT_ONCE]
+            one, other, apart = wholes.near(fresh.reshape(-1, size))
+            here, there, far = looks.near(fresh[:, 0])
+            forth = np.stack([one // views + start, other + first, apart])
+            back = np.stack([here + start, there // views + first, far])
+            kept[start] = _nearest(np.concatenate([kept[start], forth, back], axis=1))
+    rows, others, distances = np.concatenate([np.empty((3, 0), np.int64), *kept.values()], axis=1)
+    return rows, others, distances
+
+
+def _nearest(found: Rows) -> Rows:
+    """Of pairs and distances ``[3,P]`` each pair once, at its least; of a row the `MOST_NEAR` nearest."""
+    found = found[:, np.lexsort((found[2], found[1], found[0]))]
+    found = found[:, _changes(found[0]) | _changes(found[1])]
+    found = found[:, np.lexsort((found[1], found[2], found[0]))]
+    begins = np.flatnonzero(_changes(found[0]))
+    within = np.arange(found.shape[1]) - np.repeat(begins, np.diff([*begins, found.shape[1]]))
+    found = found[:, within < MOST_NEAR]
+    return found[:, np.lexsort((found[1], found[0]))]
+
+
+def _changes(values: Rows) -> NDArray[np.bool_]:
+    """Where another value than the one before begins."""
+    return np.concatenate([np.ones(min(len(values), 1), np.bool_), values[1:] != values[:-1]])
 
 
 def _expanded(start: Rows, counts: Rows) -> Iterator[tuple[Rows, Rows]]:

@@ -117,15 +117,6 @@ class CandidateIndex(Protocol):
         ...
 
 
-@runtime_checkable
-class HoldsTokens(Protocol):
-    """An index that has all tokens at hand: those of whole images come without naming every row."""
-
-    def images_at(self, images: slice | NDArray[np.intp]) -> Half:
-        """fp16 ``[n,Q,D]``: the tokens of images, by position; of a slice as they lie there, uncopied."""
-        ...
-
-
 class Wanted(NamedTuple):
     """The best ``images`` images that score at least ``floor``; ``expected`` of them are likely here."""
 

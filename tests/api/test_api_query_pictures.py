@@ -190,3 +190,23 @@ def test_a_key_asks_with_pictures_of_its_collections_only(filled: TestClient, se
         body = {"image": {"id": there, "collection": collection}}
         answer = filled.post("/v1/collections/other/search", json=body, headers=headers)
         assert problem(answer, 404)["detail"] == f"There is no collection '{collection}'."
+
+
+def test_the_pages_of_a_count_are_of_the_picture_that_was_asked_with(library: TestClient) -> None:
+    """By its bytes: a cursor goes with the same picture and no other, and no count is taken for another's."""
+    counted: dict[str, Any] = {"text": "red", "min_probability": 0.0, "sort": "relevance", "limit": 4}
+
+    def by_upload(*quarters: str, **more: Any) -> Any:
+        return uploaded(library, png(*quarters), search=json.dumps(counted | more))
+
+    def by_uri(*quarters: str, **more: Any) -> Any:
+        return library.post(SEARCH, json=counted | more | {"image": uri(*quarters)})
+
+    for ask in (by_upload, by_uri):
+        alone = places(ask("red", limit=6).json())
+        first = ask("red").json()
+        second = ask("red", cursor=first["next_cursor"])
+        assert second.status_code == 200, second.text
+        assert places(first) + places(second.json()) == alone
+        told = problem(ask("blue", cursor=first["next_cursor"]), 422)
+        assert "of another search" in told["detail"]

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
 
 import httpx
 from fastapi.testclient import TestClient
 
+from sightline.api.followers import while_admitted
 from sightline.api.server import running
+from sightline.indexer.uploads import Upload
+from sightline.store.issuing import issue
 from sightline.wiring import Installation
 from tests.api.installation import SHADES, png, problem, upload
 
@@ -97,3 +101,47 @@ def test_events_are_taken_up_where_they_were_left(filled: TestClient, services: 
             filled.delete(f"{SAVED}/reds")
             assert events(lines, 1) == [], "it ends with what it follows"
         assert int(number) > int(expected[-1][0])
+
+
+def test_who_follows_is_told_nothing_more_once_its_key_is_revoked(
+    filled: TestClient, services: Installation
+) -> None:
+    """Such a stream has no end of its own, as that of a job has."""
+    filled.post(SAVED, json=RED | {"min_probability": 0.0})
+    services.saved_watch.step()
+    issue(services.catalog, "admin", "admin")
+    _, key = issue(services.catalog, "reader", "read", ["pictures"])
+    with running(filled.app) as url:  # type: ignore[arg-type]
+        headers = {"Authorization": f"Bearer {key}"}
+        address = f"{url}{SAVED}/reds/events?after=0"
+        with httpx.stream("GET", address, headers=headers, timeout=BOUND) as stream:
+            lines = stream.iter_lines()
+            assert len(events(lines, len(SHADES))) == len(SHADES)
+            services.catalog.revoke_key("reader")
+            filled.app.state.gatekeeper.keyring.forget()  # type: ignore[attr-defined]  # else within a second
+            services.indexer.add("pictures", [Upload(png("blue", "red"), "new")])
+            services.indexer.run_pending()
+            services.saved_watch.step()
+            assert events(lines, 1) == []
+
+
+def test_who_waits_for_events_is_asked_for_its_key_all_the_same() -> None:
+    closed = []
+
+    async def silence() -> AsyncGenerator[str]:
+        try:
+            yield "first"
+            await asyncio.Event().wait()
+        finally:
+            closed.append(True)
+
+    async def scenario() -> list[str]:
+        answers = iter([True, True, True, False])
+
+        async def admitted() -> bool:
+            return next(answers)
+
+        return [one async for one in while_admitted(silence(), admitted, 0.01)]
+
+    assert asyncio.run(asyncio.wait_for(scenario(), BOUND)) == ["first"]
+    assert closed == [True]

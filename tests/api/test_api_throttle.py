@@ -30,6 +30,7 @@ from tests.api.installation import MakeClient, problem
 SEARCH = "/v1/collections/pictures/search"
 IMAGES = "/v1/collections/pictures/images"
 EVENTS = "/v1/jobs/0f/events"
+JOINED = "/v1/collections/pictures/saved-searches/reds/events"
 THUMBNAIL = "/v1/collections/pictures/images/a/thumbnail"
 ONE, OTHER, HERE = ("192.0.2.1", 1), ("192.0.2.2", 1), ("127.0.0.1", 1)
 
@@ -205,6 +206,7 @@ def test_one_client_leaves_places_for_the_uploads_of_others() -> None:
     [
         ("POST", IMAGES, 4),
         ("GET", EVENTS, 5),
+        ("GET", JOINED, 5),
         ("GET", "/", 8),
         ("GET", "/?collection=a", 8),
         ("POST", SEARCH, 3),

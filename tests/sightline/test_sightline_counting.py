@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
-from sightline.errors import InputError
+from sightline.errors import InputError, NotFoundError
 from sightline.records import SearchHit, SearchRequest, SearchResponse
+from sightline.rerank_records import StoredImage
 from sightline.store.records import Image
 from sightline.wiring import Installation, open_installation
 from tests.sightline.conftest import Run, index, save, toy_settings
@@ -293,3 +294,20 @@ def test_the_command_counts_sorts_and_pages(filled: Installation, sightline: Run
     assert f"in all · {MANY} of {MANY} pictures judged" in told.stderr
     assert "--cursor " in told.stderr
     assert sightline(*asked[:6], "--sort", "created_at").code == 2
+
+
+def test_a_count_by_a_stored_picture_goes_with_the_picture_and_not_with_its_name(
+    filled: Installation, tmp_path: Path
+) -> None:
+    """Of another collection, whose changes are no new version of the one that is searched."""
+    save(tmp_path, "one", "red")
+    index(filled, tmp_path, "others")
+    image = StoredImage("others", "one.png")
+    like_red = counted(filled, "red", 0.0, image=image, limit=5)
+    save(tmp_path, "one", "cyan")
+    index(filled, tmp_path, "others")
+    like_cyan = counted(filled, "red", 0.0, image=image, limit=5)
+    assert [hit.score for hit in like_cyan.results] != [hit.score for hit in like_red.results]
+    filled.purging.images("others", ["one.png"])
+    with pytest.raises(NotFoundError):
+        counted(filled, "red", 0.0, image=image, limit=5)

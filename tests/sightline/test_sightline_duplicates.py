@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
@@ -16,7 +17,7 @@ from sightline.errors import InputError, NotFoundError
 from sightline.records import SearchRequest
 from sightline.searching.duplicate_groups import groups_of
 from sightline.searching.duplicates import DuplicatePage
-from sightline.searching.hash_neighbours import neighbours
+from sightline.searching.hash_neighbours import MOST_NEAR, neighbours
 from sightline.store.duplicate_records import Alike, Member
 from sightline.store.schema_duplicates import PictureHashRow, SamePictureRow
 from sightline.wiring import Installation
@@ -184,3 +185,21 @@ def test_neighbours_are_all_that_brute_force_finds_within_seven_bits() -> None:
                 assert found[row, other] == far
             elif far > 22:
                 assert (row, other) not in found
+
+
+def test_a_thousand_white_pages_take_little_memory_and_each_has_its_nearest() -> None:
+    """Each view of each is near a hundred others in eight pieces: 200 MB for a hundred new ones."""
+    views = np.zeros((1_000, 10, 16), np.uint8)
+    views[:, :, 0] = (np.arange(1_000) == 950)[:, None]  # one bit apart from all others
+    views[-1] = 0xFF
+    tracemalloc.start()
+    try:
+        rows, others, apart = neighbours(views[900:], views)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 150_000_000
+    assert np.bincount(rows).tolist() == [MOST_NEAR] * 99 + [1]
+    assert set(apart[rows == 0].tolist()) == {0}
+    assert apart[rows == 50].tolist().count(0) == 1
+    assert others[rows == 99].tolist() == [999]

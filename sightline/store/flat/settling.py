@@ -82,7 +82,7 @@ class SettlingIndex:
         return self._searched.tokens_at(rows)
 
     def images_at(self, images: slice | NDArray[np.intp]) -> Half:
-        """See `sightline.store.index.HoldsTokens`."""
+        """See `sightline.store.held_tokens.HoldsTokens`."""
         return self._searched.images_at(images)
 
     def is_intact(self) -> bool:

@@ -102,7 +102,7 @@ class TokenIndex:
         return self.tokens[rows // self.queries, rows % self.queries]
 
     def images_at(self, images: slice | NDArray[np.intp]) -> Half:
-        """See `sightline.store.index.HoldsTokens`."""
+        """See `sightline.store.held_tokens.HoldsTokens`."""
         return self.tokens[images]
 
     def best_rows(self, vector_D: Vector, wanted: Wanted, allowed: Mask | None) -> Rows:
