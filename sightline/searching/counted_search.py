@@ -15,8 +15,8 @@ from sightline.searching.count_memory import Asked
 from sightline.searching.count_samples import learned_of
 from sightline.searching.counting import Counted, Outward, Plan
 from sightline.searching.fusion import Fused
-from sightline.searching.query_pictures import live_key
 from sightline.searching.stopwatch import Stopwatch
+from sightline.searching.stored_pictures import live_key
 from sightline.store.sorting import in_order
 
 if TYPE_CHECKING:

@@ -131,7 +131,7 @@ def test_who_waits_for_events_is_asked_for_its_key_all_the_same() -> None:
     async def silence() -> AsyncGenerator[str]:
         try:
             yield "first"
-            await asyncio.Event().wait()
+            await asyncio.sleep(60)
         finally:
             closed.append(True)
 

@@ -179,7 +179,7 @@ def test_a_search(library: TestClient, body: dict[str, Any], judged: bool) -> No
         "match_probability_raw": GREEN_PROBABILITY,
     }
     words: dict[str, Any] = {"found_by": "both", "matched_text": "all green", "instruction_probability": None}
-    words["clauses"] = []
+    words |= {"clauses": [], "similarity": None, "explanation": None, "duplicates": None}
     if not judged:
         numbers = {"itm_logit": None, "match_probability": None, "match_probability_raw": None}
         words |= {"found_by": "picture", "matched_text": None}

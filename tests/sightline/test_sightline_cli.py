@@ -198,7 +198,7 @@ def test_search_has_every_field_of_the_record_as_an_option_with_its_default() ->
     options = inspect.signature(searching.search).parameters
     assert options["instruction"].default is None  # these two make the matcher
     assert options["instruction_model"].default is None
-    assert options["text"].default is inspect.Parameter.empty  # what is typed is a text or a query
+    assert options["text"].default == ""  # what is typed is a text or a query; a picture needs none
     assert options["literal"].default is False
     for field in fields(SearchRequest):
         if field.name in ("matcher", "text", "query"):

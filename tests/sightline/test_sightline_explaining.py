@@ -144,7 +144,7 @@ def test_a_model_that_only_judges_is_refused_by_name(filled: Installation) -> No
 def test_many_at_once_are_told_the_same(filled: Installation) -> None:
     wanted = [hit.explanation for hit in filled.search.find(WHY).results]
     with ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(lambda _: filled.search.find(WHY).results, range(24)))
+        found = list(pool.map(lambda _: filled.search.find(WHY).results, range(24), timeout=120))
     assert all([hit.explanation for hit in results] == wanted for results in found)
 
 
