@@ -20,7 +20,9 @@ def check_drawing(path: Path | None) -> None:
     if path.is_dir():
         raise InputError(f"{path} is a folder; name the PNG file to draw.")
     if not path.parent.is_dir():
-        raise InputError(f"There is no folder {path.parent} to draw {path.name} in; make it, or name another.")
+        raise InputError(
+            f"There is no folder {path.parent} to draw {path.name} in; make it, or name another."
+        )
     if find_spec("matplotlib") is None:
         raise UnavailableError(
             "A report is drawn by matplotlib, which is not installed; install sightline[train]."
