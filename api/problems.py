@@ -30,6 +30,7 @@ from sightline.errors import (
     SightlineError,
     UnavailableError,
 )
+from sightline.store.values import COLLECTION_NAME
 
 MEDIA_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:sightline:problem:"
@@ -70,6 +71,13 @@ LONGEST_DETAIL = 1000
 """Characters of one sentence: it may quote what the client sent."""
 FILES = ("GET", "HEAD")
 """Methods of what is mounted, which is files."""
+_EMPTY = "It is empty; write some text."
+_PATTERNS = {
+    r"\S": _EMPTY,
+    COLLECTION_NAME: "A name has up to 63 letters from A to Z, digits, '.', '_' and '-', and begins with a "
+    "letter or a digit.",
+}
+"""What a text that does not fit is told, in words and not as a pattern."""
 RETRY_AFTER = {503: "5", 507: "60"}
 """Seconds after which the same request may succeed."""
 log = logging.getLogger("sightline.http")
@@ -184,6 +192,12 @@ def _sentence(item: Mapping[str, Any]) -> str:
         return shortened(str(item["ctx"]["error"]))
     if item["type"] == "extra_forbidden":
         return "There is no such field."
+    if item["type"] == "string_pattern_mismatch" and item["ctx"]["pattern"] in _PATTERNS:
+        return _PATTERNS[item["ctx"]["pattern"]]
+    if item["type"] in ("too_short", "string_too_short") and item["ctx"].get("field_type") != "List":
+        return _EMPTY if item["ctx"]["min_length"] == 1 else shortened(str(item["msg"])).rstrip(".") + "."
+    if item["type"] == "too_long" and item["ctx"].get("field_type") == "List":
+        return f"There may be at most {item['ctx']['max_length']}, not {item['ctx']['actual_length']}."
     return shortened(str(item["msg"])).rstrip(".") + "."
 
 

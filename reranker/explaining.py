@@ -1,14 +1,15 @@
 """Why images match a text: what the model looked at, and what each word was good for.
 
 A word's contribution is what the match probability loses when the text is judged without it. Both
-probabilities are made by `match_scores`, as those of a search are, from logits in float32, and are calibrated
-alike: by what is known of the whole text.
+probabilities are made by `match_scores`, as those of a search are, from logits in float32, and each is
+calibrated as a search for its own text would have it: without a word that the model does not know, the rest
+is judged as any known text.
 Shapes: K images · Q query tokens · D joint dim.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from sightline.blip.calibration import PLAIN, Calibration
@@ -45,13 +46,18 @@ class TextEncoder(Protocol):
     def encode_text(self, texts: Sequence[str]) -> Tensor: ...
 
 
+def plain(text: str) -> Calibration:
+    """The softmax as it is, for any text."""
+    return PLAIN
+
+
 def explain(
     explainer: Explaining,
     encoder: TextEncoder,
     text: str,
     patches: Tensor | Latents,
     tokens_KQD: Tensor,
-    calibration: Calibration = PLAIN,
+    calibration_of: Callable[[str], Calibration] = plain,
 ) -> list[Explanation]:
     """One explanation for each of K ≥ 1 images, in their order.
 
@@ -61,17 +67,18 @@ def explain(
         text: what the pictures should show; its first `MAX_WORDS` words are explained.
         patches: ``[K,P,V]``, or as the cache keeps them.
         tokens_KQD: the images' query tokens, unit rows.
-        calibration: of match probabilities, for this text.
+        calibration_of: of match probabilities, for a text.
 
     Raises:
         InputError: the text is empty.
         UnavailableError: the model gives no numbers.
     """
     maps = explainer.heat_maps(checked_text(text), patches)
-    scores = match_scores(maps.logits, calibration)
+    scores = match_scores(maps.logits, calibration_of(text))
     words = maps.words[:MAX_WORDS]
     lacking = [
-        _probabilities(explainer, without(text, word.start, word.end), patches, calibration) for word in words
+        _probabilities(explainer, without(text, word.start, word.end), patches, calibration_of)
+        for word in words
     ]
     vector_D = encoder.encode_text([text])[0].double().cpu()
     itc_KQ = tokens_KQD.double().cpu() @ vector_D
@@ -93,12 +100,12 @@ def explain(
 
 
 def _probabilities(
-    explainer: Explaining, text: str, patches: Tensor | Latents, calibration: Calibration
+    explainer: Explaining, text: str, patches: Tensor | Latents, calibration_of: Callable[[str], Calibration]
 ) -> Sequence[float | None]:
     """Match probabilities of K images; None for a text that has no word."""
     if not explainer.words(text):
         return [None] * len(patches)
-    scored = match_scores(explainer.match([text], patches, "exact"), calibration)
+    scored = match_scores(explainer.match([text], patches, "exact"), calibration_of(text))
     return [one.probability for one in scored]
 
 

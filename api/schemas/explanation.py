@@ -62,6 +62,8 @@ class ExplainedImageAnswer(Answer):
                     "text": "red car",
                     "truncated": False,
                     "degraded": [],
+                    "unknown_words": [],
+                    "notes": [],
                     "explanation": {
                         "query_token": 7,
                         "itc": 0.41,
@@ -89,6 +91,8 @@ class ExplainedImageAnswer(Answer):
     text: str
     truncated: bool = Field(description="The text was longer than the model reads, and was cut.")
     degraded: list[str] = Field(description="What it had to do without; empty: nothing.")
+    unknown_words: list[str] = Field(description="Words of the text that the model does not know.")
+    notes: list[str] = Field(description="What is to be said of the text and of the model.")
     explanation: ExplanationAnswer
 
 

@@ -10,10 +10,11 @@ if TYPE_CHECKING:
 
 def remarks_on(response: SearchResponse) -> list[str]:
     """One sentence each."""
-    from sightline.searching.reading import listed
+    from sightline.searching.reading import listed, nothing_sentence
 
     said = list(response.notes)
-    if response.unknown_words and (response.results or response.scored):
+    ranked = nothing_sentence(response.unknown_words) not in said
+    if response.unknown_words and ranked and (response.results or response.scored):
         words = listed(response.unknown_words)
         said.insert(0, f"The model does not know: {words}. What matches can match the rest of the text only.")
     return said

@@ -150,7 +150,8 @@ class CompoundQuestion:
         hits: dict[int, TextHit] = {}
         worth: dict[int, float] = {}
         for clause in self._query.positive:
-            found = self._parts.catalog.search_texts(self._collection.id, clause.text, most, condition)
+            asked = reading_of(self._model, [clause.text]).words_to_find(clause.text)
+            found = self._parts.catalog.search_texts(self._collection.id, asked, most, condition)
             for rank, hit in enumerate(found, 1):
                 hits.setdefault(hit.key, hit)
                 worth[hit.key] = worth.get(hit.key, 0.0) + clause.weight / (K + rank)

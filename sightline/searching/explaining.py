@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from sightline.blip.calibrated import note_of
 from sightline.blip.protocols import explaining
 from sightline.errors import (
     CorruptionError,
@@ -18,7 +20,7 @@ from sightline.explanations import MAX_EXPLAINED
 from sightline.reranker.explaining import explain
 from sightline.reranker.judging import gathered
 from sightline.searching.count_checks import is_counted
-from sightline.searching.reading import reading_of
+from sightline.searching.reading import calibration_of_text, reading_of
 from sightline.serving.explaining import SharedExplainer
 
 if TYPE_CHECKING:
@@ -42,12 +44,14 @@ TOGETHER: Final = 4
 @dataclass(frozen=True)
 class ExplainedImage:
     """A stored image and why it matches a text. ``truncated``: the text was cut at the model's limit;
-    ``degraded``: as of a search."""
+    ``degraded``, ``unknown_words``, ``notes``: as of a search."""
 
     image: Image
     explanation: Explanation
     truncated: bool
     degraded: tuple[str, ...]
+    unknown_words: tuple[str, ...]
+    notes: tuple[str, ...]
 
 
 class Reasons:
@@ -73,7 +77,10 @@ class Reasons:
     def of(
         self, text: str, keys: Sequence[int], source: CollectionPatches, calibration: Calibration
     ) -> dict[int, Explanation]:
-        """By key; without those whose patches cannot be had, or whose turn did not come in time."""
+        """By key; without those whose patches cannot be had, or whose turn did not come in time.
+
+        ``calibration``: of the collection, whatever the text.
+        """
         found: dict[int, Explanation] = {}
         try:
             for start in range(0, len(keys), TOGETHER):
@@ -88,7 +95,8 @@ class Reasons:
         self, text: str, keys: Sequence[int], patches: Tensor | Latents, calibration: Calibration
     ) -> list[Explanation]:
         tokens_KQD = self._tokens(keys, patches)
-        return explain(self._explainer, self._model, text, patches, tokens_KQD, calibration)
+        of_text = partial(calibration_of_text, calibration, self._model)
+        return explain(self._explainer, self._model, text, patches, tokens_KQD, of_text)
 
     def _tokens(self, keys: Sequence[int], patches: Tensor | Latents) -> Tensor:
         """Tokens ``[K,Q,D]``: those stored, which gave the hits their ITC, else made from the patches."""
@@ -119,6 +127,8 @@ def check_explained(request: SearchRequest) -> None:
     """Raises InputError for a search whose hits cannot be explained."""
     if not request.explain:
         return
+    if request.image is not None and not request.text.strip() and request.query is None:
+        raise InputError("The parameter explain is about a text: give one beside the picture.")
     if request.query is not None:
         raise InputError("The parameter explain tells why images match one text; leave out the query.")
     if is_counted(request):
@@ -151,10 +161,13 @@ def explain_image(parts: SearchParts, collection_name: str, image_id: str, text:
         shared = admitted.share(bare)
         source = parts.patches.of(collection, shared)
         source.patches([image.key])  # raises where they cannot be had
-        unknown = bool(reading_of(shared, [text]).unknown)
-        calibration = parts.calibrations.of(collection, shared).for_query(unknown=unknown)
+        calibration = parts.calibrations.of(collection, shared)
         reasons = Reasons(parts.patches, collection, bare, shared, admitted)
         found = reasons.of(text, [image.key], source, calibration)
         if image.key not in found:
             raise UnavailableError(f"The patches of image {image_id} are being replaced; ask again.")
-        return ExplainedImage(image, found[image.key], shared.is_truncated(text), source.degraded())
+        note = note_of(shared)
+        return ExplainedImage(
+            image, found[image.key], shared.is_truncated(text), source.degraded(),
+            reading_of(shared, [text]).unknown, () if note is None else (note,),
+        )  # fmt: skip

@@ -75,7 +75,8 @@ class TextQuestion:
         clock.lap("encode")
         said: list[TextHit] = []
         if request.rerank and request.texts:
-            said = self._parts.catalog.search_texts(self._collection.id, request.text, judged, condition)
+            asked = self.reading.words_to_find(request.text)
+            said = self._parts.catalog.search_texts(self._collection.id, asked, judged, condition)
         keys = [*besides, *(hit.key for hit in said)]
         retriever = self._parts.exact if request.index == "exact" else self._parts.retriever
         found = retriever.retrieve(request.collection, vector, wanted, condition, keys)
@@ -96,7 +97,8 @@ class TextQuestion:
         """By ITM, or by yes and no where there is an instruction."""
         request, judging = self._request, self._judging
         if judging is None:
-            calibration = self._calibration
+            # Of all pairs of the text, whichever candidates are judged together.
+            calibration = self._calibration.for_query(unknown=bool(self.reading.unknown))
             reranker = Reranker(self._model, self._source, self._model, calibration=calibration)
             score = request.score
         else:
@@ -115,9 +117,8 @@ class TextQuestion:
 
     @cached_property
     def _calibration(self) -> Calibration:
-        """Of all pairs of the text, whichever candidates are judged together."""
-        chosen = self._parts.calibrations.of(self._collection, self._model)
-        return chosen.for_query(unknown=bool(self.reading.unknown))
+        """Of the collection."""
+        return self._parts.calibrations.of(self._collection, self._model)
 
     def degraded(self) -> tuple[str, ...]:
         """Patches that are lost or damaged."""

@@ -30,6 +30,8 @@ def test_an_explained_hit_says_what_the_image_says_of_itself(library: TestClient
             "text": "red left, blue",
             "truncated": False,
             "degraded": [],
+            "unknown_words": [],
+            "notes": [],
             "explanation": hit["explanation"],
         }
 

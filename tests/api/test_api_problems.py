@@ -49,6 +49,29 @@ def test_numbers_in_quotes_are_no_numbers(client: TestClient) -> None:
     assert [item["pointer"] for item in body["errors"]] == ["#/limit"]
 
 
+@pytest.mark.parametrize(
+    ("path", "body", "pointer", "told"),
+    [
+        ("pictures/search", {"text": "  "}, "#/text", "It is empty; write some text."),
+        ("pictures/search", {"text": ""}, "#/text", "It is empty; write some text."),
+        ("pictures/search", {"query": {"all": [" "]}}, "#/query/all/0", "It is empty; write some text."),
+        ("pictures/search", {"query": {"any": ["a"] * 9}}, "#/query/any", "There may be at most 8, not 9."),
+        (
+            "pictures/saved-searches",
+            {"name": "a/b", "text": "a", "min_probability": 0.5},
+            "#/name",
+            "A name has",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_told_in_words_and_not_as_a_pattern(
+    client: TestClient, path: str, body: dict[str, Any], pointer: str, told: str
+) -> None:
+    (error,) = problem(client.post(f"/v1/collections/{path}", json=body), 422)["errors"]
+    assert error["pointer"] == pointer
+    assert error["detail"].startswith(told)
+
+
 def test_query_parameters_are_named(client: TestClient) -> None:
     body = problem(client.get("/v1/jobs", params={"limit": 0}), 422)
     assert [item["parameter"] for item in body["errors"]] == ["limit"]

@@ -16,6 +16,7 @@ from sightline.cli.explaining import lines_of
 from sightline.errors import CheckpointError, InputError, NotFoundError, UnavailableError
 from sightline.explanations import Heat
 from sightline.records import InstructedMatcher, SearchRequest
+from sightline.rerank_records import StoredImage
 from sightline.searching.explaining import Reasons
 from sightline.wiring import Installation, open_installation
 from tests.sightline.conftest import Run, index, save, toy_settings
@@ -97,6 +98,10 @@ def test_pages_beyond_the_judged_candidates_and_late_ones_have_no_explanation(fi
     ("change", "said"),
     [
         ({"limit": 21}, "At most 20 hits can be explained at once; lower the parameter limit."),
+        (
+            {"text": "", "image": StoredImage("pictures", "red.png")},
+            "explain is about a text: give one",
+        ),
         ({"rerank": False}, "The parameter explain tells what ITM saw: search with rerank"),
         ({"score": "itc"}, "The parameter explain tells what ITM saw: search with rerank"),
         (

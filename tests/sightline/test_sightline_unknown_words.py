@@ -12,8 +12,10 @@ from sightline.blip.calibration import Calibration
 from sightline.blip.known_words import WordsRead
 from sightline.blip.protocols import RetrievalModel
 from sightline.blip.toy import COLOURS, PLACES, ToyEncoder, words
+from sightline.queries import Clause, Query
 from sightline.records import SearchHit, SearchRequest, SearchResponse
 from sightline.rerank_records import RerankRequest, StoredImage
+from sightline.searching.reading import SILENT
 from sightline.serving.models import ModelProvider
 from sightline.wiring import Installation, open_installation
 from tests.sightline.conftest import Run, save, toy_settings
@@ -108,6 +110,37 @@ def test_pictures_whose_captions_have_the_words_are_found_all_the_same(services:
     ]
     likely = SearchRequest("pictures", "perro", min_probability=0.0)
     assert services.search.find(likely).results == ()
+
+
+def test_words_of_grammar_bring_no_pictures_where_nothing_else_is_known(services: Installation) -> None:
+    """A caption of the collection has "a"; "a red" may be found by it, "a zebra" may not."""
+    assert {hit.id for hit in ask(services, "a red", texts=True).results if hit.found_by == "both"}
+    assert ask(services, "a zebra", texts=True).results == ()
+    several = Query(all=(Clause("a zebra"),), none=(Clause("red"),))
+    assert services.search.find(SearchRequest("pictures", query=several)).results == ()
+    both = ask(services, "a zebra gato", texts=True)
+    assert [(hit.id, hit.matched_text) for hit in both.results] == [("green.png", "a gato")]
+
+
+@pytest.mark.parametrize("text", ["!!!", "…", " — ", "+", "\u200b", "\u0301 $"])
+def test_nothing_is_ranked_by_a_text_without_words(services: Installation, text: str) -> None:
+    found = ask(services, text, texts=True)
+    assert (found.results, found.scored, found.unknown_words) == ((), 0, ())
+    assert found.notes == (SILENT, NOTE)
+    counted = SearchRequest("pictures", text, min_probability=0, exact=True)
+    assert services.search.find(counted).total == 0
+    documents = (StoredImage("pictures", "red.png"),)
+    assert services.documents.rerank(RerankRequest(text, documents)).results == ()
+    some = SearchRequest("pictures", query=Query(all=(Clause("red"),), none=(Clause("!"),)))
+    assert services.search.find(some).scored == 3
+
+
+def test_what_a_word_contributed_is_judged_as_a_search_without_it(services: Installation) -> None:
+    explained = services.search.explain("pictures", "red.png", "left zebra red")
+    assert (explained.unknown_words, explained.notes) == (("zebra",), (NOTE,))
+    for word, rest in zip(explained.explanation.words, ("zebra red", "left red", "left zebra"), strict=True):
+        (alone,) = (hit for hit in ask(services, rest).results if hit.id == "red.png")
+        assert word.probability_without == pytest.approx(alone.match_probability, abs=1e-6)
 
 
 def test_an_order_of_given_pictures_says_the_same(services: Installation) -> None:
