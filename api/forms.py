@@ -18,6 +18,7 @@ from starlette.types import Message, Receive
 
 from sightline.api.problems import Problem
 from sightline.api.settings import ApiSettings
+from sightline.api.urls import is_upload
 
 FORM_FIELDS: Final = 20
 """Fields of a form beside its files; we know of two."""
@@ -33,7 +34,11 @@ BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 
 
 class _UploadParser(MultiPartParser):
-    """Bounds the bytes of all fields together, and tells of each; takes the body in pieces of one size."""
+    """Bounds the bytes of all fields together, and tells of each; takes the body in pieces of one size.
+
+    Files that are not to be kept are read into memory in the end, and count from their first byte on: uploads
+    to keep have places of their own, and these have not.
+    """
 
     def __init__(self, request: Request, settings: ApiSettings, take: Callable[[int], None]) -> None:
         super().__init__(
@@ -44,6 +49,7 @@ class _UploadParser(MultiPartParser):
             max_part_size=settings.max_json_bytes,
         )
         self._take = take
+        self._keeps_files = is_upload(request.scope)
         self._fields_size = 0
 
     def on_part_data(self, data: bytes, start: int, end: int) -> None:
@@ -52,6 +58,8 @@ class _UploadParser(MultiPartParser):
             self._fields_size += end - start
             if self._fields_size > self.max_part_size:
                 raise MultiPartException("Part exceeded the size that all have together.")
+            self._take(end - start)
+        elif not self._keeps_files:
             self._take(end - start)
         super().on_part_data(data, start, end)
 
@@ -65,7 +73,7 @@ class FormRequest(Request):
 
 
 async def read_upload(request: Request, settings: ApiSettings, take: Callable[[int], None]) -> FormRequest:
-    """The files and fields of an upload. ``take`` is told of the bytes that its fields hold in memory.
+    """The files and fields of an upload. ``take`` is told of the bytes that it holds in memory.
 
     Raises:
         Problem: 415 for another kind of body, 413 for too many files, fields or bytes of fields, 400 for what

@@ -18,7 +18,6 @@ from sightline.rerank_records import PendingImage, StoredImage
 
 if TYPE_CHECKING:
     from sightline.api.access import Access
-    from sightline.api.bodies import Held
     from sightline.api.documents import RequestPictures
     from sightline.api.schemas.query_pictures import QueryPicture
     from sightline.fetching.client import Fetcher
@@ -58,16 +57,10 @@ def given_picture(data: bytes, pictures: RequestPictures) -> PendingImage:
     return PendingImage(decode, hashlib.sha256(data).hexdigest())
 
 
-async def read_picture(files: list[UploadFile], held: Held) -> bytes:
-    """The one file of a form, counted with the bodies in memory.
-
-    Raises:
-        Problem: 422 for several files, or an empty one.
-        OverloadedError: the bodies of all requests together have too many bytes.
-    """
+async def read_picture(files: list[UploadFile]) -> bytes:
+    """The one file of a form. Raises Problem: 422 for several files, or an empty one."""
     if len(files) != 1:
         raise invalid(POINTER, f"Send one picture in the field image, not {len(files)}.")
-    held.take(files[0].size or 0)
     data = await files[0].read()
     if not data:
         raise invalid(POINTER, "The file in the field image is empty; send a picture.")

@@ -71,7 +71,7 @@ class ApiSettings:
     max_json_bytes: int = 1 << 20
     """The largest body of any other kind, and all fields of an upload beside its files, together."""
     max_bodies_bytes: int = 256 << 20
-    """All JSON bodies, and fields of uploads beside their files, that are in memory at once; a request that
+    """All JSON bodies, files to ask with, and fields of uploads that are in memory at once; a request that
     brings more is answered 503.
     """
     max_answer_bytes: int = 16 << 20

@@ -37,11 +37,10 @@ async def page_of_picture(
     """
     told = {"q": q, "collection": collection, "filter": filter, "k": k, "candidates": candidates}
     query = read_query({name: value for name, value in told.items() if value}, here.settings)
-    with request.app.state.bodies.holding() as held:
-        work = partial(_page_of, request, here, query, await read_picture(image, held))
-        if part_of(request) == "events":
-            return await streamed(request, here.threads, work)
-        return await here.threads.run(request.receive, lambda: work(None))
+    work = partial(_page_of, request, here, query, await read_picture(image))
+    if part_of(request) == "events":
+        return await streamed(request, here.threads, work)
+    return await here.threads.run(request.receive, lambda: work(None))
 
 
 def _page_of(

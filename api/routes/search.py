@@ -94,14 +94,13 @@ async def search_by_upload(
     """Find pictures like one that is uploaded, with words beside it or without. It is not kept."""
     options = read_options(search)
     check_candidates(options.candidates, here.settings, 1 if options.query is None else options.query.clauses)
-    with request.app.state.bodies.holding() as held:
-        data, pictures = await read_picture(image, held), here.pictures.of_request()
+    data, pictures = await read_picture(image), here.pictures.of_request()
 
-        def asked() -> SearchRequest:
-            given = given_picture(data, pictures)
-            return options.to_request(name, matcher_of(here.parts, name, options), given)
+    def asked() -> SearchRequest:
+        given = given_picture(data, pictures)
+        return options.to_request(name, matcher_of(here.parts, name, options), given)
 
-        return await answered(request, here, name, asked, stream)
+    return await answered(request, here, name, asked, stream)
 
 
 async def answered(

@@ -9,8 +9,7 @@ from pydantic import ConfigDict, Field
 from sightline.api.discretion import shown
 from sightline.api.schemas.common import Answer, Moment, Request, Text
 from sightline.api.schemas.query import QueryBody
-from sightline.fetching.targets import MAX_URL
-from sightline.fetching.targets import shown as shown_url
+from sightline.fetching.targets import MAX_URL, shown_receiver
 from sightline.searching.saved_questions import MAX_TEXT, to_json
 from sightline.store.records import UNSET, Unset
 from sightline.store.saved_records import MemberPage, SavedMember, SavedSearch
@@ -78,7 +77,7 @@ class NewSavedSearch(ChangedSavedSearch):
 class WebhookAnswer(Answer):
     """How calls of a webhook go. ``waiting``, ``failed``: members to be told yet, and given up."""
 
-    url: str = Field(description="Without its query, which may hold a secret.")
+    url: str = Field(description="Its scheme and host; the rest may be a secret.")
     waiting: int
     failed: int
     delivered: int
@@ -156,7 +155,7 @@ def _made(search: SavedSearch) -> dict[str, Any]:
         "text": search.question.get("text"),
         "query": search.question.get("query"),
         "trouble": _shown_trouble(search.trouble),
-        "webhook": None if webhook is None else WebhookAnswer.of(webhook, url=shown_url(webhook.url)),
+        "webhook": None if webhook is None else WebhookAnswer.of(webhook, url=shown_receiver(webhook.url)),
     }
 
 

@@ -15,7 +15,7 @@ from sightline.fetching.budget import Budget
 from sightline.fetching.client import FAILURES, host_header
 from sightline.fetching.network import PinnedBackend, Resolve, judged, lookup, system_resolver
 from sightline.fetching.settings import FetchSettings
-from sightline.fetching.targets import Target, TargetRules
+from sightline.fetching.targets import Target, TargetRules, shown_receiver
 
 AGENT: Final = b"Sightline (saved searches)"
 ANSWER_BYTES: Final = 64 << 10
@@ -49,7 +49,7 @@ class Poster:
         """Whether a URL may be posted to, as far as its writing tells. Raises InputError."""
         target = self._target(url)
         if target.literal is not None and not self._policy.permits(target.literal):
-            raise InputError(f"{target.shown} names an address that is not public.")
+            raise InputError(f"{shown_receiver(target.url)} names an address that is not public.")
 
     def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> None:
         """Delivered once this returns: the receiver has answered with a status from 200 to 299.
@@ -60,16 +60,16 @@ class Poster:
             hosts that may not be asked the sentence is that of hosts that do not answer.
         """
         target = self._target(url)
-        budget = Budget(ANSWER_BYTES, self._seconds)
+        budget, shown = Budget(ANSWER_BYTES, self._seconds), shown_receiver(target.url)
         try:
             status = self._ask(target, self._addresses(target, budget), budget, body, headers)
         except FAILURES as error:
-            log.info("%s was not posted to: %s: %s", target.shown, type(error).__name__, error)
+            log.info("%s was not posted to: %s: %s", shown, type(error).__name__, error)
             raise UnavailableError(
-                f"{target.shown} cannot be reached: its host does not answer in time, or may not be asked."
+                f"{shown} cannot be reached: its host does not answer in time, or may not be asked."
             ) from None
         if not 200 <= status < 300:
-            raise UnavailableError(f"{target.shown} answers with status {status}.")
+            raise UnavailableError(f"{shown} answers with status {status}.")
 
     def _target(self, url: str) -> Target:
         try:

@@ -51,6 +51,14 @@ def shown(url: str) -> str:
     return ascii(bare[:SHOWN])[1:-1] + ("…" if len(bare) > SHOWN else "")
 
 
+def shown_receiver(url: str) -> str:
+    """A webhook's URL as far as others are shown it: of many receivers the path is all that keeps it."""
+    bare = re.split(r"[?#]", url, maxsplit=1)[0]
+    scheme, _, rest = bare.partition("://")
+    host, slash, path = rest.partition("/")
+    return shown(f"{scheme}://{host}{slash}") + ("…" if path else "")
+
+
 class TargetRules:
     """Takes URLs apart as the settings allow."""
 

@@ -11,8 +11,12 @@ from fastapi.testclient import TestClient
 
 from sightline.api.followers import while_admitted
 from sightline.api.server import running
+from sightline.fetching.posting import Poster
+from sightline.fetching.settings import FetchSettings
 from sightline.indexer.uploads import Upload
 from sightline.store.issuing import issue
+from sightline.store.saved_records import NewSavedSearch
+from sightline.upkeep.webhooks import Webhooks
 from sightline.wiring import Installation
 from tests.api.installation import SHADES, png, problem, upload
 
@@ -63,6 +67,27 @@ def test_what_cannot_be_saved_is_said(filled: TestClient) -> None:
     assert "SIGHTLINE_SAVED__WEBHOOKS" in problem(filled.post(SAVED, json=hook), 422)["detail"]
     problem(filled.get(f"{SAVED}/reds/members?cursor=x"), 422)
     problem(filled.get(f"{SAVED}/reds/events", headers={"Last-Event-ID": "x"}), 422)
+
+
+def test_the_address_of_a_webhook_is_not_told_beyond_its_host(
+    filled: TestClient, services: Installation
+) -> None:
+    """Whoever may read would else be able to post there: many services know callers by the path alone."""
+    secret = "T0/B1/sEcReT"
+    collection = services.catalog.collection("pictures").id
+    saved = NewSavedSearch(
+        "reds", {"text": "red"}, 0.0, f"https://hook.test/services/{secret}?k={secret}", "s"
+    )
+    services.catalog.create_saved(collection, saved, 20)
+    services.saved_watch.step()
+    poster = Poster(FetchSettings(), 5.0, resolve=lambda host, port: ["127.0.0.1"])
+    assert Webhooks(services.catalog, poster, services.settings.saved).step()
+    for path in (SAVED, f"{SAVED}/reds"):
+        told = filled.get(path).text
+        assert secret not in told
+        assert "services" not in told
+        assert "cannot be reached" in told
+    assert filled.get(f"{SAVED}/reds").json()["webhook"]["url"] == "https://hook.test/…"
 
 
 def events(lines: Iterator[str], count: int) -> list[tuple[str, str]]:

@@ -253,7 +253,8 @@ def test_a_private_receiver_is_never_connected_to_and_looks_like_one_that_is_not
     webhook = home.saved_searches.one("pictures", "red").webhook
     assert webhook is not None
     assert webhook.trouble == (
-        f"{url} cannot be reached: its host does not answer in time, or may not be asked."
+        f"http://{host}:{receiver.port}/… cannot be reached: its host does not answer in time, or may not be "
+        "asked."
     )
 
 

@@ -14,6 +14,7 @@ from sightline.store import full_text
 from sightline.store.catalog import open_catalog
 from sightline.store.database import Database, make_engine
 from sightline.store.migrate import HEAD, migrate_to, revision
+from sightline.store.saved_records import NewSavedSearch, Verdicts
 from sightline.store.work_records import Registration
 from tests.store.catalog_world import Builder, World, create_pictures, item, sha_of
 from tests.store.catalog_world import Clock as StoppedClock
@@ -131,6 +132,53 @@ def test_down_and_up_again_gives_the_same_rows_and_no_number_twice(
     again.register(job.id, [Registration(new, sha_of(new), "/new", 1)], batch_size=1)
     assert again.image("pictures", new).key > highest
     again.close()
+
+
+SINCE = {
+    "0010": ("saved_deliveries", "saved_members", "saved_searches"),
+    "0009": ("same_pictures", "picture_hashes"),
+    "0008": ("calibrations",),
+}
+"""Schema → the tables whose rows are lost on the way back to it, beside those above."""
+
+
+def fill_what_is_found_again(world: World) -> None:
+    """A calibration, hashes and a pair, a saved search with two members, of whom one is to be told."""
+    catalog, collection = world.catalog, world.collection
+    live = sorted(world.live().values())
+    catalog.add_calibration(collection.id, collection.fingerprint, "platt", {"a": 1.0}, {})
+    shas = sorted(sha for sha, _ in catalog.names_of(live[:2]).values())
+    catalog.note_hashes([(key, bytes(160)) for key in live], [(shas[0], shas[1])])
+    new = NewSavedSearch("reds", {"text": "red"}, 0.5, "https://example.org/hook", "secret")
+    catalog.create_saved(collection.id, new, 20)
+    [search] = catalog.begin_saved(collection.id, "a model")
+    work = catalog.saved_work(collection.id, 2)
+    found = dict.fromkeys((key for _, key in work.items), 0.75)
+    catalog.keep_saved(collection.id, [Verdicts(search, work.items[-1], found)])
+
+
+@pytest.mark.parametrize("target", SINCE)
+def test_down_past_what_is_found_again_takes_that_alone_and_up_again_it_can_be_found(
+    catalog_url: str, target: str
+) -> None:
+    world = open_world(catalog_url)
+    create_pictures(world.catalog)
+    fill_with_life(world)
+    fill_what_is_found_again(world)
+    lost = {name for schema, names in SINCE.items() if schema >= target for name in names}
+    database = Database(make_engine(catalog_url))
+    before, schema = compared(database), database.read(schema_of)
+    assert all(before[name] for names in SINCE.values() for name in names)
+    migrate_to(database, target)
+    assert lost.isdisjoint(compared(database))
+    migrate_to(database, HEAD)
+    assert compared(database) == before | {name: [] for name in lost}
+    assert sorted(database.read(schema_of), key=str) == sorted(schema, key=str)
+    database.close()
+    new = NewSavedSearch("reds", {"text": "red"}, 0.5, None, None)
+    assert world.catalog.create_saved(world.collection.id, new, 20).pending == len(world.live())
+    assert world.catalog.check() == []
+    world.catalog.close()
 
 
 def test_down_from_the_first_with_rows_and_back_keeps_them(catalog_url: str) -> None:
