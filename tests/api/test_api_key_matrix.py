@@ -292,7 +292,8 @@ def test_lists_and_the_page_show_what_a_key_is_for(site: Site) -> None:
 def test_the_page_offers_what_a_key_may(site: Site) -> None:
     for who, may in (("read-all", False), ("write-its", True), ("admin-all", True)):
         text = site.client.get("/", headers=site.headers(who)).text
-        assert ('id="add"' in text, 'id="drop"' in text, 'id="files"' in text) == (may, may, may)
+        assert ('id="add"' in text, "Add to" in text, 'id="files"' in text) == (may, may, may)
+        assert "Find pictures like it" in text, "whoever may read may ask with a picture"
 
 
 def test_a_key_brings_nothing_back_under_a_name_that_it_is_not_for(site: Site) -> None:

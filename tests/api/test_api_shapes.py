@@ -194,6 +194,7 @@ def test_a_search(library: TestClient, body: dict[str, Any], judged: bool) -> No
         ],
         "truncated": False, "generation": 0, "images": 6, "scored": 6 if judged else 0, "degraded": [],
         "effort": "full", "approximate": False, "recall": None, "unknown_words": [], "notes": [],
+        "total": None, "total_is": None, "next_cursor": None,
         "timings": dict.fromkeys(("encode_ms", "retrieve_ms", "rerank_ms", "total_ms"), MILLISECONDS),
     }  # fmt: skip
 
