@@ -167,7 +167,7 @@ def subtracting(model: Blip2, tokens: Tensor, asked: Sequence[Without], share: f
 def judged(model: Blip2, patches: Tensor, text: str, rows: Sequence[int]) -> list[int]:
     """Candidates by ITM of one text alone."""
     scored = match_scores(model.match([text], patches[list(rows)]))
-    return [row for _, row in sorted(zip((-logit for logit, _ in scored), rows, strict=True))]
+    return [row for _, row in sorted(zip((-one.logit for one in scored), rows, strict=True))]
 
 
 def compound_figures() -> dict[str, float]:

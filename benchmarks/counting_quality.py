@@ -7,7 +7,7 @@ pair of which was judged. Truth comes from the scenes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING, Final
@@ -19,6 +19,7 @@ from demo.world.benchmark import SceneIndex, held_out, relevance_of, texts
 from demo.world.draw import draw
 from demo.world.sample import random_sentence
 from demo.world.sentences import Sentence
+from sightline.blip.calibrated import calibration_of
 from sightline.records import MAX_CANDIDATES
 from sightline.reranker.judging import match_scores
 from sightline.reranker.records import Ranked
@@ -29,6 +30,7 @@ from sightline.searching.count_law import Judged, Law, learn
 from sightline.searching.counting import Counted, Outward, Plan
 from sightline.searching.fusion import Fused
 from sightline.searching.questions import Found
+from sightline.searching.reading import Reading
 from sightline.searching.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
 
     from demo.world.scene import Scene
     from sightline.blip.blip2 import Blip2
+    from sightline.explanations import Explanation
     from sightline.reranker.records import Candidate, Watch
 
 COUNTING_GOALS: dict[str, tuple[float, float]] = {"count_precision": (0.95, 1.0), "count_recall": (0.95, 1.0)}
@@ -66,6 +69,7 @@ class SceneQuestion:
     """One sentence, asked of all scenes: a `Question` without a store. Keys are places of scenes."""
 
     truncated = False
+    reading = Reading()
 
     def __init__(self, model: Blip2, world: World, text: str) -> None:
         self._model, self._world, self._text = model, world, text
@@ -96,10 +100,15 @@ class SceneQuestion:
             some = todo[start : start + 64]
             with torch.inference_mode():
                 logits = self._model.match([self._text], self._world.patches[[one.key for one in some]])
-            for one, (logit, probability) in zip(some, match_scores(logits), strict=True):
+            scores = match_scores(logits, calibration_of(self._model))
+            for one, (logit, probability, _) in zip(some, scores, strict=True):
                 ranked = Ranked(one.key, logit + one.itc, one.itc, one.itc_rank, logit, probability)
                 self._known[one.key] = ranked
         return sorted((self._known[one.key] for one in candidates), key=lambda one: (-one.score, one.key))
+
+    def explain(self, keys: Sequence[int]) -> Mapping[int, Explanation]:
+        """Nobody asks."""
+        return {}
 
     def degraded(self) -> tuple[str, ...]:
         """Nothing is lost."""
