@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from sightline.records import SearchHit, SearchRequest, SearchResponse
-from sightline.rerank_records import StoredImage
 from sightline.reranker.ordering import unscored
 from sightline.searching.count_checks import sort_of
 from sightline.searching.count_cursors import cursor_after, read_cursor, set_query
@@ -16,7 +15,6 @@ from sightline.searching.count_samples import learned_of
 from sightline.searching.counting import Counted, Outward, Plan
 from sightline.searching.fusion import Fused
 from sightline.searching.stopwatch import Stopwatch
-from sightline.searching.stored_pictures import live_key
 from sightline.store.sorting import in_order
 
 if TYPE_CHECKING:
@@ -53,7 +51,9 @@ class CountedSearch:
         request: SearchRequest,
         collection: Collection,
         describe: Describe,
+        picture: int | None = None,
     ) -> None:
+        """``picture``: the key of the stored image that the request asks with."""
         assert request.min_probability is not None
         self._catalog = catalog
         self._counts = counts
@@ -65,9 +65,7 @@ class CountedSearch:
         stored = catalog.newest_calibration(collection.id, collection.fingerprint)
         self._calibration = 0 if stored is None else stored.version
         self._learned = learned_of(collection, self._calibration)
-        # Looked up though the count may be remembered: what is gone is not answered for.
-        image = request.image
-        self._picture = live_key(catalog, image) if isinstance(image, StoredImage) else None
+        self._picture = picture
         self._clock = Stopwatch()
 
     def answer(self, question: Callable[[], Question], watch: SearchWatch | None) -> SearchResponse:

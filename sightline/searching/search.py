@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from sightline.records import MAX_CANDIDATES, Effort, SearchHit, SearchRequest, SearchResponse
+from sightline.rerank_records import StoredImage
 from sightline.reranker.ordering import unscored
 from sightline.searching.checks import check
 from sightline.searching.collapsing import NOTHING_FOLDED, Folding
@@ -17,6 +18,7 @@ from sightline.searching.counted_search import CountedSearch
 from sightline.searching.explaining import ExplainedImage, explain_image, explained
 from sightline.searching.query_pictures import decoded
 from sightline.searching.stopwatch import Stopwatch
+from sightline.searching.stored_pictures import live_key
 from sightline.searching.telling import SearchWatch, Telling, is_probable
 from sightline.searching.understanding import question_of
 
@@ -61,11 +63,13 @@ class Search:
     def _count(
         self, admitted: Admission, request: SearchRequest, collection: Collection, watch: SearchWatch | None
     ) -> SearchResponse:
-        request = replace(request, image=None if request.image is None else decoded(request.image))
+        image = None if request.image is None else decoded(request.image)
+        request = replace(request, image=image)
         parts, asked = self._parts, as_counted(request)
-        counted = CountedSearch(
-            parts.catalog, parts.counts, request, collection, partial(self._describe, collection)
-        )
+        # Looked up though the count may be remembered: what is gone is not answered for.
+        picture = live_key(parts.catalog, image) if isinstance(image, StoredImage) else None
+        describe = partial(self._describe, collection)
+        counted = CountedSearch(parts.catalog, parts.counts, request, collection, describe, picture)
         return counted.answer(partial(question_of, parts, admitted, asked, collection), watch)
 
     def explain(self, collection: str, image_id: str, text: str) -> ExplainedImage:
