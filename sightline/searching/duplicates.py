@@ -24,6 +24,8 @@ SEARCH_SECONDS: Final = 1.0
 HURRIED_CHUNK: Final = 32
 MOST_WAITED_FOR: Final = 100_000
 """In larger collections nobody who waits for an answer waits for comparisons: the command makes them."""
+UNSEEN_SECONDS: Final = 60.0
+"""Searches try thumbnails that could not be read again so seldom: each try reads all hashes."""
 MAX_PAGE: Final = 1_000
 REMEMBERED: Final = 16
 """Collections whose groups are kept in memory while nothing changes."""
@@ -56,6 +58,8 @@ class Duplicates:
         self._catalog = catalog
         self._blobs = blobs
         self._known: dict[int, _Known] = {}
+        self._unseen: dict[int, tuple[int, float, tuple[str, ...]]] = {}
+        """Number of a collection → its version, until when it is not tried again, and what is said."""
         self._lock = threading.Lock()
 
     def find(
@@ -85,6 +89,9 @@ class Duplicates:
 
     def catch_up(self, collection: Collection) -> tuple[str, ...]:
         """Compare what is new for about a second; what an answer lacks without the rest, in sentences."""
+        version, until, said = self._unseen.get(collection.id, (-1, 0.0, ()))
+        if collection.version == version and time.monotonic() < until:
+            return said
         degraded = self._compare(collection, SEARCH_SECONDS, lambda images: None)
         waiting = self._catalog.count_unhashed(collection.id) if self._has_new(collection) else 0
         if not waiting or degraded:
@@ -138,16 +145,20 @@ class Duplicates:
             return lease.holds()
 
         try:
-            run.run(float("inf") if seconds is None else time.monotonic() + seconds, on)
+            whole = run.run(float("inf") if seconds is None else time.monotonic() + seconds, on)
         finally:
             self._catalog.release_singleton(name, owner)
         unseen = len(run.looked.unseen)
         if not unseen:
+            self._unseen.pop(collection.id, None)
             return ()
-        return (
+        said = (
             f"{unseen:,} pictures could not be compared, for their thumbnails are lost or damaged: "
             "`sightline doctor --repair` makes them again.",
         )
+        if whole:
+            self._unseen[collection.id] = collection.version, time.monotonic() + UNSEEN_SECONDS, said
+        return said
 
     def _is_small(self, collection: Collection) -> bool:
         """Whether the hashes of all are read at once, while somebody waits."""

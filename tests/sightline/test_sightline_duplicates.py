@@ -22,7 +22,7 @@ from sightline.store.duplicate_records import Alike, Member
 from sightline.store.schema_duplicates import PictureHashRow, SamePictureRow
 from sightline.wiring import Installation
 from tests.imaging.test_imaging_same_picture import drawing
-from tests.sightline.conftest import Ended, index
+from tests.sightline.conftest import Ended, index, save
 
 
 def fill(folder: Path) -> None:
@@ -99,6 +99,26 @@ def test_lost_thumbnails_are_told_and_compared_once_they_are_back(
     assert "1 pictures could not be compared" in page.degraded[0]
     path.write_bytes(whole)
     assert [ids for _, _, ids in shown(services.duplicates.find("pictures"))] == [A, B]
+
+
+def test_searches_do_not_try_a_lost_thumbnail_each_time(services: Installation, tmp_path: Path) -> None:
+    """All hashes would be read for it, by every search that collapses."""
+    folder = tmp_path / "pictures"
+    fill(folder)
+    index(services, folder)
+    sha256 = hashlib.sha256((folder / "a-small.png").read_bytes()).hexdigest()
+    [path] = Path(services.settings.data_folder).rglob(f"{sha256}.webp")
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-40] + bytes(40))
+    services.duplicates.find("pictures")
+    path.write_bytes(whole)
+    collection = services.catalog.collection("pictures")
+    assert "could not be compared" in services.duplicates.catch_up(collection)[0], "it was not tried"
+    assert services.catalog.count_unhashed(collection.id) == 1
+    save(folder, "new", "red")
+    index(services, folder)
+    assert services.duplicates.catch_up(services.catalog.collection("pictures")) == ()
+    assert services.catalog.count_unhashed(collection.id) == 0
 
 
 def test_a_purge_leaves_neither_hash_nor_pair(services: Installation, tmp_path: Path) -> None:
