@@ -15,7 +15,7 @@ from sightline.searching.count_memory import Asked
 from sightline.searching.count_samples import learned_of
 from sightline.searching.counting import Counted, Outward, Plan
 from sightline.searching.fusion import Fused
-from sightline.searching.query_pictures import live_key
+from sightline.searching.given_pictures import live_key
 from sightline.searching.stopwatch import Stopwatch
 from sightline.store.sorting import in_order
 

@@ -17,7 +17,7 @@ from sightline.rerank_records import (
 )
 from sightline.reranker.judging import match_scores
 from sightline.reranker.records import PatchGroup
-from sightline.searching.query_pictures import live_key
+from sightline.searching.given_pictures import live_key
 from sightline.searching.reading import reading_of
 from sightline.searching.reencoding import ENCODE_AT_ONCE
 
