@@ -17,9 +17,9 @@ from sightline.rerank_records import (
 )
 from sightline.reranker.judging import match_scores
 from sightline.reranker.records import PatchGroup
+from sightline.searching.given_pictures import live_key
 from sightline.searching.reading import reading_of
 from sightline.searching.reencoding import ENCODE_AT_ONCE
-from sightline.searching.stored_pictures import live_key
 
 if TYPE_CHECKING:
     from torch import Tensor

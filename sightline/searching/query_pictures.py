@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sightline.errors import ConflictError, UnavailableError
-from sightline.rerank_records import InlineImage, PendingImage, StoredImage
+from sightline.rerank_records import PendingImage, StoredImage
 from sightline.retriever.similar import SimilarImages
-from sightline.searching.stored_pictures import live_key
+from sightline.searching.given_pictures import live_key
 
 if TYPE_CHECKING:
     from sightline.blip.protocols import Encoder
@@ -18,12 +18,6 @@ if TYPE_CHECKING:
     from sightline.store.catalog import Catalog
     from sightline.store.records import Collection
     from sightline.types import Half
-
-
-def decoded(image: RerankDocument) -> RerankDocument:
-    """The picture itself in place of a promise of it: promises of one picture are never equal, and a later
-    one may have the name of an earlier. What decoding raises ends the request."""
-    return InlineImage(image.decode()) if isinstance(image, PendingImage) else image
 
 
 class QueryPicture:

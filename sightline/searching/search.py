@@ -16,9 +16,8 @@ from sightline.searching.compound_question import matches
 from sightline.searching.count_checks import as_counted, is_counted
 from sightline.searching.counted_search import CountedSearch
 from sightline.searching.explaining import ExplainedImage, explain_image, explained
-from sightline.searching.query_pictures import decoded
+from sightline.searching.given_pictures import decoded, live_key
 from sightline.searching.stopwatch import Stopwatch
-from sightline.searching.stored_pictures import live_key
 from sightline.searching.telling import SearchWatch, Telling, is_probable
 from sightline.searching.understanding import question_of
 
