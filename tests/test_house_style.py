@@ -167,3 +167,10 @@ def test_the_check_can_fail(source: str, fine: bool) -> None:
 def test_the_check_of_summaries_can_fail() -> None:
     assert torn_summaries('def f():\n    """What this does is too long for one\n    line."""') == ["line."]
     assert torn_summaries('def f():\n    """What this does.\n\n    Why."""') == []
+
+
+@pytest.mark.parametrize("folder", CHECKED)
+def test_no_value_is_kept_under_a_lock_that_all_objects_share(folder: str) -> None:
+    """`sightline.kept` and `sightline.lazy` are for that; functools' has such a lock in Python 3.11."""
+    found = [str(path) for path in sources(folder) if "import cached_property" in path.read_text()]
+    assert found == []

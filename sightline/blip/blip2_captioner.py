@@ -6,7 +6,6 @@ Shapes: B images · P patches · V vision width.
 
 from __future__ import annotations
 
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +19,7 @@ from sightline.blip.latents import Latents
 from sightline.blip.sampling import Caption, Sampling, SamplingName
 from sightline.blip.tokenizer import load_tokenizer
 from sightline.errors import CheckpointError, InputError
+from sightline.kept import kept
 
 if TYPE_CHECKING:
     from sightline.blip.itg_generation import ItgLanguageModel
@@ -120,7 +120,7 @@ class Blip2Captioner(Blip2):
             for row in rows
         ]
 
-    @cached_property
+    @kept
     def _language(self) -> ItgLanguageModel:
         """Made at the first caption: transformers takes a second to import, which a search need not wait."""
         from sightline.blip.itg_generation import ItgLanguageModel

@@ -10,7 +10,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from random import Random
 from string import ascii_lowercase
 from typing import TYPE_CHECKING, Final, Protocol
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 import torch
 
 from sightline.blip.function_words import FUNCTION_WORDS
+from sightline.kept import kept
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -86,7 +87,7 @@ class UnlikeNonsense:
         self._most = most
         self.likeness = lru_cache(_REMEMBERED)(self._computed)
 
-    @cached_property
+    @kept
     def _nonsense(self) -> Tensor:
         """Unit vector ``[D]``."""
         rng = Random(0)

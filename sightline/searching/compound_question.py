@@ -15,10 +15,10 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 from sightline.blip.protocols import StagedMatcher
+from sightline.kept import kept
 from sightline.queries import ClauseMatch, Query
 from sightline.records import MAX_CANDIDATES
 from sightline.reranker.compound import CompoundOrdering
@@ -71,12 +71,12 @@ class CompoundQuestion:
         self._model = model
         self._source = parts.patches.of(collection, model)
 
-    @cached_property
+    @kept
     def truncated(self) -> bool:
         """Whether any clause is longer than the model reads."""
         return any(self._model.is_truncated(text) for text in self._query.texts)
 
-    @cached_property
+    @kept
     def reading(self) -> Reading:
         """Which words of the clauses the model does not know. Where it knows none of those of what is looked
         for, nothing is ranked, whatever it knows of the others."""
@@ -120,7 +120,7 @@ class CompoundQuestion:
         ordering = CompoundOrdering(self._model, self._source, self._query, pace, self._calibrations)
         return ordering.of(candidates, again, watch)
 
-    @cached_property
+    @kept
     def _calibrations(self) -> list[Calibration]:
         """Of every clause: a word that is not known makes its own clause unlikely, and no other."""
         chosen = self._parts.calibrations.of(self._collection, self._model)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
 from typing import TYPE_CHECKING
 
+from sightline.kept import kept
 from sightline.retriever.similar import SimilarImages
 from sightline.searching.cascades import Knowledge
 from sightline.searching.fusion import Fused, fuse_similar
@@ -54,7 +54,7 @@ class PictureQuestion:
         """Whether the text beside it is longer than the model reads."""
         return self._text is not None and self._text.truncated
 
-    @cached_property
+    @kept
     def reading(self) -> Reading:
         """Of the words beside it. Without any, what is to be said of the model that sees the picture."""
         if self._text is not None:

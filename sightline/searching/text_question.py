@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from typing import TYPE_CHECKING
 
+from sightline.kept import kept
 from sightline.reranker.reranker import Reranker
 from sightline.searching.fusion import fuse
 from sightline.searching.questions import Found
@@ -48,17 +48,17 @@ class TextQuestion:
         self._reasons = reasons
         self._source = parts.patches.of(collection, model)
 
-    @cached_property
+    @kept
     def truncated(self) -> bool:
         """Whether the text is longer than the model reads."""
         return self._model.is_truncated(self._request.text)
 
-    @cached_property
+    @kept
     def reading(self) -> Reading:
         """Which words of the text the model does not know."""
         return reading_of(self._model, [self._request.text])
 
-    @cached_property
+    @kept
     def _vector(self) -> Vector:
         vector = self._model.encode_text([self._request.text])[0].float().cpu().numpy()
         self._parts.asked(self._collection, vector)
@@ -115,7 +115,7 @@ class TextQuestion:
             return {}
         return self._reasons.of(self._request.text, keys, self._source, self._calibration)
 
-    @cached_property
+    @kept
     def _calibration(self) -> Calibration:
         """Of the collection."""
         return self._parts.calibrations.of(self._collection, self._model)

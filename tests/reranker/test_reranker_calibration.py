@@ -95,7 +95,9 @@ def test_what_cannot_be_learned_from_is_refused(wrong: str) -> None:
     few = pairs(500, slope=-0.8)
     if wrong == "too few":
         few = few.where(np.arange(500) < 9)
-    with pytest.raises(InputError, match="give at least 10" if wrong == "too few" else "look at the labels"):
+    with pytest.raises(
+        InputError, match="at least 10 of each" if wrong == "too few" else "look at the labels"
+    ):
         fit(few)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from sightline.blip.checkpoint import DEMO_FOLDER
+from sightline.queries import Query
 from tests.sightline.conftest import ROOT, picture, save
 
 BIG = '"Salesforce/blip2-itm-vit-g"'
@@ -31,7 +32,7 @@ def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_indexing_and_searching_step_by_step(capsys: pytest.CaptureFixture[str]) -> None:
-    _, searching, watching, steps, _ = programs("docs/library.md", "unused")
+    _, searching, _, watching, steps, _, _ = programs("docs/library.md", "unused")
     together = (searching + watching + steps).replace('"demo"', '"toy"')
     exec(compile(together, "docs/library.md", "exec"), {})
     printed = capsys.readouterr().out
@@ -40,6 +41,15 @@ def test_indexing_and_searching_step_by_step(capsys: pytest.CaptureFixture[str])
     by_itc, order = printed.splitlines()[3:5]
     assert by_itc.startswith("by ITC: [")
     assert order.startswith("2 of 2: [")
+
+
+def test_clauses_and_saved_searches(capsys: pytest.CaptureFixture[str]) -> None:
+    _, searching, clauses, _, _, saved, _ = programs("docs/library.md", "unused")
+    together = (searching + clauses + saved).replace('"demo"', '"toy"')
+    names: dict[str, object] = {}
+    exec(compile(together, "docs/library.md", "exec"), names)
+    assert isinstance(names["asked"], Query)
+    assert capsys.readouterr().out.count(".jpg") >= 4
 
 
 def test_captions_filtered_and_exported(capsys: pytest.CaptureFixture[str]) -> None:
@@ -64,6 +74,6 @@ def test_reranking_pictures(capsys: pytest.CaptureFixture[str]) -> None:
 @trained
 def test_the_model_alone() -> None:
     namespace = {"rgb": picture("red", side=64)}
-    model = programs("docs/library.md", str(DEMO_FOLDER))[4].replace(', dtype="bfloat16"', "")
+    model = programs("docs/library.md", str(DEMO_FOLDER))[6].replace(', dtype="bfloat16"', "")
     exec(compile(model, "docs/library.md", "exec"), namespace)
     assert tuple(namespace["logits"].shape) == (1, 2)

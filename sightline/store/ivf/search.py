@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sightline.errors import CorruptionError, UnavailableError
+from sightline.kept import kept
 from sightline.store.flat.faiss_scan import CpuScan, copy_index
 from sightline.store.flat.token_index import TokenIndex
 from sightline.store.index import Wanted
@@ -104,7 +104,7 @@ class IvfIndex:
         keys = all_keys if living is None else all_keys[living]
         return cls(held, efforts, recall, tokens, keys, all_keys, living)
 
-    @cached_property
+    @kept
     def order(self) -> NDArray[np.int64]:
         """``[P]``: what sorts `all_keys`."""
         return np.argsort(self.all_keys, kind="stable")

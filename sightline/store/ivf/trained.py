@@ -6,12 +6,12 @@ Nothing in it is of a single image but directions: no key, and no token as it wa
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from sightline.errors import CorruptionError
+from sightline.kept import kept
 from sightline.store.ivf.lists import open_cells
 from sightline.store.ivf.sealed_file import read_sealed, write_sealed
 
@@ -48,7 +48,7 @@ class Trained:
     images: int
     """How many the generation held when this was learned."""
 
-    @cached_property
+    @kept
     def cells(self) -> Any:
         """The centroids, where FAISS finds them."""
         return open_cells(self.centroids)
