@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sightline.indexer.indexer import Indexer as Indexer
     from sightline.records import SearchRequest as SearchRequest
+    from sightline.reranker.encoded import EncodedImages as EncodedImages
+    from sightline.reranker.reranker import CrossEncoder as CrossEncoder
     from sightline.reranker.reranker import Reranker as Reranker
     from sightline.retriever.retriever import Retriever as Retriever
     from sightline.searching.search import Search as Search
@@ -18,9 +20,21 @@ if TYPE_CHECKING:
     from sightline.wiring import open_installation as open_installation
 
 __version__ = "0.1.0"
-__all__ = ["Indexer", "Reranker", "Retriever", "Search", "SearchRequest", "Settings", "open_installation"]
+__all__ = [
+    "CrossEncoder",
+    "EncodedImages",
+    "Indexer",
+    "Reranker",
+    "Retriever",
+    "Search",
+    "SearchRequest",
+    "Settings",
+    "open_installation",
+]
 
 _HOMES = {
+    "CrossEncoder": "sightline.reranker.reranker",
+    "EncodedImages": "sightline.reranker.encoded",
     "Indexer": "sightline.indexer.indexer",
     "Reranker": "sightline.reranker.reranker",
     "Retriever": "sightline.retriever.retriever",
