@@ -1,4 +1,4 @@
-"""What a search in a `sightline.collection.Collection` gives: a list of hits, and what is to be said of it."""
+"""What a search in a `sightline.Collection` gives: a list of hits, and what is to be said of it."""
 
 from __future__ import annotations
 
