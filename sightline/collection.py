@@ -129,7 +129,7 @@ class Collection(CollectionFolder):
         """
         from sightline.records import SearchRequest
 
-        words, query = (text, None) if isinstance(text, str) else ("", text)
+        words, query = _words(text)
         request = SearchRequest(
             self.name, words, k, offset, candidates, rerank, filter=filter, min_probability=min_probability,
             sort=sort, exact=exact, query=query, image=None if image is None else self._inline(image),
@@ -142,6 +142,35 @@ class Collection(CollectionFolder):
 
         with self._reading() as house:
             return Hits(house.search.find(replace(request, collection=self.name)))
+
+    def search_batch(
+        self,
+        texts: Sequence[str | Query],
+        *,
+        k: int = 10,
+        filter: Filter | None = None,
+        candidates: int = 100,
+        rerank: bool = True,
+        min_probability: float | None = None,
+    ) -> list[Hits]:
+        """As `search` for each text, in order. The texts are encoded together, which is what it saves.
+
+        Raises as `sightline.Search.find`, at the first text that cannot be answered.
+        """
+        from sightline.hits import Hits
+        from sightline.records import SearchRequest
+
+        if isinstance(texts, str):
+            raise InputError("Give a list of texts; a single one is for search.")
+        requests = [
+            SearchRequest(
+                self.name, words, k, candidates=candidates, rerank=rerank, filter=filter,
+                min_probability=min_probability, query=query,
+            )
+            for words, query in map(_words, texts)
+        ]  # fmt: skip
+        with self._reading() as house:
+            return [Hits(response) for response in house.search.find_many(requests)]
 
     def similar(
         self,
@@ -253,3 +282,8 @@ class Collection(CollectionFolder):
 def _ids(given: str | Sequence[str] | None) -> list[str] | None:
     """One id is a list of one, and not of its letters."""
     return None if given is None else [given] if isinstance(given, str) else list(given)
+
+
+def _words(text: str | Query) -> tuple[str, Query | None]:
+    """A sentence, or several clauses: the other is empty."""
+    return (text, None) if isinstance(text, str) else ("", text)

@@ -214,9 +214,9 @@ def _plain(value: Any) -> Any:
 
 
 def _field(column: str) -> str:
-    """The metadata field that a column means."""
+    """The metadata field that a column means; no manifest can name one like those that it reads itself."""
     bare = column.removeprefix(METADATA)
-    return bare if bare in OWN else column
+    return bare if bare in OWN - {"uri", "id", "caption"} else column
 
 
 def _id_of(given: Any) -> Any:
