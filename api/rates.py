@@ -39,10 +39,10 @@ class RateLimit:
         self._own: set[str] = set()
         self._lock = threading.Lock()
 
-    def wait(self, who: str) -> int | None:
-        """Count one attempt of ``who``: None when it may go on, else after how many seconds it may."""
+    def wait(self, who: str, times: int = 1) -> int | None:
+        """Count so many attempts of ``who``: None when it may go on, else after how many seconds it may."""
         counter = self._counter(who)
-        return None if self._limiter.hit(self._rule, counter) else self._seconds(counter)
+        return None if self._limiter.hit(self._rule, counter, cost=times) else self._seconds(counter)
 
     def is_used_up(self, who: str) -> int | None:
         """As ``wait``, without counting."""

@@ -80,6 +80,11 @@ class ApiSettings:
     """
     max_candidates: int = 1000
     """Candidates that one search may ask for: each costs one ITM pair."""
+    max_batch_searches: int = 100
+    """Searches of one batch (POST …/search/batch); each counts as one for the limits on how often."""
+    max_batch_candidates: int = 10_000
+    """Candidates that all searches of one batch may have ITM score, and hits that they may ask for, together.
+    """
     max_documents: int = 1000
     """Documents of one /v1/rerank request."""
     max_document_pixels: int = 100_000_000

@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
@@ -35,7 +36,7 @@ for followers of jobs and saved searches.
 PAGES = 8
 """Pages without a query that one client may wait for at once: browsers use six connections."""
 FREE = frozenset({"/livez", "/readyz", "/favicon.ico"})
-MODEL = re.compile(r"/like|/v1/(rerank|captions|collections/[^/]+/(search(/image)?|ask))")
+MODEL = re.compile(r"/like|/v1/(rerank|captions|collections/[^/]+/(search(/image|/batch)?|ask))")
 EXPLANATION = re.compile(r"/v1/collections/[^/]+/images/.+/explanation")
 
 
@@ -71,6 +72,7 @@ class Throttle:
         if problem is not None:
             await respond(problem, scope["path"], scope.get("request_id"))(scope, receive, send)
             return
+        scope["charge"] = partial(self._charge, callers)
         with self._counted(f"{what} {_first(callers)}") if most else nullcontext():
             await self._app(scope, receive, send)
 
@@ -94,6 +96,16 @@ class Throttle:
                 what = "searches" if heavy else "requests"
                 return _refuse(f"Too many {what} come from this {kind}; {_later(seconds)}.", seconds)
         return None
+
+    def _charge(self, callers: dict[str, str], more: int) -> None:
+        """A request that is as good as so many searches more. Raises Problem: they are too many (429)."""
+        for kind, who in callers.items():
+            if more and kind in self._model and (seconds := self._model[kind].wait(who, more)) is not None:
+                raise _refuse(
+                    f"A batch counts as the searches that it holds, and with these {more + 1} too many come "
+                    f"from this {kind}; send fewer at once, or {_later(seconds)}.",
+                    seconds,
+                )
 
     def _too_many(self, callers: dict[str, str], what: str, most: int) -> Problem | None:
         if most and self._at_once[f"{what} {_first(callers)}"] >= most:

@@ -7,6 +7,7 @@ key.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -55,14 +56,21 @@ class TailPart:
     allowed: Mask | None = None
 
 
+Names = Callable[[Part, "Vector", int, "int | None"], "Rows"]
+"""The rows that the index of a part names for a vector, so many images and probes."""
+
+
 def search(
     generation: Part | None,
     tails: Iterable[TailPart],
     vector: Vector,
     images: int,
     probes: int | None = None,
+    names: Names | None = None,
 ) -> ImageHits:
     """The best ``images`` images over all parts. A key in two parts is found once.
+
+    ``names`` stands in for asking the generation's index.
 
     ``vector`` is a unit vector fp32 ``[D]``. With an exact index the answer is exact; an approximate one may
     miss images, but what is found has its exact score.
@@ -70,7 +78,10 @@ def search(
     found = NO_HITS
     if generation is not None:
         index, allowed = generation.index, generation.allowed
-        (rows,) = index.candidates(vector[None], images, allowed, probes)
+        if names is None:
+            (rows,) = index.candidates(vector[None], images, allowed, probes)
+        else:
+            rows = names(generation, vector, images, probes)
         found = _joined(found, index, rows, vector, images, _count(generation))
     for tail in tails:
         count = _count(tail)

@@ -21,6 +21,7 @@ from sightline.store.durable import FileMissingError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from sightline.retriever.together import Together
     from sightline.store.conditions import Filter
     from sightline.store.filtered import Filtered
     from sightline.store.index import Indexes
@@ -82,10 +83,12 @@ class Retriever:
         candidates: int,
         filter: Filter | None = None,
         besides: Sequence[int] = (),
+        together: Together | None = None,
     ) -> Retrieved:
         """The best ``candidates`` live images that pass ``filter`` for a unit text vector fp32 ``[D]``.
 
-        ``besides``: keys that are scored, too, as far as they are live and pass.
+        ``besides``: keys that are scored, too, as far as they are live and pass. ``together``: the vectors of
+        a batch, of which this is one.
         What is lost or damaged is left out of the answer, which says so. `NotFoundError` without such a
         collection, `InputError` for a vector of another model or fewer than one candidate,
         `UnavailableError` when a GPU is asked for and cannot be had.
@@ -93,7 +96,7 @@ class Retriever:
         _check_count(candidates)
 
         def look(seen: Seen) -> tuple[ImageHits, ImageHits]:
-            return _search(seen, text_vector, candidates, besides)
+            return _search(seen, text_vector, candidates, besides, together)
 
         answer = self.answer(collection, filter, look)
         hits, others = answer.value
@@ -186,11 +189,12 @@ class Retriever:
 
 
 def _search(
-    seen: Seen, vector: Vector, candidates: int, besides: Sequence[int]
+    seen: Seen, vector: Vector, candidates: int, besides: Sequence[int], together: Together | None
 ) -> tuple[ImageHits, ImageHits]:
     checked = _checked(vector, seen.opened.joint_dim)
+    names = None if together is None else together.rows
     with seen.searching():
-        hits = search(seen.generation(), seen.tails(), checked, candidates)
+        hits = search(seen.generation(), seen.tails(), checked, candidates, names=names)
     also = seen.fitting_of(np.setdiff1d(np.array(besides, np.int64), hits.keys))
     if not len(also):
         return hits, NO_HITS

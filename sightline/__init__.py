@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from sightline.collection import Collection as Collection
     from sightline.indexer.indexer import Indexer as Indexer
     from sightline.records import SearchRequest as SearchRequest
     from sightline.reranker.encoded import EncodedImages as EncodedImages
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
+    "Collection",
     "CrossEncoder",
     "EncodedImages",
     "Indexer",
@@ -33,6 +35,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Collection": "sightline.collection",
     "CrossEncoder": "sightline.reranker.reranker",
     "EncodedImages": "sightline.reranker.encoded",
     "Indexer": "sightline.indexer.indexer",

@@ -195,9 +195,14 @@ def run_search(
 ) -> SearchResponse:
     """Search and count it; ``watch`` is told how it gets on."""
     response = parts.search.find(request, watch)
+    observe(metrics, response)
+    return response
+
+
+def observe(metrics: Metrics, response: SearchResponse) -> None:
+    """Count one search that was answered."""
     seen = [hit.match_probability for hit in response.results if hit.match_probability is not None]
     metrics.observe_search(response.timings, response.scored, max(seen, default=None))
-    return response
 
 
 def documents_of(

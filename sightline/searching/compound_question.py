@@ -53,6 +53,12 @@ Cosines = dict[int, float]
 """ITC scores by key, of one clause."""
 
 
+def texts_encoded(query: Query) -> list[str]:
+    """Of what a query takes the vectors: every positive clause, then those in ``all`` as one sentence."""
+    texts = [one.text for one in query.positive]
+    return texts if len(query.all) < 2 else [*texts, " and ".join(one.text for one in query.all)]
+
+
 class CompoundQuestion:
     """Every candidate is judged against every clause; effort and cascades are for one text."""
 
@@ -137,10 +143,7 @@ class CompoundQuestion:
 
     def _vectors(self) -> list[Vector]:
         """Of every positive clause; last, where there are several in ``all``, of these as one sentence."""
-        texts = [one.text for one in self._query.positive]
-        if len(self._query.all) > 1:
-            texts.append(" and ".join(one.text for one in self._query.all))
-        vectors = list(self._model.encode_text(texts).float().cpu().numpy())
+        vectors = list(self._model.encode_text(texts_encoded(self._query)).float().cpu().numpy())
         for vector in vectors[: len(self._query.positive)]:
             self._parts.asked(self._collection, vector)
         return vectors

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -17,6 +17,7 @@ from sightline.searching.count_checks import as_counted, is_counted
 from sightline.searching.counted_search import CountedSearch
 from sightline.searching.explaining import ExplainedImage, explain_image, explained
 from sightline.searching.given_pictures import decoded, live_key
+from sightline.searching.many import Outcome, answer_each
 from sightline.searching.stopwatch import Stopwatch
 from sightline.searching.telling import SearchWatch, Telling, is_probable
 from sightline.searching.understanding import question_of
@@ -24,6 +25,7 @@ from sightline.searching.understanding import question_of
 if TYPE_CHECKING:
     from sightline.reranker.records import Ranked
     from sightline.retriever.records import Retrieved
+    from sightline.retriever.together import Together
     from sightline.searching.fusion import Fused
     from sightline.searching.questions import Found, Question
     from sightline.searching.search_parts import SearchParts
@@ -52,12 +54,39 @@ class Search:
         """
         check(request)
         with self._parts.scheduler.admit() as admitted:
-            collection = self._parts.catalog.collection(request.collection)
-            if is_counted(request):
-                return self._count(admitted, request, collection, watch)
-            question = question_of(self._parts, admitted, request, collection)
-            # The clock starts here: loading the model, once in a process, is nobody's query time.
-            return self._answer(request, collection, question, Stopwatch(), watch)
+            return self._found(admitted, request, watch)
+
+    def find_many(self, requests: Sequence[SearchRequest]) -> list[SearchResponse]:
+        """As `find` for each, in order; the first that fails ends it. Raises as `find`.
+
+        Texts are encoded together, and a token index is asked for all at once. ITM takes one search after
+        the other, each with its own ``deadline_ms``.
+        """
+        return [one.answered() for one in self.try_many(requests)]
+
+    def try_many(self, requests: Sequence[SearchRequest]) -> Iterator[Outcome]:
+        """As `find_many`, one after the other as they are answered, with what went wrong in its place.
+
+        All of them have one place in the queue for the model. Raises:
+            OverloadedError: too many requests wait already.
+            StoppingError, AbandonedError: nobody goes on, or waits.
+        """
+        with self._parts.scheduler.admit() as admitted:
+            yield from answer_each(self._parts, admitted, requests, self._found)
+
+    def _found(
+        self,
+        admitted: Admission,
+        request: SearchRequest,
+        watch: SearchWatch | None = None,
+        together: Together | None = None,
+    ) -> SearchResponse:
+        collection = self._parts.catalog.collection(request.collection)
+        if is_counted(request):
+            return self._count(admitted, request, collection, watch)
+        question = question_of(self._parts, admitted, request, collection, together)
+        # The clock starts here: loading the model, once in a process, is nobody's query time.
+        return self._answer(request, collection, question, Stopwatch(), watch)
 
     def _count(
         self, admitted: Admission, request: SearchRequest, collection: Collection, watch: SearchWatch | None

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from sightline.explanations import Explanation
     from sightline.records import SearchRequest
     from sightline.reranker.records import Candidate, Ranked, Watch
+    from sightline.retriever.together import Together
     from sightline.searching.cascades import Knowledge
     from sightline.searching.explaining import Reasons
     from sightline.searching.instructing import Judging
@@ -39,6 +40,7 @@ class TextQuestion:
         model: RetrievalModel,
         judging: Judging | None,
         reasons: Reasons | None = None,
+        together: Together | None = None,
     ) -> None:
         self._parts = parts
         self._request = request
@@ -46,6 +48,7 @@ class TextQuestion:
         self._model = model
         self._judging = judging
         self._reasons = reasons
+        self._together = together
         self._source = parts.patches.of(collection, model)
 
     @kept
@@ -79,7 +82,7 @@ class TextQuestion:
             said = self._parts.catalog.search_texts(self._collection.id, asked, judged, condition)
         keys = [*besides, *(hit.key for hit in said)]
         retriever = self._parts.exact if request.index == "exact" else self._parts.retriever
-        found = retriever.retrieve(request.collection, vector, wanted, condition, keys)
+        found = retriever.retrieve(request.collection, vector, wanted, condition, keys, self._together)
         clock.lap("retrieve")
         return Found(found, fuse(found, said, judged))
 

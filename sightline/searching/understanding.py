@@ -14,6 +14,7 @@ from sightline.searching.text_question import TextQuestion
 if TYPE_CHECKING:
     from sightline.blip.protocols import RetrievalModel
     from sightline.records import SearchRequest
+    from sightline.retriever.together import Together
     from sightline.searching.questions import Question
     from sightline.searching.search_parts import SearchParts
     from sightline.serving.scheduler import Admission
@@ -22,9 +23,15 @@ if TYPE_CHECKING:
 
 
 def question_of(
-    parts: SearchParts, admitted: Admission, request: SearchRequest, collection: Collection
+    parts: SearchParts,
+    admitted: Admission,
+    request: SearchRequest,
+    collection: Collection,
+    together: Together | None = None,
 ) -> Question:
     """The question of a request that was let in; its model is loaded where one is needed.
+
+    ``together``: what a plain text is searched for beside.
 
     Raises:
         NotFoundError, ConflictError, UnavailableError: a stored query picture cannot be had.
@@ -39,7 +46,7 @@ def question_of(
     bare = parts.models.encoder(collection)
     shared = admitted.share(bare, request.deadline_ms)
     if picture is None:
-        return _in_words(parts, admitted, request, collection, bare, shared)
+        return _in_words(parts, admitted, request, collection, bare, shared, together)
     words = _in_words(parts, admitted, beside_picture(request), collection, bare, shared)
     return PictureQuestion(parts, request, picture, shared, words)
 
@@ -51,6 +58,7 @@ def _in_words(
     collection: Collection,
     bare: RetrievalModel,
     shared: SharedModel,
+    together: Together | None = None,
 ) -> TextQuestion | CompoundQuestion:
     if request.query is not None:
         return CompoundQuestion(parts, request, request.query, collection, shared)
@@ -59,4 +67,4 @@ def _in_words(
         judging = parts.instructing.of(admitted, collection, request.matcher, request.text)
         admitted.until(request.deadline_ms)
     reasons = Reasons(parts.patches, collection, bare, shared, admitted) if request.explain else None
-    return TextQuestion(parts, request, collection, shared, judging, reasons)
+    return TextQuestion(parts, request, collection, shared, judging, reasons, together)

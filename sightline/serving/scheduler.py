@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -19,7 +19,7 @@ from sightline.blip.protocols import StagedMatcher
 from sightline.errors import OverloadedError, StoppingError
 from sightline.serving.computing import encode, fail, run, still_wanted
 from sightline.serving.queue import Text, Ticket, Turn, TurnQueue, WaitCounter
-from sightline.serving.shared_model import SharedModel, SharedStages
+from sightline.serving.shared_model import NOTHING, SharedModel, SharedStages
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -54,6 +54,11 @@ class Scheduler:
         self._draining = False
         self._closed = False
         self._thread: threading.Thread | None = None
+
+    @property
+    def text_batch(self) -> int:
+        """Texts that are encoded together, at most."""
+        return self._settings.text_batch
 
     @contextmanager
     def admit(self) -> Iterator[Admission]:
@@ -166,6 +171,20 @@ class Admission:
     def __init__(self, scheduler: Scheduler, ticket: Ticket) -> None:
         self._scheduler = scheduler
         self._ticket = ticket
+        self._encoded: dict[str, dict[str, Tensor]] = {}
+        """By a model's fingerprint and the text."""
+
+    def encode(self, model: RetrievalModel, texts: Sequence[str]) -> Mapping[str, Tensor]:
+        """Vectors ``[D]`` of texts, together and in batches, with others in between. The model that `share`
+        gives afterwards knows them.
+        """
+        known = self._encoded.setdefault(model.fingerprint, {})
+        fresh = [text for text in dict.fromkeys(texts) if text not in known]
+        most = self._scheduler.text_batch
+        for start in range(0, len(fresh), most):
+            some = fresh[start : start + most]
+            known.update(zip(some, self._scheduler.texts(self._ticket, model, some), strict=True))
+        return known
 
     def share(self, model: RetrievalModel, deadline_ms: float | None = None) -> SharedModel:
         """The model, waiting for this request's turns in every call that computes.
@@ -174,10 +193,11 @@ class Admission:
         """
         self.until(deadline_ms)
         # The scores of one request are compared with one another; its texts go together with those of others.
+        known = self._encoded.get(model.fingerprint, NOTHING)
         judge = model.pinned() if isinstance(model, SeveralArithmetics) else model
         if isinstance(judge, StagedMatcher):
-            return SharedStages(judge, judge, self._scheduler, self._ticket, model)
-        return SharedModel(judge, self._scheduler, self._ticket, model)
+            return SharedStages(judge, judge, self._scheduler, self._ticket, model, known)
+        return SharedModel(judge, self._scheduler, self._ticket, model, known)
 
     def until(self, deadline_ms: float | None) -> None:
         """From now on, what of this request can be dropped is, so many milliseconds later; None: never."""

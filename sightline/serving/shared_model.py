@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from sightline.blip.calibrated import calibration_of, note_of, words_read
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from sightline.types import RGB
 
 Result = TypeVar("Result")
+NOTHING: Mapping[str, Tensor] = MappingProxyType({})
 
 
 class Turns(Protocol):
@@ -35,13 +37,21 @@ class SharedModel:
     """An Encoder and Matcher whose work is done by the scheduler's thread, for one request."""
 
     def __init__(
-        self, model: RetrievalModel, scheduler: Turns, ticket: Ticket, encoder: RetrievalModel | None = None
+        self,
+        model: RetrievalModel,
+        scheduler: Turns,
+        ticket: Ticket,
+        encoder: RetrievalModel | None = None,
+        encoded: Mapping[str, Tensor] = NOTHING,
     ) -> None:
-        """``encoder``: the object by which other requests know the same model; ``model`` when not given."""
+        """``encoder``: the object by which other requests know the same model; ``model`` when not given.
+        ``encoded``: vectors ``[D]`` of texts that were encoded before.
+        """
         self._model = model
         self._encoder = encoder or model
         self._scheduler = scheduler
         self._ticket = ticket
+        self._encoded = encoded
 
     @property
     def fingerprint(self) -> str:
@@ -112,6 +122,10 @@ class SharedModel:
 
     def encode_text(self, texts: Sequence[str]) -> Tensor:
         """Text vectors ``[T,D]``, together with the texts of other requests."""
+        if texts and all(text in self._encoded for text in texts):
+            import torch
+
+            return torch.stack([self._encoded[text] for text in texts])
         return self._scheduler.texts(self._ticket, self._encoder, texts)
 
     def match(self, texts: Sequence[str], patches: Tensor | Latents, precision: Precision = "fast") -> Tensor:
@@ -139,9 +153,10 @@ class SharedStages(SharedModel):
         scheduler: Turns,
         ticket: Ticket,
         encoder: RetrievalModel | None = None,
+        encoded: Mapping[str, Tensor] = NOTHING,
     ) -> None:
         """``staged``: the same model."""
-        super().__init__(model, scheduler, ticket, encoder)
+        super().__init__(model, scheduler, ticket, encoder, encoded)
         self._staged = staged
 
     @property

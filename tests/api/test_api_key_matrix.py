@@ -68,6 +68,8 @@ ROWS = (
     Row("PATCH", "/v1/collections/{name}", "write", "in", 200, send={"json": {"index": "exact"}}),
     Row("DELETE", "/v1/collections/{name}", "write", "in", 204),
     Row("POST", "/v1/collections/{name}/search", "read", "in", 200, send={"json": JSON}),
+    Row("POST", "/v1/collections/{name}/search/batch", "read", "in", 200,
+        send={"json": {"searches": [JSON]}}),
     Row("POST", "/v1/collections/{name}/search/image", "read", "in", 200,
         send={"files": [("image", ("red", png("red")))]}),
     Row("GET", "/v1/collections/{name}/images", "read", "in", 200),

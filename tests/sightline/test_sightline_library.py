@@ -12,6 +12,8 @@ from sightline.queries import Query
 from tests.sightline.conftest import ROOT, picture, save
 
 BIG = '"Salesforce/blip2-itm-vit-g"'
+BENEATH = 4
+"""The block that begins the layer beneath: before it are three of collections and one of rerankers."""
 trained = pytest.mark.skipif(
     not (DEMO_FOLDER / "model.safetensors").exists(), reason="the model is not trained yet"
 )
@@ -31,8 +33,16 @@ def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         save(tmp_path, name, "red", "blue").rename(tmp_path / f"{name}.jpg")
 
 
+def test_a_collection_its_tables_and_many_texts(capsys: pytest.CaptureFixture[str]) -> None:
+    together = "\n".join(programs("docs/library.md", "unused")[:3]).replace('"demo"', '"toy"')
+    exec(compile(together, "docs/library.md", "exec"), {})
+    printed = capsys.readouterr().out
+    assert printed.count("one.jpg") == printed.count("two.jpg") == 3
+    assert "street.jpg" in printed
+
+
 def test_indexing_and_searching_step_by_step(capsys: pytest.CaptureFixture[str]) -> None:
-    _, searching, _, watching, steps, _, _ = programs("docs/library.md", "unused")
+    searching, _, watching, steps = programs("docs/library.md", "unused")[BENEATH : BENEATH + 4]
     together = (searching + watching + steps).replace('"demo"', '"toy"')
     exec(compile(together, "docs/library.md", "exec"), {})
     printed = capsys.readouterr().out
@@ -44,7 +54,7 @@ def test_indexing_and_searching_step_by_step(capsys: pytest.CaptureFixture[str])
 
 
 def test_clauses_and_saved_searches(capsys: pytest.CaptureFixture[str]) -> None:
-    _, searching, clauses, _, _, saved, _ = programs("docs/library.md", "unused")
+    searching, clauses, _, _, saved = programs("docs/library.md", "unused")[BENEATH : BENEATH + 5]
     together = (searching + clauses + saved).replace('"demo"', '"toy"')
     names: dict[str, object] = {}
     exec(compile(together, "docs/library.md", "exec"), names)
@@ -53,7 +63,7 @@ def test_clauses_and_saved_searches(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_captions_filtered_and_exported(capsys: pytest.CaptureFixture[str]) -> None:
-    _, searching, *_ = programs("docs/library.md", "unused")
+    searching = programs("docs/library.md", "unused")[BENEATH]
     [captions] = programs("docs/captions.md", "unused")
     together = (searching + captions).replace('"demo"', '"toy"')
     exec(compile(together, "docs/captions.md", "exec"), {})
@@ -64,7 +74,7 @@ def test_captions_filtered_and_exported(capsys: pytest.CaptureFixture[str]) -> N
 
 @trained
 def test_reranking_pictures(capsys: pytest.CaptureFixture[str]) -> None:
-    reranking = programs("docs/library.md", str(DEMO_FOLDER))[0]
+    reranking = programs("docs/library.md", str(DEMO_FOLDER))[BENEATH - 1]
     exec(compile(reranking, "docs/library.md", "exec"), {})
     assert capsys.readouterr().out.count(".jpg") == 2
     (readme,) = programs("README.md", str(DEMO_FOLDER))
@@ -74,6 +84,6 @@ def test_reranking_pictures(capsys: pytest.CaptureFixture[str]) -> None:
 @trained
 def test_the_model_alone() -> None:
     namespace = {"rgb": picture("red", side=64)}
-    model = programs("docs/library.md", str(DEMO_FOLDER))[6].replace(', dtype="bfloat16"', "")
+    model = programs("docs/library.md", str(DEMO_FOLDER))[-1].replace(', dtype="bfloat16"', "")
     exec(compile(model, "docs/library.md", "exec"), namespace)
     assert tuple(namespace["logits"].shape) == (1, 2)

@@ -46,13 +46,15 @@ class CpuScan:
 
     def search(self, vector: Vector, count: int, bitmap: Bytes | None) -> RowHits:
         """See `sightline.store.flat.token_index.RowScan`."""
+        return self.search_many(vector[None], count, bitmap)[0]
+
+    def search_many(self, vectors_TD: Vector, count: int, bitmap: Bytes | None) -> list[RowHits]:
+        """See `sightline.store.flat.token_index.RowScan`."""
         faiss = load_faiss()
         parameters = None
         if bitmap is not None:
             parameters = faiss.SearchParameters(sel=faiss.IDSelectorBitmap(bitmap))
-        scores, rows = self._index.search(vector[None].astype(np.float32), count, params=parameters)
-        found = rows[0] >= 0
-        return RowHits(scores[0][found], rows[0][found])
+        return _hits(*self._index.search(vectors_TD.astype(np.float32), count, params=parameters))
 
 
 class Copy(Protocol):
@@ -78,10 +80,20 @@ class GpuScan:
 
     def search(self, vector: Vector, count: int, bitmap: Bytes | None) -> RowHits:
         """See `sightline.store.flat.token_index.RowScan`."""
+        return self.search_many(vector[None], count, bitmap)[0]
+
+    def search_many(self, vectors_TD: Vector, count: int, bitmap: Bytes | None) -> list[RowHits]:
+        """See `sightline.store.flat.token_index.RowScan`."""
         with self._lock:
-            scores, rows = self._copy.search(vector[None].astype(np.float32), count)
-        found = rows[0] >= 0
-        return RowHits(scores[0][found], rows[0][found])
+            found = self._copy.search(vectors_TD.astype(np.float32), count)
+        return _hits(*found)
+
+
+def _hits(scores_TK: NDArray[np.float32], rows_TK: NDArray[np.int64]) -> list[RowHits]:
+    """Of each vector, without the places that FAISS could not fill."""
+    return [
+        RowHits(scores[rows >= 0], rows[rows >= 0]) for scores, rows in zip(scores_TK, rows_TK, strict=True)
+    ]
 
 
 def load_faiss() -> Any:

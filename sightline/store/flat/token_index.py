@@ -64,6 +64,10 @@ class RowScan(Protocol):
         """The best ``count`` rows among those whose bit is set; fewer when there are fewer."""
         ...
 
+    def search_many(self, vectors_TD: Vector, count: int, bitmap: NDArray[np.uint8] | None) -> list[RowHits]:
+        """As `search` for each vector, in one pass over the rows."""
+        ...
+
 
 @dataclass(frozen=True)
 class TokenIndex:
@@ -95,7 +99,9 @@ class TokenIndex:
     ) -> list[Rows]:
         """See `sightline.store.index.CandidateIndex`."""
         everything = Wanted(wanted, -np.inf, wanted)
-        return [self.best_rows(vector, everything, allowed) for vector in vectors_TD]
+        if len(vectors_TD) == 1:
+            return [self.best_rows(vectors_TD[0], everything, allowed)]
+        return self._together(vectors_TD, everything, allowed)
 
     def tokens_at(self, rows: Rows) -> Half:
         """fp16 ``[len(rows), D]``."""
@@ -107,20 +113,47 @@ class TokenIndex:
 
     def best_rows(self, vector_D: Vector, wanted: Wanted, allowed: Mask | None) -> Rows:
         """Every token row that could be the best of a wanted image, best first, and few others."""
-        queries = self.queries
-        total = queries * (len(self.keys) if allowed is None else int(allowed.sum()))
+        total, bitmap = self._total(allowed), self._bitmap(allowed)
         if total == 0:
             return np.empty(0, np.int64)
-        bitmap = None if allowed is None else row_bitmap(allowed, queries)
-        count = min(total, FIRST_HITS * max(FEWEST, wanted.expected))
+        count = _first_count(wanted, total)
         while True:
             scan = next(s for s in self.scans if s.can_answer(count, bitmap is not None))
             hits = scan.search(vector_D, count, bitmap)
-            images, slack = hits.rows // queries, 2 * scan.rounding
-            cut = max(kth_best(hits.scores, images, wanted.images), wanted.floor) - slack
-            if len(hits.scores) == 0 or count >= total or hits.scores[-1] < cut:
-                return hits.rows[(hits.scores >= cut) & contenders(hits.scores, images, slack)]
-            count = min(total, _longer(count, wanted.expected, len(np.unique(images))))
+            rows = self._prefix(hits, scan, wanted, is_whole=count >= total)
+            if rows is not None:
+                return rows
+            seen = len(np.unique(hits.rows // self.queries))
+            count = min(total, _longer(count, wanted.expected, seen))
+
+    def _together(self, vectors_TD: Vector, wanted: Wanted, allowed: Mask | None) -> list[Rows]:
+        """As `best_rows` for each: the first prefixes in one scan, a longer one for whom it was too short."""
+        total, bitmap = self._total(allowed), self._bitmap(allowed)
+        if total == 0:
+            return [np.empty(0, np.int64) for _ in vectors_TD]
+        count = _first_count(wanted, total)
+        scan = next(s for s in self.scans if s.can_answer(count, bitmap is not None))
+        found = scan.search_many(vectors_TD, count, bitmap)
+        prefixes = [self._prefix(hits, scan, wanted, is_whole=count >= total) for hits in found]
+        return [
+            self.best_rows(vector, wanted, allowed) if rows is None else rows
+            for vector, rows in zip(vectors_TD, prefixes, strict=True)
+        ]
+
+    def _total(self, allowed: Mask | None) -> int:
+        return self.queries * (len(self.keys) if allowed is None else int(allowed.sum()))
+
+    def _bitmap(self, allowed: Mask | None) -> NDArray[np.uint8] | None:
+        return None if allowed is None else row_bitmap(allowed, self.queries)
+
+    def _prefix(self, hits: RowHits, scan: RowScan, wanted: Wanted, *, is_whole: bool) -> Rows | None:
+        """The rows that are named of a prefix of the hits; None when it is too short to tell."""
+        images, slack = hits.rows // self.queries, 2 * scan.rounding
+        cut = max(kth_best(hits.scores, images, wanted.images), wanted.floor) - slack
+        if len(hits.scores) == 0 or is_whole or hits.scores[-1] < cut:
+            rows: Rows = hits.rows[(hits.scores >= cut) & contenders(hits.scores, images, slack)]
+            return rows
+        return None
 
 
 def kth_best(scores: NDArray[np.floating[Any]], images: NDArray[np.integer[Any]], k: int) -> float:
@@ -136,6 +169,10 @@ def contenders(scores: NDArray[np.floating[Any]], images: NDArray[np.integer[Any
     _, first, image = np.unique(images, return_index=True, return_inverse=True)
     may_be: Mask = scores >= scores[first][image] - slack
     return may_be
+
+
+def _first_count(wanted: Wanted, total: int) -> int:
+    return min(total, FIRST_HITS * max(FEWEST, wanted.expected))
 
 
 def _longer(count: int, expected: int, seen: int) -> int:
