@@ -1,0 +1,100 @@
+"""What the adapters ask of Sightline, in this process or beyond a network, and the extras that they need."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+
+from sightline.errors import InputError
+from sightline.records import SearchRequest
+
+if TYPE_CHECKING:
+    from sightline.records import ScoreName, SearchHit
+    from sightline.reranker.inputs import ImageInput
+    from sightline.searching.search import Search
+
+Errors = Literal["raise", "skip"]
+"""Of what has no picture, or one that cannot be read: a sentence ends the run, or it is left out."""
+
+
+class Hit(Protocol):
+    """What the adapters read of a hit; `sightline.records.SearchHit` says what each is."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def uri(self) -> str: ...
+    @property
+    def rank(self) -> int: ...
+    @property
+    def score(self) -> float: ...
+    @property
+    def itc(self) -> float: ...
+    @property
+    def match_probability(self) -> float | None: ...
+    @property
+    def caption(self) -> str | None: ...
+    @property
+    def metadata(self) -> Mapping[str, Any]: ...
+    @property
+    def width(self) -> int: ...
+    @property
+    def height(self) -> int: ...
+
+
+@runtime_checkable
+class SearchesPictures(Protocol):
+    """One collection that can be searched. Thread-safe."""
+
+    def search(
+        self, text: str, /, *, k: int, filter: Mapping[str, Any] | None, min_probability: float | None
+    ) -> Iterable[Hit]:
+        """The best ``k`` pictures for a text, best first."""
+
+
+class RankedPicture(Protocol):
+    """``index`` points into what was ranked."""
+
+    @property
+    def index(self) -> int: ...
+    @property
+    def match_probability(self) -> float: ...
+
+
+@runtime_checkable
+class RanksPictures(Protocol):
+    """Orders pictures by a text, as `sightline.Reranker` does. Thread-safe."""
+
+    def rank(
+        self, query: str, documents: Sequence[ImageInput], /, *, score: ScoreName
+    ) -> Iterable[RankedPicture]:
+        """All of them, best first."""
+
+
+@dataclass(frozen=True)
+class OpenCollection:
+    """A collection of an installation that is open in this process: ``house.search`` and a name."""
+
+    searches: Search
+    name: str
+
+    def search(
+        self,
+        text: str,
+        /,
+        *,
+        k: int = 10,
+        filter: Mapping[str, Any] | None = None,
+        min_probability: float | None = None,
+    ) -> tuple[SearchHit, ...]:
+        """The best ``k`` pictures; errors as of `sightline.searching.search.Search.find`."""
+        request = SearchRequest(self.name, text, limit=k, filter=filter, min_probability=min_probability)
+        return self.searches.find(request).results
+
+
+def lacking(extra: str, package: str) -> InputError:
+    """What is raised where the package of an extra is not installed."""
+    return InputError(
+        f"This adapter needs {package}, which is not installed: pip install 'sightline[{extra}]'."
+    )
