@@ -124,15 +124,24 @@ def test_what_has_no_picture_is_a_sentence_or_left_out(photos: Path, reranker: R
         SightlineReranker(reranker=reranker).compress_documents(documents, RED)
     found = SightlineReranker(reranker=reranker, errors="skip").compress_documents(documents, RED)
     assert [one.page_content for one in found] == list("abcde")
-    with pytest.raises(InputError, match="not fetched"):
-        web = [Document(page_content="x", metadata={"source": "https://example.org/a.png"})]
-        SightlineReranker(reranker=reranker).compress_documents(web, RED)
-    with pytest.raises(ImageRejected, match="Image 0"):
-        rows = [Document(page_content="x", metadata={"source": str(photos / "rows.csv")})]
-        SightlineReranker(reranker=reranker).compress_documents(rows, RED)
-    with pytest.raises(InputError, match="valid base64"):
-        torn = [Document(page_content="x", metadata={"image": "data:image/png;base64,!"})]
-        SightlineReranker(reranker=reranker).compress_documents(torn, RED)
+
+
+@pytest.mark.parametrize(
+    ("picture", "error", "said"),
+    [
+        ("https://example.org/a.png", InputError, "Image 0: URLs are not fetched"),
+        ("{photos}/rows.csv", ImageRejected, "Image 0"),
+        ("data:image/png;base64,!", InputError, "valid base64"),
+        (17, InputError, "Image 0: An image must be"),
+    ],
+)
+def test_what_is_no_picture_is_a_sentence(
+    picture: object, error: type[Exception], said: str, photos: Path, reranker: Reranker
+) -> None:
+    named = picture.format(photos=photos) if isinstance(picture, str) else picture
+    document = Document(page_content="x", metadata={"image": named})
+    with pytest.raises(error, match=said):
+        SightlineReranker(reranker=reranker).compress_documents([document], RED)
 
 
 @pytest.mark.parametrize(

@@ -52,9 +52,15 @@ def test_what_has_no_picture_is_a_sentence_or_left_out(photos: Path, reranker: R
     assert [one.node_id for one in found] == BY_RED
     with pytest.raises(InputError, match="needs a query"):
         SightlineRerank(reranker=reranker).postprocess_nodes(given)
-    with pytest.raises(InputError, match="not fetched"):
-        web = [NodeWithScore(node=ImageNode(image_url="https://example.org/a.png"))]
-        SightlineRerank(reranker=reranker).postprocess_nodes(web, query_str=RED)
-    with pytest.raises(InputError, match="valid base64"):
-        torn = [NodeWithScore(node=ImageNode(image="no base64!"))]
-        SightlineRerank(reranker=reranker).postprocess_nodes(torn, query_str=RED)
+
+
+@pytest.mark.parametrize(
+    ("node", "said"),
+    [
+        (ImageNode(image_url="https://example.org/a.png"), "Image 0: URLs are not fetched"),
+        (ImageNode(image="no base64!"), "valid base64"),
+    ],
+)
+def test_what_is_no_picture_is_a_sentence(node: ImageNode, said: str, reranker: Reranker) -> None:
+    with pytest.raises(InputError, match=said):
+        SightlineRerank(reranker=reranker).postprocess_nodes([NodeWithScore(node=node)], query_str=RED)
