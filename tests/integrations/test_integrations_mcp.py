@@ -77,7 +77,7 @@ def shown(result: CallToolResult) -> list[tuple[str, Image.Image]]:
 
 @pytest.fixture(scope="module")
 def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    """An installation for tests that change it: three collections with one picture each, and what they add."""
+    """An installation for tests that change it, with three collections of one picture each."""
     folder = tmp_path_factory.mktemp("mcp")
     save(folder / "photos", "a", *PICTURES["a"])
     with open_installation(toy_settings(folder / "data"), inline=True) as house:

@@ -11,7 +11,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import pytest
 from mcp import Client, StdioServerParameters
 
 from sightline.settings import Settings, environment
@@ -35,37 +34,46 @@ def variables(settings: Settings) -> dict[str, str]:
     return {**os.environ, **environment(settings), "OMP_NUM_THREADS": "1"}
 
 
-def test_two_clients_are_answered_at_once(settings: Settings) -> None:
+def start(settings: Settings) -> subprocess.Popen[bytes]:
+    """A server of its own, which was greeted."""
+    process = subprocess.Popen(
+        [str(SCRIPT), "mcp"], env=variables(settings), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdin is not None
+    process.stdin.write(json.dumps(HELLO).encode() + b"\n")
+    process.stdin.flush()
+    return process
+
+
+def test_several_clients_are_answered_at_once_and_each_server_ends_in_order(settings: Settings) -> None:
+    """One is a client of the SDK that searches; of the others' servers one is told to end, one is left."""
     server = StdioServerParameters(command=str(SCRIPT), args=["mcp"], env=variables(settings))
 
     async def best() -> Any:
         async with Client(server) as client:
             return (await client.call_tool("search", {"query": RED, "k": 2})).structured_content
 
-    async def both() -> list[Any]:
-        return await asyncio.gather(best(), best())
-
-    for found in asyncio.run(asyncio.wait_for(both(), 120)):
-        assert [row["id"] for row in found["results"]] == BY_RED[:2]
-
-
-@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGINT, None])
-def test_it_ends_in_order_with_its_client_or_by_a_signal(
-    settings: Settings, end: signal.Signals | None
-) -> None:
-    process = subprocess.Popen(
-        [str(SCRIPT), "mcp"], env=variables(settings), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )  # fmt: skip
+    others = [start(settings) for _ in range(2)]
     try:
-        assert process.stdin is not None
-        process.stdin.write(json.dumps(HELLO).encode() + b"\n")
-        process.stdin.flush()
-        told = json.loads(read_line(process, 60))
-        assert told["result"]["serverInfo"]["name"] == "sightline"
-        if end is not None:
-            process.send_signal(end)
-        rest, log = process.communicate(timeout=60)  # which closes stdin
-        assert (process.returncode, rest) == (0, b""), log
+        found = asyncio.run(asyncio.wait_for(best(), 120))
+        assert [row["id"] for row in found["results"]] == BY_RED[:2]
+        for process in others:
+            told = json.loads(read_line(process, 60))
+            assert told["result"]["serverInfo"]["name"] == "sightline"
+        others[0].send_signal(signal.SIGTERM)
+        others[0].wait(timeout=60)  # its stdin is still open
+        for process in others:
+            rest, log = process.communicate(timeout=60)  # which closes stdin
+            assert (process.returncode, rest) == (0, b""), log
     finally:
-        kill(process)
+        for process in others:
+            kill(process)
+
+
+def test_no_model_is_loaded_before_somebody_asks() -> None:
+    program = "import sightline.integrations.mcp.server, sys; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    modules = set(done.stdout.split())
+    assert "sightline.integrations.mcp.reading" in modules
+    assert modules.isdisjoint({"torch", "transformers", "faiss"})

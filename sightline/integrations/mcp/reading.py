@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sightline.captioner.answering import Question
 from sightline.errors import ImageRejected, InputError, UnavailableError
 from sightline.integrations.mcp.answers import (
     AnswersAnswer,
@@ -21,7 +20,6 @@ from sightline.integrations.mcp.answers import (
 from sightline.integrations.mcp.told import Told
 from sightline.records import SearchRequest
 from sightline.rerank_records import RerankDocument, RerankRequest, StoredImage
-from sightline.searching.asking import AskRequest
 
 if TYPE_CHECKING:
     from sightline.integrations.mcp.arguments import (
@@ -125,6 +123,9 @@ class Reading:
 
     def ask(self, asked: AskArguments) -> Told:
         """A question about pictures."""
+        from sightline.captioner.answering import Question  # with torch, which the first answer waits for
+        from sightline.searching.asking import AskRequest
+
         collection = self._opened.collection(asked.collection)
         named = self._opened.answerer(collection)
         if named is None:
