@@ -162,8 +162,14 @@ def test_without_its_extra_an_adapter_says_which_that_is(module: str, package: s
     assert done.stdout.endswith(f"which is not installed: pip install 'sightline[{extra}]'.\n"), done.stderr
 
 
-def test_importing_sightline_imports_no_adapter() -> None:
-    program = "import sightline, sightline.cli.main, sys; print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
-    assert {"langchain_core", "llama_index", "mcp"}.isdisjoint(done.stdout.split())
-    assert "sightline.cli.main" in done.stdout.split()
+def test_importing_sightline_imports_no_adapter_and_the_mcp_server_no_model() -> None:
+    program = (
+        "import sightline, sightline.cli.main, sys; print(*sys.modules)\n"
+        "import sightline.integrations.mcp.server; print(*sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    first, then = (set(line.split()) for line in done.stdout.splitlines())
+    assert "sightline.cli.main" in first
+    assert first.isdisjoint({"langchain_core", "llama_index", "mcp"})
+    assert "sightline.integrations.mcp.reading" in then
+    assert then.isdisjoint({"torch", "transformers", "faiss"})

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 from mcp import Client, StdioServerParameters
+from mcp_types import ContentBlock, ImageContent
 
 from sightline.settings import Settings, environment
 from tests.children import kill, read_line
-from tests.integrations.conftest import BY_RED, RED
+from tests.integrations.conftest import BY_RED
 
 SCRIPT = Path(sys.executable).parent / "sightline"
 HELLO = {
@@ -34,46 +35,32 @@ def variables(settings: Settings) -> dict[str, str]:
     return {**os.environ, **environment(settings), "OMP_NUM_THREADS": "1"}
 
 
-def start(settings: Settings) -> subprocess.Popen[bytes]:
-    """A server of its own, which was greeted."""
+def test_two_clients_are_answered_at_once_and_a_signal_ends_it_in_order(settings: Settings) -> None:
+    """One is a client of the SDK; the server of the other is told to end while its stdin is open."""
     process = subprocess.Popen(
         [str(SCRIPT), "mcp"], env=variables(settings), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )  # fmt: skip
-    assert process.stdin is not None
-    process.stdin.write(json.dumps(HELLO).encode() + b"\n")
-    process.stdin.flush()
-    return process
-
-
-def test_several_clients_are_answered_at_once_and_each_server_ends_in_order(settings: Settings) -> None:
-    """One is a client of the SDK that searches; of the others' servers one is told to end, one is left."""
-    server = StdioServerParameters(command=str(SCRIPT), args=["mcp"], env=variables(settings))
-
-    async def best() -> Any:
-        async with Client(server) as client:
-            return (await client.call_tool("search", {"query": RED, "k": 2})).structured_content
-
-    others = [start(settings) for _ in range(2)]
     try:
-        found = asyncio.run(asyncio.wait_for(best(), 120))
-        assert [row["id"] for row in found["results"]] == BY_RED[:2]
-        for process in others:
-            told = json.loads(read_line(process, 60))
-            assert told["result"]["serverInfo"]["name"] == "sightline"
-        others[0].send_signal(signal.SIGTERM)
-        others[0].wait(timeout=60)  # its stdin is still open
-        for process in others:
-            rest, log = process.communicate(timeout=60)  # which closes stdin
-            assert (process.returncode, rest) == (0, b""), log
+        assert process.stdin is not None
+        process.stdin.write(json.dumps(HELLO).encode() + b"\n")
+        process.stdin.flush()
+        shown = asyncio.run(asyncio.wait_for(described(settings), 120))
+        assert isinstance(shown, ImageContent)
+        assert base64.b64decode(shown.data)[8:12] == b"WEBP"
+        told = json.loads(read_line(process, 60))
+        assert told["result"]["serverInfo"]["name"] == "sightline"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=60) == 0
+        rest, log = process.communicate(timeout=60)
+        assert rest == b"", log
     finally:
-        for process in others:
-            kill(process)
+        kill(process)
 
 
-def test_no_model_is_loaded_before_somebody_asks() -> None:
-    program = "import sightline.integrations.mcp.server, sys; print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
-    modules = set(done.stdout.split())
-    assert "sightline.integrations.mcp.reading" in modules
-    assert modules.isdisjoint({"torch", "transformers", "faiss"})
+async def described(settings: Settings) -> ContentBlock:
+    """The last that a server says of a picture, which is the picture."""
+    server = StdioServerParameters(command=str(SCRIPT), args=["mcp"], env=variables(settings))
+    async with Client(server) as client:
+        assert (await client.list_tools()).tools
+        return (await client.call_tool("describe", {"id": BY_RED[0], "write": False})).content[-1]

@@ -114,11 +114,9 @@ class DescribeArguments(Arguments):
 
     id: Id = Field(description="The picture.")
     collection: Collection = None
+    write: bool = Field(True, description="Whether a captioner writes of it, where there is one.")
     side: int = Field(
-        512,
-        ge=0,
-        le=LARGEST_SIDE,
-        description="Pixels of the longer side of the picture that comes with it; 0: none.",
+        512, ge=0, le=LARGEST_SIDE, description="Pixels of the longer side of the picture; 0: without it."
     )
 
 

@@ -107,7 +107,7 @@ class Reading:
         collection = self._opened.collection(asked.collection)
         image = self._live(collection, asked.id)
         rgb, remarks = self._pixels(image)
-        named = self._opened.captioner(collection)
+        named = self._opened.captioner(collection) if asked.write else None
         written = None
         if named is not None and rgb is not None:
             described = self._house.describing.describe([rgb], model=named.model, revision=named.revision)
