@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from sightline.collection import Collection as Collection
     from sightline.indexer.indexer import Indexer as Indexer
     from sightline.records import SearchRequest as SearchRequest
     from sightline.reranker.reranker import Reranker as Reranker
@@ -18,9 +19,19 @@ if TYPE_CHECKING:
     from sightline.wiring import open_installation as open_installation
 
 __version__ = "0.1.0"
-__all__ = ["Indexer", "Reranker", "Retriever", "Search", "SearchRequest", "Settings", "open_installation"]
+__all__ = [
+    "Collection",
+    "Indexer",
+    "Reranker",
+    "Retriever",
+    "Search",
+    "SearchRequest",
+    "Settings",
+    "open_installation",
+]
 
 _HOMES = {
+    "Collection": "sightline.collection",
     "Indexer": "sightline.indexer.indexer",
     "Reranker": "sightline.reranker.reranker",
     "Retriever": "sightline.retriever.retriever",

@@ -9,8 +9,6 @@ import typer
 from sightline.cli.options import CollectionName, Data, Json, Revision
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from sightline.store.records import Collection
     from sightline.wiring import Installation
 
@@ -65,6 +63,8 @@ def index(
     from sightline.cli.jobs import EmbeddedWorker, report, wait
     from sightline.cli.output import OK, PARTLY_FAILED, print_json
     from sightline.cli.pruning import confirmation, show_preview
+    from sightline.index_run import begin
+    from sightline.indexer.plan import Plan
     from sightline.processes.supervisor import Supervisor
     from sightline.settings import load_settings
     from sightline.wiring import open_installation
@@ -80,22 +80,13 @@ def index(
                 show_preview(collection, previews, prune=prune, json=json)
                 return
             worker.attach(services)
-            # Before anything is written: a wrong name leaves no trace.
-            *listed, unlisted = _count(services, source, copy=copy)
-            services.claim_folders()
-            bound = services.collections.create(collection, model, revision)
-            _announce(services, bound, *listed)
-            say_note(bound.model)
-            job = services.indexer.index(
-                source,
-                collection,
-                copy=copy,
-                prune=prune,
-                prune_limit=prune_limit,
-                id_prefix=id_prefix,
-                moved_from=moved_from,
-                confirm=confirmation(),
-            )
+            plan = Plan(tuple(source), copy, prune, prune_limit, id_prefix, moved_from)
+
+            def announce(bound: Collection, images: int, originals: int) -> None:
+                _announce(services, bound, images, originals)
+                say_note(bound.model)
+
+            job, unlisted = begin(services, plan, collection, model, revision, announce, confirmation())
             if not no_wait:
                 wait(services, job.id, worker)
             answer = report(services, job.id)
@@ -105,30 +96,6 @@ def index(
     else:
         _print(answer, waited=not no_wait)
     raise typer.Exit(OK if _did_something(answer) and not unlisted else PARTLY_FAILED)
-
-
-def _count(services: Installation, sources: Sequence[str], *, copy: bool) -> tuple[int, int, int]:
-    """Images, bytes to be copied, and how many sources cannot be listed: the others are indexed all the same.
-
-    Raises SourceError when none of them can be.
-    """
-    from sightline.errors import SourceError
-    from sightline.indexer.estimate import count
-
-    images = size = 0
-    own, fetcher = services.settings.own_folders, services.fetcher
-    fetch = None if fetcher is None else fetcher.fetch_patiently
-    errors: list[SourceError] = []
-    for source in sources:
-        try:
-            listed = count([source], copy=copy, own=own, fetch=fetch)
-        except SourceError as error:
-            errors.append(error)
-        else:
-            images, size = images + listed[0], size + listed[1]
-    if len(errors) == len(sources):
-        raise errors[0]
-    return images, size, len(errors)
 
 
 def _did_something(answer: dict[str, Any]) -> bool:

@@ -11,13 +11,10 @@ from typing import TYPE_CHECKING, Any
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from sightline.console import remarks
-from sightline.errors import UnavailableError
+from sightline.index_run import POLL_SECONDS, PRESENCE_SECONDS, following
 from sightline.indexer.pruning import NOT_PRUNED
 from sightline.indexer.queue.presence import worker_is_alive
 from sightline.indexer.registration import ID_TAKEN
-from sightline.indexer.troubles import Waiting
-from sightline.store.patience import having
-from sightline.store.records import ENDED
 
 if TYPE_CHECKING:
     from sightline.processes.supervisor import Supervisor
@@ -25,8 +22,6 @@ if TYPE_CHECKING:
     from sightline.store.work_records import Progress as Counts
     from sightline.wiring import Installation
 
-POLL_SECONDS = 0.2
-PRESENCE_SECONDS = 5.0
 ERRORS_SHOWN = 1000
 
 
@@ -68,34 +63,21 @@ def follow(
     Raises:
         UnavailableError: its workers have met nothing but trouble for a while (a full disk, say).
     """
-    patience = services.settings.indexer.trouble_seconds
-    waiting = Waiting(patience, services.catalog.probe)
+
+    def turn() -> None:
+        if worker is not None:
+            worker.ensure()
+        time.sleep(POLL_SECONDS)
+
     with _bar() as bar:
         task = bar.add_task(what, total=None)
         said: str | None = None
-        while True:
-            counts = _counts(services, job_id, waiting)
+        for counts in following(services, job_id, turn):
             _show(bar, task, counts)
             if counts.detail is not None and counts.detail != said:
                 remarks().print(counts.detail, style="yellow", markup=False)
             said = counts.detail
-            if counts.state in ENDED:
-                return counts
-            waiting.look(counts)
-            if worker is not None:
-                worker.ensure()
-            time.sleep(POLL_SECONDS)
-
-
-def _counts(services: Installation, job_id: str, waiting: Waiting) -> Counts:
-    """How far it is. A database that is away for a moment is asked again."""
-    while True:
-        try:
-            with having("request"):
-                return services.catalog.job_progress(job_id)
-        except UnavailableError as error:
-            waiting.unanswered(error)
-            time.sleep(POLL_SECONDS)
+    return counts
 
 
 def wait(services: Installation, job_id: str, worker: EmbeddedWorker, what: str = "embedding") -> None:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from sightline.errors import InputError
-from sightline.records import SearchRequest
 
 if TYPE_CHECKING:
-    from sightline.records import ScoreName, SearchHit
+    from sightline.records import ScoreName
     from sightline.reranker.inputs import ImageInput
-    from sightline.searching.search import Search
 
 Errors = Literal["raise", "skip"]
 """Of what has no picture, or one that cannot be read: a sentence ends the run, or it is left out."""
@@ -45,7 +42,7 @@ class Hit(Protocol):
 
 @runtime_checkable
 class SearchesPictures(Protocol):
-    """One collection that can be searched. Thread-safe."""
+    """One collection that can be searched, as `sightline.Collection` can. Thread-safe."""
 
     def search(
         self, text: str, /, *, k: int, filter: Mapping[str, Any] | None, min_probability: float | None
@@ -70,27 +67,6 @@ class RanksPictures(Protocol):
         self, query: str, documents: Sequence[ImageInput], /, *, score: ScoreName
     ) -> Iterable[RankedPicture]:
         """All of them, best first."""
-
-
-@dataclass(frozen=True)
-class OpenCollection:
-    """A collection of an installation that is open in this process: ``house.search`` and a name."""
-
-    searches: Search
-    name: str
-
-    def search(
-        self,
-        text: str,
-        /,
-        *,
-        k: int = 10,
-        filter: Mapping[str, Any] | None = None,
-        min_probability: float | None = None,
-    ) -> tuple[SearchHit, ...]:
-        """The best ``k`` pictures; errors as of `sightline.searching.search.Search.find`."""
-        request = SearchRequest(self.name, text, limit=k, filter=filter, min_probability=min_probability)
-        return self.searches.find(request).results
 
 
 def lacking(extra: str, package: str) -> InputError:

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,22 +15,24 @@ from langchain_core.runnables import RunnableLambda
 from PIL import Image
 from pydantic import ValidationError
 
+from sightline.collection import Collection
 from sightline.errors import ImageRejected, InputError, NotFoundError
-from sightline.integrations.doors import OpenCollection
 from sightline.integrations.langchain import SightlineReranker, SightlineRetriever
 from sightline.records import SearchRequest
 from sightline.reranker.reranker import Reranker
+from sightline.settings import Settings
 from sightline.wiring import Installation
 from tests.integrations.conftest import BLUE, BY_RED, PICTURES, RED
 
 
-@pytest.fixture
-def collection(house: Installation) -> OpenCollection:
-    return OpenCollection(house.search, "pictures")
+@pytest.fixture(scope="module")
+def collection(settings: Settings) -> Iterator[Collection]:
+    with Collection("pictures", data=settings.data_folder) as collection:
+        yield collection
 
 
 def test_a_document_tells_of_its_hit_what_the_search_does(
-    house: Installation, collection: OpenCollection
+    house: Installation, collection: Collection
 ) -> None:
     hits = house.search.find(SearchRequest("pictures", RED, limit=3)).results
     documents = SightlineRetriever(collection=collection, k=3).invoke(RED)
@@ -45,7 +48,7 @@ def test_a_document_tells_of_its_hit_what_the_search_does(
         assert set(told["metadata"]) == {"year"}
 
 
-def test_it_is_a_runnable_in_all_its_ways(collection: OpenCollection) -> None:
+def test_it_is_a_runnable_in_all_its_ways(collection: Collection) -> None:
     retriever = SightlineRetriever(collection=collection, k=1)
     chain = retriever | RunnableLambda(lambda found: found[0].metadata["id"])
     assert chain.invoke(RED) == "a.png"
@@ -54,7 +57,7 @@ def test_it_is_a_runnable_in_all_its_ways(collection: OpenCollection) -> None:
     assert asyncio.run(chain.abatch([BLUE, RED])) == ["e.png", "a.png"]
 
 
-def test_filter_and_threshold_are_those_of_the_search(collection: OpenCollection) -> None:
+def test_filter_and_threshold_are_those_of_the_search(collection: Collection) -> None:
     later = {"must": [{"field": "year", "range": {"gte": 2002}}]}
     found = SightlineRetriever(collection=collection, filter=later).invoke(RED)
     assert [one.id for one in found] == BY_RED[1:]
@@ -63,11 +66,11 @@ def test_filter_and_threshold_are_those_of_the_search(collection: OpenCollection
     assert [one.id for one in likely.invoke(RED)] == BY_RED[1:3]
 
 
-def test_errors_of_the_search_come_through(house: Installation, collection: OpenCollection) -> None:
+def test_errors_of_the_search_come_through(settings: Settings, collection: Collection) -> None:
     with pytest.raises(InputError, match="empty"):
         SightlineRetriever(collection=collection).invoke(" ")
     with pytest.raises(NotFoundError, match="nothing"):
-        SightlineRetriever(collection=OpenCollection(house.search, "nothing")).invoke(RED)
+        SightlineRetriever(collection=Collection("nothing", data=settings.data_folder)).invoke(RED)
     with pytest.raises(ValidationError):
         SightlineRetriever(collection="pictures")  # type: ignore[arg-type]
 
@@ -92,7 +95,7 @@ def test_documents_come_back_in_the_order_of_their_pictures(photos: Path, rerank
     assert few.compress_documents([], RED) == []
 
 
-def test_a_retriever_and_a_reranker_make_a_chain(collection: OpenCollection, reranker: Reranker) -> None:
+def test_a_retriever_and_a_reranker_make_a_chain(collection: Collection, reranker: Reranker) -> None:
     by_blue = SightlineReranker(reranker=reranker, top_n=1)
     chain = SightlineRetriever(collection=collection) | RunnableLambda(
         lambda found: by_blue.compress_documents(found, BLUE)
@@ -154,7 +157,8 @@ def test_what_is_no_picture_is_a_sentence(
 def test_without_its_extra_an_adapter_says_which_that_is(module: str, package: str, extra: str) -> None:
     program = (
         f"import sys; sys.modules[{package!r}] = None\n"
-        "from sightline.errors import InputError\n"
+        "from sightline.collection import Collection
+from sightline.errors import InputError\n"
         f"try: import sightline.integrations.{module}\n"
         "except InputError as error: print(error)"
     )

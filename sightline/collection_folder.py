@@ -1,0 +1,87 @@
+"""A collection's data folder, opened at the first use: what `sightline.collection.Collection` stands on."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from sightline.errors import NotFoundError
+from sightline.lazy import is_made, once
+
+if TYPE_CHECKING:
+    from sightline.index_run import WorkHere
+    from sightline.settings import Settings
+    from sightline.wiring import Installation
+
+Source = str | os.PathLike[str]
+NAMED = 10
+
+
+class CollectionFolder:
+    """One collection's place in an installation. A context manager."""
+
+    def __init__(self, name: str, *, data: Source | None = None, model: str | None = None) -> None:
+        """``data``: the data folder, else that of the command line (``SIGHTLINE_DATA``). ``model``: of a new
+        collection, a hub id, a folder or ``demo``; else the installation's. Nothing is read yet.
+        """
+        self.name = name
+        self.lock = threading.RLock()
+        self._data = None if data is None else Path(data)
+        self._model = model
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give back the model's thread, decoders and database connections; used again, it opens anew."""
+        with self.lock:
+            if is_made(self, "installation"):
+                self.installation.close()
+            for part in ("installation", "_work"):
+                vars(self).pop(part, None)
+
+    @once
+    def installation(self) -> Installation:
+        """All parts, for what is not here: ``installation.search``, ``indexer``, ``catalog`` and others."""
+        from sightline.wiring import open_installation
+
+        return open_installation(self._settings, send=lambda task_ids: self._work.send(task_ids))
+
+    @once
+    def _settings(self) -> Settings:
+        from sightline.settings import load_settings
+
+        return load_settings(self._data)
+
+    @once
+    def _work(self) -> WorkHere:
+        from sightline.index_run import WorkHere
+
+        return WorkHere(self.installation)
+
+    @contextmanager
+    def _reading(self) -> Iterator[Installation]:
+        """The installation; NotFoundError names the folder where it has no such collection."""
+        from sightline.settings import CATALOG
+
+        folder = self._settings.data_folder
+        if not self._settings.database_url and not (folder / CATALOG).exists():
+            raise NotFoundError(
+                f"There is no collection {self.name!r}: nothing was indexed into {folder} yet."
+            )
+        house = self.installation
+        try:
+            yield house
+        except NotFoundError as error:
+            names = [one.name for one in house.catalog.collections()]
+            if self.name in names:
+                raise
+            there = f"it holds {', '.join(names[:NAMED])}" if names else "it holds none"
+            raise NotFoundError(f"There is no collection {self.name!r} in {folder}; {there}.") from error
