@@ -152,13 +152,13 @@ def test_what_is_no_picture_is_a_sentence(
     [
         ("langchain", "langchain_core", "langchain"),
         ("llama_index", "llama_index", "llama-index"),
+        ("mcp.server", "mcp", "mcp"),
     ],
 )
 def test_without_its_extra_an_adapter_says_which_that_is(module: str, package: str, extra: str) -> None:
     program = (
         f"import sys; sys.modules[{package!r}] = None\n"
-        "from sightline.collection import Collection
-from sightline.errors import InputError\n"
+        "from sightline.errors import InputError\n"
         f"try: import sightline.integrations.{module}\n"
         "except InputError as error: print(error)"
     )
