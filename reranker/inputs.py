@@ -1,39 +1,28 @@
-"""What users pass in: a text, and pictures as paths, bytes, PIL images or arrays. The rest is refused."""
+"""What users pass in: a text, and pictures in the forms that people have them in. The rest is refused."""
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterator, Mapping
+from io import BytesIO
 from operator import index
 from os import PathLike
-from typing import TYPE_CHECKING, Any, SupportsIndex, Union
+from typing import TYPE_CHECKING, Any, Final, SupportsIndex, get_args
 
 import numpy as np
 
-from sightline.errors import InputError
+from sightline.errors import ImageRejected, InputError
+from sightline.reranker.forms import Errors, ImageInput
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
-
     from sightline.imaging import Limits
     from sightline.types import RGB
 
-ImageInput = Union[str, "PathLike[str]", bytes, "Image", "RGB"]
-"""A path, the bytes of an image file, a PIL image, or RGB pixels uint8 ``[H,W,3]``."""
-
+_KINDS: Final = "a path, bytes, a file, a PIL image, an array or a tensor"
 _URL = re.compile(r"^([a-z][a-z0-9+.-]*://|data:)", re.IGNORECASE)
-
-
-def checked_images(images: Iterable[ImageInput]) -> list[ImageInput]:
-    """The images as a list; `InputError` when there are none or when one image came without a list."""
-    if isinstance(images, (str, bytes, PathLike)) or (isinstance(images, np.ndarray) and images.ndim < 4):
-        raise InputError("Pass a list of images, also for a single one.")
-    if not isinstance(images, Iterable):
-        raise InputError(f"Pass a list of images, not {type(images).__name__}.")
-    listed = list(images)
-    if not listed:
-        raise InputError("There are no images to rank.")
-    return listed
+_MOST_NESTED: Final = 3
+"""A row, in it what ``datasets`` makes of a picture it has not decoded, and the bytes in that."""
 
 
 def checked_count(name: str, value: SupportsIndex, least: int) -> int:
@@ -47,11 +36,38 @@ def checked_count(name: str, value: SupportsIndex, least: int) -> int:
     return int(count)
 
 
+def checked_flag(name: str, value: object) -> bool:
+    """The flag itself; `InputError` unless it is True or False."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise InputError(f"The flag {name} must be True or False, not {value!r}.")
+    return bool(value)
+
+
+def checked_errors(errors: str) -> Errors:
+    """The word itself; `InputError` unless it is one of the two."""
+    for name in get_args(Errors):
+        if errors == name:
+            return name  # type: ignore[no-any-return]
+    raise InputError(f"What to do with errors is raise or skip, not {errors!r}.")
+
+
 def identity(image: ImageInput) -> Hashable:
     """Equal for inputs that are the same picture for sure: the same path, bytes or object."""
     if isinstance(image, (str, bytes)):
         return image
     return str(image) if isinstance(image, PathLike) else id(image)
+
+
+def read_numbered(image: ImageInput, position: int, limits: Limits | None) -> RGB:
+    """As `read_rgb`; errors name the position, and the file where there is one."""
+    from sightline.imaging import Limits
+
+    try:
+        return read_rgb(image, limits or Limits())
+    except ImageRejected as error:
+        raise ImageRejected(error.reason, _located(image, position, error.detail)) from error
+    except InputError as error:
+        raise InputError(_located(image, position, str(error))) from error
 
 
 def read_rgb(image: ImageInput, limits: Limits) -> RGB:
@@ -60,11 +76,28 @@ def read_rgb(image: ImageInput, limits: Limits) -> RGB:
     Of paths only regular files of at most ``limits.max_bytes`` are read. `InputError` for what is no image
     input, or a URL; `ImageRejected` for a picture that cannot be read or decoded.
     """
-    if isinstance(image, np.ndarray):
-        return _checked_array(image)
-    if isinstance(image, (str, PathLike)):
-        image = _read(image, limits)
-    return _from_bytes(image, limits) if isinstance(image, bytes) else _from_pillow(image, limits)
+    *_, found = _layers(image)
+    if isinstance(found, (str, PathLike)):
+        return _from_bytes(_read(found, limits), limits)
+    if isinstance(found, (bytes, bytearray, memoryview)):
+        return _from_bytes(bytes(found), limits)
+    if hasattr(found, "read"):
+        return _from_bytes(_read_file(found, limits), limits)
+    return _from_pixels(found, limits)
+
+
+def _layers(image: Any) -> Iterator[Any]:
+    """The input, and what it holds in turn when it is a row; last comes the picture."""
+    for _ in range(_MOST_NESTED):
+        yield image
+        if not isinstance(image, Mapping):
+            return
+        held = (image.get(name) for name in ("image", "bytes", "path"))
+        found = next((one for one in held if one is not None), None)
+        if found is None:
+            raise InputError("A row must have its picture under image, bytes or path, and this one has none.")
+        image = found
+    yield image
 
 
 def _read(path: str | PathLike[str], limits: Limits) -> bytes:
@@ -75,11 +108,19 @@ def _read(path: str | PathLike[str], limits: Limits) -> bytes:
     return read_regular(path, limits.max_bytes)
 
 
-def _checked_array(image: np.ndarray[Any, Any]) -> RGB:
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
-        found = f"{image.dtype} {list(image.shape)}"
-        raise InputError(f"An image array must be RGB pixels, uint8 [height, width, 3], not {found}.")
-    return np.ascontiguousarray(image)
+def _read_file(file: Any, limits: Limits) -> bytes:
+    """All bytes of an open file, from its beginning: so that one file can be asked about twice."""
+    if isinstance(file, BytesIO):
+        return file.getvalue()
+    try:
+        if file.seekable():
+            file.seek(0)
+        data = file.read(limits.max_bytes + 1)
+    except (OSError, ValueError) as error:
+        raise ImageRejected("unreadable", f"The file cannot be read: {error}.") from error
+    if not isinstance(data, bytes):
+        raise InputError("A file must be opened in binary mode, not as text.")
+    return data
 
 
 def _from_bytes(data: bytes, limits: Limits) -> RGB:
@@ -88,12 +129,41 @@ def _from_bytes(data: bytes, limits: Limits) -> RGB:
     return np.array(decode_picture(data, limits).rgb)
 
 
-def _from_pillow(image: Any, limits: Limits) -> RGB:
+def _from_pixels(image: Any, limits: Limits) -> RGB:
     from PIL.Image import Image
 
     from sightline.imaging import rgb_of
+    from sightline.reranker.pixels import is_tensor, rgb_of_array, rgb_of_tensor
 
-    if not isinstance(image, Image):
-        kinds = "a path, bytes, a PIL image or an array"
-        raise InputError(f"An image must be {kinds}, not {type(image).__name__}.")
-    return rgb_of(image, limits)
+    if isinstance(image, np.ndarray):
+        return rgb_of_array(image, limits)
+    if isinstance(image, Image):
+        return rgb_of(image, limits)
+    if not is_tensor(image):
+        raise InputError(f"An image must be {_KINDS}, not {type(image).__name__}.")
+    return rgb_of_tensor(image, limits)
+
+
+def _located(image: ImageInput, position: int, said: str) -> str:
+    """A sentence that says which image it is about, by its place and its name."""
+    name = _name_of(image)
+    known = name is None or said.startswith(name)  # what reads files names them itself
+    return f"Image {position}: {said}" if known else f"Image {position} ({name!r}): {said}"
+
+
+def _name_of(image: ImageInput) -> str | None:
+    """The name of the file that an input is or came from, as far as it knows."""
+    from sightline.imaging.files import readable
+
+    try:
+        layers = list(_layers(image))
+    except InputError:
+        return None
+    for one in layers:
+        if isinstance(one, Mapping):
+            one = one.get("path")
+        elif not isinstance(one, (str, PathLike)):  # PIL images know it as one, files as the other
+            one = getattr(one, "filename", None) or getattr(one, "name", None)
+        if isinstance(one, (str, PathLike)) and one and not _URL.match(str(one)):
+            return readable(os.fsdecode(one))
+    return None

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from sightline.blip.latents import Latents
+    from sightline.reranker.forms import ImageInput
 
 
 class Candidate(Protocol):
@@ -67,12 +68,23 @@ Watch = Callable[[Sequence[Ranked]], None]
 """Is told after every batch: all that are scored by then, best first."""
 
 
+_ALIASES: Final = {"corpus_id": "index", "text": "document"}
+"""As `sentence_transformers.CrossEncoder.rank` calls them."""
+_ALWAYS: Final = (
+    "index", "score", "itm_logit", "match_probability", "itc", "match_probability_raw", "corpus_id"
+)  # fmt: skip
+
+
 @dataclass(frozen=True, slots=True)
-class RankedImage:
+class RankedImage(Mapping[str, Any]):
     """One of the images that were passed in: ``index`` is its position there.
 
-    ``itc`` is None where the reranker has no encoder. ``match_probability`` is calibrated,
-    ``match_probability_raw`` the softmax itself.
+    ``score`` is what the order is by. ``itc`` is None where the reranker has no encoder.
+    ``match_probability`` is calibrated, ``match_probability_raw`` the softmax itself. ``document`` is what
+    was passed in, where it was asked for; it does not count when two are compared.
+
+    All are keys as well, ``document`` only where there is one. ``hit["corpus_id"]`` is the index and
+    ``hit["text"]`` the document, for programs that were written for a CrossEncoder.
     """
 
     index: int
@@ -81,3 +93,36 @@ class RankedImage:
     match_probability: float
     itc: float | None
     match_probability_raw: float
+    document: ImageInput | None = field(default=None, compare=False)
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._names():
+            raise KeyError(name)
+        return getattr(self, _ALIASES.get(name, name))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names())
+
+    def __len__(self) -> int:
+        return len(self._names())
+
+    def _names(self) -> tuple[str, ...]:
+        return _ALWAYS if self.document is None else (*_ALWAYS, "document", "text")
+
+
+@dataclass(frozen=True, slots=True)
+class SkippedImage:
+    """An image that could not be read: its position, what was passed in, a short reason, a sentence."""
+
+    index: int
+    document: ImageInput | None = field(compare=False)
+    reason: str
+    detail: str
+
+
+class Ranking(list[RankedImage]):
+    """Images in order, the best first; ``skipped`` has those that could not be read, by position."""
+
+    def __init__(self, ranked: Iterable[RankedImage] = (), skipped: Iterable[SkippedImage] = ()) -> None:
+        super().__init__(ranked)
+        self.skipped = tuple(skipped)

@@ -3,31 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from os import PathLike
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from sightline.blip.calibrated import calibration_of, words_read
-from sightline.errors import ImageRejected, InputError
-from sightline.reranker.inputs import ImageInput, checked_count, checked_images, identity, read_rgb
-from sightline.reranker.judging import (
-    Pace,
-    Scored,
-    checked_effort,
-    checked_precision,
-    checked_score,
-    checked_text,
-    match_scores,
-    ranking_score,
-)
+from sightline.errors import InputError
+from sightline.reranker.inputs import checked_count
+from sightline.reranker.judging import Pace, checked_effort, checked_precision, checked_score, checked_text
+from sightline.reranker.loading import Loading, check_length, loaded
 from sightline.reranker.ordering import Asked, Ordering, Record, course_of, unscored
-from sightline.reranker.records import Candidate, PatchSource, Ranked, RankedImage, Watch
+from sightline.reranker.picture_calls import PictureCalls
+from sightline.reranker.records import Candidate, PatchSource, Ranked, Watch
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-    from torch import Tensor
+    from typing import Self
 
     from sightline.blip.calibration import Calibration
     from sightline.blip.protocols import Encoder, Matcher
@@ -39,105 +28,63 @@ _BATCH: int = 16
 """Pairs that go through the model together."""
 
 
-class Reranker:
-    """Judges pairs with ``matcher``. Holds no state between calls; thread-safe when the model is.
+class Reranker(PictureCalls):
+    """Judges pairs with a model. Holds no state between calls; thread-safe when the model is.
 
-    `rank` and `predict` take pictures, which the matcher sees itself; scores with ITC need an ``encoder`` of
-    the same checkpoint. `rerank` takes candidates of a collection and needs a ``patch_source``.
+    `rank`, `predict` and `encode` take pictures, which the model sees itself; scores with ITC need an
+    ``encoder`` of the same checkpoint. `rerank` takes candidates of a collection and needs a
+    ``patch_source``.
+
+    `sightline.CrossEncoder` is another name for this class. ``arank``, ``apredict`` and ``aencode`` are
+    `rank`, `predict` and `encode` for asyncio.
     """
 
     def __init__(
         self,
-        matcher: Matcher,
+        model: Matcher | str | PathLike[str],
         patch_source: PatchSource | None = None,
         encoder: Encoder | None = None,
         *,
+        device: str | None = None,
+        dtype: str | None = None,
+        revision: str | None = None,
+        cache_folder: str | PathLike[str] | None = None,
+        max_length: int | None = None,
         batch_size: int = _BATCH,
         limits: Limits | None = None,
         clock: Callable[[], float] = time.monotonic,
         calibration: Calibration | None = None,
     ) -> None:
-        """``calibration``: of match probabilities, taken as it is; None: that of the matcher's checkpoint."""
-        batch_size = checked_count("batch_size", batch_size, 1)
+        """``model``: one that is loaded, or the name of one to load, as `from_pretrained` takes it.
+
+        ``cache_folder``: the hub's; None: where the hub keeps its files. ``max_length``: no model is cut
+        shorter than it reads; `InputError` for less. ``calibration``: of match probabilities, taken as it is;
+        None: that of the checkpoint.
+        """
+        options = Loading(device, dtype, revision, cache_folder)
+        matcher, encoder = loaded(model, encoder, options)
+        check_length(matcher, max_length)
         if encoder is not None and encoder.fingerprint != matcher.fingerprint:
             raise InputError("The encoder and the matcher are of different checkpoints; give one for both.")
-        self._matcher = matcher
+        super().__init__(matcher, encoder, batch_size, limits, calibration)
         self._patch_source = patch_source
-        self._encoder = encoder
-        self._batch_size = batch_size
-        self._limits = limits
         self._clock = clock
-        self._calibration = calibration
 
     @classmethod
     def from_pretrained(
-        cls, model: str, *, revision: str | None = None, device: str | None = None, dtype: str | None = None
-    ) -> Reranker:
-        """Load a model for `rank` and `predict`: a folder, a name on the hub, or ``demo``.
+        cls,
+        model: str | PathLike[str],
+        *,
+        revision: str | None = None,
+        device: str | None = None,
+        dtype: str | None = None,
+    ) -> Self:
+        """Load a model for `rank`, `predict` and `encode`: a folder, a name on the hub, or ``demo``.
 
         ``device`` (cpu, cuda, …) and ``dtype`` of the image encoder: None picks the best that is there.
         Errors as in ``sightline.blip.load``.
         """
-        from sightline.blip import load
-        from sightline.blip.protocols import Encoder, judging
-
-        loaded = judging(load(model, revision=revision, device=device, dtype=dtype), model)
-        return cls(loaded, encoder=loaded if isinstance(loaded, Encoder) else None)
-
-    def rank(
-        self,
-        text: str,
-        images: Iterable[ImageInput],
-        top_k: int | None = None,
-        score: ScoreName | None = None,
-    ) -> list[RankedImage]:
-        """Order pictures by how well they match ``text``; the best ``top_k``, or all. Ties: by index.
-
-        Paths, bytes of image files, PIL images or RGB arrays uint8 ``[H,W,3]``. ``score`` None is ``itm+itc``
-        where there is an encoder, ``itm`` where there is none; then ``itc`` is None in every result.
-
-        `InputError` for an empty text, no images, a URL, a wrong type, or a score that needs an encoder;
-        `ImageRejected` naming the picture that cannot be decoded.
-        """
-        text, listed, name = checked_text(text), checked_images(images), self._possible_score(score)
-        top_k = None if top_k is None else checked_count("top_k", top_k, 1)
-        import torch
-
-        ranked: list[RankedImage] = []
-        calibration = self._calibration_for(text)
-        with torch.inference_mode():
-            vector = None if self._encoder is None else self._encoder.encode_text([text])[0]
-            for indices in _batches(range(len(listed)), self._batch_size):
-                patches = self._encode([(index, listed[index]) for index in indices])
-                itcs = self._itc_scores(patches, vector)
-                scored = match_scores(self._matcher.match([text], patches), calibration)
-                ranked += [
-                    _ranked_image(index, name, one, itc)
-                    for index, itc, one in zip(indices, itcs, scored, strict=True)
-                ]
-        return sorted(ranked, key=lambda image: (-image.score, image.index))[:top_k]
-
-    def predict(self, pairs: Iterable[tuple[str, ImageInput]]) -> NDArray[np.float32]:
-        """Match probability ``[N]`` of each (text, image) pair, in the order given.
-
-        Pairs with one text go through the model together; a picture that occurs in several pairs is encoded
-        once. Errors as in `rank`.
-        """
-        listed = _checked_pairs(pairs)
-        import torch
-
-        uses = Counter(identity(image) for _, image in listed)
-        kept: dict[Hashable, Tensor] = {}
-        probabilities = np.empty(len(listed), np.float32)
-        with torch.inference_mode():
-            for text, positions in _by_text(listed).items():
-                calibration = self._calibration_for(text)
-                for batch in _batches(positions, self._batch_size):
-                    patches = self._encode_once([(p, listed[p][1]) for p in batch], kept)
-                    scored = match_scores(self._matcher.match([text], patches), calibration)
-                    probabilities[batch] = [one.probability for one in scored]
-                    _release([identity(listed[p][1]) for p in batch], uses, kept)
-        return probabilities
+        return cls(model, revision=revision, device=device, dtype=dtype)
 
     def rerank(
         self,
@@ -188,84 +135,6 @@ class Reranker:
         asked = Asked(text, ordered, name, again, course, watch, record, calibration)
         return Ordering(self._matcher, self._patch_source, self._batch_size, pace).of(asked)[:k]
 
-    def _calibration_for(self, text: str) -> Calibration:
-        """For the pairs of one text: with words that the matcher does not know, they match less likely."""
-        if self._calibration is not None:
-            return self._calibration
-        return calibration_of(self._matcher).for_query(unknown=bool(words_read(self._matcher, text).unknown))
 
-    def _possible_score(self, score: ScoreName | None) -> ScoreName:
-        if score is None:
-            return "itm" if self._encoder is None else "itm+itc"
-        if self._encoder is None and checked_score(score) != "itm":
-            raise InputError(f"This reranker has no encoder, which the score {score} needs; choose itm.")
-        return checked_score(score)
-
-    def _itc_scores(self, patches: Tensor, vector: Tensor | None) -> Sequence[float | None]:
-        """ITC ``[B]`` of patches ``[B,P,V]`` with a text vector ``[D]``: each image's best query token."""
-        if self._encoder is None or vector is None:
-            return [None] * len(patches)
-        itcs: list[float] = (self._encoder.encode_image(patches) @ vector).amax(dim=1).tolist()
-        return itcs
-
-    def _encode(self, images: Sequence[tuple[int, ImageInput]]) -> Tensor:
-        """Patches ``[B,P,V]`` of (position, image) pairs; errors name the position."""
-        rgb = [_read(image, position, self._limits) for position, image in images]
-        return self._matcher.encode_patches(self._matcher.preprocess(rgb))
-
-    def _encode_once(self, images: Sequence[tuple[int, ImageInput]], kept: dict[Hashable, Tensor]) -> Tensor:
-        import torch
-
-        missing = {identity(image): (p, image) for p, image in images if identity(image) not in kept}
-        if missing:
-            kept.update(zip(missing, self._encode(list(missing.values())), strict=True))
-        return torch.stack([kept[identity(image)] for _, image in images])
-
-
-def _read(image: ImageInput, position: int, limits: Limits | None) -> NDArray[np.uint8]:
-    from sightline.imaging import Limits
-
-    try:
-        return read_rgb(image, limits or Limits())
-    except ImageRejected as error:
-        raise ImageRejected(error.reason, f"Image {position}: {error.detail}") from error
-    except InputError as error:
-        raise InputError(f"Image {position}: {error}") from error
-
-
-def _checked_pairs(pairs: Iterable[tuple[str, ImageInput]]) -> list[tuple[str, ImageInput]]:
-    if not isinstance(pairs, Iterable):
-        raise InputError(f"Pass a list of pairs, not {type(pairs).__name__}.")
-    listed = list(pairs)
-    if not listed:
-        raise InputError("There are no pairs to judge.")
-    for position, pair in enumerate(listed):
-        if not isinstance(pair, (tuple, list)) or len(pair) != 2:
-            raise InputError(f"Pair {position} must be (text, image).")
-        checked_text(pair[0])
-    return listed
-
-
-def _by_text(pairs: Sequence[tuple[str, ImageInput]]) -> dict[str, list[int]]:
-    positions: dict[str, list[int]] = {}
-    for position, (text, _) in enumerate(pairs):
-        positions.setdefault(text, []).append(position)
-    return positions
-
-
-def _batches(items: Sequence[int], size: int) -> Iterator[Sequence[int]]:
-    return (items[start : start + size] for start in range(0, len(items), size))
-
-
-def _release(used: Sequence[Hashable], uses: Counter[Hashable], kept: dict[Hashable, Tensor]) -> None:
-    """Drop the patches of pictures that no later pair needs."""
-    for image in used:
-        uses[image] -= 1
-        if not uses[image]:
-            del kept[image]
-
-
-def _ranked_image(index: int, score: ScoreName, scored: Scored, itc: float | None) -> RankedImage:
-    logit = scored.logit
-    total = logit if itc is None else ranking_score(score, logit, itc)  # without ITC it is ITM alone
-    return RankedImage(index, total, logit, scored.probability, itc, scored.raw)
+CrossEncoder = Reranker
+"""For programs that were written with sentence-transformers."""

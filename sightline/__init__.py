@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from sightline.collection import Collection as Collection
     from sightline.indexer.indexer import Indexer as Indexer
     from sightline.records import SearchRequest as SearchRequest
+    from sightline.reranker.encoded import EncodedImages as EncodedImages
+    from sightline.reranker.reranker import CrossEncoder as CrossEncoder
     from sightline.reranker.reranker import Reranker as Reranker
     from sightline.retriever.retriever import Retriever as Retriever
     from sightline.searching.search import Search as Search
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "Collection",
+    "CrossEncoder",
+    "EncodedImages",
     "Indexer",
     "Reranker",
     "Retriever",
@@ -32,6 +36,8 @@ __all__ = [
 
 _HOMES = {
     "Collection": "sightline.collection",
+    "CrossEncoder": "sightline.reranker.reranker",
+    "EncodedImages": "sightline.reranker.encoded",
     "Indexer": "sightline.indexer.indexer",
     "Reranker": "sightline.reranker.reranker",
     "Retriever": "sightline.retriever.retriever",

@@ -138,6 +138,8 @@ def rerank(
     rows = [
         {"image": str(image[one.index]), "rank": place, **asdict(one)} for place, one in enumerate(ranked, 1)
     ]
+    for row in rows:
+        del row["document"]  # the image says it
     if json:
         print_json({"text": text, "model": name, "results": rows})
     else:

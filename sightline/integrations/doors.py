@@ -64,9 +64,9 @@ class RanksPictures(Protocol):
     """Orders pictures by a text, as `sightline.Reranker` does. Thread-safe."""
 
     def rank(
-        self, query: str, documents: Sequence[ImageInput], /, *, score: ScoreName
+        self, query: str, documents: Sequence[ImageInput], /, *, score: ScoreName, errors: Errors
     ) -> Iterable[RankedPicture]:
-        """All of them, best first."""
+        """All of them, or with ``errors="skip"`` those that can be read, best first."""
 
 
 def lacking(extra: str, package: str) -> InputError:

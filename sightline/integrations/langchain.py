@@ -67,7 +67,7 @@ class SightlineReranker(BaseDocumentCompressor):
     picture_keys: tuple[str, ...] = PICTURE_KEYS
     """Where in the metadata a picture is looked for: a path or URI, bytes, a PIL image, RGB."""
     errors: Errors = "raise"
-    """``skip`` leaves out documents that name no picture."""
+    """``skip`` leaves out documents that name no picture, or one that cannot be read."""
 
     def compress_documents(
         self, documents: Sequence[Document], query: str, callbacks: Callbacks | None = None

@@ -35,7 +35,7 @@ class SightlineRerank(BaseNodePostprocessor):
     top_n: int | None = Field(None, ge=1, description="How many nodes come back; None: all.")
     min_probability: float | None = Field(None, ge=0, le=1, description="Leave out what matches less likely.")
     picture_keys: tuple[str, ...] = Field(PICTURE_KEYS, description="Where metadata names the picture.")
-    errors: Errors = Field("raise", description="skip: leave out nodes that have no picture.")
+    errors: Errors = Field("raise", description="skip: leave out nodes without a readable picture.")
 
     @classmethod
     def class_name(cls) -> str:

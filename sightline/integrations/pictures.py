@@ -79,7 +79,7 @@ def judge(
         )
     if not there:
         return []
-    ranked = reranker.rank(query, [picture for _, picture in there], score="itm")
+    ranked = reranker.rank(query, [picture for _, picture in there], score="itm", errors=errors)
     # As POST /rerank has it: by the probability, in which both logits count; ties as they were ranked.
     ordered = sorted(ranked, key=lambda one: -one.match_probability)
     return [Judged(there[one.index][0], one.match_probability) for one in ordered[:top_n]]

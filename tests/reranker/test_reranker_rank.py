@@ -7,7 +7,7 @@ import os
 import re
 import subprocess
 import sys
-from io import BytesIO
+from io import BytesIO, StringIO
 from pathlib import Path
 
 import numpy as np
@@ -169,10 +169,22 @@ def test_no_batch_is_larger_than_the_batch_size() -> None:
         ("red", ["https://example.org/a.png"], "Image 0: URLs are not fetched"),
         ("red", [halves(RED, RED), "data:image/png;base64,AAAA"], "Image 1: URLs are not fetched"),
         ("red", ["s3://bucket/a.png"], "URLs are not fetched"),
-        ("red", [None], "must be a path, bytes, a PIL image or an array, not NoneType"),
+        ("red", {"image": "picture.png"}, "Pass a list"),
+        ("red", BytesIO(b"bytes"), "Pass a list"),
+        ("red", torch.zeros(3, 8, 8), "Pass a list"),
+        ("red", [None], "must be a path, bytes, a file, a PIL image, an array or a tensor, not NoneType"),
+        ("red", [{"text": "a"}], "Image 0: A row must have its picture under image, bytes or path"),
+        ("red", [StringIO("text")], "opened in binary mode"),
         ("red", [halves(RED, RED).astype(np.float32)], r"uint8 \[height, width, 3\], not float32"),
-        ("red", [halves(RED, RED)[:, :, 0]], "uint8"),
-        ("red", [torch.zeros(3, 8, 8)], "not Tensor"),
+        ("red", [halves(RED, RED)[:, :, :2]], r"uint8 \[height, width, 3\], not uint8 \[8, 8, 2\]"),
+        ("red", [torch.zeros(8, 8, 3)], r"\[3, height, width\], .* not float32 \[8, 8, 3\]"),
+        ("red", [torch.zeros(3, 8, 8, dtype=torch.int64)], "of uint8 or of floats"),
+        (
+            "red",
+            [torch.full((3, 8, 8), 1.5)],
+            r"in \[0, 1\], before any normalising; these reach from 1.5 to",
+        ),
+        ("red", [torch.full((3, 8, 8), math.nan)], r"in \[0, 1\], before any normalising"),
     ],
 )
 def test_what_cannot_be_ranked_is_refused_with_a_sentence(
