@@ -9,7 +9,7 @@ from sightline.errors import InputError
 
 if TYPE_CHECKING:
     from sightline.records import ScoreName
-    from sightline.reranker.inputs import ImageInput
+    from sightline.reranker.forms import ImageInput
 
 Errors = Literal["raise", "skip"]
 """Of what has no picture, or one that cannot be read: a sentence ends the run, or it is left out."""

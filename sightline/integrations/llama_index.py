@@ -16,7 +16,7 @@ except ModuleNotFoundError as error:
     raise lacking("llama-index", "llama-index-core") from error
 
 if TYPE_CHECKING:
-    from sightline.reranker.inputs import ImageInput
+    from sightline.reranker.forms import ImageInput
 
 PICTURE_KEYS: Final = ("image", "image_path", "file_path", "uri", "path", "source")
 """Where in a node's metadata its picture is looked for, the first that is there."""

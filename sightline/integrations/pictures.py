@@ -14,7 +14,7 @@ from sightline.errors import InputError
 
 if TYPE_CHECKING:
     from sightline.integrations.doors import Errors, RanksPictures
-    from sightline.reranker.inputs import ImageInput
+    from sightline.reranker.forms import ImageInput
 
 _DATA: Final = re.compile(r"data:[^,]{0,200};base64,", re.IGNORECASE)
 
