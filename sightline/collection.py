@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sightline.queries import Query
     from sightline.records import SearchRequest
     from sightline.rerank_records import InlineImage, StoredImage
-    from sightline.reranker.inputs import ImageInput
+    from sightline.reranker.forms import ImageInput
     from sightline.store.records import Image
     from sightline.store.trash_records import Restored
 

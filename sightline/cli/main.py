@@ -29,6 +29,7 @@ from sightline.cli import (
     indexing,
     keys,
     learning,
+    mcp,
     processes,
     saved,
     searching,
@@ -42,7 +43,7 @@ from sightline.errors import SightlineError
 from sightline.store.patience import having
 from sightline.store.storage import storage_error
 
-QUICK = frozenset({"search", "similar", "rerank", "ask", "collections", "jobs", "keys", "ping"})
+QUICK = frozenset({"search", "similar", "rerank", "ask", "collections", "jobs", "keys", "ping", "mcp"})
 """Commands whose answer somebody waits for: no longer for a database that hangs than over HTTP."""
 
 app = typer.Typer(
@@ -67,6 +68,7 @@ MODULES = (
     trash,
     keys,
     processes,
+    mcp,
     cache,
     calibrate,
     generations,

@@ -83,7 +83,7 @@ ANSWERING = {
     "restore": ["restore", "../backup", "--data", "../restored"],
 }
 """Commands that end with one JSON document."""
-SILENT = ("migrate", "ping")
+SILENT = ("migrate", "ping", "mcp")
 RUNNING = ("worker", "builder", "serve", "up")
 """Commands that run until SIGTERM."""
 INDEXED = ("generations report",)
@@ -123,8 +123,9 @@ class Folder:
         """A command to its end; its JSON where it has any."""
         command = [str(SCRIPT), *arguments]
         done = subprocess.run(
-            command, cwd=self.pictures, env=self.environment(), capture_output=True, text=True, timeout=200
-        )
+            command, cwd=self.pictures, env=self.environment(), stdin=subprocess.DEVNULL,
+            capture_output=True, text=True, timeout=200,
+        )  # fmt: skip
         assert done.returncode == 0, f"{arguments}: {done.stderr}{done.stdout}"
         assert self.executed() == [], arguments
         return json.loads(done.stdout) if "--json" in arguments else None
@@ -235,6 +236,7 @@ def test_no_command_that_answers_imports_from_the_working_folder(folder: Folder)
     assert found["cache report"]["queries"] == 2
     assert found["cache fit"]["images"] == 4
     assert found["delete"]["deleted"] == 1
+    folder.run("mcp")  # until stdin ends
 
 
 def test_no_command_that_goes_on_imports_from_the_working_folder(folder: Folder) -> None:
