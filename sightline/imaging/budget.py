@@ -47,6 +47,9 @@ _RATES: Final = {
     "TIFF": Rate(0.05, 0.06, 4),
     "WEBP": Rate(0.06, 0.8, 12),
     "AVIF": Rate(0.06, 0.8, 12),
+    "HEIF": Rate(0.3, 1.5, 12),
+    "JXL": Rate(0.4, 1.5, 16),
+    "RAW": Rate(0.4, 0.6),
     "JPEG2000": Rate(0.1, 0.5, 16),
     # Pillow decodes these three in Python.
     "QOI": Rate(0.1, 2.5, 8),

@@ -16,6 +16,7 @@ from sightline.imaging.colour import lies_on_its_side, to_upright_rgb
 from sightline.imaging.complexity import check_scans, check_structure
 from sightline.imaging.decoded import Decoded
 from sightline.imaging.formats import broken_format, unsupported_format
+from sightline.imaging.kinds import HEAD, other_kind
 from sightline.imaging.lengths import is_shorter_than_declared
 from sightline.imaging.limits import Limits
 from sightline.imaging.opening import open_as_claimed
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _TOO_FEW = re.compile("truncated|not enough image data", re.IGNORECASE)
-_HEAD = 1024
-"""Bytes that are looked at to tell what a file is that does not open."""
 TOO_MUCH_MEMORY = (
     "Decoding the picture takes more memory than its size explains, or than it may take "
     "(SIGHTLINE_IMAGING__MEMORY_BYTES)."
@@ -181,7 +180,9 @@ def _rejection(error: Exception, name: str, data: bytes, limits: Limits) -> Imag
 
 def _unopened(data: bytes, said: str) -> ImageRejected:
     """Why the header did not open, by the first bytes."""
-    head = data[:_HEAD]
+    head = data[:HEAD]
+    if other := other_kind(head):
+        return ImageRejected(*other)
     if unsupported := unsupported_format(head):
         return ImageRejected("unsupported", f"{unsupported} pictures are not supported.")
     broken = broken_format(head)
