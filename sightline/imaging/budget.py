@@ -130,7 +130,8 @@ def _least_memory(opened: ImageFile, limits: Limits) -> int:
     stored = _STORED.get(opened.mode, _STORED_COLOUR)
     if opened.format in ("JPEG", "MPO"):
         return stored * min(pixels, limits.whole_pixels) + _coefficients(opened)
-    return (stored + _rate(opened).bytes_per_pixel) * pixels
+    beside: int = getattr(opened, "work_bytes", 0)  # camera raws: the sensor's values
+    return (stored + _rate(opened).bytes_per_pixel) * pixels + beside
 
 
 def _coefficients(opened: ImageFile) -> int:

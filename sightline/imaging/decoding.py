@@ -73,8 +73,8 @@ def decode_picture(
         check_structure(data)
         with open_as_claimed(data) as opened:
             name = opened.format or ""
-            size = opened.size
-            _check_pixels(opened, limits)
+            size = _own_size(opened)
+            _check_pixels(size, limits)
             if name in ("JPEG", "MPO"):
                 check_scans(data, opened.width * opened.height)
             check_memory(opened, limits)
@@ -100,7 +100,7 @@ def rgb_of(image: Image.Image, limits: Limits | None = None) -> RGB:
     try:
         if 0 in image.size:
             raise ImageRejected("empty", f"The picture is {image.width} × {image.height}: it has no pixels.")
-        _check_pixels(image, limits)
+        _check_pixels(image.size, limits)
         return np.array(to_upright_rgb(image))
     except ImageRejected:
         raise
@@ -135,14 +135,20 @@ def _upright_size(
     size: tuple[int, int], rgb: Image.Image, opened: ImageFile, limits: Limits
 ) -> tuple[int, int]:
     """Width and height of the whole picture, upright; ``size`` is what its header said."""
-    if size[0] * size[1] <= limits.whole_pixels:
+    if size[0] * size[1] <= limits.whole_pixels and opened.format != "RAW":
         return rgb.size
     return (size[1], size[0]) if lies_on_its_side(opened) else size
 
 
-def _check_pixels(opened: Image.Image, limits: Limits) -> None:
+def _own_size(opened: ImageFile) -> tuple[int, int]:
+    """Of the whole picture, as stored: of a camera raw less may be decoded than the sensor saw."""
+    full: tuple[int, int] = getattr(opened, "full_size", opened.size)
+    return full
+
+
+def _check_pixels(size: tuple[int, int], limits: Limits) -> None:
     """From the header alone: no pixel is allocated yet."""
-    width, height = opened.size
+    width, height = size
     if width * height > limits.max_pixels:
         detail = (
             f"The picture is {width} × {height}, {width * height / 1e6:.1f} megapixels; "

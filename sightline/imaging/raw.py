@@ -114,7 +114,7 @@ class RawFile(ImageFile.ImageFile):
         except (ImageRejected, OSError, SyntaxError, ValueError):
             return None
         enough = min(_LARGE_ENOUGH, max(self.full_size) // 2)
-        return preview if max(preview.size) >= enough and max(preview.size) <= max(self.full_size) * 2 else None
+        return preview if enough <= max(preview.size) <= 2 * max(self.full_size) else None
 
     def _plan_sensor(self) -> None:
         width, height = self.full_size
@@ -142,7 +142,7 @@ class RawFile(ImageFile.ImageFile):
             )
         except rawpy.LibRawError as error:
             raise _rejection(self._kind, error) from error
-        return Image.fromarray(rgb)
+        return Image.fromarray(rgb[..., 0] if rgb.shape[-1] == 1 else rgb)
 
 
 def exif_of(orientation: int) -> bytes:
@@ -153,12 +153,14 @@ def exif_of(orientation: int) -> bytes:
 
 
 def _way_up(preview: ImageFile.ImageFile, sensor: tuple[int, int], orientation: int) -> int:
-    """EXIF's word for the preview: its own, else the sensor's unless the camera has turned it already."""
+    """EXIF's word for the preview: its own, else the sensor's; none when the camera has turned it already.
+
+    LibRaw writes the sensor's into a preview that says nothing.
+    """
     own = preview.getexif().get(_ORIENTATION)
-    if own in range(1, 9):
-        return int(own)
+    found = int(own) if own in range(1, 9) else orientation
     is_turned = (preview.width > preview.height) != (sensor[0] > sensor[1])
-    return 1 if is_turned and orientation > 4 else orientation
+    return 1 if is_turned and found > 4 else found
 
 
 def _rejection(kind: str, error: Exception) -> ImageRejected:
