@@ -1,4 +1,4 @@
-"""AVIF as its boxes describe it: clean aperture, orientation, colours, and alpha as older writers stored it."""
+"""AVIF as its boxes describe it: aperture, orientation, colours, and alpha as older writers stored it."""
 
 from __future__ import annotations
 

@@ -48,8 +48,7 @@ def _matrix(primaries: tuple[tuple[float, float], ...]) -> NDArray[np.float64]:
     """Linear light of these primaries to that of sRGB; both have the white D65."""
     import numpy as np
 
-    found: NDArray[np.float64] = np.linalg.solve(_to_xyz(_SRGB), _to_xyz(primaries))
-    return found
+    return np.linalg.solve(_to_xyz(_SRGB), _to_xyz(primaries)).astype(np.float64)
 
 
 def _to_xyz(primaries: tuple[tuple[float, float], ...]) -> NDArray[np.float64]:
@@ -67,14 +66,12 @@ def _curve(transfer: int) -> NDArray[np.float32]:
 
     x = np.arange(_SAMPLES) / (_SAMPLES - 1)
     if transfer == _LINEAR:
-        light = x
-    elif transfer == _PQ:
-        light = _rolled_off(_pq(x) * 10_000 / _REFERENCE_WHITE)
-    elif transfer == _HLG:
-        light = _rolled_off(_hlg(x) ** 1.2 * _PEAK / _REFERENCE_WHITE)
-    else:
-        light = np.where(x <= 0.04045, x / 12.92, ((x + 0.055) / 1.055) ** 2.4)
-    return light.astype(np.float32)
+        return x.astype(np.float32)
+    if transfer == _PQ:
+        return _rolled_off(_pq(x) * 10_000 / _REFERENCE_WHITE).astype(np.float32)
+    if transfer == _HLG:
+        return _rolled_off(_hlg(x) ** 1.2 * _PEAK / _REFERENCE_WHITE).astype(np.float32)
+    return np.where(x <= 0.04045, x / 12.92, ((x + 0.055) / 1.055) ** 2.4).astype(np.float32)
 
 
 def _pq(x: NDArray[np.float64]) -> NDArray[np.float64]:

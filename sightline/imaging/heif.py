@@ -9,13 +9,12 @@ from PIL import Image, ImageFile
 
 from sightline.errors import ImageRejected
 from sightline.imaging.cicp import light_of_cicp
-from sightline.imaging.lit import eight_bits
 from sightline.imaging.lengths import content_is_cut
+from sightline.imaging.lit import eight_bits
 from sightline.imaging.pillow import put
 from sightline.imaging.profiles import light_of_profile
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
     from PIL._imaging import PixelAccess
 
@@ -46,15 +45,17 @@ class HeifFile(ImageFile.ImageFile):
         from pillow_heif import HeifFile as Container
 
         assert self.fp is not None
-        container = Container(self.fp.read(), convert_hdr_to_8bit=False, hdr_to_16bit=True)
+        make: Any = Container
+        container = make(self.fp.read(), convert_hdr_to_8bit=False, hdr_to_16bit=True)
         self._picture = container[container.primary_index]
+        self._said: dict[str, Any] = self._picture.info
         mode, _, deep = self._picture.mode.partition(";")
         mode = {"I": "L"}.get(mode, mode)
         if mode not in _CHANNELS:
             raise ImageRejected("unsupported", f"HEIF pictures of the kind {mode} are not supported.")
-        self._bits = int(self._picture.info.get("bit_depth", 8)) if deep else 8
+        self._bits = int(self._said.get("bit_depth", 8)) if deep else 8
         self._mode, self._size = mode, self._picture.size
-        if profile := self._picture.info.get("icc_profile"):
+        if profile := self._said.get("icc_profile"):
             self.info["icc_profile"] = profile
         self.tile = [ImageFile._Tile("raw", (0, 0, *self._size))]
 
@@ -78,7 +79,7 @@ class HeifFile(ImageFile.ImageFile):
         if profile := self.info.get("icc_profile"):
             colours = 1 if self.mode in ("L", "LA") else 3
             return light_of_profile(profile, colours) if self._bits > 8 else None
-        said = self._picture.info.get("nclx_profile") or {}
+        said: dict[str, int] = self._said.get("nclx_profile") or {}
         return light_of_cicp(said.get("color_primaries", 2), said.get("transfer_characteristics", 2))
 
     def _samples(self) -> NDArray[Any]:

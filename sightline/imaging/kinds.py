@@ -13,9 +13,10 @@ HEAD: Final = 1024
 _PACKET: Final = 188
 """Bytes between the marks of an MPEG transport stream; 192 where each has a time before it."""
 _BRANDS: Final = (
-    b"isom", b"iso2", b"iso3", b"iso4", b"iso5", b"iso6", b"iso7", b"iso8", b"iso9", b"mp41", b"mp42", b"mp71",
-    b"avc1", b"hvc1", b"hev1", b"av01", b"dash", b"qt  ", b"M4V ", b"M4VH", b"M4VP", b"M4A ", b"f4v ", b"F4V ",
-    b"MSNV", b"mmp4", b"ndsc", b"ndsh", b"XAVC", b"CAEP", b"caqv", b"msdh", b"cmfc", b"niko", b"pana", b"nvr1",
+    b"isom", b"iso2", b"iso3", b"iso4", b"iso5", b"iso6", b"iso7", b"iso8", b"iso9", b"mp41", b"mp42",
+    b"mp71", b"avc1", b"hvc1", b"hev1", b"av01", b"dash", b"qt  ", b"M4V ", b"M4VH", b"M4VP", b"M4A ",
+    b"f4v ", b"F4V ", b"MSNV", b"mmp4", b"ndsc", b"ndsh", b"XAVC", b"CAEP", b"caqv", b"msdh", b"cmfc",
+    b"niko", b"pana", b"nvr1",
 )  # fmt: skip
 """First brands of MP4, QuickTime and their relatives."""
 _FAMILIES: Final = (b"3gp", b"3g2", b"3ge", b"3gg", b"3gr", b"3gs")

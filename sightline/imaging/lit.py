@@ -18,7 +18,7 @@ def eight_bits(samples: NDArray[Any], bits: int, light: Light | None) -> Image.I
     """Samples of any depth as a picture of 8 bits, in bands: wide copies never hold the whole."""
     import numpy as np
 
-    height, width, channels = samples.shape
+    height, _width, channels = samples.shape
     colours = channels - 1 if channels in (2, 4) else channels
     result = np.empty(samples.shape, np.uint8)
     for rows in bands(height, samples.size):

@@ -1,4 +1,4 @@
-"""Camera raws, read by LibRaw (`rawpy`, the extra ``raw``): the camera's own JPEG in the file, else the sensor.
+"""Camera raws, read by LibRaw (`rawpy`, extra ``raw``): the camera's own JPEG in the file, else the sensor.
 
 The JPEG is how the photographer saw the picture; it is taken when it is large enough for everything that is
 done with pictures here. A thumbnail is never taken for the picture.
@@ -158,7 +158,7 @@ def _way_up(preview: ImageFile.ImageFile, sensor: tuple[int, int], orientation: 
     LibRaw writes the sensor's into a preview that says nothing.
     """
     own = preview.getexif().get(_ORIENTATION)
-    found = int(own) if own in range(1, 9) else orientation
+    found = own if isinstance(own, int) and 1 <= own <= 8 else orientation
     is_turned = (preview.width > preview.height) != (sensor[0] > sensor[1])
     return 1 if is_turned and found > 4 else found
 

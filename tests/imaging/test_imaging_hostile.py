@@ -32,6 +32,7 @@ EXPLAINED = {
     r"tiff-jpeg2000-.*|tiff-webp|tiff-.*-(zstd|lzma)(-.*)?": "its libtiff cannot unpack it, and it goes on",
     r"tiff-(lab16-white|palette-of-bytes|ycc-.*)": "libvips reads this layout in another way",
     r"avif-(p3|rec2020)-numbers.*": "libvips leaves colours out that are told by numbers (nclx)",
+    r"raw-dng-.*": "libvips takes the directory in front, and raws for TIFFs",
     r"turn\d-.*-xmp|turn\d-png-exif-behind": "libvips reads EXIF only, and only in front of the pixels",
     r"lie-tiff-lengths": "libtiff gives up on lengths beyond the file that are not needed",
 }

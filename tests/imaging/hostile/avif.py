@@ -70,7 +70,8 @@ def _write_links(links: Links) -> bytes:
 
 def _shifted(body: bytes, shift: int) -> bytes:
     """An iloc box (version 0, four-byte offsets, with or without bases) whose data have moved."""
-    assert body[:5] == b"\0\0\0\0\x44" and body[5] in (0, 0x40)
+    assert body[:5] == b"\0\0\0\0\x44"
+    assert body[5] in (0, 0x40)
     has_base = body[5] == 0x40
     new, at = bytearray(body), 8
     for _ in range(int.from_bytes(body[6:8], "big")):
@@ -205,9 +206,7 @@ def colours() -> Iterator[Case]:
     yield Case("avif-p3-numbers", partial(numbered, 12, 13), from_p3(flat), tolerance=NEAR)
     yield Case("avif-rec2020-numbers", partial(numbered, 9, 13), from_rec2020(flat), tolerance=NEAR)
     over = on_white(from_p3(flat), np.asarray(clear().getchannel("A")))
-    yield Case(
-        "avif-p3-numbers-alpha", lambda: numbered(12, 13, with_alpha()), over, tolerance=NEAR
-    )
+    yield Case("avif-p3-numbers-alpha", lambda: numbered(12, 13, with_alpha()), over, tolerance=NEAR)
     box = partial(with_properties, clap(12, 4, 30, 20), data=numbered(12, 13))
     yield Case("avif-p3-numbers-clap", box, from_p3(flat)[4:24, 12:42], tolerance=NEAR)
 

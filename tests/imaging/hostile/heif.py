@@ -104,9 +104,7 @@ def depths() -> Iterator[Case]:
 
 def colours() -> Iterator[Case]:
     p3 = {"color_primaries": P3, "transfer_characteristics": SRGB_CURVE}
-    yield Case(
-        "heic-p3-numbers", partial(heic, "RGB", wide_ramp(), **p3), from_p3(wide_ramp()), tolerance=1
-    )
+    yield Case("heic-p3-numbers", partial(heic, "RGB", wide_ramp(), **p3), from_p3(wide_ramp()), tolerance=1)
     expected = from_p3(deep() >> 6, 1023)
     yield Case("heic-p3-numbers-10-bit", partial(heic, "RGB;16", deep(), **p3), expected, tolerance=1)
     rec2020 = {"color_primaries": REC2020, "transfer_characteristics": SRGB_CURVE}

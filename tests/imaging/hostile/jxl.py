@@ -52,7 +52,9 @@ def cases() -> Iterator[Case]:
     picture = Image.fromarray(ramp())
     yield Case("jxl-plain", partial(saved, picture), ramp())
     yield Case("jxl-boxed", partial(saved, picture, use_container=True), ramp())
-    yield Case("jxl-lossy", partial(saved, quarters(), lossless=False, quality=95), of(quarters()), tolerance=40)
+    yield Case(
+        "jxl-lossy", partial(saved, quarters(), lossless=False, quality=95), of(quarters()), tolerance=40
+    )
     yield Case("jxl-grey", partial(saved, Image.fromarray(grey())), as_rgb(grey()))
     alpha = (np.mgrid[0:12, 0:20][1] * 13).astype(np.uint8)
     clear = Image.fromarray(np.concatenate([ramp(), alpha[..., None]], -1))

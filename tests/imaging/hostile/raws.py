@@ -7,10 +7,9 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-
 from PIL import Image
 
-from tests.imaging.camera_raw import dng, dng_with_preview
+from tests.imaging.hostile.camera_raw import dng, dng_with_preview
 from tests.imaging.hostile.case import Case, Pixels, ramp
 from tests.imaging.hostile.tiff_writer import Directory, picture, tiff
 from tests.imaging.hostile.turns import stored
@@ -101,4 +100,6 @@ def cases() -> Iterator[Case]:
         ("orf-2", b"IIRS\x08\0\0\0"),
         ("rw2", b"IIU\0\x18\0\0\0"),
     ):
-        yield Case(f"raw-{name}", partial(bytes.ljust, head, 600, b"\1"), reason="truncated", says="camera raw")
+        yield Case(
+            f"raw-{name}", partial(bytes.ljust, head, 600, b"\1"), reason="truncated", says="camera raw"
+        )

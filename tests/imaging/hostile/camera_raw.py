@@ -18,7 +18,8 @@ from tests.imaging.hostile.tiff_writer import Directory, tiff
 from tests.imaging.hostile.wide import decoded
 
 XYZ_TO_SRGB = (
-    (3.2404542, -1.5371385, -0.4985314), (-0.9692660, 1.8760108, 0.0415560), (0.0556434, -0.2040259, 1.0572252)
+    (3.2404542, -1.5371385, -0.4985314), (-0.9692660, 1.8760108, 0.0415560),
+    (0.0556434, -0.2040259, 1.0572252),
 )  # fmt: skip
 RED, GREEN, BLUE = 0, 1, 2
 BAYER = (RED, GREEN, GREEN, BLUE)
@@ -27,10 +28,10 @@ ORIENTATION, DNG_VERSION, COMPRESSION, JPEG = 274, 50706, 259, 7
 
 def mosaic(pixels: Pixels) -> NDArray[np.uint16]:
     """[H, W] values of a sensor that sees these sRGB pixels, [H, W, 3]."""
-    light = np.rint(decoded(pixels / 255) * 65535).astype(np.uint16)
-    seen = np.empty(light.shape[:2], np.uint16)
+    light = np.rint(decoded(np.arange(256) / 255) * 65535).astype(np.uint16)
+    seen = np.empty(pixels.shape[:2], np.uint16)
     for colour, (down, across) in zip(BAYER, ((0, 0), (0, 1), (1, 0), (1, 1)), strict=True):
-        seen[down::2, across::2] = light[down::2, across::2, colour]
+        seen[down::2, across::2] = light[pixels[down::2, across::2, colour]]
     return seen
 
 
@@ -57,14 +58,13 @@ def dng(pixels: Pixels, orientation: int = 1) -> bytes:
     return file.getvalue()
 
 
-def dng_with_preview(
-    pixels: Pixels, preview: bytes, size: tuple[int, int], orientation: int = 1
-) -> bytes:
+def dng_with_preview(pixels: Pixels, preview: bytes, size: tuple[int, int], orientation: int = 1) -> bytes:
     """The camera's JPEG of ``size`` (width, height) in front, the sensor's values in a directory inside."""
     height, width = pixels.shape[:2]
     front = {
         254: 1, 256: size[0], 257: size[1], 258: [8, 8, 8], COMPRESSION: JPEG, 262: 6, 277: 3, 278: size[1],
-        271: b"Sightline\0", 272: b"Test camera\0", ORIENTATION: orientation, DNG_VERSION: bytes([1, 4, 0, 0]),
+        271: b"Sightline\0", 272: b"Test camera\0", ORIENTATION: orientation,
+        DNG_VERSION: bytes([1, 4, 0, 0]),
     }  # fmt: skip
     sensor = {
         254: 0, 256: width, 257: height, 258: [16], COMPRESSION: 1, 262: 32803, 277: 1, 278: height,
