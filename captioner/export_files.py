@@ -27,7 +27,7 @@ ROWS: Final = 5_000
 SHARD_BYTES: Final = 1 << 30
 SHARD_SAMPLES: Final = 10_000
 """A shard ends with whichever it reaches first."""
-SUFFIXES: Final = {"JPEG": "jpg", "TIFF": "tif", "JPEG 2000": "jp2"}
+SUFFIXES: Final = {"JPEG": "jpg", "TIFF": "tif", "JPEG 2000": "jp2", "HEIF": "heic", "JPEG XL": "jxl"}
 """Of formats that are not called by their suffix."""
 
 
@@ -55,6 +55,7 @@ class Samples:
     def suffix(data: bytes) -> str:
         """By the first bytes of a picture."""
         name = broken_format(data[:64]) or "bin"
+        name = name.removeprefix("camera raw (").removesuffix(")")
         return SUFFIXES.get(name, name.lower())
 
     @classmethod

@@ -1,4 +1,4 @@
-"""AVIF as its boxes describe it: the clean aperture, orientation, and alpha as older writers stored it."""
+"""AVIF as its boxes describe it: aperture, orientation, colours, and alpha as older writers stored it."""
 
 from __future__ import annotations
 
@@ -11,10 +11,14 @@ from typing import TYPE_CHECKING, Final
 
 from PIL import AvifImagePlugin
 
+from sightline.imaging.cicp import light_of_cicp
+from sightline.imaging.lit import in_srgb
 from sightline.imaging.pillow import put
 
 if TYPE_CHECKING:
     from PIL._imaging import PixelAccess
+
+    from sightline.imaging.profiles import Light
 
 _MOST_ITEMS: Final = 65_536
 _CLAP: Final = struct.Struct(">IIIIiIiI")
@@ -58,23 +62,26 @@ def open_avif(data: bytes) -> AvifImagePlugin.AvifImageFile:
     opened = ClaimedAvif(BytesIO(data if items is None else _with_sized_alpha(data, items)))
     if items is not None:
         opened.aperture = _aperture(data, items, opened.size)
+        opened.light = _light(data, items)
     if "exif" not in opened.info:
         opened.info.pop("xmp", None)  # its orientation does not count: the file's own properties do
     return opened
 
 
 class ClaimedAvif(AvifImagePlugin.AvifImageFile):
-    """Pillow turns and mirrors as the file says, but does not crop."""
+    """Pillow turns and mirrors as the file says, but neither crops nor follows colours told by numbers."""
 
     aperture: tuple[int, int, int, int] | None = None
+    light: Light | None = None
 
     def load(self) -> PixelAccess | None:
         access = super().load()
-        box, self.aperture = self.aperture, None
-        if box is None:
-            return access
-        put(self, self.crop(box))
-        return super().load()
+        (box, self.aperture), (light, self.light) = (self.aperture, None), (self.light, None)
+        if box is not None:
+            put(self, self.crop(box))
+        if light is not None and "icc_profile" not in self.info:
+            put(self, in_srgb(self, light))
+        return access if box is None and light is None else super().load()
 
 
 # --- boxes --------------------------------------------------------------------------------------------------
@@ -157,6 +164,17 @@ def _aperture(data: bytes, items: Items, size: tuple[int, int]) -> tuple[int, in
     if not (0 <= edges[0] < edges[2] <= size[0] and 0 <= edges[1] < edges[3] <= size[1]):
         return None
     return edges[0], edges[1], edges[2], edges[3]
+
+
+def _light(data: bytes, items: Items) -> Light | None:
+    """What the main item's numbers say about its colours."""
+    used = (link & 0x7FFF for link in items.links.get(items.primary, []))
+    named = (items.properties[one - 1] for one in used if 0 < one <= len(items.properties))
+    colours = (data[one.start : one.end] for one in named if one.kind == b"colr")
+    said = next((one for one in colours if one[:4] == b"nclx" and len(one) >= 8), None)
+    if said is None:
+        return None
+    return light_of_cicp(int.from_bytes(said[4:6], "big"), int.from_bytes(said[6:8], "big"))
 
 
 def _with_sized_alpha(data: bytes, items: Items) -> bytes:

@@ -47,6 +47,9 @@ _RATES: Final = {
     "TIFF": Rate(0.05, 0.06, 4),
     "WEBP": Rate(0.06, 0.8, 12),
     "AVIF": Rate(0.06, 0.8, 12),
+    "HEIF": Rate(0.3, 1.5, 12),
+    "JXL": Rate(0.4, 1.5, 16),
+    "RAW": Rate(0.4, 0.6),
     "JPEG2000": Rate(0.1, 0.5, 16),
     # Pillow decodes these three in Python.
     "QOI": Rate(0.1, 2.5, 8),
@@ -127,7 +130,8 @@ def _least_memory(opened: ImageFile, limits: Limits) -> int:
     stored = _STORED.get(opened.mode, _STORED_COLOUR)
     if opened.format in ("JPEG", "MPO"):
         return stored * min(pixels, limits.whole_pixels) + _coefficients(opened)
-    return (stored + _rate(opened).bytes_per_pixel) * pixels
+    beside: int = getattr(opened, "work_bytes", 0)  # camera raws: the sensor's values
+    return (stored + _rate(opened).bytes_per_pixel) * pixels + beside
 
 
 def _coefficients(opened: ImageFile) -> int:

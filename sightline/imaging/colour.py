@@ -47,8 +47,13 @@ def to_upright_rgb(opened: Image.Image) -> Image.Image:
 
 def turned_upright(rgb: Image.Image, opened: Image.Image) -> Image.Image:
     """``rgb``, turned or mirrored as the metadata of ``opened`` say."""
-    turn = _TURN.get(_orientation(opened))
-    return rgb if turn is None else rgb.transpose(turn)
+    return turned(rgb, _orientation(opened))
+
+
+def turned(picture: Image.Image, orientation: int) -> Image.Image:
+    """A picture turned or mirrored as EXIF means it; what EXIF does not know leaves it as it is."""
+    turn = _TURN.get(orientation)
+    return picture if turn is None else picture.transpose(turn)
 
 
 def lies_on_its_side(opened: Image.Image) -> bool:

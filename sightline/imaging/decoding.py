@@ -16,6 +16,7 @@ from sightline.imaging.colour import lies_on_its_side, to_upright_rgb
 from sightline.imaging.complexity import check_scans, check_structure
 from sightline.imaging.decoded import Decoded
 from sightline.imaging.formats import broken_format, unsupported_format
+from sightline.imaging.kinds import HEAD, other_kind
 from sightline.imaging.lengths import is_shorter_than_declared
 from sightline.imaging.limits import Limits
 from sightline.imaging.opening import open_as_claimed
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _TOO_FEW = re.compile("truncated|not enough image data", re.IGNORECASE)
-_HEAD = 1024
-"""Bytes that are looked at to tell what a file is that does not open."""
 TOO_MUCH_MEMORY = (
     "Decoding the picture takes more memory than its size explains, or than it may take "
     "(SIGHTLINE_IMAGING__MEMORY_BYTES)."
@@ -74,8 +73,8 @@ def decode_picture(
         check_structure(data)
         with open_as_claimed(data) as opened:
             name = opened.format or ""
-            size = opened.size
-            _check_pixels(opened, limits)
+            size = _own_size(opened)
+            _check_pixels(size, limits)
             if name in ("JPEG", "MPO"):
                 check_scans(data, opened.width * opened.height)
             check_memory(opened, limits)
@@ -101,7 +100,7 @@ def rgb_of(image: Image.Image, limits: Limits | None = None) -> RGB:
     try:
         if 0 in image.size:
             raise ImageRejected("empty", f"The picture is {image.width} × {image.height}: it has no pixels.")
-        _check_pixels(image, limits)
+        _check_pixels(image.size, limits)
         return np.array(to_upright_rgb(image))
     except ImageRejected:
         raise
@@ -136,14 +135,20 @@ def _upright_size(
     size: tuple[int, int], rgb: Image.Image, opened: ImageFile, limits: Limits
 ) -> tuple[int, int]:
     """Width and height of the whole picture, upright; ``size`` is what its header said."""
-    if size[0] * size[1] <= limits.whole_pixels:
+    if size[0] * size[1] <= limits.whole_pixels and opened.format != "RAW":
         return rgb.size
     return (size[1], size[0]) if lies_on_its_side(opened) else size
 
 
-def _check_pixels(opened: Image.Image, limits: Limits) -> None:
+def _own_size(opened: ImageFile) -> tuple[int, int]:
+    """Of the whole picture, as stored: of a camera raw less may be decoded than the sensor saw."""
+    full: tuple[int, int] = getattr(opened, "full_size", opened.size)
+    return full
+
+
+def _check_pixels(size: tuple[int, int], limits: Limits) -> None:
     """From the header alone: no pixel is allocated yet."""
-    width, height = opened.size
+    width, height = size
     if width * height > limits.max_pixels:
         detail = (
             f"The picture is {width} × {height}, {width * height / 1e6:.1f} megapixels; "
@@ -181,7 +186,9 @@ def _rejection(error: Exception, name: str, data: bytes, limits: Limits) -> Imag
 
 def _unopened(data: bytes, said: str) -> ImageRejected:
     """Why the header did not open, by the first bytes."""
-    head = data[:_HEAD]
+    head = data[:HEAD]
+    if other := other_kind(head):
+        return ImageRejected(*other)
     if unsupported := unsupported_format(head):
         return ImageRejected("unsupported", f"{unsupported} pictures are not supported.")
     broken = broken_format(head)

@@ -1,4 +1,4 @@
-"""Which formats are decoded, and what the first bytes say about files that Pillow does not open."""
+"""Which formats are decoded, and what the first bytes of a file say."""
 
 from __future__ import annotations
 
@@ -70,22 +70,17 @@ SIGNATURES: Final = (
 )
 """Formats that are decoded: when files that begin so do not open, the picture is broken."""
 
-UNSUPPORTED: Final = (
+HEIF_BRANDS: Final = (
+    b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1",
+)  # fmt: skip
+"""First brands of HEIF."""
+
+BY_OTHERS: Final = (
+    *(Signature("HEIF", "image/heic", ((4, b"ftyp" + brand),)) for brand in HEIF_BRANDS),
+    Signature("JPEG XL", "image/jxl", ((0, b"\xff\x0a"),)),
+    Signature("JPEG XL", "image/jxl", ((0, b"\0\0\0\x0cJXL \r\n\x87\n"),)),
     *(
-        Signature("HEIF", None, ((4, b"ftyp" + brand),))
-        for brand in (b"heic", b"heix", b"hevc", b"heim", b"heis", b"hevm", b"hevs", b"mif1", b"msf1")
-    ),
-    Signature("PostScript", None, ((0, b"%!PS"),)),
-    Signature("PostScript", None, ((0, b"\xc5\xd0\xd3\xc6"),)),
-    Signature("WMF", None, ((0, b"\xd7\xcd\xc6\x9a"),)),
-    Signature("JPEG XL", None, ((0, b"\xff\x0a"),)),
-    Signature("JPEG XL", None, ((0, b"\0\0\0\x0cJXL "),)),
-    Signature("FITS", None, ((0, b"SIMPLE  ="),)),
-    Signature("XCF", None, ((0, b"gimp xcf"),)),
-    Signature("OpenEXR", None, ((0, b"\x76\x2f\x31\x01"),)),
-    Signature("Radiance HDR", None, ((0, b"#?RADIANCE"),)),
-    *(
-        Signature(f"Camera raw ({name})", None, ((at, mark),))
+        Signature(f"camera raw ({name})", None, ((at, mark),))
         for name, at, mark in (
             ("RAF", 0, b"FUJIFILMCCD-RAW"),
             ("ORF", 0, b"IIRO"),
@@ -98,6 +93,17 @@ UNSUPPORTED: Final = (
             ("MRW", 0, b"\0MRM"),
         )
     ),
+)
+"""Formats that are decoded by libraries beside Pillow. Camera raws of the other makers are TIFFs."""
+
+UNSUPPORTED: Final = (
+    Signature("PostScript", None, ((0, b"%!PS"),)),
+    Signature("PostScript", None, ((0, b"\xc5\xd0\xd3\xc6"),)),
+    Signature("WMF", None, ((0, b"\xd7\xcd\xc6\x9a"),)),
+    Signature("FITS", None, ((0, b"SIMPLE  ="),)),
+    Signature("XCF", None, ((0, b"gimp xcf"),)),
+    Signature("OpenEXR", None, ((0, b"\x76\x2f\x31\x01"),)),
+    Signature("Radiance HDR", None, ((0, b"#?RADIANCE"),)),
     Signature("DjVu", None, ((0, b"AT&TFORM"),)),
 )
 """Formats of pictures that are not decoded."""
@@ -122,19 +128,14 @@ def decodable() -> tuple[str, ...]:
 
 def broken_format(head: bytes) -> str | None:
     """The decodable format that these first bytes announce."""
-    return next((one.name for one in SIGNATURES if one.fits(head)), None)
+    return next((one.name for one in (*SIGNATURES, *BY_OTHERS) if one.fits(head)), None)
 
 
 def media_type(head: bytes) -> str | None:
     """What browsers show a file with these first bytes as; None when it is no picture that they know."""
-    return next((one.media_type for one in SIGNATURES if one.fits(head)), None)
+    return next((one.media_type for one in (*SIGNATURES, *BY_OTHERS) if one.fits(head)), None)
 
 
 def unsupported_format(head: bytes) -> str | None:
     """The picture format that these first bytes announce and that is not decoded."""
-    text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    if text.startswith(b"<svg") or (
-        text.startswith((b"<?xml", b"<!--", b"<!doctype svg")) and b"<svg" in text
-    ):
-        return "SVG"
     return next((one.name for one in UNSUPPORTED if one.fits(head)), None)

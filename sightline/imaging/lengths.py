@@ -10,6 +10,7 @@ from sightline.imaging.tiff_fields import MARKS, read_directories
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+_CONTENT: Final = (b"ftyp", b"meta", b"mdat", b"moov", b"jxlc", b"jxlp")
 _QOI_END: Final = bytes(7) + b"\1"
 
 
@@ -19,6 +20,24 @@ def is_shorter_than_declared(data: bytes) -> bool:
     if check is None and data[4:8] == b"ftyp":
         check = _boxes_are_cut
     return check is not None and check(data)
+
+
+def content_is_cut(data: bytes) -> bool:
+    """Whether a box with pixels, or with what is known about them, ends behind the file.
+
+    What cameras hang on behind the last box (films, marks of their own) may be no box at all.
+    """
+    at = 0
+    while at + 8 <= len(data):
+        length, kind = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8]
+        if length == 1:
+            length = int.from_bytes(data[at + 8 : at + 16], "big")
+        if length < 8:
+            return False
+        at += length
+        if at > len(data):
+            return kind in _CONTENT
+    return False
 
 
 def _riff_is_cut(data: bytes) -> bool:
@@ -150,4 +169,5 @@ _CHECKS: Final[tuple[tuple[bytes, Callable[[bytes], bool]], ...]] = (
     (b"qoif", _qoi_is_cut),
     (b"\0\0\0\x0cjP  ", _codestream_is_cut),
     (b"\xff\x4f\xff\x51", _codestream_is_cut),
+    (b"\0\0\0\x0cJXL ", content_is_cut),
 )

@@ -16,10 +16,13 @@ from sightline.errors import ImageRejected
 from sightline.imaging.avif import open_avif
 from sightline.imaging.formats import broken_format, decodable
 from sightline.imaging.frames import open_gif, open_webp
+from sightline.imaging.heif import open_heif
 from sightline.imaging.jpeg import open_jpeg
+from sightline.imaging.jxl import open_jxl
 from sightline.imaging.pfm import PfmFile, is_pfm
 from sightline.imaging.png import open_png
 from sightline.imaging.psd import unsupported_psd
+from sightline.imaging.raw import open_raw, raw_kind
 from sightline.imaging.tiff import open_tiff
 
 if TYPE_CHECKING:
@@ -38,6 +41,8 @@ _OPENERS: dict[str, tuple[str, Callable[[bytes], ImageFile]]] = {
     "TIFF": ("TIFF", open_tiff),
 }
 """Format by signature → Pillow's word for it, and what reads it."""
+_BY_OTHERS: dict[str, Callable[[bytes], ImageFile]] = {"HEIF": open_heif, "JPEG XL": open_jxl}
+"""Formats that no plugin of Pillow's own reads."""
 
 
 def open_as_claimed(data: bytes) -> ImageFile:
@@ -47,7 +52,11 @@ def open_as_claimed(data: bytes) -> ImageFile:
         ImageRejected: the file says that it is of a kind that is not supported.
         Exception: whatever Pillow raises for a file that is broken, or no picture.
     """
+    if raw := raw_kind(data):
+        return open_raw(data, raw)
     head = "AVIF" if _is_avif(data) else broken_format(data[:_HEAD]) or ""
+    if head in _BY_OTHERS:
+        return _BY_OTHERS[head](data)
     plugin, opener = _OPENERS.get(head, ("", None))
     if opener is not None and plugin in decodable():
         return opener(data)

@@ -41,7 +41,7 @@ def open_tiff(data: bytes) -> ImageFile.ImageFile:
     """The full picture in the file, not loaded yet.
 
     Raises:
-        ImageRejected: it is a camera raw, or a kind of TIFF that is not supported.
+        ImageRejected: it is a kind of TIFF that is not supported.
     """
     directory = picture_directory(data)
     if directory is None or not {tags.WIDTH, tags.HEIGHT} <= set(directory.entries):

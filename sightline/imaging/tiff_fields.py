@@ -11,8 +11,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from sightline.errors import ImageRejected
-
 MARKS: Final = {b"II*\0": "<", b"MM\0*": ">", b"II+\0": "<", b"MM\0+": ">"}
 SUBFILE_TYPE, OLD_SUBFILE_TYPE, WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC = (
     254,
@@ -144,14 +142,8 @@ def read_directories(data: bytes) -> list[Directory]:
 
 
 def picture_directory(data: bytes) -> Directory | None:
-    """The directory of the full picture; None when there is no directory at all.
-
-    Raises:
-        ImageRejected: the file is a camera raw.
-    """
+    """The directory of the full picture; None when there is no directory at all."""
     found = read_directories(data)
-    if raw := _camera_raw(data, found):
-        raise ImageRejected("unsupported", f"The file is a {raw}; export it as JPEG or TIFF.")
     full = (one for one in found if not one.is_small and WIDTH in one.entries)
     return next(full, found[0] if found else None)
 
@@ -160,8 +152,9 @@ def _offset(data: bytes, order: str) -> int:
     return int(struct.unpack_from(order + "I", data, 4)[0]) if len(data) >= 8 else 0
 
 
-def _camera_raw(data: bytes, found: list[Directory]) -> str | None:
-    """What kind of camera raw this is, if it is one."""
+def camera_raw(data: bytes) -> str | None:
+    """What kind of camera raw a TIFF is, if it is one."""
+    found = read_directories(data)
     if any(DNG_VERSION in one.entries for one in found):
         return "camera raw (DNG)"
     if data[8:10] == b"CR":

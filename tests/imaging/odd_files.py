@@ -177,19 +177,19 @@ MAKERS: dict[str, tuple[str, Callable[[], bytes]]] = {
     "all_zero.jpg": ("not_an_image", lambda: bytes(5000)),
     "random.jpg": ("not_an_image", lambda: np.random.default_rng(3).bytes(4000)),
     "archive.jpg": ("not_an_image", zip_file),
-    "paper.pdf": ("not_an_image", lambda: b"%PDF-1.7\n1 0 obj\n<<>>\nendobj\n%%EOF\n"),
+    "paper.pdf": ("pdf", lambda: b"%PDF-1.7\n1 0 obj\n<<>>\nendobj\n%%EOF\n"),
     "half_a_kilobyte_of_mp4.jpg": (
-        "not_an_image",
+        "video",
         lambda: b"\0\0\0\x18ftypisom\0\0\2\0isomiso2" + bytes(480),
     ),
     # formats that are left out
     "drawing.svg": (
-        "unsupported",
+        "svg",
         lambda: b'<?xml version="1.0"?>\n<svg xmlns="http://www.w3.org/2000/svg"/>',
     ),
     "drawing.eps": ("unsupported", lambda: b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\nshowpage\n"),
-    "phone.heic": ("unsupported", lambda: b"\0\0\0\x18ftypheic\0\0\0\0heicmif1" + bytes(200)),
-    "new.jxl": ("unsupported", lambda: b"\xff\x0a" + bytes(100)),
+    "phone.heic": ("unreadable", lambda: b"\0\0\0\x18ftypheic\0\0\0\0heicmif1" + bytes(200)),
+    "new.jxl": ("unreadable", lambda: b"\xff\x0a" + bytes(100)),
     # cut off
     "cut.jpg": ("truncated", lambda: encoded(noise(), "JPEG", quality=95)[:3000]),
     "cut_header.jpg": ("truncated", lambda: encoded(noise(), "JPEG")[:15]),

@@ -11,7 +11,9 @@ from tests.imaging.hostile import (
     avif,
     cut,
     gif,
+    heif,
     jpeg,
+    jxl,
     lies,
     others,
     png,
@@ -30,5 +32,5 @@ from tests.imaging.hostile.case import Case as Case
 def cases() -> tuple[Case, ...]:
     """Every case, in a fixed order, under a name of its own."""
     tiffs = (tiff, tiff_numbers, tiff_spaces)
-    families = (png, png_filters, gif, jpeg, *tiffs, raws, webp, avif, others, turns, cut, lies)
+    families = (png, png_filters, gif, jpeg, *tiffs, raws, webp, avif, heif, jxl, others, turns, cut, lies)
     return tuple(case for family in families for case in family.cases())

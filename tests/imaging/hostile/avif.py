@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from tests.imaging.hostile.case import Case, Pixels, of, on_white
+from tests.imaging.hostile.wide import from_p3, from_rec2020
 from tests.imaging.odd_files import encoded, quarters
 
 NEAR = 8
@@ -68,14 +69,20 @@ def _write_links(links: Links) -> bytes:
 
 
 def _shifted(body: bytes, shift: int) -> bytes:
-    """An iloc box (version 0, four-byte offsets) whose data have moved."""
-    assert body[:6] == b"\0\0\0\0\x44\0"
+    """An iloc box (version 0, four-byte offsets, with or without bases) whose data have moved."""
+    assert body[:5] == b"\0\0\0\0\x44"
+    assert body[5] in (0, 0x40)
+    has_base = body[5] == 0x40
     new, at = bytearray(body), 8
     for _ in range(int.from_bytes(body[6:8], "big")):
+        if has_base:
+            struct.pack_into(">I", new, at + 4, int.from_bytes(new[at + 4 : at + 8], "big") + shift)
+            at += 4
         extents = int.from_bytes(body[at + 4 : at + 6], "big")
         at += 6
         for _ in range(extents):
-            struct.pack_into(">I", new, at, int.from_bytes(new[at : at + 4], "big") + shift)
+            if not has_base:
+                struct.pack_into(">I", new, at, int.from_bytes(new[at : at + 4], "big") + shift)
             at += 8
     return bytes(new)
 
@@ -184,7 +191,28 @@ def without_times(data: bytes) -> bytes:
     return data
 
 
+def numbered(primaries: int, transfer: int, data: bytes | None = None) -> bytes:
+    """Colours told by numbers (nclx), in place of the writer's."""
+
+    def edit(listed: list[tuple[bytes, bytes]], links: Links) -> None:
+        at = next(at for at, (kind, body) in enumerate(listed) if kind == b"colr" and body[:4] == b"nclx")
+        listed[at] = (b"colr", b"nclx" + struct.pack(">HH", primaries, transfer) + listed[at][1][8:])
+
+    return edited(plain() if data is None else data, edit)
+
+
+def colours() -> Iterator[Case]:
+    flat = of(quarters())
+    yield Case("avif-p3-numbers", partial(numbered, 12, 13), from_p3(flat), tolerance=NEAR)
+    yield Case("avif-rec2020-numbers", partial(numbered, 9, 13), from_rec2020(flat), tolerance=NEAR)
+    over = on_white(from_p3(flat), np.asarray(clear().getchannel("A")))
+    yield Case("avif-p3-numbers-alpha", lambda: numbered(12, 13, with_alpha()), over, tolerance=NEAR)
+    box = partial(with_properties, clap(12, 4, 30, 20), data=numbered(12, 13))
+    yield Case("avif-p3-numbers-clap", box, from_p3(flat)[4:24, 12:42], tolerance=NEAR)
+
+
 def cases() -> Iterator[Case]:
+    yield from colours()
     flat = of(quarters())
     yield Case("avif-plain", plain, flat, tolerance=NEAR)
     yield from transformed()
