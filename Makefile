@@ -33,7 +33,15 @@ ifeq ($(PY),$(VENV)/bin/python)
 NEEDS  := $(STAMP)
 endif
 
-.PHONY: setup demo test test-long crash soak fuzz bench bench-scale bench-quality bench-gpu demo-model lint lock clean
+# The Pythons that `make pythons` tries, each by its command or its path.
+PYTHONS  ?= python3.11 python3.12 python3.13
+QUICK    := tests/reranker tests/retriever tests/imaging/test_imaging_decode.py tests/store/test_store_filters.py \
+  tests/sightline/test_sightline_library.py tests/sightline/test_sightline_search.py tests/blip/test_blip_load.py
+# `make docs SERVE=1` shows the site while one writes.
+SERVE    ?=
+
+.PHONY: setup demo test test-long crash soak fuzz bench bench-scale bench-quality bench-gpu demo-model lint lock clean \
+  docs dist check-wheel pythons
 
 setup: $(NEEDS)
 
@@ -99,6 +107,38 @@ lock:
 	  --extra train --extra milvus -c constraints.txt --generate-hashes --no-annotate --no-emit-index-url --no-emit-find-links \
 	  --custom-compile-command "make lock" --output-file requirements.lock \
 	  $(foreach name,$(TORCH),--no-emit-package $(name))
+
+# The docs site in build/site.
+docs: $(NEEDS)
+	$(PY) -m pip install --quiet --no-compile -c constraints.txt -e '.[$(FAISS),docs]'
+	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs $(if $(SERVE),serve,build)
+
+# What a release consists of, in dist/, looked through; CONTRIBUTING.md has the rest of the recipe.
+dist: $(NEEDS)
+	rm -rf dist
+	$(PY) -m pip install --quiet --no-compile -c constraints.txt -e '.[$(FAISS),release]'
+	$(PY) -m build --no-isolation --outdir dist .
+	$(PY) -m twine check --strict dist/*
+	$(PY) -m check_wheel_contents dist/*.whl
+
+# The wheel in an environment that has nothing else, from a folder that is not this one.
+check-wheel: $(NEEDS)
+	rm -rf build/wheel
+	mkdir -p build/wheel/elsewhere
+	$(PY) -P -c "from hatchling.build import build_wheel as build; build('build/wheel')"
+	$(PYTHON) -m venv build/wheel/env
+	build/wheel/env/bin/python -m pip install --quiet --no-compile -c constraints.txt \
+	  "sightline[$(FAISS)] @ file://$$(echo $(CURDIR)/build/wheel/*.whl)"
+	cd build/wheel/elsewhere && ../env/bin/sightline demo --once --data data
+	rm -rf build/wheel
+
+# The quick tests on each of PYTHONS.
+pythons:
+	for python in $(PYTHONS); do \
+	  env=build/pythons/$$(basename $$python) && $$python -m venv $$env \
+	  && $$env/bin/python -m pip install --quiet --no-compile -c constraints.txt -e '.[$(FAISS),dev]' \
+	  && OMP_NUM_THREADS=1 $$env/bin/python -m pytest -q -n $(JOBS) --dist loadscope -m "not long" $(QUICK) || exit 1; \
+	done
 
 clean:
 	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -247,8 +247,8 @@ class Indexer:
         ``on_progress`` is called whenever the counts changed, and once at the end.
 
         Raises:
-            UnavailableError: whoever works has met nothing but trouble (a full disk, say) for a while; the
-            rest waits.
+            UnavailableError: whoever works has met nothing but trouble (a full disk, say) for a while;
+                the rest waits.
         """
         waiting = Waiting(self._parts.settings.trouble_seconds, self._catalog.probe)
         until = None if timeout is None else time.monotonic() + timeout
