@@ -1,7 +1,7 @@
-"""What the docs site adds to `docs/`: the pages at the repository's top, a list of the decisions, links that lead on.
+"""What the docs site adds to `docs/`: the pages at the repository's top, the decisions, links that lead on.
 
-Links are written for readers of the repository. On the site those to pages at the top lead to their copies, and those to
-source files become plain words.
+Links are written for readers of the repository. On the site those to pages at the top lead to their copies,
+and those to source files become plain words.
 """
 
 from __future__ import annotations
