@@ -10,7 +10,7 @@ Archives and manifests inside of a folder are named as such and not entered; a g
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -39,6 +39,7 @@ from sightline.indexer.sources.braces import expanded, has_braces
 from sightline.indexer.sources.described import Neighbours, described
 from sightline.indexer.sources.folders import FoundFile, is_glob, walk, walk_glob
 from sightline.indexer.sources.remote import iter_remote, read_remote
+from sightline.indexer.sources.spool import Spooled
 from sightline.indexer.tables.columns import Columns
 from sightline.indexer.tables.reading import is_dataset, iter_dataset, iter_parquet, picture_columns
 from sightline.store.records import COPIED
@@ -84,7 +85,9 @@ def iter_source(
     if scheme not in (None, "file"):
         if not allow_remote:
             raise SourceError(f"{source} is remote; remote sources are not read.")
-        yield from iter_remote(source, max_bytes, own)
+        how = Reading(max_bytes, allow_remote, ANYWHERE, None)
+        far = partial(iter_remote, max_bytes=max_bytes, own=own, enter=partial(_spooled, how=how))
+        yield from _series(expanded(source), far) if has_braces(source) else far(source)
         return
     yield from _local(source, Reading(max_bytes, allow_remote, roots, fetch), OwnFolders(own))
 
@@ -105,19 +108,28 @@ def _local(source: str, how: Reading, own: OwnFolders) -> Iterator[Listed]:
     elif ARCHIVE_MARK in source and os.path.isfile(archive):
         yield _one_member(path, how)
     elif has_braces(source):
-        yield from _series(expanded(source), how, own)
+        yield from _series(expanded(source), partial(_local, how=how, own=own))
     elif is_glob(source):
         yield from _matching(walk_glob(os.path.expanduser(source), own=own, roots=how.roots), how)
     else:
         raise SourceError(f"There is no file or folder {readable(source)}.")
 
 
-def _series(names: Sequence[str], how: Reading, own: OwnFolders) -> Iterator[Listed]:
+def _spooled(copy: Spooled, label: str, how: Reading) -> Iterator[Listed]:
+    """What the copy of an archive or a table holds."""
+    file = FoundFile(label, copy.path)
+    if is_archive(copy.path):
+        return _file(file, how)
+    columns = picture_columns(copy.path, how.roots)
+    return iter([_not_entered(file, "a manifest")]) if columns is None else _table(file, columns, how)
+
+
+def _series(names: Sequence[str], listing: Callable[[str], Iterator[Listed]]) -> Iterator[Listed]:
     """What each of these names; one that is not there, or breaks off, hides what it may hold."""
     broken: list[SourceError] = []
     for name in names:
         try:
-            yield from _local(name, how, own)
+            yield from listing(name)
         except SourceError as error:
             broken.append(error)
             if len(broken) < len(names):
