@@ -86,7 +86,8 @@ def iter_source(
         if not allow_remote:
             raise SourceError(f"{source} is remote; remote sources are not read.")
         how = Reading(max_bytes, allow_remote, ANYWHERE, None)
-        far = partial(iter_remote, max_bytes=max_bytes, own=own, enter=partial(_spooled, how=how))
+        enter = partial(_spooled, how=how)
+        far = partial(iter_remote, max_bytes=max_bytes, own=own, enter=enter, allowed=roots.allow)
         yield from _series(expanded(source), far) if has_braces(source) else far(source)
         return
     yield from _local(source, Reading(max_bytes, allow_remote, roots, fetch), OwnFolders(own))

@@ -14,6 +14,7 @@ from sightline.indexer.files import is_ignored, scheme_of
 from sightline.indexer.installations import is_remote_installation
 from sightline.indexer.items import Listed, SourceItem, SourceProblem, Written
 from sightline.indexer.manifests.addresses import BUCKETS
+from sightline.indexer.roots import OUTSIDE
 from sightline.indexer.sidecars.beside import Beside, problems
 from sightline.indexer.sidecars.facts import MOST_BYTES, ending_of
 from sightline.indexer.sources.described import NOTHING, described
@@ -29,7 +30,9 @@ Enter = Callable[[Spooled, str], Iterator[Listed]]
 """What a copy of an archive or a table holds, under this label."""
 
 
-def iter_remote(url: str, max_bytes: int, own: Sequence[str], enter: Enter) -> Iterator[Listed]:
+def iter_remote(
+    url: str, max_bytes: int, own: Sequence[str], enter: Enter, allowed: Callable[[str], bool]
+) -> Iterator[Listed]:
     """The files below a URL, or the one that it names; not those of installations.
 
     Numbered shards are entered, and an archive or a table that is named itself.
@@ -38,6 +41,8 @@ def iter_remote(url: str, max_bytes: int, own: Sequence[str], enter: Enter) -> I
         SourceError: it cannot be listed, or there is nothing.
     """
     _check(url)
+    if not allowed(url):  # braces may stand for what climbs
+        raise SourceError(f"{url} cannot be read: {OUTSIDE}.")
     found = False
     try:
         file_system, root = _open(url)

@@ -125,8 +125,8 @@ def _json(folder: str, name: str, roots: Roots) -> Mapping[str, Any]:
     try:
         value = read_json(read_local(os.path.join(folder, name), _MOST_BYTES, roots).decode())
     except (ImageRejected, NotJsonError, UnicodeDecodeError) as error:
-        said = error.detail if isinstance(error, ImageRejected) else f"{name} is no JSON."
-        raise SourceError(f"{readable(folder)} cannot be read as a dataset: {said}") from error
+        said = error.detail.removesuffix(".") if isinstance(error, ImageRejected) else f"{name} is no JSON"
+        raise SourceError(f"{readable(folder)} cannot be read as a dataset: {said}.") from error
     if not isinstance(value, dict):
         raise SourceError(f"{readable(folder)} cannot be read: {_TOP}.")
     return value

@@ -56,12 +56,15 @@ FILES = {
     "broken.jpg.json": b"{",
     "alone.jpg": b"6",
 }  # fmt: skip
-CAPTIONS = {
-    "IMG_1.jpg": "a dog", "IMG_1(1).jpg": "another dog", "IMG_1-edited.jpg": "a dog", "IMG_2.HEIC": "new style",
-    "IMG_2.MP4": None, "IMG_2(3).HEIC": "new style, third", "IMG_20190713_123456_long.jpg": "cut",
-    f"{LONG[:47]}.jpg": "cut twice", "notes.json": None, "broken.jpg": None, "broken.jpg.json": None,
-    "alone.jpg": None,
-}  # fmt: skip
+CAPTIONS = dict.fromkeys(("IMG_2.MP4", "notes.json", "broken.jpg", "broken.jpg.json", "alone.jpg")) | {
+    "IMG_1.jpg": "a dog",
+    "IMG_1(1).jpg": "another dog",
+    "IMG_1-edited.jpg": "a dog",
+    "IMG_2.HEIC": "new style",
+    "IMG_2(3).HEIC": "new style, third",
+    "IMG_20190713_123456_long.jpg": "cut",
+    f"{LONG[:47]}.jpg": "cut twice",
+}
 
 
 def written(tmp_path: Path, form: str) -> tuple[Path, str]:
