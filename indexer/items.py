@@ -14,8 +14,26 @@ DUPLICATE: Final = "duplicate"
 """The reason of what has an id that its source has named already, for something else."""
 TOLD_TOO_MUCH: Final = "metadata_too_large"
 """The reason of a picture with more metadata, or a longer caption, than is kept."""
+BAD_SIDECAR: Final = "bad_sidecar"
+"""The reason of a file that describes a picture and cannot be read; the picture is indexed without it."""
 SKIPPED: Final = "skipped"
 """The reason of a folder that is passed over in silence; nothing is pruned on its account."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What kind of source a picture was found in (``WebDataset``), and in which of its parts (a shard)."""
+
+    kind: str
+    part: str
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a store of objects says of one: its bytes, and when it was written, in UTC seconds."""
+
+    size: int
+    at: float
 
 
 @dataclass(frozen=True)
@@ -25,6 +43,7 @@ class SourceItem:
     ``uri`` is its absolute address, which `read_uri` understands later. ``caption`` None and empty
     ``metadata`` mean that the source says nothing. ``read`` gives the bytes: at any time while the item is
     held, from any thread, raising nothing but ImageRejected. ``repeats``: how often the source said so again.
+    ``origin``: None for files as they are. ``written``: None where nobody but its reader can say.
     """
 
     image_id: str
@@ -33,6 +52,8 @@ class SourceItem:
     metadata: Mapping[str, Any]
     read: Callable[[], bytes] = field(compare=False)
     repeats: int = 0
+    origin: Origin | None = None
+    written: Written | None = None
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from sightline.indexer.items import Listed, SourceItem
 from sightline.indexer.plan import PruneLimit
 from sightline.store.work_records import Pruning
 
@@ -14,6 +15,15 @@ if TYPE_CHECKING:
 
 NOT_PRUNED = "not-pruned"
 """The reason of a source that nothing was pruned of."""
+
+PARTS = {
+    "WebDataset": "shard",
+    "img2dataset": "shard",
+    "Parquet": "file",
+    "Hugging Face dataset": "split",
+    "Google Takeout": "album",
+}
+"""What a source of each kind consists of."""
 
 Confirm = Callable[[Pruning], bool]
 """Asks somebody whether so much may go."""
@@ -26,6 +36,22 @@ class Listing:
     source: str
     met: int = 0
     whole: bool = True
+    kinds: dict[str, set[str]] = field(default_factory=dict)
+    """Kind of source → the parts of it in which pictures were found."""
+
+    def note(self, listed: Listed) -> None:
+        """Something that was met, with what it was found in."""
+        if isinstance(listed, SourceItem) and listed.origin is not None:
+            self.kinds.setdefault(listed.origin.kind, set()).add(listed.origin.part)
+
+    def found(self) -> list[str]:
+        """What kinds of sources these were: ``WebDataset, 3 shards``."""
+        return [_counted(kind, len(parts - {""})) for kind, parts in sorted(self.kinds.items())]
+
+
+def _counted(kind: str, parts: int) -> str:
+    unit = PARTS.get(kind, "part")
+    return f"{kind}, {parts} {unit if parts == 1 else unit + 's'}" if parts else kind
 
 
 @dataclass(frozen=True)

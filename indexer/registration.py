@@ -21,6 +21,7 @@ from sightline.indexer.plan import Plan
 from sightline.indexer.pruning import Listing
 from sightline.indexer.roots import ARCHIVE_MARK, OUTSIDE, Roots
 from sightline.indexer.sources.listing import address_of, iter_source
+from sightline.indexer.unwritten import unwritten
 from sightline.store.records import COPIED, UNKNOWN, UPLOADED
 from sightline.store.told import check_told
 from sightline.store.values import check_image_id
@@ -155,6 +156,9 @@ class Registrar:
                 listing.whole, unlisted = False, error
                 self.fail(source, source, "unreadable", str(error), address)
             self.flush()  # of one source each: what another one names is compared with what is registered
+        found = [sentence for listing in self.listings.values() for sentence in listing.found()]
+        if found:
+            self._catalog.note_found(self._job_id, list(dict.fromkeys(found)))
         if unlisted is not None and not self.listed:
             raise unlisted
 
@@ -172,7 +176,8 @@ class Registrar:
         with ThreadPoolExecutor(self._settings.hash_threads, "hash") as pool:
             ahead = AHEAD * self._settings.hash_threads
             # Closing the generator drops what was read ahead when a registration fails.
-            hash_item = partial(self._hash, source=listing.source, copy=plan.copy)
+            collection = self._catalog.job(self._job_id).collection
+            hash_item = partial(self._hash, collection=collection, source=listing.source, copy=plan.copy)
             with closing(_in_order(pool, hash_item, allowed, ahead)) as hashed:
                 for outcome in hashed:
                     if isinstance(outcome, SourceProblem):
@@ -190,6 +195,7 @@ class Registrar:
         named: dict[int, int] = {}  # hashes: names alone would fill the memory of a big run
         for item in listed:
             listing.met += 1
+            listing.note(item)
             item = replace(item, image_id=prefix + item.image_id) if prefix else item
             if isinstance(item, SourceItem):
                 self._duplicates += item.repeats
@@ -203,10 +209,13 @@ class Registrar:
             self._duplicates += isinstance(item, SourceProblem) and item.reason == DUPLICATE
             yield item
 
-    def _hash(self, item: SourceItem | SourceProblem, *, source: str, copy: bool) -> Hashed:
+    def _hash(self, item: SourceItem | SourceProblem, *, collection: str, source: str, copy: bool) -> Hashed:
         """Read one item (in a thread), note its SHA-256, copy it when asked or when its archive may go."""
         if isinstance(item, SourceProblem):
             return item
+        known = None if item.written is None else unwritten(self._catalog, collection, item, source, copy)
+        if known is not None:
+            return known
         try:
             data = item.read()
         except ImageRejected as rejected:

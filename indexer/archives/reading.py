@@ -6,7 +6,7 @@ the byte limit, and an archive whose members overlap or outgrow it too many time
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
 from typing import Final
@@ -14,14 +14,25 @@ from typing import Final
 from sightline.errors import ImageRejected, SourceError
 from sightline.imaging.files import too_many_bytes
 from sightline.indexer.archives.members import Member
+from sightline.indexer.archives.samples import (
+    in_order_of_samples,
+    in_samples,
+    origin,
+    takeout_of,
+    with_takeout,
+)
 from sightline.indexer.archives.tar import tar_members, tar_names
 from sightline.indexer.archives.zip import zip_members, zip_names
 from sightline.indexer.files import is_ignored, local_uri, readable
 from sightline.indexer.installations import installations_in, lies_in_one
 from sightline.indexer.items import Listed, SourceItem, SourceProblem
 from sightline.indexer.roots import ANYWHERE, ARCHIVE_MARK, Roots
+from sightline.indexer.sidecars.beside import problems
+from sightline.indexer.sidecars.facts import Facts, told
 
 PIECE: Final = 1 << 20
+_TAKEOUT: Final = "Takeout"
+"""The folder at the top of every archive of Google Takeout."""
 _TAR_ENDINGS: Final = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tbz", ".tar.xz", ".txz")
 
 
@@ -37,18 +48,50 @@ def iter_archive(path: str, label: str, max_bytes: int, roots: Roots = ANYWHERE)
         SourceError: the archive is none, breaks off, or is a bomb; what came before stays good.
     """
     uri = local_uri(path)
-    ours = installations_in(name.split("/") for name in _names(path, roots))
-    for member in _members(path, max_bytes, roots):
-        parts = member.name.split("/")
-        if any(map(is_ignored, parts)) or lies_in_one(parts, ours):
-            continue
-        image_id = f"{label}{ARCHIVE_MARK}{member.name}"
-        address = f"{uri}{ARCHIVE_MARK}{member.name}"
-        refusal = _refusal(member, max_bytes)
-        if refusal is None:
-            yield SourceItem(image_id, address, None, {}, partial(_fetch, member))
-        else:
-            yield SourceProblem(image_id, address, refusal.reason, refusal.detail)
+    ours, is_takeout = _overview(path, roots)
+    found = _members(path, max_bytes, roots)
+    members = (one for one in found if not _is_left_out(one.name.split("/"), ours))
+    if is_takeout:
+        described = with_takeout(members, takeout_of(_members(path, max_bytes, roots), _fetch))
+    else:
+        described = in_samples(_together(path, members), _fetch)
+    for member, facts in described:
+        yield from _listed(member, facts, f"{label}{ARCHIVE_MARK}", f"{uri}{ARCHIVE_MARK}", max_bytes)
+
+
+def _listed(member: Member, facts: Facts | None, label: str, uri: str, max_bytes: int) -> Iterator[Listed]:
+    yield from problems(facts, lambda name: (f"{label}{name}", f"{uri}{name}"))
+    refusal = _refusal(member, max_bytes)
+    if refusal is not None:
+        yield SourceProblem(f"{label}{member.name}", f"{uri}{member.name}", refusal.reason, refusal.detail)
+        return
+    item = SourceItem(f"{label}{member.name}", f"{uri}{member.name}", None, {}, partial(_fetch, member))
+    yield told(item, facts, origin(label.removesuffix(ARCHIVE_MARK), facts))
+
+
+def _overview(path: str, roots: Roots) -> tuple[set[tuple[str, ...]], bool]:
+    """The folders of installations in an archive, and whether Google Takeout wrote it."""
+    tops: set[str] = set()
+
+    def parted() -> Iterator[Sequence[str]]:
+        for name in _names(path, roots):
+            parts = name.split("/")
+            tops.add(parts[0] if parts[0] == _TAKEOUT else "")
+            yield parts
+
+    ours = installations_in(parted())
+    return ours, _TAKEOUT in tops
+
+
+def _is_left_out(parts: Sequence[str], ours: set[tuple[str, ...]]) -> bool:
+    return any(map(is_ignored, parts)) or lies_in_one(parts, ours)
+
+
+def _together(path: str, members: Iterator[Member]) -> Iterable[Member]:
+    """Of a ZIP archive, whose members are known beforehand, those of one sample side by side."""
+    if not path.lower().endswith(".zip"):
+        return members
+    return in_order_of_samples(members)
 
 
 def read_member(path: str, name: str, max_bytes: int, roots: Roots = ANYWHERE) -> bytes:

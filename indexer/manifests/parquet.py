@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from typing import Any, BinaryIO, Final
@@ -21,11 +21,16 @@ from sightline.indexer.manifests.rows import Row
 from sightline.indexer.roots import ANYWHERE, Roots
 
 _BATCH: Final = 1024
+_NAMED: Final = 30
 
 
-def parquet_rows(path: str, roots: Roots = ANYWHERE) -> Iterator[Row]:
+def parquet_rows(
+    path: str, roots: Roots = ANYWHERE, *, columns: Sequence[str] | None = None, streamed: str | None = None
+) -> Iterator[Row]:
     """One row at a time, from batches of a thousand. Nulls and NaN are left out, times become ISO 8601 text:
     to the microsecond, and in UTC ("…Z") if they have a zone.
+
+    ``columns``: these only, of a table that is no manifest; ``streamed`` is one that somebody else reads.
 
     Raises:
         SourceError: pyarrow is missing, the file cannot be read, or a column cannot be metadata.
@@ -40,9 +45,9 @@ def parquet_rows(path: str, roots: Roots = ANYWHERE) -> Iterator[Row]:
         ) from None
     line = 0
     try:
-        with open_file(path, roots) as opened, _opened(opened, path) as file:
-            for batch in file.iter_batches(_BATCH, use_threads=False):
-                for row in _rows(batch, line):
+        with open_file(path, roots) as opened, _opened(opened, path, columns, streamed) as file:
+            for batch in file.iter_batches(_BATCH, columns=columns, use_threads=False):
+                for row in batch_rows(batch, line):
                     line += 1
                     yield row
     except (pyarrow.ArrowException, OSError) as error:
@@ -50,14 +55,15 @@ def parquet_rows(path: str, roots: Roots = ANYWHERE) -> Iterator[Row]:
         raise SourceError(f"{readable(path)} cannot be read as a Parquet file: {said}.") from error
 
 
-def _opened(opened: BinaryIO, path: str) -> Any:
+def _opened(opened: BinaryIO, path: str, columns: Sequence[str] | None, streamed: str | None) -> Any:
     """Checked; its texts stay in their dictionaries."""
     import pyarrow.parquet
 
     plain = pyarrow.parquet.ParquetFile(opened)
     metadata = plain.metadata
-    _check(plain.schema_arrow, path)
-    check_unpacked(metadata, os.fstat(opened.fileno()).st_size, path)
+    if columns is None:
+        _check(plain.schema_arrow, path)
+    check_unpacked(metadata, os.fstat(opened.fileno()).st_size, path, streamed)
     return pyarrow.parquet.ParquetFile(opened, metadata=metadata, read_dictionary=text_columns(metadata))
 
 
@@ -66,7 +72,10 @@ def _check(schema: Any, path: str) -> None:
     import pyarrow
 
     if "uri" not in schema.names:
-        raise SourceError(f'{readable(path)} has no column "uri".')
+        named = ", ".join(schema.names[:_NAMED]) or "none"
+        raise SourceError(
+            f'{readable(path)} has no column "uri", and none that holds pictures; its columns: {named}.'
+        )
     if len(set(schema.names)) < len(schema.names):
         raise SourceError(f"{readable(path)} has two columns of the same name.")
     for column in schema:
@@ -77,11 +86,11 @@ def _check(schema: Any, path: str) -> None:
             )
 
 
-def _rows(batch: Any, before: int) -> Iterator[Row]:
+def batch_rows(batch: Any, before: int) -> Iterator[Row]:
     """The rows of a batch, whose first stands after so many. One that Python cannot express is a fault."""
     if sum(unpacked_bytes(column) for column in batch.columns) > BATCH_BYTES:
         for at in range(batch.num_rows if batch.num_rows > 1 else 0):
-            yield from _rows(batch.slice(at, 1), before + at)
+            yield from batch_rows(batch.slice(at, 1), before + at)
         if batch.num_rows == 1:
             yield Row(before + 1, fault=f"it holds more than {BATCH_BYTES:,} bytes")
         return

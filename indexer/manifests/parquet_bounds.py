@@ -22,18 +22,30 @@ BATCH_BYTES: Final = 64 << 20
 """Rows are taken one by one where those of a batch are larger, and a row that is larger is none."""
 
 
-def check_unpacked(metadata: Any, packed: int, path: str) -> None:
-    """Before a page is read. Raises SourceError for a row group that declares absurd sizes."""
-    most = min(MOST_UNPACKED, max(FREE_UNPACKED, MOST_GROWTH * packed))
+def check_unpacked(metadata: Any, packed: int, path: str, streamed: str | None = None) -> None:
+    """Before a page is read. Raises SourceError for a row group that declares absurd sizes.
+
+    ``streamed``: the column of pictures, which is read a few rows at a time and may be as long as the file.
+    """
+    bound = max(FREE_UNPACKED, MOST_GROWTH * packed)
     for number in range(metadata.num_row_groups):
         group = metadata.row_group(number)
-        columns = (group.column(at).total_uncompressed_size for at in range(group.num_columns))
-        size = max(group.total_byte_size, *columns)
+        columns = [group.column(at) for at in range(group.num_columns)]
+        pictures = sum(one.total_uncompressed_size for one in columns if _is_of(one, streamed))
+        others = [one.total_uncompressed_size for one in columns if not _is_of(one, streamed)]
+        size = max(group.total_byte_size - pictures, *others, 0)
+        most = min(MOST_UNPACKED, bound)
+        if pictures > bound:
+            size, most = pictures, bound
         if size > most:
             raise SourceError(
                 f"Row group {number + 1} of {readable(path)} unpacks to {size:,} bytes, and {most:,} are the "
                 "most for a file of its size; write it with smaller row groups."
             )
+
+
+def _is_of(chunk: Any, column: str | None) -> bool:
+    return column is not None and chunk.path_in_schema.split(".")[0] == column
 
 
 def text_columns(metadata: Any) -> list[str]:

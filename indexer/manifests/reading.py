@@ -31,6 +31,11 @@ def is_manifest(path: str) -> bool:
     return ending in _READERS or ending in _PARQUET
 
 
+def is_parquet(path: str) -> bool:
+    """Whether a file's name says that it is a Parquet file, which may hold the pictures themselves."""
+    return Path(path).suffix.lower() in _PARQUET
+
+
 def iter_manifest(path: str, addresses: Addresses) -> Iterator[Listed]:
     """The pictures that a manifest names. Files are not looked at: one that is missing fails when it is read.
 

@@ -152,6 +152,18 @@ def _entries(path: str, sort_limit: int, roots: Roots) -> Iterator[os.DirEntry[s
         yield from scan
 
 
+def names_in(path: str, roots: Roots, most: int) -> frozenset[str]:
+    """The names of a folder's files and folders, hidden ones left out; none when there are more than
+    ``most``, or it cannot be listed.
+    """
+    try:
+        with _opened_folder(path, roots) as folder, os.scandir(folder) as scan:
+            names = [entry.name for entry in islice(scan, most + 1)]
+    except OSError:
+        return frozenset()
+    return frozenset(name for name in names if not is_ignored(name)) if len(names) <= most else frozenset()
+
+
 @contextmanager
 def _opened_folder(path: str, roots: Roots) -> Iterator[int]:
     """What is listed is what was checked, also when somebody puts a link in its place meanwhile."""

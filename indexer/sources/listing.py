@@ -10,7 +10,7 @@ Archives and manifests inside of a folder are named as such and not entered; a g
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -32,10 +32,16 @@ from sightline.indexer.items import MAX_BYTES, Listed
 from sightline.indexer.items import SourceItem as SourceItem
 from sightline.indexer.items import SourceProblem as SourceProblem
 from sightline.indexer.manifests.addresses import NOT_FETCHED, Addresses, Fetch
-from sightline.indexer.manifests.reading import is_manifest, iter_manifest
+from sightline.indexer.manifests.reading import is_manifest, is_parquet, iter_manifest
 from sightline.indexer.roots import ANYWHERE, ARCHIVE_MARK, OUTSIDE, Roots, climbs
+from sightline.indexer.sidecars.beside import problems
+from sightline.indexer.sources.braces import expanded, has_braces
+from sightline.indexer.sources.described import Neighbours, described
 from sightline.indexer.sources.folders import FoundFile, is_glob, walk, walk_glob
 from sightline.indexer.sources.remote import iter_remote, read_remote
+from sightline.indexer.sources.spool import Spooled
+from sightline.indexer.tables.columns import Columns
+from sightline.indexer.tables.reading import is_dataset, iter_dataset, iter_parquet, picture_columns
 from sightline.store.records import COPIED
 
 if TYPE_CHECKING:
@@ -79,7 +85,10 @@ def iter_source(
     if scheme not in (None, "file"):
         if not allow_remote:
             raise SourceError(f"{source} is remote; remote sources are not read.")
-        yield from iter_remote(source, max_bytes, own)
+        how = Reading(max_bytes, allow_remote, ANYWHERE, None)
+        enter = partial(_spooled, how=how)
+        far = partial(iter_remote, max_bytes=max_bytes, own=own, enter=enter, allowed=roots.allow)
+        yield from _series(expanded(source), far) if has_braces(source) else far(source)
         return
     yield from _local(source, Reading(max_bytes, allow_remote, roots, fetch), OwnFolders(own))
 
@@ -91,16 +100,43 @@ def _local(source: str, how: Reading, own: OwnFolders) -> Iterator[Listed]:
     archive = path.partition(ARCHIVE_MARK)[0]
     if not (how.roots.allow_path(path) and how.roots.allow_path(archive)):
         raise SourceError(f"{readable(source)} cannot be read: {OUTSIDE}.")
-    if os.path.isdir(path):
+    if os.path.isdir(path) and is_dataset(path):
+        yield from iter_dataset(path, how.max_bytes, how.roots)
+    elif os.path.isdir(path):
         yield from _in_folder(walk(path, own=own, roots=how.roots), how)
     elif os.path.lexists(path):
         yield from _file(FoundFile(os.path.basename(path), path), how)
     elif ARCHIVE_MARK in source and os.path.isfile(archive):
         yield _one_member(path, how)
+    elif has_braces(source):
+        yield from _series(expanded(source), partial(_local, how=how, own=own))
     elif is_glob(source):
         yield from _matching(walk_glob(os.path.expanduser(source), own=own, roots=how.roots), how)
     else:
         raise SourceError(f"There is no file or folder {readable(source)}.")
+
+
+def _spooled(copy: Spooled, label: str, how: Reading) -> Iterator[Listed]:
+    """What the copy of an archive or a table holds."""
+    file = FoundFile(label, copy.path)
+    if is_archive(copy.path):
+        return _file(file, how)
+    columns = picture_columns(copy.path, how.roots)
+    return iter([_not_entered(file, "a manifest")]) if columns is None else _table(file, columns, how)
+
+
+def _series(names: Sequence[str], listing: Callable[[str], Iterator[Listed]]) -> Iterator[Listed]:
+    """What each of these names; one that is not there, or breaks off, hides what it may hold."""
+    broken: list[SourceError] = []
+    for name in names:
+        try:
+            yield from listing(name)
+        except SourceError as error:
+            broken.append(error)
+            if len(broken) < len(names):
+                yield SourceProblem(readable(name), readable(name), "unreadable", str(error), hides_more=True)
+    if len(broken) == len(names):
+        raise broken[0] if broken else SourceError("The braces stand for no name.")
 
 
 def address_of(source: str) -> str:
@@ -155,17 +191,37 @@ def member_uri_pieces(uri: str, max_bytes: int, roots: Roots = ANYWHERE) -> Iter
 
 
 def _in_folder(found: Iterator[FoundFile | SourceProblem], how: Reading) -> Iterator[Listed]:
+    neighbours = Neighbours(how.roots)
     for file in found:
         if isinstance(file, SourceProblem):
             yield file
-        elif is_archive(file.path) or is_manifest(file.path):
-            kind = "an archive" if is_archive(file.path) else "a manifest"
-            detail = (
-                f"{readable(file.name)} is {kind}; name it as a source of its own to index what it holds."
-            )
-            yield SourceProblem(readable(file.name), local_uri(file.path), "not_an_image", detail)
+            continue
+        name, beside = os.path.basename(file.path), neighbours.of(file)
+        if beside.is_sidecar(name):
+            continue
+        if is_archive(name) and not beside.is_shard(name):
+            yield _not_entered(file, "an archive")
+        elif is_archive(name):
+            yield from _file(file, how)
+        elif is_manifest(name):
+            columns = picture_columns(file.path, how.roots) if is_parquet(name) else None
+            yield from [_not_entered(file, "a manifest")] if columns is None else _table(file, columns, how)
         else:
-            yield _picture(file, how)
+            facts = beside.facts(name)
+            here = file.name.rpartition("/")[0]
+            yield from problems(facts, partial(_beside, file))
+            yield described(_picture(file, how), facts, readable(here))
+
+
+def _not_entered(file: FoundFile, kind: str) -> SourceProblem:
+    detail = f"{readable(file.name)} is {kind}; name it as a source of its own to index what it holds."
+    return SourceProblem(readable(file.name), local_uri(file.path), "not_an_image", detail)
+
+
+def _beside(file: FoundFile, name: str) -> tuple[str, str]:
+    """The id and the address of another file of the same folder."""
+    folder, slash, _ = file.name.rpartition("/")
+    return readable(f"{folder}{slash}{name}"), local_uri(os.path.join(os.path.dirname(file.path), name))
 
 
 def _matching(found: Iterator[FoundFile | SourceProblem], how: Reading) -> Iterator[Listed]:
@@ -177,16 +233,25 @@ def _matching(found: Iterator[FoundFile | SourceProblem], how: Reading) -> Itera
 
 
 def _file(file: FoundFile, how: Reading) -> Iterator[Listed]:
-    """One file that was named: an archive or a manifest by its ending, else a picture."""
+    """One file that was named: an archive, a table or a manifest by its ending, else a picture."""
     if is_archive(file.path):
         yield from iter_archive(file.path, readable(file.name), how.max_bytes, how.roots)
     elif is_manifest(file.path):
-        read = partial(read_uri, max_bytes=how.max_bytes, allow_remote=how.allow_remote, roots=how.roots)
-        folder, far = os.path.dirname(file.path), how.allow_remote
-        addresses = Addresses(folder, read, allow_remote=far, fetch=how.fetch, roots=how.roots)
-        yield from iter_manifest(file.path, addresses)
+        columns = picture_columns(file.path, how.roots) if is_parquet(file.path) else None
+        yield from _manifest(file, how) if columns is None else _table(file, columns, how)
     else:
         yield _picture(file, how)
+
+
+def _table(file: FoundFile, columns: Columns, how: Reading) -> Iterator[Listed]:
+    return iter_parquet(file.path, readable(file.name), columns, how.max_bytes, how.roots)
+
+
+def _manifest(file: FoundFile, how: Reading) -> Iterator[Listed]:
+    read = partial(read_uri, max_bytes=how.max_bytes, allow_remote=how.allow_remote, roots=how.roots)
+    folder, far = os.path.dirname(file.path), how.allow_remote
+    addresses = Addresses(folder, read, allow_remote=far, fetch=how.fetch, roots=how.roots)
+    return iter_manifest(file.path, addresses)
 
 
 def _picture(file: FoundFile, how: Reading) -> SourceItem:

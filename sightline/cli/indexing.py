@@ -24,7 +24,8 @@ def register(app: typer.Typer) -> None:
 
 def index(
     source: Annotated[
-        list[str], typer.Argument(metavar="SOURCE…", help="File, folder, glob, ZIP/TAR, or manifest.")
+        list[str],
+        typer.Argument(metavar="SOURCE…", help="File, folder, glob, ZIP/TAR, manifest, dataset or s3://…"),
     ],
     collection: CollectionName,
     model: Annotated[
@@ -163,6 +164,8 @@ def _print(answer: dict[str, Any], *, waited: bool) -> None:
     if answer["duplicates"]:
         counts.append(f"{answer['duplicates']} named again")
     console.print(", ".join(counts), soft_wrap=True)
+    if answer["found"]:
+        remarks().print(f"Read as {'; '.join(answer['found'])}.", markup=False, soft_wrap=True)
     if answer["detail"] is not None:
         remarks().print(answer["detail"], style="yellow", markup=False)
     if answer["deleted"]:

@@ -17,6 +17,7 @@ from sightline.captioner.histograms import histogram_lines, histogram_png
 from sightline.captioner.thresholds import Threshold
 from sightline.errors import InputError
 from sightline.evaluation.data import read_pictures
+from sightline.indexer.sources.listing import SourceItem, iter_source
 from sightline.indexer.uploads import Upload
 from sightline.wiring import Installation
 from tests.captioner.conftest import COLLECTION, images, index, texts
@@ -89,6 +90,18 @@ def test_webdataset_shards_hold_picture_captions_and_facts(cleaned: Installation
         found[told["id"]] = sample["txt"].decode().splitlines()
         assert hashlib.sha256(sample["png"]).hexdigest() == known[told["id"]].sha256
     assert found == kept(cleaned)
+
+
+def test_webdataset_shards_can_be_indexed_again_under_the_same_ids(
+    cleaned: Installation, tmp_path: Path
+) -> None:
+    cleaned.exports.write(COLLECTION, tmp_path / "shards", "webdataset")
+    found = [item for item in iter_source(str(tmp_path / "shards")) if isinstance(item, SourceItem)]
+    known = images(cleaned)
+    assert {item.image_id: (item.caption or "").splitlines() for item in found} == kept(cleaned)
+    for item in found:
+        assert hashlib.sha256(item.read()).hexdigest() == known[item.image_id].sha256
+        assert item.metadata == {}
 
 
 def test_a_shard_ends_when_it_is_full(cleaned: Installation, tmp_path: Path) -> None:

@@ -250,8 +250,8 @@ def test_what_is_no_manifest_is_one_sentence(name: str, content: bytes, said: st
 
 
 def test_parquet_columns_of_bytes_are_refused_by_name_before_any_row(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match='"image"'):
-        listed(parquet(tmp_path, {"uri": ["a.jpg"], "image": [b"\xff\xd8"]}))
+    with pytest.raises(SourceError, match='"embedding"'):
+        listed(parquet(tmp_path, {"uri": ["a.jpg"], "embedding": [b"\xff\xd8"]}))
     with pytest.raises(SourceError, match="uri"):
         listed(parquet(tmp_path, {"url": ["a.jpg"]}))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Connection, literal, text, update
@@ -19,6 +20,9 @@ from sightline.store.work_records import Listing
 
 RESUMED = "resumed"
 """Where a job's request says how often its listing was taken up again."""
+
+FOUND = "found"
+"""Where a job's request says what kinds of sources its were."""
 
 
 def unsealed(connection: Connection, now: float) -> list[Listing]:
@@ -44,6 +48,13 @@ def note_resumed(connection: Connection, job_id: str) -> int:
     request = {**plain_json(job.request), RESUMED: times}
     connection.execute(update(JobRow).where(JobRow.id == job_id).values(request=request))
     return times
+
+
+def note_found(connection: Connection, job_id: str, kinds: Sequence[str]) -> None:
+    """What kinds of sources the job's were: its request says so from now on."""
+    job = locked_job(connection, job_id)
+    request = {**plain_json(job.request), FOUND: list(kinds)}
+    connection.execute(update(JobRow).where(JobRow.id == job_id).values(request=request))
 
 
 def end_early(connection: Connection, now: float, job_id: str) -> None:

@@ -1,0 +1,1 @@
+"""Tables that hold the bytes of pictures: Parquet files, and datasets of Hugging Face on disk."""
