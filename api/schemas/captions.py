@@ -4,16 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final, Self
 
-from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from sightline.api.schemas.common import Answer, Request, Text
-from sightline.api.schemas.rerank import (
-    ContentDocument,
-    ImageDocument,
-    kind_of,
-    refuse_text,
-    spread_content,
-)
+from sightline.api.schemas.documents import GivenDocument, kind_of, refuse_text, spread_content
 from sightline.blip.sampling import SamplingName
 from sightline.captioner.settings import MOST_CAPTIONS
 
@@ -32,11 +26,7 @@ def refuse_stored(value: Any) -> Any:
     return refuse_text(value)
 
 
-GivenDocument = Annotated[
-    Annotated[ImageDocument, Tag("tag:image")] | Annotated[ContentDocument, Tag("tag:content")],
-    Discriminator(kind_of),
-    BeforeValidator(refuse_stored),
-]
+CaptionedDocument = Annotated[GivenDocument, BeforeValidator(refuse_stored)]
 
 
 class CaptionBody(Request):
@@ -49,7 +39,7 @@ class CaptionBody(Request):
     )
 
     documents: Annotated[
-        list[GivenDocument],
+        list[CaptionedDocument],
         Field(min_length=1, max_length=MAX_DESCRIBED, fail_fast=True),
         BeforeValidator(spread_content),
     ]

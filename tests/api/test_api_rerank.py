@@ -59,15 +59,17 @@ def test_vllm_content_lists_are_one_document_for_each_part(library: TestClient) 
 
 def test_stored_documents_come_back_when_asked_for(library: TestClient) -> None:
     stored = {"id": "red", "collection": "pictures"}
-    answer = rerank(library, [stored, {"image": uri("red")}], return_documents=True, model="toy")
-    assert [result["document"] for result in answer["results"]] == [stored, None]
+    given = {"image": uri("red")}
+    answer = rerank(library, [stored, given], return_documents=True, model="toy")
+    assert [result["document"] for result in answer["results"]] == [stored, given]
+    assert answer["meta"]["warnings"] == []
 
 
 @pytest.mark.parametrize(
     ("document", "says"),
     [
         ("https://example.org/a.png", "scored as words"),
-        ("data:image/png;base64,AAAA", "scored as words"),
+        ("data:image/png;base64,AAAA", "no usable picture"),
         ("a red car", "Documents are pictures"),
         ({"text": "a red car"}, "Documents are pictures"),
         ({"image": "https://example.org/a.png"}, "not fetched"),
@@ -111,9 +113,12 @@ def test_what_is_not_stored_is_404(library: TestClient) -> None:
         problem(library.post("/v1/rerank", json={"query": "red", "documents": [document]}), 404)
 
 
-def test_models_that_are_not_served_are_refused(library: TestClient) -> None:
-    body = {"query": "red", "documents": [{"image": uri("red")}], "model": "rerank-v9"}
-    problem(library.post("/v1/rerank", json=body), 422)
+@pytest.mark.parametrize("path", ["/v1/rerank", "/score"])
+def test_models_of_this_kind_that_are_not_served_are_refused(library: TestClient, path: str) -> None:
+    picture = {"image": uri("red")}
+    for name in ("Salesforce/blip2-itm-vit-g", "sightline-large"):
+        body = {"query" if path == "/v1/rerank" else "queries": "red", "documents": [picture], "model": name}
+        assert name in problem(library.post(path, json=body), 422)["detail"]
 
 
 def test_pictures_are_limited_in_number_and_in_pixels(make_client: MakeClient) -> None:
