@@ -31,6 +31,11 @@ BARE_URL: Final = (
 TEXT: Final = (
     'Documents are pictures here: write {"image": …} with a data URI, or {"id": …, "collection": …}.'
 )
+TINY_PICTURE: Final = (
+    "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAIAAABLbSncAAAAFUlEQVR42mM8ISfH"
+    "gA0wMeAAg1MCANDKARQfGKMRAAAAAElFTkSuQmCC"
+)
+"""Eight by eight pixels of red, for examples that run."""
 KINDS: Final = ("image", "content", "id", "value", "image_url", "text")
 """The one field that each kind of document has."""
 
@@ -74,7 +79,9 @@ PictureUri = Annotated[
 class UriDocument(RootModel[PictureUri]):
     """A bare string that is a data URI, as Cohere's clients send it, which know strings only."""
 
-    model_config = ConfigDict(strict=True, frozen=True)
+    model_config = ConfigDict(
+        strict=True, frozen=True, json_schema_extra={"pattern": r"^\s*[Dd][Aa][Tt][Aa]:"}
+    )
     place: ClassVar = ""
 
     @property
@@ -206,6 +213,12 @@ Document = Annotated[
     Discriminator(kind_of),
     BeforeValidator(refuse_text),
 ]
+
+
+class ContentList(Request):
+    """vLLM's other form: all pictures in one object, each a document. Only its shape is told from this."""
+
+    content: list[ContentPart]
 
 
 def spread_content(value: Any, info: ValidationInfo) -> Any:

@@ -9,17 +9,12 @@ from pydantic import AliasChoices, BeforeValidator, ConfigDict, Field
 from sightline.api.data_uris import is_data_uri
 from sightline.api.schemas.accepted import Accepted, MetaAnswer, UsageAnswer
 from sightline.api.schemas.common import Answer, Text
-from sightline.api.schemas.documents import Document, kind_of, spread_content
+from sightline.api.schemas.documents import TINY_PICTURE, ContentList, Document, kind_of, spread_content
 
 PICTURE_QUERY: Final = (
     "The query of a rerank is text; /score takes a picture on either side, and a search of a collection "
     "takes a picture as image."
 )
-TINY_PICTURE: Final = (
-    "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAIAAABLbSncAAAAFUlEQVR42mM8ISfH"
-    "gA0wMeAAg1MCANDKARQfGKMRAAAAAElFTkSuQmCC"
-)
-"""Eight by eight pixels of red, for examples that run."""
 
 
 def words_of(value: Any) -> Any:
@@ -75,9 +70,11 @@ class RerankBody(Accepted):
         }
     )
 
-    query: Annotated[Words, BeforeValidator(query_words)]
+    query: Annotated[Words, BeforeValidator(query_words, json_schema_input_type=Words | dict[str, Any])]
     documents: Annotated[
-        list[Document], Field(min_length=1, fail_fast=True), BeforeValidator(spread_content)
+        list[Document],
+        Field(min_length=1, fail_fast=True),
+        BeforeValidator(spread_content, json_schema_input_type=list[Document] | Document | ContentList),
     ] = Field(
         validation_alias=AliasChoices("documents", "input"),
         description="Pictures; a string is the data URI of one. Elastic's name for them is input.",

@@ -21,14 +21,16 @@ from sightline.api.schemas.accepted import Accepted, MetaAnswer, UsageAnswer
 from sightline.api.schemas.common import Answer
 from sightline.api.schemas.documents import (
     BARE_URL,
+    TINY_PICTURE,
     URL_LIKE,
+    ContentList,
     InlineDocument,
     InlineKinds,
     StoredDocument,
     kind_of,
     spread_content,
 )
-from sightline.api.schemas.rerank import TINY_PICTURE, Words, words_of
+from sightline.api.schemas.rerank import Words, words_of
 
 SIDE: Final = (
     'Write a text as a string, and a picture as {"image": …} with a data URI or {"id": …, "collection": …}.'
@@ -38,7 +40,9 @@ SIDE: Final = (
 class TextSide(RootModel[Words]):
     """A text."""
 
-    model_config = ConfigDict(strict=True, frozen=True)
+    model_config = ConfigDict(
+        strict=True, frozen=True, json_schema_extra={"pattern": r"^(?!\s*[Dd][Aa][Tt][Aa]:)[\s\S]*\S"}
+    )
     place: ClassVar = ""
 
 
@@ -64,7 +68,11 @@ Side = Annotated[
     Discriminator(_side_of),
     BeforeValidator(_one_side),
 ]
-Sides = Annotated[list[Side], Field(min_length=1, fail_fast=True), BeforeValidator(spread_content)]
+Sides = Annotated[
+    list[Side],
+    Field(min_length=1, fail_fast=True),
+    BeforeValidator(spread_content, json_schema_input_type=list[Side] | Side | ContentList),
+]
 
 FIRST: Final = ("queries", "text_1", "data_1")
 SECOND: Final = ("documents", "items", "text_2", "data_2")

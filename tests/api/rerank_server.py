@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import io
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -11,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from PIL import Image, ImageDraw
 
+import sightline
 from sightline import Reranker
 from sightline.api.app import create_app
 from sightline.api.server import running
@@ -21,21 +20,13 @@ from sightline.store.issuing import issue
 from tests.api.conftest import installation, settings_for
 
 QUERY = "a red car"
-COLOURS = ((200, 30, 30), (30, 60, 200), (240, 240, 240))
-
-
-def scene(colour: tuple[int, int, int]) -> bytes:
-    """A PNG with a box of this colour on grass."""
-    image = Image.new("RGB", (96, 96), (90, 160, 80))
-    ImageDraw.Draw(image).rectangle((20, 40, 76, 70), fill=colour)
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG")
-    return buffer.getvalue()
+PICTURES = ("picture-106.webp", "picture-096.webp", "picture-012.webp")
+"""Of the demo collection: two show one, and the model is surer of the last."""
 
 
 def data_uri(data: bytes) -> str:
-    """As browsers write it."""
-    return f"data:image/png;base64,{base64.b64encode(data).decode()}"
+    """As most clients write it, of whatever type it is."""
+    return f"data:image/jpeg;base64,{base64.b64encode(data).decode()}"
 
 
 @dataclass(frozen=True)
@@ -70,7 +61,8 @@ def live(folder: Path, decoder: IsolatedDecoder) -> Iterator[Live]:
     settings = settings_for(folder)
     model = replace(settings.model, name="demo")
     services = installation(settings.model_copy(update={"model": model}), decoder)
-    pictures = [scene(colour) for colour in COLOURS]
+    demo = Path(sightline.__file__).parent / "data" / "demo-collection" / "images"
+    pictures = [(demo / name).read_bytes() for name in PICTURES]
     ranked = Reranker.from_pretrained("demo").rank(QUERY, pictures)
     probabilities = {one.index: one.match_probability for one in ranked}
     logits = {one.index: one.itm_logit for one in ranked}
