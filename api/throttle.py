@@ -138,7 +138,7 @@ def needs_model(scope: Scope) -> bool:
         return access.scope is not None and not {"q", "like"}.isdisjoint(parse_qs(query))
     wanted = MODEL if scope["method"] == "POST" else EXPLANATION
     if path in RERANKS:
-        return scope["method"] == "POST"
+        return bool(scope["method"] == "POST")
     return wanted.fullmatch(path) is not None
 
 

@@ -114,7 +114,8 @@ class Documents:
             readings = [reading_of(job.model, [text]) for text in request.texts]
             for index, reading in enumerate(readings):
                 if reading.nothing_known:
-                    raise InputError(f"Text {index}: {reading.notes[0]}")
+                    said = reading.notes[0].removesuffix(".")
+                    raise InputError(f"Text {index}: {said}.")
             unknown = [bool(one.unknown) for one in readings]
             results = self._results(request.texts, request.documents, job, unknown)
             degraded, truncated = job.degraded(), any(map(job.model.is_truncated, request.texts))
