@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
+from pydantic import BaseModel
 from starlette.middleware.cors import CORSMiddleware
 
 from sightline.api import problems as errors
@@ -39,6 +40,7 @@ from sightline.api.routes import (
     keys,
     page,
     page_picture,
+    rerank,
     saved,
     search,
     search_batch,
@@ -46,6 +48,8 @@ from sightline.api.routes import (
     texts,
     trash,
 )
+from sightline.api.schemas.common import Answer
+from sightline.api.schemas.common import Request as RequestBody
 from sightline.api.sending import FileThreads
 from sightline.api.sessions import COOKIE
 from sightline.api.settings import ApiSettings
@@ -118,6 +122,7 @@ def create_app(parts: ApiParts) -> FastAPI:
         text_page,
         search,
         search_batch,
+        rerank,
         asking,
         captions,
         explanation,
@@ -175,11 +180,23 @@ def _describe(app: FastAPI) -> None:
             schemas |= document.pop("$defs", {})
             schemas["ProblemDocument"] = document
             components["securitySchemes"] = SECURITY_SCHEMES
+            _restore_examples(schemas)
             _describe_problems(schema)
         assert app.openapi_schema is not None
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _restore_examples(schemas: dict[str, Any]) -> None:
+    """As they were written: the framework takes every null out of them, and then they do not fit."""
+    models: list[type[BaseModel]] = [Answer, RequestBody]
+    while models:
+        model = models.pop()
+        models += model.__subclasses__()
+        extra = model.model_config.get("json_schema_extra")
+        if isinstance(extra, dict) and "examples" in extra and model.__name__ in schemas:
+            schemas[model.__name__]["examples"] = extra["examples"]
 
 
 def _describe_problems(schema: dict[str, Any]) -> None:

@@ -7,15 +7,11 @@ holds up another with one by no more than a picture.
 
 from __future__ import annotations
 
-import base64
-import binascii
-import re
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from urllib.parse import unquote_to_bytes
 
 from sightline.api.parts import Decoder
 from sightline.api.problems import Problem, invalid
@@ -24,8 +20,6 @@ from sightline.errors import AbandonedError, DeadlineError, ImageRejected
 from sightline.imaging.limits import Allowance
 from sightline.serving.scheduler import client_gone
 from sightline.types import RGB
-
-DATA_URI = re.compile(r"data:[^,;]*(?:;[^,;]+)*?(;base64)?,", re.IGNORECASE)
 
 Clock = Callable[[], float]
 
@@ -172,17 +166,3 @@ def _busy() -> DeadlineError:
         "The pictures of this request did not get their turns in time; try again soon, or send fewer "
         "(SIGHTLINE_API__DOCUMENT_WAIT_SECONDS)."
     )
-
-
-def data_of(uri: str, pointer: str) -> bytes:
-    """The bytes of a data URI."""
-    head = DATA_URI.match(uri[:200])
-    if head is None:
-        raise invalid(pointer, "This data URI has no comma: it reads like 'data:image/png;base64,iVBOR…'.")
-    payload = uri[head.end() :]
-    if head[1] is None:
-        return unquote_to_bytes(payload)
-    try:
-        return base64.b64decode(payload, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise invalid(pointer, "The data URI does not hold valid base64.") from error

@@ -19,7 +19,7 @@ from sightline.api.labels import method_label, printable
 from sightline.api.metrics import Metrics
 from sightline.api.problems import Problem, UploadTooLarge, from_error, respond
 from sightline.api.settings import ApiSettings
-from sightline.api.urls import canonical_path, is_search, is_upload, path_of
+from sightline.api.urls import RERANKS, canonical_path, is_search, is_upload, path_of
 from sightline.errors import StoppingError
 from sightline.store.patience import having
 from sightline.store.storage import storage_error
@@ -27,7 +27,7 @@ from sightline.store.storage import storage_error
 log = logging.getLogger("sightline.http")
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 FORM_OVERHEAD = 1 << 20
-WITH_PICTURES = frozenset({"/v1/rerank", "/v1/captions", "/like"})
+WITH_PICTURES = RERANKS | {"/v1/captions", "/like"}
 """Addresses whose bodies carry pictures that are not kept."""
 OF_STRANGERS = frozenset({"/session", "/session/end"})
 """Addresses whose bodies are read without a key."""

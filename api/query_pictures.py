@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from fastapi import UploadFile
 
-from sightline.api.documents import data_of
+from sightline.api.data_uris import data_of
 from sightline.api.problems import invalid
+from sightline.api.schemas.documents import NOT_FETCHED
 from sightline.api.schemas.query_pictures import StoredPicture
-from sightline.api.schemas.rerank import NOT_FETCHED
 from sightline.errors import ImageRejected
 from sightline.fetching.schemes import is_web
 from sightline.rerank_records import PendingImage, StoredImage

@@ -22,7 +22,7 @@ from sightline.api.audit import address_of
 from sightline.api.clients import client_of, is_here
 from sightline.api.problems import Problem, respond
 from sightline.api.rates import RateLimit
-from sightline.api.urls import is_following, is_upload, path_of
+from sightline.api.urls import RERANKS, is_following, is_upload, path_of
 
 if TYPE_CHECKING:
     from sightline.api.settings import ApiSettings
@@ -36,7 +36,7 @@ for followers of jobs and saved searches.
 PAGES = 8
 """Pages without a query that one client may wait for at once: browsers use six connections."""
 FREE = frozenset({"/livez", "/readyz", "/favicon.ico"})
-MODEL = re.compile(r"/like|/v1/(rerank|captions|collections/[^/]+/(search(/image|/batch)?|ask))")
+MODEL = re.compile(r"/like|/v1/(captions|collections/[^/]+/(search(/image|/batch)?|ask))")
 EXPLANATION = re.compile(r"/v1/collections/[^/]+/images/.+/explanation")
 
 
@@ -149,6 +149,8 @@ def needs_model(scope: Scope) -> bool:
         )  # as bytes it would have to be ASCII
         return access.scope is not None and not {"q", "like"}.isdisjoint(parse_qs(query))
     wanted = MODEL if scope["method"] == "POST" else EXPLANATION
+    if path in RERANKS:
+        return bool(scope["method"] == "POST")
     return wanted.fullmatch(path) is not None
 
 

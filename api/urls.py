@@ -20,6 +20,8 @@ from sightline.store.values import DOTS, DOTS_IN_ADDRESSES
 UPLOADS = re.compile(r"/v1/collections/[^/]+/images")
 EVENTS = re.compile(r"/v1/(jobs|collections/[^/]+/saved-searches)/[^/]+/events")
 SEARCHES = re.compile(r"/v1/collections/[^/]+/search(/image)?")
+RERANKS = frozenset({"/rerank", "/v1/rerank", "/v2/rerank", "/score", "/v1/score"})
+"""Addresses that score pictures of the request, as other rerankers have them."""
 ASPECTS = ("file", "thumbnail", "explanation")
 
 

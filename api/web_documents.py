@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from sightline.api.documents import RequestPictures, data_of
+from sightline.api.data_uris import data_of
+from sightline.api.documents import RequestPictures
 from sightline.api.problems import Problem, invalid
-from sightline.api.schemas.rerank import (
-    NOT_FETCHED,
-    ContentDocument,
-    Document,
-    ImageDocument,
-    StoredDocument,
-)
+from sightline.api.schemas.documents import NOT_FETCHED, InlineDocument, StoredDocument
 from sightline.errors import ImageRejected
 from sightline.fetching.schemes import is_web
+from sightline.rerank_records import PendingImage, RerankDocument, StoredImage
 from sightline.serving.scheduler import client_gone
 
 if TYPE_CHECKING:
@@ -29,22 +25,34 @@ AT_ONCE = 4
 """Pictures that are fetched at once for one request."""
 
 
-def web_documents(documents: Sequence[Document], fetcher: Fetcher | None) -> dict[int, str]:
+class Placed(NamedTuple):
+    """A document, and where its address or its data stands in the body, as RFC 6901 says it."""
+
+    document: InlineDocument | StoredDocument
+    pointer: str
+
+    @property
+    def uri(self) -> str:
+        """Empty for a stored one."""
+        return "" if isinstance(self.document, StoredDocument) else self.document.uri
+
+
+def placed(documents: Iterable[InlineDocument | StoredDocument]) -> list[Placed]:
+    """As the field ``documents`` of a body holds them."""
+    return [Placed(one, f"/documents/{index}{one.place}") for index, one in enumerate(documents)]
+
+
+def web_documents(documents: Sequence[Placed], fetcher: Fetcher | None) -> dict[int, str]:
     """URLs by the position of their documents; nothing is fetched yet.
 
     Raises:
         Problem: they are not fetched here, are too many, or one of them never will be.
     """
-    found = {
-        index: document.uris()[0]
-        for index, document in enumerate(documents)
-        if not isinstance(document, StoredDocument) and is_web(document.uris()[0])
-    }
+    found = {index: one.uri for index, one in enumerate(documents) if is_web(one.uri)}
     if not found:
         return found
-    first = next(iter(found))
     if fetcher is None:
-        raise invalid(pointer_of(documents, first), NOT_FETCHED)
+        raise invalid(documents[next(iter(found))].pointer, NOT_FETCHED)
     most = fetcher.settings.max_documents
     if len(found) > most:
         raise Problem(413, f"One request may bring at most {most:,} documents that are URLs.")
@@ -52,11 +60,11 @@ def web_documents(documents: Sequence[Document], fetcher: Fetcher | None) -> dic
         try:
             fetcher.check(url)
         except ImageRejected as error:
-            raise invalid(pointer_of(documents, index), f"Document {index}: {error.detail}") from error
+            raise invalid(documents[index].pointer, f"Document {index}: {error.detail}") from error
     return found
 
 
-def fetch_documents(documents: Sequence[Document], fetcher: Fetcher | None) -> dict[int, bytes]:
+def fetch_documents(documents: Sequence[Placed], fetcher: Fetcher | None) -> dict[int, bytes]:
     """The bytes of all documents that are URLs, by position; a few at once. For a thread, not the loop.
 
     Raises:
@@ -82,26 +90,29 @@ def fetch_documents(documents: Sequence[Document], fetcher: Fetcher | None) -> d
             except ImageRejected as error:
                 budget.end()
                 pool.shutdown(wait=False, cancel_futures=True)
-                raise invalid(pointer_of(documents, index), f"Document {index}: {error.detail}") from error
+                raise invalid(documents[index].pointer, f"Document {index}: {error.detail}") from error
     return fetched
 
 
 def decoded(
-    documents: Sequence[Document], index: int, pictures: RequestPictures, fetched: Mapping[int, bytes]
+    documents: Sequence[Placed], index: int, pictures: RequestPictures, fetched: Mapping[int, bytes]
 ) -> RGB:
     """The pixels [H,W,3] of a document that came with the request, or was ``fetched`` for it."""
-    document, pointer = documents[index], pointer_of(documents, index)
-    assert not isinstance(document, StoredDocument)
+    one = documents[index]
 
     def data() -> bytes:
-        return fetched[index] if index in fetched else data_of(document.uris()[0], pointer)
+        return fetched[index] if index in fetched else data_of(one.uri, one.pointer)
 
-    return pictures.rgb(index, pointer, data)
+    return pictures.rgb(index, one.pointer, data)
 
 
-def pointer_of(documents: Sequence[Document], index: int) -> str:
-    """Where the address or the data of a document stands in the body, as RFC 6901 says it."""
-    document = documents[index]
-    if isinstance(document, ContentDocument):
-        return f"/documents/{index}/content/0/image_url/url"
-    return f"/documents/{index}/image" if isinstance(document, ImageDocument) else f"/documents/{index}"
+def to_score(
+    documents: Sequence[Placed], pictures: RequestPictures, fetched: Mapping[int, bytes]
+) -> tuple[RerankDocument, ...]:
+    """The documents; a picture is decoded when its turn comes to be scored, after the request was let in."""
+    return tuple(
+        StoredImage(one.document.collection, one.document.id)
+        if isinstance(one.document, StoredDocument)
+        else PendingImage(partial(decoded, documents, index, pictures, fetched))
+        for index, one in enumerate(documents)
+    )

@@ -76,3 +76,25 @@ class RerankResponse:
     degraded: tuple[str, ...] = ()
     unknown_words: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ScoreRequest:
+    """Score pairs by ITM: one text with each document, each text with one document, or as many of both, pair
+    by pair. ``model``: as of a `RerankRequest`."""
+
+    texts: tuple[str, ...]
+    documents: tuple[RerankDocument, ...]
+    model: str | None = None
+
+
+@dataclass(frozen=True)
+class ScoreResponse:
+    """One result for each pair, in their order, ``index`` its position; the rest as of a `RerankResponse`."""
+
+    model: str
+    results: tuple[RerankResult, ...]
+    truncated: bool = False
+    degraded: tuple[str, ...] = ()
+    unknown_words: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()

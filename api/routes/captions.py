@@ -11,7 +11,7 @@ from sightline.api.documents import RequestPictures
 from sightline.api.parts import ApiParts
 from sightline.api.routes.search import as_json
 from sightline.api.schemas.captions import CaptionAnswer, CaptionBody, CaptionedAnswer, CaptionsAnswer
-from sightline.api.web_documents import decoded, fetch_documents
+from sightline.api.web_documents import decoded, fetch_documents, placed
 from sightline.api.writers import served_captioner
 
 router = APIRouter(prefix="/v1", tags=["captions"], route_class=ScopedRoute)
@@ -36,9 +36,10 @@ def describe(
 ) -> CaptionsAnswer:
     """Fetch what is on the web, and caption each picture when its turn has come."""
     named = served_captioner(parts, None, body.model)
-    fetched = fetch_documents(body.documents, parts.fetcher)
+    documents = placed(body.documents)
+    fetched = fetch_documents(documents, parts.fetcher)
     described = parts.describing.describe(
-        (decoded(body.documents, index, pictures, fetched) for index in range(len(body.documents))),
+        (decoded(documents, index, pictures, fetched) for index in range(len(documents))),
         model=named.model,
         revision=named.revision,
         n=body.n,

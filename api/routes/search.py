@@ -1,35 +1,29 @@
-"""``/v1/collections/{name}/search`` and ``/v1/rerank``."""
+"""``/v1/collections/{name}/search``."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Callable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, File, Form, Query, Request, Response, UploadFile
 from pydantic import ValidationError
 
-from sightline.api.access import Access, ScopedRoute, needs
+from sightline.api.access import ScopedRoute, needs
 from sightline.api.dependencies import Everything, EverythingHere, Name, problems
-from sightline.api.discretion import shown_name
-from sightline.api.documents import RequestPictures
 from sightline.api.metrics import Metrics
 from sightline.api.parts import ApiParts
 from sightline.api.problems import invalid, place_of
 from sightline.api.pushing import Pushed
 from sightline.api.query_pictures import check_picture, given_picture, query_picture, read_picture
 from sightline.api.schemas.common import Answer
-from sightline.api.schemas.rerank import RerankAnswer, RerankBody, RerankedAnswer, StoredDocument
 from sightline.api.schemas.search import SearchAnswer, search_answer
 from sightline.api.schemas.search_body import SearchBody, SearchOptions
 from sightline.api.search_events import JsonShape, SearchEvents
 from sightline.api.settings import ApiSettings
 from sightline.api.streaming import Event, EventStream
-from sightline.api.web_documents import decoded, fetch_documents
 from sightline.api.writers import served_answerer
 from sightline.errors import NotJsonError
 from sightline.records import InstructedMatcher, SearchRequest, SearchResponse
-from sightline.rerank_records import PendingImage, RerankDocument, RerankRequest, StoredImage
 from sightline.searching.telling import SearchWatch
 from sightline.store.json_text import read_json
 
@@ -122,44 +116,9 @@ async def answered(
     return EventStream(request, await pushed.first(request.receive), pushed)
 
 
-@router.post(
-    "/rerank",
-    responses=problems(404, 409, 413, 422, 503),
-    response_model=RerankAnswer,
-    openapi_extra=needs("read"),
-)
-async def rerank(body: RerankBody, here: EverythingHere, request: Request) -> Response:
-    """Score pictures against a sentence by ITM alone. The shape is that of Cohere, Jina and vLLM."""
-    request_id, pictures = request.scope["request_id"], here.pictures.of_request()
-    check_collections(body, here.access)
-    return await here.threads.run(
-        request.receive, lambda: as_json(run_rerank(here.parts, pictures, body, request_id))
-    )
-
-
-def check_collections(body: RerankBody, access: Access) -> None:
-    """404 for stored documents of a collection that the key is not for, as if it did not exist."""
-    for name in sorted({one.collection for one in body.documents if isinstance(one, StoredDocument)}):
-        access.require_collection(name)
-
-
 def as_json(answer: Answer) -> Response:
     """Written here, once: the framework would check an answer that was made by its own schema again."""
     return Response(answer.model_dump_json(), media_type="application/json")
-
-
-def run_rerank(parts: ApiParts, pictures: RequestPictures, body: RerankBody, request_id: str) -> RerankAnswer:
-    """Fetch what is on the web, score, and put it in the shape that clients know."""
-    documents = documents_of(body, pictures, fetch_documents(body.documents, parts.fetcher))
-    asked = RerankRequest(body.query, documents, body.top_n, body.model)
-    response = parts.documents.rerank(asked)
-    results = [
-        RerankedAnswer.of(
-            result, relevance_score=result.match_probability, document=_echo(body, result.index)
-        )
-        for result in response.results
-    ]
-    return RerankAnswer.of(response, id=request_id, model=shown_name(response.model), results=results)
 
 
 def read_options(text: str) -> SearchOptions:
@@ -203,22 +162,3 @@ def observe(metrics: Metrics, response: SearchResponse) -> None:
     """Count one search that was answered."""
     seen = [hit.match_probability for hit in response.results if hit.match_probability is not None]
     metrics.observe_search(response.timings, response.scored, max(seen, default=None))
-
-
-def documents_of(
-    body: RerankBody, pictures: RequestPictures, fetched: Mapping[int, bytes]
-) -> tuple[RerankDocument, ...]:
-    """The documents; a picture is decoded when its turn comes to be scored, after the request was let in."""
-    return tuple(
-        StoredImage(document.collection, document.id)
-        if isinstance(document, StoredDocument)
-        else PendingImage(partial(decoded, body.documents, index, pictures, fetched))
-        for index, document in enumerate(body.documents)
-    )
-
-
-def _echo(body: RerankBody, index: int) -> dict[str, str] | None:
-    document = body.documents[index]
-    if not body.return_documents or not isinstance(document, StoredDocument):
-        return None
-    return {"id": document.id, "collection": document.collection}

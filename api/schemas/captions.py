@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final, Self
 
-from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from sightline.api.schemas.common import Answer, Request, Text
-from sightline.api.schemas.rerank import (
-    ContentDocument,
-    ImageDocument,
+from sightline.api.schemas.documents import (
+    TINY_PICTURE,
+    ContentList,
+    GivenDocument,
     kind_of,
     refuse_text,
     spread_content,
@@ -32,26 +33,22 @@ def refuse_stored(value: Any) -> Any:
     return refuse_text(value)
 
 
-GivenDocument = Annotated[
-    Annotated[ImageDocument, Tag("tag:image")] | Annotated[ContentDocument, Tag("tag:content")],
-    Discriminator(kind_of),
-    BeforeValidator(refuse_stored),
-]
+CaptionedDocument = Annotated[GivenDocument, BeforeValidator(refuse_stored)]
 
 
 class CaptionBody(Request):
     """Pictures, as those of a rerank, and how they are to be described."""
 
     model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [{"documents": [{"image": "data:image/png;base64,iVBORw0KGgo…"}], "n": 3}]
-        }
+        json_schema_extra={"examples": [{"documents": [{"image": TINY_PICTURE}], "n": 3}]}
     )
 
     documents: Annotated[
-        list[GivenDocument],
+        list[CaptionedDocument],
         Field(min_length=1, max_length=MAX_DESCRIBED, fail_fast=True),
-        BeforeValidator(spread_content),
+        BeforeValidator(
+            spread_content, json_schema_input_type=list[CaptionedDocument] | CaptionedDocument | ContentList
+        ),
     ]
     n: int = Field(1, ge=1, le=MOST_CAPTIONS, description="Captions of each picture.")
     sampling: SamplingName = Field(

@@ -14,7 +14,9 @@ from sightline.store.records import Collection
 class NewCollection(Request):
     """Ask for a collection; the model is the installation's own unless named."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"name": "holidays", "model": "demo"}]})
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"name": "holidays"}, {"name": "drawings", "model": "demo"}]}
+    )
 
     name: CollectionName
     model: Text | None = Field(

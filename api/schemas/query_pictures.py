@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Discriminator, Field, Tag
 
 from sightline.api.schemas.common import CollectionName, Request, StoredId
-from sightline.api.schemas.rerank import PictureUri
+from sightline.api.schemas.documents import PictureUri
 
 NO_PICTURE = 'Write a picture as a data URI, "data:image/png;base64,…", or a stored one as {"id": …}.'
 

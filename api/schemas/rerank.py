@@ -1,131 +1,53 @@
-"""Reranking in the shape that Cohere, Jina and vLLM share, for documents that are pictures."""
+"""Reranking in the shape that Cohere, Jina, vLLM and Elastic share, for documents that are pictures."""
 
 from __future__ import annotations
 
-import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final
 
-from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, Tag, ValidationInfo
-
-from sightline.api.problems import Problem
-from sightline.api.schemas.common import Answer, CollectionName, Request, StoredId, Text
-from sightline.api.settings import ApiSettings
-from sightline.fetching.schemes import is_web
-
-URL_LIKE = re.compile(r"\s*(?:[a-z][a-z0-9+.-]*://|data:|//|www\.)", re.IGNORECASE)
-MAX_URL = 8_192
-"""Characters of a picture's address on the web."""
-NOT_FETCHED = (
-    "Remote pictures are not fetched: send the picture itself as a data URI, or index it and send its id; "
-    "SIGHTLINE_FETCH__ENABLED=true lets this server fetch pictures from the web."
+from pydantic import (
+    AliasChoices,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
 )
-REMOTE = (
-    "Pictures of this address are not fetched: send the picture itself as a data URI, or index it and send "
-    "its id."
+
+from sightline.api.data_uris import is_data_uri
+from sightline.api.schemas.accepted import Accepted, MetaAnswer, UsageAnswer
+from sightline.api.schemas.common import Answer, Text
+from sightline.api.schemas.documents import TINY_PICTURE, ContentList, Document, kind_of, spread_content
+
+PICTURE_QUERY: Final = (
+    "The query of a rerank is text; /score takes a picture on either side, and a search of a collection "
+    "takes a picture as image."
 )
-BARE_URL = (
-    'A bare string counts as text, so this URL would be scored as words. Write {"image": …} with a data URI,'
-    ' or {"id": …, "collection": …}.'
-)
-TEXT = 'Documents are pictures here: write {"image": …} with a data URI, or {"id": …, "collection": …}.'
 
 
-def kind_of(value: Any) -> str | None:
-    """Which kind of document this is, by the one field that each kind has. Tags are no steps of a pointer."""
-    if not isinstance(value, dict):
-        value = value.model_fields_set if isinstance(value, Request) else ()
-    return next((f"tag:{name}" for name in ("image", "content", "id") if name in value), None)
-
-
-def refuse_text(value: Any) -> Any:
-    """Say what is wrong with documents that other rerankers would take for text."""
-    if isinstance(value, str):
-        raise ValueError(BARE_URL if URL_LIKE.match(value) else TEXT)
-    if kind_of(value) is None:
-        raise ValueError(TEXT)
+def words_of(value: Any) -> Any:
+    """The text of what clients write in place of a string; anything else as it is."""
+    if isinstance(value, dict):
+        if set(value) == {"content"} and isinstance(value["content"], list) and len(value["content"]) == 1:
+            return words_of(value["content"][0])
+        name = next((name for name in ("text", "value") if isinstance(value.get(name), str)), None)
+        is_text = value.get("type", "text") == value.get("format", "text") == "text"
+        if name is not None and is_text and set(value) <= {name, "type", "format"}:
+            return value[name]
     return value
 
 
-def refuse_remote(value: str) -> str:
-    """Data URIs, and the web's: whether those are fetched, the operator says and the route knows."""
-    if value[:5].lower() == "data:":
-        return value
-    if not is_web(value):
-        raise ValueError(REMOTE)
-    if len(value) > MAX_URL:
-        raise ValueError(f"A URL may have at most {MAX_URL:,} characters.")
-    return value
+def query_words(value: Any) -> Any:
+    """As `words_of`; a picture is refused."""
+    words = words_of(value)
+    if is_data_uri(words) or kind_of(words) is not None:
+        raise ValueError(PICTURE_QUERY)
+    return words
 
 
-PictureUri = Annotated[
-    str, BeforeValidator(lambda value: refuse_remote(value) if isinstance(value, str) else value)
-]
+Words = Annotated[Text, Field(min_length=1, max_length=10_000, pattern=r"\S")]
 
 
-class ImageDocument(Request):
-    """``{"image": "data:image/png;base64,…"}``, as Jina writes it."""
-
-    image: PictureUri
-
-    def uris(self) -> list[str]:
-        """The URIs of this document."""
-        return [self.image]
-
-
-class ImageUrl(Request):
-    """The inner object of a vLLM content part."""
-
-    url: PictureUri
-    detail: str | None = Field(None, max_length=100)
-
-
-class ContentPart(Request):
-    """``{"type": "image_url", "image_url": {"url": …}}``."""
-
-    type: Literal["image_url"]
-    image_url: ImageUrl
-
-
-class ContentDocument(Request):
-    """vLLM's ``{"content": [part]}`` with the one picture that it is about."""
-
-    content: Annotated[list[ContentPart], Field(min_length=1, max_length=1, fail_fast=True)]
-
-    def uris(self) -> list[str]:
-        """The URIs of this document."""
-        return [part.image_url.url for part in self.content]
-
-
-class StoredDocument(Request):
-    """A picture of a collection."""
-
-    id: Annotated[StoredId, Field(min_length=1)]
-    collection: CollectionName
-
-
-Document = Annotated[
-    Annotated[ImageDocument, Tag("tag:image")]
-    | Annotated[ContentDocument, Tag("tag:content")]
-    | Annotated[StoredDocument, Tag("tag:id")],
-    Discriminator(kind_of),
-    BeforeValidator(refuse_text),
-]
-
-
-def spread_content(value: Any, info: ValidationInfo) -> Any:
-    """vLLM's other form, one object whose ``content`` lists all pictures: one document for each part.
-
-    Raises Problem (413) for more documents than this installation takes, before it looks at one of them.
-    """
-    is_spread = isinstance(value, dict) and isinstance(value.get("content"), list) and len(value) == 1
-    documents = value["content"] if is_spread else value
-    settings = info.context if isinstance(info.context, ApiSettings) else ApiSettings()
-    if isinstance(documents, list) and len(documents) > settings.max_documents:
-        raise Problem(413, f"One request may bring at most {settings.max_documents:,} documents.")
-    return [{"content": [part]} for part in documents] if is_spread else value
-
-
-class RerankBody(Request):
+class RerankBody(Accepted):
     """Score pictures against a sentence."""
 
     model_config = ConfigDict(
@@ -133,22 +55,40 @@ class RerankBody(Request):
             "examples": [
                 {
                     "query": "a red car and a blue house",
-                    "documents": [
-                        {"image": "data:image/png;base64,iVBORw0KGgo…"},
-                        {"id": "0042.webp", "collection": "demo"},
-                    ],
+                    "documents": [{"image": TINY_PICTURE}, {"id": "0042.webp", "collection": "demo"}],
                     "top_n": 2,
-                }
+                },
+                {
+                    "model": "rerank-v3.5",
+                    "query": "a red car",
+                    "documents": [TINY_PICTURE],
+                    "max_tokens_per_doc": 4096,
+                },
+                {
+                    "query": "a red car",
+                    "documents": {"content": [{"type": "image_url", "image_url": {"url": TINY_PICTURE}}]},
+                },
+                {
+                    "query": "a red car",
+                    "documents": [{"type": "image", "format": "base64", "value": TINY_PICTURE}],
+                    "return_documents": True,
+                },
             ]
         }
     )
 
-    query: Annotated[Text, Field(min_length=1, max_length=10_000, pattern=r"\S")]
-    documents: Annotated[list[Document], Field(min_length=1, fail_fast=True), BeforeValidator(spread_content)]
-    top_n: int | None = Field(None, ge=1)
-    model: Text | None = Field(None, max_length=200, description="Optional: the model that is served.")
-    return_documents: bool = Field(
-        False, description="Repeat stored documents ({id, collection}) in the results."
+    query: Annotated[Words, BeforeValidator(query_words, json_schema_input_type=Words | dict[str, Any])]
+    documents: Annotated[
+        list[Document],
+        Field(min_length=1, fail_fast=True),
+        BeforeValidator(spread_content, json_schema_input_type=list[Document] | Document | ContentList),
+    ] = Field(
+        validation_alias=AliasChoices("documents", "input"),
+        description="Pictures; a string is the data URI of one. Elastic's name for them is input.",
+    )
+    top_n: int | None = Field(None, ge=0, description="How many of the best; null and 0: all.")
+    return_documents: bool | None = Field(
+        None, description="Repeat documents in the results; long pictures are not repeated."
     )
 
 
@@ -156,10 +96,21 @@ class RerankedAnswer(Answer):
     """One document, by its position in the request."""
 
     index: int
-    relevance_score: float = Field(description="The match probability, calibrated: see docs/scoring.md.")
+    relevance_score: float = Field(
+        description="The match probability, calibrated (see docs/scoring.md); with use_activation false the "
+        "match logit."
+    )
     itm_logit: float
     match_probability_raw: float = Field(description="The model's own softmax.")
-    document: dict[str, Any] | None = None
+    document: dict[str, Any] | None = Field(None, description="Only where documents are repeated.")
+
+    @model_serializer(mode="wrap")
+    def _leave_out_null(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Some clients refuse a document that is null."""
+        told: dict[str, Any] = handler(self)
+        if self.document is None:
+            del told["document"]
+        return told
 
 
 class RerankAnswer(Answer):
@@ -189,6 +140,8 @@ class RerankAnswer(Answer):
                     "degraded": [],
                     "unknown_words": [],
                     "notes": [],
+                    "usage": {"prompt_tokens": 0, "total_tokens": 0},
+                    "meta": {"warnings": []},
                 }
             ]
         }
@@ -203,3 +156,5 @@ class RerankAnswer(Answer):
         description="Words of the query that the model does not know; where it knows none, nothing is ranked."
     )
     notes: list[str] = Field(description="What is to be said of the answer and of the model.")
+    usage: UsageAnswer
+    meta: MetaAnswer

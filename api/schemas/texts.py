@@ -38,11 +38,7 @@ class _Writing(Request):
 class NewCaptions(_Writing):
     """A job that writes captions for a collection."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [{"n": 1}, {"model": "Salesforce/blip-image-captioning-large", "n": 3}]
-        }
-    )
+    model_config = ConfigDict(json_schema_extra={"examples": [{"n": 1}, {"n": 3, "sampling": "nucleus"}]})
 
     n: int = Field(1, ge=1, le=MOST_CAPTIONS, description="Captions for each image.")
     model: ModelName | None = Field(None, description="Who writes; null: the installation's captioner.")

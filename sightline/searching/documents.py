@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sightline.blip.calibrated import calibration_of
@@ -13,6 +14,8 @@ from sightline.rerank_records import (
     RerankRequest,
     RerankResponse,
     RerankResult,
+    ScoreRequest,
+    ScoreResponse,
     StoredImage,
 )
 from sightline.reranker.judging import match_scores
@@ -28,11 +31,25 @@ if TYPE_CHECKING:
     from sightline.searching.calibrations import Calibrations
     from sightline.searching.patches import CollectionPatches, PatchCache
     from sightline.serving.models import Models
-    from sightline.serving.scheduler import Scheduler
+    from sightline.serving.scheduler import Admission, Scheduler
     from sightline.serving.served import ServedModel, ServedModels
     from sightline.store.catalog import Catalog
     from sightline.store.records import Collection
     from sightline.types import RGB
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What the pairs of one request are scored with."""
+
+    name: str
+    model: RetrievalModel
+    collections: Mapping[str, Collection]
+    sources: dict[str, CollectionPatches]
+
+    def degraded(self) -> tuple[str, ...]:
+        """What had to be done without, in sentences."""
+        return tuple(sentence for source in self.sources.values() for sentence in source.degraded())
 
 
 class Documents:
@@ -70,38 +87,64 @@ class Documents:
         if request.top_n is not None and request.top_n < 1:
             raise InputError("The parameter top_n must be at least 1.")
         with self._scheduler.admit() as admitted:
-            collections = self._collections(request.documents)
-            name, bare = self._model(request.model, list(collections.values()))
-            model = admitted.share(bare)
-            sources = {one.name: self._patches.of(one, model) for one in collections.values()}
-            reading = reading_of(model, [request.query])
+            job = self._job(request.model, request.documents, admitted)
+            reading = reading_of(job.model, [request.query])
             results: list[RerankResult] = []
             if not reading.nothing_known:
-                logits = self._logits(request, model, sources)
-                results = self._results(request.documents, logits, collections, model, bool(reading.unknown))
-            degraded = tuple(sentence for source in sources.values() for sentence in source.degraded())
-            truncated = model.is_truncated(request.query)
-        best = tuple(results[: request.top_n])
-        return RerankResponse(name, best, truncated, degraded, reading.unknown, reading.notes)
+                results = self._results((request.query,), request.documents, job, [bool(reading.unknown)])
+            degraded, truncated = job.degraded(), job.model.is_truncated(request.query)
+        # The order is that of the softmax, which a calibration must not change.
+        best = sorted(results, key=lambda one: (-one.match_probability_raw, one.index))[: request.top_n]
+        return RerankResponse(job.name, tuple(best), truncated, degraded, reading.unknown, reading.notes)
+
+    def score(self, request: ScoreRequest) -> ScoreResponse:
+        """Score pairs, in their order.
+
+        Raises:
+            InputError: no text, one of unknown words only, or texts and documents that make no pairs.
+            SightlineError: as `rerank`.
+        """
+        sizes = len(request.texts), len(request.documents)
+        if 0 in sizes or (1 not in sizes and sizes[0] != sizes[1]):
+            raise InputError("Give one text, one document, or as many of both.")
+        if not all(text.strip() for text in request.texts):
+            raise InputError("A text is empty; say what the pictures should show.")
+        with self._scheduler.admit() as admitted:
+            job = self._job(request.model, request.documents, admitted)
+            readings = [reading_of(job.model, [text]) for text in request.texts]
+            for index, reading in enumerate(readings):
+                if reading.nothing_known:
+                    said = reading.notes[0].removesuffix(".")
+                    raise InputError(f"Text {index}: {said}.")
+            unknown = [bool(one.unknown) for one in readings]
+            results = self._results(request.texts, request.documents, job, unknown)
+            degraded, truncated = job.degraded(), any(map(job.model.is_truncated, request.texts))
+        words = tuple(dict.fromkeys(word for one in readings for word in one.unknown))
+        notes = tuple(dict.fromkeys(note for one in readings for note in one.notes))
+        return ScoreResponse(job.name, tuple(results), truncated, degraded, words, notes)
+
+    def _job(self, asked: str | None, documents: Sequence[RerankDocument], admitted: Admission) -> _Job:
+        collections = self._collections(documents)
+        name, bare = self._model(asked, list(collections.values()))
+        model = admitted.share(bare)
+        sources = {one.name: self._patches.of(one, model) for one in collections.values()}
+        return _Job(name, model, collections, sources)
 
     def _results(
-        self,
-        documents: Sequence[RerankDocument],
-        logits: Tensor,
-        collections: Mapping[str, Collection],
-        model: RetrievalModel,
-        unknown: bool,
+        self, texts: Sequence[str], documents: Sequence[RerankDocument], job: _Job, unknown: Sequence[bool]
     ) -> list[RerankResult]:
-        """Best first. A stored picture's probability is calibrated as searches of its collection have it; the
-        order is that of the softmax, which a calibration must not change."""
-        own = {name: self._calibrations.of(one, model) for name, one in collections.items()}
-        default = calibration_of(model)
+        """Of all pairs, in their order. A stored picture's probability is calibrated as searches of its
+        collection have it. ``unknown``: of each text, whether it has words that the model does not know."""
+        own = {name: self._calibrations.of(one, job.model) for name, one in job.collections.items()}
+        default, logits = calibration_of(job.model), self._logits(texts, documents, job)
         results = []
-        for index, document in enumerate(documents):
+        for pair in range(len(logits)):
+            document = documents[pair if len(documents) > 1 else 0]
             chosen = own[document.collection] if isinstance(document, StoredImage) else default
-            (scored,) = match_scores(logits[index : index + 1], chosen.for_query(unknown=unknown))
-            results.append(RerankResult(index, scored.probability, scored.logit, scored.raw))
-        return sorted(results, key=lambda one: (-one.match_probability_raw, one.index))
+            calibration = chosen.for_query(unknown=unknown[pair if len(texts) > 1 else 0])
+            (scored,) = match_scores(logits[pair : pair + 1], calibration)
+            results.append(RerankResult(pair, scored.probability, scored.logit, scored.raw))
+        return results
 
     def _collections(self, documents: Sequence[RerankDocument]) -> dict[str, Collection]:
         names = sorted({one.collection for one in documents if isinstance(one, StoredImage)})
@@ -137,18 +180,20 @@ class Documents:
         named = (bound.model, bound.revision) == (collection.model, collection.revision)
         return named or bound.fingerprint == collection.fingerprint
 
-    def _logits(
-        self, request: RerankRequest, model: RetrievalModel, sources: dict[str, CollectionPatches]
-    ) -> Tensor:
-        """ITM logits ``[K,2]`` in the order of the documents, a few documents at a time."""
+    def _logits(self, texts: Sequence[str], documents: Sequence[RerankDocument], job: _Job) -> Tensor:
+        """ITM logits ``[K,2]`` of the K pairs, in their order, a few documents at a time."""
         import torch
 
-        logits = torch.empty(len(request.documents), 2)
-        for start in range(0, len(request.documents), ENCODE_AT_ONCE):
-            chunk = request.documents[start : start + ENCODE_AT_ONCE]
-            for group in self._groups(chunk, model, sources):
+        logits = torch.empty(max(len(texts), len(documents)), 2)
+        for start in range(0, len(documents), ENCODE_AT_ONCE):
+            chunk = documents[start : start + ENCODE_AT_ONCE]
+            for group in self._groups(chunk, job.model, job.sources):
+                if len(documents) == 1:  # its patches serve all texts
+                    found = [job.model.match([text], group.patches).float().cpu() for text in texts]
+                    return torch.cat(found)
                 rows = [start + row for row in group.rows]
-                logits[rows] = model.match([request.query], group.patches).float().cpu()
+                theirs = list(texts) if len(texts) == 1 else [texts[row] for row in rows]
+                logits[rows] = job.model.match(theirs, group.patches).float().cpu()
         return logits
 
     def _groups(

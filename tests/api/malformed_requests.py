@@ -31,6 +31,7 @@ PATHS = (
     b"/static/%2e%2e/%2e%2e/etc/passwd",
     b"//",
     b"/v1/rerank",
+    b"/score",
     b"/v1/trash",
     b"/v1/collections",
     PICTURES,

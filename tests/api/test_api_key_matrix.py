@@ -31,6 +31,9 @@ JSON = {"text": "red"}
 ASKED = {"question": "how many red?", "image_ids": ["red"]}
 GIVEN = {"documents": [{"image": f"data:image/png;base64,{b64encode(png('red')).decode()}"}]}
 STORED = {"query": "red", "documents": [{"collection": "pictures", "id": "red"}]}
+PAIRS = {"queries": "red", "documents": STORED["documents"]}
+RERANK = ("/rerank", "/v1/rerank", "/v2/rerank")
+SCORE = ("/score", "/v1/score")
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,9 @@ ROWS = (
     Row("GET", "/v1/jobs/{job_id}/events", "read", "in", 200),
     Row("POST", "/v1/jobs/{job_id}/cancel", "write", "in", 200),
     Row("POST", "/v1/jobs/{job_id}/retry", "write", "in", 202),
-    Row("POST", "/v1/rerank", "read", "in", 200, send={"json": STORED}),
+    *(Row("POST", path, "read", "in", 200, send={"json": STORED}) for path in RERANK),
+    *(Row("POST", path, "read", "in", 200, send={"json": PAIRS}) for path in SCORE),
+    Row("GET", "/v1/models", "read", "any", 200),
     Row("POST", "/v1/collections/{name}/ask", "read", "in", 200, send={"json": ASKED}),
     Row("POST", "/v1/captions", "read", "any", 200, send={"json": GIVEN}),
     Row("GET", "/v1/trash", "read", "any", 200),
@@ -250,8 +255,8 @@ def test_what_a_key_is_not_for_looks_like_what_does_not_exist(site: Site) -> Non
             asked = (row.url or row.path).replace("{name}", name).replace("{collection}", name)
             asked = asked.replace("pictures", name).replace("{image_id}", "red")
             send = row.send
-            if row.path == "/v1/rerank":
-                send = {"json": {"query": "red", "documents": [{"collection": name, "id": "red"}]}}
+            if row.path in (*RERANK, *SCORE):
+                send = {"json": send["json"] | {"documents": [{"collection": name, "id": "red"}]}}
             answer = site.client.request(row.method, asked, headers=site.headers("admin-another"), **send)
             body = answer.json()
             del body["request_id"]

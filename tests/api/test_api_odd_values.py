@@ -74,6 +74,15 @@ BODIES = {
         '{"query":"a","documents":{"content":%s}}',
         '{"query":"a","documents":{"content":[{"type":"image_url","image_url":{"url":%s}}]}}',
         '{"query":"a","documents":[' + STORED + '],"top_n":%s}',
+        '{"query":"a","input":%s}', '{"query":"a","documents":[{"text":%s}]}',
+        '{"query":"a","documents":[{"type":"image","value":%s}]}',
+        '{"query":"a","documents":[' + STORED + '],"rank_fields":%s}',
+        '{"query":"a","documents":[' + STORED + '],"task_settings":%s}',
+    ),
+    "POST /score": (
+        '{"queries":%s,"documents":[' + STORED + "]}", '{"queries":[%s],"documents":[' + STORED + "]}",
+        '{"queries":"a","documents":%s}', '{"text_1":"a","text_2":[%s]}',
+        '{"queries":{"content":%s},"documents":[' + STORED + "]}", '{"data_1":{"text":%s},"data_2":"a"}',
     ),
     f"POST {PICTURES}/ask": (
         "%s", '{"question":%s,"text":"a"}', '{"question":"a","image_ids":%s}',

@@ -127,7 +127,8 @@ PAGES: dict[str, tuple[list[tuple[str, str]], str]] = {
     "listed, other scheme": ([("Origin", "http://good.test")], "evil"),
 }  # fmt: skip
 WRITES = (
-    ("POST", "/v1/collections"), ("POST", "/v1/rerank"), ("POST", "/v1/collections/a/images"),
+    ("POST", "/v1/collections"), ("POST", "/v1/rerank"), ("POST", "/score"),
+    ("POST", "/v1/collections/a/images"),
     ("PATCH", "/v1/collections/a/images/b"), ("DELETE", "/v1/collections/a"), ("PUT", "/v1/collections"),
     ("POST", "/session"), ("POST", "/v1/collections/a/jobs"), ("DELETE", "/v1/trash/a"), ("TRACE", "/"),
 )  # fmt: skip

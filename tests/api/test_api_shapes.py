@@ -211,7 +211,8 @@ def test_a_rerank(library: TestClient) -> None:
     }
     assert answer == {
         "id": "mine", "model": "toy", "truncated": False, "degraded": [], "unknown_words": [], "notes": [],
-        "results": [{"index": 0, "document": None} | good, {"index": 1, "document": stored} | good],
+        "results": [{"index": 0, "document": {"image": uri}} | good, {"index": 1, "document": stored} | good],
+        "usage": {"prompt_tokens": 0, "total_tokens": 0}, "meta": {"warnings": []},
     }  # fmt: skip
 
 

@@ -18,6 +18,7 @@ from sightline.api.app import create_app
 from sightline.api.server import running
 from sightline.api.settings import ApiSettings
 from sightline.api.throttle import Throttle
+from sightline.api.urls import RERANKS
 from sightline.errors import InputError
 from sightline.imaging import IsolatedDecoder
 from sightline.serving.queue import Ticket
@@ -69,7 +70,7 @@ def test_an_address_that_asks_too_often_is_told_when_to_go_on() -> None:
     assert 3500 < int(refused.headers["retry-after"]) <= 3600
     assert refused.headers["retry-after"] in refused.json["detail"]
     assert statuses(app, 3, OTHER) == [200] * 3, "others do not suffer"
-    for path in ("/v1/rerank", SEARCH):
+    for path in (*sorted(RERANKS), SEARCH):
         assert ask(app, "POST", path, [], client=ONE).status == 429
     assert ask(app, "GET", "/", [], client=ONE).status == 200
     assert ask(app, "GET", f"{IMAGES}/a%2Fb/explanation", [], client=ONE).status == 429

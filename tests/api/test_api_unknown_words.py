@@ -91,6 +91,17 @@ def test_the_page_says_what_it_does_not_know(coloured: TestClient, headers: dict
     assert 'class="grid' in _html(partly.text)
 
 
+def test_a_score_of_unknown_words_only_is_refused_and_of_some_named(coloured: TestClient) -> None:
+    document = {"id": "red", "collection": "pictures"}
+    refused = coloured.post("/score", json={"queries": ["red", "xyzzy"], "documents": [document] * 2})
+    assert refused.status_code == 422
+    assert refused.json()["detail"].startswith("Text 1: The model does not know the word")
+    answer = coloured.post("/score", json={"queries": ["red", "red xyzzy"], "documents": [document] * 2})
+    assert answer.json()["unknown_words"] == ["xyzzy"]
+    assert answer.json()["notes"] == [NOTE]
+    assert len(answer.json()["data"]) == 2
+
+
 def _html(text: str) -> str:
     """The part that the last event tells, or the page itself."""
     told = [data for name, data in read(text) if name == "result"] if text.startswith("event:") else []
