@@ -54,12 +54,12 @@ def answering(settings: Settings, secret: str) -> str:
     around = tuple(f"{PREFIX}{name.upper()}__" for name in AROUND)
     told = {one.variable: _plain(one.value) for one in knobs(settings) if not one.variable.startswith(around)}
     places = {
-        "DATA": settings.data_folder,
-        "SEGMENTS": settings.segments_folder,
-        "GENERATIONS": settings.generations_folder,
+        "DATA": str(settings.data_folder),
+        "SEGMENTS": str(settings.segments_folder),
+        "GENERATIONS": str(settings.generations_folder),
         "ORIGINALS": settings.originals_url,
     }
-    told |= {f"{PREFIX}{name}": _plain(place) for name, place in places.items()}
+    told |= {f"{PREFIX}{name}": at if "://" in at else os.path.realpath(at) for name, at in places.items()}
     return hmac.new(secret.encode(), json.dumps(told, sort_keys=True).encode(), hashlib.sha256).hexdigest()
 
 
