@@ -139,8 +139,8 @@ def _told_by_server(settings: Settings, request: AskRequest) -> tuple[dict[str, 
     question = request.question
     call = ask(
         request.collection, question.text, image_ids=request.image_ids, text=request.text,
-        limit=request.limit, filter=request.filter, task=question.task, options=question.options, wording=question.wording,
-        model=request.model,
+        limit=request.limit, filter=request.filter, task=question.task, options=question.options,
+        wording=question.wording, model=request.model,
     )  # fmt: skip
     told = answered_by_server(settings, call)
     if told is None:

@@ -44,9 +44,9 @@ def document(body: bytes) -> Json:
     try:
         told = json.loads(body)
     except (ValueError, RecursionError) as error:
-        raise UnavailableError("The answer is no JSON; is a Sightline server at this address?") from error
+        raise UnavailableError("The answer is no JSON; give the address of a Sightline server.") from error
     if not isinstance(told, dict):
-        raise UnavailableError("The answer is no JSON object; is a Sightline server at this address?")
+        raise UnavailableError("The answer is no JSON object; give the address of a Sightline server.")
     return told
 
 

@@ -42,7 +42,9 @@ def _foreign(status: int, url: str) -> SightlineError:
     """Whatever answered, it was no Sightline server, or a proxy in front of one."""
     if 300 <= status < 400:
         return UnavailableError(f"{url} sends callers to another address ({status}): give that one.")
-    return UnavailableError(f"{url} answers with status {status} and no reason; is a Sightline server there?")
+    return UnavailableError(
+        f"{url} answers with status {status} and no reason; give the address of a Sightline server."
+    )
 
 
 def _document(body: bytes) -> dict[str, Any]:

@@ -280,7 +280,7 @@ def test_the_programs_of_its_page_run(
     printed = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in printed[:5]] == ["1", "2", "3", "4", "5"]
     assert printed[5:] == [
-        "There is no image 'nowhere.jpg' in collection 'pictures'.",
+        "Collection 'pictures' has no image 'nowhere.jpg'.",
         "done 2",
         "['red.jpg', 'blue.jpg']",
     ]
