@@ -33,7 +33,7 @@ class Access:
     """Who asks. ``name``: the key's, None without one. ``scope``: None for a stranger, who may nothing.
 
     ``collections``: the names that the key is bound to; None: all. ``controlled``: whether keys are asked for
-    at all. ``key_id``: of a key that the catalog has.
+    at all. ``key_id``: of a key that the catalog has. ``is_local``: a command of this machine.
     """
 
     name: str | None
@@ -41,6 +41,7 @@ class Access:
     collections: frozenset[str] | None = None
     controlled: bool = True
     key_id: str | None = None
+    is_local: bool = False
 
     def may(self, wanted: KeyScope) -> bool:
         """Whether the scope is enough."""

@@ -22,6 +22,7 @@ from sightline.api.dependencies import PROBLEM_SCHEMA, ModelThreads, problems
 from sightline.api.documents import DocumentDecoding
 from sightline.api.following import Following
 from sightline.api.lacking import Lacking
+from sightline.api.local_caller import LocalCaller
 from sightline.api.metrics import Metrics
 from sightline.api.middleware import BodyLimit, ImagePaths, RequestScope
 from sightline.api.origins import Origins
@@ -38,6 +39,7 @@ from sightline.api.routes import (
     images,
     jobs,
     keys,
+    local,
     page,
     page_picture,
     rerank,
@@ -81,8 +83,11 @@ SECURITY_SCHEMES = {
 }
 
 
-def create_app(parts: ApiParts) -> FastAPI:
-    """The application: API, metrics and page. Touches neither database nor model before the first request."""
+def create_app(parts: ApiParts, local_secret: str | None = None) -> FastAPI:
+    """The application: API, metrics and page. Touches neither database nor model before the first request.
+
+    ``local_secret``: of ``server.json``, where that names this process.
+    """
     settings = parts.settings
     spool_early()
 
@@ -101,7 +106,8 @@ def create_app(parts: ApiParts) -> FastAPI:
     app.state.parts = parts
     app.state.bodies = Bodies(settings)
     app.state.threads = ModelThreads(parts.max_waiting)
-    app.state.gatekeeper = Gatekeeper(settings, parts.catalog)
+    app.state.local_caller = LocalCaller(local_secret)
+    app.state.gatekeeper = Gatekeeper(settings, parts.catalog, app.state.local_caller)
     app.state.thumbnail_threads = FileThreads(FILE_THREADS, is_searched)
     app.state.file_threads = FileThreads(FILE_THREADS, is_searched)
     app.state.opening_threads = FileThreads(FILE_THREADS, is_searched)
@@ -134,6 +140,7 @@ def create_app(parts: ApiParts) -> FastAPI:
         duplicates,
         collections,
         keys,
+        local,
         health,
     ):
         app.include_router(module.router)

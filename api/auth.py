@@ -24,6 +24,7 @@ from sightline.api.audit import address_of, note_attempt
 from sightline.api.authority import read_authority
 from sightline.api.discretion import Shown, shown
 from sightline.api.keyring import Keyring, Ring
+from sightline.api.local_caller import LOCAL, LocalCaller
 from sightline.api.problems import Problem, from_error, respond
 from sightline.api.sessions import COOKIE, read_session
 from sightline.api.settings import ApiSettings
@@ -34,7 +35,7 @@ from sightline.store.access import Key, hash_of, id_in, proof_of
 if TYPE_CHECKING:
     from sightline.store.catalog import Catalog
 
-PUBLIC: Final = frozenset({"/livez", "/readyz", "/session", "/session/end", "/favicon.ico"})
+PUBLIC: Final = frozenset({"/livez", "/readyz", "/session", "/session/end", "/favicon.ico", "/v1/local"})
 """What answers without a key; besides, the page asks for one itself, and /static holds no secrets."""
 GLANCE_SECONDS: Final = 0.5
 """How long /readyz waits to learn who asks it."""
@@ -69,8 +70,9 @@ def given_in(headers: Headers) -> Given | None:
 class Gatekeeper:
     """Judges what was given, against the key in the settings and those of the catalog."""
 
-    def __init__(self, settings: ApiSettings, catalog: Catalog) -> None:
+    def __init__(self, settings: ApiSettings, catalog: Catalog, local: LocalCaller) -> None:
         self.keyring = Keyring(catalog)
+        self._local = local
         self.attempts = Attempts(settings.key_attempts)
         self._own = None if settings.key is None else _own_key(settings.key)
         self._is_local, self._tells = is_for_this_machine(settings), settings.show_details
@@ -106,6 +108,8 @@ class Gatekeeper:
             Problem: 401 without a right key where one is asked for, 429 after too many wrong ones, 503 while
                 the catalog cannot tell.
         """
+        if given is not None and given.how == "header" and self._local.admits(scope, given.value):
+            return LOCAL
         if given is None and self._own is not None:
             raise _unauthorized(NO_KEY)
         key = None if given is None else self._own_in(scope, given)

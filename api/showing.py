@@ -19,14 +19,17 @@ class Discretion:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            shown.set(Shown(self._sees_details(scope), self._settings.show_uris))
+            access: Access = scope.get("access", STRANGER)
+            uris = self._settings.show_uris or access.is_local
+            shown.set(Shown(self._sees_details(access), uris))
         await self._app(scope, receive, send)
 
-    def _sees_details(self, scope: Scope) -> bool:
-        """Whoever runs this server: an admin of all, or, where no key is needed, who sits at this machine."""
-        if self._settings.show_details:
+    def _sees_details(self, access: Access) -> bool:
+        """Whoever runs this server: an admin of all, a command of this machine that proved itself, or, where
+        no key is needed, who sits at this machine.
+        """
+        if self._settings.show_details or access.is_local:
             return True
-        access: Access = scope.get("access", STRANGER)
         if access.controlled:
             return access.may("admin") and access.collections is None
         return is_for_this_machine(self._settings)

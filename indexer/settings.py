@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from sightline.patch_levels import PatchLevel
 from sightline.store.records import AUTO
-from sightline.types import PatchLevel
 
 RELEASED_SECONDS = 7 * 86_400.0
 """How long what was released stays in a place that nobody else uses."""

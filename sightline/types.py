@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+from sightline.patch_levels import AUTO_CODEC as AUTO_CODEC
+from sightline.patch_levels import FP16 as FP16
+from sightline.patch_levels import INT8 as INT8
+from sightline.patch_levels import LATENT as LATENT
+from sightline.patch_levels import NO_PATCHES as NO_PATCHES
+from sightline.patch_levels import PatchLevel as PatchLevel
 
 RGB = NDArray[np.uint8]
 """One decoded picture, ``[H, W, 3]``, sRGB, upright."""
@@ -21,15 +27,6 @@ Half = NDArray[np.float16]
 """Query tokens, patches, or the scales of codes, as they are stored."""
 Codes = NDArray[np.int8]
 """Compressed patches as they are stored, ``[N, P, C]``."""
-
-PatchLevel = Literal["none", "fp16", "int8", "latent", "auto"]
-"""What is stored of patches, from nothing over everything to a fitted latent; ``auto`` chooses."""
-NO_PATCHES: Final = "none"
-FP16: Final = "fp16"
-INT8: Final = "int8"
-AUTO_CODEC: Final = "auto"
-LATENT: Final = "latent"
-"""The level; segments name the fitted codec by its id instead, ``latent-…``."""
 
 OnRemark = Callable[[str], None]
 """Told a sentence that whoever waits should read."""

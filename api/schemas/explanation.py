@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from pydantic import AfterValidator, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from sightline.api.schemas.common import Answer
 from sightline.searching.explaining import ExplainedImage
-
-Rounded = Annotated[float, AfterValidator(lambda value: round(value, 4))]
 
 
 class HeatAnswer(Answer):
@@ -32,10 +28,10 @@ class ExplainedWordAnswer(Answer):
     word: str
     start: int
     end: int
-    probability_without: Rounded | None = Field(
+    probability_without: float | None = Field(
         description="Match probability of the text without it; null where nothing would be left."
     )
-    drop: Rounded | None = Field(description="How much lower that is; below 0: it fits better without.")
+    drop: float | None = Field(description="How much lower that is; below 0: it fits better without.")
     heat: HeatAnswer
 
 

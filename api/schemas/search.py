@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, ConfigDict, Field
 
-from sightline.api.discretion import shown_uri
+from sightline.api.discretion import shown, shown_uri
 from sightline.api.schemas.common import (
     Answer,
 )
@@ -34,6 +34,8 @@ class HitAnswer(Answer):
     """One hit. Ranks count from 1; ``itm_logit`` and ``match_probability`` are null without an ITM score."""
 
     id: str
+    key: int | None = Field(description="Its number in the index; null where details are not shown.")
+    sha256: str = Field(description="Of the original's bytes.")
     uri: str = Field(description="Where it came from, or the id where this server does not show that.")
     rank: int
     score: float
@@ -98,6 +100,8 @@ class SearchAnswer(Answer):
                     "results": [
                         {
                             "id": "0042.webp",
+                            "key": 42,
+                            "sha256": "5d41402a…",
                             "uri": "/srv/pictures/0042.webp",
                             "rank": 1,
                             "score": 5.381,
@@ -190,8 +194,8 @@ class OrderAnswer(Answer):
 def hit_answer(hit: SearchHit, collection: str, root: str = "") -> HitAnswer:
     """One hit as JSON."""
     place = (collection, hit.id, hit.sha256, root)
-    uri = shown_uri(hit.id, hit.uri)
-    return HitAnswer.of(hit, uri=uri, file_url=file_url(*place), thumbnail_url=thumbnail_url(*place))
+    uri, key = shown_uri(hit.id, hit.uri), hit.key if shown.get().details else None
+    return HitAnswer.of(hit, uri=uri, key=key, file_url=file_url(*place), thumbnail_url=thumbnail_url(*place))
 
 
 def search_answer(response: SearchResponse, collection: str, root: str = "") -> SearchAnswer:

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from sightline.cli.answering_by_server import Local
 from sightline.cli.options import Data, Filter, Json, Revision
 from sightline.errors import InputError
 
 if TYPE_CHECKING:
     from sightline.captioner.answering import Question, Reply
     from sightline.searching.asking import AskRequest
+    from sightline.settings import Settings
     from sightline.wiring import Installation
 
 
@@ -45,6 +47,7 @@ def ask(
         str | None, typer.Option(metavar="ID_OR_DIR", help="Model; `demo` for the shipped one.")
     ] = None,
     revision: Revision = None,
+    local: Local = False,
     data: Data = None,
     json: Json = False,
 ) -> None:
@@ -57,7 +60,8 @@ def ask(
 
     chosen = "multiple_choice" if option and task == "short_answer" else task_of(task)
     asked = Question(question, chosen, wording, tuple(option or ()))
-    with open_installation(load_settings(data)) as services, ExitStack() as held:
+    settings = load_settings(data)
+    with open_installation(settings) as services, ExitStack() as held:
         if collection is None:
             if text is not None or id or filter is not None:
                 raise InputError("The options --text, --id and --filter need --collection.")
@@ -66,7 +70,8 @@ def ask(
             if image:
                 raise InputError("Ask about files or about a collection; not about both.")
             request = _request(collection, asked, text, id or [], limit, filter, model, revision)
-            head, rows = _about_collection(services, held, request)
+            told = None if local else _told_by_server(settings, request)
+            head, rows = told or _about_collection(services, held, request)
         answered = _print(head, rows, json)
     if not answered:
         raise typer.Exit(PARTLY_FAILED)
@@ -122,6 +127,27 @@ def _about_collection(
     )
     head = _head(request.question, asked.prompt, asked.model) | {"degraded": list(asked.degraded)}
     return head, rows
+
+
+def _told_by_server(settings: Settings, request: AskRequest) -> tuple[dict[str, Any], Rows] | None:
+    """What a running server of the data folder answers, all at once; None where it does not."""
+    from sightline.cli.answering_by_server import answered_by_server
+    from sightline.client.searches import ask
+
+    if request.revision is not None:
+        return None
+    question = request.question
+    call = ask(
+        request.collection, question.text, image_ids=request.image_ids, text=request.text,
+        limit=request.limit, filter=request.filter, task=question.task, options=question.options,
+        wording=question.wording, model=request.model,
+    )  # fmt: skip
+    told = answered_by_server(settings, call)
+    if told is None:
+        return None
+    names = ("id", "match_probability", "answer", "probability", "options", "problem")
+    rows = ({name: row[name] for name in names} for row in told["results"])
+    return _head(question, told["prompt"], told["model"]) | {"degraded": told["degraded"]}, rows
 
 
 def _head(question: Question, prompt: str, model: str) -> dict[str, Any]:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from math import floor
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from sightline.cli.answering_by_server import Local
 from sightline.cli.counting import Cursor, Exact, Sort, remark_total
 from sightline.cli.options import CollectionName, Data, Filter, Json, Revision
-from sightline.cli.similar import QueryFile, query_file
+from sightline.cli.similar import QueryFile, found_here
 from sightline.records import Effort, Precision, ScoreName, SearchRequest, SearchResponse
 
 Score = Annotated[ScoreName, typer.Option("--score", help="What orders the judged candidates.")]
@@ -78,17 +79,18 @@ def search(
     explain: Annotated[
         bool, typer.Option("--explain", help="Say why each hit is one; with -k of at most 20.")
     ] = False,
+    local: Local = False,
     data: Data = None,
     json: Json = False,
 ) -> None:
     """Find pictures in words."""
+    from sightline.cli.answering_by_server import found_by_server
     from sightline.cli.output import print_json
     from sightline.errors import InputError
     from sightline.records import InstructedMatcher
     from sightline.settings import load_settings
     from sightline.store.filters import read_filter
     from sightline.typed_queries import parse
-    from sightline.wiring import open_installation
 
     if instruction_model is not None and instruction is None:
         raise InputError("The option --instruction-model needs --instruction.")
@@ -102,9 +104,8 @@ def search(
         explain=explain, collapse=collapse,
         matcher=None if instruction is None else InstructedMatcher(instruction, instruction_model),
     )  # fmt: skip
-    with open_installation(load_settings(data)) as services:
-        picture = None if image is None else query_file(services, image)
-        response = services.search.find(replace(request, image=picture))
+    settings = load_settings(data)
+    response = found_by_server(settings, request, image, local=local) or found_here(settings, request, image)
     if json:
         print_json(response)
     else:

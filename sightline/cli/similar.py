@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sightline.cli.answering_by_server import Local
 from sightline.cli.options import CollectionName, Data, Filter, Json
 
 if TYPE_CHECKING:
-    from sightline.records import SearchResponse
-    from sightline.rerank_records import PendingImage, RerankDocument
+    from sightline.records import SearchRequest, SearchResponse
+    from sightline.rerank_records import PendingImage
+    from sightline.settings import Settings
     from sightline.types import RGB
     from sightline.wiring import Installation
 
@@ -40,33 +43,41 @@ def similar(
         bool,
         typer.Option("--exact-index", help="Compare every image where the index is approximate; slow."),
     ] = False,
+    local: Local = False,
     data: Data = None,
     json: Json = False,
 ) -> None:
     """Find pictures like one, by its query tokens; `search --image` adds words."""
+    from sightline.cli.answering_by_server import found_by_server
     from sightline.cli.output import print_json
     from sightline.errors import InputError
     from sightline.records import SearchRequest
     from sightline.rerank_records import StoredImage
     from sightline.settings import load_settings
     from sightline.store.filters import read_filter
-    from sightline.wiring import open_installation
 
     if (image is None) == (id is None):
         raise InputError("Name one picture: a file, or with --id an image of the collection.")
-    with open_installation(load_settings(data)) as services:
-        asked: RerankDocument
-        asked = StoredImage(collection, id) if id is not None else query_file(services, image or Path())
-        request = SearchRequest(
-            collection, image=asked, limit=limit, offset=offset,
-            filter=None if filter is None else read_filter(filter),
-            index="exact" if exact_index else "auto",
-        )  # fmt: skip
-        response = services.search.find(request)
+    request = SearchRequest(
+        collection, image=None if id is None else StoredImage(collection, id), limit=limit, offset=offset,
+        filter=None if filter is None else read_filter(filter), index="exact" if exact_index else "auto",
+    )  # fmt: skip
+    settings = load_settings(data)
+    response = found_by_server(settings, request, image, local=local) or found_here(settings, request, image)
     if json:
         print_json(response)
     else:
         _print(response)
+
+
+def found_here(settings: Settings, request: SearchRequest, image: Path | None) -> SearchResponse:
+    """The answer of this process; ``image``: the file that is asked with, in place of the request's."""
+    from sightline.wiring import open_installation
+
+    with open_installation(settings) as services:
+        if image is not None:
+            request = replace(request, image=query_file(services, image))
+        return services.search.find(request)
 
 
 def query_file(services: Installation, path: Path) -> PendingImage:

@@ -54,6 +54,7 @@ def _end_at_once(*_: object) -> NoReturn:
 def serve_on(listener: socket.socket, services: Installation) -> None:
     """Serve an installation on a bound socket until SIGTERM or Ctrl-C."""
     from sightline.api.app import create_app
+    from sightline.processes.announcing import announced, new_server
     from sightline.processes.stopping import StoppingServer
 
     services.warm_up.start()
@@ -63,14 +64,17 @@ def serve_on(listener: socket.socket, services: Installation) -> None:
     if services.settings.retriever.keep_queries:
         services.query_samples.start()
     services.resumption.start()
-    app, settings = create_app(services.api_parts), services.settings
+    settings = services.settings
+    told = new_server(f"http://{address(listener)}", settings)
+    app = create_app(services.api_parts, local_secret=told.secret)
     grace = settings.serving.grace_seconds
     server = StoppingServer(app, services.scheduler, grace, root_path=settings.api.root_path)
     # A signal that comes before uvicorn listens to signals must not be lost.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, server.handle_exit)
-    remarks().print(f"Sightline serves http://{address(listener)}")
-    server.run(sockets=[listener])
+    with announced(told, settings):
+        remarks().print(f"Sightline serves {told.url}")
+        server.run(sockets=[listener])
 
 
 def listen(host: str, port: int) -> socket.socket:

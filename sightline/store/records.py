@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 Metadata = Mapping[str, Any]
 """JSON object that the user attached to an image."""
@@ -264,6 +265,8 @@ class Snapshot:
     @property
     def gone(self) -> NDArray[np.int64]:
         """The dead keys that never come back, sorted."""
+        import numpy as np
+
         return np.setdiff1d(self.dead, self.trashed, assume_unique=True)
 
     @property

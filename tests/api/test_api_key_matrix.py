@@ -53,6 +53,7 @@ class Row:
 ROWS = (
     Row("GET", "/livez", "", "open", 200),
     Row("GET", "/readyz", "", "open", 200),
+    Row("GET", "/v1/local", "", "open", 422),
     Row("GET", "/favicon.ico", "", "open", 308),
     Row("GET", "/static", "", "open", 200, "/static/sightline.css"),
     Row("POST", "/session", "", "open", 401, send={"data": {"key": "wrong"}}),

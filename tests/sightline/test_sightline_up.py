@@ -13,7 +13,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from sightline.processes.announcing import answering
 from sightline.processes.serve import listen
+from sightline.running_server import found_in
 from sightline.settings import Settings, environment
 from tests.children import kill
 from tests.services import free_port
@@ -39,7 +41,7 @@ def service(settings: Settings) -> Iterator[tuple[str, subprocess.Popen[bytes]]]
 
 @pytest.mark.timeout(600)
 def test_a_picture_can_be_uploaded_and_found_and_everything_stops_on_sigterm(
-    service: tuple[str, subprocess.Popen[bytes]],
+    service: tuple[str, subprocess.Popen[bytes]], settings: Settings
 ) -> None:
     url, process = service
     request(f"{url}/v1/collections", {"name": "pictures"})
@@ -47,10 +49,15 @@ def test_a_picture_can_be_uploaded_and_found_and_everything_stops_on_sigterm(
     finished(url, job["id"])
     found = request(f"{url}/v1/collections/pictures/search", {"text": "red blue"})
     assert len(found["results"]) == 1
+    told = found_in(settings.data_folder)
+    assert told is not None
+    assert told.url == url
+    assert told.settings == answering(settings, told.secret), "commands of the same settings ask it"
     children = psutil.Process(process.pid).children(recursive=True)
     assert len(children) >= 3
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=60) == 0
+    assert found_in(settings.data_folder) is None
     _, alive = psutil.wait_procs(children, timeout=10)
     assert alive == []
 
