@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sightline.cli.options import Data, Filter, Json, Revision
+from sightline.cli.completing import collection_names
+from sightline.cli.opening import opened, opened_for_files
+from sightline.cli.options import Data, Filter, Json, Revision, only_one
 from sightline.errors import InputError
 
 if TYPE_CHECKING:
@@ -25,10 +27,18 @@ def register(app: typer.Typer) -> None:
 
 
 def ask(
+    ctx: typer.Context,
     question: Annotated[str, typer.Argument(metavar="QUESTION", help='What to answer; "" for none.')],
     image: Annotated[list[Path] | None, typer.Argument(metavar="IMAGE…", help="Picture files.")] = None,
     collection: Annotated[
-        str | None, typer.Option("--collection", "-c", metavar="NAME", help="Ask about its pictures.")
+        str | None,
+        typer.Option(
+            "--collection",
+            "-c",
+            metavar="NAME",
+            help="Ask about its pictures.",
+            autocompletion=collection_names,
+        ),
     ] = None,
     text: Annotated[
         str | None, typer.Option(metavar="TEXT", help="… the best ones of a search for this.")
@@ -52,12 +62,13 @@ def ask(
     from sightline.blip.instructions import task_of
     from sightline.captioner.answering import Question
     from sightline.cli.output import PARTLY_FAILED
-    from sightline.settings import load_settings
-    from sightline.wiring import open_installation
 
+    if collection is None and not image and (text is not None or id or filter is not None):
+        collection = only_one(ctx)
     chosen = "multiple_choice" if option and task == "short_answer" else task_of(task)
     asked = Question(question, chosen, wording, tuple(option or ()))
-    with open_installation(load_settings(data)) as services, ExitStack() as held:
+    opening = opened_for_files(data) if collection is None else opened(data, collection)
+    with opening as services, ExitStack() as held:
         if collection is None:
             if text is not None or id or filter is not None:
                 raise InputError("The options --text, --id and --filter need --collection.")

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sightline.cli.options import CollectionName, Data, Filter, Json
+from sightline.cli.completing import collection_names, job_ids
+from sightline.cli.opening import opened
+from sightline.cli.options import CollectionName, Data, Filter, Json, was_given
 
 if TYPE_CHECKING:
     from sightline.wiring import Installation
@@ -26,10 +28,8 @@ def collections(data: Data = None, json: Json = False) -> None:
     """List the collections, their models and how many images they hold."""
     from sightline.cli.output import print_json, print_table
     from sightline.console import answers
-    from sightline.settings import load_settings
-    from sightline.wiring import open_installation
 
-    with open_installation(load_settings(data)) as services:
+    with opened(data) as services:
         rows = [asdict(one.collection) | one.counts for one in services.catalog.overview()]
     if json:
         for row in rows:
@@ -46,7 +46,8 @@ def collections(data: Data = None, json: Json = False) -> None:
 
 def jobs(
     job: Annotated[
-        str | None, typer.Argument(metavar="[ID]", help="One job; without it, the latest ones.")
+        str | None,
+        typer.Argument(metavar="[ID]", help="One job; without it, the latest ones.", autocompletion=job_ids),
     ] = None,
     cancel: Annotated[bool, typer.Option("--cancel", help="Stop the job; what is published stays.")] = False,
     retry: Annotated[bool, typer.Option("--retry", help="Embed its failed images again.")] = False,
@@ -54,21 +55,22 @@ def jobs(
         bool, typer.Option("--errors", help="All its failures and nothing else; with --json one a line.")
     ] = False,
     collection: Annotated[
-        str | None, typer.Option("--collection", "-c", metavar="NAME", help="Only its jobs.")
+        str | None,
+        typer.Option(
+            "--collection", "-c", metavar="NAME", help="Only its jobs.", autocompletion=collection_names
+        ),
     ] = None,
     data: Data = None,
     json: Json = False,
 ) -> None:
     """Show jobs; with an ID, its counts and errors."""
     from sightline.errors import InputError
-    from sightline.settings import load_settings
-    from sightline.wiring import open_installation
 
     if (cancel or retry or errors) and job is None:
         raise InputError("Name the job: sightline jobs ID --cancel, --retry, or --errors.")
     if cancel and retry:
         raise InputError("A job can be cancelled or retried, not both at once.")
-    with open_installation(load_settings(data)) as services:
+    with opened(data, collection) as services:
         if job is None:
             _list_jobs(services, collection, json=json)
             return
@@ -83,6 +85,7 @@ def jobs(
 
 
 def delete(
+    ctx: typer.Context,
     collection: CollectionName,
     id: Annotated[
         list[str] | None, typer.Option(metavar="ID", help="An image; give it several times.")
@@ -99,17 +102,17 @@ def delete(
     from sightline.cli.output import print_json
     from sightline.console import answers
     from sightline.errors import InputError
-    from sightline.settings import load_settings
     from sightline.store.conditions import Filter
     from sightline.store.filters import parse_filter, read_filter
-    from sightline.wiring import open_installation
 
     if sum((bool(id), filter is not None, all)) != 1:
         raise InputError("Say what to delete: --id ID (several times), --filter JSON, or --all.")
+    if all and not was_given(ctx, "collection"):
+        raise InputError("Name the collection that --all deletes: -c NAME.")
     parsed = None if filter is None else parse_filter(read_filter(filter))
     if parsed == Filter():
         raise InputError("An empty filter names every image; --all deletes the whole collection.")
-    with open_installation(load_settings(data)) as services:
+    with opened(data, collection) as services:
         if all:
             deleted = _delete_collection(services, collection, purge=purge)
         elif purge:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from sightline.cli.opening import opened
 from sightline.cli.options import CollectionName, Data, Json
 
 if TYPE_CHECKING:
@@ -30,10 +31,8 @@ def duplicates(
 ) -> None:
     """Find images with the same bytes, or the same picture in different files; deletes nothing."""
     from sightline.cli.output import print_json, progress
-    from sightline.settings import load_settings
-    from sightline.wiring import open_installation
 
-    with open_installation(load_settings(data)) as services:
+    with opened(data, collection) as services:
         waiting = services.catalog.count_unhashed(services.catalog.collection(collection).id)
         with progress() as show:
             page = services.duplicates.find(

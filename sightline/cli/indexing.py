@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sightline.cli.options import CollectionName, Data, Json, Revision
+from sightline.cli.opening import opened_by, say_new_folder
+from sightline.cli.options import Data, Json, NewCollection, Revision
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,7 +29,7 @@ def index(
     source: Annotated[
         list[str], typer.Argument(metavar="SOURCE…", help="File, folder, glob, ZIP/TAR, or manifest.")
     ],
-    collection: CollectionName,
+    collection: NewCollection,
     model: Annotated[
         str | None,
         typer.Option(metavar="ID_OR_DIR", help="Model of a new collection; `demo` for the shipped one."),
@@ -70,18 +71,20 @@ def index(
     from sightline.wiring import open_installation
 
     settings = load_settings(data)
+    if dry_run:
+        with opened_by(settings, collection) as services:
+            previews = services.indexer.preview(
+                source, collection, prune_limit=prune_limit, id_prefix=id_prefix, moved_from=moved_from
+            )
+        show_preview(collection, previews, prune=prune, json=json)
+        return
     with Supervisor(settings, logs=settings.data_folder / "logs") as supervisor:
         worker = EmbeddedWorker(supervisor)
         with open_installation(settings, after_send=None if no_wait else worker.ensure) as services:
-            if dry_run:
-                previews = services.indexer.preview(
-                    source, collection, prune_limit=prune_limit, id_prefix=id_prefix, moved_from=moved_from
-                )
-                show_preview(collection, previews, prune=prune, json=json)
-                return
             worker.attach(services)
             # Before anything is written: a wrong name leaves no trace.
             *listed, unlisted = _count(services, source, copy=copy)
+            say_new_folder(settings)
             services.claim_folders()
             bound = services.collections.create(collection, model, revision)
             _announce(services, bound, *listed)

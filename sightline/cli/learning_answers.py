@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from sightline.cli.following import following, keeping_best
-from sightline.cli.options import one_of
+from sightline.cli.options import one_of, was_given
 from sightline.cli.output import print_json
 from sightline.console import answers
 from sightline.errors import InputError
@@ -35,7 +35,7 @@ def check_options(ctx: typer.Context, taken: type) -> None:
     """Raises InputError: an option was given that means nothing to a stage, whose settings are ``taken``."""
     known = {OPTIONS.get(one.name, one.name) for one in fields(taken)} | set(ALWAYS)
     for name in ctx.params:
-        if _was_given(ctx, name) and name not in known:
+        if was_given(ctx, name) and name not in known:
             option = name.replace("_", "-")
             raise InputError(
                 f"The option --{option} means nothing to --stage {ctx.params['stage']}; leave it out."
@@ -72,10 +72,5 @@ def _given(ctx: typer.Context) -> dict[str, Any]:
     """What was given, else what is usual here: stage 1 has other defaults."""
     usual = {one.name: one.default for one in fields(AnswerConfig) if one.default is not MISSING}
     return {
-        name: value if _was_given(ctx, name) else usual.get(name, value) for name, value in ctx.params.items()
+        name: value if was_given(ctx, name) else usual.get(name, value) for name, value in ctx.params.items()
     }
-
-
-def _was_given(ctx: typer.Context, name: str) -> bool:
-    source = ctx.get_parameter_source(name)
-    return source is not None and source.name == "COMMANDLINE"

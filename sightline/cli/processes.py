@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from sightline.cli.opening import opened_by
 from sightline.cli.options import Data
 
 if TYPE_CHECKING:
@@ -170,13 +171,16 @@ def ping(
 
 
 def _trouble_of(process: Literal["worker", "builder"], settings: Settings) -> str | None:
+    from sightline.errors import NoCatalogError
     from sightline.indexer.queue.presence import builder_is_alive, unattended, worker_is_alive
-    from sightline.wiring import open_installation
 
-    with open_installation(settings) as services:
-        alive = {"worker": worker_is_alive, "builder": builder_is_alive}[process](services.catalog)
-        if not alive:
-            return f"No {process} is running."
+    alive = {"worker": worker_is_alive, "builder": builder_is_alive}[process]
+    with opened_by(settings) as services:
+        try:
+            if not alive(services.catalog):
+                return f"No {process} is running."
+        except NoCatalogError as error:
+            return f"No {process} is running: {error.missing}."
         return unattended(services.catalog, settings.indexer.waiting_seconds) if process == "worker" else None
 
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from sightline.cli.counting import Cursor, Exact, Sort, remark_total
+from sightline.cli.opening import opened
 from sightline.cli.options import CollectionName, Data, Filter, Json, Revision
 from sightline.cli.similar import QueryFile, query_file
 from sightline.records import Effort, Precision, ScoreName, SearchRequest, SearchResponse
@@ -85,10 +86,8 @@ def search(
     from sightline.cli.output import print_json
     from sightline.errors import InputError
     from sightline.records import InstructedMatcher
-    from sightline.settings import load_settings
     from sightline.store.filters import read_filter
     from sightline.typed_queries import parse
-    from sightline.wiring import open_installation
 
     if instruction_model is not None and instruction is None:
         raise InputError("The option --instruction-model needs --instruction.")
@@ -102,7 +101,7 @@ def search(
         explain=explain, collapse=collapse,
         matcher=None if instruction is None else InstructedMatcher(instruction, instruction_model),
     )  # fmt: skip
-    with open_installation(load_settings(data)) as services:
+    with opened(data, collection) as services:
         picture = None if image is None else query_file(services, image)
         response = services.search.find(replace(request, image=picture))
     if json:
@@ -126,10 +125,8 @@ def rerank(
     """Order picture files by how well they match a text; needs no collection and no server."""
     from sightline.cli.output import print_json
     from sightline.reranker import Reranker
-    from sightline.settings import load_settings
-    from sightline.wiring import open_installation
 
-    with open_installation(load_settings(data)) as services:
+    with opened(data) as services:
         chosen = services.settings.model
         name = model or chosen.name
         loaded = services.models.load(name, revision or (chosen.revision if model is None else None))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sightline.cli.opening import opened
 from sightline.cli.options import CollectionName, Data, Filter, Json
 
 if TYPE_CHECKING:
@@ -48,13 +49,11 @@ def similar(
     from sightline.errors import InputError
     from sightline.records import SearchRequest
     from sightline.rerank_records import StoredImage
-    from sightline.settings import load_settings
     from sightline.store.filters import read_filter
-    from sightline.wiring import open_installation
 
     if (image is None) == (id is None):
         raise InputError("Name one picture: a file, or with --id an image of the collection.")
-    with open_installation(load_settings(data)) as services:
+    with opened(data, collection) as services:
         asked: RerankDocument
         asked = StoredImage(collection, id) if id is not None else query_file(services, image or Path())
         request = SearchRequest(
