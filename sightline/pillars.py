@@ -81,8 +81,8 @@ class Pillars:
 
         make_folder(self.settings.data_folder, DATA_FOLDER)
 
-    def _require_existing(self) -> None:
-        """NoCatalogError: there is no catalog yet; what a server holds is seen when it is asked."""
+    def _missing(self) -> str | None:
+        """Why there is no catalog yet, as the end of a sentence; a server's is seen when it is asked."""
         from sightline.store.ownership import require_catalog
         from sightline.store.portable import sqlite_file
         from sightline.store.sqlite import has_tables
@@ -90,14 +90,11 @@ class Pillars:
 
         file, folder = sqlite_file(self.settings.catalog_url), self.settings.data_folder
         if self.settings.database_url:
-            missing = None if file is None or has_tables(file) else f"the catalog {file} does not exist yet"
-        elif not has_folder(folder, DATA_FOLDER):
-            missing = f"the data folder {folder} does not exist yet"
-        else:
-            require_catalog(folder, folder / CATALOG)
-            missing = None if has_tables(folder / CATALOG) else f"the data folder {folder} holds no catalog"
-        if missing is not None:
-            raise NoCatalogError(missing)
+            return None if file is None or has_tables(file) else f"the catalog {file} does not exist yet"
+        if not has_folder(folder, DATA_FOLDER):
+            return f"the data folder {folder} does not exist yet"
+        require_catalog(folder, folder / CATALOG)
+        return None if has_tables(folder / CATALOG) else f"the data folder {folder} holds no catalog"
 
     @once
     def catalog(self) -> Catalog:
@@ -114,7 +111,9 @@ class Pillars:
         from sightline.store.ownership import require_catalog
 
         if not self.given.create:
-            self._require_existing()
+            missing = self._missing()
+            if missing is not None:
+                raise NoCatalogError(missing)
         elif not self.settings.database_url:
             self.make_data_folder()
         self.catalog_lock.share()

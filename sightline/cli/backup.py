@@ -51,8 +51,9 @@ def backup(
     if verify:
         _verify(where, point, as_json=json)
         return
+    place = open_place(where)
     with opened(data) as services, progress() as show:
-        done = services.backup.run(open_place(where), Wish(with_originals, keep), show)
+        done = services.backup.run(place, Wish(with_originals, keep), show)
     if json:
         print_json(done)
     else:

@@ -26,7 +26,8 @@ def register(app: typer.Typer) -> None:
 
 def collections(data: Data = None, json: Json = False) -> None:
     """List the collections, their models and how many images they hold."""
-    from sightline.cli.output import print_json, print_table
+    from sightline.cli.output import print_json
+    from sightline.cli.tables import Column, print_table
     from sightline.console import answers
 
     with opened(data) as services:
@@ -39,7 +40,7 @@ def collections(data: Data = None, json: Json = False) -> None:
     if not rows:
         answers().print("No collections yet: `sightline index FOLDER --collection NAME` makes one.")
         return
-    columns = ("name", "model", "images", "pending", "failed", "trash", "segments", "MB")
+    columns = ("name", Column("model", "name"), "images", "pending", "failed", "trash", "segments", "MB")
     names = ("name", "model", "live", "pending", "failed", "trashed", "segments")
     print_table(columns, [[*(str(row[name]) for name in names), f"{row['bytes'] / 1e6:.1f}"] for row in rows])
 
@@ -148,7 +149,8 @@ def _delete_collection(services: Installation, collection: str, *, purge: bool) 
 
 
 def _list_jobs(services: Installation, collection: str | None, *, json: bool) -> None:
-    from sightline.cli.output import print_json, print_table
+    from sightline.cli.output import print_json
+    from sightline.cli.tables import print_table
     from sightline.console import answers
 
     jobs = services.catalog.jobs(collection, JOBS_SHOWN)

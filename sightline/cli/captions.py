@@ -161,8 +161,9 @@ def _describe(
     json: bool,
 ) -> None:
     """Captions of picture files, decoded one after the other."""
-    from sightline.cli.output import print_json, print_table
+    from sightline.cli.output import print_json
     from sightline.cli.pictures import read_pictures
+    from sightline.cli.tables import Column, print_table
 
     with opened(data) as services:
         named = services.writer_names.captioner(None, model, revision)
@@ -178,11 +179,11 @@ def _describe(
         print_json({"model": named.model, "results": rows})
         return
     cells = [
-        [str(path) if at == 0 else "", f"{one.log_probability:.2f}", one.text]
+        [str(path), f"{one.log_probability:.2f}", one.text]
         for path, some in zip(images, described, strict=True)
-        for at, one in enumerate(some)
+        for one in some
     ]
-    print_table(("image", "log p", "caption"), cells)
+    print_table((Column("image", "name"), "log p", Column("caption", "text")), cells)
 
 
 def _told(caption: Caption) -> dict[str, Any]:

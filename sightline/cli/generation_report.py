@@ -25,7 +25,8 @@ def list_generations(collection: CollectionName, data: Data = None, json: Json =
     """The indexes of a collection: kind, images, size, and the recall that was measured."""
     from datetime import UTC, datetime
 
-    from sightline.cli.output import print_json, print_table
+    from sightline.cli.output import print_json
+    from sightline.cli.tables import print_table
     from sightline.console import answers
     from sightline.upkeep.generation_list import list_generations as find
 
@@ -80,7 +81,7 @@ def report(
 
 
 def _print(answer: RecallReport) -> None:
-    from sightline.cli.output import print_table
+    from sightline.cli.tables import print_table
     from sightline.console import answers
 
     rows = [

@@ -85,7 +85,8 @@ def list_keys(
     json: Json = False,
 ) -> None:
     """List the keys, without their secrets."""
-    from sightline.cli.output import print_json, print_table
+    from sightline.cli.output import print_json
+    from sightline.cli.tables import print_table
     from sightline.console import answers
 
     with _opened(data) as (settings, services):

@@ -16,11 +16,13 @@ from sightline.training.answer_config import AnswerConfig
 from sightline.training.config import PRECISIONS
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from sightline.serving.settings import ModelSettings
 
 STAGES = ("1", "2", "instruct")
-ALWAYS = ("stage", "line_seconds", "json")
-OPTIONS = {"eval_ks": "eval_k"}
+ALWAYS = ("stage", "line_seconds", "data", "json")
+OPTIONS = {"eval_ks": "eval_k", "data": "captions"}
 """Options that are not named as the settings which they fill."""
 
 
@@ -42,13 +44,13 @@ def check_options(ctx: typer.Context, taken: type) -> None:
             )
 
 
-def train_answers(ctx: typer.Context, settings: ModelSettings) -> None:
+def train_answers(ctx: typer.Context, captions: Path, settings: ModelSettings) -> None:
     """Train as the options of ``sightline train`` say; those that were not given are AnswerConfig's."""
     from sightline import training
 
     given = _given(ctx)
     config = AnswerConfig(
-        stage=given["stage"], model=given["model"], data=given["data"], images=given["images"],
+        stage=given["stage"], model=given["model"], data=captions, images=given["images"],
         out=given["out"], prompt=given["prompt"], wording=given["wording"],
         freeze_qformer=given["freeze_qformer"], freeze_language=given["freeze_language"],
         epochs=given["epochs"], batch_size=given["batch_size"], lr=given["lr"],

@@ -96,10 +96,12 @@ def only_collection(data: Path | None) -> str:
 
 
 def say_new_folder(settings: Settings) -> None:
-    """Before the data folder is made: where."""
+    """Before the data folder is made: where. InputError: it cannot be one."""
     from sightline.console import remarks
+    from sightline.pillars import DATA_FOLDER
+    from sightline.store.storage import has_folder
 
-    if not settings.data_folder.exists():
+    if not has_folder(settings.data_folder, DATA_FOLDER):
         remarks().print(f"Data folder: {settings.data_folder}", markup=False, soft_wrap=True)
 
 

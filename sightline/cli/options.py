@@ -111,6 +111,7 @@ NewCollection = Annotated[
         autocompletion=collection_names,
     ),
 ]
+Show = Annotated[bool, typer.Option("--open", help="Show what was found on one page in the browser.")]
 Filter = Annotated[
     str | None,
     typer.Option("--filter", metavar="JSON", help="Metadata filter, see docs/cli.md.", show_default=False),

@@ -91,7 +91,8 @@ def change(
 
 def list_saved(collection: CollectionName, data: Data = None, json: Json = False) -> None:
     """List saved searches: how many pictures fit, how many are to be judged yet, what is in the way."""
-    from sightline.cli.output import print_json, print_table
+    from sightline.cli.output import print_json
+    from sightline.cli.tables import Column, print_table
     from sightline.console import answers
 
     with opened(data, collection) as services:
@@ -99,7 +100,8 @@ def list_saved(collection: CollectionName, data: Data = None, json: Json = False
     if json:
         print_json({"collection": collection, "saved_searches": [_shown(one) for one in found]})
     elif found:
-        columns = ("name", "text", "at least", "members", "pending", "webhook", "trouble")
+        told = ("at least", "members", "pending", "webhook")
+        columns = ("name", Column("text", "text"), *told, Column("trouble", "text"))
         print_table(columns, [_row(one) for one in found])
     else:
         answers().print("No saved searches.")
@@ -114,7 +116,8 @@ def members(
     json: Json = False,
 ) -> None:
     """List the pictures that fit, in the order of joining."""
-    from sightline.cli.output import print_json, print_table
+    from sightline.cli.output import print_json
+    from sightline.cli.tables import Column, print_table
     from sightline.console import remarks
 
     with opened(data, collection) as services:
@@ -123,7 +126,7 @@ def members(
         items = [_member(one) for one in page.items]
         print_json({"collection": collection, "members": items, "next_cursor": page.next_cursor})
         return
-    print_table(("image", "match", "joined"), [_cells(one) for one in page.items])
+    print_table((Column("image", "name"), "match", "joined"), [_cells(one) for one in page.items])
     if page.next_cursor is not None:
         remarks().print(f"There are more: --cursor {page.next_cursor}")
 

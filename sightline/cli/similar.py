@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sightline.cli.opening import opened
-from sightline.cli.options import CollectionName, Data, Filter, Json
+from sightline.cli.options import CollectionName, Data, Filter, Json, Show
+from sightline.cli.showing import show_hits
 
 if TYPE_CHECKING:
     from sightline.records import SearchResponse
@@ -41,6 +42,7 @@ def similar(
         bool,
         typer.Option("--exact-index", help="Compare every image where the index is approximate; slow."),
     ] = False,
+    show: Show = False,
     data: Data = None,
     json: Json = False,
 ) -> None:
@@ -66,6 +68,8 @@ def similar(
         print_json(response)
     else:
         _print(response)
+    if show:
+        show_hits(data, f"like {id or image}", response.results)
 
 
 def query_file(services: Installation, path: Path) -> PendingImage:
@@ -83,15 +87,10 @@ def query_file(services: Installation, path: Path) -> PendingImage:
 
 
 def _print(response: SearchResponse) -> None:
-    from rich.table import Table
-    from rich.text import Text
+    from sightline.cli.hits import print_hits
+    from sightline.console import remarks
 
-    from sightline.console import answers, remarks
-
-    table = Table("rank", "id", "similarity", "caption", box=None, pad_edge=False, header_style="bold")
-    for hit in response.results:
-        table.add_row(str(hit.rank), Text(hit.id), f"{hit.score:.3f}", Text(hit.caption or ""))
-    answers().print(table if response.results else "Nothing found.")
+    print_hits(response.results, ("similarity",), [[f"{hit.score:.3f}"] for hit in response.results])
     took = response.timings
     remarks().print(
         f"[dim]{response.images} images · encode {took.encode_ms:.0f} ms, "

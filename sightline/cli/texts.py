@@ -44,7 +44,8 @@ def list_texts(
     json: Json = False,
 ) -> None:
     """List texts with their source, match probability and verdict."""
-    from sightline.cli.output import print_json, print_table
+    from sightline.cli.output import print_json
+    from sightline.cli.tables import Column, print_table
     from sightline.console import remarks
 
     with opened(data, collection) as services:
@@ -54,7 +55,7 @@ def list_texts(
     if json:
         print_json(page)
         return
-    names = ("text", "image", "source", "match", "verdict", "")
+    names = ("text", Column("image", "name"), "source", "match", "verdict", Column("", "text"))
     print_table(names, [_row(text) for text in page.items])
     if page.next_cursor is not None:
         remarks().print(f"{page.total:,} in all; the next: --cursor {page.next_cursor}", markup=False)

@@ -221,7 +221,8 @@ def _deleted_images(services: Installation, collection: str) -> Iterator[Image]:
 
 
 def _list_images(services: Installation, collection: str, *, json: bool) -> None:
-    from sightline.cli.output import print_json, print_table
+    from sightline.cli.output import print_json
+    from sightline.cli.tables import Column, print_table
 
     images = sorted(_deleted_images(services, collection), key=lambda one: (-(one.trashed_at or 0), one.key))
     rows = [
@@ -232,11 +233,12 @@ def _list_images(services: Installation, collection: str, *, json: bool) -> None
         print_json({"collection": collection, "images": rows})
     else:
         cells = [[str(row["id"]), str(row["trashed_at"]), str(row["caption"] or "")] for row in rows]
-        print_table(("id", "deleted", "caption"), cells)
+        print_table((Column("id", "name"), "deleted", Column("caption", "text")), cells)
 
 
 def _list_collections(services: Installation, *, json: bool) -> None:
-    from sightline.cli.output import print_json, print_table
+    from sightline.cli.output import print_json
+    from sightline.cli.tables import print_table
 
     catalog = services.catalog
     deleted = [_row(one) for one in catalog.trashed_collections()]
