@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import sys
 import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -91,12 +92,22 @@ def builder(data: Data = None) -> None:
             os._exit(0)  # FAISS cannot be told to stop, and Python would wait for it
 
 
-def up(host: Host = None, port: Port = None, insecure: Insecure = False, data: Data = None) -> None:
+def up(
+    host: Host = None,
+    port: Port = None,
+    insecure: Insecure = False,
+    logs: Annotated[
+        bool, typer.Option("--logs", help="Log lines on the terminal, not in logs/ of the data folder.")
+    ] = False,
+    data: Data = None,
+) -> None:
     """API, one worker and the builder in one command, until Ctrl-C."""
     from sightline.processes.up import run
     from sightline.settings import load_settings
 
-    run(listening(load_settings(data), host, port, insecure))
+    settings = load_settings(data)
+    hidden = sys.stderr.isatty() and not logs  # a service manager reads stderr
+    run(listening(settings, host, port, insecure), settings.data_folder / "logs" if hidden else None)
 
 
 def migrate(

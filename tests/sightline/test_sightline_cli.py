@@ -179,8 +179,25 @@ def test_rerank_keeps_to_the_limits_that_are_set_for_pictures(
         (["index", "/no/such/folder", "-c", "pictures"], 2),
         (["index", __file__, "-c", "pictures", "--model", "/no/such/model"], 5),
         (["collections", "--nonsense"], 2),
-        (["train", "--model", "x", "--captions", "y", "--images", "z", "--out", "o", "--objectives", "abc"], 2),
+        (
+            [
+                "train",
+                "--model",
+                "x",
+                "--captions",
+                "y",
+                "--images",
+                "z",
+                "--out",
+                "o",
+                "--objectives",
+                "abc",
+            ],
+            2,
+        ),
+        (["train", "--model", "x", "--images", "z", "--out", "o"], 2),
         (["eval", "--captions", "y", "--images", "z", "--k", "many"], 2),
+        (["eval", "--data", ".", "--images", "z"], 2),
     ],
 )
 def test_errors_are_one_sentence_and_an_exit_code(

@@ -92,7 +92,8 @@ def test_every_option_of_train_arrives_and_progress_is_plain_lines_off_a_termina
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out, cache = tmp_path / "model", tmp_path / "cache"
-    place = ["--model", str(data / "start"), "--captions", str(data / "captions.jsonl"), "--images", str(data)]
+    captions = str(data / "captions.jsonl")
+    place = ["--model", str(data / "start"), "--captions", captions, "--images", str(data)]
     more = ["--out", str(out), "--cache", str(cache), "--line-seconds", "0", "--json"]
     assert run(["train", *place, *more, *arguments(GIVEN)]) == 0
     told = capsys.readouterr()
@@ -167,7 +168,7 @@ def test_durations_are_told_in_the_unit_that_fits(seconds: float, text: str) -> 
 def test_ctrl_c_ends_a_run_with_a_sentence_and_a_model(data: Path, tmp_path: Path) -> None:
     out = tmp_path / "model"
     place = [
-        "--data",
+        "--captions",
         str(data / "captions.jsonl"),
         "--images",
         str(data),
