@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -150,7 +151,7 @@ def _delete_collection(services: Installation, collection: str, *, purge: bool) 
 
 def _list_jobs(services: Installation, collection: str | None, *, json: bool) -> None:
     from sightline.cli.output import print_json
-    from sightline.cli.tables import print_table
+    from sightline.cli.tables import Column, print_table
     from sightline.console import answers
 
     jobs = services.catalog.jobs(collection, JOBS_SHOWN)
@@ -161,19 +162,15 @@ def _list_jobs(services: Installation, collection: str | None, *, json: bool) ->
     elif not rows:
         answers().print("No jobs yet.")
     else:
-        names = (
-            "id",
-            "kind",
-            "collection",
-            "state",
-            "indexed",
-            "unchanged",
-            "replaced",
-            "deleted",
-            "failed",
-            "pending",
-        )
-        print_table(names, [[str(row[name]) for name in names] for row in rows])
+        columns = ("id", "kind", "collection", "state", Column("images", "text"))
+        names = ("id", "kind", "collection", "state")
+        print_table(columns, [[*(str(row[name]) for name in names), _counted(row)] for row in rows])
+
+
+def _counted(row: Mapping[str, Any]) -> str:
+    """``60 indexed, 2 failed``: whatever there is any of."""
+    names = ("indexed", "unchanged", "replaced", "deleted", "failed", "pending")
+    return ", ".join(f"{row[name]:,} {name}" for name in names if row[name]) or "none"
 
 
 def _show_job(services: Installation, job_id: str, *, json: bool) -> None:

@@ -27,7 +27,8 @@ def test_version_is_one_line(sightline: Run) -> None:
 
 def lacking_h(command: Any, parent: Any = None) -> Iterator[str]:
     """The commands and groups that do not know -h."""
-    context = command.context_class(command, info_name=command.name, parent=parent)
+    given = command.context_settings
+    context = command.context_class(command, info_name=command.name, parent=parent, **given)
     if "-h" not in command.get_help_option_names(context):
         yield str(context.command_path)
     for one in getattr(command, "commands", {}).values():
