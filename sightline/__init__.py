@@ -8,6 +8,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from sightline.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from sightline.collection import Collection as Collection
     from sightline.indexer.indexer import Indexer as Indexer
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
     from sightline.settings import Settings as Settings
     from sightline.wiring import open_installation as open_installation
 
-__version__ = "0.1.0"
 __all__ = [
     "Collection",
     "CrossEncoder",

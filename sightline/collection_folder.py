@@ -69,7 +69,7 @@ class CollectionFolder:
     @contextmanager
     def _reading(self) -> Iterator[Installation]:
         """The installation; NotFoundError names the folder where it has no such collection."""
-        from sightline.settings import CATALOG
+        from sightline.data_folder import CATALOG
 
         folder = self._settings.data_folder
         if not self._settings.database_url and not (folder / CATALOG).exists():

@@ -9,6 +9,9 @@ from typing import TextIO
 
 from rich.console import Console
 
+UNBROKEN = 100_000
+"""Cells of a line that nobody breaks."""
+
 
 def prepare_streams() -> None:
     """Names of files may be bytes that are no text, and a stream may take ASCII only: escapes take the place
@@ -40,11 +43,18 @@ def unwritten(stream: TextIO | None, text: str = "") -> OSError | None:
     return None
 
 
-def answers() -> Console:
-    """The console of results: stdout."""
-    return Console(soft_wrap=False, highlight=False)
+def answers(width: int | None = None) -> Console:
+    """The console of results: stdout. ``width``: of a line, in place of the terminal's."""
+    return _console(sys.stdout, width)
 
 
 def remarks() -> Console:
     """The console of progress, hints and errors: stderr."""
-    return Console(stderr=True, highlight=False)
+    return _console(sys.stderr, None)
+
+
+def _console(stream: TextIO, width: int | None) -> Console:
+    """Lines of a pipe or a file have no end at which they would be broken."""
+    if stream.isatty():
+        return Console(stderr=stream is sys.stderr, highlight=False, width=width)
+    return Console(stderr=stream is sys.stderr, highlight=False, width=UNBROKEN, soft_wrap=True)

@@ -11,6 +11,8 @@ translate the classes once; nothing below them knows status or exit codes.
     │   ├── ImageRejected      bytes that are no usable picture
     │   └── CheckpointError    a model folder that cannot do what is asked
     ├── NotFoundError          no such collection, image or job
+    │   ├── NoCatalogError     nothing was ever indexed here
+    │   └── NoCollectionError  the catalog has no collection of that name
     ├── ConflictError          the request contradicts what is stored
     │   └── ModelMismatchError the collection is bound to another model
     ├── UnavailableError       something this needs cannot be reached now
@@ -83,6 +85,31 @@ class NotFoundError(SightlineError):
     """No such collection, image or job."""
 
     code = "not-found"
+
+
+class NoCatalogError(NotFoundError):
+    """Nothing was ever indexed here: ``missing`` says what is not there, as the end of a sentence."""
+
+    def __init__(self, missing: str) -> None:
+        super().__init__(
+            f"There is nothing yet: {missing}; `sightline index FOLDER -c NAME` makes it, and --data or "
+            "SIGHTLINE_DATA names another."
+        )
+        self.missing = missing
+
+    def __reduce__(self) -> tuple[type[NoCatalogError], tuple[str]]:
+        return (type(self), (self.missing,))
+
+
+class NoCollectionError(NotFoundError):
+    """The catalog has no collection of that name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"There is no collection {name!r}.")
+        self.name = name
+
+    def __reduce__(self) -> tuple[type[NoCollectionError], tuple[str]]:
+        return (type(self), (self.name,))
 
 
 class ConflictError(SightlineError):

@@ -57,12 +57,14 @@ def begin(
     collection: str,
     model: str | None = None,
     revision: str | None = None,
+    before: Callable[[], None] | None = None,
     announce: Announce | None = None,
     confirm: Confirm | None = None,
 ) -> tuple[Job, int]:
     """Count, make the collection unless it is there, register all; the job, and how many sources failed.
 
-    Nothing is written before all sources were looked at: a wrong name leaves no trace. ``plan`` has no roots.
+    Nothing is written before all sources were looked at: a wrong name leaves no trace. ``before`` is called
+    then, ``announce`` when the collection is there. ``plan`` has no roots.
 
     Raises:
         SourceError: no source can be listed.
@@ -71,6 +73,8 @@ def begin(
         Else as `sightline.Indexer.index`.
     """
     images, size, unlisted = count_sources(services, plan.sources, copy=plan.copy)
+    if before is not None:
+        before()
     services.claim_folders()
     bound = services.collections.create(collection, model, revision)
     if announce is not None:

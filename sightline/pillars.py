@@ -8,9 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sightline.errors import UnavailableError
+from sightline.data_folder import CATALOG
+from sightline.errors import NoCatalogError, UnavailableError
 from sightline.lazy import is_made, once
-from sightline.settings import CATALOG
 
 if TYPE_CHECKING:
     from sightline.blip.patch_formats import PatchFormats
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+DATA_FOLDER = "The data folder (--data, SIGHTLINE_DATA)"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Given:
@@ -44,6 +46,7 @@ class Given:
     inline: bool
     now: Callable[[], float] | None
     resolve: Resolve | None = None
+    create: bool = True
 
 
 class Pillars:
@@ -76,7 +79,22 @@ class Pillars:
         """Unless it is there. InputError: it cannot be one. StorageError: the disk refuses."""
         from sightline.store.storage import make_folder
 
-        make_folder(self.settings.data_folder, "The data folder (--data, SIGHTLINE_DATA)")
+        make_folder(self.settings.data_folder, DATA_FOLDER)
+
+    def _missing(self) -> str | None:
+        """Why there is no catalog yet, as the end of a sentence; a server's is seen when it is asked."""
+        from sightline.store.ownership import require_catalog
+        from sightline.store.portable import sqlite_file
+        from sightline.store.sqlite import has_tables
+        from sightline.store.storage import has_folder
+
+        file, folder = sqlite_file(self.settings.catalog_url), self.settings.data_folder
+        if self.settings.database_url:
+            return None if file is None or has_tables(file) else f"the catalog {file} does not exist yet"
+        if not has_folder(folder, DATA_FOLDER):
+            return f"the data folder {folder} does not exist yet"
+        require_catalog(folder, folder / CATALOG)
+        return None if has_tables(folder / CATALOG) else f"the data folder {folder} holds no catalog"
 
     @once
     def catalog(self) -> Catalog:
@@ -84,6 +102,7 @@ class Pillars:
 
         Raises:
             InputError: the data folder cannot be one.
+            NoCatalogError: there is none yet, and this installation makes none.
             UnavailableError: a restore is under way, or the disk refuses.
         """
         if self.given.catalog is not None:
@@ -91,7 +110,11 @@ class Pillars:
         from sightline.store.catalog import open_catalog
         from sightline.store.ownership import require_catalog
 
-        if not self.settings.database_url:
+        if not self.given.create:
+            missing = self._missing()
+            if missing is not None:
+                raise NoCatalogError(missing)
+        elif not self.settings.database_url:
             self.make_data_folder()
         self.catalog_lock.share()
         if not self.settings.database_url:

@@ -20,6 +20,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from sightline import faultpoint
 from sightline.api.settings import ApiSettings
+from sightline.data_folder import CATALOG, default_folder
 from sightline.errors import InputError
 from sightline.fetching.settings import FetchSettings
 from sightline.imaging.limits import Limits
@@ -30,8 +31,6 @@ from sightline.serving.settings import AnswererSettings, CaptionerSettings, Mode
 from sightline.store.settings import DatabaseSettings
 
 PREFIX = "SIGHTLINE_"
-CATALOG = "catalog.sqlite"
-"""The catalog in a data folder, when no other one is set."""
 LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -76,8 +75,10 @@ class Settings(BaseSettings):
         env_prefix=PREFIX, env_nested_delimiter="__", frozen=True, extra="forbid", validate_default=False
     )
 
-    data: Path = Path("sightline-data")
-    """The data folder: holds everything that no other setting puts elsewhere."""
+    data: Path = Field(default_factory=default_folder)
+    """The data folder: holds everything that no other setting puts elsewhere. The user's own, unless the
+    working folder has one that is in use (`sightline.data_folder`).
+    """
     database_url: str = ""
     """SQLAlchemy URL of the catalog, such as ``postgresql+psycopg://user:password@host/name``; SQLite in the
     data folder when empty.
@@ -219,12 +220,13 @@ def groups() -> list[tuple[str, type]]:
 
 
 def knobs(settings: Settings | None = None) -> Iterator[Knob]:
-    """Every setting with its variable, its default and its value in ``settings`` (else the default)."""
+    """Every setting with its variable, its default (None: it depends) and its value in ``settings``."""
     nested = dict(groups())
     for name, info in Settings.model_fields.items():
         if name not in nested:
-            value = info.default if settings is None else getattr(settings, name)
-            yield Knob(f"{PREFIX}{name.upper()}", info.default, value)
+            usual = None if info.default_factory else info.default
+            value = usual if settings is None else getattr(settings, name)
+            yield Knob(f"{PREFIX}{name.upper()}", usual, value)
             continue
         default = nested[name]()
         group = default if settings is None else getattr(settings, name)

@@ -51,16 +51,18 @@ def open_installation(
     inline: bool = False,
     now: Callable[[], float] | None = None,
     resolve: Resolve | None = None,
+    create: bool = True,
 ) -> Installation:
     """All parts of an installation; a context manager that gives back what they hold.
 
     ``models``, ``catalog``, ``decoder`` and ``send`` replace the real ones, ``now`` the database's clock,
     ``resolve`` the system's resolver; ``after_send`` is called whenever workers were told about tasks.
-    ``inline``: there are no workers, and ``indexer.wait`` does their work in this process.
+    ``inline``: there are no workers, and ``indexer.wait`` does their work in this process. Without ``create``
+    no data folder and no catalog are made: where there is none yet, ``catalog`` raises NoCatalogError.
     """
     given = Given(
         models=models, catalog=catalog, decoder=decoder, send=send, after_send=after_send, inline=inline,
-        now=now, resolve=resolve,
+        now=now, resolve=resolve, create=create,
     )  # fmt: skip
     return Installation(settings, given)
 

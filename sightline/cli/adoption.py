@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from sightline.cli.opening import opened
 from sightline.cli.options import Data, Json
 
 
@@ -28,10 +29,8 @@ def adopt(
     """
     from sightline.cli.output import print_json
     from sightline.console import answers, remarks
-    from sightline.settings import load_settings
-    from sightline.wiring import open_installation
 
-    with open_installation(load_settings(data)) as services:
+    with opened(data) as services:
         if yes:
             services.folders.adopt()
         found = list(services.folders.look())

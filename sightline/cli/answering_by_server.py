@@ -60,9 +60,9 @@ def found_by_server(
 
 def _server_of(settings: Settings) -> RunningServer | None:
     """The one that would answer as this process does, by what it says of itself; it has yet to prove it."""
-    from sightline import __version__
     from sightline.processes.announcing import answering
     from sightline.running_server import found_in, is_same
+    from sightline.version import __version__
 
     server = found_in(settings.data_folder)
     if server is None or server.version != __version__:

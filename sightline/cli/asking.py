@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sightline.cli.answering_by_server import Local
-from sightline.cli.options import Data, Filter, Json, Revision
+from sightline.cli.completing import collection_names
+from sightline.cli.opening import opened_by, opened_for_files
+from sightline.cli.options import Data, Filter, Json, Revision, only_one
 from sightline.errors import InputError
 
 if TYPE_CHECKING:
@@ -27,10 +29,18 @@ def register(app: typer.Typer) -> None:
 
 
 def ask(
+    ctx: typer.Context,
     question: Annotated[str, typer.Argument(metavar="QUESTION", help='What to answer; "" for none.')],
     image: Annotated[list[Path] | None, typer.Argument(metavar="IMAGE…", help="Picture files.")] = None,
     collection: Annotated[
-        str | None, typer.Option("--collection", "-c", metavar="NAME", help="Ask about its pictures.")
+        str | None,
+        typer.Option(
+            "--collection",
+            "-c",
+            metavar="NAME",
+            help="Ask about its pictures.",
+            autocompletion=collection_names,
+        ),
     ] = None,
     text: Annotated[
         str | None, typer.Option(metavar="TEXT", help="… the best ones of a search for this.")
@@ -56,12 +66,14 @@ def ask(
     from sightline.captioner.answering import Question
     from sightline.cli.output import PARTLY_FAILED
     from sightline.settings import load_settings
-    from sightline.wiring import open_installation
 
+    if collection is None and not image and (text is not None or id or filter is not None):
+        collection = only_one(ctx)
     chosen = "multiple_choice" if option and task == "short_answer" else task_of(task)
     asked = Question(question, chosen, wording, tuple(option or ()))
     settings = load_settings(data)
-    with open_installation(settings) as services, ExitStack() as held:
+    opening = opened_for_files(data) if collection is None else opened_by(settings, collection)
+    with opening as services, ExitStack() as held:
         if collection is None:
             if text is not None or id or filter is not None:
                 raise InputError("The options --text, --id and --filter need --collection.")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sightline.cli.opening import opened
 from sightline.cli.options import Data, Json
 
 if TYPE_CHECKING:
@@ -44,16 +45,15 @@ def backup(
 ) -> None:
     """Copy the installation, while it works, as one consistent point; only what is new is copied."""
     from sightline.cli.output import OK, PARTLY_FAILED, print_json, progress
-    from sightline.settings import load_settings
     from sightline.store.places import open_place
     from sightline.upkeep.backups.backup import Wish
-    from sightline.wiring import open_installation
 
     if verify:
         _verify(where, point, as_json=json)
         return
-    with open_installation(load_settings(data)) as services, progress() as show:
-        done = services.backup.run(open_place(where), Wish(with_originals, keep), show)
+    place = open_place(where)
+    with opened(data) as services, progress() as show:
+        done = services.backup.run(place, Wish(with_originals, keep), show)
     if json:
         print_json(done)
     else:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sightline.cli.options import CollectionName, Data, Filter, Json
+from sightline.cli.completing import collection_names, job_ids
+from sightline.cli.opening import opened
+from sightline.cli.options import CollectionName, Data, Filter, Json, was_given
 
 if TYPE_CHECKING:
     from sightline.wiring import Installation
@@ -24,12 +27,11 @@ def register(app: typer.Typer) -> None:
 
 def collections(data: Data = None, json: Json = False) -> None:
     """List the collections, their models and how many images they hold."""
-    from sightline.cli.output import print_json, print_table
+    from sightline.cli.output import print_json
+    from sightline.cli.tables import Column, print_table
     from sightline.console import answers
-    from sightline.settings import load_settings
-    from sightline.wiring import open_installation
 
-    with open_installation(load_settings(data)) as services:
+    with opened(data) as services:
         rows = [asdict(one.collection) | one.counts for one in services.catalog.overview()]
     if json:
         for row in rows:
@@ -39,14 +41,15 @@ def collections(data: Data = None, json: Json = False) -> None:
     if not rows:
         answers().print("No collections yet: `sightline index FOLDER --collection NAME` makes one.")
         return
-    columns = ("name", "model", "images", "pending", "failed", "trash", "segments", "MB")
+    columns = ("name", Column("model", "name"), "images", "pending", "failed", "trash", "segments", "MB")
     names = ("name", "model", "live", "pending", "failed", "trashed", "segments")
     print_table(columns, [[*(str(row[name]) for name in names), f"{row['bytes'] / 1e6:.1f}"] for row in rows])
 
 
 def jobs(
     job: Annotated[
-        str | None, typer.Argument(metavar="[ID]", help="One job; without it, the latest ones.")
+        str | None,
+        typer.Argument(metavar="[ID]", help="One job; without it, the latest ones.", autocompletion=job_ids),
     ] = None,
     cancel: Annotated[bool, typer.Option("--cancel", help="Stop the job; what is published stays.")] = False,
     retry: Annotated[bool, typer.Option("--retry", help="Embed its failed images again.")] = False,
@@ -54,21 +57,22 @@ def jobs(
         bool, typer.Option("--errors", help="All its failures and nothing else; with --json one a line.")
     ] = False,
     collection: Annotated[
-        str | None, typer.Option("--collection", "-c", metavar="NAME", help="Only its jobs.")
+        str | None,
+        typer.Option(
+            "--collection", "-c", metavar="NAME", help="Only its jobs.", autocompletion=collection_names
+        ),
     ] = None,
     data: Data = None,
     json: Json = False,
 ) -> None:
     """Show jobs; with an ID, its counts and errors."""
     from sightline.errors import InputError
-    from sightline.settings import load_settings
-    from sightline.wiring import open_installation
 
     if (cancel or retry or errors) and job is None:
         raise InputError("Name the job: sightline jobs ID --cancel, --retry, or --errors.")
     if cancel and retry:
         raise InputError("A job can be cancelled or retried, not both at once.")
-    with open_installation(load_settings(data)) as services:
+    with opened(data, collection) as services:
         if job is None:
             _list_jobs(services, collection, json=json)
             return
@@ -83,6 +87,7 @@ def jobs(
 
 
 def delete(
+    ctx: typer.Context,
     collection: CollectionName,
     id: Annotated[
         list[str] | None, typer.Option(metavar="ID", help="An image; give it several times.")
@@ -99,17 +104,17 @@ def delete(
     from sightline.cli.output import print_json
     from sightline.console import answers
     from sightline.errors import InputError
-    from sightline.settings import load_settings
     from sightline.store.conditions import Filter
     from sightline.store.filters import parse_filter, read_filter
-    from sightline.wiring import open_installation
 
     if sum((bool(id), filter is not None, all)) != 1:
         raise InputError("Say what to delete: --id ID (several times), --filter JSON, or --all.")
+    if all and not was_given(ctx, "collection"):
+        raise InputError("Name the collection that --all deletes: -c NAME.")
     parsed = None if filter is None else parse_filter(read_filter(filter))
     if parsed == Filter():
         raise InputError("An empty filter names every image; --all deletes the whole collection.")
-    with open_installation(load_settings(data)) as services:
+    with opened(data, collection) as services:
         if all:
             deleted = _delete_collection(services, collection, purge=purge)
         elif purge:
@@ -145,7 +150,8 @@ def _delete_collection(services: Installation, collection: str, *, purge: bool) 
 
 
 def _list_jobs(services: Installation, collection: str | None, *, json: bool) -> None:
-    from sightline.cli.output import print_json, print_table
+    from sightline.cli.output import print_json
+    from sightline.cli.tables import Column, print_table
     from sightline.console import answers
 
     jobs = services.catalog.jobs(collection, JOBS_SHOWN)
@@ -156,19 +162,15 @@ def _list_jobs(services: Installation, collection: str | None, *, json: bool) ->
     elif not rows:
         answers().print("No jobs yet.")
     else:
-        names = (
-            "id",
-            "kind",
-            "collection",
-            "state",
-            "indexed",
-            "unchanged",
-            "replaced",
-            "deleted",
-            "failed",
-            "pending",
-        )
-        print_table(names, [[str(row[name]) for name in names] for row in rows])
+        columns = ("id", "kind", "collection", "state", Column("images", "text"))
+        names = ("id", "kind", "collection", "state")
+        print_table(columns, [[*(str(row[name]) for name in names), _counted(row)] for row in rows])
+
+
+def _counted(row: Mapping[str, Any]) -> str:
+    """``60 indexed, 2 failed``: whatever there is any of."""
+    names = ("indexed", "unchanged", "replaced", "deleted", "failed", "pending")
+    return ", ".join(f"{row[name]:,} {name}" for name in names if row[name]) or "none"
 
 
 def _show_job(services: Installation, job_id: str, *, json: bool) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sightline.cli.opening import opened
 from sightline.cli.options import CollectionName, Data, Json
 
 if TYPE_CHECKING:
@@ -50,13 +51,11 @@ def report(
 
     from sightline.cli.output import print_json, progress
     from sightline.cli.query_file import queries_in
-    from sightline.settings import load_settings
     from sightline.upkeep.cache_report import Request
-    from sightline.wiring import open_installation
 
     texts = queries_in(queries) if queries is not None else []
     request = Request(collection, texts, _ranks(ranks), grid, images, most_queries)
-    with open_installation(load_settings(data)) as services, progress() as show:
+    with opened(data, collection) as services, progress() as show:
         answer = services.cache_measurement.report(request, show)
         if cascade:
             learned = services.cascade_measurement.report(collection, texts, cascade, show)
@@ -80,10 +79,8 @@ def fit(
     """Fit a codec to a collection now; with SIGHTLINE_INDEXER__PATCH_CODEC=latent it is used from then on."""
     from sightline.cli.output import print_json, progress
     from sightline.console import answers
-    from sightline.settings import load_settings
-    from sightline.wiring import open_installation
 
-    with open_installation(load_settings(data)) as services, progress() as show:
+    with opened(data, collection) as services, progress() as show:
         asked = services.settings.indexer
         grid = asked.codec_grid if grid is None else grid
         codec = services.cache_measurement.fit(collection, rank or asked.codec_rank, grid, images, show)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sightline.cli.opening import opened
 from sightline.cli.options import CollectionName, Data, Json
 
 if TYPE_CHECKING:
@@ -38,15 +39,13 @@ def calibrate(
     from sightline.cli.output import print_json, progress
     from sightline.console import answers
     from sightline.errors import InputError
-    from sightline.settings import load_settings
     from sightline.upkeep.calibration_labels import read_labels
-    from sightline.wiring import open_installation
 
     if reset and (labels is not None or plot is not None):
         raise InputError("The option --reset fits nothing; leave out --labels and --plot.")
     check_drawing(plot)
     told = None if labels is None else read_labels(labels)
-    with open_installation(load_settings(data)) as services:
+    with opened(data, collection) as services:
         if reset:
             version = services.calibrating.reset(collection)
             if json:

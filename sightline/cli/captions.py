@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sightline.blip.sampling import SamplingName
-from sightline.cli.options import CollectionName, Data, Filter, Json, Revision
+from sightline.cli.completing import collection_names
+from sightline.cli.opening import opened, opened_by
+from sightline.cli.options import CollectionName, Data, Filter, Json, Revision, only_one
 
 if TYPE_CHECKING:
     from sightline.blip.sampling import Caption
@@ -39,12 +41,19 @@ def register(app: typer.Typer) -> None:
 
 
 def caption(
+    ctx: typer.Context,
     image: Annotated[
         list[Path] | None, typer.Argument(metavar="IMAGE…", help="Picture files.", show_default=False)
     ] = None,
     collection: Annotated[
         str | None,
-        typer.Option("--collection", "-c", metavar="NAME", help="Caption the images of a collection."),
+        typer.Option(
+            "--collection",
+            "-c",
+            metavar="NAME",
+            help="Caption the images of a collection.",
+            autocompletion=collection_names,
+        ),
     ] = None,
     model: Annotated[
         str | None, typer.Option(metavar="ID_OR_DIR", help="Captioner; `demo` for the shipped one.")
@@ -66,6 +75,8 @@ def caption(
     from sightline.errors import InputError
     from sightline.store.filters import read_filter
 
+    if collection is None and not image and (filter is not None or id):
+        collection = only_one(ctx)
     if bool(image) == (collection is not None):
         raise InputError("Name picture files, or a collection with --collection NAME.")
     if collection is None:
@@ -82,7 +93,7 @@ def caption(
             seed=seed, filter=chosen, ids=id or None,
         )  # fmt: skip
 
-    _, answer = _run(begin, "captioning", data, no_wait=no_wait)
+    _, answer = _run(begin, "captioning", collection, data, no_wait=no_wait)
     _finish(answer, "captioned", json=json)
 
 
@@ -132,7 +143,7 @@ def capfilt(
             text_fields=text_field or (), filter=chosen, ids=id or None,
         )  # fmt: skip
 
-    made, answer = _run(begin, "judging", data, no_wait=no_wait, report=collection)
+    made, answer = _run(begin, "judging", collection, data, no_wait=no_wait, report=True)
     _show(made, answer, report, json=json)
     _finish(answer, "judged", json=json, printed=json)
 
@@ -150,12 +161,11 @@ def _describe(
     json: bool,
 ) -> None:
     """Captions of picture files, decoded one after the other."""
-    from sightline.cli.output import print_json, print_table
+    from sightline.cli.output import print_json
     from sightline.cli.pictures import read_pictures
-    from sightline.settings import load_settings
-    from sightline.wiring import open_installation
+    from sightline.cli.tables import Column, print_table
 
-    with open_installation(load_settings(data)) as services:
+    with opened(data) as services:
         named = services.writer_names.captioner(None, model, revision)
         described = services.describing.describe(
             read_pictures(images, services.settings.imaging), model=named.model, revision=named.revision, n=n,
@@ -169,11 +179,11 @@ def _describe(
         print_json({"model": named.model, "results": rows})
         return
     cells = [
-        [str(path) if at == 0 else "", f"{one.log_probability:.2f}", one.text]
+        [str(path), f"{one.log_probability:.2f}", one.text]
         for path, some in zip(images, described, strict=True)
-        for at, one in enumerate(some)
+        for one in some
     ]
-    print_table(("image", "log p", "caption"), cells)
+    print_table((Column("image", "name"), "log p", Column("caption", "text")), cells)
 
 
 def _told(caption: Caption) -> dict[str, Any]:
@@ -181,28 +191,27 @@ def _told(caption: Caption) -> dict[str, Any]:
 
 
 def _run(
-    begin: Begin, what: str, data: Path | None, *, no_wait: bool, report: str | None = None
+    begin: Begin, what: str, collection: str, data: Path | None, *, no_wait: bool, report: bool = False
 ) -> tuple[CapFiltReport | None, dict[str, Any]]:
     """Begin a job and wait for it, with a worker of our own if there is none; what came of it.
 
-    ``report``: the collection whose report is wanted once the job has ended.
+    ``report``: the collection's report is wanted once the job has ended.
     """
     from sightline.cli.jobs import EmbeddedWorker, wait
     from sightline.cli.jobs import report as job_report
     from sightline.processes.supervisor import Supervisor
     from sightline.settings import load_settings
-    from sightline.wiring import open_installation
 
     settings = load_settings(data)
     with Supervisor(settings, logs=settings.data_folder / "logs") as supervisor:
         worker = EmbeddedWorker(supervisor)
-        with open_installation(settings, after_send=None if no_wait else worker.ensure) as services:
+        with opened_by(settings, collection, after_send=None if no_wait else worker.ensure) as services:
             worker.attach(services)
             services.claim_folders()
             job = begin(services)
             if not no_wait:
                 wait(services, job.id, worker, what)
-            made = None if report is None or no_wait else services.capfilt.report(report, job.id)
+            made = services.capfilt.report(collection, job.id) if report and not no_wait else None
             return made, job_report(services, job.id)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from sightline.cli.opening import opened_by
 from sightline.cli.options import Data, Json
 
 if TYPE_CHECKING:
@@ -50,7 +51,6 @@ def doctor(
     """What is installed and reachable, and whether what is stored is what was written."""
     from sightline.cli.output import OK, PARTLY_FAILED, print_json, progress
     from sightline.settings import load_settings
-    from sightline.wiring import open_installation
 
     settings = load_settings(data)
     if model is not None:
@@ -58,7 +58,7 @@ def doctor(
 
         raise typer.Exit(OK if report(settings, model, revision, as_json=json) else PARTLY_FAILED)
     repairs = _repair(settings) if repair else []
-    with open_installation(settings) as services, progress() as show:
+    with opened_by(settings) as services, progress() as show:
         findings = services.doctor.examine(quick=quick, originals=originals, show=show)
     healthy = not any(finding.status == "problem" for finding in findings)
     if json:
@@ -87,11 +87,10 @@ def _repair(settings: Settings) -> list[Repaired | RepairedBytes]:
     from sightline.cli.output import progress
     from sightline.console import remarks
     from sightline.errors import SightlineError
-    from sightline.wiring import open_installation
 
     done: list[Repaired | RepairedBytes] = []
     console = remarks()
-    with open_installation(settings) as services:
+    with opened_by(settings) as services:
         try:
             with progress() as show:
                 for one, line in _repairs(services, show):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from sightline.cli.opening import opened
 from sightline.cli.options import CollectionName, Data, Json
 
 if TYPE_CHECKING:
@@ -30,10 +31,8 @@ def duplicates(
 ) -> None:
     """Find images with the same bytes, or the same picture in different files; deletes nothing."""
     from sightline.cli.output import print_json, progress
-    from sightline.settings import load_settings
-    from sightline.wiring import open_installation
 
-    with open_installation(load_settings(data)) as services:
+    with opened(data, collection) as services:
         waiting = services.catalog.count_unhashed(services.catalog.collection(collection).id)
         with progress() as show:
             page = services.duplicates.find(
@@ -70,18 +69,19 @@ def _plain(page: DuplicatePage) -> dict[str, Any]:
 
 
 def _print(page: DuplicatePage) -> None:
-    from rich.table import Table
-    from rich.text import Text
-
+    from sightline.cli.tables import Column, print_table
     from sightline.console import answers, remarks
 
-    table = Table("group", "kind", "id", "size", "bytes", "", box=None, pad_edge=False, header_style="bold")
-    for number, group in enumerate(page.groups, 1):
-        for place, one in enumerate(group.images):
-            head = (str(number), group.kind) if place == 0 else ("", "")
-            size = f"{one.width} × {one.height}"
-            table.add_row(*head, Text(one.id), size, f"{one.bytes:,}", "largest" if place == 0 else "")
-    answers().print(table if page.groups else "No duplicates found.")
+    rows = [
+        [str(number), group.kind, one.id, f"{one.width} × {one.height}", f"{one.bytes:,}",
+         "" if place else "largest"]
+        for number, group in enumerate(page.groups, 1)
+        for place, one in enumerate(group.images)
+    ]  # fmt: skip
+    if rows:
+        print_table(("group", "kind", Column("id", "name"), "size", "bytes", ""), rows)
+    else:
+        answers().print("No duplicates found.")
     if page.next_cursor is not None:
         remarks().print(
             f"{len(page.groups)} of {page.total:,} groups; --cursor {page.next_cursor} goes on.", markup=False

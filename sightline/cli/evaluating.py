@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
+from sightline.cli.captions_file import captions_of
 from sightline.cli.following import following
-from sightline.cli.options import Device, HubCache, Images, Json, Lines, Revision, numbers, one_of
+from sightline.cli.options import Data, Device, HubCache, Images, Json, Lines, Revision, numbers, one_of
 from sightline.cli.output import print_json
 from sightline.console import answers
 from sightline.evaluation.config import HANDLINGS, PATCH_DTYPES, EvalConfig
@@ -20,8 +21,10 @@ def register(app: typer.Typer) -> None:
 
 
 def evaluate(
-    data: Annotated[Path, typer.Option(metavar="DATA", help="Karpathy's JSON or captions.jsonl.")],
     images: Images,
+    captions: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Karpathy's JSON or captions.jsonl.")
+    ] = None,
     model: Annotated[
         str | None, typer.Option(metavar="ID_OR_DIR", help="Checkpoint; the installation's when left out.")
     ] = None,
@@ -54,15 +57,17 @@ def evaluate(
     revision: Revision = None,
     device: Device = None,
     line_seconds: Lines = 30.0,
+    data: Data = None,
     json: Json = False,
 ) -> None:
     """Recall of text→image and image→text by ITC, by ITM and by their sum."""
     from sightline import evaluation
     from sightline.settings import load_settings
 
-    settings = load_settings().model
+    captions, data = captions_of(captions, data)
+    settings = load_settings(data).model
     config = EvalConfig(
-        data=data, images=images, model=model or settings.name, ks=numbers("--k", k), out=out,
+        data=captions, images=images, model=model or settings.name, ks=numbers("--k", k), out=out,
         split=split, text=one_of("--text", text, HANDLINGS), limit=limit, batch_size=batch_size,
         patches=one_of("--patches", patches, PATCH_DTYPES), cache=cache, revision=revision,
         device=device or settings.device, cache_dir=cache_dir or settings.cache_dir,

@@ -44,9 +44,9 @@ def following(seconds: float = SECONDS) -> Iterator[Follower]:
     if not console.is_terminal:
         yield Lines(console, seconds)
         return
-    from rich.progress import Progress
+    from sightline.cli.bars import progress_bars
 
-    with Progress(console=console, transient=True) as bars:
+    with progress_bars() as bars:
         yield Bars(bars)
 
 

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from sightline.cli.opening import opened
 from sightline.cli.options import CollectionName, Data, Json
 
 DEFAULT = "default"
@@ -34,10 +35,8 @@ def set_kind(
     """
     from sightline.cli.output import print_json
     from sightline.console import answers
-    from sightline.settings import load_settings
-    from sightline.wiring import open_installation
 
-    with open_installation(load_settings(data)) as services:
+    with opened(data, collection) as services:
         found = services.index_kinds.ask(collection, None if kind == DEFAULT else kind)
         asked = found.index_kind or services.settings.retriever.index
     if json:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sightline.cli.opening import opened
 from sightline.cli.options import CollectionName, Data, Json
 
 if TYPE_CHECKING:
@@ -24,13 +25,12 @@ def list_generations(collection: CollectionName, data: Data = None, json: Json =
     """The indexes of a collection: kind, images, size, and the recall that was measured."""
     from datetime import UTC, datetime
 
-    from sightline.cli.output import print_json, print_table
+    from sightline.cli.output import print_json
+    from sightline.cli.tables import print_table
     from sightline.console import answers
-    from sightline.settings import load_settings
     from sightline.upkeep.generation_list import list_generations as find
-    from sightline.wiring import open_installation
 
-    with open_installation(load_settings(data)) as services:
+    with opened(data, collection) as services:
         found = find(services.catalog, services.indexes, collection)
     if json:
         print_json({"collection": collection, "generations": found})
@@ -65,12 +65,10 @@ def report(
     from sightline.cli.drawings import check_drawing, write_drawing
     from sightline.cli.output import print_json, progress
     from sightline.cli.query_file import queries_in
-    from sightline.settings import load_settings
-    from sightline.wiring import open_installation
 
     check_drawing(out)
     texts = [] if queries is None else queries_in(queries)
-    with open_installation(load_settings(data)) as services, progress() as show:
+    with opened(data, collection) as services, progress() as show:
         answer = services.recall_measurement.report(collection, texts, most_queries, show)
     if out is not None:
         from sightline.upkeep.recall_plot import recall_png
@@ -83,7 +81,7 @@ def report(
 
 
 def _print(answer: RecallReport) -> None:
-    from sightline.cli.output import print_table
+    from sightline.cli.tables import print_table
     from sightline.console import answers
 
     rows = [

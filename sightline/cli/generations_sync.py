@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from sightline.cli.opening import opened
 from sightline.cli.options import CollectionName, Data, Json
 
 if TYPE_CHECKING:
@@ -30,10 +31,8 @@ def sync(collection: CollectionName, data: Data = None, json: Json = False) -> N
     """
     from sightline.cli.output import OK, PARTLY_FAILED, print_json
     from sightline.console import answers
-    from sightline.settings import load_settings
-    from sightline.wiring import open_installation
 
-    with open_installation(load_settings(data)) as services:
+    with opened(data, collection) as services:
         found = services.index_sync.run(collection)
     if json:
         print_json(_row(found))

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sightline.cli.options import CollectionName, Data, Json, Revision
+from sightline.cli.opening import opened_by, say_new_folder
+from sightline.cli.options import Data, Json, NewCollection, Revision
 
 if TYPE_CHECKING:
     from sightline.store.records import Collection
@@ -27,7 +28,7 @@ def index(
         list[str],
         typer.Argument(metavar="SOURCE…", help="File, folder, glob, ZIP/TAR, manifest, dataset or s3://…"),
     ],
-    collection: CollectionName,
+    collection: NewCollection,
     model: Annotated[
         str | None,
         typer.Option(metavar="ID_OR_DIR", help="Model of a new collection; `demo` for the shipped one."),
@@ -71,15 +72,16 @@ def index(
     from sightline.wiring import open_installation
 
     settings = load_settings(data)
+    if dry_run:
+        with opened_by(settings, collection) as services:
+            previews = services.indexer.preview(
+                source, collection, prune_limit=prune_limit, id_prefix=id_prefix, moved_from=moved_from
+            )
+        show_preview(collection, previews, prune=prune, json=json)
+        return
     with Supervisor(settings, logs=settings.data_folder / "logs") as supervisor:
         worker = EmbeddedWorker(supervisor)
         with open_installation(settings, after_send=None if no_wait else worker.ensure) as services:
-            if dry_run:
-                previews = services.indexer.preview(
-                    source, collection, prune_limit=prune_limit, id_prefix=id_prefix, moved_from=moved_from
-                )
-                show_preview(collection, previews, prune=prune, json=json)
-                return
             worker.attach(services)
             plan = Plan(tuple(source), copy, prune, prune_limit, id_prefix, moved_from)
 
@@ -87,7 +89,10 @@ def index(
                 _announce(services, bound, images, originals)
                 say_note(bound.model)
 
-            job, unlisted = begin(services, plan, collection, model, revision, announce, confirmation())
+            job, unlisted = begin(
+                services, plan, collection, model, revision, lambda: say_new_folder(settings), announce,
+                confirmation(),
+            )  # fmt: skip
             if not no_wait:
                 wait(services, job.id, worker)
             answer = report(services, job.id)

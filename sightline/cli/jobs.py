@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
-
+from sightline.cli.bars import progress_bars
 from sightline.console import remarks
 from sightline.index_run import POLL_SECONDS, PRESENCE_SECONDS, following
 from sightline.indexer.pruning import NOT_PRUNED
@@ -17,6 +15,8 @@ from sightline.indexer.queue.presence import worker_is_alive
 from sightline.indexer.registration import ID_TAKEN
 
 if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
     from sightline.processes.supervisor import Supervisor
     from sightline.store.work_records import ItemError
     from sightline.store.work_records import Progress as Counts
@@ -69,11 +69,11 @@ def follow(
             worker.ensure()
         time.sleep(POLL_SECONDS)
 
-    with _bar() as bar:
+    with progress_bars() as bar:
         task = bar.add_task(what, total=None)
         said: str | None = None
         for counts in following(services, job_id, turn):
-            _show(bar, task, counts)
+            _move(bar, task, counts)
             if counts.detail is not None and counts.detail != said:
                 remarks().print(counts.detail, style="yellow", markup=False)
             said = counts.detail
@@ -91,15 +91,7 @@ def wait(services: Installation, job_id: str, worker: EmbeddedWorker, what: str 
         raise
 
 
-@contextmanager
-def _bar() -> Iterator[Progress]:
-    console = remarks()
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
-        yield progress
-
-
-def _show(bar: Progress, task: TaskID, counts: Counts) -> None:
+def _move(bar: Progress, task: TaskID, counts: Counts) -> None:
     bar.update(task, completed=counts.total - counts.pending, total=counts.total)
 
 

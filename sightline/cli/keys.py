@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from sightline.cli.completing import collection_names
+from sightline.cli.opening import opened_by
 from sightline.cli.options import Data, Json
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ Collections = Annotated[
         "-c",
         metavar="NAME",
         help="Bind it to this collection; give it several times. Else: all.",
+        autocompletion=collection_names,
     ),
 ]
 Expires = Annotated[
@@ -58,11 +61,14 @@ def create(
     """
     from sightline.cli.output import print_json
     from sightline.console import answers, remarks
+    from sightline.settings import load_settings
     from sightline.store.access import end_of
     from sightline.store.issuing import issue
+    from sightline.wiring import open_installation
 
     seconds, until = (None, None) if expires is None else end_of(expires)
-    with _opened(data) as (settings, services):
+    settings = load_settings(data)
+    with open_installation(settings) as services:
         own = settings.api.key is not None
         made, secret = issue(services.catalog, name, scope, collection or None, seconds, until, has_other=own)
     _note("key created", made)
@@ -79,7 +85,8 @@ def list_keys(
     json: Json = False,
 ) -> None:
     """List the keys, without their secrets."""
-    from sightline.cli.output import print_json, print_table
+    from sightline.cli.output import print_json
+    from sightline.cli.tables import print_table
     from sightline.console import answers
 
     with _opened(data) as (settings, services):
@@ -145,10 +152,9 @@ def clear(
 @contextmanager
 def _opened(data: Any) -> Iterator[tuple[Settings, Installation]]:
     from sightline.settings import load_settings
-    from sightline.wiring import open_installation
 
     settings = load_settings(data)
-    with open_installation(settings) as services:
+    with opened_by(settings) as services:
         yield settings, services
 
 

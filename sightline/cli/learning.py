@@ -5,9 +5,10 @@ from __future__ import annotations
 import typer
 
 from sightline.cli import learning_options as options
+from sightline.cli.captions_file import captions_of
 from sightline.cli.following import following, keeping_best
 from sightline.cli.learning_answers import check_options, stage_of, train_answers
-from sightline.cli.options import Device, HubCache, Images, Json, Lines, Revision, numbers, one_of
+from sightline.cli.options import Data, Device, HubCache, Images, Json, Lines, Revision, numbers, one_of
 from sightline.cli.output import print_json
 from sightline.console import answers
 from sightline.errors import InputError
@@ -26,9 +27,9 @@ def register(app: typer.Typer) -> None:
 def train(
     ctx: typer.Context,
     model: options.Model,
-    data: options.Data,
     images: Images,
     out: options.Out,
+    captions: options.Captions = None,
     stage: options.Stage = "1",
     resume: options.Resume = TrainConfig.resume,
     epochs: options.Epochs = TrainConfig.epochs,
@@ -66,18 +67,20 @@ def train(
     revision: Revision = None,
     device: Device = None,
     line_seconds: Lines = 30.0,
+    data: Data = None,
     json: Json = False,
 ) -> None:
     """Fine-tune a checkpoint on pictures with captions, or on questions; ends with a report."""
     from sightline.settings import load_settings
 
-    settings = load_settings().model
+    captions, data = captions_of(captions, data)
+    settings = load_settings(data).model
     check_options(ctx, TrainConfig if stage_of(stage) == "1" else AnswerConfig)
     if stage != "1":
-        train_answers(ctx, settings)
+        train_answers(ctx, captions, settings)
         return
     config = TrainConfig(
-        model=model, data=data, images=images, out=out, objectives=_objectives(objectives),
+        model=model, data=captions, images=images, out=out, objectives=_objectives(objectives),
         freeze_vision=freeze_vision, fresh=one_of("--fresh", fresh, FRESH), epochs=epochs,
         batch_size=batch_size, lr=lr, vision_lr=vision_lr, weight_decay=weight_decay, warmup=warmup,
         hard_after=hard_after, label_smoothing=label_smoothing, temperature=temperature, augment=augment,

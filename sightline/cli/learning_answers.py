@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from sightline.cli.following import following, keeping_best
-from sightline.cli.options import one_of
+from sightline.cli.options import one_of, was_given
 from sightline.cli.output import print_json
 from sightline.console import answers
 from sightline.errors import InputError
@@ -16,11 +16,13 @@ from sightline.training.answer_config import AnswerConfig
 from sightline.training.config import PRECISIONS
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from sightline.serving.settings import ModelSettings
 
 STAGES = ("1", "2", "instruct")
-ALWAYS = ("stage", "line_seconds", "json")
-OPTIONS = {"eval_ks": "eval_k"}
+ALWAYS = ("stage", "line_seconds", "data", "json")
+OPTIONS = {"eval_ks": "eval_k", "data": "captions"}
 """Options that are not named as the settings which they fill."""
 
 
@@ -35,20 +37,20 @@ def check_options(ctx: typer.Context, taken: type) -> None:
     """Raises InputError: an option was given that means nothing to a stage, whose settings are ``taken``."""
     known = {OPTIONS.get(one.name, one.name) for one in fields(taken)} | set(ALWAYS)
     for name in ctx.params:
-        if _was_given(ctx, name) and name not in known:
+        if was_given(ctx, name) and name not in known:
             option = name.replace("_", "-")
             raise InputError(
                 f"The option --{option} means nothing to --stage {ctx.params['stage']}; leave it out."
             )
 
 
-def train_answers(ctx: typer.Context, settings: ModelSettings) -> None:
+def train_answers(ctx: typer.Context, captions: Path, settings: ModelSettings) -> None:
     """Train as the options of ``sightline train`` say; those that were not given are AnswerConfig's."""
     from sightline import training
 
     given = _given(ctx)
     config = AnswerConfig(
-        stage=given["stage"], model=given["model"], data=given["data"], images=given["images"],
+        stage=given["stage"], model=given["model"], data=captions, images=given["images"],
         out=given["out"], prompt=given["prompt"], wording=given["wording"],
         freeze_qformer=given["freeze_qformer"], freeze_language=given["freeze_language"],
         epochs=given["epochs"], batch_size=given["batch_size"], lr=given["lr"],
@@ -72,10 +74,5 @@ def _given(ctx: typer.Context) -> dict[str, Any]:
     """What was given, else what is usual here: stage 1 has other defaults."""
     usual = {one.name: one.default for one in fields(AnswerConfig) if one.default is not MISSING}
     return {
-        name: value if _was_given(ctx, name) else usual.get(name, value) for name, value in ctx.params.items()
+        name: value if was_given(ctx, name) else usual.get(name, value) for name, value in ctx.params.items()
     }
-
-
-def _was_given(ctx: typer.Context, name: str) -> bool:
-    source = ctx.get_parameter_source(name)
-    return source is not None and source.name == "COMMANDLINE"

@@ -13,8 +13,9 @@ MEASURING = "Measuring"
 PLACES = "Places"
 
 Model = Annotated[str, typer.Option(metavar="ID_OR_DIR", help="Checkpoint: a folder, a hub id, or `demo`.")]
-Data = Annotated[
-    Path, typer.Option(metavar="DATA", help="captions.jsonl; of --stage instruct questions and answers.")
+Captions = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="captions.jsonl; of --stage instruct questions and answers."),
 ]
 Out = Annotated[Path, typer.Option(metavar="DIR", help="Where the best model so far goes.")]
 Stage = Annotated[

@@ -9,7 +9,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -48,9 +48,8 @@ QUICK = frozenset({"search", "similar", "rerank", "ask", "collections", "jobs", 
 
 app = typer.Typer(
     name="sightline",
-    help="Find pictures in words: BLIP-2 retrieval, reranked by image-text matching.",
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
@@ -78,6 +77,26 @@ MODULES = (
     learning,
     evaluating,
 )
+
+
+def _print_version(value: bool) -> None:
+    if value:
+        from sightline.version import __version__
+
+        sys.stdout.write(f"sightline {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def sightline(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True),
+    ] = False,
+) -> None:
+    """Find pictures in words: BLIP-2 retrieval, reranked by image-text matching."""
+
+
 for module in MODULES:
     module.register(app)
 

@@ -21,6 +21,8 @@ from sightline.errors import (
 )
 
 if TYPE_CHECKING:
+    from rich.progress import TaskID
+
     from sightline.types import OnProgress
 
 OK = 0
@@ -87,24 +89,12 @@ def print_failures(errors: Iterable[Mapping[str, str]]) -> None:
         answers().print(f"  {one['id']}: {one['reason']}: {one['detail']}", markup=False, soft_wrap=True)
 
 
-def print_table(columns: tuple[str, ...], rows: list[list[str]]) -> None:
-    """Columns with a heading, as wide as their cells."""
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(*columns, box=None, pad_edge=False, header_style="bold")
-    for row in rows:
-        table.add_row(*(Text(cell, overflow="fold") for cell in row))
-    answers().print(table)
-
-
 @contextmanager
 def progress() -> Iterator[OnProgress]:
     """A bar for each stage, on a terminal only."""
-    from rich.progress import Progress, TaskID
+    from sightline.cli.bars import progress_bars
 
-    console = remarks()
-    with Progress(console=console, disable=not console.is_terminal, transient=True) as bars:
+    with progress_bars() as bars:
         tasks: dict[str, TaskID] = {}
 
         def show(stage: str, done: int, total: int) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import sys
 import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from sightline.cli.opening import opened_by
 from sightline.cli.options import Data
 
 if TYPE_CHECKING:
@@ -90,12 +92,22 @@ def builder(data: Data = None) -> None:
             os._exit(0)  # FAISS cannot be told to stop, and Python would wait for it
 
 
-def up(host: Host = None, port: Port = None, insecure: Insecure = False, data: Data = None) -> None:
+def up(
+    host: Host = None,
+    port: Port = None,
+    insecure: Insecure = False,
+    logs: Annotated[
+        bool, typer.Option("--logs", help="Log lines on the terminal, not in logs/ of the data folder.")
+    ] = False,
+    data: Data = None,
+) -> None:
     """API, one worker and the builder in one command, until Ctrl-C."""
     from sightline.processes.up import run
     from sightline.settings import load_settings
 
-    run(listening(load_settings(data), host, port, insecure))
+    settings = load_settings(data)
+    hidden = sys.stderr.isatty() and not logs  # a service manager reads stderr
+    run(listening(settings, host, port, insecure), settings.data_folder / "logs" if hidden else None)
 
 
 def migrate(
@@ -170,13 +182,16 @@ def ping(
 
 
 def _trouble_of(process: Literal["worker", "builder"], settings: Settings) -> str | None:
+    from sightline.errors import NoCatalogError
     from sightline.indexer.queue.presence import builder_is_alive, unattended, worker_is_alive
-    from sightline.wiring import open_installation
 
-    with open_installation(settings) as services:
-        alive = {"worker": worker_is_alive, "builder": builder_is_alive}[process](services.catalog)
-        if not alive:
-            return f"No {process} is running."
+    alive = {"worker": worker_is_alive, "builder": builder_is_alive}[process]
+    with opened_by(settings) as services:
+        try:
+            if not alive(services.catalog):
+                return f"No {process} is running."
+        except NoCatalogError as error:
+            return f"No {process} is running: {error.missing}."
         return unattended(services.catalog, settings.indexer.waiting_seconds) if process == "worker" else None
 
 

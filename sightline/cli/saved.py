@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from sightline.cli.opening import opened, opened_by
 from sightline.cli.options import CollectionName, Data, Json
 
 if TYPE_CHECKING:
@@ -54,10 +55,8 @@ def add(
     json: Json = False,
 ) -> None:
     """Save a search: pictures that are there are judged by the builder's process, and all that come."""
-    from sightline.settings import load_settings
-    from sightline.wiring import open_installation
 
-    with open_installation(load_settings(data)) as services:
+    with opened(data, collection) as services:
         asked = _question(text, literal=literal)
         saved = services.saved_searches.save(collection, name, asked, min_probability, webhook)
     _tell(saved, json=json)
@@ -79,11 +78,9 @@ def change(
     json: Json = False,
 ) -> None:
     """Ask something else. Another text begins without members."""
-    from sightline.settings import load_settings
     from sightline.store.records import UNSET
-    from sightline.wiring import open_installation
 
-    with open_installation(load_settings(data)) as services:
+    with opened(data, collection) as services:
         own, old = services.saved_searches, services.saved_searches.one(collection, name)
         question = dict(old.question) if text is None else _question(text, literal=literal)
         least = old.min_probability if min_probability is None else min_probability
@@ -94,17 +91,17 @@ def change(
 
 def list_saved(collection: CollectionName, data: Data = None, json: Json = False) -> None:
     """List saved searches: how many pictures fit, how many are to be judged yet, what is in the way."""
-    from sightline.cli.output import print_json, print_table
+    from sightline.cli.output import print_json
+    from sightline.cli.tables import Column, print_table
     from sightline.console import answers
-    from sightline.settings import load_settings
-    from sightline.wiring import open_installation
 
-    with open_installation(load_settings(data)) as services:
+    with opened(data, collection) as services:
         found = services.saved_searches.every(collection)
     if json:
         print_json({"collection": collection, "saved_searches": [_shown(one) for one in found]})
     elif found:
-        columns = ("name", "text", "at least", "members", "pending", "webhook", "trouble")
+        told = ("at least", "members", "pending", "webhook")
+        columns = ("name", Column("text", "text"), *told, Column("trouble", "text"))
         print_table(columns, [_row(one) for one in found])
     else:
         answers().print("No saved searches.")
@@ -119,18 +116,17 @@ def members(
     json: Json = False,
 ) -> None:
     """List the pictures that fit, in the order of joining."""
-    from sightline.cli.output import print_json, print_table
+    from sightline.cli.output import print_json
+    from sightline.cli.tables import Column, print_table
     from sightline.console import remarks
-    from sightline.settings import load_settings
-    from sightline.wiring import open_installation
 
-    with open_installation(load_settings(data)) as services:
+    with opened(data, collection) as services:
         page = services.saved_searches.members(collection, name, cursor, limit)
     if json:
         items = [_member(one) for one in page.items]
         print_json({"collection": collection, "members": items, "next_cursor": page.next_cursor})
         return
-    print_table(("image", "match", "joined"), [_cells(one) for one in page.items])
+    print_table((Column("image", "name"), "match", "joined"), [_cells(one) for one in page.items])
     if page.next_cursor is not None:
         remarks().print(f"There are more: --cursor {page.next_cursor}")
 
@@ -146,10 +142,9 @@ def follow(
     """Print each picture that joins from now on as a line of JSON, until Ctrl-C."""
     from sightline.cli.output import print_line
     from sightline.settings import load_settings
-    from sightline.wiring import open_installation
 
     settings = load_settings(data)
-    with open_installation(settings) as services:
+    with opened_by(settings, collection) as services:
         for member in _joining(services, collection, name, after, settings.saved.interval_seconds):
             print_line(_member(member))
             sys.stdout.flush()  # whoever reads a pipe waits for it
@@ -159,10 +154,8 @@ def remove(name: Name, collection: CollectionName, data: Data = None, json: Json
     """Forget a saved search and who fits; no picture is touched."""
     from sightline.cli.output import print_json
     from sightline.console import answers
-    from sightline.settings import load_settings
-    from sightline.wiring import open_installation
 
-    with open_installation(load_settings(data)) as services:
+    with opened(data, collection) as services:
         services.saved_searches.remove(collection, name)
     if json:
         print_json({"collection": collection, "removed": name})

@@ -5,15 +5,22 @@ from __future__ import annotations
 from dataclasses import asdict
 from math import floor
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from sightline.cli.answering_by_server import Local
 from sightline.cli.counting import Cursor, Exact, Sort, remark_total
-from sightline.cli.options import CollectionName, Data, Filter, Json, Revision
+from sightline.cli.opening import opened
+from sightline.cli.options import CollectionName, Data, Filter, Json, Revision, Show
+from sightline.cli.showing import show_hits
 from sightline.cli.similar import QueryFile, found_here
-from sightline.records import Effort, Precision, ScoreName, SearchRequest, SearchResponse
+from sightline.records import Effort, Precision, ScoreName, SearchHit, SearchRequest, SearchResponse
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.text import Text
 
 Score = Annotated[ScoreName, typer.Option("--score", help="What orders the judged candidates.")]
 
@@ -79,6 +86,7 @@ def search(
     explain: Annotated[
         bool, typer.Option("--explain", help="Say why each hit is one; with -k of at most 20.")
     ] = False,
+    show: Show = False,
     local: Local = False,
     data: Data = None,
     json: Json = False,
@@ -111,6 +119,8 @@ def search(
     else:
         judged = rerank and score != "itc" and text.strip()
         _print_hits(response, min(candidates, response.images) if judged else 0)
+    if show:
+        show_hits(data, text or str(image), response.results)
 
 
 def rerank(
@@ -127,10 +137,8 @@ def rerank(
     """Order picture files by how well they match a text; needs no collection and no server."""
     from sightline.cli.output import print_json
     from sightline.reranker import Reranker
-    from sightline.settings import load_settings
-    from sightline.wiring import open_installation
 
-    with open_installation(load_settings(data)) as services:
+    with opened(data) as services:
         chosen = services.settings.model
         name = model or chosen.name
         loaded = services.models.load(name, revision or (chosen.revision if model is None else None))
@@ -149,29 +157,13 @@ def rerank(
 
 def _print_hits(response: SearchResponse, candidates: int) -> None:
     """``candidates``: how many ITM was given."""
-    from rich.table import Table
-    from rich.text import Text
-
     from sightline.cli.explaining import print_reasons
+    from sightline.cli.hits import print_hits
     from sightline.cli.honest import remarks_on
-    from sightline.console import answers, remarks
+    from sightline.console import remarks
 
-    by_words = any(hit.found_by == "text" for hit in response.results)
-    like = any(hit.similarity is not None for hit in response.results)
-    names = ["rank", "id", "match", *(["like it"] if like else []), "ITC", "moved"]
-    names += [*(["found by"] if by_words else []), "caption"]
-    table = Table(*names, box=None, pad_edge=False, header_style="bold")
-    for hit in response.results:
-        match = "–" if hit.match_probability is None else f"{hit.match_probability:.3f}"
-        judged = hit.itm_logit is not None and hit.itc_rank is not None
-        moved = _moved(hit.itc_rank - hit.rank) if judged and hit.itc_rank is not None else ""
-        by = [] if not by_words else [hit.found_by]
-        similar = [] if hit.similarity is None else [f"{hit.similarity:.3f}"]
-        scores = [match, *similar, f"{hit.itc:.3f}", moved]
-        more = f"  (+{len(hit.duplicates)} the same)" if hit.duplicates else ""
-        table.add_row(str(hit.rank), Text(hit.id + more), *scores, *by, Text(hit.caption or ""))
-    console = answers()
-    console.print(table if response.results else "Nothing found.")
+    columns, rows = _scores(response.results)
+    print_hits(response.results, columns, rows)
     print_reasons(response.results)
     took = response.timings
     remarks().print(
@@ -191,6 +183,20 @@ def _print_hits(response: SearchResponse, candidates: int) -> None:
         remarks().print("[yellow]The text is longer than the model reads; its end was cut.[/]")
 
 
+def _scores(hits: Sequence[SearchHit]) -> tuple[list[str], list[list[str | Text]]]:
+    """Headings of the numbers that these hits have, and the numbers."""
+    by_words = any(hit.found_by == "text" for hit in hits)
+    like = any(hit.similarity is not None for hit in hits)
+    names = ["match", *(["like it"] if like else []), "ITC", "moved", *(["found by"] if by_words else [])]
+    rows: list[list[str | Text]] = []
+    for hit in hits:
+        match = "–" if hit.match_probability is None else f"{hit.match_probability:.3f}"
+        similar = [f"{hit.similarity or 0:.3f}"] if like else []
+        by = [hit.found_by] if by_words else []
+        rows.append([match, *similar, f"{hit.itc:.3f}", _moved(hit), *by])
+    return names, rows
+
+
 def _judged(response: SearchResponse, candidates: int) -> str:
     """What ITM did, and the effort where that is not all that it could."""
     if response.total is not None:
@@ -201,21 +207,25 @@ def _judged(response: SearchResponse, candidates: int) -> str:
     return said if response.effort == "full" else f"{said} (effort {response.effort})"
 
 
-def _moved(places: int) -> str:
+def _moved(hit: SearchHit) -> Text:
     """How far ITM moved a hit from its place by ITC."""
+    from rich.text import Text
+
+    if hit.itm_logit is None or hit.itc_rank is None:
+        return Text("")
+    places = hit.itc_rank - hit.rank
     if places == 0:
-        return "·"
-    return f"[green]↑{places}[/]" if places > 0 else f"[red]↓{-places}[/]"
+        return Text("·")
+    return Text(f"↑{places}", "green") if places > 0 else Text(f"↓{-places}", "red")
 
 
 def _print_ranking(rows: list[dict[str, Any]]) -> None:
-    from rich.table import Table
-    from rich.text import Text
+    from sightline.cli.tables import Column, print_table
 
-    from sightline.console import answers
+    columns = ("rank", Column("image", "name"), "match", "ITM", "ITC")
+    print_table(columns, [_ranked(row) for row in rows])
 
-    table = Table("rank", "image", "match", "ITM", "ITC", box=None, pad_edge=False, header_style="bold")
-    for row in rows:
-        numbers = (f"{row['match_probability']:.3f}", f"{row['itm_logit']:+.2f}", f"{row['itc']:.3f}")
-        table.add_row(str(row["rank"]), Text(row["image"]), *numbers)
-    answers().print(table)
+
+def _ranked(row: dict[str, Any]) -> list[str]:
+    numbers = (f"{row['match_probability']:.3f}", f"{row['itm_logit']:+.2f}", f"{row['itc']:.3f}")
+    return [str(row["rank"]), row["image"], *numbers]

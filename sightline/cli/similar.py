@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sightline.cli.answering_by_server import Local
-from sightline.cli.options import CollectionName, Data, Filter, Json
+from sightline.cli.opening import opened_by
+from sightline.cli.options import CollectionName, Data, Filter, Json, Show
+from sightline.cli.showing import show_hits
 
 if TYPE_CHECKING:
     from sightline.records import SearchRequest, SearchResponse
@@ -43,6 +45,7 @@ def similar(
         bool,
         typer.Option("--exact-index", help="Compare every image where the index is approximate; slow."),
     ] = False,
+    show: Show = False,
     local: Local = False,
     data: Data = None,
     json: Json = False,
@@ -68,13 +71,13 @@ def similar(
         print_json(response)
     else:
         _print(response)
+    if show:
+        show_hits(data, f"like {id or image}", response.results)
 
 
 def found_here(settings: Settings, request: SearchRequest, image: Path | None) -> SearchResponse:
     """The answer of this process; ``image``: the file that is asked with, in place of the request's."""
-    from sightline.wiring import open_installation
-
-    with open_installation(settings) as services:
+    with opened_by(settings, request.collection) as services:
         if image is not None:
             request = replace(request, image=query_file(services, image))
         return services.search.find(request)
@@ -95,15 +98,10 @@ def query_file(services: Installation, path: Path) -> PendingImage:
 
 
 def _print(response: SearchResponse) -> None:
-    from rich.table import Table
-    from rich.text import Text
+    from sightline.cli.hits import print_hits
+    from sightline.console import remarks
 
-    from sightline.console import answers, remarks
-
-    table = Table("rank", "id", "similarity", "caption", box=None, pad_edge=False, header_style="bold")
-    for hit in response.results:
-        table.add_row(str(hit.rank), Text(hit.id), f"{hit.score:.3f}", Text(hit.caption or ""))
-    answers().print(table if response.results else "Nothing found.")
+    print_hits(response.results, ("similarity",), [[f"{hit.score:.3f}"] for hit in response.results])
     took = response.timings
     remarks().print(
         f"[dim]{response.images} images · encode {took.encode_ms:.0f} ms, "

@@ -26,7 +26,7 @@ def write_report(made: CapFiltReport, folder: Path) -> None:
 def show_report(made: CapFiltReport) -> None:
     """Print counts by source, the histogram and a few examples."""
     from sightline.captioner.histograms import histogram_lines
-    from sightline.cli.output import print_table
+    from sightline.cli.tables import Column, print_table
     from sightline.console import answers
 
     names = ("kept", "dropped", "unjudged", "overruled")
@@ -41,7 +41,7 @@ def show_report(made: CapFiltReport) -> None:
         if examples:
             console.print(f"\n{title}, for example:")
             cells = [[_match(one), one["id"], one["text"]] for one in examples]
-            print_table(("match", "image", "text"), cells)
+            print_table(("match", Column("image", "name"), Column("text", "text")), cells)
 
 
 def _match(example: dict[str, Any]) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sightline.cli.opening import opened
 from sightline.cli.options import CollectionName, Data, Json
 
 if TYPE_CHECKING:
@@ -43,19 +44,18 @@ def list_texts(
     json: Json = False,
 ) -> None:
     """List texts with their source, match probability and verdict."""
-    from sightline.cli.output import print_json, print_table
+    from sightline.cli.output import print_json
+    from sightline.cli.tables import Column, print_table
     from sightline.console import remarks
-    from sightline.settings import load_settings
-    from sightline.wiring import open_installation
 
-    with open_installation(load_settings(data)) as services:
+    with opened(data, collection) as services:
         found = services.catalog.collection(collection)
         chosen = None if verdict is None else _verdict(verdict)
         page = services.catalog.text_page(found.id, chosen, source, overruled, contains, cursor, limit)
     if json:
         print_json(page)
         return
-    names = ("text", "image", "source", "match", "verdict", "")
+    names = ("text", Column("image", "name"), "source", "match", "verdict", Column("", "text"))
     print_table(names, [_row(text) for text in page.items])
     if page.next_cursor is not None:
         remarks().print(f"{page.total:,} in all; the next: --cursor {page.next_cursor}", markup=False)
@@ -90,10 +90,8 @@ def report(
     """Say what was kept and dropped: counts by source, a histogram, a few examples."""
     from sightline.cli.output import print_json
     from sightline.cli.text_report import show_report, write_report
-    from sightline.settings import load_settings
-    from sightline.wiring import open_installation
 
-    with open_installation(load_settings(data)) as services:
+    with opened(data, collection) as services:
         made = services.capfilt.report(collection, job)
     if out is not None:
         write_report(made, out)
@@ -117,11 +115,9 @@ def export(
     """Write the pictures and their kept texts for whoever trains with them."""
     from sightline.cli.output import print_failures, print_json
     from sightline.console import answers, remarks
-    from sightline.settings import load_settings
-    from sightline.wiring import open_installation
 
     verdicts: list[Verdict] = ["kept", *(_verdict(one) for one in also or ())]
-    with open_installation(load_settings(data)) as services:
+    with opened(data, collection) as services:
         exported = services.exports.write(collection, out, _format(format), verdicts)
     if json:
         print_json(exported)
@@ -139,10 +135,8 @@ def _overrule(
     from sightline.cli.output import PARTLY_FAILED, print_error, print_json
     from sightline.console import answers
     from sightline.errors import NotFoundError
-    from sightline.settings import load_settings
-    from sightline.wiring import open_installation
 
-    with open_installation(load_settings(data)) as services:
+    with opened(data, collection) as services:
         number = services.catalog.collection(collection).id
         known = [one for one in dict.fromkeys(ids) if _decided(services.catalog, number, one, verdict)]
     unknown = sorted(set(ids) - set(known))

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from sightline.cli.completing import collection_names
+from sightline.cli.opening import opened
 from sightline.cli.options import Data, Json
 
 if TYPE_CHECKING:
@@ -22,7 +24,14 @@ What = Annotated[
     typer.Argument(metavar="[ID|NAME]…", help="Images of --collection; without it, deleted collections."),
 ]
 Collection = Annotated[
-    str | None, typer.Option("--collection", "-c", metavar="NAME", help="The collection of the images.")
+    str | None,
+    typer.Option(
+        "--collection",
+        "-c",
+        metavar="NAME",
+        help="The collection of the images.",
+        autocompletion=collection_names,
+    ),
 ]
 Everything = Annotated[bool, typer.Option("--all", help="All that is there.")]
 trash = typer.Typer(no_args_is_help=True, help="What was deleted: list it, have it back, give it up.")
@@ -38,10 +47,8 @@ def register(app: typer.Typer) -> None:
 
 def list_trash(collection: Collection = None, data: Data = None, json: Json = False) -> None:
     """List deleted collections and how many deleted images the others have; with -c, these images."""
-    from sightline.settings import load_settings
-    from sightline.wiring import open_installation
 
-    with open_installation(load_settings(data)) as services:
+    with opened(data, collection) as services:
         if collection is not None:
             _list_images(services, collection, json=json)
         else:
@@ -60,14 +67,12 @@ def restore(
 ) -> None:
     """Bring deleted images or collections back as they were, without the model."""
     from sightline.errors import InputError
-    from sightline.settings import load_settings
     from sightline.store.work_records import ItemError
-    from sightline.wiring import open_installation
 
     _check_what(what, all=all)
     if new_name is not None and (collection is not None or len(what or ()) != 1):
         raise InputError("Give --as with the name of one deleted collection, and without --collection.")
-    with open_installation(load_settings(data)) as services:
+    with opened(data, collection) as services:
         if collection is not None:
             number = services.catalog.collection(collection).id
             done = services.catalog.restore_images(number, None if all else what)
@@ -101,11 +106,9 @@ def empty(
     """Give deleted images or collections up for good."""
     from sightline.cli.output import print_json
     from sightline.console import answers
-    from sightline.settings import load_settings
-    from sightline.wiring import open_installation
 
     _check_what(what, all=all)
-    with open_installation(load_settings(data)) as services:
+    with opened(data, collection) as services:
         if collection is None:
             _check_deleted(services, what or [])
         _confirm(_described(services, what, collection), yes=yes)
@@ -218,7 +221,8 @@ def _deleted_images(services: Installation, collection: str) -> Iterator[Image]:
 
 
 def _list_images(services: Installation, collection: str, *, json: bool) -> None:
-    from sightline.cli.output import print_json, print_table
+    from sightline.cli.output import print_json
+    from sightline.cli.tables import Column, print_table
 
     images = sorted(_deleted_images(services, collection), key=lambda one: (-(one.trashed_at or 0), one.key))
     rows = [
@@ -229,11 +233,12 @@ def _list_images(services: Installation, collection: str, *, json: bool) -> None
         print_json({"collection": collection, "images": rows})
     else:
         cells = [[str(row["id"]), str(row["trashed_at"]), str(row["caption"] or "")] for row in rows]
-        print_table(("id", "deleted", "caption"), cells)
+        print_table((Column("id", "name"), "deleted", Column("caption", "text")), cells)
 
 
 def _list_collections(services: Installation, *, json: bool) -> None:
-    from sightline.cli.output import print_json, print_table
+    from sightline.cli.output import print_json
+    from sightline.cli.tables import print_table
 
     catalog = services.catalog
     deleted = [_row(one) for one in catalog.trashed_collections()]

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
-from sightline import __version__
 from sightline.running_server import RunningServer, announce, new_secret, withdraw
+from sightline.version import __version__
 
 if TYPE_CHECKING:
     from sightline.settings import Settings

@@ -15,6 +15,7 @@ from types import TracebackType
 
 from sightline.errors import UnavailableError
 from sightline.processes import lifeline
+from sightline.processes.log_files import bound
 from sightline.settings import Settings, environment
 
 QUICK_DEATH_SECONDS = 20.0
@@ -68,6 +69,11 @@ class Supervisor:
         self._children.append(child)
         return child
 
+    @property
+    def logs(self) -> list[Path]:
+        """The logs of what was started; none where they go to our stderr."""
+        return [child.log for child in self._children if child.log is not None]
+
     def start_missing(self, *names: str) -> None:
         """Start those of the commands that are not running under this supervisor yet."""
         running = {child.name for child in self._children}
@@ -83,6 +89,8 @@ class Supervisor:
             words.
         """
         for child in self._children:
+            if child.log is not None:
+                bound(child.log)
             status = child.process.poll()
             if status is not None:
                 self._restart(child, status)

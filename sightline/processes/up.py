@@ -6,13 +6,14 @@ import signal
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sightline.console import remarks
 from sightline.processes.exposure import check_exposure
+from sightline.processes.log_files import LogWatch
 from sightline.processes.serve import listen
 from sightline.processes.supervisor import Supervisor
 
@@ -24,12 +25,46 @@ if TYPE_CHECKING:
 LOOK_SECONDS = 0.5
 
 
-def run(settings: Settings) -> None:
-    """Start API, worker and builder, keep them alive, stop them on SIGTERM or Ctrl-C."""
+def run(settings: Settings, logs: Path | None = None) -> None:
+    """Start API, worker and builder, keep them alive, stop them on SIGTERM or Ctrl-C.
+
+    With a folder ``logs`` their logs go there, and stderr is told when they are ready, and of errors.
+    """
     settings = with_port(settings)
-    with stop_signal() as stop, start(settings) as supervisor:
-        remarks().print(f"Starting on {url(settings)} (Ctrl-C stops)")
-        keep_alive(supervisor, stop)
+    with stop_signal() as stop, start(settings, logs) as supervisor:
+        console = remarks()
+        console.print(f"Starting on {url(settings)} (Ctrl-C stops)")
+        if logs is None:
+            keep_alive(supervisor, stop)
+            return
+        _say_exposure(settings)
+        console.print(f"Data folder: {settings.data_folder}; logs: {logs}", markup=False, soft_wrap=True)
+        keep_alive(supervisor, stop, _Told(settings, supervisor.logs).look)
+
+
+def _say_exposure(settings: Settings) -> None:
+    """The warning that ``serve`` writes to its log."""
+    with listen(settings.api.host, 0) as listener:
+        warning = check_exposure(listener, settings)
+    if warning is not None:
+        remarks().print(warning, style="yellow", markup=False, soft_wrap=True)
+
+
+class _Told:
+    """What the terminal is told of processes whose logs are elsewhere."""
+
+    def __init__(self, settings: Settings, logs: Sequence[Path]) -> None:
+        self._settings = settings
+        self._watch = LogWatch(logs)
+        self._is_ready = False
+
+    def look(self) -> None:
+        """That they are ready, once, and each error."""
+        if not self._is_ready and answers(self._settings):
+            self._is_ready = True
+            remarks().print(f"Ready: {url(self._settings)}")
+        for sentence in self._watch.errors():
+            remarks().print(sentence, style="red", markup=False, soft_wrap=True)
 
 
 @contextmanager
@@ -47,10 +82,12 @@ def start(settings: Settings, logs: Path | None = None) -> Iterator[Supervisor]:
         yield supervisor
 
 
-def keep_alive(supervisor: Supervisor, stop: threading.Event) -> None:
-    """Restart what dies until told to stop."""
+def keep_alive(supervisor: Supervisor, stop: threading.Event, look: Callable[[], None] | None = None) -> None:
+    """Restart what dies until told to stop; ``look`` is called in between."""
     while not stop.wait(LOOK_SECONDS):
         supervisor.check()
+        if look is not None:
+            look()
 
 
 @contextmanager

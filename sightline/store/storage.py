@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from stat import S_ISDIR
 from typing import Final
 
 from sightline.errors import InputError, NoRoomError, StorageError
@@ -51,9 +52,26 @@ def make_folder(folder: Path, what: str) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        with_disk = storage_error(error, folder)
-        if with_disk is not None:
-            raise with_disk from error
-        said = "it, or what should hold it, is a file" if error.errno in _FILES else error.strerror
-        name = f"{str(folder)[:_SHOWN]}…" if len(str(folder)) > _SHOWN else folder
-        raise InputError(f"{what} {name} cannot be made: {said}; name another place.") from error
+        raise _refusal(folder, what, error) from error
+
+
+def has_folder(folder: Path, what: str) -> bool:
+    """Whether the folder is there; makes none. InputError as `make_folder`."""
+    try:
+        is_folder = S_ISDIR(folder.stat().st_mode)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise _refusal(folder, what, error) from error
+    if not is_folder:
+        raise _refusal(folder, what, NotADirectoryError(errno.ENOTDIR, "it is a file"))
+    return True
+
+
+def _refusal(folder: Path, what: str, error: OSError) -> InputError | StorageError:
+    with_disk = storage_error(error, folder)
+    if with_disk is not None:
+        return with_disk
+    said = "it, or what should hold it, is a file" if error.errno in _FILES else error.strerror
+    name = f"{str(folder)[:_SHOWN]}…" if len(str(folder)) > _SHOWN else folder
+    return InputError(f"{what} {name} cannot be made: {said}; name another place.")

@@ -117,8 +117,11 @@ class Doctor:
         findings += guarded("index device", lambda: list(_index_device(self._facts)))
         findings += [Finding(name, "note", "no setting reads this variable") for name in self._unknown]
         catalog = guarded("catalog", lambda: self._catalog(quick=quick))
-        findings += [*catalog, *guarded("broker", lambda: [self._broker()])]
-        if not guarded("catalog", lambda: list(self._opened())):
+        closed = guarded("catalog", lambda: list(self._opened()))
+        findings += catalog
+        if not any(one.status == "note" for one in closed):  # else there is none yet, nor work
+            findings += guarded("broker", lambda: [self._broker()])
+        if not closed:
             depth: Depth = "quick" if quick else "all" if originals else "stored"
             findings += guarded("processes", lambda: [self._worker(), self._work()])
             findings += guarded("folders", lambda: list(self._folders()))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from sightline.errors import SightlineError
+from sightline.errors import NoCatalogError, SightlineError
 
 Status = Literal["ok", "note", "problem"]
 NAMED = 10
@@ -30,6 +30,8 @@ def guarded(subject: str, look: Callable[[], list[Finding]]) -> list[Finding]:
     """What the look found, or the one sentence of what prevented it: the others are still looked at."""
     try:
         return look()
+    except NoCatalogError as error:
+        return [Finding(subject, "note", str(error))]
     except (SightlineError, OSError) as error:
         return [Finding(subject, "problem", str(error))]
     except Exception as error:  # a damaged row can hold anything, and the others are to be looked at too

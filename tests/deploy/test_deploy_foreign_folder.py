@@ -271,7 +271,7 @@ def test_learning_and_the_demo_import_nothing_from_the_working_folder(folder: Fo
     model = write_random_checkpoint(folder.data / "model")
     rows = [{"image": f"{name}.png", "captions": [f"a {name} house", f"the {name} dog"]} for name in PICTURES]
     (folder.pictures / "captions.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    given = ("--data", "captions.jsonl", "--images", ".", "--json")
+    given = ("--captions", "captions.jsonl", "--images", ".", "--json")
     small = ("--epochs", "1", "--batch-size", "2", "--out", "trained")
     assert folder.run("eval", "--model", str(model), "--k", "2", *given)["images"] == 4
     folder.run("train", "--model", str(model), *small, *given)

@@ -179,14 +179,34 @@ def test_rerank_keeps_to_the_limits_that_are_set_for_pictures(
         (["index", "/no/such/folder", "-c", "pictures"], 2),
         (["index", __file__, "-c", "pictures", "--model", "/no/such/model"], 5),
         (["collections", "--nonsense"], 2),
-        (["train", "--model", "x", "--data", "y", "--images", "z", "--out", "o", "--objectives", "abc"], 2),
-        (["eval", "--data", "y", "--images", "z", "--k", "many"], 2),
+        (
+            [
+                "train",
+                "--model",
+                "x",
+                "--captions",
+                "y",
+                "--images",
+                "z",
+                "--out",
+                "o",
+                "--objectives",
+                "abc",
+            ],
+            2,
+        ),
+        (["train", "--model", "x", "--images", "z", "--out", "o"], 2),
+        (["eval", "--captions", "y", "--images", "z", "--k", "many"], 2),
+        (["eval", "--data", ".", "--images", "z"], 2),
     ],
 )
 def test_errors_are_one_sentence_and_an_exit_code(
     arguments: list[str], code: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     place = [] if arguments[0] in ("train", "eval") else ["--data", str(tmp_path)]
+    if "--min-probability" in arguments:
+        assert run(["migrate", *place]) == 0
+        capsys.readouterr()
     assert run([*arguments, *place]) == code
     printed = capsys.readouterr()
     assert printed.out == ""
@@ -213,6 +233,7 @@ def test_search_has_every_field_of_the_record_as_an_option_with_its_default() ->
 def test_a_wrong_source_leaves_no_collection(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["index", "/no/such/folder", "-c", "pictures", "--data", str(tmp_path)]) == 2
     capsys.readouterr()
+    assert run(["migrate", "--data", str(tmp_path)]) == 0
     assert run(["collections", "--json", "--data", str(tmp_path)]) == 0
     assert json.loads(capsys.readouterr().out) == {"collections": []}
 
@@ -281,6 +302,7 @@ def test_an_empty_path_never_means_the_current_folder(
     here.mkdir()
     monkeypatch.chdir(here)
     assert sightline("collections", "--data", "").code == 2
+    assert sightline("migrate").code == 0
     assert sightline("backup", "").code == 2
     for name in ("SIGHTLINE_SEGMENTS", "SIGHTLINE_GENERATIONS", "SIGHTLINE_DATA"):
         monkeypatch.setenv(name, "")
@@ -292,6 +314,7 @@ def test_an_empty_path_never_means_the_current_folder(
 
 def test_a_backup_into_a_file_is_bad_input(sightline: Run, tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("kept")
+    assert sightline("migrate").code == 0
     ended = sightline("backup", str(tmp_path / "taken"))
     assert ended.code == 2, ended
     assert "is a file; name a folder" in " ".join(ended.stderr.split())

@@ -20,6 +20,7 @@ SECRET = re.compile(r"sl_[a-z2-7]{10}_[A-Za-z0-9_-]{43}")
 
 
 def test_a_key_is_shown_once_and_every_step_leaves_an_audit_line(sightline: Run) -> None:
+    assert sightline("migrate").code == 0
     assert "answers everybody" in sightline("keys", "list").stdout
     made = sightline("keys", "create", "boss", "--scope", "admin")
     secret = made.stdout.strip()

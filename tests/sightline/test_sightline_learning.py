@@ -92,7 +92,8 @@ def test_every_option_of_train_arrives_and_progress_is_plain_lines_off_a_termina
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out, cache = tmp_path / "model", tmp_path / "cache"
-    place = ["--model", str(data / "start"), "--data", str(data / "captions.jsonl"), "--images", str(data)]
+    captions = str(data / "captions.jsonl")
+    place = ["--model", str(data / "start"), "--captions", captions, "--images", str(data)]
     more = ["--out", str(out), "--cache", str(cache), "--line-seconds", "0", "--json"]
     assert run(["train", *place, *more, *arguments(GIVEN)]) == 0
     told = capsys.readouterr()
@@ -118,7 +119,7 @@ def test_every_option_of_train_arrives_and_progress_is_plain_lines_off_a_termina
 def test_a_run_that_stands_in_a_folder_is_shown_in_80_columns(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    place = ["--data", str(data / "captions.jsonl"), "--images", str(data), "--device", "cpu"]
+    place = ["--captions", str(data / "captions.jsonl"), "--images", str(data), "--device", "cpu"]
     out = ["--model", str(data / "start"), "--out", str(tmp_path / "model")]
     assert run(["train", *place, *out, "--epochs", "1", "--eval-k", "3"]) == 0
     fits(capsys.readouterr().out)
@@ -167,7 +168,7 @@ def test_durations_are_told_in_the_unit_that_fits(seconds: float, text: str) -> 
 def test_ctrl_c_ends_a_run_with_a_sentence_and_a_model(data: Path, tmp_path: Path) -> None:
     out = tmp_path / "model"
     place = [
-        "--data",
+        "--captions",
         str(data / "captions.jsonl"),
         "--images",
         str(data),
@@ -196,7 +197,7 @@ def test_ctrl_c_ends_a_run_with_a_sentence_and_a_model(data: Path, tmp_path: Pat
 def test_a_value_that_is_none_of_the_choices_is_refused_in_a_sentence(
     option: str, value: str, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    place = ["--model", "demo", "--data", str(data / "captions.jsonl"), "--images", str(data)]
+    place = ["--model", "demo", "--captions", str(data / "captions.jsonl"), "--images", str(data)]
     assert run(["train", *place, "--out", str(tmp_path / "out"), option, value]) == 2
     assert f"The option {option}" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

@@ -35,7 +35,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
         rows.append({**row, "split": split})
     (folder / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
     return [
-        *("--model", str(folder / "start"), "--data", str(folder / "rows.jsonl")),
+        *("--model", str(folder / "start"), "--captions", str(folder / "rows.jsonl")),
         *("--images", str(folder), "--device", "cpu", "--json"),
     ]
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import pty
 import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -23,14 +26,46 @@ from tests.sightline.conftest import ROOT, Run
 from tests.sightline.http import finished, request, upload, wait
 
 
+class Terminal:
+    """A terminal that somebody looks at: what was written to it is read at once."""
+
+    def __init__(self) -> None:
+        self.ours, self.theirs = pty.openpty()
+        self._said = b""
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def _read(self) -> None:
+        with suppress(OSError):  # the end of a terminal that nobody has open any more
+            while part := os.read(self.ours, 65536):
+                self._said += part
+
+    def close(self) -> str:
+        """All that was said."""
+        if self.theirs >= 0:
+            os.close(self.theirs)
+            self.theirs = -1
+            self._reader.join(timeout=10)
+            os.close(self.ours)
+        return self._said.decode()
+
+
 @pytest.fixture
-def service(settings: Settings) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """A running ``sightline up`` with the toy model; ended hard if a test did not end it."""
+def said() -> Iterator[Terminal]:
+    terminal = Terminal()
+    yield terminal
+    terminal.close()
+
+
+@pytest.fixture
+def service(settings: Settings, said: Terminal) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """A running ``sightline up`` with the toy model on the terminal ``said``; ended hard in the end."""
     port = free_port()
     process = subprocess.Popen(
         [sys.executable, "-m", "sightline", "up", "--port", str(port)],
         cwd=ROOT,
         env=os.environ | environment(settings),
+        stderr=said.theirs,
     )
     try:
         wait(f"http://127.0.0.1:{port}/readyz")
@@ -41,7 +76,7 @@ def service(settings: Settings) -> Iterator[tuple[str, subprocess.Popen[bytes]]]
 
 @pytest.mark.timeout(600)
 def test_a_picture_can_be_uploaded_and_found_and_everything_stops_on_sigterm(
-    service: tuple[str, subprocess.Popen[bytes]], settings: Settings
+    service: tuple[str, subprocess.Popen[bytes]], said: Terminal, settings: Settings
 ) -> None:
     url, process = service
     request(f"{url}/v1/collections", {"name": "pictures"})
@@ -60,6 +95,11 @@ def test_a_picture_can_be_uploaded_and_found_and_everything_stops_on_sigterm(
     assert found_in(settings.data_folder) is None
     _, alive = psutil.wait_procs(children, timeout=10)
     assert alive == []
+    told = said.close()
+    assert f"Ready: {url}" in told
+    assert f"logs: {settings.data_folder / 'logs'}" in told
+    assert '"level"' not in told, "the logs stay out of the terminal"
+    assert f"Sightline serves {url}" in (settings.data_folder / "logs" / "serve.log").read_text()
 
 
 def test_answers_are_not_held_back_for_the_acknowledgement() -> None:
@@ -80,6 +120,9 @@ def test_a_taken_port_is_one_sentence(sightline: Run, tmp_path: Path) -> None:
 
 
 def test_no_worker_is_reported_by_ping(sightline: Run) -> None:
+    for process in ("worker", "builder"):
+        assert sightline("ping", process).code == 5
+    assert sightline("migrate").code == 0
     for process in ("worker", "builder"):
         assert sightline("ping", process).code == 5
     assert sightline("collections", "--json").answer == {"collections": []}

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
+from sightline.data_folder import CATALOG
 from sightline.errors import CorruptionError, ImageRejected, InputError, NotFoundError
 from sightline.integrations.pictures import from_base64
 from sightline.rerank_records import PendingImage
-from sightline.settings import CATALOG
 
 if TYPE_CHECKING:
     from sightline.serving.writers import NamedModel

@@ -6,9 +6,9 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from sightline import __version__
 from sightline.errors import SightlineError
 from sightline.integrations.doors import lacking
+from sightline.version import __version__
 
 try:
     import anyio.to_thread

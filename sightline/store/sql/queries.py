@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection, bindparam, select
 
-from sightline.errors import NotFoundError
+from sightline.errors import NoCollectionError
 from sightline.store.records import Collection, Generation, Segment, Snapshot
 from sightline.store.schema import CollectionRow, GenerationRow, ImageRow, PlacementRow, SegmentRow
 from sightline.store.sql.releasing import IS_TRASHED
@@ -31,7 +31,7 @@ def version(connection: Connection, name: str) -> tuple[int, int]:
     """(collection id, version): one row, cheap. NotFoundError."""
     row = connection.execute(_VERSION, {"name": name}).one_or_none()
     if row is None:
-        raise NotFoundError(f"There is no collection {name!r}.")
+        raise NoCollectionError(name)
     return row.id, row.version
 
 

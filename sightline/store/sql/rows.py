@@ -26,7 +26,7 @@ from sqlalchemy import (
     update,
 )
 
-from sightline.errors import NotFoundError
+from sightline.errors import NoCollectionError, NotFoundError
 from sightline.store.records import Collection, Generation, Image, Job, Segment, Task
 from sightline.store.schema import (
     CollectionRow,
@@ -148,7 +148,7 @@ def collection_named(connection: Connection, name: str) -> Collection:
     """The collection with this name; NotFoundError."""
     row = connection.execute(_NAMED, {"name": name}).one_or_none()
     if row is None:
-        raise NotFoundError(f"There is no collection {name!r}.")
+        raise NoCollectionError(name)
     return collection_record(row)
 
 
