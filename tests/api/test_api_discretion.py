@@ -149,7 +149,7 @@ def test_answers_and_the_page_do_not_say_where_pictures_lie(
         told += "private" in ask(open_, method, path, LOCAL, body).body.decode("latin-1")
     assert told == 7, "with the setting they do"
     hit = ask(quiet, "POST", SEARCH, LOCAL, b'{"text": "red"}').json["results"][0]
-    assert hit["uri"] == hit["id"] == "red.png"
+    assert (hit["uri"], hit["key"]) == (hit["id"], None) == ("red.png", None)
 
 
 def test_failures_at_the_servers_own_sources_are_kept_back_at_every_door(

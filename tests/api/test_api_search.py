@@ -51,7 +51,7 @@ def test_an_answer_has_every_field(library: TestClient) -> None:
     assert set(answer["timings"]) == {"encode_ms", "retrieve_ms", "rerank_ms", "total_ms"}
     (hit,) = answer["results"]
     assert set(hit) == {
-        "id", "uri", "rank", "score", "itc", "itc_rank", "itm_logit", "match_probability",
+        "id", "key", "sha256", "uri", "rank", "score", "itc", "itc_rank", "itm_logit", "match_probability",
         "match_probability_raw", "caption",
         "metadata", "width", "height", "thumbnail_url", "file_url", "found_by", "matched_text",
         "instruction_probability", "clauses", "explanation", "similarity", "duplicates",

@@ -186,7 +186,8 @@ def test_a_search(library: TestClient, body: dict[str, Any], judged: bool) -> No
     assert answer == {
         "results": [
             {
-                "id": "green", "uri": f"blob:{sha256('green')}", "rank": 1, "itc_rank": 1, "itc": GREEN_ITC,
+                "id": "green", "key": 5, "sha256": sha256("green"),
+                "uri": f"blob:{sha256('green')}", "rank": 1, "itc_rank": 1, "itc": GREEN_ITC,
                 "score": pytest.approx(sqrt(3 / 3.125) + 4 * judged, abs=1e-3), **numbers,
                 "caption": "all green", "metadata": {"length": 5}, "width": 8, "height": 8,
                 **addresses("green", sha256("green")), **words,
