@@ -47,7 +47,7 @@ async def rerank(body: RerankBody, here: EverythingHere, request: Request) -> Re
     documents = placed(body.documents)
     check_collections(documents, here.access)
     return await here.threads.run(
-        request.receive, lambda: as_json(run_rerank(here.parts, pictures, body, documents, request_id))
+        request.receive, lambda: _sent(run_rerank(here.parts, pictures, body, documents, request_id))
     )
 
 
@@ -90,10 +90,7 @@ def run_rerank(
     named = named_model(parts.served, body.model)
     response = parts.documents.rerank(RerankRequest(body.query, given, body.top_n or None, named))
     echoes = [_echo(body, documents[one.index]) for one in response.results]
-    results = [
-        RerankedAnswer.of(result, relevance_score=relevance(body, result), document=echo)
-        for result, echo in zip(response.results, echoes, strict=True)
-    ]
+    results = [_result(body, one, echo) for one, echo in zip(response.results, echoes, strict=True)]
     model = shown_name(response.model)
     warnings = [*stood_in(body.model, named, model), *body.warnings()]
     if body.return_documents and None in echoes:
@@ -151,6 +148,22 @@ def run_score(
 def relevance(body: RerankBody | ScoreBody, result: RerankResult) -> float:
     """What a client is given as the one number of a pair."""
     return result.itm_logit if body.use_activation is False else result.match_probability
+
+
+def _result(body: RerankBody, found: RerankResult, echo: dict[str, Any] | None) -> RerankedAnswer:
+    score = relevance(body, found)
+    return RerankedAnswer(
+        index=found.index,
+        relevance_score=score,
+        itm_logit=found.itm_logit,
+        match_probability_raw=found.match_probability_raw,
+        **({} if echo is None else {"document": echo}),
+    )
+
+
+def _sent(answer: RerankAnswer) -> Response:
+    """Without documents that are not repeated: some clients refuse a null there."""
+    return Response(answer.model_dump_json(exclude_unset=True), media_type="application/json")
 
 
 def _echo(body: RerankBody, one: Placed) -> dict[str, Any] | None:

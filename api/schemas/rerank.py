@@ -4,14 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final
 
-from pydantic import (
-    AliasChoices,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    SerializerFunctionWrapHandler,
-    model_serializer,
-)
+from pydantic import AliasChoices, BeforeValidator, ConfigDict, Field
 
 from sightline.api.data_uris import is_data_uri
 from sightline.api.schemas.accepted import Accepted, MetaAnswer, UsageAnswer
@@ -103,14 +96,6 @@ class RerankedAnswer(Answer):
     itm_logit: float
     match_probability_raw: float = Field(description="The model's own softmax.")
     document: dict[str, Any] | None = Field(None, description="Only where documents are repeated.")
-
-    @model_serializer(mode="wrap")
-    def _leave_out_null(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Some clients refuse a document that is null."""
-        told: dict[str, Any] = handler(self)
-        if self.document is None:
-            del told["document"]
-        return told
 
 
 class RerankAnswer(Answer):
