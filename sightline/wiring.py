@@ -1,8 +1,7 @@
 """The one composition root: from settings to an installation's parts. Every part is made on first use, once.
 
 So ``sightline collections`` opens a catalog and nothing else, and a test hands in what it wants to decide.
-What all parts stand on is made in `sightline.pillars`, what keeps bytes safe in `sightline.keeping`, what
-answers in `sightline.answering`; this module alone knows everybody.
+The other floors: `sightline.pillars`, `sightline.keeping` (bytes are safe), `sightline.answering`.
 """
 
 from __future__ import annotations
@@ -57,8 +56,7 @@ def open_installation(
 
     ``models``, ``catalog``, ``decoder`` and ``send`` replace the real ones, ``now`` the database's clock,
     ``resolve`` the system's resolver; ``after_send`` is called whenever workers were told about tasks.
-    ``inline``: there are no workers, and ``indexer.wait`` does their work in this process. Without ``create``
-    no data folder and no catalog are made: where there is none yet, ``catalog`` raises NoCatalogError.
+    ``inline``: no workers; ``indexer.wait`` does their work. Without ``create``: NoCatalogError for no catalog.
     """
     given = Given(
         models=models, catalog=catalog, decoder=decoder, send=send, after_send=after_send, inline=inline,
