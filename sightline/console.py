@@ -48,6 +48,11 @@ def answers(width: int | None = None) -> Console:
     return _console(sys.stdout, width)
 
 
+def reports() -> Console:
+    """The console of reports: stdout. Where there is no terminal they fit 80 columns."""
+    return answers() if sys.stdout.isatty() else Console(highlight=False, width=80)
+
+
 def remarks() -> Console:
     """The console of progress, hints and errors: stderr."""
     return _console(sys.stderr, None)

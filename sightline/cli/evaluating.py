@@ -11,7 +11,7 @@ from sightline.cli.captions_file import captions_of
 from sightline.cli.following import following
 from sightline.cli.options import Data, Device, HubCache, Images, Json, Lines, Revision, numbers, one_of
 from sightline.cli.output import print_json
-from sightline.console import answers
+from sightline.console import reports
 from sightline.evaluation.config import HANDLINGS, PATCH_DTYPES, EvalConfig
 
 
@@ -77,4 +77,4 @@ def evaluate(
     if json:
         print_json(report.to_json())
     else:
-        report.render(answers())
+        report.render(reports())

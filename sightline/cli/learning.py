@@ -10,7 +10,7 @@ from sightline.cli.following import following, keeping_best
 from sightline.cli.learning_answers import check_options, stage_of, train_answers
 from sightline.cli.options import Data, Device, HubCache, Images, Json, Lines, Revision, numbers, one_of
 from sightline.cli.output import print_json
-from sightline.console import answers
+from sightline.console import reports
 from sightline.errors import InputError
 from sightline.evaluation.config import HANDLINGS
 from sightline.training.answer_config import AnswerConfig
@@ -102,7 +102,7 @@ def _run(config: TrainConfig, line_seconds: float, *, json: bool) -> None:
     if json:
         print_json(report.to_json())
     else:
-        report.render(answers())
+        report.render(reports())
 
 
 def _objectives(text: str | None) -> tuple[Objective, ...] | None:

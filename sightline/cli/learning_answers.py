@@ -10,7 +10,7 @@ import typer
 from sightline.cli.following import following, keeping_best
 from sightline.cli.options import one_of, was_given
 from sightline.cli.output import print_json
-from sightline.console import answers
+from sightline.console import reports
 from sightline.errors import InputError
 from sightline.training.answer_config import AnswerConfig
 from sightline.training.config import PRECISIONS
@@ -67,7 +67,7 @@ def train_answers(ctx: typer.Context, captions: Path, settings: ModelSettings) -
     if given["json"]:
         print_json(report.to_json())
     else:
-        report.render(answers())
+        report.render(reports())
 
 
 def _given(ctx: typer.Context) -> dict[str, Any]:

@@ -84,6 +84,8 @@ def test_options_make_it_a_choice(sightline: Run, files: Path) -> None:
 def test_what_cannot_be_asked_is_one_sentence(
     sightline: Run, arguments: list[str], code: int, said: str
 ) -> None:
+    if said == "one of the two":
+        assert sightline("migrate").code == 0
     done = sightline("ask", *arguments)
     assert (done.code, done.stdout) == (code, "")
     assert said in done.stderr
