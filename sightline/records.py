@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, get_type_hints
 
 from annotated_types import Ge, Gt, Le
 
-from sightline.errors import InputError
+from sightline.errors import InputError, SightlineError
 from sightline.explanations import Explanation
 from sightline.queries import ClauseMatch, Query
 from sightline.rerank_records import RerankDocument
@@ -257,3 +257,17 @@ class SearchResponse:
     next_cursor: str | None = None
     unknown_words: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Of one search among many: its answer, or why there is none."""
+
+    response: SearchResponse | None = None
+    error: SightlineError | None = None
+
+    def answered(self) -> SearchResponse:
+        """The answer; raises the error where there is none."""
+        if self.response is None:
+            raise self.error or AssertionError("an outcome is an answer or an error")
+        return self.response

@@ -88,6 +88,7 @@ class Client:
             raise unreached(error, self.url) from error
 
     search = _waiting(searches.search)
+    search_batch = _waiting(searches.search_batch)
     similar = _waiting(searches.similar)
     rerank = _waiting(searches.rerank)
     ask = _waiting(searches.ask)
@@ -165,6 +166,7 @@ class AsyncClient:
             raise unreached(error, self.url) from error
 
     search = _awaited(searches.search)
+    search_batch = _awaited(searches.search_batch)
     similar = _awaited(searches.similar)
     rerank = _awaited(searches.rerank)
     ask = _awaited(searches.ask)

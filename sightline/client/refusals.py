@@ -30,6 +30,12 @@ def refusal(status: int, body: bytes, url: str) -> SightlineError:
     detail = told.get("detail")
     if not isinstance(detail, str) or not detail:
         return _foreign(status, url)
+    return problem(told | {"status": status})
+
+
+def problem(told: Mapping[str, Any]) -> SightlineError:
+    """The error that a problem document stands for."""
+    status, detail = int(told["status"]), str(told["detail"])
     code = str(told.get("type", "")).removeprefix(PREFIX)
     kind = next((kind for kind in _kinds() if vars(kind).get("code") == code), _kind_of(status))
     if kind is ImageRejected:

@@ -9,12 +9,14 @@ from typing import Any, Final
 
 from sightline.client.calls import Call, Json, document, of_collection
 from sightline.client.reading import record_of
+from sightline.client.refusals import problem
 from sightline.errors import InputError
 from sightline.queries import ROLES, Query
 from sightline.records import (
     Effort,
     IndexUse,
     InstructedMatcher,
+    Outcome,
     Precision,
     ScoreName,
     SearchRequest,
@@ -84,6 +86,13 @@ def similar(
 
 def asked(request: SearchRequest, picture: bytes | None = None) -> Call[SearchResponse]:
     """A search as it is; ``picture``: the bytes of the one to ask with, in place of ``request.image``."""
+    body = _body(request)
+    if picture is not None:
+        body["image"] = data_uri(picture)
+    return Call("POST", f"{of_collection(request.collection)}/search", found, body)
+
+
+def _body(request: SearchRequest) -> Json:
     body: Json = {one.name: getattr(request, one.name) for one in fields(request) if one.name not in _APART}
     if not request.text:
         del body["text"]
@@ -91,11 +100,27 @@ def asked(request: SearchRequest, picture: bytes | None = None) -> Call[SearchRe
         body["query"] = {role: [asdict(one) for one in getattr(request.query, role)] for role in ROLES}
     if request.matcher is not None:
         body["matcher"] = {"instruction": request.matcher.instruction, "model": request.matcher.model}
-    if picture is not None:
-        body["image"] = data_uri(picture)
-    elif isinstance(request.image, StoredImage):
+    if isinstance(request.image, StoredImage):
         body["image"] = asdict(request.image)
-    return Call("POST", f"{of_collection(request.collection)}/search", found, body)
+    return body
+
+
+def _batched(collection: str, search: SearchRequest | str) -> Json:
+    request = SearchRequest(collection, search) if isinstance(search, str) else search
+    if request.collection != collection:
+        raise InputError(
+            f"A batch asks one collection, {collection!r}; send those of {request.collection!r} apart."
+        )
+    return _body(request)
+
+
+def search_batch(collection: str, searches: Sequence[SearchRequest | str]) -> Call[list[Outcome]]:
+    """Many searches, one answer: texts, or requests with whatever else; an `Outcome` for each, in order.
+
+    What no collection could answer refuses all of them: InputError.
+    """
+    body: Json = {"searches": [_batched(collection, one) for one in searches]}
+    return Call("POST", f"{of_collection(collection)}/search/batch", outcomes, body)
 
 
 def rerank(
@@ -136,7 +161,18 @@ def ask(
 
 def found(body: bytes) -> SearchResponse:
     """The answer of a search."""
-    told = document(body)
+    return _response(document(body))
+
+
+def outcomes(body: bytes) -> list[Outcome]:
+    """The answers of a batch, and what became of the others."""
+    return [
+        Outcome(error=problem(one["problem"])) if one["answer"] is None else Outcome(_response(one["answer"]))
+        for one in document(body)["answers"]
+    ]
+
+
+def _response(told: Json) -> SearchResponse:
     for hit in told.get("results", ()):
         hit["key"] = hit.get("key") or 0
     return record_of(SearchResponse, told)

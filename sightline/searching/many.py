@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from sightline.errors import AbandonedError, SightlineError, StoppingError
+from sightline.records import Outcome
 from sightline.retriever.together import Together
 from sightline.searching.checks import check
 from sightline.searching.compound_question import texts_encoded
@@ -22,20 +22,6 @@ if TYPE_CHECKING:
 
 AT_ONCE = 64
 """Texts that an index is asked for in one pass, at most: what it names for all of them is in memory."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """Of one search among many: its answer, or why there is none."""
-
-    response: SearchResponse | None = None
-    error: SightlineError | None = None
-
-    def answered(self) -> SearchResponse:
-        """The answer; raises the error where there is none."""
-        if self.response is None:
-            raise self.error or AssertionError("an outcome is an answer or an error")
-        return self.response
 
 
 class Find(Protocol):

@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from sightline.records import MAX_CANDIDATES, Effort, SearchHit, SearchRequest, SearchResponse
+from sightline.records import MAX_CANDIDATES, Effort, Outcome, SearchHit, SearchRequest, SearchResponse
 from sightline.rerank_records import StoredImage
 from sightline.reranker.ordering import unscored
 from sightline.searching.checks import check
@@ -17,7 +17,7 @@ from sightline.searching.count_checks import as_counted, is_counted
 from sightline.searching.counted_search import CountedSearch
 from sightline.searching.explaining import ExplainedImage, explain_image, explained
 from sightline.searching.given_pictures import decoded, live_key
-from sightline.searching.many import Outcome, answer_each
+from sightline.searching.many import answer_each
 from sightline.searching.stopwatch import Stopwatch
 from sightline.searching.telling import SearchWatch, Telling, is_probable
 from sightline.searching.understanding import question_of

@@ -104,6 +104,31 @@ def test_pictures_are_asked_with_by_their_bytes_and_by_their_ids(library: TestCl
     assert [one["index"] for one in ranked["results"]] == [1, 0]
 
 
+def test_a_batch_says_for_each_search_what_it_says_alone(library: TestClient) -> None:
+    client = client_of(library)
+    asked = [
+        "red",
+        SearchRequest("pictures", "blue", limit=2, filter={"must": []}),
+        SearchRequest("pictures", query=QUERY),
+    ]
+    alone = [
+        client.search("pictures", "red"),
+        client.search("pictures", "blue", limit=2, filter={"must": []}),
+    ]
+    alone.append(client.search("pictures", query=QUERY))
+    found = client.search_batch("pictures", asked)
+    assert [timeless(one.answered()) for one in found] == [timeless(one) for one in alone]
+    lost = SearchRequest("pictures", image=StoredImage("pictures", "nowhere"))
+    good, bad = client.search_batch("pictures", ["red", lost])
+    assert good.answered().results
+    with pytest.raises(NotFoundError, match="nowhere"):
+        bad.answered()
+    with pytest.raises(InputError, match="asks one collection"):
+        client.search_batch("pictures", [SearchRequest("others", "red")])
+    with pytest.raises(InputError, match="searches"):
+        client.search_batch("pictures", [])
+
+
 def test_an_asynchronous_client_says_the_same(library: TestClient) -> None:
     client = client_of(library)
 
