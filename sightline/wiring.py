@@ -56,7 +56,7 @@ def open_installation(
 
     ``models``, ``catalog``, ``decoder`` and ``send`` replace the real ones, ``now`` the database's clock,
     ``resolve`` the system's resolver; ``after_send`` is called whenever workers were told about tasks.
-    ``inline``: no workers; ``indexer.wait`` does their work. Without ``create``: NoCatalogError for no catalog.
+    ``inline``: no workers; ``indexer.wait`` does their work. Without ``create`` no catalog is made.
     """
     given = Given(
         models=models, catalog=catalog, decoder=decoder, send=send, after_send=after_send, inline=inline,
