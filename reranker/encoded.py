@@ -75,7 +75,8 @@ class EncodedImages:
         return replace(self, patches=self.patches.to(device), tokens=tokens)
 
     def save(self, path: str | PathLike[str]) -> None:
-        """As a safetensors file, with those documents that are paths."""
+        """As a safetensors file, with those documents that are paths. InputError: it cannot be written."""
+        from safetensors import SafetensorError
         from safetensors.torch import save_file
 
         tensors = {"patches": self.patches.contiguous().cpu()}
@@ -84,7 +85,10 @@ class EncodedImages:
         paths = [fspath(one) if isinstance(one, (str, PathLike)) else None for one in self.documents]
         skipped = [(one.index, one.reason, one.detail) for one in self.skipped]
         said = {"fingerprint": self.fingerprint, "documents": paths, "skipped": skipped}
-        save_file(tensors, path, {"sightline": json.dumps(said)})
+        try:
+            save_file(tensors, path, {"sightline": json.dumps(said)})
+        except (OSError, SafetensorError) as error:
+            raise InputError(f"The file {path} cannot be written: {error}.") from error
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> EncodedImages:
@@ -95,12 +99,15 @@ class EncodedImages:
             with safe_open(Path(path), "pt") as file:
                 said = json.loads((file.metadata() or {})["sightline"])
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
-        except (OSError, SafetensorError, KeyError, ValueError) as error:
+            documents = said["documents"]
+            skipped = [SkippedImage(index, documents[index], *why) for index, *why in said["skipped"]]
+            patches, tokens = tensors["patches"], tensors.get("tokens")
+            found = cls(patches, tokens, said["fingerprint"], tuple(documents), tuple(skipped))
+            if any(len(one) != len(found._rows()) for one in tensors.values()):
+                raise ValueError("as many pictures as names")
+        except (OSError, SafetensorError, LookupError, TypeError, ValueError) as error:
             raise InputError(f"The file {path} holds no encoded images.") from error
-        documents = said["documents"]
-        skipped = [SkippedImage(index, documents[index], *why) for index, *why in said["skipped"]]
-        patches, tokens = tensors["patches"], tensors.get("tokens")
-        return cls(patches, tokens, said["fingerprint"], tuple(documents), tuple(skipped))
+        return found
 
     def batches(self, size: int) -> Iterator[Seen]:
         """Those that could be read, in batches of ``size``."""

@@ -40,8 +40,10 @@ def rgb_of_tensor(image: Tensor, limits: Limits) -> RGB:
 
     kind = str(image.dtype).removeprefix("torch.")
     right = image.ndim == 3 and image.shape[0] in (1, 3, 4) and 0 not in image.shape
+    right = right and image.layout == torch.strided and not image.is_meta
     if not right or not (image.dtype == torch.uint8 or image.is_floating_point()):
         asked = "[3, height, width], of uint8 or of floats in [0, 1]"
+        kind = "without numbers" if image.is_meta else kind if image.layout == torch.strided else "sparse"
         raise InputError(f"An image tensor must be {asked}, not {kind} {list(image.shape)}.")
     image = image.detach().cpu()
     if image.is_floating_point():

@@ -66,7 +66,7 @@ def token(secret: str, port: int) -> str:
 
 def is_same(given: str, expected: str) -> bool:
     """Whether both are the same, in constant time."""
-    return hmac.compare_digest(given.encode(), expected.encode())
+    return hmac.compare_digest(*(one.encode(errors="surrogatepass") for one in (given, expected)))
 
 
 def announce(folder: Path, server: RunningServer) -> None:

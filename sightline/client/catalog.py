@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
-from urllib.parse import quote
 
-from sightline.client.calls import Call, Json, document, items, nothing, of_collection, of_image, query_of
+from sightline.client.calls import (
+    Call,
+    Json,
+    as_json,
+    document,
+    items,
+    job_told,
+    listed,
+    nothing,
+    of_collection,
+    of_image,
+    of_job,
+    page,
+    query_of,
+)
 
 
 def collections() -> Call[list[Json]]:
@@ -47,9 +59,9 @@ def images_page(
     wanted = {
         "cursor": cursor,
         "limit": limit,
-        "filter": None if filter is None else json.dumps(dict(filter)),
+        "filter": None if filter is None else as_json(dict(filter)),
     }
-    return Call("GET", f"{of_collection(collection)}/images{query_of(wanted)}", document)
+    return Call("GET", f"{of_collection(collection)}/images{query_of(wanted)}", page)
 
 
 def upload(
@@ -60,13 +72,15 @@ def upload(
     ``items``, one for each file, say its ``id``, ``caption`` and ``metadata``; without an id it is the
     SHA-256 of the bytes.
     """
-    form = {} if items is None else {"items": json.dumps([dict(one) for one in items])}
+    form = {} if items is None else {"items": as_json([dict(one) for one in items])}
     return Call("POST", f"{of_collection(collection)}/images", document, files=files, form=form)
 
 
-def index(collection: str, sources: Sequence[str], *, copy: bool = False, prune: bool = False) -> Call[Json]:
+def index(
+    collection: str, sources: str | Sequence[str], *, copy: bool = False, prune: bool = False
+) -> Call[Json]:
     """Index what the server can read, below its own roots; the answer is the job."""
-    body = {"sources": list(sources), "copy": copy, "prune": prune}
+    body = {"sources": listed(sources), "copy": copy, "prune": prune}
     return Call("POST", f"{of_collection(collection)}/jobs", document, body)
 
 
@@ -87,17 +101,17 @@ def jobs(collection: str | None = None, *, limit: int = 50) -> Call[list[Json]]:
 
 def job(job_id: str) -> Call[Json]:
     """One job: its state, its counts, its first failures."""
-    return Call("GET", f"/v1/jobs/{quote(job_id, safe='')}", document)
+    return Call("GET", of_job(job_id), job_told)
 
 
 def cancel(job_id: str) -> Call[Json]:
     """Stop a job: what was published stays, the rest is dropped."""
-    return Call("POST", f"/v1/jobs/{quote(job_id, safe='')}/cancel", document)
+    return Call("POST", f"{of_job(job_id)}/cancel", document)
 
 
 def retry(job_id: str) -> Call[Json]:
     """Try the failed images of a job again."""
-    return Call("POST", f"/v1/jobs/{quote(job_id, safe='')}/retry", document)
+    return Call("POST", f"{of_job(job_id)}/retry", document)
 
 
 def ready() -> Call[Json]:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from contextlib import suppress
+from ipaddress import ip_address
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 from urllib.parse import urlsplit
 
 import httpx
 
 from sightline.client import catalog, searches
-from sightline.client.calls import Call, Json
+from sightline.client.calls import Call, Json, as_json, unreadable
 from sightline.client.refusals import refusal
 from sightline.errors import DeadlineError, InputError, UnavailableError
 
@@ -21,6 +23,7 @@ TIMEOUT: Final = 60.0
 """Seconds that an answer may take; a search waits for the model behind others."""
 LOOK_SECONDS: Final = 0.5
 """How often a job is looked at."""
+NO_URL: Final = "The url of a server reads like http://127.0.0.1:8000."
 ENDED: Final = frozenset({"done", "cancelled", "failed"})
 """States of a job that has ended."""
 
@@ -64,7 +67,11 @@ class Client:
     ) -> None:
         self.url = checked_url(url)
         self._http = httpx.Client(
-            base_url=self.url, headers=headers_with(key), timeout=timeout, transport=transport
+            base_url=self.url,
+            headers=headers_with(key),
+            timeout=timeout,
+            transport=transport,
+            mounts=no_proxies(self.url),
         )
 
     def __repr__(self) -> str:
@@ -116,7 +123,7 @@ class Client:
         while True:
             found = self.send(catalog.images_page(collection, cursor, page, filter))
             yield from found["items"]
-            cursor = found["next_cursor"]
+            cursor = after(cursor, found)
             if cursor is None:
                 return
 
@@ -142,7 +149,11 @@ class AsyncClient:
     ) -> None:
         self.url = checked_url(url)
         self._http = httpx.AsyncClient(
-            base_url=self.url, headers=headers_with(key), timeout=timeout, transport=transport
+            base_url=self.url,
+            headers=headers_with(key),
+            timeout=timeout,
+            transport=transport,
+            mounts=no_proxies(self.url),
         )
 
     def __repr__(self) -> str:
@@ -195,7 +206,7 @@ class AsyncClient:
             found = await self.send(catalog.images_page(collection, cursor, page, filter))
             for one in found["items"]:
                 yield one
-            cursor = found["next_cursor"]
+            cursor = after(cursor, found)
             if cursor is None:
                 return
 
@@ -210,29 +221,54 @@ class AsyncClient:
 
 def checked_url(url: str) -> str:
     """The address of a server, without a slash at its end. Raises InputError: it cannot be one."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+        _ = parts.port, httpx.URL(url)
+    except (ValueError, TypeError, AttributeError, httpx.InvalidURL) as error:
+        raise InputError(NO_URL) from error
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
-        raise InputError("The url of a server reads like http://127.0.0.1:8000.")
+        raise InputError(NO_URL)
     if parts.username is not None:
         raise InputError("Give the key as key=…; no part of the url is kept secret.")
     return url.rstrip("/")
 
 
-def headers_with(key: str | None) -> dict[str, str]:
+def no_proxies(url: str) -> dict[str, None] | None:
+    """What keeps a client from the environment's proxies where ``url`` is on this machine's loopback.
+
+    None of them could reach what is meant, and all would be given the key.
+    """
+    host = urlsplit(url).hostname or ""
+    is_here = host == "localhost" or host.endswith(".localhost")
+    with suppress(ValueError):
+        is_here = ip_address(host).is_loopback
+    return {"http://": None, "https://": None, "all://": None} if is_here else None
+
+
+def after(cursor: str | None, found: Json) -> str | None:
+    """Where the next page begins. Raises UnavailableError: where this one did, so that there is no end."""
+    following: str | None = found.get("next_cursor")
+    if following is not None and following == cursor:
+        raise unreadable("next_cursor")
+    return following
+
+
+def headers_with(key: str | None) -> dict[bytes, bytes]:
     """What proves the caller. Raises InputError: no key has such letters."""
     if key is None:
         return {}
-    if not key.strip() or not key.isprintable():
+    if not isinstance(key, str) or not key.strip() or not key.isprintable():
         raise InputError("The key is empty or has letters that no header can hold; give it as it was shown.")
-    return {"Authorization": "Bearer " + key.strip().encode().decode("latin-1")}
+    return {b"Authorization": b"Bearer " + key.strip().encode()}
 
 
 def request_for(call: Call[Any], client: httpx.Client | httpx.AsyncClient) -> httpx.Request:
     """A call as httpx sends it."""
     files = [("files", (name, data)) for name, data in call.files]
-    return client.build_request(
-        call.method, call.path, json=call.body, data=dict(call.form) or None, files=files or None
-    )
+    if call.body is not None:
+        headers = {"Content-Type": "application/json"}
+        return client.build_request(call.method, call.path, content=as_json(call.body), headers=headers)
+    return client.build_request(call.method, call.path, data=dict(call.form) or None, files=files or None)
 
 
 def answer(call: Call[Result], response: httpx.Response, url: str) -> Result:

@@ -7,18 +7,21 @@ nothing may be sent on one that is not proved. No proxy is asked, whatever the e
 from __future__ import annotations
 
 import http.client
-import json
 import secrets
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
-from sightline.client.calls import Call, document
+from sightline.client.calls import Call, as_json, document
 from sightline.client.refusals import refusal
 from sightline.errors import UnavailableError
 from sightline.running_server import RunningServer, is_same, proof, token
 
 Result = TypeVar("Result")
-PROOF_SECONDS: Final = 2.0
+PROOF_SECONDS: Final = 1.0
 """A server that does not prove itself so soon is not asked: it hangs, or is another program."""
 ANSWER_SECONDS: Final = 600.0
 MOST_PROOF: Final = 1 << 16
@@ -42,7 +45,8 @@ class LocalServer:
             self._connection.connect()
             self._connection.auto_open = 0
             self._port: int = self._connection.sock.getsockname()[1]
-            self._prove()
+            with ended_after(PROOF_SECONDS, self._connection.sock):
+                self._prove()
             self._connection.sock.settimeout(ANSWER_SECONDS)
         except BaseException as error:
             self._connection.close()
@@ -59,7 +63,7 @@ class LocalServer:
         headers = {"Authorization": f"Bearer {token(self._server.secret, self._port)}"}
         body = None
         if call.body is not None:
-            body, headers["Content-Type"] = json.dumps(call.body).encode(), "application/json"
+            body, headers["Content-Type"] = as_json(call.body).encode(), "application/json"
         try:
             status, given = self._asked(call.method, call.path, body, headers)
         except (OSError, http.client.HTTPException) as error:
@@ -86,6 +90,23 @@ class LocalServer:
         self._connection.request(method, self._root + path, body, headers)
         response = self._connection.getresponse()
         return response.status, response.read() if most is None else response.read(most)
+
+
+@contextmanager
+def ended_after(seconds: float, connection: socket.socket) -> Iterator[None]:
+    """A connection ends when the block takes longer: its own timeout begins anew with every byte."""
+
+    def end() -> None:
+        with suppress(OSError):
+            connection.shutdown(socket.SHUT_RDWR)
+
+    watch = threading.Timer(seconds, end)
+    watch.daemon = True
+    watch.start()
+    try:
+        yield
+    finally:
+        watch.cancel()
 
 
 def _told(error: BaseException, url: str) -> BaseException:

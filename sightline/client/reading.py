@@ -8,7 +8,7 @@ from functools import cache
 from types import NoneType, UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from sightline.errors import UnavailableError
+from sightline.client.calls import unreadable
 
 Record = TypeVar("Record")
 
@@ -22,10 +22,7 @@ def record_of(kind: type[Record], value: object) -> Record:
     try:
         made: Record = _made(kind, value)
     except (KeyError, TypeError) as error:
-        raise UnavailableError(
-            f"The server's answer is not what this version of Sightline reads ({error}); ask a server of the "
-            "same version."
-        ) from error
+        raise unreadable(error) from error
     return made
 
 
@@ -34,6 +31,8 @@ def _made(kind: Any, value: Any) -> Any:
         return _record(kind, value)
     origin, inner = get_origin(kind), get_args(kind)
     if origin is tuple:
+        if not isinstance(value, list):
+            raise TypeError("no list")
         return tuple(_made(inner[0], one) for one in value)
     if origin in (Union, UnionType):
         return None if value is None else _made(next(one for one in inner if one is not NoneType), value)

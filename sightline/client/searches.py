@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from typing import Any, Final
 
-from sightline.client.calls import Call, Json, document, of_collection
+from sightline.client.calls import Call, Json, document, listed, of_collection, unreadable
 from sightline.client.reading import record_of
 from sightline.client.refusals import problem
 from sightline.errors import InputError
@@ -125,13 +125,14 @@ def search_batch(collection: str, searches: Sequence[SearchRequest | str]) -> Ca
 
 def rerank(
     query: str,
-    documents: Sequence[bytes | StoredImage],
+    documents: bytes | StoredImage | Sequence[bytes | StoredImage],
     *,
     top_n: int | None = None,
     model: str | None = None,
 ) -> Call[Json]:
     """Order pictures (bytes of files, or images of collections) by how well they match a text."""
-    body: Json = {"query": query, "documents": [_document(one) for one in documents]}
+    some = [documents] if isinstance(documents, bytes | StoredImage) else documents
+    body: Json = {"query": query, "documents": [_document(one) for one in some]}
     body |= {"top_n": top_n, "model": model}
     return Call("POST", "/v1/rerank", document, body)
 
@@ -140,7 +141,7 @@ def ask(
     collection: str,
     question: str = "",
     *,
-    image_ids: Sequence[str] = (),
+    image_ids: str | Sequence[str] = (),
     text: str | None = None,
     limit: int = 10,
     filter: Mapping[str, Any] | None = None,
@@ -152,7 +153,7 @@ def ask(
 ) -> Call[Json]:
     """Ask a question about pictures, by their ids or the best ones of a search for ``text``."""
     body: Json = {
-        "question": question, "image_ids": list(image_ids), "text": text, "limit": limit, "filter": filter,
+        "question": question, "image_ids": listed(image_ids), "text": text, "limit": limit, "filter": filter,
         "task": task, "options": list(options), "wording": wording, "model": model,
         "deadline_ms": deadline_ms,
     }  # fmt: skip
@@ -168,19 +169,27 @@ def outcomes(body: bytes) -> list[Outcome]:
     """The answers of a batch, and what became of the others."""
     return [
         Outcome(error=problem(one["problem"])) if one["answer"] is None else Outcome(_response(one["answer"]))
-        for one in document(body)["answers"]
+        for one in listed(document(body), "answers")
     ]
 
 
 def _response(told: Json) -> SearchResponse:
-    for hit in told.get("results", ()):
+    results = told.get("results")
+    if not isinstance(results, list) or not all(isinstance(hit, dict) for hit in results):
+        raise unreadable("results")
+    for hit in results:
         hit["key"] = hit.get("key") or 0
     return record_of(SearchResponse, told)
 
 
 def data_uri(picture: bytes) -> str:
-    """A picture inside of JSON; which format it has, its bytes say."""
-    return f"data:application/octet-stream;base64,{b64encode(picture).decode()}"
+    """A picture inside of JSON; which format it has, its bytes say. Raises InputError: no bytes."""
+    try:
+        return f"data:application/octet-stream;base64,{b64encode(picture).decode()}"
+    except TypeError as error:
+        kind = type(picture).__name__
+        said = f"A picture is sent as the bytes of its file (Path(…).read_bytes()), not as {kind}."
+        raise InputError(said) from error
 
 
 def _document(given: bytes | StoredImage) -> Json:

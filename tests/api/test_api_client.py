@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from fastapi.testclient import TestClient
 from sightline import errors
 from sightline.api.problems import from_error, respond
 from sightline.api.server import running
-from sightline.client import AsyncClient, Client, searches
+from sightline.client import AsyncClient, Client, catalog, searches
 from sightline.client.http import ENDED
 from sightline.client.refusals import refusal
 from sightline.errors import (
@@ -256,9 +257,105 @@ def test_a_key_goes_nowhere_but_to_its_server() -> None:
     assert [(one.url.host, one.headers["authorization"]) for one in seen] == [("testserver", "Bearer sesame")]
 
 
+def told(body: Any) -> Client:
+    """A client that is answered so, whatever it asks."""
+    return Client(HOST, transport=httpx.MockTransport(lambda request: httpx.Response(200, json=body)))
+
+
 @pytest.mark.parametrize(
-    "url", ["", "localhost:8000", "ftp://x", "http://", "http://me:sesame@x", "http://x?a=b"]
-)
+    "body",
+    [
+        {}, {"items": 5, "results": 5, "state": 5}, {"items": None, "results": None, "state": None},
+        {"items": ["x"], "results": ["x"]}, {"items": {"a": 1}, "results": {"a": 1}},
+        {"items": [], "results": [{}], "next_cursor": 3},
+    ],
+    ids=str,
+)  # fmt: skip
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda client: list(client.images("c")), lambda client: client.search("c", "red"),
+        lambda client: client.wait_for("j", timeout=0),
+    ],
+    ids=["images", "search", "wait_for"],
+)  # fmt: skip
+def test_half_an_answer_is_told_of_as_one(ask: Callable[[Client], object], body: Any) -> None:
+    with pytest.raises(UnavailableError, match="ask a server of the same version"):
+        ask(told(body))
+
+
+def test_a_server_without_lists_is_no_server_without_collections() -> None:
+    for ask in (Client.collections, Client.jobs):
+        with pytest.raises(UnavailableError):
+            ask(told({"detail": "hello"}))
+
+
+def test_a_list_that_leads_to_itself_has_an_end() -> None:
+    with pytest.raises(UnavailableError, match="next_cursor"):
+        list(told({"items": [{"id": "a"}], "next_cursor": "a"}).images("c"))
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "\ud800"])
+def test_a_name_leads_to_no_other_address(name: str) -> None:
+    client = Client(HOST, transport=httpx.MockTransport(lambda request: pytest.fail(str(request.url))))
+    calls: list[Callable[[], object]] = [
+        lambda: client.delete_collection(name), lambda: client.search(name, "red"),
+        lambda: client.delete(name, "a"), lambda: client.cancel(name),
+    ]  # fmt: skip
+    if name.strip("."):
+        calls.append(lambda: client.delete("c", name))
+    for call in calls:
+        with pytest.raises(InputError, match="has the name"):
+            call()
+
+
+def test_one_name_is_a_list_of_one_and_not_of_its_letters() -> None:
+    assert (catalog.index("c", "photos/").body or {})["sources"] == ["photos/"]
+    assert (searches.ask("c", "what?", image_ids="a.jpg").body or {})["image_ids"] == ["a.jpg"]
+    assert searches.rerank("red", b"bytes") == searches.rerank("red", [b"bytes"])
+    with pytest.raises(InputError, match="bytes of its file"):
+        searches.rerank("red", ["beach.jpg"])  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize("filter", [{"a": float("nan")}, {"a": "\ud800"}, {"a": object()}], ids=str)
+def test_what_json_cannot_say_is_the_callers_fault(filter: dict[str, Any]) -> None:
+    client = told({})
+    with pytest.raises(InputError, match="cannot be sent as JSON"):
+        client.search("c", "red", filter=filter)
+    with pytest.raises(InputError, match="cannot be sent as JSON"):
+        list(client.images("c", filter=filter))
+
+
+def test_a_key_may_have_any_letters_that_can_be_printed() -> None:
+    heard: list[bytes] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        heard.extend(value for name, value in request.headers.raw if name.lower() == b"authorization")
+        return httpx.Response(200, json={"items": []})
+
+    Client(HOST, "schlüssel", transport=httpx.MockTransport(answer)).collections()
+    assert heard == ["Bearer schlüssel".encode()]
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]"])
+@pytest.mark.parametrize("kind", [Client, AsyncClient])
+def test_no_proxy_hears_what_is_said_on_this_machine(
+    monkeypatch: pytest.MonkeyPatch, kind: type[Client], host: str
+) -> None:
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://proxy.invalid:3128")
+    monkeypatch.setenv("NO_PROXY", "")
+    http = kind(f"http://{host}:1", "a key")._http
+    assert http._transport_for_url(http.base_url) is http._transport
+    http = kind("http://sightline.example", "a key")._http
+    assert http._transport_for_url(http.base_url) is not http._transport, "elsewhere proxies are asked"
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["", "localhost:8000", "ftp://x", "http://", "http://me:sesame@x", "http://x?a=b", "http://[::1",
+     "http://x:port", "http://x:99999", "http://x\n"],
+)  # fmt: skip
 def test_what_is_no_address_is_said_without_what_it_may_hold(url: str) -> None:
     with pytest.raises(InputError) as raised:
         Client(url)

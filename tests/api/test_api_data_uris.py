@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import base64
+import random
 import textwrap
-from urllib.parse import quote, quote_from_bytes
+import tracemalloc
+from urllib.parse import quote, quote_from_bytes, unquote_to_bytes
 
 import pytest
 from fastapi.testclient import TestClient
 
-from sightline.api.data_uris import data_of
+from sightline.api.data_uris import data_of, without_percents
 from sightline.api.problems import Problem
 from tests.api.installation import png, problem
 
@@ -85,3 +87,30 @@ def test_bytes_come_back_whatever_they_are() -> None:
         for encoded in (base64.b64encode(data), base64.urlsafe_b64encode(data)):
             for text in (encoded.decode(), encoded.decode().rstrip("=")):
                 assert data_of(f"data:;base64,{text}", "") == data
+
+
+def test_megabytes_of_white_space_behind_bare_base64_are_refused_and_not_gone_through_again(
+    library: TestClient,
+) -> None:
+    document = {"image": "A" * 64 + " " * 2_000_000 + "!"}  # with backtracking: 10¹² steps
+    answer = library.post("/v1/rerank", json={"query": "red", "documents": [document]})
+    assert answer.status_code == 422
+    assert "not fetched" in answer.text
+
+
+def test_percent_signs_mean_what_they_mean_in_addresses() -> None:
+    chance = random.Random(7)
+    for _ in range(2_000):
+        data = bytes(chance.choices(b"%%%4aFg1", k=chance.randrange(12)))
+        assert without_percents(data) == unquote_to_bytes(data), data
+
+
+@pytest.mark.parametrize("escapes", ["%", "%41"])
+def test_a_million_percent_signs_take_memory_as_their_text_does(escapes: str) -> None:
+    uri = "data:image/png," + escapes * 1_000_000
+    tracemalloc.start()
+    try:
+        data_of(uri, "/image")
+        assert tracemalloc.get_traced_memory()[1] < 30 * len(uri)
+    finally:
+        tracemalloc.stop()

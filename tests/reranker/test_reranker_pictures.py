@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 
 from sightline.blip.toy import ToyEncoder, ToyMatcher
 from sightline.errors import ImageRejected, InputError
@@ -178,6 +179,35 @@ def test_encoded_images_are_kept_in_a_file(reranker: Reranker, tmp_path: Path) -
     for other in ("nowhere", "1.png"):
         with pytest.raises(InputError, match="holds no encoded images"):
             EncodedImages.load(tmp_path / other)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "{}", "[]", '{"documents": [], "skipped": [[5, "a", "b"]], "fingerprint": "x"}',
+        '{"documents": ["a", "b"], "skipped": [], "fingerprint": "x"}',
+    ],
+)  # fmt: skip
+def test_a_file_that_says_too_little_of_itself_holds_no_encoded_images(tmp_path: Path, said: str) -> None:
+    save_file({"patches": torch.zeros(1, 2, 3)}, tmp_path / "odd.safetensors", {"sightline": said})
+    with pytest.raises(InputError, match="holds no encoded images"):
+        EncodedImages.load(tmp_path / "odd.safetensors")
+
+
+def test_encoded_images_that_cannot_be_kept_are_told_of(reranker: Reranker, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot be written"):
+        reranker.encode(random_pictures(1)).save(tmp_path / "nowhere" / "kept.safetensors")
+
+
+@pytest.mark.parametrize("odd", [torch.zeros(3, 4, 4).to_sparse(), torch.zeros(3, 4, 4, device="meta")])
+def test_a_tensor_that_has_no_pixels_is_skipped_as_any_other_bad_picture(
+    reranker: Reranker, odd: torch.Tensor
+) -> None:
+    with pytest.raises(InputError, match="Image 1: An image tensor must be"):
+        reranker.rank("red", [*random_pictures(1), odd])
+    assert [one.index for one in reranker.rank("red", [*random_pictures(1), odd], errors="skip").skipped] == [
+        1
+    ]
 
 
 def test_one_bad_file_names_its_path_and_need_not_end_the_run(reranker: Reranker, tmp_path: Path) -> None:

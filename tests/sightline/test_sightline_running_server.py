@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from fastapi import FastAPI
 from sightline.api.app import create_app
 from sightline.api.server import running
 from sightline.client.catalog import delete, jobs
-from sightline.client.local import LocalServer
+from sightline.client.local import PROOF_SECONDS, LocalServer
 from sightline.errors import InputError, UnavailableError
 from sightline.processes.announcing import announced, answering, new_server
 from sightline.running_server import FILE, RunningServer, announce, found_in, proof, token, withdraw
@@ -198,7 +199,9 @@ FORGED = json.dumps({"proof": proof("0" * 64, "0" * 64, 1), "ready": True}).enco
 
 
 @pytest.mark.parametrize(
-    "answer", [FORGED, b"<html>", b"[]", None], ids=["forged", "html", "list", "nothing"]
+    "answer",
+    [FORGED, b"<html>", b"[]", b'{"proof": "\\ud800"}', None],
+    ids=["forged", "html", "list", "no text", "nothing"],
 )
 def test_a_stranger_on_its_port_learns_nothing(alone: Settings, answer: bytes | None) -> None:
     stranger = Stranger(answer)
@@ -210,6 +213,32 @@ def test_a_stranger_on_its_port_learns_nothing(alone: Settings, answer: bytes | 
     assert stranger.heard.startswith(b"GET /v1/local?nonce=")
     assert b"Authorization" not in stranger.heard
     assert b"secret" not in stranger.heard
+
+
+def test_a_stranger_that_drips_its_answer_is_waited_for_no_longer_than_one_that_hangs(
+    alone: Settings,
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor(1) as pool:
+        dripped = pool.submit(drip, listener)
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        with pytest.raises(UnavailableError):
+            LocalServer(new_server(url, alone))
+        assert not dripped.result(30), "the client heard it out"
+
+
+def drip(listener: socket.socket) -> bool:
+    """Sends a header byte by byte, for ten times as long as a proof may take; whether all of it was taken."""
+    listener.settimeout(10)
+    sock, _ = listener.accept()
+    with sock:
+        try:
+            sock.sendall(b"HTTP/1.1 200 OK\r\nX-Long: ")
+            for _ in range(int(PROOF_SECONDS * 50)):
+                sock.sendall(b"x")
+                time.sleep(0.2)
+        except OSError:
+            return False
+    return True
 
 
 def test_who_passes_a_proof_on_is_found_out(served: Served) -> None:
