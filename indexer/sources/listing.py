@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -117,7 +117,8 @@ def _local(source: str, how: Reading, own: OwnFolders) -> Iterator[Listed]:
 
 
 def _spooled(copy: Spooled, label: str, how: Reading) -> Iterator[Listed]:
-    """What the copy of an archive or a table holds."""
+    """What the copy of an archive or a table holds; rows that name files of this machine are refused."""
+    how = replace(how, roots=Roots([os.path.dirname(copy.path)]))
     file = FoundFile(label, copy.path)
     if is_archive(copy.path):
         return _file(file, how)
