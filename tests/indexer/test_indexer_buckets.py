@@ -197,3 +197,11 @@ def test_a_table_in_a_bucket_reads_no_file_of_this_machine(s3: Any, tmp_path: Pa
             with pytest.raises(ImageRejected, match="outside of what this server may read"):
                 item.read()
         assert held.read() == picture(2)
+
+
+def test_an_object_beside_a_folder_of_its_name_counts_and_a_folder_without_a_name_is_told(s3: Any) -> None:
+    put(s3, {name: picture(1) for name in ("odd/a.png", "odd/a.png/b.png", "odd/f/")})
+    s3.call_s3("put_object", Bucket="odd", Key="g//c.png", Body=picture(1))
+    items, problems = listed("s3://odd")
+    assert sorted(items) == ["a.png", "a.png/b.png"]
+    assert [("s3://odd/g//" in one.detail, one.hides_more) for one in problems] == [(True, True)]
