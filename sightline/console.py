@@ -7,10 +7,42 @@ import sys
 from io import TextIOWrapper
 from typing import TextIO
 
-from rich.console import Console
+from rich.console import Console, HighlighterType, JustifyMethod, OverflowMethod
+from rich.style import Style
+from rich.text import Text
 
 UNBROKEN = 100_000
 """Cells of a line that nobody breaks."""
+
+CONTROLS = {code: f"\\x{code:02x}" for code in (*range(9), *range(11, 32), *range(127, 160))}
+"""What would command a terminal, as escapes; lines and tabs stay. Captions are anybody's words."""
+
+
+class PlainConsole(Console):
+    """Texts command nothing: colours come from styles alone."""
+
+    def render_str(
+        self,
+        text: str,
+        *,
+        style: str | Style = "",
+        justify: JustifyMethod | None = None,
+        overflow: OverflowMethod | None = None,
+        emoji: bool | None = None,
+        markup: bool | None = None,
+        highlight: bool | None = None,
+        highlighter: HighlighterType | None = None,
+    ) -> Text:
+        """As rich's own, without control characters."""
+        return super().render_str(
+            harmless(text), style=style, justify=justify, overflow=overflow, emoji=emoji, markup=markup,
+            highlight=highlight, highlighter=highlighter,
+        )  # fmt: skip
+
+
+def harmless(text: str) -> str:
+    """The same text with control characters as escapes, but for the ends of lines and tabs."""
+    return text.translate(CONTROLS)
 
 
 def prepare_streams() -> None:
@@ -61,5 +93,5 @@ def remarks() -> Console:
 def _console(stream: TextIO, width: int | None) -> Console:
     """Lines of a pipe or a file have no end at which they would be broken."""
     if stream.isatty():
-        return Console(stderr=stream is sys.stderr, highlight=False, width=width)
-    return Console(stderr=stream is sys.stderr, highlight=False, width=UNBROKEN, soft_wrap=True)
+        return PlainConsole(stderr=stream is sys.stderr, highlight=False, width=width)
+    return PlainConsole(stderr=stream is sys.stderr, highlight=False, width=UNBROKEN, soft_wrap=True)

@@ -12,6 +12,7 @@ from typing import Final
 from sightline.errors import ImageRejected, SourceError
 from sightline.indexer.archives.members import Member
 from sightline.indexer.items import Origin
+from sightline.indexer.sidecars.beside import sidecars_of
 from sightline.indexer.sidecars.facts import (
     MOST_BYTES,
     PICTURES,
@@ -102,16 +103,15 @@ def _key(name: str) -> str:
 
 
 def _described(sample: Sequence[Member], fetch: Fetch) -> Iterator[Described]:
-    sidecars = {
-        member.name: member
-        for member in sample
-        if ending_of(member.name) in SIDECARS and member.refusal is None
-    }
+    sidecars: dict[str, Member] = {}
+    for member in sample:
+        if ending_of(member.name) in SIDECARS and member.refusal is None:
+            sidecars.setdefault(member.name, member)  # of two of a name the first counts, as of pictures
+    by_stem = sidecars_of(sidecars)
     used = set()
     found: list[Described] = []
     for member in sample:
-        own = [f"{stem_of(member.name)}.{ending}" for ending in SIDECARS]
-        own = [name for name in own if name in sidecars]
+        own = by_stem.get(stem_of(member.name), [])
         if ending_of(member.name) in PICTURES and own:
             used.update(own)
             found.append((member, _facts([sidecars[name] for name in own], fetch)))

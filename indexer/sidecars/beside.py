@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from typing import Final
 
 from sightline.errors import ImageRejected
@@ -24,6 +24,7 @@ class Beside:
         self._names = frozenset(names)
         self._read = read
         self._pictures = {stem_of(name) for name in names if ending_of(name) in PICTURES}
+        self._own = sidecars_of(names)
         self._takeout = Takeout([name for name in names if ending_of(name) == "json"], read)
 
     def facts(self, name: str) -> Facts | None:
@@ -55,8 +56,7 @@ class Beside:
 
     def _own_facts(self, name: str) -> Facts | None:
         """Of the files with the same stem."""
-        stem = stem_of(name)
-        there = [f"{stem}.{ending}" for ending in SIDECARS if f"{stem}.{ending}" in self._names]
+        there = self._own.get(stem_of(name), [])
         files, faults = {}, []
         for sidecar in there:
             try:
@@ -67,6 +67,17 @@ class Beside:
             return None
         found = read_facts(files)
         return Facts(found.caption, found.metadata, found.image_id, found.kind, (*found.faults, *faults))
+
+
+def sidecars_of(names: Iterable[str]) -> dict[str, list[str]]:
+    """The files that may describe a picture by its name without ending; those that count first come first."""
+    found: dict[str, list[str]] = {}
+    for name in names:
+        if ending_of(name) in SIDECARS:
+            found.setdefault(stem_of(name), []).append(name)
+    for those in found.values():
+        those.sort(key=lambda name: (SIDECARS.index(ending_of(name)), name))
+    return found
 
 
 def problems(facts: Facts | None, at: Callable[[str], tuple[str, str]]) -> list[SourceProblem]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -74,8 +75,10 @@ def read_facts(files: Mapping[str, bytes]) -> Facts:
         ending = ending_of(name)
         try:
             text = data.decode("utf-8-sig")
-            if ending == "json":
-                from_json = json_facts(read_json(text))
+            if "\0" in text:
+                faults.append((name, f"{name} is no text, it has NUL characters"))
+            elif ending == "json":
+                from_json = json_facts(storable(read_json(text)))
                 kind = from_json.kind
             elif ending == "cls":
                 metadata["class"] = _number(text.strip())
@@ -87,6 +90,20 @@ def read_facts(files: Mapping[str, bytes]) -> Facts:
             faults.append((name, f"{name} is no JSON: {str(error).removesuffix('.')}"))
     found = {**from_json.metadata, **metadata}
     return Facts(caption or from_json.caption, found, from_json.image_id, kind, tuple(faults))
+
+
+def storable(value: Any) -> Any:
+    """The same JSON value. Raises NotJsonError: a text or a number in it is none that a database keeps."""
+    try:
+        said = json.dumps(value, ensure_ascii=False, allow_nan=False)
+        said.encode()
+    except UnicodeEncodeError as error:
+        raise NotJsonError("A text in it has half a letter.") from error
+    except ValueError as error:
+        raise NotJsonError("A number in it is too large.") from error
+    if "\\u0000" in said.replace("\\\\", ""):
+        raise NotJsonError("A text in it has a NUL character.")
+    return value
 
 
 def json_facts(value: Any) -> Facts:

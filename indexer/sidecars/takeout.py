@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from sightline.errors import ImageRejected, NotJsonError
-from sightline.indexer.sidecars.facts import Facts
+from sightline.indexer.sidecars.facts import PICTURES, Facts, storable
 from sightline.store.json_text import read_json
 
 KIND: Final = "Google Takeout"
@@ -27,6 +27,10 @@ _EDITED: Final = re.compile(
     r"(?=\.[^.]*$|\(\d+\)\.[^.]*$)",
     re.IGNORECASE,
 )
+_NAMED: Final = re.compile(
+    rf"\.({'|'.join(sorted(PICTURES))})(\.s[a-z-]*)?(\(\d{{1,5}}\))?\.json$", re.IGNORECASE
+)
+"""Names that nothing but Takeout gives to JSON files beside pictures."""
 # fmt: off
 _ALBUM: Final = frozenset((
     "metadata.json", "metadaten.json", "métadonnées.json", "metadatos.json", "metadati.json",
@@ -60,12 +64,18 @@ class Takeout:
             value = self._value(candidate)
             if value is not None and _is_sidecar(value):
                 return _facts(value, self._album(folder))
+            if value is None and _NAMED.search(candidate):
+                return Facts(faults=((candidate, f"{candidate} is no JSON"),))
         return None
 
     def is_sidecar(self, path: str) -> bool:
-        """Whether a JSON file is one that Takeout wrote beside pictures, or for their album."""
+        """Whether a JSON file is one that Takeout wrote beside pictures, or for their album; broken ones are
+        known by their names.
+        """
         folder, _, _ = path.rpartition("/")
         value = self._value(path)
+        if value is None and _NAMED.search(path):
+            return True
         is_album = self._album_files.get(folder) == path and value is not None and "title" in value
         return is_album or (value is not None and _is_sidecar(value))
 
@@ -97,7 +107,7 @@ class Takeout:
 
     def _value(self, path: str) -> Mapping[str, Any] | None:
         try:
-            value = read_json(self._read(path).decode("utf-8-sig"))
+            value = storable(read_json(self._read(path).decode("utf-8-sig")))
         except (ImageRejected, NotJsonError, UnicodeDecodeError, KeyError):
             return None
         return value if isinstance(value, dict) else None

@@ -9,7 +9,7 @@ from sightline.indexer.files import read_local
 from sightline.indexer.items import Origin, SourceItem
 from sightline.indexer.roots import Roots
 from sightline.indexer.sidecars.beside import MOST_NAMES, Beside
-from sightline.indexer.sidecars.facts import MOST_BYTES, Facts, told
+from sightline.indexer.sidecars.facts import MOST_BYTES, SIDECARS, Facts, stem_of, told
 from sightline.indexer.sidecars.takeout import KIND
 from sightline.indexer.sources.folders import FoundFile, names_in
 
@@ -38,6 +38,15 @@ def described(item: SourceItem, facts: Facts | None, folder: str) -> SourceItem:
         return item
     origin = Origin(facts.kind, str(facts.metadata.get("album", "")) if facts.kind == KIND else folder)
     return told(item, facts, origin if facts.kind else None)
+
+
+def own_sidecars(file: FoundFile, roots: Roots) -> Beside:
+    """What lies beside one file that was named, found by its name: its folder may hold very many."""
+    folder, name = os.path.split(file.path)
+    endings = [form for ending in SIDECARS for form in (ending, ending.upper())]
+    names = [f"{stem_of(name)}.{ending}" for ending in endings]
+    there = [one for one in names if os.path.isfile(os.path.join(folder, one))]
+    return Beside([name, *there], partial(_read, folder, roots)) if there else NOTHING
 
 
 def _beside(folder: str, roots: Roots) -> Beside:

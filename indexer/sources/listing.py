@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -34,9 +34,9 @@ from sightline.indexer.items import SourceProblem as SourceProblem
 from sightline.indexer.manifests.addresses import NOT_FETCHED, Addresses, Fetch
 from sightline.indexer.manifests.reading import is_manifest, is_parquet, iter_manifest
 from sightline.indexer.roots import ANYWHERE, ARCHIVE_MARK, OUTSIDE, Roots, climbs
-from sightline.indexer.sidecars.beside import problems
+from sightline.indexer.sidecars.beside import Beside, problems
 from sightline.indexer.sources.braces import expanded, has_braces
-from sightline.indexer.sources.described import Neighbours, described
+from sightline.indexer.sources.described import Neighbours, described, own_sidecars
 from sightline.indexer.sources.folders import FoundFile, is_glob, walk, walk_glob
 from sightline.indexer.sources.remote import iter_remote, read_remote
 from sightline.indexer.sources.spool import Spooled
@@ -105,7 +105,8 @@ def _local(source: str, how: Reading, own: OwnFolders) -> Iterator[Listed]:
     elif os.path.isdir(path):
         yield from _in_folder(walk(path, own=own, roots=how.roots), how)
     elif os.path.lexists(path):
-        yield from _file(FoundFile(os.path.basename(path), path), how)
+        named = FoundFile(os.path.basename(path), path)
+        yield from _named(named, own_sidecars(named, how.roots), how)
     elif ARCHIVE_MARK in source and os.path.isfile(archive):
         yield _one_member(path, how)
     elif has_braces(source):
@@ -117,7 +118,8 @@ def _local(source: str, how: Reading, own: OwnFolders) -> Iterator[Listed]:
 
 
 def _spooled(copy: Spooled, label: str, how: Reading) -> Iterator[Listed]:
-    """What the copy of an archive or a table holds."""
+    """What the copy of an archive or a table holds; rows that name files of this machine are refused."""
+    how = replace(how, roots=Roots([os.path.dirname(copy.path)]))
     file = FoundFile(label, copy.path)
     if is_archive(copy.path):
         return _file(file, how)
@@ -207,10 +209,15 @@ def _in_folder(found: Iterator[FoundFile | SourceProblem], how: Reading) -> Iter
             columns = picture_columns(file.path, how.roots) if is_parquet(name) else None
             yield from [_not_entered(file, "a manifest")] if columns is None else _table(file, columns, how)
         else:
-            facts = beside.facts(name)
-            here = file.name.rpartition("/")[0]
-            yield from problems(facts, partial(_beside, file))
-            yield described(_picture(file, how), facts, readable(here))
+            yield from _with_facts(file, beside, how)
+
+
+def _with_facts(file: FoundFile, beside: Beside, how: Reading) -> Iterator[Listed]:
+    """A picture with what lies beside it."""
+    facts = beside.facts(os.path.basename(file.path))
+    here = file.name.rpartition("/")[0]
+    yield from problems(facts, partial(_beside, file))
+    yield described(_picture(file, how), facts, readable(here))
 
 
 def _not_entered(file: FoundFile, kind: str) -> SourceProblem:
@@ -225,11 +232,19 @@ def _beside(file: FoundFile, name: str) -> tuple[str, str]:
 
 
 def _matching(found: Iterator[FoundFile | SourceProblem], how: Reading) -> Iterator[Listed]:
+    neighbours = Neighbours(how.roots)
     for file in found:
         if isinstance(file, SourceProblem):
             yield file
-        else:
-            yield from _file(file, how)
+        elif not neighbours.of(file).is_sidecar(os.path.basename(file.path)):
+            yield from _named(file, neighbours.of(file), how)
+
+
+def _named(file: FoundFile, beside: Beside, how: Reading) -> Iterator[Listed]:
+    """As `_file`, with what lies beside a picture."""
+    if is_archive(file.path) or is_manifest(file.path):
+        return _file(file, how)
+    return _with_facts(file, beside, how)
 
 
 def _file(file: FoundFile, how: Reading) -> Iterator[Listed]:

@@ -129,18 +129,38 @@ def _walk(file_system: Any, root: str, own: Sequence[str]) -> Iterator[Entry | O
                 raise
             yield error
             continue
-        known = {str(entry["name"]).rstrip("/"): entry for entry in entries}
-        named = {path.rpartition("/")[2]: (path, entry["type"]) for path, entry in known.items()}
-        folders = {name for name, (_, kind) in named.items() if kind == "directory"}
+        files, folders = _parted(entries, folder)
         here = str(file_system.unstrip_protocol(folder)).rstrip("/")
-        if here in own or is_remote_installation(folders, named.keys() - folders):
+        if here in own or is_remote_installation(folders.keys(), files.keys() - folders.keys()):
             continue
-        wanted = sorted(
-            name for name in named if not is_ignored(name) and named[name][0] != folder.rstrip("/")
-        )
+        if any(_is_nameless(entry) for entry in entries):
+            yield OSError(f"{here}// is a folder without a name")
+        wanted = sorted(name for name in files if not is_ignored(name))
         beside = Beside(wanted, partial(_read_small, file_system, folder))
-        yield from (Entry(known[named[name][0]], beside) for name in wanted if name not in folders)
-        waiting += [named[name][0] for name in reversed(wanted) if name in folders]
+        yield from (Entry(files[name], beside) for name in wanted)
+        waiting += [folders[name] for name in sorted(folders, reverse=True) if not is_ignored(name)]
+
+
+def _is_nameless(entry: Mapping[str, Any]) -> bool:
+    """Whether it is the folder of ``a//b``, which no driver lists."""
+    return entry["type"] == "directory" and str(entry["name"]).endswith("/")
+
+
+def _parted(
+    entries: Sequence[Mapping[str, Any]], folder: str
+) -> tuple[dict[str, Mapping[str, Any]], dict[str, str]]:
+    """Files and paths of folders by their names, which may be the same: ``a`` beside ``a/b`` in a bucket."""
+    files, folders = {}, {}
+    for entry in entries:
+        path = str(entry["name"]).rstrip("/")
+        name = path.rpartition("/")[2]
+        if path == folder.rstrip("/"):  # the marker of the folder itself
+            continue
+        if entry["type"] == "directory":
+            folders[name] = path
+        else:
+            files[name] = entry
+    return files, folders
 
 
 def _read_small(file_system: Any, folder: str, name: str) -> bytes:

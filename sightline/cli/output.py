@@ -86,7 +86,8 @@ def answer_fault(*, lost: bool = False) -> StorageError | None:
 def print_failures(errors: Iterable[Mapping[str, str]]) -> None:
     """A line for each image that failed, and why."""
     for one in errors:
-        answers().print(f"  {one['id']}: {one['reason']}: {one['detail']}", markup=False, soft_wrap=True)
+        line = " ".join(f"  {one['id']}: {one['reason']}: {one['detail']}".split("\n"))
+        answers().print(line, markup=False, soft_wrap=True)
 
 
 @contextmanager

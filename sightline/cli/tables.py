@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from sightline.console import answers
+from sightline.console import answers, harmless
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -36,9 +36,10 @@ def print_table(columns: Sequence[str | Column], rows: Sequence[Sequence[str | T
     told = [Column(one) if isinstance(one, str) else one for one in columns]
     if not sys.stdout.isatty():
         for row in ([one.heading for one in told], *rows):
-            sys.stdout.write("\t".join(SPACE.sub(" ", str(cell)) for cell in row) + "\n")
+            sys.stdout.write("\t".join(harmless(SPACE.sub(" ", str(cell))) for cell in row) + "\n")
         return
-    _print_laid_out(told, rows)
+    # Text that has styles is numbers and words of ours.
+    _print_laid_out(told, [[harmless(one) if isinstance(one, str) else one for one in row] for row in rows])
 
 
 def _print_laid_out(columns: Sequence[Column], rows: Sequence[Sequence[str | Text]]) -> None:

@@ -159,7 +159,7 @@ def _check_pixels(size: tuple[int, int], limits: Limits) -> None:
 
 def _rejection(error: Exception, name: str, data: bytes, limits: Limits) -> ImageRejected:
     """The reason code for what Pillow raised; ``name`` is the format, empty when the header did not open."""
-    said = " ".join(str(error).split())[:200] or type(error).__name__
+    said = " ".join(str(error).split())[:200].rstrip(" .") or type(error).__name__
     if isinstance(error, (Image.DecompressionBombError, Image.DecompressionBombWarning)):
         detail = (
             f"A picture inside of the file is larger than the limit of {limits.max_pixels / 1e6:g} "

@@ -86,7 +86,7 @@ def test_each_gives_its_pixels_or_its_reason_and_the_decoder_lives(
         assert outcome.reason == expected, outcome.detail
         assert outcome.reason in REASONS
         assert case.says.lower() in outcome.detail.lower()
-        assert outcome.detail.endswith(".")
+        assert re.search(r"[^.]\.$", outcome.detail)
     else:
         assert isinstance(expected, np.ndarray), f"decoded, and should be {expected}"
         assert outcome.rgb.shape == expected.shape

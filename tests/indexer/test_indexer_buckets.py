@@ -10,6 +10,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pyarrow
+import pyarrow.parquet
 import pytest
 import s3fs
 from fsspec.config import conf
@@ -17,8 +19,8 @@ from moto.core import DEFAULT_ACCOUNT_ID
 from moto.s3.models import s3_backends
 from moto.server import ThreadedMotoServer
 
-from sightline.errors import SourceError
-from sightline.indexer.roots import Roots
+from sightline.errors import ImageRejected, SourceError
+from sightline.indexer.roots import ANYWHERE, Roots
 from sightline.indexer.sources.listing import SourceItem, SourceProblem, iter_source
 from sightline.indexer.sources.remote import missing_driver, trouble
 from tests.indexer.world import COLLECTION, Knobs, World, picture
@@ -180,3 +182,26 @@ def test_refused_and_missing_credentials_are_told_apart() -> None:
     assert "may not be listed with the credentials" in trouble(
         "s3://b", PermissionError("Forbidden"), "listed"
     )
+
+
+def test_a_table_in_a_bucket_reads_no_file_of_this_machine(s3: Any, tmp_path: Path) -> None:
+    (tmp_path / "secret.png").write_bytes(picture(1))
+    climbing = "../" * 12 + str(tmp_path / "secret.png").lstrip("/")
+    cells = [{"bytes": None, "path": str(tmp_path / "secret.png")}, {"bytes": None, "path": climbing}]
+    rows = io.BytesIO()
+    pyarrow.parquet.write_table(pyarrow.table({"image": [*cells, {"bytes": picture(2), "path": "x"}]}), rows)
+    put(s3, {"tables/in/t.parquet": rows.getvalue()})
+    for roots in (Roots(["s3://tables/in"]), ANYWHERE):
+        *named, held = listed("s3://tables/in", roots=roots)[0].values()
+        for item in named:
+            with pytest.raises(ImageRejected, match="outside of what this server may read"):
+                item.read()
+        assert held.read() == picture(2)
+
+
+def test_an_object_beside_a_folder_of_its_name_counts_and_a_folder_without_a_name_is_told(s3: Any) -> None:
+    put(s3, {name: picture(1) for name in ("odd/a.png", "odd/a.png/b.png", "odd/f/")})
+    s3.call_s3("put_object", Bucket="odd", Key="g//c.png", Body=picture(1))
+    items, problems = listed("s3://odd")
+    assert sorted(items) == ["a.png", "a.png/b.png"]
+    assert [("s3://odd/g//" in one.detail, one.hides_more) for one in problems] == [(True, True)]

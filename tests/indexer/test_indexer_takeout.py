@@ -5,6 +5,7 @@ The names are those of exports that people have described; no tool of Google wri
 
 from __future__ import annotations
 
+import io
 import json
 import tarfile
 import zipfile
@@ -13,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from sightline.indexer.items import Origin
+from sightline.indexer.items import BAD_SIDECAR, Origin
 from sightline.indexer.sidecars.takeout import Takeout
-from sightline.indexer.sources.listing import SourceItem, iter_source
+from sightline.indexer.sources.listing import SourceItem, SourceProblem, iter_source
 
 ALBUM = "Takeout/Google Photos/Summer"
 
@@ -56,7 +57,7 @@ FILES = {
     "broken.jpg.json": b"{",
     "alone.jpg": b"6",
 }  # fmt: skip
-CAPTIONS = dict.fromkeys(("IMG_2.MP4", "notes.json", "broken.jpg", "broken.jpg.json", "alone.jpg")) | {
+CAPTIONS = dict.fromkeys(("IMG_2.MP4", "notes.json", "broken.jpg", "alone.jpg")) | {
     "IMG_1.jpg": "a dog",
     "IMG_1(1).jpg": "another dog",
     "IMG_1-edited.jpg": "a dog",
@@ -120,8 +121,10 @@ def test_what_is_no_number_or_no_place_is_left_out_and_breaks_nothing() -> None:
         assert facts.caption is None
     for data in (b"", b"[]", b"[" * 100_000, b"\xff", b'{"title": 1, "photoTakenTime": {}}'):
         takeout = Takeout(["a.jpg.json"], lambda name, data=data: data)  # type: ignore[misc]
-        assert takeout.facts("a.jpg") is None
-        assert not takeout.is_sidecar("a.jpg.json")
+        is_json = data[:1] == b"{"
+        facts = takeout.facts("a.jpg")
+        assert [name for name, _ in facts.faults] == ["a.jpg.json"] if facts else is_json
+        assert takeout.is_sidecar("a.jpg.json") != is_json
 
 
 def test_captions_beside_pictures_count_and_other_texts_stay(tmp_path: Path) -> None:
@@ -140,3 +143,57 @@ def test_captions_beside_pictures_count_and_other_texts_stay(tmp_path: Path) -> 
         if isinstance(one, SourceItem)
     }
     assert found == {"a.jpg": ("one\ntwo", {}), "notes.txt": (None, {}), "b.png": ("c", {"n": 1})}
+
+
+def test_endings_of_sidecars_count_in_any_case_and_for_globs_and_single_files_too(tmp_path: Path) -> None:
+    (tmp_path / "A.JPG").write_bytes(b"a")
+    (tmp_path / "A.TXT").write_bytes(b"large letters")
+    (tmp_path / "B.jpg").write_bytes(b"b")
+    with zipfile.ZipFile(tmp_path / "z.zip", "w") as archive:
+        for name in ("A.JPG", "A.TXT", "B.jpg"):
+            archive.write(tmp_path / name, name)
+    for source, more in (("", "z.zip"), ("[AB]*", ""), ("A.JPG", ""), ("z.zip", "")):
+        found = [one for one in iter_source(str(tmp_path / source)) if one.image_id != more]
+        items = {one.image_id.rpartition("/")[2]: one.caption for one in found if isinstance(one, SourceItem)}
+        assert items.pop("A.JPG") == "large letters"
+        assert len(found) == 1 + len(items)
+        assert set(items) <= {"B.jpg"}
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("a.txt", b"a\0b"), ("a.cls", b"\0"), ("a.json", b'{"k": ["\\u0000"]}'),
+        ("a.json", b'{"caption": "\\ud800"}'), ("a.json", b'{"n": 1e999}'), ("a.jpg.json", b"{"),
+        ("a.jpg.supplemental-metadata.json", sidecar("\0")),
+    ],
+)  # fmt: skip
+def test_what_no_database_keeps_costs_the_sidecar_and_not_the_picture(
+    name: str, data: bytes, tmp_path: Path
+) -> None:
+    folder = tmp_path / "Takeout"
+    folder.mkdir()
+    (folder / "a.jpg").write_bytes(b"a")
+    (folder / name).write_bytes(data)
+    with zipfile.ZipFile(tmp_path / "z.zip", "w") as archive:
+        for inner in ("a.jpg", name):
+            archive.write(folder / inner, inner if name.count(".") == 1 else f"Takeout/{inner}")
+    for source in (folder, tmp_path / "z.zip"):
+        problem, item = sorted(iter_source(str(source)), key=lambda one: isinstance(one, SourceItem))
+        assert isinstance(problem, SourceProblem)
+        assert isinstance(item, SourceItem)
+        assert (problem.reason, problem.image_id) == (
+            BAD_SIDECAR, item.image_id.replace("a.jpg", name),
+        )  # fmt: skip
+        assert (item.caption, item.metadata) == (None, {})
+
+
+def test_of_two_texts_of_one_name_in_an_archive_the_first_counts_as_of_two_pictures(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        for name, data in (("a.jpg", b"1"), ("a.txt", b"first"), ("a.jpg", b"2"), ("a.txt", b"second")):
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+    first, *_ = iter_source(str(tmp_path / "a.tar"))
+    assert isinstance(first, SourceItem)
+    assert (first.read(), first.caption) == (b"1", "first")

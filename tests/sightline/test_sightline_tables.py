@@ -13,7 +13,9 @@ import pytest
 from rich.cells import cell_len
 
 from sightline.cli.hits import file_name
-from sightline.cli.tables import shorten
+from sightline.cli.output import print_error, print_failures
+from sightline.cli.tables import Column, print_table, shorten
+from sightline.errors import InputError
 from sightline.settings import Settings
 from sightline.wiring import Installation, open_installation
 from tests.sightline.conftest import Run, index, save
@@ -25,7 +27,7 @@ import fcntl, struct, sys, termios
 fcntl.ioctl(1, termios.TIOCSWINSZ, struct.pack("HHHH", 40, {width}, 0, 0))
 from sightline.cli.tables import Column, print_table
 print_table(("id", Column("file", "name"), Column("caption", "text")),
-            [[{job!r}, {name!r}, "a red car and a blue house beside a tree"], [{job!r}, "b.png", ""]])
+            [[{job!r}, {name!r}, {caption!r}], [{job!r}, "b.png", ""]])
 """
 
 
@@ -38,10 +40,10 @@ def filled(services: Installation, tmp_path: Path) -> Installation:
     return services
 
 
-def on_a_terminal(width: int) -> list[str]:
+def on_a_terminal(width: int, caption: str = "a red car and a blue house beside a tree") -> list[str]:
     """The lines of a table on a terminal of that width."""
     ours, theirs = pty.openpty()
-    program = PRINT.format(width=width, job=JOB, name=f"{LONG}.png")
+    program = PRINT.format(width=width, job=JOB, name=f"{LONG}.png", caption=caption)
     variables = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
     with subprocess.Popen(
         [sys.executable, "-c", program], stdin=theirs, stdout=theirs, env=variables | {"TERM": "xterm"}
@@ -66,6 +68,22 @@ def test_in_a_pipe_every_row_is_one_line_of_whole_cells(sightline: Run, filled: 
     assert len(heading) == len(first) == len(second)
     jobs = sightline("jobs").stdout.splitlines()
     assert jobs[1].split("\t")[0] == filled.catalog.jobs(None, 1)[0].id
+
+
+def test_captions_and_names_of_files_command_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    hostile = "a\x1b[31m\x1b]0;title\x07\x9b5m\x7f b"
+    escaped = r"a\x1b[31m\x1b]0;title\x07\x9b5m\x7f b"
+    print_table(("id", Column("caption", "text")), [["1", hostile]])
+    print_failures([{"id": f"{hostile}\nc", "reason": "unsupported", "detail": hostile}])
+    print_error(InputError(hostile), as_json=False)
+    said = capsys.readouterr()
+    assert said.out.splitlines() == [
+        "id\tcaption", f"1\t{escaped}", f"  {escaped} c: unsupported: {escaped}"
+    ]  # fmt: skip
+    assert said.err == f"error: {escaped}\n"
+    shown = "".join(on_a_terminal(200, caption=hostile))
+    assert escaped in shown
+    assert not set(shown) & set("\x1b\x07\x9b\x7f")
 
 
 def test_a_terminal_shortens_names_in_their_middle_and_breaks_no_id() -> None:

@@ -67,6 +67,12 @@ def plain() -> bytes:
     return heic("RGB", wide_ramp())
 
 
+def _with_ispe(box: bytes) -> bytes:
+    """The plain picture, whose header says another size than its pixels have."""
+    at = plain().index(b"ispe")
+    return plain()[:at] + box + plain()[at + len(box) :]
+
+
 def film() -> bytes:
     """The beginning of an MP4."""
     return b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom" + struct.pack(">I4s", 200, b"mdat") + bytes(192)
@@ -142,5 +148,7 @@ def cases() -> Iterator[Case]:
         data = partial(several, primary)
         yield Case(f"heic-primary-{primary}", data, np.full((32, 48, 3), shade, np.uint8))
     yield Case("heic-motion-photo", motion_photo, wide_ramp())
+    lying = b"ispe" + struct.pack(">III", 0, 1, 1)
+    yield Case("heic-of-another-size", lambda: _with_ispe(lying), reason="unreadable")
     yield Case("heic-cut-in-pixels", lambda: plain()[:-300], reason="truncated")
     yield Case("heic-cut-in-boxes", lambda: plain()[:200], reason="truncated")
