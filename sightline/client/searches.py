@@ -167,17 +167,20 @@ def found(body: bytes) -> SearchResponse:
 
 def outcomes(body: bytes) -> list[Outcome]:
     """The answers of a batch, and what became of the others."""
-    return [
-        Outcome(error=problem(one["problem"])) if one["answer"] is None else Outcome(_response(one["answer"]))
-        for one in listed(document(body), "answers")
-    ]
+    return [_outcome(one) for one in _objects(document(body), "answers")]
+
+
+def _outcome(told: Json) -> Outcome:
+    answer, failed = told.get("answer"), told.get("problem")
+    if isinstance(answer, dict):
+        return Outcome(_response(answer))
+    if not isinstance(failed, dict) or not {"status", "detail"} <= failed.keys():
+        raise unreadable("answers")
+    return Outcome(error=problem(failed))
 
 
 def _response(told: Json) -> SearchResponse:
-    results = told.get("results")
-    if not isinstance(results, list) or not all(isinstance(hit, dict) for hit in results):
-        raise unreadable("results")
-    for hit in results:
+    for hit in _objects(told, "results"):
         hit["key"] = hit.get("key") or 0
     return record_of(SearchResponse, told)
 
@@ -200,3 +203,11 @@ def _stored(collection: str, image: bytes | None, image_id: str | None) -> Store
     if image is not None and image_id is not None:
         raise InputError("Ask with one picture: its bytes, or the id of a stored one.")
     return None if image_id is None else StoredImage(collection, image_id)
+
+
+def _objects(told: Json, name: str) -> list[Json]:
+    """The JSON objects of one list of an answer. UnavailableError: it is no such list."""
+    found = told.get(name)
+    if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
+        raise unreadable(name)
+    return found
