@@ -15,7 +15,7 @@ DUPLICATE: Final = "duplicate"
 TOLD_TOO_MUCH: Final = "metadata_too_large"
 """The reason of a picture with more metadata, or a longer caption, than is kept."""
 SKIPPED: Final = "skipped"
-"""The reason of a folder that is passed over in silence; nothing is pruned on its account."""
+"""The reason of what is passed over: a folder, in silence; a file of another ``kind``, counted."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class SourceProblem:
     """Something that stands in a source and is no picture to read; ``reason`` is a short code.
 
     ``hides_more``: pictures may lie behind it that the listing does not name, so what is missing in the
-    listing is not known to be gone.
+    listing is not known to be gone. ``kind``: of what is counted by it and is no failure (``video``).
     """
 
     image_id: str
@@ -48,6 +48,7 @@ class SourceProblem:
     reason: str
     detail: str
     hides_more: bool = False
+    kind: str = ""
 
 
 Listed = SourceItem | SourceProblem

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
@@ -21,6 +21,7 @@ from sightline.indexer.plan import Plan
 from sightline.indexer.pruning import Listing
 from sightline.indexer.roots import ARCHIVE_MARK, OUTSIDE, Roots
 from sightline.indexer.sources.listing import address_of, iter_source
+from sightline.indexer.sources.sifting import long_video, read_kind, skipped
 from sightline.store.records import COPIED, UNKNOWN, UPLOADED
 from sightline.store.told import check_told
 from sightline.store.values import check_image_id
@@ -52,7 +53,7 @@ class Registrar:
         self._job_id = job_id
         self._waiting: list[Registration] = []
         self._failures: list[Failure] = []
-        self._duplicates = self._noted = 0
+        self._duplicates = self._noted = self._broken = 0
         self._can_send = True
         self.listings: dict[str, Listing] = {}
         """Of every source by its address: only what was listed whole may be pruned."""
@@ -98,6 +99,7 @@ class Registrar:
             return [error]
         faultpoint("register.registered")
         self.send(registered.task_ids)
+        self._broken += sum(outcome == "broken" for _, outcome in registered.outcomes)
         outcomes = zip(items, registered.outcomes, strict=True)
         return [
             self._refuse(item, registered.holders[item.image_id]) if outcome == "id_taken" else outcome
@@ -155,8 +157,16 @@ class Registrar:
                 listing.whole, unlisted = False, error
                 self.fail(source, source, "unreadable", str(error), address)
             self.flush()  # of one source each: what another one names is compared with what is registered
+        self._note_passed_over()
         if unlisted is not None and not self.listed:
             raise unlisted
+
+    def _note_passed_over(self) -> None:
+        kinds: Counter[str] = Counter()
+        for listing in self.listings.values():
+            kinds.update(listing.skipped)
+        if kinds or self._broken:
+            self._catalog.note_passed_over(self._job_id, kinds, self._broken)
 
     def _register_source(self, source: str, plan: Plan, roots: Roots, listing: Listing) -> None:
         parts = self._parts
@@ -167,6 +177,7 @@ class Registrar:
             own=parts.own_folders,
             fetch=parts.fetch,
             roots=roots,
+            only=plan.only,
         )
         allowed = self._allowed(listed, roots, plan.id_prefix, listing)
         with ThreadPoolExecutor(self._settings.hash_threads, "hash") as pool:
@@ -178,7 +189,9 @@ class Registrar:
                     if isinstance(outcome, SourceProblem):
                         listing.whole = listing.whole and not outcome.hides_more
                         told = (outcome.image_id, outcome.uri, outcome.reason, outcome.detail)
-                        if outcome.reason != SKIPPED:
+                        if outcome.reason == SKIPPED:
+                            listing.skip(outcome.kind)
+                        else:
                             self.fail(*told, listing.source)
                     else:
                         self.add(outcome)
@@ -206,12 +219,16 @@ class Registrar:
     def _hash(self, item: SourceItem | SourceProblem, *, source: str, copy: bool) -> Hashed:
         """Read one item (in a thread), note its SHA-256, copy it when asked or when its archive may go."""
         if isinstance(item, SourceProblem):
-            return item
+            return long_video(item)
         try:
             data = item.read()
         except ImageRejected as rejected:
             hides_more = may_hide_more(rejected)
-            return SourceProblem(item.image_id, item.uri, rejected.reason, rejected.detail, hides_more)
+            told = (item.image_id, item.uri, rejected.reason, rejected.detail, hides_more)
+            return long_video(SourceProblem(*told))
+        kind = read_kind(item.uri, data)
+        if kind is not None:
+            return skipped(item.image_id, item.uri, kind)
         if not data:
             return SourceProblem(item.image_id, item.uri, "empty", f"{item.uri} has no bytes.")
         uri, sha256 = item.uri, hashlib.sha256(data).hexdigest()

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from sightline.errors import ImageRejected, NotFoundError, SourceError, UnavailableError
 from sightline.fetching.schemes import is_web
+from sightline.imaging.file_kinds import ARCHIVE, MANIFEST
 from sightline.imaging.files import too_many_bytes
 from sightline.indexer.archives.reading import is_archive, iter_archive, member_pieces, read_member
 from sightline.indexer.files import (
@@ -36,6 +37,8 @@ from sightline.indexer.manifests.reading import is_manifest, iter_manifest
 from sightline.indexer.roots import ANYWHERE, ARCHIVE_MARK, OUTSIDE, Roots, climbs
 from sightline.indexer.sources.folders import FoundFile, is_glob, walk, walk_glob
 from sightline.indexer.sources.remote import iter_remote, read_remote
+from sightline.indexer.sources.sifting import sifted, skipped
+from sightline.indexer.sources.some import walk_some
 from sightline.store.records import COPIED
 
 if TYPE_CHECKING:
@@ -60,12 +63,13 @@ def iter_source(
     own: Sequence[str] = (),
     fetch: Fetch | None = None,
     roots: Roots = ANYWHERE,
+    only: Sequence[str] = (),
 ) -> Iterator[Listed]:
     """List a source, lazily and in bounded memory. What cannot be a picture is a problem in its place.
 
     ``own``: folders and URLs of this installation. They, and those of others, are passed over. ``fetch``:
     what gives the pictures on the web, which nothing else is asked for. ``roots``: nothing that lies outside
-    of them is opened.
+    of them is opened. ``only``: of a folder nothing but these names and what lies below them (none: all).
 
     Raises:
         SourceError: there is no such source, or its listing cannot go on; what was listed before stays good.
@@ -81,10 +85,10 @@ def iter_source(
             raise SourceError(f"{source} is remote; remote sources are not read.")
         yield from iter_remote(source, max_bytes, own)
         return
-    yield from _local(source, Reading(max_bytes, allow_remote, roots, fetch), OwnFolders(own))
+    yield from _local(source, Reading(max_bytes, allow_remote, roots, fetch), OwnFolders(own), only)
 
 
-def _local(source: str, how: Reading, own: OwnFolders) -> Iterator[Listed]:
+def _local(source: str, how: Reading, own: OwnFolders, only: Sequence[str] = ()) -> Iterator[Listed]:
     if climbs(source.partition(ARCHIVE_MARK)[2]):
         raise SourceError(f"{readable(source)} climbs with '..' after '!/'; name the place that it leads to.")
     path = absolute(os.path.expanduser(local_path(source)))
@@ -92,13 +96,15 @@ def _local(source: str, how: Reading, own: OwnFolders) -> Iterator[Listed]:
     if not (how.roots.allow_path(path) and how.roots.allow_path(archive)):
         raise SourceError(f"{readable(source)} cannot be read: {OUTSIDE}.")
     if os.path.isdir(path):
-        yield from _in_folder(walk(path, own=own, roots=how.roots), how)
+        found = walk_some(path, only, own, how.roots) if only else walk(path, own=own, roots=how.roots)
+        yield from sifted(_in_folder(found, how), how.roots)
     elif os.path.lexists(path):
         yield from _file(FoundFile(os.path.basename(path), path), how)
     elif ARCHIVE_MARK in source and os.path.isfile(archive):
         yield _one_member(path, how)
     elif is_glob(source):
-        yield from _matching(walk_glob(os.path.expanduser(source), own=own, roots=how.roots), how)
+        found = walk_glob(os.path.expanduser(source), own=own, roots=how.roots)
+        yield from sifted(_matching(found, how), how.roots)
     else:
         raise SourceError(f"There is no file or folder {readable(source)}.")
 
@@ -159,11 +165,8 @@ def _in_folder(found: Iterator[FoundFile | SourceProblem], how: Reading) -> Iter
         if isinstance(file, SourceProblem):
             yield file
         elif is_archive(file.path) or is_manifest(file.path):
-            kind = "an archive" if is_archive(file.path) else "a manifest"
-            detail = (
-                f"{readable(file.name)} is {kind}; name it as a source of its own to index what it holds."
-            )
-            yield SourceProblem(readable(file.name), local_uri(file.path), "not_an_image", detail)
+            kind = ARCHIVE if is_archive(file.path) else MANIFEST
+            yield skipped(readable(file.name), local_uri(file.path), kind)
         else:
             yield _picture(file, how)
 

@@ -126,6 +126,7 @@ class Catalog:
     seal_job = write_at(jobs.seal)
     unsealed_jobs = read_at(listings.unsealed)
     note_resumed = write(listings.note_resumed)
+    note_passed_over = write(listings.note_passed_over)
     end_listing = write_at(listings.end_early)
     job = read(registration.find_job)
     job_progress = read(jobs.progress)

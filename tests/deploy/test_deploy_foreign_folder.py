@@ -84,7 +84,7 @@ ANSWERING = {
 }
 """Commands that end with one JSON document."""
 SILENT = ("migrate", "ping", "mcp")
-RUNNING = ("worker", "builder", "serve", "up")
+RUNNING = ("worker", "builder", "serve", "up", "watch")
 """Commands that run until SIGTERM."""
 INDEXED = ("generations report",)
 """Commands that need an index, which a builder makes."""
