@@ -23,7 +23,7 @@ def walk_some(
     """
     for name in sorted(set(names)):
         path = os.path.join(top, name)
-        if any(map(is_ignored, name.split("/"))) or _in_installation(top, name, own):
+        if any(map(is_ignored, name.split("/"))) or in_installation(top, name, own):
             continue
         if os.path.isdir(path) and not os.path.islink(path):
             yield from _below(name, path, own, roots)
@@ -43,7 +43,7 @@ def _below(name: str, path: str, own: OwnFolders, roots: Roots) -> Iterator[Foun
             raise
 
 
-def _in_installation(top: str, name: str, own: OwnFolders) -> bool:
+def in_installation(top: str, name: str, own: OwnFolders) -> bool:
     """Whether the name, or a folder on the way to it, is one of an installation."""
     parts = name.split("/")
     above = [os.path.join(top, *parts[:depth]) for depth in range(1, len(parts) + 1)]

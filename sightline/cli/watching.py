@@ -90,7 +90,7 @@ def _run(settings: Settings, watched: Watched, *, as_json: bool) -> None:
 
 @contextmanager
 def _ends_in_order() -> Iterator[None]:
-    """Inside, SIGTERM stops in the way of Ctrl-C (locks are given back, workers end), and all is well then."""
+    """Inside, SIGTERM stops in the way of Ctrl-C: locks are given back, workers end; all is well then."""
     import signal
 
     asked: list[int] = []
@@ -125,12 +125,11 @@ def _checked(folder: str) -> str:
 def _tell(services: Installation, told: Told, *, as_json: bool) -> None:
     """One line (with ``--json`` one document) for each batch that changed something, and each sentence."""
     from sightline.cli.jobs import report
-    from sightline.cli.output import print_line
     from sightline.console import remarks
 
     if told.job is None:
         if as_json:
-            print_line({"folder": told.folder, "told": told.sentence})
+            _line({"folder": told.folder, "told": told.sentence})
         else:
             remarks().print(told.sentence, markup=False, soft_wrap=True)
         return
@@ -140,7 +139,7 @@ def _tell(services: Installation, told: Told, *, as_json: bool) -> None:
         told.whole or any(answer[name] for name in (*COUNTED, "id_taken", "not_pruned")) or answer["skipped"]
     )
     if news and as_json:
-        print_line({"folder": told.folder, **answer, "errors": errors})
+        _line({"folder": told.folder, **answer, "errors": errors})
     elif news:
         _print(told.folder, answer, errors)
 
@@ -158,3 +157,12 @@ def _print(folder: str, answer: dict[str, Any], errors: Sequence[dict[str, Any]]
     console.print(f"{folder}: {', '.join(counts) or 'nothing new'}", markup=False, soft_wrap=True)
     for error in errors:
         console.print(f"  {error['id']}: {error['detail']}", markup=False, soft_wrap=True)
+
+
+def _line(answer: dict[str, Any]) -> None:
+    import sys
+
+    from sightline.cli.output import print_line
+
+    print_line(answer)
+    sys.stdout.flush()  # whoever reads a pipe waits for it

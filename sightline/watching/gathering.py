@@ -9,6 +9,8 @@ from typing import Final
 
 from sightline.imaging.file_kinds import claims_picture
 from sightline.indexer.files import is_ignored, is_text
+from sightline.indexer.installations import OwnFolders
+from sightline.indexer.sources.some import in_installation
 
 SETTLE_SECONDS: Final = 0.5
 """A file whose size and time were the same so long is taken for written."""
@@ -21,8 +23,10 @@ State = tuple[int, int, int] | None
 class Gathering:
     """What changed below one folder. Not thread-safe."""
 
-    def __init__(self, top: str, now: Callable[[], float] = monotonic) -> None:
+    def __init__(self, top: str, own: OwnFolders | None = None, now: Callable[[], float] = monotonic) -> None:
+        """``own``: what lies in them is passed over, or the work on one change would be the next change."""
         self._top = top
+        self._own = own or OwnFolders()
         self._now = now
         self._waiting: dict[str, tuple[State, float]] = {}
         self.whole = False
@@ -37,6 +41,8 @@ class Gathering:
         """Something happened to an absolute path. Of a folder only that it came or went is of interest."""
         name = os.path.relpath(path, self._top)
         if name == "." or name.startswith("../") or any(map(is_ignored, name.split("/"))):
+            return
+        if in_installation(self._top, name, self._own):
             return
         if modified and os.path.isdir(path) and not os.path.islink(path):
             return

@@ -13,8 +13,9 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from sightline.errors import InputError, SightlineError, UnavailableError
+from sightline.errors import SightlineError, UnavailableError
 from sightline.index_run import begin, following
+from sightline.indexer.installations import OwnFolders
 from sightline.indexer.plan import Plan
 from sightline.watching.gathering import Gathering
 
@@ -79,7 +80,8 @@ class Watch:
         self._turn = turn
         self._tell = tell
         self._stopped = stopped
-        self._gathered = {folder: Gathering(folder) for folder in watched.folders}
+        self._own = OwnFolders(services.settings.own_folders)
+        self._gathered = {folder: Gathering(folder, self._own) for folder in watched.folders}
         self._away: set[str] = set()
         self._rest_until = 0.0
 
@@ -109,7 +111,7 @@ class Watch:
                         return
         for folder, place in here.items():
             if place_of(folder) != place:
-                self._gathered[folder] = Gathering(folder)
+                self._gathered[folder] = Gathering(folder, self._own)
                 self._gathered[folder].list_all()
 
     def _present(self) -> dict[str, tuple[int, int]]:
@@ -128,10 +130,8 @@ class Watch:
 
     def _changes(self, folders: Sequence[str]) -> Generator[set[tuple[Change, str]]]:
         """What happened, and an empty set whenever nothing did for a moment. It watches before it returns."""
-        try:
-            from watchfiles import watch
-        except ImportError as error:
-            raise InputError("Install sightline[watch] to follow folders.") from error
+        from watchfiles import watch
+
         try:
             yield from watch(
                 *folders, watch_filter=None, debounce=1000, rust_timeout=LOOK_MILLISECONDS,
