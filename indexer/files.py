@@ -18,9 +18,14 @@ _SYSTEM_FILES: Final = frozenset(
 )
 
 
+_UNFINISHED: Final = (".tmp", ".part", ".partial", ".crdownload", ".filepart", "~")
+"""How the names of files end that a program still writes, or has kept for itself."""
+
+
 def is_ignored(name: str) -> bool:
-    """Hidden files and folders, and those that systems leave beside pictures: never listed or reported."""
-    return (name.startswith(".") and name not in (".", "..")) or name.lower() in _SYSTEM_FILES
+    """Hidden and unfinished files, and those that systems leave beside pictures: never listed or reported."""
+    hidden = name.startswith(".") and name not in (".", "..")
+    return hidden or name.lower() in _SYSTEM_FILES or name.lower().endswith(_UNFINISHED)
 
 
 def absolute(path: str, base: str = "") -> str:

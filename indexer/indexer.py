@@ -67,12 +67,14 @@ class Indexer:
         id_prefix: str = "",
         moved_from: str | None = None,
         confirm: Confirm | None = None,
+        only: Sequence[str] = (),
     ) -> Job:
         """List, hash and register all sources; the workers embed meanwhile. Loads no model.
 
         ``prune`` moves what each source no longer has to the trash: up to ``prune_limit`` (``N`` or ``N%``;
         20 % and 100 images when not given) unasked, beyond it when ``confirm`` says so. ``id_prefix`` stands
-        before every id. ``moved_from``: the one source is what was known under that address.
+        before every id. ``moved_from``: the one source is what was known under that address. ``only``: names
+        below the one source, a folder; nothing else of it is looked at or pruned.
 
         Raises:
             NotFoundError: no such collection.
@@ -87,6 +89,7 @@ class Indexer:
             prune_limit=prune_limit,
             id_prefix=id_prefix,
             moved_from=moved_from,
+            only=only,
         )
         return self.register(job.id, confirm)
 
@@ -101,6 +104,7 @@ class Indexer:
         id_prefix: str = "",
         moved_from: str | None = None,
         roots: Sequence[str] | None = None,
+        only: Sequence[str] = (),
     ) -> Job:
         """A job in state ``registering`` that nothing was read for yet; ``register`` does the reading.
 
@@ -121,6 +125,7 @@ class Indexer:
             id_prefix,
             None if moved_from is None else moved_address(moved_from),
             None if roots is None else tuple(roots),
+            tuple(only),
         )
         check_plan(plan, collection, self._catalog.sources(collection))
         return self._catalog.create_job(self._catalog.collection(collection).id, "index", plan.to_json())

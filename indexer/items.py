@@ -17,7 +17,7 @@ TOLD_TOO_MUCH: Final = "metadata_too_large"
 BAD_SIDECAR: Final = "bad_sidecar"
 """The reason of a file that describes a picture and cannot be read; the picture is indexed without it."""
 SKIPPED: Final = "skipped"
-"""The reason of a folder that is passed over in silence; nothing is pruned on its account."""
+"""The reason of what is passed over: a folder, in silence; a file of another ``kind``, counted."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class SourceProblem:
     """Something that stands in a source and is no picture to read; ``reason`` is a short code.
 
     ``hides_more``: pictures may lie behind it that the listing does not name, so what is missing in the
-    listing is not known to be gone.
+    listing is not known to be gone. ``kind``: of what is counted by it and is no failure (``video``).
     """
 
     image_id: str
@@ -69,6 +69,7 @@ class SourceProblem:
     reason: str
     detail: str
     hides_more: bool = False
+    kind: str = ""
 
 
 Listed = SourceItem | SourceProblem

@@ -22,6 +22,7 @@ class Plan:
 
     ``prune_limit``: see `PruneLimit`. ``id_prefix`` stands before every id. ``moved_from``: the source is
     what was known under that address. ``roots``: nothing outside of them is read (None: everything may be).
+    ``only``: names below the one source, a folder, that are listed and pruned; () is all of it.
     """
 
     sources: tuple[str, ...]
@@ -31,6 +32,7 @@ class Plan:
     id_prefix: str = ""
     moved_from: str | None = None
     roots: tuple[str, ...] | None = None
+    only: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         return {name: list(one) if isinstance(one, tuple) else one for name, one in asdict(self).items()}
@@ -84,6 +86,8 @@ def check_plan(plan: Plan, collection: str, known: Sequence[str]) -> None:
     PruneLimit.parse(plan.prune_limit)
     if plan.id_prefix:
         check_image_id(f"{plan.id_prefix}x")
+    if plan.only and len(plan.sources) != 1:
+        raise InputError("Name one folder to index some of its names only.")
     if plan.moved_from is None:
         return
     if len(plan.sources) != 1:

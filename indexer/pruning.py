@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -38,6 +38,8 @@ class Listing:
     whole: bool = True
     kinds: dict[str, set[str]] = field(default_factory=dict)
     """Kind of source → the parts of it in which pictures were found."""
+    skipped: dict[str, int] = field(default_factory=dict)
+    """Kind → how many files of it were met that are no pictures."""
 
     def note(self, listed: Listed) -> None:
         """Something that was met, with what it was found in."""
@@ -47,6 +49,11 @@ class Listing:
     def found(self) -> list[str]:
         """What kinds of sources these were: ``WebDataset, 3 shards``."""
         return [_counted(kind, len(parts - {""})) for kind, parts in sorted(self.kinds.items())]
+
+    def skip(self, kind: str) -> None:
+        """One of that kind; folders that are passed over have none."""
+        if kind:
+            self.skipped[kind] = self.skipped.get(kind, 0) + 1
 
 
 def _counted(kind: str, parts: int) -> str:
@@ -68,27 +75,33 @@ def prune_sources(
     listings: Iterable[Listing],
     limit: PruneLimit,
     confirm: Confirm | None = None,
+    names: Sequence[str] = (),
 ) -> list[Refusal]:
-    """Moves what was not met of every source that was listed whole to the trash; why not, of the others."""
+    """Moves what was not met of every source that was listed whole to the trash; why not, of the others.
+
+    With ``names`` only these, and what lies below them, were to be met.
+    """
     refused = []
     for listing in listings:
-        found = catalog.prunable(job_id, listing.source)
-        why_not = None if not found.gone and listing.whole else objection(listing, found, limit)
+        found = catalog.prunable(job_id, listing.source, names)
+        why_not = (
+            None if not found.gone and listing.whole else objection(listing, found, limit, some=bool(names))
+        )
         may = why_not is None or (listing.whole and confirm is not None and confirm(found))
         if not may and why_not is not None:
             refused.append(Refusal(listing.source, why_not))
         elif found.gone:
             most = found.gone if why_not is not None else limit.most(found.images)
-            catalog.prune(job_id, listing.source, most)
+            catalog.prune(job_id, listing.source, most, names)
     return refused
 
 
-def objection(listing: Listing, found: Pruning, limit: PruneLimit) -> str | None:
-    """Why this must not be pruned unasked, in a sentence; None when it may be."""
+def objection(listing: Listing, found: Pruning, limit: PruneLimit, *, some: bool = False) -> str | None:
+    """Why this must not be pruned unasked, in a sentence; None when it may be. ``some``: of a few names."""
     if not listing.whole:
         return f"Not everything of {listing.source} could be read, so nothing of it was pruned."
     what = f"{found.gone:,} of the {found.images:,} pictures of {listing.source}"
-    if not listing.met and not limit.everything:
+    if not (listing.met or some or limit.everything):
         return f"The source is empty, and {what} would go: none was pruned; --prune-limit 100% prunes them."
     if found.gone > limit.most(found.images):
         return (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
@@ -21,6 +21,7 @@ from sightline.indexer.plan import Plan
 from sightline.indexer.pruning import Listing
 from sightline.indexer.roots import ARCHIVE_MARK, OUTSIDE, Roots
 from sightline.indexer.sources.listing import address_of, iter_source
+from sightline.indexer.sources.sifting import long_video, read_kind, skipped
 from sightline.indexer.unwritten import unwritten
 from sightline.store.records import COPIED, UNKNOWN, UPLOADED
 from sightline.store.told import check_told
@@ -53,7 +54,7 @@ class Registrar:
         self._job_id = job_id
         self._waiting: list[Registration] = []
         self._failures: list[Failure] = []
-        self._duplicates = self._noted = 0
+        self._duplicates = self._noted = self._broken = 0
         self._can_send = True
         self.listings: dict[str, Listing] = {}
         """Of every source by its address: only what was listed whole may be pruned."""
@@ -99,6 +100,7 @@ class Registrar:
             return [error]
         faultpoint("register.registered")
         self.send(registered.task_ids)
+        self._broken += sum(outcome == "broken" for _, outcome in registered.outcomes)
         outcomes = zip(items, registered.outcomes, strict=True)
         return [
             self._refuse(item, registered.holders[item.image_id]) if outcome == "id_taken" else outcome
@@ -159,8 +161,16 @@ class Registrar:
         found = [sentence for listing in self.listings.values() for sentence in listing.found()]
         if found:
             self._catalog.note_found(self._job_id, list(dict.fromkeys(found)))
+        self._note_passed_over()
         if unlisted is not None and not self.listed:
             raise unlisted
+
+    def _note_passed_over(self) -> None:
+        kinds: Counter[str] = Counter()
+        for listing in self.listings.values():
+            kinds.update(listing.skipped)
+        if kinds or self._broken:
+            self._catalog.note_passed_over(self._job_id, kinds, self._broken)
 
     def _register_source(self, source: str, plan: Plan, roots: Roots, listing: Listing) -> None:
         parts = self._parts
@@ -171,6 +181,7 @@ class Registrar:
             own=parts.own_folders,
             fetch=parts.fetch,
             roots=roots,
+            only=plan.only,
         )
         allowed = self._allowed(listed, roots, plan.id_prefix, listing)
         with ThreadPoolExecutor(self._settings.hash_threads, "hash") as pool:
@@ -183,7 +194,9 @@ class Registrar:
                     if isinstance(outcome, SourceProblem):
                         listing.whole = listing.whole and not outcome.hides_more
                         told = (outcome.image_id, outcome.uri, outcome.reason, outcome.detail)
-                        if outcome.reason != SKIPPED:
+                        if outcome.reason == SKIPPED:
+                            listing.skip(outcome.kind)
+                        else:
                             self.fail(*told, listing.source)
                     else:
                         self.add(outcome)
@@ -212,7 +225,7 @@ class Registrar:
     def _hash(self, item: SourceItem | SourceProblem, *, collection: str, source: str, copy: bool) -> Hashed:
         """Read one item (in a thread), note its SHA-256, copy it when asked or when its archive may go."""
         if isinstance(item, SourceProblem):
-            return item
+            return long_video(item)
         known = None if item.written is None else unwritten(self._catalog, collection, item, source, copy)
         if known is not None:
             return known
@@ -220,7 +233,11 @@ class Registrar:
             data = item.read()
         except ImageRejected as rejected:
             hides_more = may_hide_more(rejected)
-            return SourceProblem(item.image_id, item.uri, rejected.reason, rejected.detail, hides_more)
+            told = (item.image_id, item.uri, rejected.reason, rejected.detail, hides_more)
+            return long_video(SourceProblem(*told))
+        kind = read_kind(item.uri, data)
+        if kind is not None:
+            return skipped(item.image_id, item.uri, kind)
         if not data:
             return SourceProblem(item.image_id, item.uri, "empty", f"{item.uri} has no bytes.")
         uri, sha256 = item.uri, hashlib.sha256(data).hexdigest()

@@ -51,7 +51,7 @@ class SourceListing:
             self._registrar.register_sources(plan)
             faultpoint("register.listed")
             if plan.prune:
-                self._prune(PruneLimit.parse(plan.prune_limit))
+                self._prune(plan)
                 faultpoint("register.pruned")
         except LeaseLostError:
             raise
@@ -74,10 +74,12 @@ class SourceListing:
         else:
             self._catalog.seal_job(self._job_id)
 
-    def _prune(self, limit: PruneLimit) -> None:
+    def _prune(self, plan: Plan) -> None:
         """To the trash with what each source lacks; a failure line for one of which nothing was pruned."""
+        limit = PruneLimit.parse(plan.prune_limit)
         listings = list(self._registrar.listings.values())
-        for refusal in prune_sources(self._catalog, self._job_id, listings, limit, self._confirm):
+        names = [plan.id_prefix + name for name in plan.only]
+        for refusal in prune_sources(self._catalog, self._job_id, listings, limit, self._confirm, names):
             self._registrar.fail(f"(prune) {refusal.source}", refusal.source, NOT_PRUNED, refusal.detail)
         self._registrar.flush()
 

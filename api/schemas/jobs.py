@@ -101,7 +101,9 @@ class JobAnswer(Answer):
                         "duplicates": 0,
                         "processed": 0,
                     },
-                    "errors": [{"id": "notes.txt", "reason": "not_an_image", "detail": "…"}],
+                    "skipped": {"video": 4, "text": 1},
+                    "known_broken": 0,
+                    "errors": [{"id": "cut.jpg", "reason": "truncated", "detail": "…"}],
                     "errors_url": "/v1/jobs/1f0c6a52-0f5e-4e0c-9d4b-0c8d4f1f8a11/errors",
                     "url": "/v1/jobs/1f0c6a52-0f5e-4e0c-9d4b-0c8d4f1f8a11",
                     "events_url": "/v1/jobs/1f0c6a52-0f5e-4e0c-9d4b-0c8d4f1f8a11/events",
@@ -120,6 +122,12 @@ class JobAnswer(Answer):
         None, description="Why it failed, or what its workers run into while it goes on; else null."
     )
     progress: ProgressAnswer
+    skipped: dict[str, int] = Field(
+        default_factory=dict, description="Files of its sources that are no pictures, by kind."
+    )
+    known_broken: int = Field(
+        0, description="Files that could not be decoded before and have not changed; not tried again."
+    )
     errors: list[ErrorLine] = Field(
         description="The first 100 failures (none in a list of jobs); progress.failed counts them all."
     )

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from sightline.errors import ImageRejected, NotFoundError, SourceError, UnavailableError
 from sightline.fetching.schemes import is_web
+from sightline.imaging.file_kinds import ARCHIVE, MANIFEST
 from sightline.imaging.files import too_many_bytes
 from sightline.indexer.archives.reading import is_archive, iter_archive, member_pieces, read_member
 from sightline.indexer.files import (
@@ -39,6 +40,8 @@ from sightline.indexer.sources.braces import expanded, has_braces
 from sightline.indexer.sources.described import Neighbours, described, own_sidecars
 from sightline.indexer.sources.folders import FoundFile, is_glob, walk, walk_glob
 from sightline.indexer.sources.remote import iter_remote, read_remote
+from sightline.indexer.sources.sifting import sifted, skipped
+from sightline.indexer.sources.some import walk_some
 from sightline.indexer.sources.spool import Spooled
 from sightline.indexer.tables.columns import Columns
 from sightline.indexer.tables.reading import is_dataset, iter_dataset, iter_parquet, picture_columns
@@ -66,12 +69,13 @@ def iter_source(
     own: Sequence[str] = (),
     fetch: Fetch | None = None,
     roots: Roots = ANYWHERE,
+    only: Sequence[str] = (),
 ) -> Iterator[Listed]:
     """List a source, lazily and in bounded memory. What cannot be a picture is a problem in its place.
 
     ``own``: folders and URLs of this installation. They, and those of others, are passed over. ``fetch``:
     what gives the pictures on the web, which nothing else is asked for. ``roots``: nothing that lies outside
-    of them is opened.
+    of them is opened. ``only``: of a folder nothing but these names and what lies below them (none: all).
 
     Raises:
         SourceError: there is no such source, or its listing cannot go on; what was listed before stays good.
@@ -90,10 +94,10 @@ def iter_source(
         far = partial(iter_remote, max_bytes=max_bytes, own=own, enter=enter, allowed=roots.allow)
         yield from _series(expanded(source), far) if has_braces(source) else far(source)
         return
-    yield from _local(source, Reading(max_bytes, allow_remote, roots, fetch), OwnFolders(own))
+    yield from _local(source, Reading(max_bytes, allow_remote, roots, fetch), OwnFolders(own), only)
 
 
-def _local(source: str, how: Reading, own: OwnFolders) -> Iterator[Listed]:
+def _local(source: str, how: Reading, own: OwnFolders, only: Sequence[str] = ()) -> Iterator[Listed]:
     if climbs(source.partition(ARCHIVE_MARK)[2]):
         raise SourceError(f"{readable(source)} climbs with '..' after '!/'; name the place that it leads to.")
     path = absolute(os.path.expanduser(local_path(source)))
@@ -103,7 +107,8 @@ def _local(source: str, how: Reading, own: OwnFolders) -> Iterator[Listed]:
     if os.path.isdir(path) and is_dataset(path):
         yield from iter_dataset(path, how.max_bytes, how.roots)
     elif os.path.isdir(path):
-        yield from _in_folder(walk(path, own=own, roots=how.roots), how)
+        found = walk_some(path, only, own, how.roots) if only else walk(path, own=own, roots=how.roots)
+        yield from sifted(_in_folder(found, how), how.roots)
     elif os.path.lexists(path):
         named = FoundFile(os.path.basename(path), path)
         yield from _named(named, own_sidecars(named, how.roots), how)
@@ -112,7 +117,8 @@ def _local(source: str, how: Reading, own: OwnFolders) -> Iterator[Listed]:
     elif has_braces(source):
         yield from _series(expanded(source), partial(_local, how=how, own=own))
     elif is_glob(source):
-        yield from _matching(walk_glob(os.path.expanduser(source), own=own, roots=how.roots), how)
+        found = walk_glob(os.path.expanduser(source), own=own, roots=how.roots)
+        yield from sifted(_matching(found, how), how.roots)
     else:
         raise SourceError(f"There is no file or folder {readable(source)}.")
 
@@ -202,12 +208,12 @@ def _in_folder(found: Iterator[FoundFile | SourceProblem], how: Reading) -> Iter
         if beside.is_sidecar(name):
             continue
         if is_archive(name) and not beside.is_shard(name):
-            yield _not_entered(file, "an archive")
+            yield _not_entered(file, ARCHIVE)
         elif is_archive(name):
             yield from _file(file, how)
         elif is_manifest(name):
             columns = picture_columns(file.path, how.roots) if is_parquet(name) else None
-            yield from [_not_entered(file, "a manifest")] if columns is None else _table(file, columns, how)
+            yield from [_not_entered(file, MANIFEST)] if columns is None else _table(file, columns, how)
         else:
             yield from _with_facts(file, beside, how)
 
@@ -221,8 +227,8 @@ def _with_facts(file: FoundFile, beside: Beside, how: Reading) -> Iterator[Liste
 
 
 def _not_entered(file: FoundFile, kind: str) -> SourceProblem:
-    detail = f"{readable(file.name)} is {kind}; name it as a source of its own to index what it holds."
-    return SourceProblem(readable(file.name), local_uri(file.path), "not_an_image", detail)
+    """Name it as a source of its own to index what it holds."""
+    return skipped(readable(file.name), local_uri(file.path), kind)
 
 
 def _beside(file: FoundFile, name: str) -> tuple[str, str]:

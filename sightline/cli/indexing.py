@@ -150,6 +150,23 @@ def _announce(services: Installation, collection: Collection, images: int, origi
         )
 
 
+def _print_passed_over(answer: dict[str, Any]) -> None:
+    """What is no picture, by kind, and what was broken before: neither is a failure of this run."""
+    from sightline.console import answers
+    from sightline.imaging.file_kinds import ARCHIVE, MANIFEST, counted
+
+    if answer["skipped"]:
+        named = "; name archives and manifests as sources to index what they hold"
+        hint = named if {ARCHIVE, MANIFEST} & answer["skipped"].keys() else ""
+        answers().print(f"skipped: {counted(answer['skipped'])}{hint}", soft_wrap=True)
+    if answer["known_broken"]:
+        answers().print(
+            f"{answer['known_broken']} as broken as before, not tried again (`sightline jobs JOB --retry` of "
+            "the job that met them first does)",
+            soft_wrap=True,
+        )
+
+
 def _gigabytes(size: int) -> str:
     return f"{size / 1e9:.1f} GB"
 
@@ -171,6 +188,7 @@ def _print(answer: dict[str, Any], *, waited: bool) -> None:
     console.print(", ".join(counts), soft_wrap=True)
     if answer["found"]:
         remarks().print(f"Read as {'; '.join(answer['found'])}.", markup=False, soft_wrap=True)
+    _print_passed_over(answer)
     if answer["detail"] is not None:
         remarks().print(answer["detail"], style="yellow", markup=False)
     if answer["deleted"]:

@@ -118,6 +118,8 @@ def report(services: Installation, job_id: str) -> dict[str, Any]:
         "id_taken": reasons.get(ID_TAKEN, 0),
         "not_pruned": reasons.get(NOT_PRUNED, 0),
         "found": list(found.job.request.get("found", ())),
+        "skipped": found.job.skipped,
+        "known_broken": found.job.known_broken,
         "errors": [asdict(e) for e in found.errors],
         "errors_left_out": max(0, found.progress.failed - len(found.errors)),
     }

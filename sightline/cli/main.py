@@ -36,6 +36,7 @@ from sightline.cli import (
     similar,
     texts,
     trash,
+    watching,
 )
 from sightline.cli.output import OK, answer_fault, exit_code, print_error
 from sightline.console import prepare_streams
@@ -56,6 +57,7 @@ app = typer.Typer(
 MODULES = (
     demo,
     indexing,
+    watching,
     searching,
     similar,
     asking,

@@ -127,6 +127,7 @@ class Catalog:
     unsealed_jobs = read_at(listings.unsealed)
     note_resumed = write(listings.note_resumed)
     note_found = write(listings.note_found)
+    note_passed_over = write(listings.note_passed_over)
     end_listing = write_at(listings.end_early)
     job = read(registration.find_job)
     job_progress = read(jobs.progress)

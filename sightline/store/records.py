@@ -29,8 +29,10 @@ ENDED: Final[frozenset[JobState]] = frozenset({"done", "cancelled", "failed"})
 """States of jobs that nothing happens to any more, unless somebody asks for a retry."""
 TaskState = Literal["ready", "leased", "done", "cancelled"]
 SegmentState = Literal["published", "retired"]
-Outcome = Literal["unchanged", "pending", "id_taken"]
-"""``id_taken``: other bytes have the id, and they came from another source; nothing was done."""
+Outcome = Literal["unchanged", "pending", "id_taken", "broken"]
+"""``broken``: no decoder could read these bytes before.
+``id_taken``: other bytes have the id, and they came from another source. Nothing was done.
+"""
 
 
 class Unset(Enum):
@@ -59,6 +61,11 @@ LISTING: Final = "register:"
 """A job's id after this is the name of the lease under which its images are registered."""
 LOST: Final = "lost"
 """The reason of a failed image that was indexed, and whose tokens and original both cannot be had now."""
+BROKEN: Final = frozenset({"not_an_image", "truncated", "video", "pdf", "svg"})
+"""Reasons that the bytes alone give: the same bytes are not tried again when a source is listed again."""
+SKIPPED_KINDS: Final = "skipped"
+KNOWN_BROKEN: Final = "known_broken"
+"""Where a job's request says what its sources had that is no picture, and what was broken before."""
 UPLOADED: Final = "upload:"
 """The source of what was uploaded."""
 UNKNOWN: Final = "unknown:"
@@ -137,6 +144,16 @@ class Job:
     broken: bool = False
     refreshed: int = 0
     duplicates: int = 0
+
+    @property
+    def skipped(self) -> dict[str, int]:
+        """Kind (``video``) → how many files of its sources are of it, and so no pictures."""
+        return dict(self.request.get(SKIPPED_KINDS, {}))
+
+    @property
+    def known_broken(self) -> int:
+        """Files that could not be decoded before, whose bytes are the same; they were not tried again."""
+        return int(self.request.get(KNOWN_BROKEN, 0))
 
 
 @dataclass(frozen=True)

@@ -93,7 +93,7 @@ def job(job_id: str, errors: list[Any] = [], **changes: Any) -> dict[str, Any]: 
     counts = COUNTS | {name: changes.pop(name) for name in set(changes) & {*COUNTS, "total"}}
     return {
         "id": job_id, "collection": "pictures", "kind": "upload", "state": "running", "detail": None,
-        "progress": counts,
+        "progress": counts, "skipped": {}, "known_broken": 0,
         "errors": errors, "url": f"/v1/jobs/{job_id}", "events_url": f"/v1/jobs/{job_id}/events",
         "errors_url": f"/v1/jobs/{job_id}/errors",
         "created_at": LATELY, "updated_at": LATELY,

@@ -84,8 +84,9 @@ ANSWERING = {
 }
 """Commands that end with one JSON document."""
 SILENT = ("migrate", "ping", "mcp")
-RUNNING = ("worker", "builder", "serve", "up")
+RUNNING = ("worker", "builder", "serve", "up", "watch")
 """Commands that run until SIGTERM."""
+WATCHED = (".", "-c", "here")
 INDEXED = ("generations report",)
 """Commands that need an index, which a builder makes."""
 FOLLOWING = ("saved follow",)
@@ -143,9 +144,10 @@ class Folder:
     def start(self, name: str, port: int, data: str = "data") -> subprocess.Popen[bytes]:
         """A command that goes on; its words go to a file."""
         environment = self.environment(data) | {"SIGHTLINE_API__PORT": str(port)}
+        more = WATCHED if name == "watch" else ()
         with (self.data / f"{name}.log").open("wb") as log:
             process = subprocess.Popen(
-                [str(SCRIPT), name], cwd=self.pictures, env=environment, stdout=log, stderr=log
+                [str(SCRIPT), name, *more], cwd=self.pictures, env=environment, stdout=log, stderr=log
             )
         self.running.append(process)
         return process
@@ -260,6 +262,8 @@ def test_no_command_that_goes_on_imports_from_the_working_folder(folder: Folder)
     folder.run("saved", "add", "reds", "red", "-c", "here", "--json")
     joined = folder.first_line("saved", "follow", "reds", "-c", "here", "--after", "0")
     assert joined["image_id"] == found["results"][0]["id"]
+    folder.start("watch", folder.port)
+    until(lambda: "4 indexed" in (folder.data / "watch.log").read_text(), "what lies in the folder")
     for process in folder.running:
         process.send_signal(signal.SIGTERM)
     assert [process.wait(timeout=60) for process in folder.running] == [0] * len(RUNNING)

@@ -61,14 +61,15 @@ def test_a_folder_lists_every_file_below_it_with_relative_ids_in_order(tmp_path:
         "b.jpg",
         "a.jpg",
         "sub/z.png",
-        "sub/deep/er/x",
-        "notes.txt",
+        "sub/deep/er/x.jpg",
+        "notes.dat",
         "Ünï çødé.jpg",
         "sub2/.x/hidden.jpg",
     ):
         write(tmp_path / name)
     listed = items(tmp_path)
-    assert list(listed) == ["a.jpg", "b.jpg", "notes.txt", "Ünï çødé.jpg", "sub/z.png", "sub/deep/er/x"]
+    assert list(listed) == ["a.jpg", "b.jpg", "Ünï çødé.jpg", "sub/z.png", "sub/deep/er/x.jpg"]
+    assert problems(tmp_path) == {"notes.dat": "skipped"}  # it is text
     for name, item in listed.items():
         assert item.uri == str(tmp_path / name)
         assert item.read() == read_uri(item.uri, None) == Path(name).name.encode()
@@ -115,7 +116,7 @@ def test_archives_and_manifests_inside_of_a_folder_are_named_and_not_entered(tmp
     for name in ("a.zip", "b.tar.gz", "c.csv", "d.jsonl", "e.PARQUET", "good.jpg"):
         write(tmp_path / name)
     assert set(problems(tmp_path)) == {"a.zip", "b.tar.gz", "c.csv", "d.jsonl", "e.PARQUET"}
-    assert set(problems(tmp_path).values()) == {"not_an_image"}
+    assert set(problems(tmp_path).values()) == {"skipped"}
     assert list(items(tmp_path)) == ["good.jpg"]
 
 

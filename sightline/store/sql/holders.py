@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from sightline.store.records import COPIED, LOST, UPLOADED
+from sightline.store.records import BROKEN, COPIED, LOST, UPLOADED
 from sightline.store.schema import ImageRow
 from sightline.store.sql.rows import IMAGES, RELEASED_BLOBS, SOURCES, chunks, is_in, update_many
 from sightline.store.sql.seen import Seen
@@ -27,6 +27,7 @@ _VERSIONS = select(
     ImageRow.meta.label("metadata"),
     ImageRow.source_id,
     ImageRow.job_id,
+    ImageRow.reason,
     SOURCES.c.address.label("source"),
 ).outerjoin(SOURCES, SOURCES.c.id == IMAGES.c.source_id)
 # Put together once: with ids in place of parameters that takes longer than the database does.
@@ -35,7 +36,7 @@ _NAMED = _VERSIONS.where(
 )
 _LIVE = _NAMED.where(is_in("live"))
 _PENDING = _NAMED.where(is_in("pending"))
-_LOST = _NAMED.where(is_in("failed"), ImageRow.reason == LOST)
+_FAILED = _NAMED.where(is_in("failed"), ImageRow.reason.in_((LOST, *sorted(BROKEN))))
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,8 @@ class Holders:
     pending: Rows = field(default_factory=dict)
     lost: Rows = field(default_factory=dict)
     """Images that a repair could not make again, whose caption and metadata wait for them to come back."""
+    broken: Rows = field(default_factory=dict)
+    """Versions that no decoder could read."""
 
     def of(self, image_id: str) -> Row[Any] | None:
         """The newest version that has the id."""
@@ -61,8 +64,10 @@ def holders(connection: Connection, collection_id: int, image_ids: Iterable[str]
     found = Holders()
     for chunk in chunks(image_ids):
         here = {"collection": collection_id, "ids": chunk}
-        for query, rows in ((_LIVE, found.live), (_PENDING, found.pending), (_LOST, found.lost)):
+        for query, rows in ((_LIVE, found.live), (_PENDING, found.pending)):
             rows.update((row.image_id, row) for row in connection.execute(query, here))
+        for row in connection.execute(_FAILED, here):
+            (found.lost if row.reason == LOST else found.broken)[row.image_id] = row
     return found
 
 
@@ -100,6 +105,17 @@ def address_after(item: Registration, row: Row[Any], met_there: bool) -> tuple[s
 def met_elsewhere(row: Row[Any], source_id: int | None, before: Seen) -> bool:
     """Whether the job has met this version in its own source already, and now in another."""
     return row.source_id != source_id and (row.source_id or 0) in before.get(row.image_id, frozenset())
+
+
+def is_known_broken(item: Registration, held: Holders, job_id: str) -> bool:
+    """Whether an earlier job has found the very bytes at this address to be no picture.
+
+    What is uploaded again is tried again.
+    """
+    row = held.broken.get(item.image_id)
+    if row is None or item.source in (None, UPLOADED) or item.image_id in held.pending:
+        return False
+    return (row.sha256, row.uri) == (item.sha256, item.uri) and row.job_id != job_id
 
 
 def release_refused(connection: Connection, now: float, refused: Sequence[Registration]) -> None:

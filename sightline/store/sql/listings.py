@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, literal, text, update
 from sqlalchemy.sql.functions import coalesce
 
-from sightline.store.records import LISTING, Job
+from sightline.store.records import KNOWN_BROKEN, LISTING, SKIPPED_KINDS, Job
 from sightline.store.schema_work import REGISTERING, JobRow
 from sightline.store.sql.jobs import LISTING_ENDED, finish_if_last
 from sightline.store.sql.registration import SELECT_JOBS, locked_job
@@ -54,6 +54,16 @@ def note_found(connection: Connection, job_id: str, kinds: Sequence[str]) -> Non
     """What kinds of sources the job's were: its request says so from now on."""
     job = locked_job(connection, job_id)
     request = {**plain_json(job.request), FOUND: list(kinds)}
+    connection.execute(update(JobRow).where(JobRow.id == job_id).values(request=request))
+
+
+def note_passed_over(connection: Connection, job_id: str, kinds: Mapping[str, int], broken: int) -> None:
+    """What the job's sources have that is no picture, by kind, and how many files are as broken as before.
+
+    No sum: a listing that is begun anew counts anew.
+    """
+    job = locked_job(connection, job_id)
+    request = {**plain_json(job.request), SKIPPED_KINDS: dict(kinds), KNOWN_BROKEN: broken}
     connection.execute(update(JobRow).where(JobRow.id == job_id).values(request=request))
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import ColumnElement, Connection, and_, exists, false, func, select, update
+from collections.abc import Sequence
+
+from sqlalchemy import ColumnElement, Connection, and_, exists, false, func, or_, select, true, update
 
 from sightline.errors import ConflictError
 from sightline.store.records import Job
@@ -17,10 +19,10 @@ from sightline.store.work_records import Pruning
 EXAMPLES = 5
 
 
-def prunable(connection: Connection, job_id: str, source: str) -> Pruning:
+def prunable(connection: Connection, job_id: str, source: str, names: Sequence[str] = ()) -> Pruning:
     """What ``prune`` would take, and of how many. ConflictError once the job is sealed."""
     job = open_job(connection, job_id)
-    gone = _gone(connection, job, source)
+    gone = [*_gone(connection, job, source), _named(names)]
     here = [ImageRow.collection_id == job.collection_id, _came_from(connection, job, source)]
     images, missing = (
         int(connection.scalar(select(func.count()).select_from(ImageRow).where(*where, _LIVE)) or 0)
@@ -30,14 +32,16 @@ def prunable(connection: Connection, job_id: str, source: str) -> Pruning:
     return Pruning(source, images, missing, tuple(connection.scalars(first)))
 
 
-def prune(connection: Connection, now: float, job_id: str, source: str, most: int) -> int:
+def prune(
+    connection: Connection, now: float, job_id: str, source: str, most: int, names: Sequence[str] = ()
+) -> int:
     """Moves the live images of one source whose id this job has not met there to the trash; how many.
 
     Those of other sources, and those whose source is unknown, stay; so does what another job has pending.
     Only before the job is sealed, and never more than ``most`` (else ConflictError, and none is moved).
     """
     job = open_job(connection, job_id)
-    deleted = len(to_trash(connection, now, _gone(connection, job, source)))
+    deleted = len(to_trash(connection, now, [*_gone(connection, job, source), _named(names)]))
     if deleted > most:
         raise ConflictError(f"{deleted} images of {source} are gone by now, more than the {most} agreed on.")
     values = {"deleted": JobRow.deleted + deleted, "updated_at": now}
@@ -48,6 +52,13 @@ def prune(connection: Connection, now: float, job_id: str, source: str, most: in
 
 
 _LIVE = ImageRow.state == "live"
+
+
+def _named(names: Sequence[str]) -> ColumnElement[bool]:
+    if not names:
+        return true()
+    below = (ImageRow.image_id.startswith(f"{name}/", autoescape=True) for name in names)
+    return or_(ImageRow.image_id.in_(names), *below)
 
 
 def _came_from(connection: Connection, job: Job, source: str) -> ColumnElement[bool]:

@@ -18,6 +18,7 @@ from sightline.store.sql.holders import (
     Rows,
     address_after,
     holders,
+    is_known_broken,
     is_taken,
     met_elsewhere,
     release_refused,
@@ -81,7 +82,8 @@ def register(
     """New and changed images become pending, in tasks of at most ``batch_size``.
 
     Of several items with one id the last counts. Older pending and failed rows of an id are discarded; where
-    the id is taken by another source's picture, nothing is done. Unchanged bytes get the item's address.
+    the id is taken by another source's picture, nothing is done; nor where an earlier job could not decode
+    the same bytes (outcome ``broken``). Unchanged bytes get the item's address.
     Raises ConflictError when the job is sealed or cancelled, InputError for what SQL cannot store.
     """
     for item in items:
@@ -98,11 +100,12 @@ def register(
     fresh = [item for name, item in owned.items() if name not in known]
     said = known_texts(connection, job.collection_id, [item.sha256 for item in fresh])
 
-    replaced = [name for name in owned if known.get(name) != "pending"]
+    replaced = [name for name in owned if known.get(name) not in ("pending", "broken")]
     _supersede(connection, now, job.collection_id, replaced, held.pending)
     unchanged = [owned[name] for name, state in known.items() if state == "live"]
     refreshed = _update_in_place(connection, now, job.collection_id, unchanged, held.live, sources, before)
-    counted = [name for name in known if _source_of(owned[name], sources) not in before.get(name, ())]
+    kept = [name for name, state in known.items() if state != "broken"]
+    counted = [name for name in kept if _source_of(owned[name], sources) not in before.get(name, ())]
     _count(connection, now, job_id, unchanged=len(counted), refreshed=refreshed)
     batches = list(chunks(fresh, batch_size))
     tasks = insert_tasks(connection, now, job, len(batches))
@@ -118,24 +121,28 @@ def register(
     follow_tasks(connection, now, tasks, said)
     outcomes = [(item.image_id, _outcome(item.image_id, taken, known)) for item in items]
     owners = {name: None if row is None else row.source for name, row in taken.items()}
-    return Registered(len(known), tasks, outcomes, owners)
+    return Registered(len(kept), tasks, outcomes, owners)
 
 
-def _outcome(image_id: str, taken: Container[str], known: Container[str]) -> Outcome:
+def _outcome(image_id: str, taken: Container[str], known: Mapping[str, str]) -> Outcome:
     if image_id in taken:
         return "id_taken"
+    if known.get(image_id) == "broken":
+        return "broken"
     return "unchanged" if image_id in known else "pending"
 
 
 def _already(
     job: Job, owned: Mapping[str, Registration], held: Holders, sources: Mapping[str, int], before: Seen
-) -> dict[str, Literal["live", "pending"]]:
+) -> dict[str, Literal["live", "pending", "broken"]]:
     """The items whose bytes have their id already: the state of the version that stays."""
-    known: dict[str, Literal["live", "pending"]] = {}
+    known: dict[str, Literal["live", "pending", "broken"]] = {}
     for name, item in owned.items():
         live, pending = held.live.get(name), held.pending.get(name)
         if live is not None and live.sha256 == item.sha256:
             known[name] = "live"
+        elif is_known_broken(item, held, job.id):
+            known[name] = "broken"
         elif pending is None or (pending.sha256, pending.job_id) != (item.sha256, job.id):
             continue
         elif met_elsewhere(pending, _source_of(item, sources) or pending.source_id, before):
