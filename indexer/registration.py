@@ -15,17 +15,16 @@ from typing import TYPE_CHECKING, Any
 from sightline.errors import ImageRejected, InputError, SourceError, UnavailableError
 from sightline.faultpoint import faultpoint
 from sightline.fetching.schemes import is_web
-from sightline.indexer.items import DUPLICATE, SKIPPED, TOLD_TOO_MUCH, SourceItem, SourceProblem
+from sightline.indexer.items import DUPLICATE, SKIPPED, SourceItem, SourceProblem
 from sightline.indexer.parts import IndexerParts
 from sightline.indexer.plan import Plan
 from sightline.indexer.pruning import Listing
-from sightline.indexer.roots import ARCHIVE_MARK, OUTSIDE, Roots
+from sightline.indexer.roots import ARCHIVE_MARK, Roots
 from sightline.indexer.sources.listing import address_of, iter_source
 from sightline.indexer.sources.sifting import long_video, read_kind, skipped
 from sightline.indexer.unwritten import unwritten
+from sightline.indexer.usable import usable
 from sightline.store.records import COPIED, UNKNOWN, UPLOADED
-from sightline.store.told import check_told
-from sightline.store.values import check_image_id
 from sightline.store.work_records import Failure, Registration
 
 if TYPE_CHECKING:
@@ -212,7 +211,7 @@ class Registrar:
             item = replace(item, image_id=prefix + item.image_id) if prefix else item
             if isinstance(item, SourceItem):
                 self._duplicates += item.repeats
-                item = _usable(item, roots, self._settings.max_metadata_bytes)
+                item = usable(item, roots, self._settings.max_metadata_bytes)
             if isinstance(item, SourceItem):
                 times = named[hash(item.image_id)] = named.get(hash(item.image_id), 0) + 1
                 if times > 1:
@@ -244,26 +243,6 @@ class Registrar:
         if copy or ARCHIVE_MARK in uri or is_web(uri):
             uri = f"{COPIED}{self._parts.blobs.put(data)}"
         return Registration(item.image_id, sha256, uri, len(data), item.caption, item.metadata, source)
-
-
-def _usable(item: SourceItem, roots: Roots, most: int) -> SourceItem | SourceProblem:
-    """The item, or a problem in its place: it lies outside of the roots, has an impossible name, or more than
-    ``most`` bytes of metadata.
-    """
-    if not roots.allow(item.uri):
-        # Without its address: where a link leads is nobody's business who may not read it.
-        detail = f"{item.image_id} cannot be read: {OUTSIDE}."
-        return SourceProblem(item.image_id, item.image_id, "forbidden", detail)
-    try:
-        check_image_id(item.image_id)
-    except InputError as error:
-        detail = str(error)
-        return SourceProblem(item.image_id, item.uri, "unsupported", detail)
-    try:
-        check_told(item.image_id, item.caption, item.metadata, most)
-    except InputError as error:
-        return SourceProblem(item.image_id, item.uri, TOLD_TOO_MUCH, str(error))
-    return item
 
 
 def may_hide_more(rejected: ImageRejected) -> bool:
