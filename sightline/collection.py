@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sightline.collection_folder import CollectionFolder
+from sightline.collection_folder import CollectionFolder, Source, ids_of, paths_of, words_of
 from sightline.errors import InputError
 
 if TYPE_CHECKING:
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
 
 Filter = Mapping[str, Any]
 """``{"must": […], "should": […], "must_not": […]}`` of conditions: see docs/http.md."""
-Source = str | os.PathLike[str]
 PAGE = 1000
 FRAMES = "frames"
 """The folder, in the data folder, of the manifests that DataFrames became."""
@@ -67,9 +65,8 @@ class Collection(CollectionFolder):
         from sightline.indexer.plan import Plan
 
         if not is_frame(source):
-            named = (source,) if isinstance(source, (str, os.PathLike)) else tuple(source)
-            paths = tuple(os.fspath(one) for one in named)
-            return self._work.index(Plan(paths, copy, prune, prune_limit, id_prefix), self.name, self._model)
+            plan = Plan(paths_of(source), copy, prune, prune_limit, id_prefix)
+            return self._work.index(plan, self.name, self._model)
         rows = read_frame(source)
         if rows.uploads and prune:
             raise InputError("A table that holds the bytes of its pictures is no source that is pruned by.")
@@ -99,12 +96,12 @@ class Collection(CollectionFolder):
         wanted = None if filter is None else parse_filter(filter)
         with self._reading() as house:
             number = house.catalog.collection(self.name).id
-            return house.catalog.delete_images(number, _ids(ids), wanted)
+            return house.catalog.delete_images(number, ids_of(ids), wanted)
 
     def restore(self, ids: str | Sequence[str] | None = None) -> Restored:
         """Bring images back from the trash, all when no ids are given: what came back, and what did not."""
         with self._reading() as house:
-            return house.catalog.restore_images(house.catalog.collection(self.name).id, _ids(ids))
+            return house.catalog.restore_images(house.catalog.collection(self.name).id, ids_of(ids))
 
     # --- searching --------------------------------------------------------------------------------
 
@@ -129,7 +126,7 @@ class Collection(CollectionFolder):
         """
         from sightline.records import SearchRequest
 
-        words, query = _words(text)
+        words, query = words_of(text)
         request = SearchRequest(
             self.name, words, k, offset, candidates, rerank, filter=filter, min_probability=min_probability,
             sort=sort, exact=exact, query=query, image=None if image is None else self._inline(image),
@@ -160,14 +157,14 @@ class Collection(CollectionFolder):
         from sightline.hits import Hits
         from sightline.records import SearchRequest
 
-        if isinstance(texts, str):
+        if isinstance(texts, str) or not isinstance(texts, Iterable):
             raise InputError("Give a list of texts; a single one is for search.")
         requests = [
             SearchRequest(
                 self.name, words, k, candidates=candidates, rerank=rerank, filter=filter,
                 min_probability=min_probability, query=query,
             )
-            for words, query in map(_words, texts)
+            for words, query in map(words_of, texts)
         ]  # fmt: skip
         with self._reading() as house:
             return [Hits(response) for response in house.search.find_many(requests)]
@@ -277,13 +274,3 @@ class Collection(CollectionFolder):
 
         assert image is not None
         return InlineImage(read_rgb(image, self._settings.imaging))
-
-
-def _ids(given: str | Sequence[str] | None) -> list[str] | None:
-    """One id is a list of one, and not of its letters."""
-    return None if given is None else [given] if isinstance(given, str) else list(given)
-
-
-def _words(text: str | Query) -> tuple[str, Query | None]:
-    """A sentence, or several clauses: the other is empty."""
-    return (text, None) if isinstance(text, str) else ("", text)

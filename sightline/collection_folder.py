@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from sightline.errors import NotFoundError
+from sightline.errors import InputError, NotFoundError
 from sightline.lazy import is_made, once
 
 if TYPE_CHECKING:
     from sightline.index_run import WorkHere
+    from sightline.queries import Query
     from sightline.settings import Settings
     from sightline.wiring import Installation
 
@@ -30,7 +31,7 @@ class CollectionFolder:
         """
         self.name = name
         self.lock = threading.RLock()
-        self._data = None if data is None else Path(data)
+        self._data = None if data is None else Path(data).expanduser().absolute()
         self._model = model
 
     def __enter__(self) -> Self:
@@ -58,7 +59,9 @@ class CollectionFolder:
     def _settings(self) -> Settings:
         from sightline.settings import load_settings
 
-        return load_settings(self._data)
+        settings = load_settings(self._data)
+        # Absolute from now on: the working folder of a program may change while this is open.
+        return settings.model_copy(update={"data": settings.data_folder})
 
     @once
     def _work(self) -> WorkHere:
@@ -85,3 +88,36 @@ class CollectionFolder:
                 raise
             there = f"it holds {', '.join(names[:NAMED])}" if names else "it holds none"
             raise NotFoundError(f"There is no collection {self.name!r} in {folder}; {there}.") from error
+
+
+def paths_of(source: Source | Sequence[Source]) -> tuple[str, ...]:
+    """One source is a list of one. Raises InputError: something else than a path."""
+    named = (source,) if isinstance(source, (str, bytes, os.PathLike)) else source
+    try:
+        return tuple(os.fsdecode(one) for one in named)
+    except TypeError as error:
+        raise InputError(
+            f"Give a folder, a file, a glob, a list of these, or a DataFrame, not {source!r:.80}."
+        ) from error
+
+
+def ids_of(given: str | Sequence[str] | None) -> list[str] | None:
+    """One id is a list of one, and not of its letters. Raises InputError: something else than ids."""
+    if given is None:
+        return None
+    found: Any = [given] if isinstance(given, str) or not isinstance(given, Iterable) else list(given)
+    for one in found:
+        if not isinstance(one, str):
+            raise InputError(f"An id is a text, not {one!r:.80}.")
+    return list(found)
+
+
+def words_of(text: str | Query) -> tuple[str, Query | None]:
+    """A sentence, or several clauses: the other is empty. Raises InputError: it is neither."""
+    from sightline.queries import Query
+
+    if isinstance(text, str):
+        return text, None
+    if not isinstance(text, Query):
+        raise InputError(f"Search for a text or a Query, not for {text!r:.80}.")
+    return "", text

@@ -46,7 +46,10 @@ class GivenRows:
 
 def is_frame(source: object) -> bool:
     """Whether it is a table of columns, of whatever library."""
-    return hasattr(source, "__arrow_c_stream__") or hasattr(source, "__dataframe__")
+    is_column = not hasattr(source, "columns") and (
+        hasattr(source, "to_list") or hasattr(source, "to_pylist")
+    )
+    return not is_column and (hasattr(source, "__arrow_c_stream__") or hasattr(source, "__dataframe__"))
 
 
 def read_frame(frame: Any) -> GivenRows:

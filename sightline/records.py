@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
+from numbers import Integral, Real
 from typing import Annotated, Any, Literal, get_type_hints
 
 from annotated_types import Ge, Gt, Le
@@ -142,11 +143,14 @@ def parameters(record: type) -> dict[str, tuple[Any, tuple[Any, ...]]]:
 
 
 def check_bounds(request: SearchRequest) -> None:
-    """Raises InputError for a number outside of the bounds that its field declares, NaN included."""
-    for name, bound in _bounds():
-        value = getattr(request, name)
-        if value is None:
+    """Raises InputError for a number outside of the bounds that its field declares, NaN included, or none."""
+    for name, kind, bound in _bounds():
+        value: Any = getattr(request, name)
+        if value is None and kind is not int:
             continue
+        if not _is_number(value, Integral if kind is int else Real):
+            what = "whole number" if kind is int else "number"
+            raise InputError(f"The parameter {name} must be a {what}, not {value!r}.")
         if isinstance(bound, Ge) and not value >= bound.ge:
             raise InputError(f"The parameter {name} must be at least {bound.ge}.")
         if isinstance(bound, Gt) and not value > bound.gt:
@@ -155,10 +159,15 @@ def check_bounds(request: SearchRequest) -> None:
             raise InputError(f"The parameter {name} may be at most {bound.le:,}.")
 
 
+def _is_number(value: object, kind: type) -> bool:
+    return isinstance(value, kind)
+
+
 @cache
-def _bounds() -> list[tuple[str, Any]]:
-    """Every bound of a search request with the name of its field."""
-    return [(name, one) for name, (_, said) in parameters(SearchRequest).items() for one in said]
+def _bounds() -> list[tuple[str, Any, Any]]:
+    """Every bound of a search request with the name and the kind of its field."""
+    told = parameters(SearchRequest).items()
+    return [(name, kind, one) for name, (kind, said) in told for one in said if isinstance(one, Ge | Gt | Le)]
 
 
 @dataclass(frozen=True)

@@ -123,6 +123,7 @@ def test_a_document_compressor_of_langchain(server: Live) -> None:
     is_the_librarys(server, ((int(one.id or ""), one.metadata["relevance_score"]) for one in found), most=2)
 
 
+@pytest.mark.long  # its import alone takes seven seconds of a processor
 def test_litellm_through_three_of_its_providers(server: Live) -> None:
     """In a process of its own: it is slow to import, and must not ask the web for its prices."""
     done = subprocess.run(

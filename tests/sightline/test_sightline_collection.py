@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +65,47 @@ def test_a_wrong_source_leaves_no_collection(tmp_path: Path) -> None:
             none.index(tmp_path / "nothing")
         with pytest.raises(NotFoundError):
             len(none)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda one: one.search("red", k="3"), lambda one: one.search("red", k=None),
+        lambda one: one.search("red", k=1.5), lambda one: one.search("red", min_probability="much"),
+        lambda one: one.search(["red"]), lambda one: one.search_batch(None),
+        lambda one: one.search_batch(["red", 3]), lambda one: one.delete([3]), lambda one: one.restore(3.5),
+        lambda one: one.index(None), lambda one: one.index([3]),
+    ],
+)  # fmt: skip
+def test_a_wrong_kind_of_argument_is_told_of_in_a_sentence(
+    photos: Collection, wrong: Callable[[Any], object]
+) -> None:
+    with pytest.raises(InputError, match=r"^[A-Z].*[.]$"):
+        wrong(photos)
+    assert len(photos) == len(COLOURS)
+
+
+def test_a_collection_stays_where_it_is_when_the_working_folder_changes(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SIGHTLINE_DATA", "named")
+    with (
+        Collection("photos", data="given", model="toy") as given,
+        Collection("photos", model="toy") as named,
+    ):
+        named.index(folder / "red.png")
+        monkeypatch.chdir(folder)
+        given.index("red.png")
+        assert ids(given) == ids(named) == {"red.png"}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["given", "named"]
+
+
+def test_a_column_of_paths_is_a_list_of_paths(photos: Collection, folder: Path) -> None:
+    column = pd.Series([str(folder / "red.png"), str(folder / "blue.png")])
+    assert not is_frame(column)
+    assert not is_frame(pa.chunked_array([["a"]]))
+    assert photos.index(column).unchanged == 2
 
 
 def test_it_answers_as_the_search_of_its_installation(photos: Collection) -> None:
