@@ -76,10 +76,15 @@ class Pillars:
         return CatalogLock(sqlite_file(self.settings.catalog_url))
 
     def make_data_folder(self) -> None:
-        """Unless it is there. InputError: it cannot be one. StorageError: the disk refuses."""
+        """Unless it is there: that below a user's home for nobody else, as their pictures are.
+
+        InputError: it cannot be one. StorageError: the disk refuses.
+        """
+        from sightline.data_folder import user_folder
         from sightline.store.storage import make_folder
 
-        make_folder(self.settings.data_folder, DATA_FOLDER)
+        folder = self.settings.data_folder
+        make_folder(folder, DATA_FOLDER, mode=0o700 if folder == user_folder() else 0o777)
 
     def _missing(self) -> str | None:
         """Why there is no catalog yet, as the end of a sentence; a server's is seen when it is asked."""

@@ -33,7 +33,8 @@ class ArrowFile:
             for batch in self._batches:
                 batch.validate(full=True)  # or a wrong length would be read beyond the file
         except (pyarrow.ArrowException, OSError, ValueError) as error:
-            said = (str(error).splitlines() or [type(error).__name__])[0].rstrip(" .")
+            said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+            said = (said.splitlines() or [type(error).__name__])[0].rstrip(" .")
             raise SourceError(f"{readable(path)} cannot be read as an Arrow file: {said}.") from error
         lengths = [batch.num_rows for batch in self._batches]
         self._starts: list[int] = list(accumulate(lengths, initial=0))

@@ -98,6 +98,8 @@ def _can_be_metadata(kind: Any) -> bool:
     types = pyarrow.types
     if isinstance(kind, pyarrow.BaseExtensionType) or types.is_fixed_size_binary(kind) or _is_bytes(kind):
         return False
+    if types.is_duration(kind) or types.is_interval(kind) or types.is_map(kind):
+        return False  # JSON has nothing for them, and a row is not lost for a column that is not needed
     return all(_can_be_metadata(kind.field(at).type) for at in range(kind.num_fields))
 
 

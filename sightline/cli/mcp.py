@@ -31,7 +31,7 @@ def mcp(
     data: Data = None,
 ) -> None:
     """Let an assistant search pictures: a server of the Model Context Protocol on stdin and stdout."""
-    from sightline.integrations.mcp.opened import Opened, require_installation
+    from sightline.integrations.mcp.opened import Opened
     from sightline.integrations.mcp.server import make_server
     from sightline.integrations.mcp.stdio import serve
     from sightline.processes.logs import log_json_lines
@@ -41,9 +41,9 @@ def mcp(
     if folder and not write:
         raise InputError("The option --folder says what may be indexed; it needs --write.")
     settings = load_settings(data)
-    require_installation(settings)
     log_json_lines(settings.log.level)
-    with open_installation(settings, inline=True) as house:
+    with open_installation(settings, inline=True, create=False) as house:
+        house.catalog.installation_id()  # NoCatalogError where nothing was indexed yet
         folders = tuple(os.path.abspath(one) for one in folder or ())
         opened = Opened(house, tuple(collection or ()), folders)
         for name in opened.names:

@@ -40,6 +40,9 @@ _EXIT_CODES: tuple[tuple[type[SightlineError], int], ...] = (
     (UnavailableError, UNAVAILABLE),
 )
 
+_ESCAPED = {code: f"\\u{code:04x}" for code in range(127, 160)}
+"""Characters that command a terminal and that JSON leaves as they are."""
+
 
 def exit_code(error: SightlineError) -> int:
     """The exit status that an error ends a command with; what is stored wrongly counts as partly failed."""
@@ -49,12 +52,13 @@ def exit_code(error: SightlineError) -> int:
 def print_json(answer: Any) -> None:
     """Write one JSON document to stdout."""
     plain = asdict(answer) if is_dataclass(answer) and not isinstance(answer, type) else answer
-    sys.stdout.write(json.dumps(plain, ensure_ascii=_only_ascii(), indent=2, default=_plain) + "\n")
+    text = json.dumps(plain, ensure_ascii=_only_ascii(), indent=2, default=_plain)
+    sys.stdout.write(text.translate(_ESCAPED) + "\n")
 
 
 def print_line(answer: Mapping[str, Any]) -> None:
     """Write one line of JSON to stdout."""
-    sys.stdout.write(json.dumps(answer, ensure_ascii=_only_ascii()) + "\n")
+    sys.stdout.write(json.dumps(answer, ensure_ascii=_only_ascii()).translate(_ESCAPED) + "\n")
 
 
 def print_error(error: SightlineError, *, as_json: bool) -> None:

@@ -114,7 +114,8 @@ def read_pictures(data: Path, images: Path) -> Pictures:
     try:
         raw = data.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{data} cannot be read as text: {error}.") from error
+        said = error.strerror if isinstance(error, OSError) else error
+        raise InputError(f"{data} cannot be read as text: {said}.") from error
     name, rows = _karpathy(raw) or (data.resolve().parent.name, _json_lines(raw))
     found: list[Picture] = []
     problems: list[DataProblem] = []

@@ -40,17 +40,17 @@ def storage_error(error: OSError, path: Path | str) -> StorageError | None:
     return None
 
 
-def make_folder(folder: Path, what: str) -> None:
+def make_folder(folder: Path, what: str, *, mode: int = 0o777) -> None:
     """Make a folder that a setting names, with those above it, unless it is there.
 
-    ``what`` it is, and by which settings: as a sentence begins.
+    ``what`` it is, and by which settings: as a sentence begins. ``mode``: its rights, less the umask.
 
     Raises:
         InputError: there can be none: a file is in its place, its name is too long, …
         StorageError: the disk refuses.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode, parents=True, exist_ok=True)
     except OSError as error:
         raise _refusal(folder, what, error) from error
 

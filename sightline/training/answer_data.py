@@ -79,7 +79,8 @@ def _rows(config: AnswerConfig) -> tuple[list[Example], tuple[DataProblem, ...]]
     try:
         lines = config.data.read_text(encoding="utf-8").split("\n")  # U+2028 may stand in a text
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{config.data} cannot be read as text: {error}.") from error
+        said = error.strerror if isinstance(error, OSError) else error
+        raise InputError(f"{config.data} cannot be read as text: {said}.") from error
     found = [_row(line, number, config) for number, line in enumerate(lines, start=1) if line.strip()]
     examples = [one for one in found if isinstance(one, Example)]
     left_out = tuple(one for one in found if isinstance(one, DataProblem))

@@ -92,6 +92,12 @@ def test_a_file_without_usable_pictures_is_refused_with_its_first_problem(tmp_pa
         read_pictures(tmp_path / "nothing.jsonl", tmp_path)
 
 
+def test_a_file_that_is_not_there_is_one_sentence_in_our_words(tmp_path: Path) -> None:
+    with pytest.raises(InputError) as caught:
+        read_pictures(tmp_path / "none.jsonl", tmp_path)
+    assert str(caught.value) == f"{tmp_path}/none.jsonl cannot be read as text: No such file or directory."
+
+
 def test_lavis_text_handling_lowers_strips_and_cuts() -> None:
     assert prepare_text('A "Dog" (small)  runs; fast!\n', "lavis") == "a dog small runs fast"
     assert prepare_text("Don't stop, Mr. X", "lavis") == "don't stop, mr x"

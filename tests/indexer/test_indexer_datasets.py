@@ -261,6 +261,19 @@ def reason(item: SourceItem) -> str:
     return ""
 
 
+def test_columns_that_json_has_nothing_for_cost_no_row(tmp_path: Path) -> None:
+    columns = {
+        "image": pa.array([picture(1)], pa.binary()), "n": pa.array([1]),
+        "took": pa.array([1], pa.duration("s")),
+        "inner": pa.array([{"took": 1}], pa.struct([("took", pa.duration("s"))])),
+        "map": pa.array([[("a", 1)]], pa.map_(pa.string(), pa.int64())),
+    }  # fmt: skip
+    pq.write_table(pa.table(columns), tmp_path / "a.parquet")
+    items, problems = listed(tmp_path / "a.parquet")
+    assert problems == []
+    assert [dict(one.metadata) for one in items.values()] == [{"n": 1}]
+
+
 def test_a_parquet_file_cut_short_is_one_sentence(tmp_path: Path) -> None:
     many_rows(tmp_path / "p.parquet", 50, 10)
     whole = (tmp_path / "p.parquet").read_bytes()

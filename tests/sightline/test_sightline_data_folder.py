@@ -22,6 +22,7 @@ MAKING = {"index", "migrate", "restore", "keys create", *RUNNING, *SLOW}
 """Commands that make a data folder; all others are tried, also those that will be added."""
 WORDS = {
     "ping": ["ping", "worker"],
+    "mcp": ["mcp"],
     "saved follow": ["saved", "follow", "reds", "-c", "here"],
     "generations report": ["generations", "report", "-c", "here", "--queries", "queries.txt"],
 }
@@ -75,6 +76,9 @@ def test_what_is_indexed_in_one_folder_is_found_from_another(
     indexed = command("index photos -c pics --no-wait")
     assert indexed.code == 0, indexed
     assert f"Data folder: {user}/data/sightline" in indexed.stderr
+    assert (user / "data" / "sightline").stat().st_mode & 0o777 == 0o700, (
+        "nobody else reads a user's pictures"
+    )
     assert "Data folder" not in command("index photos -c pics --no-wait").stderr, "it is no news any more"
     with open_installation(load_settings(), inline=True) as services:
         for job in services.catalog.jobs(None, 5):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import re
@@ -13,7 +14,7 @@ import pytest
 from rich.cells import cell_len
 
 from sightline.cli.hits import file_name
-from sightline.cli.output import print_error, print_failures
+from sightline.cli.output import print_error, print_failures, print_json
 from sightline.cli.tables import Column, print_table, shorten
 from sightline.errors import InputError
 from sightline.settings import Settings
@@ -81,6 +82,10 @@ def test_captions_and_names_of_files_command_no_terminal(capsys: pytest.CaptureF
         "id\tcaption", f"1\t{escaped}", f"  {escaped} c: unsupported: {escaped}"
     ]  # fmt: skip
     assert said.err == f"error: {escaped}\n"
+    print_json({"caption": hostile})
+    document = capsys.readouterr().out
+    assert json.loads(document) == {"caption": hostile}
+    assert not set(document) & set("\x1b\x07\x9b\x7f")
     shown = "".join(on_a_terminal(200, caption=hostile))
     assert escaped in shown
     assert not set(shown) & set("\x1b\x07\x9b\x7f")

@@ -9,14 +9,12 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
-from sightline.data_folder import CATALOG
 from sightline.errors import CorruptionError, ImageRejected, InputError, NotFoundError
 from sightline.integrations.pictures import from_base64
 from sightline.rerank_records import PendingImage
 
 if TYPE_CHECKING:
     from sightline.serving.writers import NamedModel
-    from sightline.settings import Settings
     from sightline.store.records import Collection
     from sightline.types import RGB
     from sightline.wiring import Installation
@@ -97,12 +95,3 @@ class Opened:
             return self.house.decoder.decode(data).rgb
         except ImageRejected as error:
             raise ImageRejected(error.reason, f"Image {place}: {error.detail}") from error
-
-
-def require_installation(settings: Settings) -> None:
-    """NotFoundError, naming the folder, where nothing was indexed yet: whoever asks makes nothing."""
-    if not settings.database_url and not (settings.data_folder / CATALOG).is_file():
-        raise NotFoundError(
-            f"There is no Sightline data in {settings.data_folder}: name its folder with --data, or index "
-            "pictures first (`sightline index`)."
-        )
