@@ -1,8 +1,8 @@
 """Every way to name pictures: a file, a folder, a glob, an archive, a manifest; and every address read again.
 
 Image ids are POSIX paths relative to the source (a single file: its name), ``a.zip!/member`` in an archive.
-Of a folder's files those of other kinds are counted (`sightline.indexer.sources.sifting`): nothing is skipped in
-silence but hidden files, what systems leave behind (`sightline.indexer.files.is_ignored`), and folders of
+Of a folder's files those of other kinds are counted (`sightline.indexer.sources.sifting`): nothing is skipped
+in silence but hidden files, what systems leave behind (`sightline.indexer.files.is_ignored`), and folders of
 installations (`sightline.indexer.installations`). Archives and manifests inside of a folder are not entered.
 """
 
