@@ -6,10 +6,11 @@ Needs ``sightline[langchain]``.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from sightline.integrations.doors import Errors, Hit, RanksPictures, SearchesPictures, lacking
-from sightline.integrations.pictures import judge, picture_in
+from sightline.integrations.pictures import judge, picture_in, picture_unless_skipped
 
 try:
     from langchain_core.callbacks import Callbacks
@@ -73,7 +74,10 @@ class SightlineReranker(BaseDocumentCompressor):
         self, documents: Sequence[Document], query: str, callbacks: Callbacks | None = None
     ) -> Sequence[Document]:
         """The best documents; InputError for one without a picture, and as of `sightline.Reranker.rank`."""
-        pictures = [picture_in(document.metadata, self.picture_keys) for document in documents]
+        pictures = [
+            picture_unless_skipped(partial(picture_in, one.metadata, self.picture_keys), self.errors)
+            for one in documents
+        ]
         judged = judge(self.reranker, query, pictures, self.top_n, self.errors, "Document", self.picture_keys)
         return [_scored(documents[one.place], one.match_probability) for one in judged]
 

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from sightline.errors import InputError
 from sightline.integrations.doors import Errors, RanksPictures, lacking
-from sightline.integrations.pictures import from_base64, judge, named_picture, picture_in
+from sightline.integrations.pictures import (
+    from_base64,
+    judge,
+    named_picture,
+    picture_in,
+    picture_unless_skipped,
+)
 
 try:
     from llama_index.core.bridge.pydantic import ConfigDict, Field
@@ -47,7 +54,10 @@ class SightlineRerank(BaseNodePostprocessor):
     ) -> list[NodeWithScore]:
         if query_bundle is None:
             raise InputError("A reranking needs a query: pass query_str or query_bundle.")
-        pictures = [_picture_of(one.node, self.picture_keys) for one in nodes]
+        pictures = [
+            picture_unless_skipped(partial(_picture_of, one.node, self.picture_keys), self.errors)
+            for one in nodes
+        ]
         judged = judge(
             self.reranker,
             query_bundle.query_str,

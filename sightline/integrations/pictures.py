@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import base64
 import binascii
+import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote, urlsplit
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from sightline.integrations.doors import Errors, RanksPictures
     from sightline.reranker.forms import ImageInput
 
+log = logging.getLogger(__name__)
 _DATA: Final = re.compile(r"data:[^,]{0,200};base64,", re.IGNORECASE)
 
 
@@ -38,6 +40,17 @@ def picture_in(metadata: Mapping[str, Any], keys: Sequence[str]) -> ImageInput |
             found: ImageInput = value  # whatever it is: the reranker says what it cannot take
             return found
     return None
+
+
+def picture_unless_skipped(read: Callable[[], ImageInput | None], errors: Errors) -> ImageInput | None:
+    """What ``read`` finds; where it raises InputError, None if such are left out."""
+    try:
+        return read()
+    except InputError as error:
+        if errors == "raise":
+            raise
+        log.warning("Skipped: %s", error)
+        return None
 
 
 def named_picture(name: str) -> str | bytes:

@@ -126,6 +126,7 @@ def test_what_has_no_picture_is_a_sentence_or_left_out(photos: Path, reranker: R
     with pytest.raises(InputError, match=r"Document 5 names no picture .*image, uri, path, source.*skip"):
         SightlineReranker(reranker=reranker).compress_documents(documents, RED)
     documents.append(Document(page_content="a table", metadata={"path": str(photos / "rows.csv")}))
+    documents.append(Document(page_content="torn", metadata={"image": "data:image/png;base64,@@"}))
     found = SightlineReranker(reranker=reranker, errors="skip").compress_documents(documents, RED)
     assert [one.page_content for one in found] == list("abcde")
 

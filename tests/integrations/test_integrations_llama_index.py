@@ -48,6 +48,7 @@ def test_what_has_no_picture_is_a_sentence_or_left_out(photos: Path, reranker: R
     given = [*nodes(photos), NodeWithScore(node=TextNode(text="only words"), score=1.0)]
     with pytest.raises(InputError, match=r"Node 5 names no picture .*file_path.*skip"):
         SightlineRerank(reranker=reranker).postprocess_nodes(given, query_str=RED)
+    given.append(NodeWithScore(node=ImageNode(image="@@"), score=1.0))
     found = SightlineRerank(reranker=reranker, errors="skip").postprocess_nodes(given, query_str=RED)
     assert [one.node_id for one in found] == BY_RED
     with pytest.raises(InputError, match="needs a query"):

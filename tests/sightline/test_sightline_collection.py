@@ -90,15 +90,16 @@ def test_a_collection_stays_where_it_is_when_the_working_folder_changes(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SIGHTLINE_DATA", "named")
-    with (
-        Collection("photos", data="given", model="toy") as given,
-        Collection("photos", model="toy") as named,
-    ):
-        named.index(folder / "red.png")
-        monkeypatch.chdir(folder)
+    given, named = Collection("photos", data="given", model="toy"), Collection("photos")
+    with pytest.raises(NotFoundError, match=str(tmp_path / "named")):
+        len(named)
+    monkeypatch.chdir(folder)
+    with pytest.raises(NotFoundError, match=str(tmp_path / "named")):
+        len(named)
+    with given:
         given.index("red.png")
-        assert ids(given) == ids(named) == {"red.png"}
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["given", "named"]
+        assert ids(given) == {"red.png"}
+    assert [path.name for path in tmp_path.iterdir()] == ["given"]
 
 
 def test_a_column_of_paths_is_a_list_of_paths(photos: Collection, folder: Path) -> None:
