@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from sightline.indexer.items import BAD_SIDECAR, SKIPPED, Origin
+from sightline.indexer.items import BAD_SIDECAR, Origin
 from sightline.indexer.sidecars.takeout import Takeout
 from sightline.indexer.sources.listing import SourceItem, SourceProblem, iter_source
 
@@ -91,12 +91,10 @@ def test_each_picture_gets_its_own_file_whatever_takeout_called_it(form: str, tm
     source, before = written(tmp_path, form)
     found = list(iter_source(str(source)))
     items = {one.image_id.removeprefix(before): one for one in found if isinstance(one, SourceItem)}
-    # What is of another kind a folder tells at once, an archive when it has been read.
-    problems = [one for one in found if isinstance(one, SourceProblem)]
-    skipped = {one.image_id.removeprefix(before) for one in problems if one.reason == SKIPPED}
-    assert skipped == ({"IMG_2.MP4", "notes.json"} if form == "folder" else set())
-    told = {name: caption for name, caption in CAPTIONS.items() if name not in skipped}
-    assert {name: one.caption for name, one in items.items()} == told
+    skipped = {"IMG_2.MP4", "notes.json"} if form == "folder" else set()  # by kind; archives list all
+    assert {name: one.caption for name, one in items.items()} == {
+        name: caption for name, caption in CAPTIONS.items() if name not in skipped
+    }
     assert all(one.read() == FILES[name] for name, one in items.items())
     assert items["IMG_1.jpg"].metadata == {
         "title": "IMG_1.jpg",
@@ -132,7 +130,7 @@ def test_what_is_no_number_or_no_place_is_left_out_and_breaks_nothing() -> None:
         assert takeout.is_sidecar("a.jpg.json") != is_json
 
 
-def test_captions_beside_pictures_count_and_other_texts_are_skipped(tmp_path: Path) -> None:
+def test_captions_beside_pictures_count_and_other_texts_do_not(tmp_path: Path) -> None:
     files = {
         "a.jpg": b"a",
         "a.txt": b"one\n\n two \n",
