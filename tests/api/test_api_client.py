@@ -317,7 +317,9 @@ def test_one_name_is_a_list_of_one_and_not_of_its_letters() -> None:
         searches.rerank("red", ["beach.jpg"])  # type: ignore[list-item]
 
 
-@pytest.mark.parametrize("filter", [{"a": float("nan")}, {"a": "\ud800"}, {"a": object()}], ids=str)
+@pytest.mark.parametrize(
+    "filter", [{"a": float("nan")}, {"a": "\ud800"}, {"a": object()}], ids=("nan", "surrogate", "object")
+)
 def test_what_json_cannot_say_is_the_callers_fault(filter: dict[str, Any]) -> None:
     client = told({})
     with pytest.raises(InputError, match="cannot be sent as JSON"):
