@@ -40,8 +40,7 @@ QUICK    := tests/reranker tests/retriever tests/imaging/test_imaging_decode.py 
 # `make docs SERVE=1` shows the site while one writes.
 SERVE    ?=
 
-.PHONY: help setup demo test test-long crash soak fuzz bench bench-scale bench-quality bench-gpu demo-model lint lock clean \
-  docs dist check-wheel pythons
+.PHONY: help setup demo test test-long crash soak fuzz bench bench-scale bench-quality bench-gpu demo-model lint lock clean docs dist check-wheel pythons
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

@@ -18,7 +18,7 @@ _SYSTEM_FILES: Final = frozenset(
 )
 
 
-_UNFINISHED: Final = (".tmp", ".part", ".partial", ".crdownload", ".filepart", "~")
+_UNFINISHED: Final = (".tmp", ".part", ".partial", ".crdownload", ".filepart")
 """How the names of files end that a program still writes, or has kept for itself."""
 
 

@@ -20,6 +20,8 @@ from tests.deploy.test_deploy_foreign_folder import until
 from tests.sightline.conftest import index, picture, save, toy_settings
 
 ROOT = Path(__file__).parents[2]
+ELSEWHERE = "compatibility.md"
+"""Its examples run in ``tests/api/test_api_rerank_clients.py``, with the key and the pictures that they name."""
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```\w*\n(.*?)^```$", re.M | re.S)
 STREAM_SECONDS = 2
@@ -31,6 +33,7 @@ def examples() -> list[tuple[str, str]]:
     return [
         (page.name, block)
         for page in PAGES
+        if page.name != ELSEWHERE
         for block in BLOCK.findall(page.read_text())
         if re.search(r"^curl ", block, re.M)
     ]

@@ -120,15 +120,20 @@ def test_one_folder_with_a_file_of_each_format(tmp_path: Path, decoder: Isolated
         (tmp_path / name).write_bytes(make())
     for name, (_, data) in OTHER.items():
         (tmp_path / name).write_bytes(data)
-    found = {item.image_id: item for item in iter_source(str(tmp_path)) if isinstance(item, SourceItem)}
-    assert set(found) == set(GOOD) | set(OTHER)
+    listed = list(iter_source(str(tmp_path)))
+    found = {item.image_id: item for item in listed if isinstance(item, SourceItem)}
+    skipped = {item.image_id: item.kind for item in listed if not isinstance(item, SourceItem)}
+    assert set(found) | set(skipped) == set(GOOD) | set(OTHER)
+    assert not set(skipped) & set(GOOD)
+    kinds = {"not_an_image": "text"}
+    assert all(kind == kinds.get(OTHER[name][0], OTHER[name][0]) for name, kind in skipped.items())
     for name, (kind, _, tolerance) in GOOD.items():
         decoded = decoder.decode(found[name].read())
         assert (decoded.format, decoded.width, decoded.height) == (kind, 64, 48), name
         assert _apart(decoded.rgb, _scene()) <= tolerance, name
     for name, (code, _) in OTHER.items():
         with pytest.raises(ImageRejected) as caught:
-            decoder.decode(found[name].read())
+            decoder.decode((tmp_path / name).read_bytes())
         assert caught.value.reason == code, (name, caught.value.detail)
 
 

@@ -29,6 +29,7 @@ def test_index_stops_with_a_sentence_and_goes_on_with_the_same_command(
     monkeypatch.setenv("SIGHTLINE_INDEXER__RETRY_PAUSE_SECONDS", "0.1")
     command = ("index", str(pictures), "--collection", "colours", "--model", "toy")
     with small_disk(settings.data_folder / "segments", 64) as disk:
+        assert sightline("migrate").code == 0
         assert sightline("adopt", "--yes").code == 0  # the folder is ours before it is full
         disk.fill()
         ended = sightline(*command)

@@ -78,7 +78,11 @@ def test_reranking_pictures(capsys: pytest.CaptureFixture[str]) -> None:
     exec(compile(reranking, "docs/library.md", "exec"), {})
     assert capsys.readouterr().out.count(".jpg") == 2
     (readme,) = programs("README.md", str(DEMO_FOLDER))
-    exec(compile(readme, "README.md", "exec"), {})
+    readme = readme.replace('"~/Pictures"', '"photos"').replace('"b.heic"', '"b.jpg"')
+    readme = readme.replace('Collection("pictures")', 'Collection("pictures", data="data", model="demo")')
+    names: dict[str, object] = {}
+    exec(compile(readme, "README.md", "exec"), names)
+    assert [sorted(hit.id for hit in names["hits"]), len(names["ranks"])] == [["one.jpg", "two.jpg"], 2]  # type: ignore[attr-defined,arg-type]
 
 
 @trained

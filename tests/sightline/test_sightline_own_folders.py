@@ -141,4 +141,4 @@ def test_pictures_beside_a_catalog_or_in_a_folder_that_is_called_originals_are_l
     save(tmp_path / "thumbnails", "blue", "blue")
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "catalog.sqlite").write_bytes(b"")
-    assert listed(tmp_path) == ["originals/ab/red.png", "other/catalog.sqlite", "thumbnails/blue.png"]
+    assert listed(tmp_path) == ["originals/ab/red.png", "thumbnails/blue.png"]
