@@ -21,7 +21,7 @@ from tests.sightline.conftest import index, picture, save, toy_settings
 
 ROOT = Path(__file__).parents[2]
 ELSEWHERE = "compatibility.md"
-"""Its examples run in ``tests/api/test_api_rerank_clients.py``, with the key and the pictures that they name."""
+"""Its examples run in ``tests/api/test_api_rerank_clients.py``, with the key and pictures that they name."""
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```\w*\n(.*?)^```$", re.M | re.S)
 STREAM_SECONDS = 2

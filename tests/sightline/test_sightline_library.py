@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -80,9 +81,10 @@ def test_reranking_pictures(capsys: pytest.CaptureFixture[str]) -> None:
     (readme,) = programs("README.md", str(DEMO_FOLDER))
     readme = readme.replace('"~/Pictures"', '"photos"').replace('"b.heic"', '"b.jpg"')
     readme = readme.replace('Collection("pictures")', 'Collection("pictures", data="data", model="demo")')
-    names: dict[str, object] = {}
+    names: dict[str, Any] = {}
     exec(compile(readme, "README.md", "exec"), names)
-    assert [sorted(hit.id for hit in names["hits"]), len(names["ranks"])] == [["one.jpg", "two.jpg"], 2]  # type: ignore[attr-defined,arg-type]
+    assert sorted(hit.id for hit in names["hits"]) == ["one.jpg", "two.jpg"]
+    assert sorted(hit["corpus_id"] for hit in names["ranks"]) == [0, 1]
 
 
 @trained
