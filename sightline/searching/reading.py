@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from sightline.blip.calibrated import note_of, words_read
-
 if TYPE_CHECKING:
     from sightline.blip.calibration import Calibration
 
@@ -35,6 +33,8 @@ class Reading:
 
 def reading_of(model: object, texts: Sequence[str]) -> Reading:
     """Of all texts of a question together."""
+    from sightline.blip.calibrated import note_of, words_read  # torch, which who only words sentences lacks
+
     read = [words_read(model, text) for text in texts]
     unknown = tuple(dict.fromkeys(word for one in read for word in one.unknown))
     silent = bool(texts) and not any(_says_something(text) for text in texts)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -25,7 +27,7 @@ from sightline.processes.announcing import announced, answering, new_server
 from sightline.running_server import FILE, RunningServer, announce, found_in, proof, token, withdraw
 from sightline.settings import Settings
 from sightline.wiring import open_installation
-from tests.sightline.conftest import Run, index, save, toy_settings
+from tests.sightline.conftest import Run, environment, index, save, toy_settings
 
 KEY = "sl-only-for-others"
 ASKED = ("/v1/collections/{name}/search", "/v1/collections/{name}/ask")
@@ -129,6 +131,27 @@ def test_what_a_server_may_refuse_is_answered_here(served: Served, sightline: Ru
     done = sightline("search", "red", "-c", "pictures", "--candidates", "5000", "--json")
     assert (done.code, len(done.answer["results"])) == (0, 3), "a server scores 1,000 at most"
     assert served.searches() == before
+
+
+def test_a_command_that_a_server_answers_loads_no_model_whether_its_collection_is_named_or_not(
+    served: Served,
+) -> None:
+    program = (
+        "import sys, sightline.cli.main as c; code = c.run(sys.argv[1:]); "
+        "print(code, *sys.modules, file=sys.stderr)"
+    )
+    before = served.searches()
+    for number, named in enumerate((("-c", "pictures"), ()), 1):
+        command = ("search", "red", "--data", str(served.settings.data_folder), *named)
+        done = subprocess.run(
+            [sys.executable, "-c", program, *command],
+            cwd=served.settings.data_folder.parent, capture_output=True, text=True, timeout=60,
+            env=os.environ | environment(served.settings),
+        )  # fmt: skip
+        code, *modules = done.stderr.splitlines()[-1].split()
+        assert (code, len(done.stdout.splitlines()) > 3) == ("0", True), done.stderr
+        assert {name.split(".")[0] for name in modules}.isdisjoint({"torch", "transformers", "faiss"})
+        served.expect(before + number)
 
 
 def test_a_command_reads_everything_and_writes_nothing(served: Served) -> None:
